@@ -26,7 +26,7 @@ pub enum ExitStatus {
     Findings = 7,
 }
 
-/// The answer of `status --monitor`, which is a plug-in of a monitoring system.
+/// The answer of `status --monitor` to the monitoring system that runs it as a plug-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MonitorState {
     /// Nothing needs attention.

@@ -38,7 +38,7 @@ pub(crate) enum Source {
 
 /// When the driver writes to the store.
 enum Writing<'a> {
-    /// Never.
+    /// Never, because it uses the store alone.
     Never,
     /// All of a refresh together, at its end.
     Together(PendingChanges<'a>),
@@ -49,7 +49,6 @@ enum Writing<'a> {
 /// Drives stages.
 pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
-    source: Source,
     writing: Writing<'a>,
     /// The record of floors as it was last stored.
     floors: Option<String>,
@@ -62,9 +61,9 @@ pub(crate) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(context: &'a UpdateContext, source: Source, writing: Writing<'a>) -> Driver<'a> {
+    fn new(context: &'a UpdateContext, writing: Writing<'a>) -> Driver<'a> {
         let (prefetch, considered) = (Prefetch::new(&*context.fetch), BTreeSet::new());
-        Driver { context, source, writing, floors: None, floors_lost: false, prefetch, considered }
+        Driver { context, writing, floors: None, floors_lost: false, prefetch, considered }
     }
 
     /// Makes a driver for a refresh, which knows the stored record of floors, or that it is lost.
@@ -74,8 +73,7 @@ impl<'a> Driver<'a> {
         floors: Option<String>,
         floors_lost: bool,
     ) -> Driver<'a> {
-        let driver = Driver::new(context, Source::MirrorsAndStore, Writing::Together(changes));
-        Driver { floors, floors_lost, ..driver }
+        Driver { floors, floors_lost, ..Driver::new(context, Writing::Together(changes)) }
     }
 
     /// Makes a driver for the delegated roles of a session.
@@ -84,7 +82,7 @@ impl<'a> Driver<'a> {
             Source::MirrorsAndStore => Writing::Beside(trusted.timestamp().bytes().clone()),
             Source::Store => Writing::Never,
         };
-        Driver::new(context, source, writing)
+        Driver::new(context, writing)
     }
 
     /// Writes the changes of a refresh. Returns false, and writes nothing, if another process has changed the store.
@@ -93,6 +91,11 @@ impl<'a> Driver<'a> {
             Writing::Together(changes) => changes.commit().await,
             Writing::Never | Writing::Beside(_) => Ok(true),
         }
+    }
+
+    /// Whether only stored files are used: nothing is fetched, so nothing is stored either.
+    fn is_offline(&self) -> bool {
+        matches!(self.writing, Writing::Never)
     }
 
     /// Removes the stored timestamp and snapshot (5.3.11).
@@ -170,7 +173,7 @@ impl<'a> Driver<'a> {
 
     /// Answers a request for which no stored copy suffices, and stores the file.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
-        if self.source == Source::Store {
+        if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
         }
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
@@ -321,7 +324,7 @@ impl<'a> Driver<'a> {
 
     /// Prefetches this file from the mirror that is currently first.
     pub(crate) fn queue(&mut self, request: &Request) {
-        if self.source == Source::Store {
+        if self.is_offline() {
             return;
         }
         if let Some(mirror) = self.context.mirrors.in_order().next() {

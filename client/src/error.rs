@@ -252,21 +252,15 @@ impl LocalError {
             return self;
         }
         // A file in a directory that this user may not enter cannot be examined. Then the directory says whose it is.
-        let mut closed = None;
-        for path in self.path.ancestors() {
-            if let Ok(found) = path.symlink_metadata() {
-                let access = found.mode() & 0o7777;
-                closed = Some(format!("`{}` belongs to user {} (mode {access:o})", path.display(), found.uid()));
-                break;
-            }
-        }
+        let known = self.path.ancestors().find_map(|path| Some((path, path.symlink_metadata().ok()?)));
+        let Some((path, found)) = known else { return self };
+        let (path, owner, mode) = (path.display(), found.uid(), found.mode() & 0o7777);
         let user = rustix::process::geteuid().as_raw();
-        match closed {
-            Some(owner) => self.with_hint(format!(
-                "{owner}, and this is user {user}: run the command as the owner, or use another path"
-            )),
-            None => self,
-        }
+        let hint = format!(
+            "`{path}` belongs to user {owner} (mode {mode:o}), and this is user {user}: run the command as the owner, or use \
+             another path"
+        );
+        self.with_hint(hint)
     }
 
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> LocalError {

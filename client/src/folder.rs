@@ -47,19 +47,11 @@ impl Folder {
 
     /// Opens the directory at `path`. Creates it and its parents if they do not exist.
     pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, LocalError> {
-        let failed = |error| LocalError::new("make the directory", path, error).naming_the_owner();
-        if mode == PRIVATE {
-            let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-            let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
-            for folder in missing.into_iter().rev() {
-                // Another process may create it first.
-                match disk::make_folder_of_owner(folder, passable(mode)) {
-                    Err(error) if !folder.is_dir() => return Err(failed(error)),
-                    _ => {}
-                }
-            }
-        }
-        disk::make_folders(path, passable(mode)).map_err(failed)?;
+        let made = match mode {
+            PRIVATE => disk::make_folders_of_owner(path, passable(mode)),
+            _ => disk::make_folders(path, passable(mode)),
+        };
+        made.map_err(|error| LocalError::new("make the directory", path, error).naming_the_owner())?;
         Folder::open(path)
     }
 

@@ -21,7 +21,7 @@ use crate::{Place, Syscall};
 
 mod owner;
 
-pub use owner::{lock_file_of_owner, make_folder_of_owner, replace};
+pub use owner::{lock_file_of_owner, make_folder_of_owner, make_folders_of_owner, replace};
 
 #[cfg(not(feature = "faults"))]
 #[inline]
@@ -167,13 +167,18 @@ pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()>
 ///
 /// What the system reports, also if there is something else.
 pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
+    make_missing(path, &|path| make_folder(path, mode))
+}
+
+/// Calls `make` for a folder and its parents, if they do not exist.
+fn make_missing(path: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        make_folders(parent, mode)?;
+        make_missing(parent, make)?;
     }
-    match make_folder(path, mode) {
+    match make(path) {
         // Another process created it, or `path` ends in `..`.
         Err(_) if path.is_dir() => Ok(()),
         made => made,
@@ -323,7 +328,7 @@ pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::empty())?))
 }
 
-/// The number of times that a lock file is opened anew because another process has removed it.
+/// How often a lock file is opened again after another process has removed it.
 const MOST_OPENS: usize = 16;
 
 /// Takes the exclusive lock of the file that `open` opens at `place`. Returns `None` if another process holds it. If the

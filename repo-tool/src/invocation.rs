@@ -84,7 +84,7 @@ pub enum ClockCheck {
     /// Compare, and refuse to sign if the clock is more than a day behind the time when the metadata was signed.
     #[default]
     Compare,
-    /// Trust the clock. This is for repositories that were signed by a clock that was ahead.
+    /// Trust the clock. This is for repositories that were last signed on a machine with a fast clock.
     Ignore,
 }
 

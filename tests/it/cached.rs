@@ -130,8 +130,8 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
     }
     say(&format!("{} of {all} cases tried; one refresh mends {recovered} of them", all - unchecked));
     // The client does not remove folders, and without its identity and its locks a cache cannot be used.
-    let may_stay = |told: &String| {
-        ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| told.contains(kind))
+    let may_stay = |kept: &String| {
+        ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| kept.contains(kind))
     };
     assert!(kept.iter().all(may_stay), "{kept:?}");
 }

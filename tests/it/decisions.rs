@@ -273,24 +273,24 @@ fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
     let (repository, client) = warm();
     // The state that the client has.
     let frozen = repository.fork();
-    let mut ahead = repository.fork();
-    ahead.publish(&["targets"]);
-    let mut far_ahead = ahead.fork();
-    far_ahead.publish(&["targets"]);
-    client.use_mirrors(&[frozen.network(), ahead.network()]);
+    let mut newer = repository.fork();
+    newer.publish(&["targets"]);
+    let mut newest = newer.fork();
+    newest.publish(&["targets"]);
+    client.use_mirrors(&[frozen.network(), newer.network()]);
     assert_eq!(client.copy().refresh().unwrap(), [1, 3, 3, 3]);
     let rest = |network: &lastmile_testkit::FakeNetwork| {
         network.requests().iter().filter(|path| !path.ends_with("root.json")).count()
     };
-    assert_eq!((rest(frozen.network()), rest(ahead.network())), (1, 3), "the rest comes from the mirror that has it");
-    for order in [[&frozen, &ahead, &far_ahead], [&far_ahead, &ahead, &frozen], [&ahead, &far_ahead, &frozen]] {
+    assert_eq!((rest(frozen.network()), rest(newer.network())), (1, 3), "the rest comes from the mirror that has it");
+    for order in [[&frozen, &newer, &newest], [&newest, &newer, &frozen], [&newer, &newest, &frozen]] {
         let client = client.copy();
         client.use_mirrors(&order.map(|mirror| mirror.network()));
         assert_eq!(client.refresh().unwrap(), [1, 4, 4, 4]);
         assert!(client.events().is_empty(), "a mirror that is behind is not worth a warning");
     }
     // This needs no trust in the other mirrors: what is not valid does not count, and is reported.
-    let mut lying = far_ahead.fork();
+    let mut lying = newest.fork();
     lying.set_signers("timestamp", &[TestKey::new("stranger")]);
     lying.publish(&["timestamp"]);
     client.use_mirrors(&[frozen.network(), lying.network()]);
@@ -328,9 +328,9 @@ fn d6_a_mirror_that_fails_or_lies_is_skipped_after_one_attempt() {
 fn d6_an_outdated_mirror_neither_lowers_floors_nor_blocks_updates() {
     let (repository, client) = warm();
     let behind = younger(&repository);
-    let mut ahead = repository.fork();
-    ahead.publish(&["timestamp"]);
-    client.use_mirrors(&[behind.network(), ahead.network()]);
+    let mut newer = repository.fork();
+    newer.publish(&["timestamp"]);
+    client.use_mirrors(&[behind.network(), newer.network()]);
     assert_eq!(client.refresh().unwrap(), [1, 3, 2, 2]);
 }
 

@@ -41,7 +41,7 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     assert!(added.status.success(), "{added:?}");
     assert!(run(&state, USER, &["refresh"]).status.success());
     repository.publish(&["root", "targets"]);
-    // Root refreshes, and the user goes on.
+    // Root refreshes the store, and afterwards its user can still use it.
     let refreshed = run(&state, 0, &["refresh"]);
     assert!(refreshed.status.success(), "{refreshed:?}");
     let (mut open, mut files) = (vec![state.clone()], 0);

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use lastmile_fs::disk;
 use lastmile_metadata::TargetPath;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,6 @@ use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
 use crate::net::mirrors::Mirror;
 use crate::store::directory::DirectoryStore;
-use lastmile_fs::disk;
 
 const SHIPPED_ROOT: &str = "shipped-root.json";
 const SETTINGS: &str = "settings.json";
@@ -240,7 +240,7 @@ impl Repositories {
     }
 }
 
-/// Whether there is a file. If that cannot be determined, it is an error.
+/// Returns whether the file exists. It is an error if that cannot be determined.
 fn is_file(path: &Path) -> Result<bool, LocalError> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {

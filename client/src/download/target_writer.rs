@@ -4,13 +4,13 @@
 use std::io;
 
 use bytes::Bytes;
+use lastmile_fs::disk::NewFile;
 use lastmile_metadata::{FileError, TargetFile};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::LocalError;
 use crate::folder::Temporary;
-use lastmile_fs::disk::NewFile;
 
 /// The number of parts buffered between network and disk. A part has at most a few hundred KiB, so a download takes a
 /// few MiB of memory.

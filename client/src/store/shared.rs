@@ -21,7 +21,7 @@ const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
 /// The number of attempts to take the lock where waiting would block the thread.
 const BLOCKING_ATTEMPTS: u32 = 10;
 
-/// A store, whose files change only under its lock.
+/// A store whose files change only while its lock is held.
 pub(crate) struct SharedStore {
     store: Box<dyn Store>,
     events: Arc<dyn EventSink>,
@@ -69,7 +69,7 @@ impl SharedStore {
         Ok(RefreshLock { _lock: self.lock(LockKind::Refresh).await? })
     }
 
-    /// Takes a lock. Reports once that it waits.
+    /// Takes a lock. If it must wait, reports that once.
     async fn lock(&self, kind: LockKind) -> Result<StoreLock, Error> {
         let (mut waited, mut is_reported) = (Duration::ZERO, false);
         let report_after = match kind {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 
-use super::{NewFile, inject_fault, lock_file, make_folder, new_lock, rename};
+use super::{NewFile, inject_fault, lock_file, make_folder, make_missing, new_lock, rename};
 use crate::{Place, Syscall};
 
 impl NewFile {
@@ -73,6 +73,16 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
         }
     }
     Ok(())
+}
+
+/// Like [`make_folders`](super::make_folders). Folders that root creates belong to the owner and the group of the folder that
+/// they are in.
+///
+/// # Errors
+///
+/// As [`make_folders`](super::make_folders).
+pub fn make_folders_of_owner(path: &Path, mode: u32) -> io::Result<()> {
+    make_missing(path, &|path| make_folder_of_owner(path, mode))
 }
 
 fn is_root() -> bool {

@@ -65,6 +65,12 @@ impl<'t> TargetSearch<'t> {
         search.finish()
     }
 
+    /// Returns the terminating role after which the search visits no other role, if it has come to one.
+    #[must_use]
+    pub fn terminated_by(&self) -> Option<&RoleName> {
+        self.walk.terminated_by.as_ref()
+    }
+
     /// Accepts the file of the role that is needed, and continues the search until another file is needed.
     fn accept(&mut self, edge: Edge, file: FileContent) -> Result<Accepted, Error> {
         let role = self.trusted.verify(&edge, file)?;
@@ -121,6 +127,8 @@ struct Walk {
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
+    /// The terminating role after which nothing else is visited.
+    terminated_by: Option<RoleName>,
     /// The steps of a list that are left for this search.
     steps: Budget,
     most_depth: u32,
@@ -131,7 +139,8 @@ impl Walk {
         let visits = Budget::new(Limit::RolesVisited, limits.roles_visited.into());
         let visited = BTreeSet::from([RoleName::TARGETS]);
         let most_depth = limits.delegation_depth;
-        Self { path, chain: Vec::new(), to_visit: Vec::new(), visited, visits, steps, most_depth }
+        let (chain, to_visit) = (Vec::new(), Vec::new());
+        Self { path, chain, to_visit, visited, visits, terminated_by: None, steps, most_depth }
     }
 
     /// Visits roles until a role must be loaded or the search ends.
@@ -210,6 +219,7 @@ impl Walk {
             // 5.6.7.2.1: after this role and its descendants, visit neither its siblings nor those of its ancestors.
             if terminating {
                 self.to_visit.clear();
+                self.terminated_by = next.last().map(|edge| edge.role().clone());
                 break;
             }
         }
@@ -245,5 +255,25 @@ mod tests {
         // One more than the limit, and one for the role that was already visited.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
+    }
+
+    #[test]
+    fn w_5_6_7_2_1_the_terminating_role_that_ends_a_search_is_known() {
+        let limits = Limits::default();
+        let steps = Budget::new(Limit::ListSteps, u64::MAX);
+        let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
+        let covering = |terminating: usize| {
+            let all = delegating(4);
+            let rings: Vec<_> = all.rings_covering(&TargetPath::new("x").unwrap()).collect();
+            rings.into_iter().enumerate().map(|(at, (role, ring, _))| (role, ring, at == terminating)).collect()
+        };
+        walk.push_delegations(&RoleName::TARGETS, 0, covering(9));
+        assert_eq!(walk.terminated_by, None);
+        walk.push_delegations(&RoleName::TARGETS, 0, covering(2));
+        assert_eq!(walk.terminated_by.as_ref().map(RoleName::as_str), Some("role2"));
+        assert_eq!(
+            walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect::<Vec<_>>(),
+            ["role0", "role1", "role2"]
+        );
     }
 }

@@ -97,7 +97,7 @@ rules! {
     HiddenTarget "hidden-target" Warning;
     /// A target has a name that some platforms cannot store or that leads out of the download folder.
     DangerousTargetName "dangerous-target-name" Warning;
-    /// Two targets have names that are the same file where upper and lower case are not told apart.
+    /// Two targets have names that are the same file on file systems that ignore case.
     NamesDifferByCase "names-differ-by-case" Note;
     /// One stolen key is enough to sign for the role.
     ThresholdOfOne "threshold-of-one" Note;

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
 use lastmile_metadata::{
-    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, TargetFile, TargetPath, Targets, TrustedMetadata,
-    VerifiedTargets, Version,
+    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, Stage as _, TargetFile, TargetPath, Targets,
+    TrustedMetadata, Version,
 };
 
 use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
@@ -312,35 +312,21 @@ pub(crate) fn check_found(
         return Ok(());
     }
     let Some((role, _)) = listed.first() else { return Ok(()) };
-    let roles: BTreeMap<&RoleName, &VerifiedTargets> =
-        trusted.delegated().chain([(&RoleName::TARGETS, trusted.targets())]).collect();
-    let hidden = hidden_by(&roles, &RoleName::TARGETS, path, &mut BTreeSet::new());
-    let reason = hidden.unwrap_or(NotFoundReason::NotCovered);
+    let reason = hidden_by(path, trusted)?;
     Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
 }
 
-/// Explains why a search does not find what a role lists: follows the roles that the search has visited, in the same order.
-fn hidden_by(
-    roles: &BTreeMap<&RoleName, &VerifiedTargets>,
-    role: &RoleName,
-    path: &TargetPath,
-    visited: &mut BTreeSet<RoleName>,
-) -> Option<NotFoundReason> {
-    let targets = roles.get(role).filter(|_| visited.insert(role.clone()))?;
-    if matches!(targets.target(path), Ok(Some(_))) {
-        return Some(NotFoundReason::Shadowed { by: role.clone() });
-    }
-    for (child, is_terminating) in
-        targets.delegations().map(|delegations| delegations.covering(path)).unwrap_or_default()
-    {
-        if let Some(reason) = hidden_by(roles, &child, path, visited) {
-            return Some(reason);
-        }
-        if is_terminating {
-            return Some(NotFoundReason::Terminated { by: child });
-        }
-    }
-    None
+/// Repeats the search of a client, in the roles that it has visited, to explain why it does not find what a role lists.
+fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundReason, Error> {
+    let mut trusted = trusted.clone();
+    let search = trusted.search(path.clone());
+    let terminated_by = search.terminated_by().cloned();
+    let holder = search.finish()?.and_then(|found| found.chain.into_iter().next_back());
+    Ok(match (holder, terminated_by) {
+        (Some((by, _)), _) => NotFoundReason::Shadowed { by },
+        (None, Some(by)) => NotFoundReason::Terminated { by },
+        (None, None) => NotFoundReason::NotCovered,
+    })
 }
 
 /// Returns the documents by the names that clients request.

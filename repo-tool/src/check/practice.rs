@@ -1,6 +1,7 @@
 //! Findings about any published repository, whoever made it: shared keys, low thresholds, long expiry, dangerous names.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_keys::PublicKey;
@@ -70,24 +71,26 @@ impl<'a> Subject<'a> {
             let text = "one key is enough to sign a new root: a thief of that key can replace every other key";
             found.push(Finding::about(Rule::RootThresholdOfOne, &RoleName::ROOT, text));
         }
-        let mut roles = Vec::new();
+        let mut roles = SomeRoles::default();
         if threshold_of(&RoleName::TARGETS) == Ok(Threshold::ONE) {
-            roles.push(RoleName::TARGETS.to_string());
+            roles.add(&RoleName::TARGETS);
         }
         for (_, delegations) in &self.delegations {
             match &delegations.roles {
                 DelegatedRoles::Succinct(bins) if bins.threshold == Threshold::ONE => {
-                    roles.push(format!("{}-*", bins.name_prefix()));
+                    roles.add(format_args!("{}-*", bins.name_prefix()));
                 }
                 DelegatedRoles::Succinct(_) => {}
                 DelegatedRoles::Listed(listed) => {
-                    let single = listed.iter().filter(|role| role.threshold == Threshold::ONE);
-                    roles.extend(single.map(|role| role.name.to_string()));
+                    listed
+                        .iter()
+                        .filter(|role| role.threshold == Threshold::ONE)
+                        .for_each(|role| roles.add(&role.name));
                 }
             }
         }
-        if !roles.is_empty() {
-            let text = format!("one key is enough to sign for {}", some_of(&roles));
+        if roles.count > 0 {
+            let text = format!("one key is enough to sign for {roles}");
             found.push(Finding::new(Rule::ThresholdOfOne, text));
         }
     }
@@ -183,8 +186,8 @@ fn shared_key(key: &PublicKey, roles: &BTreeSet<RoleName>) -> Option<Finding> {
         return None;
     }
     let key = short(key);
-    let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
     if roles.contains(&RoleName::ROOT) {
+        let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
         let text = format!("the key {key} signs for {}: a root key should sign for root only", names.join(" and "));
         return Some(Finding::about(Rule::SharedRootKey, &RoleName::ROOT, text));
     }
@@ -197,7 +200,9 @@ fn shared_key(key: &PublicKey, roles: &BTreeSet<RoleName>) -> Option<Finding> {
         );
         return Some(Finding::about(Rule::OnlineKeyForTargets, offline, text));
     }
-    Some(Finding::new(Rule::SharedKey, format!("the key {key} signs for {}", some_of(&names))))
+    let mut shown = SomeRoles::default();
+    roles.iter().for_each(|role| shown.add(role));
+    Some(Finding::new(Rule::SharedKey, format!("the key {key} signs for {shown}")))
 }
 
 /// Returns findings about the names of targets.
@@ -211,7 +216,7 @@ pub fn target_names<'a>(paths: impl IntoIterator<Item = &'a TargetPath>) -> Vec<
         }
         match by_lower_case.insert(path.as_str().to_lowercase(), path) {
             Some(other) if other != path => {
-                let text = format!("{other} and {path} are one file where upper and lower case are not told apart");
+                let text = format!("{other} and {path} are one file on file systems that ignore case");
                 found.push(Finding::new(Rule::NamesDifferByCase, text));
             }
             _ => {}
@@ -220,11 +225,28 @@ pub fn target_names<'a>(paths: impl IntoIterator<Item = &'a TargetPath>) -> Vec<
     found
 }
 
-/// Joins up to eight names and counts the others.
-fn some_of(names: &[String]) -> String {
-    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(NAMED) {
-        Some(more) if more > 0 => format!("{shown} and {more} more roles"),
-        _ => shown,
+/// The names of up to eight roles, and the number of all.
+#[derive(Default)]
+struct SomeRoles {
+    names: Vec<String>,
+    count: usize,
+}
+
+impl SomeRoles {
+    fn add(&mut self, name: impl fmt::Display) {
+        self.count += 1;
+        if self.names.len() < NAMED {
+            self.names.push(name.to_string());
+        }
+    }
+}
+
+impl fmt::Display for SomeRoles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        match self.count - self.names.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more roles"),
+        }
     }
 }

@@ -145,10 +145,10 @@ fn renew_says_what_it_did_not_renew_and_who_can() {
     let expected = "targets was not renewed and expires 2030-09-13 17:46 UTC: run `lastmile-repo renew targets`";
     assert!(here.contains(expected), "{here}");
     std::fs::remove_file(home.folder.path().join("repository/keys/targets-1.pem")).unwrap();
-    let elsewhere = home.run(&["renew", "--force"]).stderr;
+    let without_key = home.run(&["renew", "--force"]).stderr;
     assert!(
-        elsewhere.contains("UTC: 1 of these keys must sign: targets-1; run `lastmile-repo renew targets`"),
-        "{elsewhere}"
+        without_key.contains("UTC: 1 of these keys must sign: targets-1; run `lastmile-repo renew targets`"),
+        "{without_key}"
     );
 }
 

@@ -28,7 +28,7 @@ pub struct RoleStatus {
     pub keys: Vec<KeyStatus>,
     /// Listed key ids that do not stand for one usable key.
     pub odd: Vec<Odd>,
-    /// How urgent its renewal is according to the configuration; for bins the most urgent.
+    /// How urgent its renewal is; for bins, that of the most urgent bin.
     pub renewal: Renewal,
 }
 

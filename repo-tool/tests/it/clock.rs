@@ -28,7 +28,7 @@ fn c6_a_clock_far_behind_what_is_signed_publishes_nothing() {
     drop(repository);
     let error = world.add_as(&world.invocation(), "b", "2").unwrap_err().to_string();
     assert!(error.contains("this machine's clock reads 20") && error.contains("--skip-clock-check"), "{error}");
-    // The way out, if the clock was ahead when the repository was signed.
+    // The remedy if the repository was signed with a fast clock.
     let trusting = Invocation { clock: ClockCheck::Ignore, ..world.invocation() };
     assert!(is_published(&world.add_as(&trusting, "b", "2").unwrap()));
     // From then on the dates are those of this clock.
