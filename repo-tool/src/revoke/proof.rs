@@ -18,13 +18,14 @@ use crate::check::overlay::Overlay;
 use crate::check::{MANY_ROOTS, chain, client, is_alike, refresh};
 use crate::document::{Document, Rings};
 use crate::draft::Draft;
+use crate::edit::bins::Bins;
 use crate::files::layout;
 use crate::published::Published;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{Error, NotFound, Repository, VersionError};
 
-/// The maximum number of similar roles that are searched for one that lists targets.
-const SEARCHED_OF_FAMILY: usize = 64;
+/// The maximum number of bins that are searched for one that lists targets.
+const SEARCHED_OF_BINS: usize = 64;
 /// By how much the simulated attacker inflates versions.
 const INFLATED_BY: u64 = 1_000_000;
 
@@ -51,12 +52,15 @@ pub struct ProofRow {
     pub scenes: Vec<(String, Verdict)>,
 }
 
+/// A role and the role that delegates to it; top-level roles have none.
+type Edge = (RoleName, Option<RoleName>);
+
 /// The published state before the revocation, for clients that have seen it.
 pub struct Before {
     published: Published,
-    roles: Vec<(RoleName, Option<RoleName>)>,
-    /// The ring of each role.
-    rings: BTreeMap<RoleName, KeyRing>,
+    roles: Vec<Edge>,
+    /// The ring of each role, by the role that delegates to it.
+    rings: BTreeMap<Edge, KeyRing>,
     files: BTreeMap<String, Vec<u8>>,
 }
 
@@ -65,7 +69,7 @@ impl Before {
     ///
     /// # Errors
     /// When published metadata cannot be read.
-    pub fn remember(repository: &mut Repository, roles: &[(RoleName, Option<RoleName>)]) -> Result<Self, Error> {
+    pub fn remember(repository: &mut Repository, roles: &[Edge]) -> Result<Self, Error> {
         let published = repository.published.clone();
         let rings = rings_of(&published, roles)?;
         let timestamp = (RoleName::TIMESTAMP.file_name(None), published.timestamp.bytes().to_vec());
@@ -203,7 +207,7 @@ impl ProofClient<'_> {
     /// key alone cannot sign timestamps.
     fn recovers(&self, signer: &Arc<dyn Signer>) -> Result<Option<Verdict>, Error> {
         let role = RoleName::TIMESTAMP;
-        let Some(ring) = self.before.rings.get(&role).filter(|ring| ring.threshold().get() == 1) else {
+        let Some(ring) = self.before.rings.get(&(role.clone(), None)).filter(|ring| ring.threshold().get() == 1) else {
             return Ok(None);
         };
         let mut inflated = (*self.before.published.timestamp).clone();
@@ -261,41 +265,44 @@ impl ProofClient<'_> {
     }
 }
 
-/// Makes a forgery for each role that trusted the key.
+/// Makes a forgery for each role that trusted the key. One bin of a set represents all of them, because they share one ring.
 fn forge_all(repository: &mut Repository, signer: &Arc<dyn Signer>, before: &Before) -> Result<Vec<Forgery>, Error> {
-    // One of many bins represents all, because they share one ring.
-    let mut families: Vec<Vec<&RoleName>> = Vec::new();
-    let mut places = BTreeMap::new();
-    for (role, delegator) in &before.roles {
-        let family = delegator.as_ref().map_or_else(|| role.to_string(), |_| role_family(role));
-        let place = *places.entry((delegator, family)).or_insert(families.len());
-        match families.get_mut(place) {
-            Some(family) => family.push(role),
-            None => families.push(vec![role]),
+    let mut bins: BTreeMap<&RoleName, Option<Bins>> = BTreeMap::new();
+    let mut alone: Vec<Vec<&Edge>> = Vec::new();
+    let mut sets: BTreeMap<&RoleName, Vec<&Edge>> = BTreeMap::new();
+    for edge in &before.roles {
+        let (role, delegator) = edge;
+        let Some(delegator) = delegator else {
+            alone.push(vec![edge]);
+            continue;
+        };
+        let set = bins.entry(delegator).or_insert_with(|| {
+            let view = before.published.known(delegator)?;
+            view.delegations.as_ref().and_then(Bins::of)
+        });
+        match set {
+            Some(bins) if bins.contains(role) => sets.entry(delegator).or_default().push(edge),
+            _ => alone.push(vec![edge]),
         }
     }
     let mut forgeries = Vec::new();
-    for roles in families {
+    for edges in alone.into_iter().chain(sets.into_values()) {
         let mut chosen = None;
         // Prefer a role that lists targets: a search for a target reaches it directly.
-        for role in roles.into_iter().take(SEARCHED_OF_FAMILY) {
+        for edge in edges.into_iter().take(SEARCHED_OF_BINS) {
+            let role = &edge.0;
             let is_full = !role.is_top_level() && !repository.published.role(role)?.is_empty();
             if chosen.is_none() || is_full {
-                chosen = Some(role);
+                chosen = Some(edge);
             }
             if is_full {
                 break;
             }
         }
-        let Some((role, ring)) = chosen.and_then(|role| Some((role, before.rings.get(role)?))) else { continue };
-        forgeries.push(forge(repository, role, ring, signer)?);
+        let Some((edge, ring)) = chosen.and_then(|edge| Some((edge, before.rings.get(edge)?))) else { continue };
+        forgeries.push(forge(repository, &edge.0, ring, signer)?);
     }
     Ok(forgeries)
-}
-
-fn role_family(role: &RoleName) -> String {
-    let name = role.as_str();
-    name.trim_end_matches(|character: char| character.is_ascii_hexdigit()).to_string()
 }
 
 fn forge(
@@ -404,23 +411,21 @@ fn sign_forged<R: Role>(
 }
 
 /// Returns the ring of each of these roles. Goes through each delegator only once, because there may be many bins.
-fn rings_of(
-    published: &Published,
-    roles: &[(RoleName, Option<RoleName>)],
-) -> Result<BTreeMap<RoleName, KeyRing>, Error> {
+fn rings_of(published: &Published, roles: &[Edge]) -> Result<BTreeMap<Edge, KeyRing>, Error> {
     let mut rings = BTreeMap::new();
     let mut delegated: BTreeMap<&RoleName, BTreeSet<&RoleName>> = BTreeMap::new();
     for (role, delegator) in roles {
         match delegator {
-            None => drop(rings.insert(role.clone(), published.root.key_ring(role)?)),
+            None => drop(rings.insert((role.clone(), None), published.root.key_ring(role)?)),
             Some(delegator) => drop(delegated.entry(delegator).or_default().insert(role)),
         }
     }
     for (delegator, roles) in delegated {
         let view = published.known(delegator).and_then(|view| view.delegations.as_ref());
-        rings.extend(view.iter().flat_map(|view| view.rings()).filter(|(role, _)| roles.contains(role)));
+        let listed = view.iter().flat_map(|view| view.rings()).filter(|(role, _)| roles.contains(role));
+        rings.extend(listed.map(|(role, ring)| ((role, Some(delegator.clone())), ring)));
     }
-    match roles.iter().find(|(role, _)| !rings.contains_key(role)) {
+    match roles.iter().find(|edge| !rings.contains_key(*edge)) {
         Some((role, _)) => Err(NotFound::Delegation { role: role.clone() }.into()),
         None => Ok(rings),
     }

@@ -6,7 +6,9 @@ use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::key_store::{self};
 use lastmile_repo_tool::internal::proof::{Before, ProofRow, Verdict, is_refuted, prove};
 use lastmile_repo_tool::internal::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
-use lastmile_repo_tool::{Error, KeyUri, Outcome, PathError, Protection, RevokeError, Signing, Unobserved};
+use lastmile_repo_tool::{
+    Edit, Error, KeyUri, NewBins, Outcome, PathError, Protection, RevokeError, Signing, Trust, Unobserved,
+};
 
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
@@ -114,6 +116,36 @@ fn a_key_is_revoked_at_every_depth() {
     assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "no new root is needed");
     assert_eq!(world.fetch("x/b").unwrap().unwrap(), b"b");
     assert_eq!(world.fetch("x/c").unwrap().unwrap(), b"c");
+}
+
+#[test]
+fn the_proof_tests_each_role_even_if_the_names_are_similar() {
+    let world = World::new();
+    let (shared, uri) = world.key("shared");
+    let roles = ["cafe", "face", "team-1", "team-2"];
+    world
+        .change_with(&[uri], &mut Unobserved, |edit| {
+            roles.iter().for_each(|role| delegate(edit, role, &format!("{role}/*"), &shared));
+        })
+        .unwrap();
+    let rows = revoke_and_prove(&world, &shared);
+    assert!(!is_refuted(&rows), "{rows:?}");
+    assert_eq!(scenes(&rows[0]), ["new state", "forged cafe", "forged face", "forged team-1", "forged team-2"]);
+}
+
+#[test]
+fn the_proof_tests_one_bin_of_a_set() {
+    for succinct in [true, false] {
+        let world = World::new();
+        let (shared, uri) = world.key("shared");
+        let trust = Trust { keys: vec![shared.clone()], threshold: 1 };
+        let new = NewBins { bit_length: 3, name_prefix: "bin".into(), trust, succinct };
+        let make = |edit: &mut Edit<'_>| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap();
+        world.change_with(&[uri], &mut Unobserved, make).unwrap();
+        let rows = revoke_and_prove(&world, &shared);
+        assert!(!is_refuted(&rows), "{rows:?}");
+        assert_eq!(scenes(&rows[0]), ["new state", "forged bin-0"]);
+    }
 }
 
 #[test]
