@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use lastmile_metadata::{Algorithm, Hashes};
+use lastmile_metadata::{Algorithm, Hashes, RoleName};
 use serde_json::{Value, json};
 
 use super::*;
@@ -198,6 +198,10 @@ async fn the_roles_that_a_search_came_to_are_told() {
     session.find(&paths([3])[0]).await.unwrap();
     let roles = session.trusted().delegated().map(|(role, _)| role.as_str());
     assert_eq!(roles.collect::<Vec<_>>(), ["bin3", "bins"]);
+    let by_targets = |role| session.trusted().delegated_by_targets(&RoleName::delegated(role).unwrap()).is_some();
+    assert!(by_targets("bins"));
+    assert!(!by_targets("bin3"), "the role bins delegates to it");
+    assert!(!by_targets("bin4"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -363,6 +363,16 @@ mod tests {
     }
 
     #[test]
+    fn a_quotation_shows_that_it_was_cut() {
+        for (length, expected) in [(100, "é".repeat(100)), (101, "é".repeat(100) + "…"), (999, "é".repeat(100) + "…")]
+        {
+            let kind = ErrorKind::UnsupportedSpecVersion(quote(&"é".repeat(length)));
+            assert!(kind.to_string().contains(&expected), "{kind}");
+            assert_eq!(kind.to_string().contains('…'), length > 100, "{kind}");
+        }
+    }
+
+    #[test]
     fn a_found_value_is_described_by_its_beginning() {
         let long = alloc::format!("\"{}\"", "x".repeat(200));
         let kept = alloc::format!("`\"{}…`", "x".repeat(99));

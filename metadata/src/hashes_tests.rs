@@ -21,6 +21,27 @@ fn f_4_4_a_digest_is_hexadecimal_and_as_long_as_its_algorithm_says() {
 }
 
 #[test]
+fn f_4_4_a_wrong_digest_is_refused_with_the_length_that_its_algorithm_needs() {
+    for (algorithm, digits) in [("sha256", 64), ("sha384", 96), ("sha512", 128)] {
+        let read = |digits: usize| {
+            let text = alloc::format!("{{\"{algorithm}\":\"{}\"}}", "0".repeat(digits));
+            Hashes::read(&mut Reader::new(&text))
+        };
+        assert!(read(digits).is_ok());
+        let error = read(digits + 2).unwrap_err().to_string();
+        assert!(error.contains(&alloc::format!("expected {digits} hexadecimal digits")), "{error}");
+    }
+}
+
+#[test]
+fn f_4_4_hashes_of_unknown_algorithms_are_listed_with_their_names() {
+    let hashes = Hashes::read(&mut Reader::new(r#"{"blake3":"00","md5":[1]}"#)).unwrap();
+    let unknown = hashes.unknown().map(|(name, value)| (name, value.to_text()));
+    assert_eq!(unknown.collect::<Vec<_>>(), [("blake3", "\"00\"".into()), ("md5", "[1]".into())]);
+    assert!(!hashes.is_usable());
+}
+
+#[test]
 fn w_5_7_3_a_file_that_is_too_long_is_refused_at_once() {
     let hashes = Hashes::of(b"abc", &[Algorithm::Sha256]).unwrap();
     let mut verifier = hashes.verifier(Some(3));

@@ -193,3 +193,32 @@ impl Budget {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn each_limit_is_named_as_its_field() {
+        let fields = format!("{:?}", Limits::default());
+        for (limit, name) in [
+            (Limit::RootLength, "root_length"),
+            (Limit::TimestampLength, "timestamp_length"),
+            (Limit::SnapshotLength, "snapshot_length"),
+            (Limit::TargetsLength, "targets_length"),
+            (Limit::ListedLength, "listed_length"),
+            (Limit::RootUpdates, "root_updates"),
+            (Limit::RolesVisited, "roles_visited"),
+            (Limit::RolesListed, "roles_listed"),
+            (Limit::ListSteps, "list_steps"),
+            (Limit::DelegationDepth, "delegation_depth"),
+            (Limit::Signatures, "signatures"),
+            (Limit::Keys, "keys"),
+        ] {
+            assert_eq!(limit.name(), name);
+            assert!(fields.contains(&format!(" {name}: ")), "{fields}");
+        }
+    }
+}

@@ -310,6 +310,34 @@ mod tests {
     }
 
     #[test]
+    fn one_comma_separates_two_elements_and_nothing_follows_the_value() {
+        let is_value = |text: &str| {
+            let mut reader = Reader::new(text);
+            reader.skip().is_ok() && reader.end().is_ok()
+        };
+        for valid in ["[]", "[1]", "[1,2]", "{}", r#"{"a":1}"#, r#"{"a":1,"b":2}"#] {
+            assert!(is_value(valid), "{valid}");
+        }
+        for wrong in [
+            "[,]",
+            "[,1]",
+            "[1,]",
+            "[1,,2]",
+            r#"[1"2"]"#,
+            "[1",
+            "[1]]",
+            "[1] ",
+            "{,}",
+            r#"{,"a":1}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":1"b":2}"#,
+            r#"{"a":1}}"#,
+        ] {
+            assert!(!is_value(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
     fn integers_are_those_of_64_bits_as_they_are_written() {
         let all = |text: &str| Reader::new(text).integer().is_ok_and(|found| found == text);
         for valid in ["0", "7", "-7", "999999999999999999", "18446744073709551615", "-9223372036854775808"] {

@@ -15,10 +15,7 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.run("setup", || {
         if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
-    steps.command("format", &mut cargo(project, &["fmt", "--all", "--check"]));
-    steps.run("style", || style::run(project));
-    let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
-    steps.command("clippy", &mut cargo(project, &clippy));
+    lints(&mut steps, project);
     // Each crate alone, so that cargo does not enable features that other crates of the workspace ask for.
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
@@ -44,6 +41,20 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("licences, bans, sources", &mut deny::check(project, &["licenses", "bans", "sources"]));
     steps.run("advisories", || deny::advisories(project));
     steps.summary()
+}
+
+/// Runs the checks that only read the sources. Returns true if none failed.
+pub(crate) fn lint(project: &Path) -> bool {
+    let mut steps = Steps::new();
+    lints(&mut steps, project);
+    steps.summary()
+}
+
+fn lints(steps: &mut Steps, project: &Path) {
+    steps.command("format", &mut cargo(project, &["fmt", "--all", "--check"]));
+    steps.run("style", || style::run(project));
+    let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    steps.command("clippy", &mut cargo(project, &clippy));
 }
 
 /// The crates that are published.

@@ -25,23 +25,25 @@ usage: cargo xtask COMMAND
 
   setup          install what the tests need, or report what is missing
   test           run setup and every check of the project, as CI does
+  lint           run the checks that only read the sources: format, style and clippy
   bench [--peers] [--quick] [NAME…]
-                measure lastmile, and with --peers other TUF implementations too; with --peers, without --quick
+                 measure lastmile, and with --peers other TUF implementations too; with --peers, without --quick
                  and without names, write docs/performance.md
                  (names: flat, bins, scale, network, download, publish, requests, loops)
   bench --curves [--quick]
-                measure how costs grow with the number of targets, and write docs/curves.md
+                 measure how costs grow with the number of targets, and write docs/curves.md
+  bench --record
+                 count the instructions of the inner loops and record them in tests/perf/instructions.txt, with which
+                 `test` compares them
   random         run 100,000 histories of a random adversary against the client
   fuzz [--seconds N] [TARGET…]
-                fuzz these targets, or all, for N seconds each [default: 600]; corpora are kept in fuzz/corpus
+                 fuzz these targets, or all, for N seconds each [default: 600]; corpora are kept in fuzz/corpus
   mutants [FILE…]
                  change the code that decides trust, in these files or in all, and list the changes that no test
                  detects
   planted-bugs [NAME…]
-                apply each patch in tests/planted-bugs to a copy of the sources, and check that the scenarios named in
-                 the patch fail there
-  bench --record count the instructions of the inner loops and record them in tests/perf/instructions.txt, with which
-                 `test` compares them";
+                 apply each patch in tests/planted-bugs to a copy of the sources, and check that the scenarios named
+                 in the patch fail there";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["setup"] => exit(setup::run(&project)),
         ["test"] => exit(checks::run(&project)),
+        ["lint"] => exit(checks::lint(&project)),
         ["random"] => exit(random::run(&project)),
         ["mutants", files @ ..] => exit(mutants::run(&project, files)),
         ["planted-bugs", names @ ..] => exit(planted_bugs::run(&project, names)),

@@ -406,11 +406,13 @@ mod tests {
         // SHA-256 of `foo.txt` begins with ddab29ff.
         let prefixes = |prefix| Paths::HashPrefixes(alloc::vec![HashPrefix::new(prefix).unwrap()]);
         let patterns = |pattern: &str| Paths::Patterns(alloc::vec![PathPattern::new(pattern)]);
+        let of_two = Delegation { threshold: Threshold::new(2).unwrap(), ..delegation("e", patterns("*.txt"), "k") };
         let listed = alloc::vec![
             delegation("a", prefixes("dda"), "k"),
             delegation("b", prefixes("ddb"), "kk"),
             delegation("c", patterns("*.txt"), "kk"),
             delegation("d", patterns("*.tgz"), "k"),
+            of_two,
         ];
         let key = |id: &str| {
             let key = PrivateKey::from_seed(Scheme::Ed25519, &[id.len() as u8; 32]).unwrap();
@@ -419,9 +421,9 @@ mod tests {
         let bins = SuccinctRoles::new(alloc::vec![KeyId::new("k")], Threshold::ONE, 4, "bin").unwrap();
         let path = TargetPath::new("foo.txt").unwrap();
         let covers: Vec<bool> = listed.iter().map(|delegation| delegation.paths.cover(&path)).collect();
-        assert_eq!(covers, [true, false, true, false]);
+        assert_eq!(covers, [true, false, true, false, true]);
         for (roles, covering) in [
-            (DelegatedRoles::Listed(listed), alloc::vec![("a", true), ("c", true)]),
+            (DelegatedRoles::Listed(listed), alloc::vec![("a", true), ("c", true), ("e", true)]),
             (DelegatedRoles::Succinct(bins), alloc::vec![("bin-d", false)]),
         ] {
             let keys = BTreeMap::from(["k", "kk"].map(key));
