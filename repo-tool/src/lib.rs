@@ -46,6 +46,7 @@ pub use draft::{Completed, Draft};
 pub use edit::Edit;
 pub use edit::add::{AddOptions, Custom, DelegatedPaths};
 pub use edit::bins::{Bins, NewBins};
+pub use edit::delegation_change::{DelegationChange, HolderChange, Position};
 pub use edit::delegations::{NewDelegation, Trust, hash_prefixes};
 pub use edit::intake::{Source, target_path};
 pub use edit::path_patterns::{pattern_warnings, patterns};

@@ -69,11 +69,13 @@ fn commands_that_announce_no_change_change_nothing() {
     let file = folder.path().join("file");
     let file = file.to_str().unwrap();
     done(&packages, &["add", file, "--name", "old"]);
-    let commands: [&[&str]; 13] = [
+    done(&packages, &["delegate", "plugins", "--paths", "plugins/*", "--key", "new"]);
+    let commands: [&[&str]; 14] = [
+        &["set-delegation", "plugins", "--terminating", "--dry-run"],
         &["add", file, "--name", "new", "--dry-run"],
         &["remove", "old", "--dry-run"],
         &["delegate", "team", "--paths", "team/*", "--key", "new", "--dry-run"],
-        &["bins", "--bit-length", "1", "--dry-run"],
+        &["bins", "--bit-length", "1", "--prefixes", "--dry-run"],
         &["renew", "--force", "--dry-run"],
         &["rotate", "timestamp", "--add", "new", "--dry-run"],
         &["set-threshold", "root", "1", "--dry-run"],

@@ -108,6 +108,8 @@ pub(crate) enum Command {
     Remove(Remove),
     /// Delegate some target paths to another role.
     Delegate(Delegate),
+    /// Change the paths, order, threshold or termination of a delegation.
+    SetDelegation(super::set_delegation::Args),
     /// Remove a delegation.
     Undelegate(Undelegate),
     /// Distribute a role's targets into hash bins, so that clients download less metadata.

@@ -25,6 +25,7 @@ mod renew;
 mod revoke;
 mod rotate;
 mod serve;
+mod set_delegation;
 mod set_expiry;
 mod set_threshold;
 mod sign;
@@ -106,6 +107,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Add(args) => add::add(&context, args, output),
         Command::Remove(args) => remove::remove(&context, args, output),
         Command::Delegate(args) => delegate::delegate(&context, args, output),
+        Command::SetDelegation(args) => set_delegation::set_delegation(&context, args, output),
         Command::Undelegate(args) => undelegate::undelegate(&context, args, output),
         Command::Bins(args) => bins::bins(&context, args, output),
         Command::Renew(args) => renew::renew(&context, args, output),

@@ -1,9 +1,11 @@
 //! `set-threshold`: change how many keys of a role must sign.
 
+use lastmile_metadata::RoleName;
+
 use super::args::SetThreshold;
 use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
-use crate::config::RoleConfig;
+use crate::config::{Config, RoleConfig};
 use crate::{Error, names};
 
 pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &Output) -> Result<ExitStatus, Error> {
@@ -15,8 +17,13 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
     edit.set_threshold_of_all(&roles, args.threshold)?;
     let mut draft = edit.finish()?;
     let mut config = repository.config.clone();
-    let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
-    config.set_role(&entry, RoleConfig { threshold: args.threshold, ..config.role(&role) });
+    record_threshold(&mut config, &role, args.threshold);
     draft.set_config(config);
     conclude(context, &mut repository, draft, output)
+}
+
+/// Writes a new threshold to the configuration of a role.
+pub(super) fn record_threshold(config: &mut Config, role: &RoleName, threshold: u32) {
+    let entry = config.entry_name(role).unwrap_or(role.as_str()).to_string();
+    config.set_role(&entry, RoleConfig { threshold, ..config.role(role) });
 }

@@ -51,6 +51,11 @@ impl RoleKeysMut<'_> {
         self.check_reachable(role)
     }
 
+    pub(super) fn set_threshold(&mut self, role: &RoleName, threshold: Threshold) -> Result<(), Error> {
+        *self.threshold = threshold;
+        self.check_reachable(role)
+    }
+
     fn check_reachable(&self, role: &RoleName) -> Result<(), Error> {
         let (keys, threshold) = (self.publics().len(), self.threshold.get());
         if keys < threshold as usize {
@@ -189,10 +194,7 @@ impl Edit<'_> {
     /// [`Error::Edit`] when a role has fewer keys.
     pub fn set_threshold_of_all(&mut self, roles: &[RoleName], threshold: u32) -> Result<(), Error> {
         let new = Threshold::new(threshold).ok_or(InvalidInput::Threshold)?;
-        self.change(roles, |role, entry| {
-            *entry.threshold = new;
-            entry.check_reachable(role)
-        })
+        self.change(roles, |role, entry| entry.set_threshold(role, new))
     }
 
     pub(super) fn change(
@@ -241,7 +243,7 @@ impl Edit<'_> {
     }
 }
 
-fn change_delegated(
+pub(super) fn change_delegated(
     delegations: &mut Delegations,
     roles: &BTreeSet<RoleName>,
     change: &impl Fn(&RoleName, &mut RoleKeysMut<'_>) -> Result<(), Error>,

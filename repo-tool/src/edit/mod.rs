@@ -5,6 +5,7 @@ pub(crate) mod bin_advice;
 pub(crate) mod bins;
 pub(crate) mod bulk;
 mod clashes;
+pub(crate) mod delegation_change;
 pub(crate) mod delegations;
 pub(crate) mod intake;
 pub(crate) mod keys;

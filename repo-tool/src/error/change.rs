@@ -119,6 +119,14 @@ pub enum EditError {
         /// The role that delegates.
         role: RoleName,
     },
+    /// The delegation to a bin cannot be changed, because all bins of a role must cover all paths.
+    #[error(
+        "{role} is a bin, whose paths and position follow from its number; `set-threshold` changes the threshold of all bins"
+    )]
+    IsBin {
+        /// The bin.
+        role: RoleName,
+    },
     /// The names of two roles differ only in case.
     #[error("`{role}` and `{other}` would be the same file on case-insensitive file systems")]
     SameFileName {

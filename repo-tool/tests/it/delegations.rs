@@ -4,8 +4,8 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{Algorithm, Hashes, PathPattern, Paths, RoleName, TargetFile, TargetPath};
 use lastmile_repo_tool::internal::names;
 use lastmile_repo_tool::{
-    Draft, DraftError, Edit, EditError, Error, NewBins, NewDelegation, NotFoundReason, Outcome, PublicationError,
-    RoleNameError, Trust, Unobserved,
+    DelegationChange, Draft, DraftError, Edit, EditError, Error, HolderChange, NewBins, NewDelegation, NotFoundReason,
+    Outcome, Position, PublicationError, RoleNameError, Trust, Unobserved,
 };
 
 use crate::world::World;
@@ -272,4 +272,123 @@ fn a_target_that_a_terminating_role_hides_is_refused_with_the_name_of_that_role(
     let Error::Draft(DraftError::TargetNotFound { reason, .. }) = error else { panic!("{error:?}") };
     assert_eq!(reason, NotFoundReason::Terminated { by: RoleName::delegated("first").unwrap() });
     assert!(reason.to_string().contains("hidden by first"), "{reason}");
+}
+
+/// Returns a repository with the delegations `a` and `b`, which both list a target of that name below `shared/`, and `shared/x`.
+fn two_delegations() -> World {
+    let world = World::new();
+    let key = world.public("targets-1");
+    world
+        .change(|edit| {
+            delegate(edit, "a", "shared/*", &key);
+            delegate(edit, "b", "shared/*", &key);
+        })
+        .unwrap();
+    for role in ["b", "a"] {
+        let name = RoleName::delegated(role).unwrap();
+        world.add_to(&name, &format!("shared/{role}"), role, &mut Unobserved).unwrap();
+    }
+    let (a, b) = (RoleName::delegated("a").unwrap(), RoleName::delegated("b").unwrap());
+    world.add_to(&b, "shared/x", "from b", &mut Unobserved).unwrap();
+    world.add_to(&a, "shared/x", "from a", &mut Unobserved).unwrap();
+    world
+}
+
+fn change_delegation(world: &World, change: &DelegationChange) -> Vec<HolderChange> {
+    let mut moved = Vec::new();
+    let a = RoleName::delegated("a").unwrap();
+    world.change(|edit| moved = edit.change_delegation(None, &a, change).unwrap()).unwrap();
+    moved
+}
+
+fn moved(path: &str, before: &str, after: Option<&str>) -> HolderChange {
+    let role = |name| RoleName::delegated(name).unwrap();
+    HolderChange { path: TargetPath::new(path).unwrap(), before: role(before), after: after.map(role) }
+}
+
+#[test]
+fn the_order_of_delegations_can_be_changed() {
+    let world = two_delegations();
+    assert_eq!(world.fetch("shared/x").unwrap().unwrap(), b"from a");
+    let b = RoleName::delegated("b").unwrap();
+    let after_b = DelegationChange { position: Some(Position::After(b.clone())), ..DelegationChange::default() };
+    assert_eq!(change_delegation(&world, &after_b), [moved("shared/x", "a", Some("b"))]);
+    assert_eq!(world.fetch("shared/x").unwrap().unwrap(), b"from b");
+    let before_b = DelegationChange { position: Some(Position::Before(b)), ..DelegationChange::default() };
+    assert_eq!(change_delegation(&world, &before_b), [moved("shared/x", "b", Some("a"))]);
+    assert_eq!(world.fetch("shared/x").unwrap().unwrap(), b"from a");
+}
+
+#[test]
+fn the_paths_of_a_delegation_can_be_changed_and_lost_targets_are_reported() {
+    let world = two_delegations();
+    let paths = Paths::Patterns(vec![PathPattern::new("other/*")]);
+    let change = DelegationChange { paths: Some(paths), ..DelegationChange::default() };
+    let expected = [moved("shared/a", "a", None), moved("shared/x", "a", Some("b"))];
+    assert_eq!(change_delegation(&world, &change), expected);
+    assert_eq!(world.fetch("shared/a").unwrap(), None);
+    assert_eq!(world.fetch("shared/x").unwrap().unwrap(), b"from b");
+    world.add_to(&RoleName::delegated("a").unwrap(), "other/y", "1", &mut Unobserved).unwrap();
+    assert_eq!(world.fetch("other/y").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn a_delegation_can_become_terminating_and_back() {
+    let world = two_delegations();
+    let terminating = |value| DelegationChange { terminating: Some(value), ..DelegationChange::default() };
+    assert_eq!(change_delegation(&world, &terminating(true)), [moved("shared/b", "b", None)]);
+    assert_eq!(world.fetch("shared/b").unwrap(), None);
+    assert_eq!(change_delegation(&world, &terminating(false)), []);
+    assert_eq!(world.fetch("shared/b").unwrap().unwrap(), b"b");
+}
+
+#[test]
+fn the_threshold_of_a_delegation_can_be_changed_up_to_its_keys() {
+    let world = two_delegations();
+    let (key, uri) = world.key("second");
+    let a = RoleName::delegated("a").unwrap();
+    world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&a, &[key], &[]).unwrap()).unwrap();
+    let change = DelegationChange { threshold: Some(2), ..DelegationChange::default() };
+    assert_eq!(change_delegation(&world, &change), []);
+    assert_eq!(world.fetch("shared/x").unwrap().unwrap(), b"from a");
+    let mut repository = world.open();
+    let too_many = DelegationChange { threshold: Some(3), ..DelegationChange::default() };
+    let refused = repository.edit(Draft::default()).change_delegation(None, &a, &too_many);
+    assert!(matches!(refused, Err(Error::Edit(EditError::TooFewKeys { keys: 2, threshold: 3, .. }))), "{refused:?}");
+}
+
+#[test]
+fn a_change_of_a_delegation_to_what_it_is_changes_nothing() {
+    let world = two_delegations();
+    let a = RoleName::delegated("a").unwrap();
+    let change = DelegationChange {
+        paths: Some(Paths::Patterns(vec![PathPattern::new("shared/*")])),
+        threshold: Some(1),
+        terminating: Some(false),
+        position: Some(Position::Before(a.clone())),
+    };
+    let outcome = world.change(|edit| drop(edit.change_delegation(None, &a, &change).unwrap())).unwrap();
+    assert!(matches!(outcome, Outcome::Nothing), "{outcome:?}");
+}
+
+#[test]
+fn bins_and_unknown_roles_have_no_delegation_to_change() {
+    let terminating = DelegationChange { terminating: Some(true), ..DelegationChange::default() };
+    let (bin, absent) = (RoleName::delegated("bin-3").unwrap(), RoleName::delegated("absent").unwrap());
+    for succinct in [true, false] {
+        let world = World::new();
+        world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct), &|_| {}).unwrap()).unwrap();
+        let mut repository = world.open();
+        let mut edit = repository.edit(Draft::default());
+        let refused = edit.change_delegation(None, &bin, &terminating);
+        assert!(matches!(refused, Err(Error::Edit(EditError::IsBin { .. }))), "{refused:?}");
+        let refused = edit.change_delegation(Some(&RoleName::TARGETS), &absent, &terminating);
+        assert!(matches!(refused, Err(Error::NotFound(_))), "{refused:?}");
+    }
+    let world = two_delegations();
+    let mut repository = world.open();
+    let change = DelegationChange { position: Some(Position::After(absent)), ..DelegationChange::default() };
+    let a = RoleName::delegated("a").unwrap();
+    let refused = repository.edit(Draft::default()).change_delegation(None, &a, &change);
+    assert!(matches!(refused, Err(Error::NotFound(_))), "{refused:?}");
 }

@@ -1,0 +1,108 @@
+//! `set-delegation`: change the paths, order, threshold or termination of a delegation.
+
+use clap::ArgGroup;
+use lastmile_client::text::printable;
+use lastmile_metadata::{Paths, RoleName};
+
+use super::outcome::conclude;
+use super::set_threshold::record_threshold;
+use super::{Context, ExitStatus, Output};
+use crate::edit::delegation_change::{DelegationChange, HolderChange, Position};
+use crate::edit::delegations::hash_prefixes;
+use crate::edit::path_patterns::{pattern_warnings, patterns};
+use crate::{Error, names};
+
+/// The maximum number of targets that are named in warnings; more are counted.
+const NAMED: usize = 10;
+
+/// `set-delegation`
+#[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("change").required(true).multiple(true),
+    after_help = "\
+Warns of targets that clients will no longer find, or will find in another role.
+
+Examples:
+  lastmile-repo set-delegation plugins-team --paths 'plugins/*' 'themes/*'
+  lastmile-repo set-delegation partner --before plugins-team --not-terminating"
+)]
+pub(crate) struct Args {
+    /// The delegated role.
+    name: String,
+    /// The role that delegates to it [default: the first one that is found]
+    #[arg(long, value_name = "ROLE")]
+    from: Option<String>,
+    /// Patterns of target paths, which replace the present paths.
+    #[arg(long, num_args = 1.., group = "change", conflicts_with = "hash_prefixes")]
+    paths: Vec<String>,
+    /// Hash prefixes, which replace the present paths: first digits of the SHA-256 of target paths.
+    #[arg(long, num_args = 1.., group = "change")]
+    hash_prefixes: Vec<String>,
+    /// How many keys of the role must sign.
+    #[arg(long, value_name = "N", group = "change")]
+    threshold: Option<u32>,
+    /// Stop the search at this role for paths that match.
+    #[arg(long, group = "change")]
+    terminating: bool,
+    /// Continue the search after this role.
+    #[arg(long, group = "change", conflicts_with = "terminating")]
+    not_terminating: bool,
+    /// Give the delegation priority over the one to ROLE, by moving it just before that one.
+    #[arg(long, value_name = "ROLE", group = "change")]
+    before: Option<String>,
+    /// Give the delegation to ROLE priority, by moving this one just after that one.
+    #[arg(long, value_name = "ROLE", group = "change", conflicts_with = "before")]
+    after: Option<String>,
+}
+
+pub(super) fn set_delegation(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+    let name = names::role(&args.name)?;
+    let from = args.from.as_deref().map(names::role).transpose()?;
+    let change = change(args)?;
+    change.paths.iter().flat_map(pattern_warnings).for_each(|warning| output.warning(&warning));
+    let mut repository = context.open(output)?;
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    let moved = edit.change_delegation(from.as_ref(), &name, &change)?;
+    let mut draft = edit.finish()?;
+    if let Some(threshold) = args.threshold {
+        let mut config = repository.config.clone();
+        record_threshold(&mut config, &name, threshold);
+        draft.set_config(config);
+    }
+    warn_of(&moved, output);
+    conclude(context, &mut repository, draft, output)
+}
+
+fn change(args: &Args) -> Result<DelegationChange, Error> {
+    let place = |other: &Option<String>, position: fn(RoleName) -> Position| {
+        other.as_deref().map(|other| names::role(other).map(position)).transpose()
+    };
+    let terminating = (args.terminating || args.not_terminating).then_some(args.terminating);
+    let position = place(&args.before, Position::Before)?.or(place(&args.after, Position::After)?);
+    Ok(DelegationChange { paths: paths(args)?, threshold: args.threshold, terminating, position })
+}
+
+fn paths(args: &Args) -> Result<Option<Paths>, Error> {
+    if !args.paths.is_empty() {
+        return patterns(&args.paths).map(Some);
+    }
+    if !args.hash_prefixes.is_empty() {
+        return hash_prefixes(&args.hash_prefixes).map(Some);
+    }
+    Ok(None)
+}
+
+/// Warns of targets that clients will find in another role or not at all.
+fn warn_of(moved: &[HolderChange], output: &Output) {
+    for HolderChange { path, before, after } in moved.iter().take(NAMED) {
+        let path = printable(path.as_str());
+        output.warning(&match after {
+            Some(after) => format!("clients will find `{path}` in {after} instead of {before}"),
+            None => format!("clients will no longer find `{path}`, which {before} lists"),
+        });
+    }
+    if moved.len() > NAMED {
+        output.warning(&format!("{} more targets are affected in the same way", moved.len() - NAMED));
+    }
+}
