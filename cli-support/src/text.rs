@@ -1,4 +1,4 @@
-//! Escaping of untrusted text for terminals.
+//! Escaping of untrusted text for terminals, and hiding of user names and passwords in URLs.
 
 use lastmile_metadata::is_unprintable;
 
@@ -32,6 +32,26 @@ pub fn printable_json(text: &str) -> String {
     safe
 }
 
+/// Returns a URL with `***` instead of its user name and password (RFC 3986, 3.2.1).
+#[must_use]
+pub fn hide_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@').and_then(|at| rest.get(at..)) {
+        Some(rest) => format!("{scheme}://***{rest}"),
+        None => url.to_owned(),
+    }
+}
+
+/// Like [`hide_credentials`], for a text that is not a valid URL, in which the user name and the password can be
+/// anywhere before the last `@`.
+#[must_use]
+pub fn hide_possible_credentials(text: &str) -> String {
+    let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = before.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    scheme.map_or_else(|| format!("***@{after}"), |(scheme, _)| format!("{scheme}://***@{after}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +65,18 @@ mod tests {
         for hidden in ['\u{200b}', '\u{200d}', '\u{2066}', '\u{3164}', '\u{feff}', '\u{a0}', '\u{e0100}', '\u{2800}'] {
             assert_eq!(printable(&format!("a{hidden}b")), format!("a{}b", hidden.escape_unicode()));
         }
+    }
+
+    #[test]
+    fn user_names_and_passwords_of_urls_are_hidden() {
+        assert_eq!(hide_credentials("https://u:p@w@h:1/a@b"), "https://***@h:1/a@b");
+        assert_eq!(hide_credentials("http://u@h"), "http://***@h");
+        for without in ["http://h/@scope/x", "http://h?a@b", "u@h", "file:///a@b"] {
+            assert_eq!(hide_credentials(without), without);
+        }
+        assert_eq!(hide_possible_credentials("https://u:p/w@h/x"), "https://***@h/x");
+        assert_eq!(hide_possible_credentials("u:p@h"), "***@h");
+        assert_eq!(hide_possible_credentials("u p://x@h"), "***@h");
+        assert_eq!(hide_possible_credentials("/a/folder"), "/a/folder");
     }
 }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 
+use crate::text::hide_possible_credentials;
 use crate::{ExitStatus, Failure, Output, OutputOptions, World};
 
 /// Prints the parser's help, version or error for `args`, and returns the exit status.
@@ -13,7 +14,8 @@ use crate::{ExitStatus, Failure, Output, OutputOptions, World};
 pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitStatus {
     let colours = world.wants_colours();
     let shown = |text: &StyledStr, is_terminal| {
-        if colours && is_terminal { text.ansi().to_string() } else { text.to_string() }
+        let text = if colours && is_terminal { text.ansi().to_string() } else { text.to_string() };
+        hide_credentials_of_words(&text)
     };
     let text = error.render();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -31,7 +33,18 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
     }
     world.stderr = Box::new(std::io::sink());
     let output = Output::new(&mut world, OutputOptions { json: true, ..OutputOptions::default() });
-    output.failure(&Failure::with_lines(ExitStatus::Usage, message(&text.to_string())))
+    output.failure(&Failure::with_lines(ExitStatus::Usage, message(&shown(&text, false))))
+}
+
+/// Hides what may be a user name and a password in an argument that the parser's error quotes.
+fn hide_credentials_of_words(text: &str) -> String {
+    let words = text.split_inclusive([' ', '\n', '\'', '`', '"']);
+    words
+        .map(|word| match word.rsplit_once('@') {
+            Some((before, _)) if before.contains(':') => hide_possible_credentials(word),
+            _ => word.to_owned(),
+        })
+        .collect()
 }
 
 /// Returns the first paragraph of the parser's error, without the label.
@@ -73,6 +86,16 @@ mod tests {
         let (status, stdout, stderr) = ran(&["--help"]);
         assert_eq!((status, stderr.as_str()), (ExitStatus::Done, ""));
         assert!(stdout.contains("Usage: program <file>"), "{stdout}");
+    }
+
+    #[test]
+    fn a_quoted_url_has_no_user_name_and_no_password() {
+        for url in ["https://alice:secret@h/x", "alice:secret@h/x"] {
+            let (_, stdout, stderr) = ran(&["--json", "x", url]);
+            assert!(!stderr.contains("secret") && !stdout.contains("secret"), "{stdout}{stderr}");
+        }
+        let (_, _, stderr) = ran(&["x", "https://alice:secret@h/x"]);
+        assert!(stderr.contains("'https://***@h/x'"), "{stderr}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use lastmile_metadata::{Limits, ReusableTargets};
 use crate::error::Error;
 use crate::event::{EventSink, TracingSink};
 use crate::folder::CleanedDirs;
+use crate::net::base_url::BaseUrl;
 use crate::net::fetch::Fetch;
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::RetryPolicy;
@@ -24,7 +25,8 @@ use crate::updater::Updater;
 pub struct UpdaterBuilder {
     shipped_root: Vec<u8>,
     known: Option<ReusableTargets>,
-    mirrors: Vec<Mirror>,
+    /// The URLs of the metadata and of the targets of each mirror.
+    mirrors: Vec<(String, String)>,
     store: Box<dyn Store>,
     fetch: Option<Box<dyn Fetch>>,
     limits: Limits,
@@ -61,10 +63,9 @@ impl UpdaterBuilder {
     }
 
     /// Adds a mirror, with a lower priority than those added before. The URLs must be percent-encoded and are used
-    /// unchanged.
+    /// unchanged; [`build`](UpdaterBuilder::build) checks them as [`BaseUrl::new`] does.
     pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
-        let (metadata_url, targets_url) = (metadata_url.into(), targets_url.into());
-        self.mirrors.push(Mirror { metadata_url, targets_url });
+        self.mirrors.push((metadata_url.into(), targets_url.into()));
         self
     }
 
@@ -124,14 +125,27 @@ impl UpdaterBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if no transport was set and the default one cannot be made; see `HttpFetch::new`.
+    /// [`Error::Config`] if the URL of a mirror cannot be used, or if no transport was set and the default one cannot be
+    /// made; see `HttpFetch::new`.
     pub fn build(self) -> Result<Updater, Error> {
+        let has_transport = self.fetch.is_some();
+        let base = |url: &str| {
+            let base = BaseUrl::new(url).map_err(|error| Error::Config(error.to_string()))?;
+            if has_transport || base.is_supported() {
+                Ok(base)
+            } else {
+                Err(Error::Config(format!("`{base}` has a scheme that is not supported")))
+            }
+        };
+        let mirror =
+            |(metadata, targets): &(String, String)| Ok(Mirror { metadata: base(metadata)?, targets: base(targets)? });
+        let mirrors = self.mirrors.iter().map(mirror).collect::<Result<_, Error>>()?;
         let fetch = match self.fetch {
             Some(fetch) => fetch,
             None => default_fetch()?,
         };
         let context = UpdateContext {
-            mirrors: Mirrors::new(self.mirrors),
+            mirrors: Mirrors::new(mirrors),
             store: SharedStore::new(self.store, Arc::clone(&self.events), self.lock_wait),
             fetch,
             limits: self.limits,

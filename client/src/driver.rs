@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::net::attempt::{Attempt, attempt, fetch_metadata};
+use crate::net::base_url::FileUrl;
 use crate::net::fetch::FetchError;
 use crate::net::mirrors::MirrorHandle;
 use crate::net::prefetch::Prefetch;
@@ -217,11 +218,11 @@ impl<'a> Driver<'a> {
                     return Ok(self.newest_elsewhere(stage, request, mirror, kept).await);
                 }
                 Ok(kept) => return Ok(kept),
-                Err(reason) => failures.push(MirrorFailure { url, reason }),
+                Err(reason) => failures.push(MirrorFailure { url: url.to_string(), reason }),
             }
             mirror.failed();
             // From now on another mirror is tried first, so prefetch from that one.
-            self.prefetch.forget(&mirror.metadata(""));
+            self.prefetch.forget(mirror.base());
             self.considered.clear();
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
@@ -247,7 +248,7 @@ impl<'a> Driver<'a> {
                 Ok(Some(kept)) => {
                     // Ask the mirror that has the newer file first from now on.
                     its_mirror.failed();
-                    self.prefetch.forget(&its_mirror.metadata(""));
+                    self.prefetch.forget(its_mirror.base());
                     (newest, its_mirror) = (Some(kept), mirror);
                     if request.may_be_absent() {
                         // There may be an even newer root, for which all are asked.
@@ -256,7 +257,7 @@ impl<'a> Driver<'a> {
                 }
                 Ok(None) => {}
                 Err(reason) => {
-                    let url = mirror.metadata(&request.file_name());
+                    let url = mirror.metadata(&request.file_name()).to_string();
                     context.report_failure(reason.map(|reason| MirrorFailure { url, reason }).as_ref());
                     mirror.failed();
                 }
@@ -300,7 +301,7 @@ impl<'a> Driver<'a> {
         &mut self,
         stage: &mut S,
         request: &Request,
-        url: &str,
+        url: &FileUrl,
         prefetched: Option<Attempt<'_>>,
     ) -> Result<Result<Option<Accepted>, MirrorReason>, Error> {
         let context = self.context;

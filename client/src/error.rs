@@ -174,7 +174,7 @@ pub struct NetworkError {
 /// How one mirror failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorFailure {
-    /// The requested URL.
+    /// The requested URL, without its user name and password.
     pub url: String,
     /// The reason.
     pub reason: MirrorReason,

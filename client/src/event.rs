@@ -70,7 +70,7 @@ pub enum Event {
     },
     /// A mirror failed, and the next one is tried.
     MirrorFailed {
-        /// The requested URL.
+        /// The requested URL, without its user name and password.
         url: String,
         /// Why.
         reason: String,

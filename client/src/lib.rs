@@ -34,8 +34,7 @@ pub use bytes::Bytes;
 pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Refusal, RefusedError};
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
-#[doc(hidden)]
-pub use net::fetch::url_of;
+pub use net::base_url::{BaseUrl, BaseUrlError, BaseUrlProblem, FileUrl};
 pub use net::fetch::{Fetch, FetchError, Response};
 pub use net::file::FileFetch;
 #[cfg(feature = "http")]

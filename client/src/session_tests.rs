@@ -222,7 +222,7 @@ async fn d5_offline_several_searches_ask_for_nothing() {
     session(&far_away, &store, false).await.find_all(&paths(0..3)).await.unwrap();
     far_away.repository.take_requests();
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store);
-    let mut session = builder.mirror("http://a/", "").build().unwrap().offline_at(now()).await.unwrap();
+    let mut session = builder.mirror("http://a/", "http://a/t/").build().unwrap().offline_at(now()).await.unwrap();
     assert!(session.find_all(&paths(0..3)).await.unwrap().iter().all(Option::is_some));
     let error = session.find_all(&paths(0..4)).await.unwrap_err();
     assert!(matches!(error, Error::State(_)), "{error:?}");
@@ -234,7 +234,7 @@ async fn b1_a_list_of_what_is_stored_can_be_cancelled_between_roles_and_holds_no
     let (far_away, store) = (binned(), MemoryStore::default());
     session(&far_away, &store, false).await.list().await.unwrap();
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away).store(store.clone());
-    let mut session = builder.mirror("http://a/", "").build().unwrap().offline_at(now()).await.unwrap();
+    let mut session = builder.mirror("http://a/", "http://a/t/").build().unwrap().offline_at(now()).await.unwrap();
     let mut list = Box::pin(session.list());
     let mut polls = 0;
     let listed = loop {

@@ -399,7 +399,7 @@ async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_
     updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let shipped_anew = Updater::builder(root(2, "root", "online")).fetch(repository.clone()).store(store);
-    shipped_anew.mirror("http://a/", "").build().unwrap().offline_at(now()).await.unwrap();
+    shipped_anew.mirror("http://a/", "http://a/t/").build().unwrap().offline_at(now()).await.unwrap();
     assert_eq!(read(dir.path(), "root.json"), root(1, "root", "online"));
     std::fs::write(dir.path().join("targets.json"), b"{}").unwrap();
     let damaged = updater(&repository, dir.path()).offline_at(now()).await.err().unwrap();
@@ -437,8 +437,8 @@ async fn d6_a_newer_root_or_timestamp_elsewhere_is_waited_for_but_not_long() {
         let repository = TestRepository::new();
         repository.answer("http://b/2.root.json", Ok(root(2, "root", "online")));
         let late = Late(repository.clone(), std::time::Duration::from_secs(late));
-        let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "");
-        let updater = builder.mirror("http://b/", "").build().unwrap();
+        let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "http://a/t/");
+        let updater = builder.mirror("http://b/", "http://b/t/").build().unwrap();
         let session = updater.refresh_at(now()).await.unwrap();
         assert_eq!(session.trusted().root().version.get(), trusted);
     }
@@ -458,8 +458,8 @@ async fn d6_a_newer_root_or_timestamp_elsewhere_is_waited_for_but_not_long() {
         repository.put("2.targets.json", &newer.file("2.targets.json"));
         repository.answer("http://b/timestamp.json", Ok(newer.file("timestamp.json")));
         let late = Late(repository.clone(), std::time::Duration::from_secs(late));
-        let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "");
-        let updater = builder.mirror("http://b/", "").build().unwrap();
+        let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "http://a/t/");
+        let updater = builder.mirror("http://b/", "http://b/t/").build().unwrap();
         let before = tokio::time::Instant::now();
         let session = updater.refresh_at(now()).await.unwrap();
         assert_eq!(session.trusted().timestamp().version.get(), trusted);

@@ -20,6 +20,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lastmile_client::BaseUrl;
 use lastmile_fs::disk;
 use lastmile_metadata::Version;
 use rustix::fs::OFlags;
@@ -178,22 +179,22 @@ impl UserConfig {
     /// Returns the URL of the served metadata, if it is configured.
     ///
     /// # Errors
-    /// As [`UserConfig::pinned_root`].
-    pub fn metadata_url(&self, repository: RootDigest) -> Result<Option<String>, Error> {
+    /// As [`UserConfig::pinned_root`]; [`Error::Config`] when it cannot be a base URL.
+    pub fn metadata_url(&self, repository: RootDigest) -> Result<Option<BaseUrl>, Error> {
         let document = self.read()?;
         let url = entry(&document, repository).and_then(|entry| entry.get("metadata-url"));
         let Some(url) = url else { return Ok(None) };
         let url = url.as_str().ok_or_else(|| self.invalid(ConfigError::MetadataUrl))?;
-        Ok(Some(url.to_string()))
+        BaseUrl::new(url).map(Some).map_err(|error| self.invalid(ConfigError::InvalidMetadataUrl(error)))
     }
 
     /// Stores the URL of the served metadata.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn set_metadata_url(&self, repository: RootDigest, url: &str) -> Result<(), Error> {
+    pub fn set_metadata_url(&self, repository: RootDigest, url: &BaseUrl) -> Result<(), Error> {
         self.change("repositories", &repository.to_string(), |entry| {
-            entry.insert("metadata-url", value(url));
+            entry.insert("metadata-url", value(url.as_str()));
         })
     }
 

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
-use crate::net::mirrors::Mirror;
 use crate::store::directory::DirectoryStore;
 
 const SHIPPED_ROOT: &str = "shipped-root.json";
@@ -54,11 +53,20 @@ impl fmt::Display for RepositoryName {
     }
 }
 
+/// The URLs of a mirror as they are stored. Those of an earlier version may be unusable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MirrorUrls {
+    /// The base URL of the metadata files.
+    pub(crate) metadata_url: String,
+    /// The base URL of the target files.
+    pub(crate) targets_url: String,
+}
+
 /// The settings of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RepositorySettings {
     /// The mirrors, in order of priority.
-    pub(crate) mirrors: Vec<Mirror>,
+    pub(crate) mirrors: Vec<MirrorUrls>,
     /// Whether HTTP 403 means "not found" (decision D2).
     pub(crate) forbidden_means_absent: bool,
     /// Whether targets are fetched as `HASH.NAME` if snapshots are consistent (spec 5.7.3).
@@ -264,7 +272,7 @@ mod tests {
 
     fn settings() -> RepositorySettings {
         RepositorySettings {
-            mirrors: vec![Mirror { metadata_url: "http://h/m/".into(), targets_url: "http://h/t/".into() }],
+            mirrors: vec![MirrorUrls { metadata_url: "http://h/m/".into(), targets_url: "http://h/t/".into() }],
             forbidden_means_absent: true,
             hash_prefixed_targets: false,
         }

@@ -8,6 +8,7 @@ use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
 use crate::event::{Event, EventSink as _};
 use crate::folder::Folder;
+use crate::net::base_url::BaseUrl;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
@@ -109,7 +110,13 @@ impl App<'_> {
             .fetch(self.fetch(network, repository)?)
             .hash_prefixed_targets(repository.settings.hash_prefixed_targets);
         for mirror in &repository.settings.mirrors {
-            builder = builder.mirror(&mirror.metadata_url, &mirror.targets_url);
+            match usable(&mirror.metadata_url).and_then(|metadata| Ok((metadata, usable(&mirror.targets_url)?))) {
+                Ok((metadata, targets)) => builder = builder.mirror(metadata.as_str(), targets.as_str()),
+                // An earlier version stored it. Stored metadata can be used without it.
+                Err(problem) => self
+                    .output
+                    .warning(&format!("the settings of `{}`: {problem}; this mirror is not used", repository.name)),
+            }
         }
         Ok(builder.build()?)
     }
@@ -129,6 +136,16 @@ impl App<'_> {
             ..HttpSettings::default()
         };
         Ok(FetchByScheme::new(HttpFetch::new(&settings)?))
+    }
+}
+
+/// Returns a base URL for which there is a transport, or else the problem.
+pub(super) fn usable(url: &str) -> Result<BaseUrl, String> {
+    let base = BaseUrl::new(url).map_err(|error| error.to_string())?;
+    if base.is_supported() {
+        Ok(base)
+    } else {
+        Err(format!("`{base}` is not a URL with the scheme http, https or file"))
     }
 }
 

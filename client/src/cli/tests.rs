@@ -274,6 +274,15 @@ fn urls_and_names_that_cannot_be_used_are_refused_when_typed() {
         ("x", "ftp://h/"),
         ("x", "http://h/?a"),
         ("x", "http://h/a b"),
+        ("x", "http://"),
+        ("x", "http:///metadata/"),
+        ("x", "https://:8443/"),
+        ("x", "http://h:99999/"),
+        ("x", "http://h:0/"),
+        ("x", "http://h/a/../b/"),
+        ("x", "https:h/"),
+        ("x", "file://host/a/"),
+        ("x", "file:relative/"),
     ] {
         let ran = home.run(&["trust", "add", name, "--root", &root, "--metadata-url", url]);
         assert_eq!(ran.status, ExitStatus::Usage, "{name} {url}");
@@ -293,4 +302,53 @@ fn targets_lie_beside_metadata_unless_said_otherwise() {
         let ran = home.run(&["trust", "add", "x", "--json", "--root", &root, "--metadata-url", typed]);
         assert_eq!(json(&ran)["mirrors"][0]["targets_url"], targets);
     }
+}
+
+#[test]
+fn a_scheme_may_be_written_in_upper_case() {
+    let home = Home::new();
+    let (root, url) = (home.path("root.json"), format!("FILE://{}", home.path("repository/metadata")));
+    let ran = home.run(&["trust", "add", "x", "--json", "--root", &root, "--metadata-url", &url]);
+    let mirror = &json(&ran)["mirrors"][0];
+    assert_eq!(mirror["metadata_url"], format!("file://{}/", home.path("repository/metadata")));
+    assert_eq!(mirror["targets_url"], format!("file://{}/", home.path("repository/targets")));
+}
+
+#[test]
+fn user_names_and_passwords_are_never_printed() {
+    let home = Home::new();
+    let root = home.path("root.json");
+    let add = |url: &str| home.run(&["trust", "add", "x", "-v", "--root", &root, "--metadata-url", url]);
+    let nobody = "http://alice:pa55word@127.0.0.1:1/metadata/";
+    let mut all = vec![add("http://alice:pa55word@127.0.0.1:99999/"), add("alice:pa55word@host/"), add(nobody)];
+    assert_eq!(all[2].status, ExitStatus::Done, "{}", all[2].stderr);
+    let direct = ["--retries", "0", "--proxy", "none"];
+    for command in [&["refresh"][..], &["refresh", "--json"], &["get", "a"], &["trust", "list"]] {
+        all.push(home.run(&[command, &direct].concat()));
+    }
+    all.push(home.run(&["trust", "list", "--json"]));
+    all.push(home.run(&["refresh", "--proxy", "http://alice:pa55word@127.0.0.1:99999/"]));
+    all.push(home.run(&["refresh", "http://alice:pa55word@127.0.0.1/"]));
+    for ran in &all {
+        let printed = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!printed.contains("alice") && !printed.contains("pa55word"), "{printed}");
+    }
+    assert!(all[3].stderr.contains("http://***@127.0.0.1:1/metadata/2.root.json"), "{}", all[3].stderr);
+    let settings = std::fs::read_to_string(home.path("state/x/settings.json")).unwrap();
+    assert!(settings.contains(nobody), "{settings}");
+}
+
+#[test]
+fn old_settings_with_an_unusable_url_are_read_with_a_warning() {
+    let home = Home::trusting();
+    home.run(&["list"]);
+    let path = home.path("state/example/settings.json");
+    let old = std::fs::read_to_string(&path).unwrap().replacen("file:///", "http:///", 1);
+    std::fs::write(&path, old).unwrap();
+    let ran = home.run(&["list", "--offline", "x"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Done, "x\n"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("warning: the settings of `example`: `http:///"), "{}", ran.stderr);
+    assert!(home.run(&["trust", "list"]).stdout.contains("http:///"));
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Failed);
+    assert_eq!(home.run(&["trust", "remove", "example"]).status, ExitStatus::Done);
 }

@@ -4,11 +4,12 @@ use lastmile_metadata::{Key, KeyId, Limits, RoleName, Root, Verified, format_tim
 use serde_json::{Value, json};
 
 use super::args::{Add, Trust};
-use super::setup::read_at_most;
+use super::setup::{read_at_most, usable};
 use super::{App, ExitStatus, Failure};
-use crate::cli::repositories::{Repository, RepositoryName, RepositorySettings};
+use crate::cli::repositories::{MirrorUrls, Repository, RepositoryName, RepositorySettings};
 use crate::error::Error;
-use crate::net::mirrors::Mirror;
+use crate::net::base_url::{BaseUrl, BaseUrlProblem};
+use crate::text::hide_possible_credentials;
 
 impl App<'_> {
     pub(super) async fn trust(&self, trust: Trust) -> Result<ExitStatus, Failure> {
@@ -46,7 +47,7 @@ impl App<'_> {
         for name in all.names()? {
             let repository = self.named(&all, name.as_str())?;
             let root = verified(repository.shipped_root.clone())?;
-            let urls = repository.settings.mirrors.iter().map(|mirror| mirror.metadata_url.as_str());
+            let urls = repository.settings.mirrors.iter().map(|mirror| shown(&mirror.metadata_url));
             let urls: Vec<_> = urls.collect();
             text.push(format!("{name}: shipped root version {}, {}", root.version, urls.join(", ")));
             documents.push(document(&repository, &root));
@@ -99,9 +100,10 @@ fn settings(add: &Add) -> Result<RepositorySettings, Failure> {
         let metadata_url = base_url(url)?;
         let targets_url = match targets.get(index) {
             Some(url) => base_url(url)?,
-            None => beside(&metadata_url),
+            None => metadata_url.targets(),
         };
-        mirrors.push(Mirror { metadata_url, targets_url });
+        let (metadata_url, targets_url) = (metadata_url.as_str().to_owned(), targets_url.as_str().to_owned());
+        mirrors.push(MirrorUrls { metadata_url, targets_url });
     }
     Ok(RepositorySettings {
         mirrors,
@@ -111,24 +113,21 @@ fn settings(add: &Add) -> Result<RepositorySettings, Failure> {
 }
 
 /// Checks a URL to which file names are appended.
-fn base_url(url: &str) -> Result<String, Failure> {
-    let has_scheme = ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme));
-    if !has_scheme {
-        return Err(Failure::usage(format!("`{url}` is not a URL with the scheme http, https or file"))
-            .with_hint("for a directory, use `file:///absolute/path/`"));
-    }
-    if url.contains(['?', '#']) || url.chars().any(|character| !character.is_ascii_graphic()) {
-        return Err(Failure::usage(format!("`{url}` cannot be a base URL"))
-            .with_hint("write it percent-encoded, without `?` and `#`"));
-    }
-    Ok(if url.ends_with('/') { url.to_owned() } else { format!("{url}/") })
+fn base_url(url: &str) -> Result<BaseUrl, Failure> {
+    usable(url).map_err(|problem| {
+        let hint = match BaseUrl::new(url).map_err(|error| error.problem) {
+            Err(BaseUrlProblem::NoScheme | BaseUrlProblem::NotAbsolute) => {
+                "for a directory, use `file:///absolute/path/`"
+            }
+            _ => "give a URL such as `https://HOST/metadata/`, percent-encoded and without `?` and `#`",
+        };
+        Failure::usage(problem).with_hint(hint)
+    })
 }
 
-fn beside(metadata_url: &str) -> String {
-    match metadata_url.strip_suffix("metadata/") {
-        Some(parent) if parent.ends_with('/') => format!("{parent}targets/"),
-        _ => format!("{metadata_url}targets/"),
-    }
+/// Returns a stored URL without its user name and password.
+fn shown(url: &str) -> String {
+    BaseUrl::new(url).map_or_else(|_| hide_possible_credentials(url), |url| url.to_string())
 }
 
 /// Verifies that a root is signed by its own keys (spec 5.2).
@@ -160,7 +159,7 @@ fn key_line(id: &KeyId, key: Option<&Key>) -> String {
 }
 
 fn document(repository: &Repository, root: &Root) -> Value {
-    let mirror = |mirror: &Mirror| json!({ "metadata_url": mirror.metadata_url, "targets_url": mirror.targets_url });
+    let mirror = |mirror: &MirrorUrls| json!({ "metadata_url": shown(&mirror.metadata_url), "targets_url": shown(&mirror.targets_url) });
     let mirrors: Vec<_> = repository.settings.mirrors.iter().map(mirror).collect();
     let role = |role: &RoleName| {
         let keys = root.roles.get(role)?;

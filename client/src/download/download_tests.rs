@@ -11,6 +11,7 @@ use super::*;
 use crate::error::RefusedError;
 use crate::event::TracingSink;
 use crate::folder::CleanedDirs;
+use crate::net::base_url::BaseUrl;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::RetryPolicy;
@@ -24,7 +25,10 @@ fn target(path: &str, content: &[u8]) -> TargetFile {
 }
 
 fn context(servers: &[&Server]) -> UpdateContext {
-    let mirror = |server: &&Server| Mirror { metadata_url: String::new(), targets_url: server.url.clone() };
+    let mirror = |server: &&Server| {
+        let base = BaseUrl::new(&server.url).unwrap();
+        Mirror { metadata: base.clone(), targets: base }
+    };
     let settings =
         HttpSettings { proxy: ProxyChoice::Direct, gap_timeout: Duration::from_secs(2), ..HttpSettings::default() };
     UpdateContext {
@@ -326,7 +330,7 @@ async fn a_mirror_without_the_file_is_asked_first_again_and_one_that_failed_is_n
         let context = context(&[&lacking, &honest]);
         download(&context, &target, false, Destination::below(dir.path(), &target).unwrap(), &()).await.unwrap();
         let url = context.mirrors.in_order().next().unwrap().target("x");
-        assert_eq!(url, [&lacking, &honest][first].at("x"), "{answer}");
+        assert_eq!(url.as_str(), [&lacking, &honest][first].at("x"), "{answer}");
     }
 }
 

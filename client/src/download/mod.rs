@@ -14,6 +14,7 @@ use crate::download::destination::refused;
 use crate::download::target_writer::{Content, GrowingFile, TargetWriter};
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::event::{Event, Progress, Transfer};
+use crate::net::base_url::FileUrl;
 use crate::net::fetch::FetchError;
 use crate::net::retry::Retries;
 use crate::update_context::UpdateContext;
@@ -92,7 +93,7 @@ async fn fetch<C: Content>(
                 if reason != MirrorReason::Network(FetchError::NotFound) {
                     mirror.failed();
                 }
-                failures.push(MirrorFailure { url, reason });
+                failures.push(MirrorFailure { url: url.to_string(), reason });
             }
         }
     }
@@ -127,7 +128,7 @@ impl From<FetchError> for Failure {
 impl<C: Content> Download<'_, C> {
     /// Fetches the rest of the target from `url`, and verifies the whole. An interrupted transfer is resumed. If the
     /// target is then wrong, it is fetched once more from the start.
-    async fn fetch_whole(&mut self, context: &UpdateContext, url: &str) -> Result<(), Failure> {
+    async fn fetch_whole(&mut self, context: &UpdateContext, url: &FileUrl) -> Result<(), Failure> {
         let mut retries = context.retry_policy.start(self.target.length);
         let mut has_restarted = false;
         loop {
@@ -165,9 +166,9 @@ impl<C: Content> Download<'_, C> {
     }
 
     /// Makes one request for the part that is missing.
-    async fn fetch_rest(&mut self, context: &UpdateContext, url: &str, retries: &Retries) -> Result<(), Failure> {
+    async fn fetch_rest(&mut self, context: &UpdateContext, url: &FileUrl, retries: &Retries) -> Result<(), Failure> {
         tracing::debug!(%url, offset = self.received, "fetch");
-        let response = retries.within(context.fetch.fetch(url, self.received)).await?;
+        let response = retries.within(context.fetch.fetch(url.as_str(), self.received)).await?;
         if response.offset == 0 {
             self.restart().await?;
         } else if response.offset == self.received {

@@ -3,6 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::net::base_url::FileUrl;
 use crate::net::fetch::{Fetch, FetchError, Reading};
 use crate::net::retry::RetryPolicy;
 
@@ -10,10 +11,10 @@ use crate::net::retry::RetryPolicy;
 pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
 
 /// Requests the metadata file at `url` once, and reads at least `enough` bytes of it if it is that long.
-pub(crate) fn attempt(fetch: &dyn Fetch, url: String, max_length: u64, enough: u64) -> Attempt<'_> {
+pub(crate) fn attempt(fetch: &dyn Fetch, url: FileUrl, max_length: u64, enough: u64) -> Attempt<'_> {
     async move {
         tracing::debug!(%url, "fetch");
-        let mut reading = fetch.fetch_metadata(&url, max_length).await?.reading(max_length)?;
+        let mut reading = fetch.fetch_metadata(url.as_str(), max_length).await?.reading(max_length)?;
         reading.advance(enough).await?;
         Ok(reading)
     }
@@ -25,13 +26,13 @@ pub(crate) fn attempt(fetch: &dyn Fetch, url: String, max_length: u64, enough: u
 pub(crate) async fn fetch_metadata<'a>(
     fetch: &'a dyn Fetch,
     retry_policy: &RetryPolicy,
-    url: &str,
+    url: &FileUrl,
     max_length: u64,
     mut prefetched: Option<Attempt<'a>>,
 ) -> Result<Option<Vec<u8>>, FetchError> {
     let mut retries = retry_policy.start(0);
     loop {
-        let next = prefetched.take().unwrap_or_else(|| attempt(fetch, url.to_owned(), max_length, u64::MAX));
+        let next = prefetched.take().unwrap_or_else(|| attempt(fetch, url.clone(), max_length, u64::MAX));
         match retries.within(async { next.await?.finish().await }).await {
             Ok(bytes) => return Ok(Some(bytes)),
             Err(FetchError::NotFound) => return Ok(None),

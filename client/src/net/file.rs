@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
+use lastmile_cli_support::text::hide_possible_credentials;
 use percent_encoding::percent_decode_str;
 use rustix::fs::OFlags;
 use tokio::fs::{File, OpenOptions};
@@ -39,7 +40,7 @@ fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     let rest = url.strip_prefix("file://").unwrap_or_default();
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
     if !path.starts_with('/') {
-        let message = format!("`{url}` does not have the form `file:///absolute/path`");
+        let message = format!("`{}` does not have the form `file:///absolute/path`", hide_possible_credentials(url));
         return Err(FetchError::Url(message));
     }
     let decoded: Vec<String> = path.split('/').map(decoded_segment).collect();

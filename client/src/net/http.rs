@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
+use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
     TRANSFER_ENCODING,
@@ -114,9 +115,10 @@ impl HttpFetch {
         builder = match &settings.proxy {
             ProxyChoice::System => builder,
             ProxyChoice::Direct => builder.no_proxy(),
-            ProxyChoice::Url(url) => {
-                builder.proxy(Proxy::all(url).map_err(|error| unusable(&format!("proxy `{url}`"), &error))?)
-            }
+            ProxyChoice::Url(url) => builder.proxy(
+                Proxy::all(url)
+                    .map_err(|error| unusable(&format!("proxy `{}`", hide_possible_credentials(url)), &error))?,
+            ),
         };
         let authorities = Authorities::new(&settings.extra_ca, provider)?;
         builder = builder.tls_backend_preconfigured(authorities.config()?);
@@ -127,7 +129,7 @@ impl HttpFetch {
 
     /// Makes a request for exactly this URL.
     fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
-        let url = exact_url(url)?;
+        let url = exact_url(url).map_err(FetchError::Url)?;
         if url.scheme() == "https" {
             self.authorities.expect_use();
         }
@@ -207,26 +209,25 @@ fn body(answer: reqwest::Response) -> BoxStream<'static, Result<Bytes, FetchErro
     answer.bytes_stream().map_err(|error| fetch_error(&error)).boxed()
 }
 
-/// Parses the URL, if it is sent exactly as it is written.
+/// Parses the URL, if it is sent exactly as it is written; otherwise returns the reason.
 ///
 /// The parser turns `%2e%2e/` into a step upwards and encodes characters that are not ASCII. The client would then
 /// request other names than the repository has.
-fn exact_url(text: &str) -> Result<Url, FetchError> {
-    let url = Url::parse(text).map_err(|error| FetchError::Url(format!("`{text}`: {error}")))?;
+pub(crate) fn exact_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{}`: {error}", hide_possible_credentials(text)))?;
+    let shown = hide_credentials(text);
     if !matches!(url.scheme(), "http" | "https") {
-        let message = format!("`{text}` has a scheme that is not supported");
-        return Err(FetchError::Url(message));
+        return Err(format!("`{shown}` has a scheme that is not supported"));
     }
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let written = after_scheme.find('/').and_then(|start| after_scheme.get(start..));
-    if written != Some(url.path()) {
-        let message = format!(
-            "`{text}` would be sent as `{url}`; write it percent-encoded, without `.` and `..` \
-             segments, `?` and `#`"
-        );
-        return Err(FetchError::Url(message));
+    if written == Some(url.path()) {
+        return Ok(url);
     }
-    Ok(url)
+    let sent = hide_credentials(url.as_str());
+    Err(format!(
+        "`{shown}` would be sent as `{sent}`; write it percent-encoded, without `.` and `..` segments, `?` and `#`"
+    ))
 }
 
 fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::Action {

@@ -2,17 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
-
-use crate::net::fetch::url_of;
+use crate::net::base_url::{BaseUrl, FileUrl};
 
 /// The URLs of one mirror.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mirror {
     /// The base URL of the metadata files.
-    pub(crate) metadata_url: String,
+    pub(crate) metadata: BaseUrl,
     /// The base URL of the target files.
-    pub(crate) targets_url: String,
+    pub(crate) targets: BaseUrl,
 }
 
 /// The mirrors in order of priority, and which of them failed during this update.
@@ -49,12 +47,17 @@ pub(crate) struct MirrorHandle<'a> {
 }
 
 impl MirrorHandle<'_> {
-    pub(crate) fn metadata(&self, file_name: &str) -> String {
-        url_of(&self.mirror.metadata_url, file_name)
+    /// Returns the base URL of the metadata files.
+    pub(crate) fn base(&self) -> &BaseUrl {
+        &self.mirror.metadata
     }
 
-    pub(crate) fn target(&self, url_path: &str) -> String {
-        url_of(&self.mirror.targets_url, url_path)
+    pub(crate) fn metadata(&self, file_name: &str) -> FileUrl {
+        self.mirror.metadata.file(file_name)
+    }
+
+    pub(crate) fn target(&self, url_path: &str) -> FileUrl {
+        self.mirror.targets.file(url_path)
     }
 
     /// Whether both refer to the same mirror.
@@ -77,13 +80,14 @@ mod tests {
 
     #[test]
     fn a_mirror_that_failed_comes_last_until_the_next_update() {
-        let mirror = |name: &str| Mirror { metadata_url: name.into(), targets_url: name.into() };
-        let mirrors = Mirrors::new(vec![mirror("a"), mirror("b"), mirror("c")]);
-        let order = || mirrors.in_order().map(|asked| asked.metadata("")).collect::<Vec<_>>();
-        assert_eq!(order(), ["a/", "b/", "c/"]);
+        let base = |url: &str| BaseUrl::new(url).unwrap();
+        let mirror = |url: &str| Mirror { metadata: base(url), targets: base(url) };
+        let mirrors = Mirrors::new(vec![mirror("http://a/"), mirror("http://b/"), mirror("http://c/")]);
+        let order = || mirrors.in_order().map(|asked| asked.base().to_string()).collect::<Vec<_>>();
+        assert_eq!(order(), ["http://a/", "http://b/", "http://c/"]);
         mirrors.in_order().next().unwrap().failed();
-        assert_eq!(order(), ["b/", "c/", "a/"]);
+        assert_eq!(order(), ["http://b/", "http://c/", "http://a/"]);
         mirrors.reset();
-        assert_eq!(order(), ["a/", "b/", "c/"]);
+        assert_eq!(order(), ["http://a/", "http://b/", "http://c/"]);
     }
 }

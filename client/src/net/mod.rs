@@ -1,6 +1,7 @@
 //! Everything that reaches a network or a mirror: transports, mirrors, retries, and requests made ahead.
 
 pub(crate) mod attempt;
+pub(crate) mod base_url;
 #[cfg(feature = "http")]
 pub(crate) mod decode;
 pub(crate) mod fetch;

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::{poll_fn, ready};
 
 use crate::net::attempt::{Attempt, attempt};
+use crate::net::base_url::{BaseUrl, FileUrl};
 use crate::net::fetch::{Fetch, FetchError, Reading};
 
 /// The number of prefetched requests that run at the same time.
@@ -24,12 +25,12 @@ const MAX_READ_AHEAD: u64 = 512 * 1024;
 pub(crate) struct Prefetch<'a> {
     fetch: &'a dyn Fetch,
     /// URLs and maximum lengths of the requests that have not started, in the order in which the workflow needs them.
-    queued: VecDeque<(String, u64)>,
+    queued: VecDeque<(FileUrl, u64)>,
     in_flight: Vec<InFlight<'a>>,
 }
 
 struct InFlight<'a> {
-    url: String,
+    url: FileUrl,
     max_length: u64,
     answer: Answer<'a>,
     is_stale: bool,
@@ -47,20 +48,20 @@ impl<'a> Prefetch<'a> {
 
     /// Queues a request for the file at `url`, of at most `max_length` bytes. It starts during the next
     /// [`poll_beside`](Prefetch::poll_beside).
-    pub(crate) fn queue(&mut self, url: String, max_length: u64) {
+    pub(crate) fn queue(&mut self, url: FileUrl, max_length: u64) {
         self.queued.push_back((url, max_length));
     }
 
-    /// Cancels the requests for URLs that start with `base`.
-    pub(crate) fn forget(&mut self, base: &str) {
-        self.queued.retain(|(url, _)| !url.starts_with(base));
-        self.in_flight.retain(|request| !request.url.starts_with(base));
+    /// Cancels the requests for files below `base`.
+    pub(crate) fn forget(&mut self, base: &BaseUrl) {
+        self.queued.retain(|(url, _)| !url.is_below(base));
+        self.in_flight.retain(|request| !request.url.is_below(base));
     }
 
     /// Removes and returns the request for this file, if it has started, and whether it is stale: whether a root that
     /// may have changed the file was accepted since.
-    pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {
-        let found = self.in_flight.iter().position(|request| request.url == url && request.max_length == max_length);
+    pub(crate) fn take(&mut self, url: &FileUrl, max_length: u64) -> Option<(Attempt<'a>, bool)> {
+        let found = self.in_flight.iter().position(|request| request.url == *url && request.max_length == max_length);
         let Some(found) = found else {
             // A request that was made with another limit does not answer this one.
             if let Some(found) = self.queued.iter().position(|(queued, _)| queued == url) {

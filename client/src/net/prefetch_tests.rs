@@ -7,6 +7,7 @@ use lastmile_metadata::RoleName;
 
 use super::{Answer, Prefetch};
 use crate::net::attempt::fetch_metadata;
+use crate::net::base_url::BaseUrl;
 use crate::net::fetch::FetchError;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::retry::RetryPolicy;
@@ -150,13 +151,14 @@ async fn of_a_file_that_comes_ahead_no_more_is_read_than_a_little_until_its_turn
     let builder = Updater::builder(Vec::new()).fetch(fetch);
     let context = builder.build().unwrap().context;
     let mut prefetch = Prefetch::new(&*context.fetch);
-    prefetch.queue(server.at("x"), u64::MAX);
+    let url = BaseUrl::new(&server.url).unwrap().file("x");
+    prefetch.queue(url.clone(), u64::MAX);
     prefetch.poll_beside(tokio::time::sleep(4 * DELAY)).await;
     assert!(matches!(&prefetch.in_flight[0].answer, Answer::Received(Ok(_))));
     let Answer::Received(Ok(reading)) = &prefetch.in_flight[0].answer else { panic!() };
     assert!(reading.len() < 2 * 1024 * 1024);
-    let (attempt, _) = prefetch.take(&server.at("x"), u64::MAX).unwrap();
-    let whole = fetch_metadata(&*context.fetch, &RetryPolicy::default(), "", u64::MAX, Some(attempt)).await;
+    let (attempt, _) = prefetch.take(&url, u64::MAX).unwrap();
+    let whole = fetch_metadata(&*context.fetch, &RetryPolicy::default(), &url, u64::MAX, Some(attempt)).await;
     assert_eq!(whole.unwrap().unwrap().len(), file.len());
     assert_eq!(server.paths(), ["/x"]);
 }

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use lastmile_cli_support::text::hide_possible_credentials;
 
 use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::net::file::FileFetch;
@@ -35,7 +36,7 @@ impl FetchByScheme {
         if let Some(http) = &self.http {
             return Ok(http);
         }
-        Err(FetchError::Url(format!("`{url}` has a scheme that is not supported")))
+        Err(FetchError::Url(format!("`{}` has a scheme that is not supported", hide_possible_credentials(url))))
     }
 }
 

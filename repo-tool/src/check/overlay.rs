@@ -12,9 +12,9 @@ use percent_encoding::percent_decode_str;
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
 
 /// The base URL of metadata in an [`Overlay`].
-pub const METADATA_URL: &str = "repository:metadata/";
+pub const METADATA_URL: &str = "repository://metadata/";
 /// The base URL of targets in an [`Overlay`].
-pub const TARGETS_URL: &str = "repository:targets/";
+pub const TARGETS_URL: &str = "repository://targets/";
 
 /// A fetcher that serves files from memory, and all others from a repository's folder.
 #[derive(Clone, Debug)]

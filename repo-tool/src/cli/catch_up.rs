@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::CatchUp;
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, base_url};
 use crate::files::layout::Layout;
 use crate::report::diff;
 use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
@@ -13,8 +13,12 @@ use crate::{Error, check};
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
     let (dir, invocation, dry_run) = (&context.global.repository, &context.invocation, context.global.dry_run);
     let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
-    let remembered = invocation.user.metadata_url(digest)?;
-    let url = args.metadata_url.clone().or(remembered).ok_or_else(|| {
+    let given = args.metadata_url.as_deref().map(base_url).transpose()?;
+    let url = match given {
+        Some(url) => Some(url),
+        None => invocation.user.metadata_url(digest)?,
+    };
+    let url = url.ok_or_else(|| {
         Error::Usage(
             "give the URL of the served metadata with --metadata-url URL; it is stored in your configuration".into(),
         )

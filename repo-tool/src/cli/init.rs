@@ -6,7 +6,7 @@ use lastmile_metadata::RoleName;
 use serde_json::json;
 
 use super::args::Init;
-use super::{Context, ExitStatus, Output, findings};
+use super::{Context, ExitStatus, Output, base_url, findings};
 use crate::check::lint;
 use crate::files::git_ignore;
 use crate::files::layout::Layout;
@@ -19,6 +19,7 @@ use crate::report::diff;
 use crate::{Error, Repository};
 
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
+    let metadata_url = args.metadata_url.as_deref().map(base_url).transpose()?;
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
     if context.global.dry_run {
         // The recovery of other commands reads the configuration, which `init` writes last, so check here.
@@ -40,7 +41,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     let json = json!({ "repository": dir.display().to_string(), "changes": diff::json(&plan.diff) });
     output.data_text(&json, &diff::text(&plan.diff))?;
     let repository = Repository::open(dir, &context.invocation)?;
-    if let Some(url) = &args.metadata_url {
+    if let Some(url) = &metadata_url {
         context.invocation.user.set_metadata_url(repository.digest, url)?;
     }
     let found = lint::lint(&repository.published, &repository.config, &repository.keys, repository.now());

@@ -43,6 +43,7 @@ use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use lastmile_cli_support::{Environment, Failure, Output, OutputOptions, spare_descriptors};
 pub use lastmile_cli_support::{ExitStatus, World};
+use lastmile_client::BaseUrl;
 
 use crate::config::LAST_SECOND;
 use crate::files::layout::Layout;
@@ -90,6 +91,16 @@ fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
         command = command.mut_arg("repository", |argument| argument.default_value(repository));
     }
     Cli::from_arg_matches_mut(&mut command.try_get_matches_from(args)?)
+}
+
+/// Checks a base URL from the command line.
+fn base_url(text: &str) -> Result<BaseUrl, Error> {
+    let url = BaseUrl::new(text).map_err(|error| Error::Usage(error.to_string()))?;
+    if url.is_supported() {
+        Ok(url)
+    } else {
+        Err(Error::Usage(format!("`{url}` is not a URL with the scheme http, https or file")))
+    }
 }
 
 fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Error> {

@@ -167,3 +167,29 @@ fn strict_verification_fails_on_warnings() {
     assert_eq!(strict.status, ExitStatus::Findings);
     assert!(strict.stderr.contains("warning: one key is enough to sign a new root"), "{}", strict.stderr);
 }
+
+#[test]
+fn urls_are_checked_before_anything_is_written_and_passwords_are_never_printed() {
+    let home = Home::new();
+    let repository = home.folder.path().join("repository");
+    for url in ["http:///metadata/", "https://h:99999/metadata/", "ftp://h/", "metadata", "http://alice:pa55word@:1/"] {
+        let ran = home.run(&["init", "--unencrypted-keys", "--metadata-url", url]);
+        assert_eq!(ran.status, ExitStatus::Usage, "{url}: {}", ran.stderr);
+        assert!(!repository.exists() && !ran.stderr.contains("pa55word"), "{}", ran.stderr);
+    }
+    let url = "HTTP://alice:pa55word@127.0.0.1:1/metadata";
+    assert_eq!(home.run(&["init", "--unencrypted-keys", "--metadata-url", url]).status, ExitStatus::Done);
+    let config = home.folder.path().join("home/.config/lastmile-repo/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("\"http://alice:pa55word@127.0.0.1:1/metadata/\""), "{text}");
+    for args in [&["renew", "--force"][..], &["catch-up"], &["verify", url], &["renew", "--force", "--json"]] {
+        let ran = home.run(args);
+        let printed = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!printed.contains("alice") && !printed.contains("pa55word"), "{printed}");
+        assert_eq!(ran.status, ExitStatus::Network, "{printed}");
+    }
+    std::fs::write(&config, text.replace("127.0.0.1:1", "")).unwrap();
+    let ran = home.run(&["renew", "--force"]);
+    assert_eq!(ran.status, ExitStatus::Failed);
+    assert!(ran.stderr.contains("metadata-url: `http://***@/metadata/` cannot be a base URL"), "{}", ran.stderr);
+}

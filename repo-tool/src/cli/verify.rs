@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::args::Verify;
-use super::{Context, ExitStatus, Output, findings};
+use super::{Context, ExitStatus, Output, base_url, findings};
 use crate::check::finding::Severity;
 use crate::config::Config;
 use crate::edit::intake::TargetNames;
@@ -13,7 +13,8 @@ use crate::{Error, NotFound, check};
 
 pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> Result<ExitStatus, Error> {
     let mut found = match args.place.as_deref() {
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") || url.starts_with("file://") => {
+        Some(place) if place.contains("://") => {
+            let url = base_url(place)?;
             let root = match &context.global.root {
                 Some(path) => layout::read_if_there(path)?.ok_or_else(|| NotFound::File { path: path.clone() })?,
                 None => check::oldest_root(&context.layout()).map_err(|_| {
@@ -21,7 +22,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
                 })?,
             };
             let bar = output.bar("fetching", usize::MAX);
-            let found = verify::url(url, root, context.invocation.now, &|done, of| {
+            let found = verify::url(&url, root, context.invocation.now, &|done, of| {
                 bar.set_length(of as u64);
                 bar.set_position(done as u64);
             })?;

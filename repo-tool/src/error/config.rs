@@ -1,5 +1,7 @@
 //! Errors in configuration files.
 
+use lastmile_client::BaseUrlError;
+
 use crate::user::RootDigest;
 
 /// What is wrong with `repo.toml` or with the user's configuration.
@@ -80,6 +82,9 @@ pub enum ConfigError {
     /// The user's configuration has a metadata URL that is not a string.
     #[error("metadata-url must be a string")]
     MetadataUrl,
+    /// The user's configuration has a metadata URL that cannot be used.
+    #[error("metadata-url: {0}")]
+    InvalidMetadataUrl(BaseUrlError),
     /// The user's configuration has keys that are not a list.
     #[error("keys must be a list of files")]
     KeyList,

@@ -374,7 +374,11 @@ mod tests {
             PublicationError::Damaged { folder: "a".into(), files: Vec::new(), error: Box::new(verdict().into()) }
                 .into(),
             PublicationError::Client(Box::new(ClientError::Local(local()))).into(),
-            ServedError::Unverified { url: "a".into(), error: Box::new(verdict().into()) }.into(),
+            ServedError::Unverified {
+                url: lastmile_client::BaseUrl::new("http://a/").unwrap(),
+                error: Box::new(verdict().into()),
+            }
+            .into(),
             ServedError::Memory(local()).into(),
             verdict().into(),
         ]

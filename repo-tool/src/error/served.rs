@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use lastmile_client::{Error as ClientError, FetchError, LocalError};
+use lastmile_client::{BaseUrl, Error as ClientError, FetchError, LocalError};
 use lastmile_metadata::{RoleName, Version};
 
 use crate::check::chain;
@@ -50,7 +50,7 @@ pub enum ServedError {
     #[error("the repository at {url} does not verify: {error}")]
     Unverified {
         /// The metadata URL.
-        url: String,
+        url: BaseUrl,
         /// The reason.
         error: Box<crate::Error>,
     },
@@ -174,7 +174,7 @@ pub enum ServedError {
     #[error("this program was built without HTTP and cannot compare with {url}")]
     Unsupported {
         /// The metadata URL.
-        url: String,
+        url: BaseUrl,
     },
 }
 

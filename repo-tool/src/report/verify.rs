@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
-use lastmile_client::{Error as ClientError, MemoryStore, blocking};
+use lastmile_client::{BaseUrl, Error as ClientError, MemoryStore, blocking};
 use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
 use serde_json::{Value, json};
 
@@ -194,13 +194,13 @@ pub fn directory_from(
 #[cfg(feature = "http")]
 #[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
 pub fn url(
-    base: &str,
+    base: &BaseUrl,
     root: Vec<u8>,
     now: DateTime<Utc>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
     use crate::NetworkError;
-    use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater, url_of};
+    use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater};
 
     // One fetcher for each client: pooled connections belong to the runtime that opened them.
     let connect = || {
@@ -208,9 +208,9 @@ pub fn url(
             HttpFetch::new(&HttpSettings::default()).map_err(|error| NetworkError::Setup(error.into()))?,
         ))
     };
-    let (metadata, files) = (url_of(base, "metadata/"), url_of(base, "targets/"));
+    let (metadata, files) = (base.folder("metadata"), base.folder("targets"));
     let make = |shipped: Vec<u8>| {
-        let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(connect()?);
+        let builder = Updater::builder(shipped).mirror(metadata.as_str(), files.as_str()).fetch(connect()?);
         let updater = builder.build().map_err(|error| NetworkError::Setup(error.into()))?;
         Ok(blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?)
     };
@@ -220,9 +220,9 @@ pub fn url(
         .build()
         .map_err(|error| Error::file("start", Path::new("a runtime"), error))?;
     let read = |version: Version| {
-        let url = url_of(&metadata, &RoleName::ROOT.file_name(Some(version)));
+        let url = metadata.file(&RoleName::ROOT.file_name(Some(version)));
         runtime.block_on(async {
-            match fetch.fetch(&url, 0).await {
+            match fetch.fetch(url.as_str(), 0).await {
                 Ok(response) => {
                     Ok(Some(response.read_all(Limits::default().root_length).await.map_err(NetworkError::Fetch)?))
                 }

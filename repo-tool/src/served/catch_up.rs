@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use lastmile_client::StoredFile;
+use lastmile_client::{BaseUrl, StoredFile};
 use lastmile_metadata::{Role, RoleName, Verified, Version};
 
 use crate::check::{self, from_client};
@@ -86,7 +86,7 @@ struct Comparison {
 pub fn catch_up(
     dir: &Path,
     invocation: &Invocation,
-    metadata_url: &str,
+    metadata_url: &BaseUrl,
     foreign: Foreign,
     mode: Mode,
 ) -> Result<CaughtUp, Error> {

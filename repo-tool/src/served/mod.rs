@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use lastmile_client::{
-    Error as ClientError, Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore, Store as _,
-    StoredFile, Updater, blocking, url_of,
+    BaseUrl, Error as ClientError, Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore,
+    Store as _, StoredFile, Updater, blocking,
 };
 use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
 
@@ -32,25 +32,21 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Served {
     pub(crate) session: blocking::Session,
     memory: MemoryStore,
-    metadata_url: String,
+    metadata_url: BaseUrl,
 }
 
 impl Served {
     /// Refreshes a client that was shipped with `root`, at the epoch, when nothing has expired.
-    pub(crate) fn fetch(metadata_url: &str, root: Vec<u8>) -> Result<Self, Error> {
+    pub(crate) fn fetch(metadata_url: &BaseUrl, root: Vec<u8>) -> Result<Self, Error> {
         Self::fetch_with(metadata_url, root, TargetNames::HashPrefixed)
     }
 
     /// Like [`Served::fetch`], for downloading targets too. `names` is the form of the names of their files.
-    pub(crate) fn fetch_with(metadata_url: &str, root: Vec<u8>, names: TargetNames) -> Result<Self, Error> {
+    pub(crate) fn fetch_with(metadata_url: &BaseUrl, root: Vec<u8>, names: TargetNames) -> Result<Self, Error> {
         let memory = MemoryStore::default();
-        let targets_url = match metadata_url.trim_end_matches('/').strip_suffix("metadata") {
-            Some(base) => format!("{base}targets/"),
-            None => url_of(metadata_url, "../targets/"),
-        };
         let limits = check::reading_limits();
         let updater = Updater::builder(root)
-            .mirror(metadata_url, targets_url)
+            .mirror(metadata_url.as_str(), metadata_url.targets().as_str())
             .fetch(connect()?)
             .store(memory.clone())
             .limits(limits)
@@ -60,9 +56,9 @@ impl Served {
         let client = blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?;
         let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(error) {
             Error::Network(error) => Error::from(NetworkError::Compare(error.into())),
-            error => ServedError::Unverified { url: metadata_url.to_string(), error: error.into() }.into(),
+            error => ServedError::Unverified { url: metadata_url.clone(), error: error.into() }.into(),
         })?;
-        Ok(Self { session, memory, metadata_url: metadata_url.to_string() })
+        Ok(Self { session, memory, metadata_url: metadata_url.clone() })
     }
 
     pub(crate) fn trusted(&self) -> &TrustedMetadata {
@@ -107,7 +103,7 @@ impl Served {
         let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
         let entries = entries.into_iter().filter(|(role, entry)| served(role) == Some(entry.version));
         let wanted = entries.map(|(role, entry)| {
-            let url = url_of(&self.metadata_url, &role.file_name(consistent.then_some(entry.version)));
+            let url = self.metadata_url.file(&role.file_name(consistent.then_some(entry.version)));
             (role, entry, url)
         });
         let fetch = connect()?;
@@ -117,7 +113,7 @@ impl Served {
             let fetch = &fetch;
             async move {
                 let most = entry.length.unwrap_or(Limits::default().targets_length).saturating_add(1);
-                let response = fetch.fetch_metadata(&url, most).await.map_err(unreached)?;
+                let response = fetch.fetch_metadata(url.as_str(), most).await.map_err(unreached)?;
                 let is_other = match response.read_all(most).await {
                     Ok(bytes) => entry.check(&bytes).is_err(),
                     Err(FetchError::TooLong { .. }) => true,

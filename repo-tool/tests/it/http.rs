@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use lastmile_client::BaseUrl;
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::server::{Answered, Server};
@@ -145,7 +146,7 @@ fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let (_runtime, address) = serve(&world);
     let root = std::fs::read(world.layout().metadata().join("1.root.json")).unwrap();
-    let base = format!("http://{address}/");
+    let base = BaseUrl::new(&format!("http://{address}/")).unwrap();
     let found = verify::url(&base, root.clone(), world.now, &|_, _| {}).unwrap();
     assert!(found.is_good(), "{found:?}");
     assert_eq!((found.targets, found.bytes, found.roots.len()), (1, 7, 2));

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use lastmile_client::BaseUrl;
 use lastmile_metadata::{Key, RoleKeys, RoleName, Threshold, Version};
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::{
@@ -216,12 +217,12 @@ fn comments_in_the_configuration_are_preserved() {
     let text = format!("# my repositories\n{}", fs::read_to_string(world.user_config()).unwrap());
     fs::write(world.user_config(), &text).unwrap();
     let config = UserConfig::at(&world.user_config());
-    config.set_metadata_url(digest(&world, 1), "https://example.org/metadata/").unwrap();
+    config.set_metadata_url(digest(&world, 1), &BaseUrl::new("https://example.org/metadata/").unwrap()).unwrap();
     config.allow_key(digest(&world, 1), Path::new("/media/usb/root-1.pem")).unwrap();
     let after = fs::read_to_string(world.user_config()).unwrap();
     assert!(after.starts_with("# my repositories\n") && text.lines().all(|line| after.contains(line)), "{after}");
     let url = config.metadata_url(digest(&world, 1)).unwrap();
-    assert_eq!(url.as_deref(), Some("https://example.org/metadata/"));
+    assert_eq!(url.unwrap().as_str(), "https://example.org/metadata/");
     assert_eq!(config.keys(digest(&world, 1)).unwrap(), [Path::new("/media/usb/root-1.pem")]);
 }
 

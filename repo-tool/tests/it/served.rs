@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lastmile_client::MemoryStore;
+use lastmile_client::{BaseUrl, MemoryStore};
 use lastmile_metadata::{RoleName, Timestamp, Version};
 use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;
@@ -17,8 +17,9 @@ pub(crate) fn digest(world: &World) -> RootDigest {
     RootDigest::of(&fs::read(world.layout().metadata().join("1.root.json")).unwrap())
 }
 
-pub(crate) fn url(server: &World) -> String {
-    format!("file://{}/", server.layout().metadata().canonicalize().unwrap().display())
+pub(crate) fn url(server: &World) -> BaseUrl {
+    let path = server.layout().metadata().canonicalize().unwrap();
+    BaseUrl::new(&format!("file://{}/", path.display())).unwrap()
 }
 
 /// Configures the metadata URL of `world`.
@@ -169,7 +170,11 @@ fn versions_that_no_publication_can_reach_are_refused() {
 #[test]
 fn an_unreachable_server_stops_a_publication_by_default() {
     let world = World::new();
-    world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    world
+        .invocation()
+        .user
+        .set_metadata_url(digest(&world), &BaseUrl::new("file:///nowhere/metadata/").unwrap())
+        .unwrap();
     let refused = world.try_add("a", "1", &mut Unobserved);
     assert!(matches!(&refused, Err(Error::Network(_))), "{refused:?}");
     let invocation = Invocation { served: ServedState::Ignore, ..world.invocation() };
@@ -235,7 +240,11 @@ fn a_revocation_issues_versions_above_those_of_a_thief() {
 #[test]
 fn an_unreachable_server_does_not_stop_a_revocation() {
     let world = World::new();
-    world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    world
+        .invocation()
+        .user
+        .set_metadata_url(digest(&world), &BaseUrl::new("file:///nowhere/metadata/").unwrap())
+        .unwrap();
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap());
     assert!(matches!(&renewed, Err(Error::Network(NetworkError::Compare(_)))), "{renewed:?}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
@@ -245,7 +254,11 @@ fn an_unreachable_server_does_not_stop_a_revocation() {
 #[test]
 fn a_failed_comparison_is_repeated() {
     let world = World::new();
-    world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    world
+        .invocation()
+        .user
+        .set_metadata_url(digest(&world), &BaseUrl::new("file:///nowhere/metadata/").unwrap())
+        .unwrap();
     let mut repository = world.open();
     for _ in 0..2 {
         let draft = Draft::renew_timestamp();

@@ -89,7 +89,10 @@ fn runtime() -> Runtime {
 
 fn updater(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store) -> Updater {
     let retry_policy = RetryPolicy { retries: 0, ..RetryPolicy::default() };
-    let builder = Updater::builder(shipped.to_vec()).mirror("", "targets").store(store).retry_policy(retry_policy);
+    let builder = Updater::builder(shipped.to_vec())
+        .mirror("fuzz://metadata/", "fuzz://targets/")
+        .store(store)
+        .retry_policy(retry_policy);
     builder.fetch(Published(published.clone())).build().unwrap()
 }
 
@@ -114,7 +117,7 @@ struct Published(BTreeMap<String, Bytes>);
 
 impl Fetch for Published {
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        let found = self.0.get(url.trim_start_matches('/')).cloned();
+        let found = self.0.get(url.trim_start_matches("fuzz://metadata/")).cloned();
         Box::pin(async { found.map(Response::whole).ok_or(FetchError::NotFound) })
     }
 }

@@ -26,7 +26,7 @@ impl Client {
         let (network, store) = (Network::default(), CrashingStore::default());
         let mut builder = Updater::builder(shipped.to_vec());
         for mirror in 0..mirrors {
-            builder = builder.mirror(format!("{mirror}/"), "targets/");
+            builder = builder.mirror(format!("random://{mirror}/"), "random://targets/");
         }
         let retry_policy = RetryPolicy { retries: 0, ..RetryPolicy::default() };
         let builder =
@@ -47,7 +47,7 @@ impl Network {
 
 impl Fetch for Network {
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        let (mirror, name) = url.split_once('/').unwrap();
+        let (mirror, name) = url.strip_prefix("random://").unwrap().split_once('/').unwrap();
         let mirror: usize = mirror.parse().unwrap();
         let found = self.0.lock().unwrap()[mirror].get(name).map(|document| document.bytes.clone());
         Box::pin(async move {
