@@ -106,6 +106,11 @@ impl Output {
         }
     }
 
+    /// Writes a question that the user must answer, also with `--quiet`. Text is escaped as in [`Output::note`].
+    pub fn question(&self, text: &str) {
+        self.lines(&printable_lines(text));
+    }
+
     /// Writes an error. With `--json`, also writes it as the document, unless a document was written before. Returns
     /// the exit status.
     pub fn failure(&self, failure: &Failure) -> ExitStatus {

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{
-    Delegations, Header, MetaFile, Role, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Version,
+    Delegations, Header, KeyRing, MetaFile, Role, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Version,
 };
 
 use crate::config::Config;
 use crate::document::{Document, Prior, Rings};
+use crate::edit::same_ring;
 use crate::files::digest::FileDigest;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
@@ -62,6 +63,8 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The requests of other publishers that are published with this draft.
     pub(crate) requests: Vec<String>,
+    /// The rings that roles need in addition, so that the pending change beside this draft can be published later.
+    pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 
 /// The documents of a draft, signed as far as the available keys allow.
@@ -304,6 +307,7 @@ impl Draft {
             } else {
                 rings.wanted = old_ring;
             }
+            self.add_later_rings(role, &mut rings);
             return Ok(rings);
         }
         let delegators = self.delegators.get(role).into_iter().flatten();
@@ -313,7 +317,16 @@ impl Draft {
         if rings.required.is_empty() {
             return Err(unknown(role));
         }
+        self.add_later_rings(role, &mut rings);
         Ok(rings)
+    }
+
+    fn add_later_rings(&self, role: &RoleName, rings: &mut Rings) {
+        for ring in self.later_rings.get(role).into_iter().flatten() {
+            if !rings.required.iter().any(|known| same_ring(known, ring)) {
+                rings.required.push(ring.clone());
+            }
+        }
     }
 
     /// Who must sign each delegated role that changes: one look at each delegator, which may delegate to very many.
@@ -336,7 +349,13 @@ impl Draft {
         }
         match found.iter().find(|(_, rings)| rings.required.is_empty()) {
             Some((role, _)) => Err(unknown(role)),
-            None => Ok(found.into_iter().map(|(role, rings)| (role.clone(), rings)).collect()),
+            None => Ok(found
+                .into_iter()
+                .map(|(role, mut rings)| {
+                    self.add_later_rings(role, &mut rings);
+                    (role.clone(), rings)
+                })
+                .collect()),
         }
     }
 

@@ -130,7 +130,7 @@ impl NewRepository {
         };
         let mut completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &mut completed);
-        let plan = Plan { draft, completed, diff };
+        let plan = Plan { draft, completed, diff, pending: Vec::new() };
         let publication = Publication {
             layout: &layout,
             lock: &lock,

@@ -212,7 +212,8 @@ impl Repository {
         let own = OwnFiles::of(&self.layout, &self.config)?;
         let into = self.layout.open_publishing()?;
         let incoming = intake::copy_into(sources, &into, &self.config.hashes, &own, progress)?;
-        self.list_files(draft, role, &incoming, options)
+        let files = self.new_files(&incoming)?;
+        self.list_files(draft, role, (&incoming, &files), options)
     }
 
     /// Lists files in `role` as [`Repository::add_files`] would, without copying them. The draft shows the changes and cannot
@@ -233,14 +234,8 @@ impl Repository {
         self.list_targets(draft, role, &incoming, options)
     }
 
-    /// Lists files that are in `.publishing/` already.
-    pub(crate) fn list_files(
-        &mut self,
-        draft: Draft,
-        role: &RoleName,
-        incoming: &[Incoming],
-        options: &AddOptions,
-    ) -> Result<Draft, Error> {
+    /// Returns the files to publish for files that are in `.publishing/` already.
+    pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
         for incoming in incoming {
@@ -248,11 +243,22 @@ impl Repository {
             let copies = intake::link_copies(incoming, &folder, self.target_names())?.into_iter();
             files.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
         }
+        Ok(files)
+    }
+
+    /// Lists files, and adds the files to publish to the draft.
+    pub(crate) fn list_files(
+        &mut self,
+        draft: Draft,
+        role: &RoleName,
+        (incoming, files): (&[Incoming], &[NewTargetFile]),
+        options: &AddOptions,
+    ) -> Result<Draft, Error> {
         let mut draft = self.list_targets(draft, role, incoming, options)?;
         // A new file replaces a pending file with the same name.
         let new: BTreeSet<&Path> = files.iter().map(|file| file.to.as_path()).collect();
         draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
-        draft.files.extend(files);
+        draft.files.extend_from_slice(files);
         Ok(draft)
     }
 

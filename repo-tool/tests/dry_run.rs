@@ -118,7 +118,7 @@ fn sign_writes_only_the_signature_that_it_announces() {
     let refused = output(&packages, &sign);
     assert_eq!(refused.status.code(), Some(ExitStatus::Failed as i32));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("run `lastmile-repo renew` to finish it"), "{refused:?}");
-    for command in [&["sign", "--dry-run"][..], &["publish", "--dry-run"], &["discard", "--dry-run"]] {
+    for command in [&["sign", "--dry-run"][..], &["publish", "--dry-run"], &["discard", "--yes", "--dry-run"]] {
         assert!(done(&packages, command).contains("was interrupted"), "{command:?}");
         assert!(contents(&packages) == before, "{command:?}");
     }

@@ -88,8 +88,9 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
         return publish(context, &request, output);
     }
     let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
-    let draft = repository.preview_files(draft, &role, &sources, &options, &progress)?;
+    let (draft, ()) = repository.prepare(|repository, draft| {
+        Ok((repository.preview_files(draft, &role, &sources, &options, &progress)?, ()))
+    })?;
     bar.finish_and_clear();
     conclude(context, &mut repository, draft, output)
 }
@@ -121,14 +122,15 @@ fn add_list(
         return Err(Error::Absent("there are no targets in the list".into()));
     }
     let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
     if !context.global.dry_run {
         repository.prefetch_keys(&[RoleName::TARGETS]);
     }
     let bar = output.bar("listing", list.len());
-    let mut edit = repository.edit(draft);
-    edit.fill(role, &list, &|done| bar.set_position(done as u64))?;
-    let draft = edit.finish()?;
+    let (draft, ()) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        edit.fill(role, &list, &|done| bar.set_position(done as u64))?;
+        Ok((edit.finish()?, ()))
+    })?;
     bar.finish_and_clear();
     drop(list);
     conclude(context, &mut repository, draft, output)

@@ -129,7 +129,7 @@ pub(crate) enum Command {
     /// Publish the pending change once it has all signatures.
     Publish(Publish),
     /// Discard the pending change.
-    Discard,
+    Discard(super::discard::Args),
     /// Bring a restored or copied folder in line with the server.
     CatchUp(CatchUp),
     /// Show versions, expiry dates, keys, and the roles that are due.

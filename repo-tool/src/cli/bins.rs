@@ -4,7 +4,7 @@ use lastmile_metadata::RoleName;
 use serde_json::json;
 
 use super::args::Bins;
-use super::keys::{Resolved, resolve_all, set_keys};
+use super::keys::{publics, resolve_all, set_keys};
 use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
@@ -22,40 +22,36 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     };
     names::new_role(&format!("{}-0", args.name_prefix))?;
     let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
-    let mut keys = resolve_all(&mut repository, &args.key)?;
-    let mut edit = repository.edit(draft);
-    // If the role has bins already, the new ones keep their keys.
-    let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
-    let (of_role, threshold) = edit.trust(&signs)?;
-    if keys.is_empty() {
-        keys = of_role.into_iter().map(|public| Resolved { public, uri: None }).collect();
-    }
-    let new = NewBins {
-        bit_length,
-        name_prefix: args.name_prefix.clone(),
-        trust: Trust {
-            keys: keys.iter().map(|key| key.public.clone()).collect(),
-            threshold: args.threshold.unwrap_or(if args.key.is_empty() { threshold } else { 1 }),
-        },
-        succinct: !args.prefixes,
-    };
-    let count = edit.count_targets(&role)?;
-    let root = edit.root_view().clone();
-    let by_version = snapshot::need_online_keys(&new.trust.keys, new.trust.threshold, &root);
-    let load = Workload { targets: count as u64, bytes_per_target: 0, succinct: new.succinct, by_version };
-    load.warning(bit_length).iter().for_each(|warning| output.warning(warning));
-    let bar = output.bar("moving", count);
-    edit.make_bins(&role, &new, &|done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
-    let mut draft = edit.finish()?;
+    let named = resolve_all(&mut repository, &args.key)?;
+    let (mut draft, (trust, warning)) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        // If the role has bins already, the new ones keep their keys.
+        let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
+        let (of_role, threshold) = edit.trust(&signs)?;
+        let trust = if named.is_empty() {
+            Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) }
+        } else {
+            Trust { keys: publics(&named), threshold: args.threshold.unwrap_or(1) }
+        };
+        let name_prefix = args.name_prefix.clone();
+        let new = NewBins { bit_length, name_prefix, trust, succinct: !args.prefixes };
+        let count = edit.count_targets(&role)?;
+        let root = edit.root_view().clone();
+        let by_version = snapshot::need_online_keys(&new.trust.keys, new.trust.threshold, &root);
+        let load = Workload { targets: count as u64, bytes_per_target: 0, succinct: new.succinct, by_version };
+        let bar = output.bar("moving", count);
+        edit.make_bins(&role, &new, &|done| bar.set_position(done as u64))?;
+        bar.finish_and_clear();
+        Ok((edit.finish()?, (new.trust, load.warning(bit_length))))
+    })?;
+    warning.iter().for_each(|warning| output.warning(warning));
     let mut config = repository.config.clone();
     let entry = format!("{}-*", args.name_prefix);
-    let mut role_config = RoleConfig { threshold: new.trust.threshold, ..repository.config.role(&role) };
+    let mut role_config = RoleConfig { threshold: trust.threshold, ..repository.config.role(&role) };
     if !args.key.is_empty() {
         role_config.keys.clear();
     }
-    set_keys(&mut repository, &mut config, &entry, role_config, &keys)?;
+    set_keys(&mut repository, &mut config, &entry, role_config, &named)?;
     draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }
@@ -71,7 +67,7 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output)
     let trust = if keys.is_empty() {
         Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) }
     } else {
-        Trust { keys: keys.into_iter().map(|key| key.public).collect(), threshold: args.threshold.unwrap_or(1) }
+        Trust { keys: publics(&keys), threshold: args.threshold.unwrap_or(1) }
     };
     let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
     let load = Workload::of(&mut edit, role, !args.prefixes, by_version)?;

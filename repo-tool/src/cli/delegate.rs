@@ -1,7 +1,7 @@
 //! `delegate`: delegate some target paths to another role.
 
 use super::args::Delegate;
-use super::keys::{resolve_all, set_keys};
+use super::keys::{publics, resolve_all, set_keys};
 use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
@@ -17,11 +17,13 @@ pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) 
     pattern_warnings(&paths).iter().for_each(|warning| output.warning(warning));
     let mut repository = context.open(output)?;
     let keys = resolve_all(&mut repository, &args.key)?;
-    let draft = repository.staged()?;
-    let trust = Trust { keys: keys.iter().map(|key| key.public.clone()).collect(), threshold: args.threshold };
-    let mut edit = repository.edit(draft);
-    edit.delegate(&from, NewDelegation { name: name.clone(), paths, trust, terminating: args.terminating })?;
-    let mut draft = edit.finish()?;
+    let trust = Trust { keys: publics(&keys), threshold: args.threshold };
+    let new = NewDelegation { name: name.clone(), paths, trust, terminating: args.terminating };
+    let (mut draft, ()) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        edit.delegate(&from, new.clone())?;
+        Ok((edit.finish()?, ()))
+    })?;
     let mut config = repository.config.clone();
     let role = RoleConfig { threshold: args.threshold, ..RoleConfig::default_for(&name) };
     set_keys(&mut repository, &mut config, name.as_str(), role, &keys)?;

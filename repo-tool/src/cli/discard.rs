@@ -1,22 +1,64 @@
 //! `discard`: discard the pending change.
 
-use serde_json::json;
+use lastmile_metadata::RoleName;
+use serde_json::{Value, json};
 
+use super::confirm::Confirmation;
 use super::{Context, ExitStatus, Output};
-use crate::Error;
 use crate::publish::staged;
+use crate::report::diff::{self, RoleDiff};
+use crate::{Error, Repository, Signing};
 
-pub(super) fn discard(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
-    let repository = context.open(output)?;
+/// `discard`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Shows what is lost and asks for confirmation.
+
+Example: lastmile-repo discard")]
+pub(crate) struct Args {
+    /// Discard without asking.
+    #[arg(long, short)]
+    pub(super) yes: bool,
+}
+
+pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+    let mut repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
         return Err(Error::Absent("there is no pending change".into()));
     }
-    let dropped: Vec<String> =
-        staged::documents(&repository.layout)?.into_iter().map(|(role, _)| role.to_string()).collect();
-    if !context.global.dry_run {
-        staged::clear(&repository.layout)?;
+    let roles: Vec<RoleName> = staged::documents(&repository.layout)?.into_iter().map(|(role, _)| role).collect();
+    let files = staged::file_count(&repository.layout)?;
+    // An invalid pending change cannot be shown, only discarded.
+    let (changes, mut text) = match changes(&mut repository) {
+        Ok(changes) => (diff::json(&changes), diff::text(&changes)),
+        Err(error) => {
+            output.warning(&format!("cannot show the pending change: {error}"));
+            (Value::Null, roles.iter().map(|role| format!("{role}\n")).collect())
+        }
+    };
+    if files > 0 {
+        text += &format!("{files} target files that are not published\n");
     }
-    let text = format!("discarded the pending change of {}", dropped.join(", "));
-    output.data_text(&json!({ "dropped": dropped, "dry_run": context.global.dry_run }), &text)?;
+    let dropped: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
+    let dry_run = context.global.dry_run;
+    let json = json!({ "dropped": dropped, "changes": changes, "files": files, "dry_run": dry_run });
+    output.data_text(&json, &text)?;
+    let question = "Discard this pending change, with its signatures and files?";
+    Confirmation::of(args.yes).require(context, question, "not discarded", output)?;
+    if dry_run {
+        output.note("Nothing was changed (--dry-run).");
+    } else {
+        staged::clear(&repository.layout)?;
+        output.note("Discarded the pending change.");
+    }
     Ok(ExitStatus::Done)
+}
+
+/// Describes the changes of the pending roles.
+fn changes(repository: &mut Repository) -> Result<Vec<RoleDiff>, Error> {
+    let draft = repository.staged()?;
+    let mut changes = repository.plan(draft, Signing::Never)?.diff;
+    // Snapshot and timestamp are not part of the pending change.
+    changes.retain(|change| !matches!(change.role.as_str(), "snapshot" | "timestamp"));
+    Ok(changes)
 }

@@ -28,6 +28,11 @@ pub(super) struct Resolved {
     pub(super) uri: Option<KeyUri>,
 }
 
+/// Returns the public keys.
+pub(super) fn publics(keys: &[Resolved]) -> Vec<PublicKey> {
+    keys.iter().map(|key| key.public.clone()).collect()
+}
+
 /// Looks up all keys. Refuses duplicates.
 pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Result<Vec<Resolved>, Error> {
     let mut all: Vec<Resolved> = Vec::new();

@@ -7,6 +7,7 @@ mod attack_lab;
 mod bins;
 mod catch_up;
 mod completions;
+mod confirm;
 mod delegate;
 #[expect(clippy::disallowed_methods, reason = "the demo simulates an attacker in a temporary folder")]
 mod demo;
@@ -128,7 +129,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Revoke(args) => revoke::revoke(&context, args, output),
         Command::Sign(args) => sign::sign(&context, args, output),
         Command::Publish(_) => publish::publish(&context, output),
-        Command::Discard => discard::discard(&context, output),
+        Command::Discard(args) => discard::discard(&context, args, output),
         Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
         Command::Status(args) => status::status(&context, args, output),
         Command::Verify(args) => verify::verify(&context, args, output),

@@ -1,6 +1,5 @@
 //! The last step of commands that change a repository: publishes, stages or shows the change, and reports the result.
 
-use lastmile_client::text::printable;
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
@@ -14,6 +13,9 @@ use crate::publish::queue::{Answer, PublishRequest};
 use crate::publish::transaction::Unobserved;
 use crate::report::diff;
 use crate::{Error, Outcome, Plan, Repository, Signing};
+
+/// The maximum number of names in a sentence.
+const NAMED: usize = 8;
 
 /// Shows the change and publishes or stages it; only shows it in a dry run.
 pub(super) fn conclude(
@@ -45,6 +47,7 @@ pub(super) fn report(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     note_void_signatures(&plan.draft, output);
+    note_pending_beside(plan, outcome, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
     let name = match &outcome {
         Outcome::Nothing => "nothing",
@@ -90,17 +93,34 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
 /// Notes that the change was added to the pending change, and which earlier signatures are void.
 pub(super) fn note_void_signatures(draft: &Draft, output: &Output) {
     let root = draft.root.iter().map(|_| &RoleName::ROOT);
-    let edited: Vec<&str> = root
-        .chain(draft.targets.keys())
-        .filter(|role| draft.from_staged && !draft.prior.contains_key(role))
-        .map(RoleName::as_str)
-        .collect();
+    let edited: Vec<&RoleName> =
+        root.chain(draft.targets.keys()).filter(|role| draft.from_staged && !draft.prior.contains_key(role)).collect();
     if !edited.is_empty() {
-        output.note(&format!(
-            "Added to the pending change. Earlier signatures on {} no longer count.",
-            printable(&edited.join(", "))
-        ));
+        let roles = some_of(edited.into_iter().map(RoleName::to_string));
+        output.note(&format!("Added to the pending change. Earlier signatures on {roles} no longer count."));
     }
+}
+
+/// Notes what becomes of the pending change that the plan does not continue.
+pub(super) fn note_pending_beside(plan: &Plan, outcome: &Outcome, output: &Output) {
+    if plan.pending.is_empty() {
+        return;
+    }
+    let roles = some_of(plan.pending.iter().map(RoleName::to_string));
+    match outcome {
+        Outcome::Published { .. } => output.note(&format!("The pending change of {roles} stays pending.")),
+        Outcome::Staged(_) => output.note(&format!("Added to the pending change of {roles}.")),
+        Outcome::Nothing => {}
+    }
+}
+
+/// Joins names with commas. Only the first names of a long list are shown.
+pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.into_iter().collect();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 /// Notes the outcome of a change for a person.

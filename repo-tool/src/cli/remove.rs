@@ -34,11 +34,12 @@ pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> R
         return publish(context, &PublishRequest::enter_removal(&layout, role, paths)?, output);
     }
     let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
-    let mut edit = repository.edit(draft);
-    for path in &paths {
-        edit.remove_target(role.as_ref(), path)?;
-    }
-    let draft = edit.finish()?;
+    let (draft, ()) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        for path in &paths {
+            edit.remove_target(role.as_ref(), path)?;
+        }
+        Ok((edit.finish()?, ()))
+    })?;
     conclude(context, &mut repository, draft, output)
 }

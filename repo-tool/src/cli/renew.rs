@@ -7,7 +7,7 @@ use lastmile_metadata::RoleName;
 
 use super::args::Renew;
 use super::key_names::KeyNames;
-use super::outcome::conclude;
+use super::outcome::{conclude, some_of};
 use super::{Context, ExitStatus, Output};
 use crate::draft::Draft;
 use crate::{Error, Renewal, Repository};
@@ -22,7 +22,7 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         further.extend(repository.published.named(name)?);
     }
     let (now, config) = (repository.now(), repository.config.clone());
-    // The pending change is not part of this draft and stays pending.
+    // Roles of the pending change cannot be renewed beside it.
     let mut edit = repository.edit(Draft::default());
     let mut renewed = BTreeSet::new();
     for role in RoleName::ONLINE.iter().chain(&further) {
@@ -92,11 +92,7 @@ fn report(repository: &Repository, left: &[NotRenewed], output: &Output) -> Resu
         output.warning(&format!("{role} was not renewed and {verb} {expires}: {who}"));
     }
     if !later.is_empty() {
-        const SHOWN: usize = 8;
-        let more = later.len().saturating_sub(SHOWN);
-        later.truncate(SHOWN);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        output.note(&format!("Not due, with their expiry: {}{more}.", later.join(", ")));
+        output.note(&format!("Not due, with their expiry: {}.", some_of(later)));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
-use super::outcome::{note_outcome, note_void_signatures};
+use super::outcome::{note_outcome, note_pending_beside, note_void_signatures};
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::edit::keys::short;
@@ -107,6 +107,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     note_void_signatures(&plan.draft, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
+    note_pending_beside(&plan, &outcome, output);
     let text = diff::text(&plan.diff);
     let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });
     note_outcome(&repository, &outcome, output);

@@ -1,7 +1,7 @@
 //! `rotate`: change the keys of a role.
 
 use super::args::Rotate;
-use super::keys::{Removal, Resolved, resolve_all, resolve_removal, set_keys};
+use super::keys::{Removal, publics, resolve_all, resolve_removal, set_keys};
 use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::{Error, names};
@@ -12,11 +12,10 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
     }
     let mut repository = context.open(output)?;
     let added = resolve_all(&mut repository, &args.add)?;
-    let publics = |keys: &[Resolved]| keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>();
     let roles = repository.published.expand(&args.role)?;
     let role = names::role(&args.role)?;
-    let draft = repository.staged()?;
-    let odd = repository.edit(draft.clone()).odd_ids(&roles)?;
+    let pending = repository.staged()?;
+    let odd = repository.edit(pending).odd_ids(&roles)?;
     let (mut removed, mut ids) = (Vec::new(), Vec::new());
     for name in &args.remove {
         match resolve_removal(&mut repository, odd.clone(), name)? {
@@ -26,21 +25,23 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
     }
     let mut config = repository.config.clone();
     let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
-    let mut edit = repository.edit(draft);
-    edit.remove_ids(&roles, &ids)?;
-    edit.rotate_all(&roles, &publics(&added), &removed)?;
-    let mut unused = Vec::new();
-    for key in &removed {
-        // Roles with the same entry, such as bins, share their keys: other roles may still trust this one.
-        let shared = entry.ends_with('*') && {
-            let trusting = edit.roles_trusting(key)?;
-            trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))
-        };
-        if !shared {
-            unused.push(key);
+    let (mut draft, unused) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        edit.remove_ids(&roles, &ids)?;
+        edit.rotate_all(&roles, &publics(&added), &removed)?;
+        let mut unused = Vec::new();
+        for key in &removed {
+            // Roles with the same entry, such as bins, share their keys: other roles may still trust this one.
+            let shared = entry.ends_with('*') && {
+                let trusting = edit.roles_trusting(key)?;
+                trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))
+            };
+            if !shared {
+                unused.push(key);
+            }
         }
-    }
-    let mut draft = edit.finish()?;
+        Ok((edit.finish()?, unused))
+    })?;
     let mut role_config = config.role(&role);
     let gone: Vec<_> = unused.into_iter().flat_map(|key| repository.keys.confirmed_uris_of(key)).collect();
     role_config.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));

@@ -61,10 +61,11 @@ pub(super) fn set_delegation(context: &Context<'_>, args: &Args, output: &Output
     let change = change(args)?;
     change.paths.iter().flat_map(pattern_warnings).for_each(|warning| output.warning(&warning));
     let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
-    let mut edit = repository.edit(draft);
-    let moved = edit.change_delegation(from.as_ref(), &name, &change)?;
-    let mut draft = edit.finish()?;
+    let (mut draft, moved) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        let moved = edit.change_delegation(from.as_ref(), &name, &change)?;
+        Ok((edit.finish()?, moved))
+    })?;
     if let Some(threshold) = args.threshold {
         let mut config = repository.config.clone();
         record_threshold(&mut config, &name, threshold);

@@ -12,10 +12,11 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
     let role = names::role(&args.role)?;
     let mut repository = context.open(output)?;
     let roles = repository.published.expand(&args.role)?;
-    let draft = repository.staged()?;
-    let mut edit = repository.edit(draft);
-    edit.set_threshold_of_all(&roles, args.threshold)?;
-    let mut draft = edit.finish()?;
+    let (mut draft, ()) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        edit.set_threshold_of_all(&roles, args.threshold)?;
+        Ok((edit.finish()?, ()))
+    })?;
     let mut config = repository.config.clone();
     record_threshold(&mut config, &role, args.threshold);
     draft.set_config(config);

@@ -6,6 +6,7 @@ use lastmile_metadata::RoleName;
 use serde_json::json;
 
 use super::args::Sign;
+use super::confirm::Confirmation;
 use super::keys::resolve_all;
 use super::outcome::note_outcome;
 use super::{Context, ExitStatus, Output, findings};
@@ -35,9 +36,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
         return Ok(ExitStatus::Done);
     }
     repository.review_staged(&plan.draft, &wanted)?;
-    if !args.yes {
-        confirm(context, output)?;
-    }
+    Confirmation::of(args.yes).require(context, "Sign this?", "not signed", output)?;
     let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
     if signed.is_empty() {
         return Err(Error::Failed(
@@ -71,18 +70,4 @@ fn signing_keys(repository: &mut Repository, named: &[String]) -> Result<KeyStor
         return Err(Error::Usage("--key must be a private key file: a public key cannot sign".into()));
     }
     Ok(repository.keys.restricted_to(repository.layout.dir(), &uris))
-}
-
-fn confirm(context: &Context<'_>, output: &Output) -> Result<(), Error> {
-    if !context.stdin_is_terminal {
-        return Err(Error::Usage("no terminal to ask for confirmation; add --yes to sign without asking".into()));
-    }
-    output.note("Sign this? Type yes:");
-    let mut answer = String::new();
-    let read = context.stdin().read_line(&mut answer);
-    read.map_err(|error| Error::Usage(format!("cannot read an answer: {error}")))?;
-    match answer.trim() {
-        "yes" => Ok(()),
-        _ => Err(Error::Failed("not signed".into())),
-    }
 }

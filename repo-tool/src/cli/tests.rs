@@ -193,3 +193,21 @@ fn urls_are_checked_before_anything_is_written_and_passwords_are_never_printed()
     assert_eq!(ran.status, ExitStatus::Failed);
     assert!(ran.stderr.contains("metadata-url: `http://***@/metadata/` cannot be a base URL"), "{}", ran.stderr);
 }
+
+#[test]
+fn discard_asks_a_person() {
+    let mut home = Home::new();
+    assert_eq!(home.run(&["init", "--unencrypted-keys"]).status, ExitStatus::Done);
+    let keys = home.folder.path().join("repository/keys");
+    std::fs::rename(keys.join("targets-1.pem"), home.folder.path().join("targets-1.pem")).unwrap();
+    home.input = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  4  listed.tar\n";
+    assert_eq!(home.run(&["add", "--from-list", "-"]).status, ExitStatus::Pending);
+    home.phrase = Some("");
+    for (answer, status) in [("no\n", ExitStatus::Failed), ("", ExitStatus::Failed), ("yes\n", ExitStatus::Done)] {
+        home.input = answer;
+        let ran = home.run(&["discard", "--quiet"]);
+        assert_eq!(ran.status, status, "{}", ran.stderr);
+        assert!(ran.stdout.contains("listed.tar") && ran.stderr.contains("Type yes:"), "{}{}", ran.stdout, ran.stderr);
+    }
+    assert_eq!(home.run(&["discard"]).status, ExitStatus::NoSuchName);
+}

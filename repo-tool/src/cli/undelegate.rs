@@ -9,12 +9,13 @@ pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &Outp
     let name = names::role(&args.name)?;
     let from = args.from.as_deref().map(names::role).transpose()?;
     let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
-    let mut edit = repository.edit(draft);
-    edit.undelegate(from.as_ref(), &name)?;
     let bins = format!("{}-", args.name);
-    let has_bins = edit.delegated_roles()?.iter().any(|(role, _)| role.as_str().starts_with(&bins));
-    let mut draft = edit.finish()?;
+    let (mut draft, has_bins) = repository.prepare(|repository, draft| {
+        let mut edit = repository.edit(draft);
+        edit.undelegate(from.as_ref(), &name)?;
+        let has_bins = edit.delegated_roles()?.iter().any(|(role, _)| role.as_str().starts_with(&bins));
+        Ok((edit.finish()?, has_bins))
+    })?;
     let mut config = repository.config.clone();
     config.remove_role(&args.name);
     if !has_bins {

@@ -3,10 +3,11 @@
 use lastmile_fs::disk;
 use lastmile_metadata::RoleName;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, NewTargetFile};
 use crate::edit::intake::Incoming;
 use crate::files::digest::take_target;
 use crate::publish::queue::{self, Answer, Change, Claimed, PublishRequest, Queue, RefusalKind, Turn};
+use crate::publish::staged;
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
@@ -60,10 +61,10 @@ impl Repository {
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
-        let staged = self.staged()?;
-        // Requests are added to a pending change one at a time.
-        let is_alone = staged.from_staged;
-        let draft = self.with_change(staged, &mine)?;
+        // While a change is pending, each request is published, or added to the pending change, alone.
+        let is_alone = staged::is_staged(&self.layout);
+        let files = self.take_files(&mine)?;
+        let (draft, ()) = self.prepare(|repository, draft| Ok((repository.changed(draft, &mine, &files)?, ())))?;
         let others =
             if is_alone { Vec::new() } else { Queue::new(&self.layout, self.lock()?)?.claim_others(request)? };
         if others.is_empty() {
@@ -149,10 +150,16 @@ impl Repository {
         Ok((plan, outcome))
     }
 
-    /// Adds the change of a request to the draft. The request's files are moved into `.publishing/`, so that the publication no
-    /// longer depends on the request, and compared there with the request's entries.
+    /// Takes the files of a request and adds its change to the draft.
     fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
-        let Change { role, added, options, removed } = &request.change;
+        let files = self.take_files(request)?;
+        self.changed(draft, request, &files)
+    }
+
+    /// Moves the files of a request into `.publishing/`, so that the publication no longer depends on the request, and compares
+    /// them there with the request's entries.
+    fn take_files(&self, request: &Claimed) -> Result<(Vec<Incoming>, Vec<NewTargetFile>), Error> {
+        let added = &request.change.added;
         let mut incoming = Vec::new();
         if !added.is_empty() {
             let gone = || NotFound::Request { name: request.name.clone() };
@@ -172,7 +179,20 @@ impl Repository {
                 Ok(Incoming { target, file: to.path_of(new) })
             })?;
         }
-        let mut draft = self.list_files(draft, role.as_ref().unwrap_or(&RoleName::TARGETS), &incoming, options)?;
+        let files = self.new_files(&incoming)?;
+        Ok((incoming, files))
+    }
+
+    /// Adds the change of a request to the draft.
+    fn changed(
+        &mut self,
+        draft: Draft,
+        request: &Claimed,
+        (incoming, files): &(Vec<Incoming>, Vec<NewTargetFile>),
+    ) -> Result<Draft, Error> {
+        let Change { role, options, removed, .. } = &request.change;
+        let to = role.as_ref().unwrap_or(&RoleName::TARGETS);
+        let mut draft = self.list_files(draft, to, (incoming, files), options)?;
         if !removed.is_empty() {
             let mut edit = self.edit(draft);
             for path in removed {

@@ -1,6 +1,7 @@
 //! Publishes a plan (spec 6.3): issues versions, writes files, keeps a journal, and answers waiting requests.
 
 pub(crate) mod batch;
+pub(crate) mod beside;
 pub(crate) mod compress;
 pub(crate) mod journal;
 pub(crate) mod plan;

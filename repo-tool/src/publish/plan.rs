@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::document::Document;
 use crate::draft::{Completed, Completion, Draft};
 use crate::pin::usable_keys;
+use crate::publish::beside;
 use crate::publish::publication::Publication;
 use crate::publish::snapshot;
 use crate::publish::staged;
@@ -17,7 +18,7 @@ use crate::publish::transaction::Observer;
 use crate::publish::versions::{Issued, Jumps};
 use crate::report::diff::{self, RoleDiff};
 use crate::repository::Repository;
-use crate::{ClockCheck, Error, PendingError, PublicationError};
+use crate::{ClockCheck, Error, PublicationError};
 
 /// How far the clock of this machine may be behind the clocks of others who sign.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
@@ -31,6 +32,8 @@ pub struct Plan {
     pub completed: Completed,
     /// The changes of the documents, line by line.
     pub diff: Vec<RoleDiff>,
+    /// The roles of the pending change beside the draft, which is not part of this plan.
+    pub(crate) pending: Vec<RoleName>,
 }
 
 /// The result of concluding a plan.
@@ -101,8 +104,13 @@ impl Repository {
     /// Completes a draft into a plan.
     ///
     /// # Errors
-    /// [`PublicationError::ClockBehind`]; when an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
+    /// [`PublicationError::ClockBehind`]; [`PendingError::InTheWay`] when the draft changes what a pending change changes, and does
+    /// not continue it; when an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
+        let pending = self.pending_beside(&draft)?;
+        if let Some(pending) = &pending {
+            draft.later_rings = beside::later_rings(&draft, pending)?;
+        }
         if draft.from_staged {
             draft.files = staged::listed_files(&self.layout, &draft, self.target_names())?;
         }
@@ -127,7 +135,8 @@ impl Repository {
             Completion { published, config, keys, issued, authority, entries, signs_staged, accepted, now };
         let mut completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &mut completed);
-        Ok(Plan { draft, completed, diff })
+        let pending = pending.iter().flat_map(Draft::roles).cloned().collect();
+        Ok(Plan { draft, completed, diff, pending })
     }
 
     /// Publishes the plan if it has all signatures, and stages it otherwise. Afterwards this value has the state of a newly
@@ -144,10 +153,10 @@ impl Repository {
             }
             return Ok(Outcome::Nothing);
         }
-        self.spare_staged(&plan.draft)?;
+        let pending = self.pending_beside(&plan.draft)?;
         let incomplete: Vec<Document> = plan.completed.incomplete().cloned().collect();
         if !incomplete.is_empty() {
-            return self.stage(plan, incomplete);
+            return self.stage(plan, incomplete, pending.as_ref());
         }
         let config = plan.draft.config.as_ref().unwrap_or(&self.config);
         let lock = self.lock()?;
@@ -160,16 +169,8 @@ impl Repository {
         Ok(Outcome::Published { seamless })
     }
 
-    /// Refuses a change that does not continue the pending change, because it would overwrite or outdate it.
-    fn spare_staged(&self, draft: &Draft) -> Result<(), Error> {
-        let only_online = draft.root.is_none() && draft.targets.is_empty();
-        if draft.from_staged || only_online || !staged::is_staged(&self.layout) {
-            return Ok(());
-        }
-        Err(PendingError::InTheWay.into())
-    }
-
-    fn stage(&mut self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {
+    /// Adds the documents to the pending change. `pending` is the pending change that they do not continue.
+    fn stage(&mut self, plan: &Plan, mut incomplete: Vec<Document>, pending: Option<&Draft>) -> Result<Outcome, Error> {
         if plan.draft.root.is_none() && plan.draft.targets.is_empty() {
             let roles = incomplete.iter().map(|document| document.role.clone()).collect();
             return Err(Error::MissingKeys { roles });
@@ -180,7 +181,9 @@ impl Repository {
             self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
             self.adopt_config(Some(config))?;
         }
-        staged::write(&self.layout, &plan.draft, &plan.completed)?;
+        let beside = pending.map_or_else(|| Ok(Vec::new()), |pending| self.staged_documents(pending))?;
+        staged::write(&self.layout, &plan.draft, plan.completed.all().chain(&beside))?;
+        incomplete.extend(beside.into_iter().filter(|document| !document.missing().is_empty()));
         self.remember();
         Ok(Outcome::Staged(incomplete))
     }

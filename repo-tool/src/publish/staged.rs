@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use lastmile_fs::disk;
 use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
 
-use crate::document::Prior;
-use crate::draft::{Completed, Draft, NewTargetFile};
+use crate::document::{Document, Prior};
+use crate::draft::{Draft, NewTargetFile};
 use crate::edit::Edit;
 use crate::edit::intake::{self, TargetNames};
 use crate::files::digest::FileDigest;
@@ -123,8 +123,12 @@ fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<F
     Ok(digest.ok_or_else(missing)?)
 }
 
-/// Writes the draft's documents and replaces the earlier pending change.
-pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Result<(), Error> {
+/// Writes the documents and the draft's files, and replaces the documents of the earlier pending change.
+pub(crate) fn write<'d>(
+    layout: &Layout,
+    draft: &Draft,
+    documents_to_stage: impl Iterator<Item = &'d Document>,
+) -> Result<(), Error> {
     let folder = layout.make_staged()?;
     // Write files first, so that a pending document is never without them.
     let targets = layout.staged().join(TARGETS);
@@ -144,7 +148,7 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
     }
     let offline = |role: &RoleName| !matches!(role.as_str(), "snapshot" | "timestamp");
     let mut kept = BTreeSet::new();
-    for document in completed.all().filter(|document| offline(&document.role)) {
+    for document in documents_to_stage.filter(|document| offline(&document.role)) {
         let path = layout.staged().join(names::metadata_file(&document.role, None));
         layout.replace(&path, &document.file(), 0o644)?;
         kept.insert(path);
@@ -199,6 +203,11 @@ fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metada
     let content = envelope.unverified(role)?;
     let version = content.version;
     Ok((content, version, prior))
+}
+
+/// Returns the number of pending target files.
+pub(crate) fn file_count(layout: &Layout) -> Result<usize, Error> {
+    files(layout).map(|files| files.len())
 }
 
 fn files(layout: &Layout) -> Result<Vec<NewTargetFile>, Error> {

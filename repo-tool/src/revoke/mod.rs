@@ -85,7 +85,7 @@ pub fn revoke(
     // Check the pin before writing a key.
     repository.authority().require_pin()?;
     repository.is_emergency = true;
-    let draft = repository.staged()?;
+    let draft = base(repository, key)?;
     let mut edit = Edit::new(&mut repository.published, draft);
     let roles = edit.roles_trusting(key.clone())?;
     if roles.is_empty() {
@@ -161,6 +161,21 @@ pub fn revoke(
     let mut draft = edit.finish()?;
     draft.set_config(config);
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
+}
+
+/// Returns the draft to continue: the pending change, or an empty draft if the pending change has nothing to do with the key. A
+/// revocation must not wait for the signatures of such a change.
+fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
+    let pending = repository.staged()?;
+    let published = repository.published.roles_trusting(key.clone())?;
+    if Edit::new(&mut repository.published, pending.clone()).roles_trusting(key.clone())? != published {
+        return Ok(pending);
+    }
+    let is_pending = |role: &RoleName| pending.roles().any(|changed| changed == role);
+    let changes = published
+        .iter()
+        .any(|(role, delegator)| is_pending(role) || is_pending(delegator.as_ref().unwrap_or(&RoleName::ROOT)));
+    Ok(if changes { pending } else { Draft::default() })
 }
 
 /// Returns the error for a key that no role trusts.

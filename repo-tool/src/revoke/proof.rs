@@ -92,9 +92,9 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
         Ok(None) => (None, "the revoked private key is not on this machine".to_string()),
         Err(error) => (None, format!("the revoked private key cannot be opened: {error}")),
     };
-    let forgeries = match &signer {
+    let (forgeries, removed) = match &signer {
         Some(signer) => forge_all(repository, signer, before)?,
-        None => Vec::new(),
+        None => (Vec::new(), Vec::new()),
     };
     let mut rows = Vec::new();
     for (root, until, shipped) in shipped_roots(repository)? {
@@ -108,6 +108,10 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
                 for forgery in &forgeries {
                     scenes.push((format!("forged {}", forgery.role), client_of_root.refuses(forgery)?));
                 }
+                // No client reads such a role.
+                scenes.extend(removed.iter().map(|role| {
+                    (format!("forged {role}"), Verdict::Good("no role delegates to it anymore".to_string()))
+                }));
             }
             None => scenes.push(("forged files".into(), Verdict::NotTried(not_tried.clone()))),
         }
@@ -266,7 +270,12 @@ impl ProofClient<'_> {
 }
 
 /// Makes a forgery for each role that trusted the key. One bin of a set represents all of them, because they share one ring.
-fn forge_all(repository: &mut Repository, signer: &Arc<dyn Signer>, before: &Before) -> Result<Vec<Forgery>, Error> {
+/// Also returns the roles to which no role delegates anymore.
+fn forge_all(
+    repository: &mut Repository,
+    signer: &Arc<dyn Signer>,
+    before: &Before,
+) -> Result<(Vec<Forgery>, Vec<RoleName>), Error> {
     let mut bins: BTreeMap<&RoleName, Option<Bins>> = BTreeMap::new();
     let mut alone: Vec<Vec<&Edge>> = Vec::new();
     let mut sets: BTreeMap<&RoleName, Vec<&Edge>> = BTreeMap::new();
@@ -285,13 +294,23 @@ fn forge_all(repository: &mut Repository, signer: &Arc<dyn Signer>, before: &Bef
             _ => alone.push(vec![edge]),
         }
     }
-    let mut forgeries = Vec::new();
+    let (mut forgeries, mut removed) = (Vec::new(), Vec::new());
     for edges in alone.into_iter().chain(sets.into_values()) {
         let mut chosen = None;
         // Prefer a role that lists targets: a search for a target reaches it directly.
         for edge in edges.into_iter().take(SEARCHED_OF_BINS) {
             let role = &edge.0;
-            let is_full = !role.is_top_level() && !repository.published.role(role)?.is_empty();
+            let targets = if role.is_top_level() { None } else { Some(repository.published.role(role)) };
+            let is_full = match targets {
+                None => false,
+                Some(Ok(targets)) => !targets.is_empty(),
+                Some(Err(Error::NotFound(_))) => {
+                    // Bins are removed together.
+                    removed.push(role.clone());
+                    break;
+                }
+                Some(Err(error)) => return Err(error),
+            };
             if chosen.is_none() || is_full {
                 chosen = Some(edge);
             }
@@ -302,7 +321,7 @@ fn forge_all(repository: &mut Repository, signer: &Arc<dyn Signer>, before: &Bef
         let Some((edge, ring)) = chosen.and_then(|edge| Some((edge, before.rings.get(edge)?))) else { continue };
         forgeries.push(forge(repository, &edge.0, ring, signer)?);
     }
-    Ok(forgeries)
+    Ok((forgeries, removed))
 }
 
 fn forge(

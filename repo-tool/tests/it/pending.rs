@@ -125,7 +125,7 @@ fn a_pending_change_is_not_overwritten() {
         let mut edit = repository.edit(lastmile_repo_tool::Draft::default());
         edit.sign_again(&RoleName::TARGETS).unwrap();
         let draft = edit.finish().unwrap();
-        let plan = repository.plan(draft, Signing::Now).unwrap();
+        let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved)
     };
     assert!(matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))), "it would be staged over it");

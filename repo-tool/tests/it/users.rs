@@ -144,7 +144,7 @@ fn a_key_outside_the_folder_is_allowed_for_one_command() {
 
     let staged = run(&mut place.command(home), &["add", "app"]);
     assert!(text(&staged).contains("Nothing has been published"), "{staged:?}");
-    let discarded = run(&mut place.command(home), &["discard"]);
+    let discarded = run(&mut place.command(home), &["discard", "--yes"]);
     assert!(discarded.status.success(), "{}", text(&discarded));
 
     let by_option = run(&mut place.command(home), &["add", "app", "--allow-key", "targets.pem"]);

@@ -1,0 +1,47 @@
+//! Asks the user to confirm a command that cannot be undone.
+
+use super::{Context, Output};
+use crate::Error;
+
+/// Whether the user confirmed the command with an option (`--yes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    /// Ask at the terminal.
+    Ask,
+    /// The user gave the option.
+    Given,
+}
+
+impl Confirmation {
+    /// Returns the confirmation for the value of `--yes`.
+    pub(super) fn of(yes: bool) -> Self {
+        if yes { Self::Given } else { Self::Ask }
+    }
+
+    /// Asks `question`, unless the option was given.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with `refusal` for any answer except `yes`; [`Error::Usage`] without a terminal.
+    pub(super) fn require(
+        self,
+        context: &Context<'_>,
+        question: &str,
+        refusal: &str,
+        output: &Output,
+    ) -> Result<(), Error> {
+        if self == Self::Given {
+            return Ok(());
+        }
+        if !context.stdin_is_terminal {
+            return Err(Error::Usage(format!("{refusal}: no terminal to ask for confirmation; add --yes to confirm")));
+        }
+        output.question(&format!("{question} Type yes:"));
+        let mut answer = String::new();
+        let read = context.stdin().read_line(&mut answer);
+        read.map_err(|error| Error::Usage(format!("cannot read an answer: {error}")))?;
+        match answer.trim() {
+            "yes" => Ok(()),
+            _ => Err(Error::Failed(refusal.to_string())),
+        }
+    }
+}
