@@ -179,10 +179,8 @@ fn checked(text: &str) -> Result<String, BaseUrlProblem> {
             #[cfg(feature = "http")]
             crate::net::http::exact_url(&url).map_err(BaseUrlProblem::Changed)?;
         }
-        "file" => {
-            if !rest.strip_prefix("localhost").unwrap_or(rest).starts_with('/') {
-                return Err(BaseUrlProblem::NotAbsolute);
-            }
+        "file" if !rest.strip_prefix("localhost").unwrap_or(rest).starts_with('/') => {
+            return Err(BaseUrlProblem::NotAbsolute);
         }
         _ => {}
     }
