@@ -256,7 +256,7 @@ fn discard_shows_what_is_lost_and_asks() {
     place.move_away("targets-1");
     place.add("a", &[], ExitStatus::Pending);
     let said = place.run(&["discard"], ExitStatus::Usage);
-    assert!(said.contains("+ a (1 bytes") && said.contains("1 target files that are not published"), "{said}");
+    assert!(said.contains("+ a (1 bytes") && said.contains("target files that are not published: 1"), "{said}");
     assert!(said.contains("add --yes"), "{said}");
     assert!(place.is_staged("targets"));
     let shown: Value =

@@ -37,7 +37,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
         }
     };
     if files > 0 {
-        text += &format!("{files} target files that are not published\n");
+        text += &format!("target files that are not published: {files}\n");
     }
     let dropped: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
     let dry_run = context.global.dry_run;
