@@ -50,10 +50,11 @@ pub use edit::delegation_change::{DelegationChange, HolderChange, Position};
 pub use edit::delegations::{NewDelegation, Trust, hash_prefixes};
 pub use edit::intake::{Source, target_path};
 pub use edit::path_patterns::{pattern_warnings, patterns};
+pub use edit::revert::RemovedKeys;
 pub use error::{
     ConfigError, DraftError, EditError, Error, Hidden, InvalidDigest, InvalidInput, InvalidKeyUri, JournalFault,
     KeyReason, LackingKeys, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError,
-    PublicationError, RecordFault, RevokeError, RoleNameError, ServedError, VersionError,
+    PublicationError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError, VersionError,
 };
 pub use files::layout::Sharing;
 pub use init::NewRepository;

@@ -122,6 +122,8 @@ pub(crate) enum Command {
     SetThreshold(SetThreshold),
     /// Change after how many days a role's metadata expires.
     SetExpiry(SetExpiry),
+    /// Undo the last publication by publishing the earlier content again.
+    Revert(super::revert::Args),
     /// Revoke a lost or stolen key everywhere, and prove that clients refuse it.
     Revoke(Revoke),
     /// Sign the pending change.

@@ -5,7 +5,7 @@ use std::path::Path;
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::publish::queue::RefusalKind;
-use crate::{Error, PublicationError};
+use crate::{Error, PublicationError, RevertError};
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -27,6 +27,9 @@ impl From<&Error> for Failure {
             Error::Untrusted(_) => (ExitStatus::Refused, None),
             Error::Publication(PublicationError::Damaged { .. }) => (ExitStatus::Refused, Some("damaged")),
             Error::Draft(_) | Error::Request { kind: RefusalKind::Draft, .. } => (ExitStatus::Refused, Some("draft")),
+            Error::Revert(RevertError::Untrusted { .. } | RevertError::TargetFiles { .. }) => {
+                (ExitStatus::Refused, None)
+            }
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
             Error::Private { .. } => (ExitStatus::Refused, Some("private")),
             Error::Busy { .. } => (ExitStatus::Failed, Some("busy")),
@@ -42,6 +45,7 @@ impl From<&Error> for Failure {
             | Error::Pin(_)
             | Error::Publication(_)
             | Error::Request { kind: RefusalKind::Refused, .. }
+            | Error::Revert(_)
             | Error::Revoke(_)
             | Error::Served(_)
             | Error::Version(_) => (ExitStatus::Failed, None),

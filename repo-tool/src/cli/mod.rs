@@ -23,6 +23,7 @@ mod progress;
 mod publish;
 mod remove;
 mod renew;
+mod revert;
 mod revoke;
 mod rotate;
 mod serve;
@@ -126,6 +127,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Rotate(args) => rotate::rotate(&context, args, output),
         Command::SetThreshold(args) => set_threshold::set_threshold(&context, args, output),
         Command::SetExpiry(args) => set_expiry::set_expiry(&context, args, output),
+        Command::Revert(args) => revert::revert(&context, args, output),
         Command::Revoke(args) => revoke::revoke(&context, args, output),
         Command::Sign(args) => sign::sign(&context, args, output),
         Command::Publish(_) => publish::publish(&context, output),

@@ -211,3 +211,70 @@ fn discard_asks_a_person() {
     }
     assert_eq!(home.run(&["discard"]).status, ExitStatus::NoSuchName);
 }
+
+/// Runs commands, each of which must end with its status.
+fn run_all(home: &Home, commands: &[(&[&str], ExitStatus)]) {
+    for (args, status) in commands {
+        let ran = home.run(args);
+        assert_eq!(ran.status, *status, "{args:?}: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn a_revert_restores_the_configuration_of_a_role_and_removes_it_again() {
+    let home = Home::new();
+    let config = || std::fs::read_to_string(home.folder.path().join("repository/repo.toml")).unwrap();
+    run_all(
+        &home,
+        &[
+            (&["init", "--unencrypted-keys"], ExitStatus::Done),
+            (&["key", "generate", "team", "--unencrypted"], ExitStatus::Done),
+            (&["delegate", "team", "--paths", "*", "--key", "team"], ExitStatus::Done),
+            (&["undelegate", "team"], ExitStatus::Done),
+            (&["revert"], ExitStatus::Failed),
+        ],
+    );
+    assert!(!config().contains("team"));
+    run_all(&home, &[(&["revert", "--trust-removed-keys"], ExitStatus::Done)]);
+    assert!(config().contains("keys = [\"file:keys/team.pem\"]"), "{}", config());
+    run_all(&home, &[(&["revert"], ExitStatus::Done)]);
+    assert!(!config().contains("team"), "{}", config());
+}
+
+#[test]
+fn a_revert_lists_no_target_whose_file_is_missing_or_changed() {
+    let home = Home::new();
+    let file = home.folder.path().join("app");
+    std::fs::write(&file, "1").unwrap();
+    run_all(
+        &home,
+        &[
+            (&["init", "--unencrypted-keys"], ExitStatus::Done),
+            (&["add", file.to_str().unwrap()], ExitStatus::Done),
+            (&["remove", "app"], ExitStatus::Done),
+        ],
+    );
+    let targets = std::fs::read_dir(home.folder.path().join("repository/targets")).unwrap();
+    let published = targets.map(|entry| entry.unwrap().path()).next().unwrap();
+    std::fs::write(&published, "2").unwrap();
+    run_all(&home, &[(&["revert", "--elsewhere"], ExitStatus::Refused)]);
+    std::fs::remove_file(&published).unwrap();
+    run_all(&home, &[(&["revert"], ExitStatus::Refused), (&["revert", "--elsewhere"], ExitStatus::Done)]);
+}
+
+#[test]
+fn a_revert_waits_for_the_pending_change() {
+    let home = Home::new();
+    let file = home.folder.path().join("app");
+    std::fs::write(&file, "1").unwrap();
+    run_all(
+        &home,
+        &[(&["init", "--unencrypted-keys"], ExitStatus::Done), (&["add", file.to_str().unwrap()], ExitStatus::Done)],
+    );
+    let key = home.folder.path().join("repository/keys/targets-1.pem");
+    let elsewhere = home.folder.path().join("targets-1.pem");
+    std::fs::rename(&key, &elsewhere).unwrap();
+    run_all(&home, &[(&["revert"], ExitStatus::Pending)]);
+    let refused = home.run(&["revert"]);
+    assert!(refused.status == ExitStatus::Failed && refused.stderr.contains("pending"), "{}", refused.stderr);
+}

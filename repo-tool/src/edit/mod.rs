@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod odd;
 pub(crate) mod path_patterns;
+pub(crate) mod revert;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};

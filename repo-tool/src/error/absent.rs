@@ -28,6 +28,9 @@ pub enum NotFound {
         /// The role to which it should delegate.
         role: RoleName,
     },
+    /// No earlier publication changed targets or delegations.
+    #[error("there is nothing to revert: no earlier publication has other targets or delegations")]
+    EarlierContent,
     /// There is no such role.
     #[error("there is no role {role}")]
     Role {

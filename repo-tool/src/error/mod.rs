@@ -10,6 +10,7 @@ mod config;
 mod key;
 mod path;
 mod publish;
+mod revert;
 mod served;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub use config::{ConfigError, InvalidDigest, InvalidKeyUri};
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use path::PathError;
 pub use publish::{DraftError, JournalFault, NotFoundReason, PublicationError};
+pub use revert::RevertError;
 pub use served::{NetworkError, PinError, ServedError};
 
 /// An error of the repository tool. Nothing was published, unless the message says so.
@@ -137,6 +139,9 @@ pub enum Error {
         /// Its text.
         text: String,
     },
+    /// The last publication cannot be reverted.
+    #[error(transparent)]
+    Revert(#[from] RevertError),
     /// A key cannot be revoked as asked.
     #[error(transparent)]
     Revoke(#[from] RevokeError),
@@ -219,6 +224,12 @@ impl Error {
                 "add other files; --allow-private-key-material publishes keys that are meant to be public, such as test keys, \
                  but never the repository's own keys",
             ),
+            Self::Revert(RevertError::RemovedKeys { .. }) => Some(
+                "if the keys are not stolen, `--trust-removed-keys` trusts them again; to exchange keys, use `rotate`",
+            ),
+            Self::Revert(RevertError::TargetFiles { .. }) => Some(
+                "restore the files from a backup; `--elsewhere` accepts missing files, because another server has them",
+            ),
             Self::Untrusted(_) => {
                 Some("run `lastmile-repo verify` to check every file; restore damaged files from a backup")
             }
@@ -238,6 +249,7 @@ impl Error {
             | Self::Pin(_)
             | Self::Publication(_)
             | Self::Request { kind: RefusalKind::NotFound | RefusalKind::Refused, .. }
+            | Self::Revert(_)
             | Self::Revoke(_)
             | Self::Served(_)
             | Self::Version(_) => None,

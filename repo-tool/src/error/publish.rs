@@ -119,7 +119,7 @@ fn every_later_root(role: &RoleName) -> &'static str {
 }
 
 /// Returns one line for each item, after the message.
-fn lines(items: &[impl fmt::Display]) -> String {
+pub(super) fn lines(items: &[impl fmt::Display]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod publication;
 pub(crate) mod queue;
 pub(crate) mod snapshot;
 pub(crate) mod staged;
+mod stored_request;
 pub(crate) mod superseded;
 pub(crate) mod transaction;
 pub(crate) mod versions;

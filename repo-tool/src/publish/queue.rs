@@ -14,17 +14,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lastmile_fs::disk;
-use lastmile_metadata::{Envelope, Role as _, RoleName, TargetPath, Targets, Version, assemble};
+use lastmile_metadata::{RoleName, TargetPath};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
+use crate::edit::add::{AddOptions, Custom};
 use crate::edit::intake::{self, Incoming, Source};
 use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
-use crate::{EditError, Error, InvalidInput, names};
+use crate::publish::stored_request::{read_request, write_request};
+use crate::{EditError, Error, names};
 
 /// The pause between two checks while waiting.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -34,11 +35,11 @@ const GATHERING: Duration = Duration::from_millis(100);
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// The maximum length of a request or an answer, in bytes: about a million files.
-const LONGEST: u64 = 256 << 20;
+pub(super) const LONGEST: u64 = 256 << 20;
 
 const OWNER: &str = "owner";
-const REQUEST: &str = "request.json";
-const TAKEN: &str = "taken.json";
+pub(super) const REQUEST: &str = "request.json";
+pub(super) const TAKEN: &str = "taken.json";
 const ANSWER: &str = "answer.json";
 const NEW_ANSWER: &str = "answer.new";
 /// The change that a request asks for.
@@ -95,6 +96,7 @@ impl RefusalKind {
             | Error::Pending(_)
             | Error::Pin(_)
             | Error::Publication(_)
+            | Error::Revert(_)
             | Error::Revoke(_)
             | Error::Served(_)
             | Error::Version(_) => Some((Self::Refused, error.to_string())),
@@ -122,20 +124,6 @@ impl RefusalKind {
     pub fn error(self, text: String) -> Error {
         Error::Request { kind: self, text }
     }
-}
-
-/// The stored form of a request. Added targets are stored as unsigned targets metadata.
-#[derive(Serialize, Deserialize)]
-struct StoredRequest {
-    role: Option<String>,
-    added: String,
-    removed: Vec<String>,
-    /// Whether added targets that are listed already lose their custom data. New custom data is stored with the targets.
-    #[serde(default)]
-    removes_custom: bool,
-    /// Whether added targets may hide those of delegated roles.
-    #[serde(default)]
-    hides_delegated: bool,
 }
 
 /// A request of this process. Dropping it withdraws it, unless another process is publishing it.
@@ -453,48 +441,4 @@ fn is_abandoned(folder: &Folder) -> Result<bool, Error> {
         Ok(owner) => Ok(disk::try_lock(&owner, folder.path()).is_ok_and(|locked| locked)),
         Err(_) => Ok(folder.age()?.is_some_and(|age| age > ABANDONED)),
     }
-}
-
-fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
-    let mut added = Targets::new(Version::ONE, chrono::DateTime::UNIX_EPOCH);
-    for incoming in &change.added {
-        added.insert(incoming.target.clone());
-    }
-    let added = String::from_utf8_lossy(&assemble(&added.write(), &[])).into_owned();
-    let role = change.role.as_ref().map(|role| role.as_str().to_string());
-    let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
-    let path = folder.path_of(REQUEST);
-    let removes_custom = change.options.custom == Custom::Remove;
-    let hides_delegated = change.options.delegated == DelegatedPaths::Hide;
-    let text = serde_json::to_vec(&StoredRequest { role, added, removed, removes_custom, hides_delegated })
-        .map_err(|error| Error::file("write", &path, error.into()))?;
-    if text.len() as u64 > LONGEST {
-        return Err(EditError::TooManyFiles.into());
-    }
-    folder.write_new(REQUEST, &text, 0o600)
-}
-
-fn read_request(folder: &Folder) -> Result<Change, Error> {
-    let path = folder.path_of(TAKEN);
-    let failed = |error: io::Error| Error::file("read", &path, error);
-    let bytes = folder.read(TAKEN, LONGEST)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    let stored: StoredRequest = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
-    let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
-    let added = added.unverified(&RoleName::TARGETS)?;
-    // The files were copied in the order of their paths.
-    let incoming = |(number, target)| Incoming { target, file: folder.path_of(intake::name(number)) };
-    let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
-    let mut options = AddOptions::default();
-    if stored.removes_custom {
-        options.custom = Custom::Remove;
-    }
-    if stored.hides_delegated {
-        options.delegated = DelegatedPaths::Hide;
-    }
-    Ok(Change {
-        role: stored.role.as_deref().map(names::role).transpose()?,
-        added: added.targets().enumerate().map(incoming).collect(),
-        options,
-        removed: removed.collect::<Result<_, Error>>()?,
-    })
 }

@@ -318,13 +318,13 @@ fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp):
 
 /// The result of the check of one target.
 #[derive(Default)]
-struct CheckedTarget {
+pub(crate) struct CheckedTarget {
     bytes: u64,
-    findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// Reads every copy of a target's file.
-fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Result<CheckedTarget, Error> {
+pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Result<CheckedTarget, Error> {
     let mut found = CheckedTarget::default();
     for place in intake::places(target, names) {
         let mut verifier = target.verifier();

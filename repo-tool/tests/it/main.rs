@@ -33,6 +33,7 @@ mod planted_members;
 mod polling;
 mod private_keys;
 mod proportion;
+mod revert;
 mod revocation;
 mod rotation;
 mod served;

@@ -1,0 +1,144 @@
+//! `revert`: undo the last publication by a new one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{KeyRing, RoleName};
+
+use super::keys::{Resolved, resolve, set_keys};
+use super::outcome::conclude;
+use super::set_threshold::record_threshold;
+use super::{Context, ExitStatus, Output};
+use crate::config::{Config, RoleConfig};
+use crate::draft::Draft;
+use crate::edit::Edit;
+use crate::edit::bins::Bins;
+use crate::edit::revert::{MissingFiles, RemovedKeys};
+use crate::key_store::read_public_key;
+use crate::{Error, PendingError, Repository};
+
+/// `revert`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Publishes the targets and delegations of all roles as they were before the last publication that changed any, in new
+versions. A second `revert` restores what the first one undid. The root, with the keys and thresholds of the top-level
+roles, is not reverted: use `rotate` and `set-threshold`. Clients that have downloaded a target keep it.
+
+Examples:
+  lastmile-repo revert --dry-run
+  lastmile-repo revert")]
+pub(crate) struct Args {
+    /// Trust keys of delegated roles again that the last publication removed.
+    #[arg(long)]
+    trust_removed_keys: bool,
+    /// List targets again although their files are missing, because another server has them.
+    #[arg(long)]
+    elsewhere: bool,
+}
+
+pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+    let removed = if args.trust_removed_keys { RemovedKeys::Trust } else { RemovedKeys::Refuse };
+    let missing = if args.elsewhere { MissingFiles::Elsewhere } else { MissingFiles::Refuse };
+    let mut repository = context.open(output)?;
+    if repository.staged()?.continues_pending() {
+        return Err(PendingError::InTheWay.into());
+    }
+    let mut edit = repository.edit(Draft::default());
+    let before = Delegated::of(&mut edit)?;
+    let version = edit.revert(removed)?;
+    let mut draft = edit.finish()?;
+    repository.check_restored_files(&draft, missing)?;
+    let config = reverted_config(&mut repository, &draft, &before)?;
+    draft.set_config(config);
+    output.note(&format!("Restoring the targets and delegations that snapshot version {version} listed."));
+    conclude(context, &mut repository, draft, output)
+}
+
+/// The delegated roles with their keys and thresholds, and the sets of bins among them.
+struct Delegated {
+    rings: BTreeMap<RoleName, KeyRing>,
+    bins: Vec<Bins>,
+}
+
+impl Delegated {
+    fn of(edit: &mut Edit<'_>) -> Result<Self, Error> {
+        let (mut rings, mut delegators) = (BTreeMap::new(), BTreeSet::new());
+        for (role, delegator, ring) in edit.delegated_rings()? {
+            rings.insert(role, ring);
+            delegators.insert(delegator);
+        }
+        let mut bins = Vec::new();
+        for delegator in delegators {
+            bins.extend(edit.view(&delegator)?.delegations.as_ref().and_then(Bins::of));
+        }
+        Ok(Self { rings, bins })
+    }
+
+    /// Returns whether an entry of the configuration is about one of these roles.
+    fn has(&self, entry: &str) -> bool {
+        let fits = |role: &RoleName| match entry.strip_suffix('*') {
+            Some(start) => role.as_str().starts_with(start),
+            None => role.as_str() == entry,
+        };
+        self.rings.keys().any(fits)
+    }
+
+    /// Returns the name of the entry for a role: its own, or the shared one of its bins.
+    fn entry(&self, role: &RoleName) -> String {
+        let bins = self.bins.iter().find(|bins| bins.contains(role));
+        bins.map_or_else(|| role.as_str().to_string(), |bins| format!("{}-*", bins.name_prefix))
+    }
+}
+
+/// Returns the configuration without roles that are no longer delegated to, with those that are again, and with the earlier
+/// thresholds.
+fn reverted_config(repository: &mut Repository, draft: &Draft, before: &Delegated) -> Result<Config, Error> {
+    let after = Delegated::of(&mut repository.edit(draft.clone()))?;
+    let mut config = repository.config.clone();
+    let entries: Vec<String> = config.entries().map(ToString::to_string).collect();
+    for gone in entries.iter().filter(|entry| before.has(entry) && !after.has(entry)) {
+        config.remove_role(gone);
+    }
+    let mut again = BTreeMap::new();
+    for (role, ring) in &after.rings {
+        match before.rings.get(role) {
+            None => {
+                again.insert(after.entry(role), (role, ring));
+            }
+            Some(other) if other.threshold() != ring.threshold() => {
+                record_threshold(&mut config, role, ring.threshold().get());
+            }
+            Some(_) => {}
+        }
+    }
+    for (entry, (role, ring)) in again {
+        let mut keys = Vec::new();
+        for (_, key) in ring.keys() {
+            keys.extend(local_key(repository, key)?);
+        }
+        let role = RoleConfig { threshold: ring.threshold().get(), ..RoleConfig::default_for(role) };
+        set_keys(repository, &mut config, &entry, role, &keys)?;
+    }
+    Ok(config)
+}
+
+/// Looks up a private key in the configuration, or in the key folder by the `.pub` files there.
+fn local_key(repository: &mut Repository, key: &PublicKey) -> Result<Option<Resolved>, Error> {
+    if let Some(uri) = repository.keys.uri_of(key) {
+        return Ok(Some(Resolved { public: key.clone(), uri: uri.parse().ok() }));
+    }
+    let folder = repository.layout.keys();
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(None) };
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_of_key = |file: &Path| {
+        file.extension().is_some_and(|ending| ending == "pub")
+            && read_public_key(file).is_ok_and(|public| public == *key)
+    };
+    let private =
+        files.filter(|file| is_of_key(file)).map(|file| file.with_extension("pem")).find(|file| file.is_file());
+    match private.as_deref().and_then(Path::to_str) {
+        Some(file) => resolve(repository, file).map(Some),
+        None => Ok(None),
+    }
+}

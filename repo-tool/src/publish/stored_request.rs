@@ -1,0 +1,72 @@
+//! The stored form of a request in the queue ([`crate::publish::queue`]).
+
+use std::io;
+
+use lastmile_metadata::{Envelope, Role as _, RoleName, TargetPath, Targets, Version, assemble};
+use serde::{Deserialize, Serialize};
+
+use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
+use crate::edit::intake::{self, Incoming};
+use crate::files::folder::Folder;
+use crate::publish::queue::{Change, LONGEST, REQUEST, TAKEN};
+use crate::{EditError, Error, InvalidInput, names};
+
+/// The stored form of a request. Added targets are stored as unsigned targets metadata.
+#[derive(Serialize, Deserialize)]
+struct StoredRequest {
+    role: Option<String>,
+    added: String,
+    removed: Vec<String>,
+    /// Whether added targets that are listed already lose their custom data. New custom data is stored with the targets.
+    #[serde(default)]
+    removes_custom: bool,
+    /// Whether added targets may hide those of delegated roles.
+    #[serde(default)]
+    hides_delegated: bool,
+}
+
+/// Writes a request into its folder.
+pub(super) fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
+    let mut added = Targets::new(Version::ONE, chrono::DateTime::UNIX_EPOCH);
+    for incoming in &change.added {
+        added.insert(incoming.target.clone());
+    }
+    let added = String::from_utf8_lossy(&assemble(&added.write(), &[])).into_owned();
+    let role = change.role.as_ref().map(|role| role.as_str().to_string());
+    let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
+    let path = folder.path_of(REQUEST);
+    let removes_custom = change.options.custom == Custom::Remove;
+    let hides_delegated = change.options.delegated == DelegatedPaths::Hide;
+    let text = serde_json::to_vec(&StoredRequest { role, added, removed, removes_custom, hides_delegated })
+        .map_err(|error| Error::file("write", &path, error.into()))?;
+    if text.len() as u64 > LONGEST {
+        return Err(EditError::TooManyFiles.into());
+    }
+    folder.write_new(REQUEST, &text, 0o600)
+}
+
+/// Reads a request that was taken from the queue.
+pub(super) fn read_request(folder: &Folder) -> Result<Change, Error> {
+    let path = folder.path_of(TAKEN);
+    let failed = |error: io::Error| Error::file("read", &path, error);
+    let bytes = folder.read(TAKEN, LONGEST)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let stored: StoredRequest = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
+    let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
+    let added = added.unverified(&RoleName::TARGETS)?;
+    // The files were copied in the order of their paths.
+    let incoming = |(number, target)| Incoming { target, file: folder.path_of(intake::name(number)) };
+    let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
+    let mut options = AddOptions::default();
+    if stored.removes_custom {
+        options.custom = Custom::Remove;
+    }
+    if stored.hides_delegated {
+        options.delegated = DelegatedPaths::Hide;
+    }
+    Ok(Change {
+        role: stored.role.as_deref().map(names::role).transpose()?,
+        added: added.targets().enumerate().map(incoming).collect(),
+        options,
+        removed: removed.collect::<Result<_, Error>>()?,
+    })
+}
