@@ -201,7 +201,9 @@ fn a_dropped_download_leaves_what_was_there_and_nothing_else() {
         for _ in 0..2 {
             tokio::select! {
                 result = session.download_below(&target, out.path()) => panic!("not stalled: {result:?}"),
-                names = async { stalling.reached.notified().await; files(out.path()) } => assert_eq!(names.len(), 2),
+                names = async { stalling.reached.notified().await; files(out.path()) } => {
+                    assert!(names.iter().any(|name| name != "x"), "the download has begun");
+                }
             }
         }
         // Nobody has the lock of the store.

@@ -82,11 +82,6 @@ pub enum Event {
         /// Where it is.
         path: PathBuf,
     },
-    /// A directory that holds trusted metadata can be changed by others.
-    LoosePermissions {
-        /// The directory.
-        path: PathBuf,
-    },
 }
 
 impl std::fmt::Display for Event {
@@ -123,9 +118,6 @@ impl std::fmt::Display for Event {
             }
             Event::AlreadyThere { target, path } => {
                 write!(f, "`{target}` is already at {}", path.display())
-            }
-            Event::LoosePermissions { path } => {
-                write!(f, "`{}` can be changed by other users", path.display())
             }
         }
     }

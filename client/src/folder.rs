@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use lastmile_fs::Place;
 use lastmile_fs::disk::{self, NewFile};
+use lastmile_fs::{Access, Place};
 use lastmile_metadata::RandomAccess;
 use rustix::fs::{self, Mode, OFlags};
 
@@ -109,7 +109,17 @@ impl Folder {
     /// Reads the file `name`, if it exists. A file of more than `max_length` bytes is an error of the kind
     /// [`io::ErrorKind::InvalidData`].
     pub(crate) fn read(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
+        self.open_file(name)?.map(|file| self.read_open(file, name, max_length)).transpose()
+    }
+
+    /// Like [`read`](Folder::read), but refuses a file that other users can change.
+    pub(crate) fn read_unwritable(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
+        ensure_unwritable(&file, &self.path_of(name))?;
+        self.read_open(file, name, max_length).map(Some)
+    }
+
+    fn read_open(&self, file: File, name: &str, max_length: u64) -> Result<Vec<u8>, LocalError> {
         let mut read = Vec::new();
         file.take(max_length.saturating_add(1))
             .read_to_end(&mut read)
@@ -119,7 +129,7 @@ impl Folder {
             let error = io::Error::new(io::ErrorKind::InvalidData, problem);
             return Err(self.failed("read", name, error));
         }
-        Ok(Some(read))
+        Ok(read)
     }
 
     /// Writes a file with these bytes to `name`, atomically and durably.
@@ -210,9 +220,9 @@ impl Folder {
         disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
 
-    /// Whether other users than the owner can write to this directory.
-    pub(crate) fn is_writable_by_others(&self) -> bool {
-        fs::fstat(&self.handle).is_ok_and(|found| found.st_mode & 0o022 != 0)
+    /// Refuses a directory that other users can change.
+    pub(crate) fn ensure_unwritable(&self) -> Result<(), LocalError> {
+        ensure_unwritable(&self.handle, &self.path)
     }
 
     fn sync(&self) -> Result<(), LocalError> {
@@ -227,6 +237,16 @@ impl Folder {
     fn failed(&self, operation: &'static str, name: &str, error: impl Into<io::Error>) -> LocalError {
         LocalError::new(operation, self.path_of(name), error).naming_the_owner()
     }
+}
+
+/// Refuses an open file or directory that others than its owner can change.
+fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
+    let access = Access::of(file).map_err(|error| LocalError::new("examine", path, error))?;
+    // Root may run this program for another user, whose files then stay that user's.
+    access.ensure_unwritable_or_root().map_err(|exposure| {
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string());
+        LocalError::new("trust", path, error).with_hint(exposure.remedy(path))
+    })
 }
 
 /// Whether a file is named like a temporary file, which a later process removes unless it is locked.

@@ -3,9 +3,11 @@
 #[cfg(not(unix))]
 compile_error!("lastmile-fs needs a Unix system: it opens files without following links");
 
+mod access;
 pub mod disk;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod place;
 
+pub use access::{Access, Exposure};
 pub use place::{Place, Syscall};

@@ -308,8 +308,7 @@ impl KeyFile {
 
 /// Reads a private key file, asking for its pass-phrase if it is encrypted.
 pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
-    let bytes = layout::read_small(path, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
-    let bytes = Zeroizing::new(bytes);
+    let bytes = layout::read_secret(path, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
     if let Some(reason) = key_formats::foreign(&bytes, path) {
         return Err(Error::key(name, reason));
     }

@@ -16,7 +16,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -348,10 +348,10 @@ fn read_own(path: &Path) -> Result<Option<String>, Error> {
         Err(error) => return Err(Error::file("read", path, error)),
     };
     let found = file.metadata().map_err(|error| Error::file("read", path, error))?;
-    let is_own = found.uid() == rustix::process::geteuid().as_raw() || found.uid() == 0;
-    if !found.is_file() || !is_own || found.mode() & 0o022 != 0 {
-        return Err(PathError::UnsafeConfiguration { path: path.to_path_buf() }.into());
+    if !found.is_file() {
+        return Err(PathError::NoRegularFile { path: path.to_path_buf() }.into());
     }
+    layout::ensure_unwritable(&file, path)?;
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).map_err(|error| Error::file("read", path, error))?;
     Ok(Some(text))

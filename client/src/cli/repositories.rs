@@ -167,11 +167,14 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// What the system reports. Unreadable settings are an error.
+    /// What the system reports. Unreadable settings are an error, and a directory or file that other users can change: the shipped
+    /// root and the mirrors are there.
     pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
-        let Some(settings) = folder.read(SETTINGS, LONGEST_SETTINGS)? else { return Ok(None) };
+        all.ensure_unwritable()?;
+        folder.ensure_unwritable()?;
+        let Some(settings) = folder.read_unwritable(SETTINGS, LONGEST_SETTINGS)? else { return Ok(None) };
         let path = folder.path_of(SETTINGS);
         let unreadable = |problem: String| {
             LocalError::invalid("use", &path, problem)
@@ -182,7 +185,7 @@ impl Repositories {
             return Err(unreadable(format!("it has the format {}, this version knows {FORMAT}", written.format)));
         }
         let shipped_root = folder
-            .read(SHIPPED_ROOT, longest_root)?
+            .read_unwritable(SHIPPED_ROOT, longest_root)?
             .ok_or_else(|| unreadable(format!("`{SHIPPED_ROOT}` beside it is missing")))?;
         Ok(Some(Repository {
             name: name.clone(),

@@ -6,7 +6,6 @@ use super::terminal::EventPrinter;
 use super::{App, Failure, args};
 use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
-use crate::event::{Event, EventSink as _};
 use crate::folder::Folder;
 use crate::net::base_url::BaseUrl;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
@@ -75,11 +74,7 @@ impl App<'_> {
 
     /// Returns an updater that stores what it accepts.
     pub(super) fn updater(&self, repository: &Repository) -> Result<Updater, Failure> {
-        let store = repository.store()?;
-        if store.is_writable_by_others() {
-            EventPrinter(self.output.clone()).handle(&Event::LoosePermissions { path: store.path().to_owned() });
-        }
-        self.updater_with(repository, store)
+        self.updater_with(repository, repository.store()?)
     }
 
     /// Returns an updater that only reads the store.
@@ -153,12 +148,12 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
     read_at_most(path, LONGEST_CA_FILE)
 }
 
-/// Reads a file that the user named. Links are followed, but it must be a regular file.
+/// Reads a file that the user named. Links are followed, but it must be a regular file that other users cannot change.
 pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
     let real = path.canonicalize().map_err(|error| LocalError::new("read", path, error))?;
     let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
         return Err(LocalError::invalid("read", path, "it is not a file with a name in UTF-8"));
     };
-    let read = Folder::open(folder)?.read(name, max_length)?;
+    let read = Folder::open(folder)?.read_unwritable(name, max_length)?;
     read.ok_or_else(|| LocalError::new("read", path, std::io::Error::from(std::io::ErrorKind::NotFound)))
 }

@@ -1,5 +1,6 @@
 //! The command as a function: what goes to which stream, and with which exit status.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -190,6 +191,36 @@ fn failures_are_json_too_and_once() {
     let ran = home.run(&["get", "none", "--json"]);
     assert_eq!(json(&ran)["error"]["exit_code"], 3);
     assert!(ran.stderr.contains("hint: "));
+}
+
+#[test]
+fn b5_files_that_decide_about_trust_and_that_others_can_change_are_refused_with_the_remedy() {
+    let home = Home::new();
+    let exposed = |path: &str, mode: u32| {
+        std::fs::set_permissions(home.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let refused = |ran: &Ran, path: &str| {
+        assert_eq!(ran.status, ExitStatus::Failed);
+        assert!(ran.stderr.contains("other users can change it (mode 6"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("run `chmod go-w {}`", home.path(path))), "{}", ran.stderr);
+    };
+    exposed("root.json", 0o666);
+    refused(&home.trust("example"), "root.json");
+    exposed("root.json", 0o644);
+    assert_eq!(home.trust("example").status, ExitStatus::Done);
+    for (path, mode) in [("state/example/shipped-root.json", 0o600), ("state/example/settings.json", 0o600)] {
+        exposed(path, mode | 0o022);
+        refused(&home.run(&["refresh"]), path);
+        exposed(path, mode);
+    }
+    for path in ["state", "state/example", "state/example/metadata", "state/example/metadata/state"] {
+        exposed(path, 0o777);
+        let ran = home.run(&["refresh"]);
+        assert_eq!(ran.status, ExitStatus::Failed, "{path}");
+        assert!(ran.stderr.contains(&format!("run `chmod go-w {}`", home.path(path))), "{}", ran.stderr);
+        exposed(path, 0o700);
+    }
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
 }
 
 #[test]

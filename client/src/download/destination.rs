@@ -1,10 +1,9 @@
 //! The path of a downloaded target, which is never reached through a link below the chosen folder (decision D8).
 
-use std::fs::Metadata;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use lastmile_fs::Access;
 use lastmile_metadata::{NameError, TargetFile};
 
 use crate::error::{Error, LocalError, Refusal, RefusedError};
@@ -59,8 +58,9 @@ impl Destination {
     pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
         let failed = |error| LocalError::new("read", self.path(), error);
-        let found = file.metadata().map_err(failed)?;
-        if found.len() != target.length || !is_own(&found) {
+        let access = Access::of(&file).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        if length != target.length || !access.is_own() || access.ensure_unwritable().is_err() {
             return Ok(false);
         }
         let mut verifier = target.verifier();
@@ -89,14 +89,6 @@ impl Destination {
     pub(super) fn finish(&self, file: Temporary) -> Result<(), LocalError> {
         file.finish(&self.folder, &self.name)
     }
-}
-
-/// Whether this user owns the file, and nobody else can write to it but members of this user's own group, as with a umask of
-/// 002.
-fn is_own(found: &Metadata) -> bool {
-    let is_group_own = found.gid() == rustix::process::getegid().as_raw();
-    let others = if is_group_own { 0o002 } else { 0o022 };
-    found.uid() == rustix::process::geteuid().as_raw() && found.mode() & others == 0
 }
 
 /// Refuses the name of a temporary file: the next download into the same directory would remove it.

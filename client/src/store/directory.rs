@@ -55,11 +55,14 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// What the system reports. A `state` that is a link is refused.
+    /// What the system reports. A `state` that is a link is refused, and a directory that other users can change: they could
+    /// take away the record of versions, which prevents rollbacks.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = Folder::make(&path, PRIVATE)?;
+        roles.ensure_unwritable()?;
         let state = roles.enter_or_make(STATE, PRIVATE)?;
+        state.ensure_unwritable()?;
         Ok(DirectoryStore::with_access(path, Access::ReadWrite { roles, state }))
     }
 
@@ -68,7 +71,7 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// As [`DirectoryStore::open`].
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let failed = |error| LocalError::new("open", &path, error).naming_the_owner();
@@ -78,6 +81,7 @@ impl DirectoryStore {
             Some(roles) => roles.enter(STATE)?,
             None => None,
         };
+        [&roles, &state].into_iter().flatten().try_for_each(Folder::ensure_unwritable)?;
         Ok(DirectoryStore::with_access(path, Access::ReadOnly { roles, state }))
     }
 
@@ -105,13 +109,6 @@ impl DirectoryStore {
     pub fn replaced_at(&self, role: &RoleName) -> Option<SystemTime> {
         let file = self.folders().0?.open_file(&role_file(role)).ok()??;
         file.metadata().ok()?.modified().ok()
-    }
-
-    /// Whether other users of this machine can change the store.
-    #[must_use]
-    pub fn is_writable_by_others(&self) -> bool {
-        let folders = self.folders();
-        [folders.0, folders.1].into_iter().flatten().any(Folder::is_writable_by_others)
     }
 
     fn folders(&self) -> (Option<&Folder>, Option<&Folder>) {
@@ -349,13 +346,17 @@ mod tests {
     }
 
     #[test]
-    fn who_else_may_change_what_is_kept_is_told_by_the_modes() {
+    fn b5_a_store_that_other_users_can_change_is_refused_with_the_remedy() {
         let dir = tempfile::tempdir().unwrap();
-        let store = DirectoryStore::open(dir.path()).unwrap();
+        drop(DirectoryStore::open(dir.path()).unwrap());
         for folder in [dir.path().to_owned(), dir.path().join(STATE)] {
-            for (mode, told) in [(0o755, false), (0o720, true), (0o702, true), (0o700, false)] {
+            for (mode, is_safe) in [(0o755, true), (0o702, false), (0o700, true)] {
                 set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
-                assert_eq!(store.is_writable_by_others(), told, "{mode:o}");
+                for opened in [DirectoryStore::open(dir.path()), DirectoryStore::open_read_only(dir.path())] {
+                    assert_eq!(opened.is_ok(), is_safe, "{mode:o}");
+                    let hint = opened.err().and_then(|error| error.hint);
+                    assert!(hint.is_none_or(|hint| hint.ends_with(&format!("`chmod go-w {}`", folder.display()))));
+                }
             }
         }
     }

@@ -13,6 +13,8 @@ use crate::key_store::PassPhrases;
 
 /// The number of additional attempts after a wrong pass-phrase.
 const ATTEMPTS: u32 = 3;
+/// The maximum length of a pass-phrase file, in bytes.
+const LONGEST: u64 = 1 << 20;
 const VARIABLE: &str = "LASTMILE_PASS_PHRASE";
 
 type Phrase = Zeroizing<Vec<u8>>;
@@ -38,9 +40,8 @@ impl Phrases {
     /// Returns the pass-phrase of the file or the environment.
     fn given(&self) -> Result<Option<Phrase>, Error> {
         if let Some(path) = &self.file {
-            let bytes = layout::read_if_there(path)?
+            let bytes = layout::read_secret(path, LONGEST)?
                 .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} does not exist", path.display())))?;
-            let bytes = Zeroizing::new(bytes);
             let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
         }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lastmile_fs::Exposure;
+
 use super::listed;
 use crate::files::own_files::Unpublishable;
 
@@ -125,15 +127,13 @@ pub enum PathError {
         /// Its permissions.
         mode: u32,
     },
-    /// The user's configuration must be a file that only the user can write.
-    #[error(
-        "{} decides which repositories you trust, so it must be a regular file that you own and nobody else can write: run \
-         `chmod 600` on it, or remove it and pin your repositories again",
-        path.display()
-    )]
-    UnsafeConfiguration {
-        /// The configuration file.
+    /// Other users can change a file that decides about trust, or read a secret.
+    #[error("cannot rely on {}: {exposure}; {}", path.display(), exposure.remedy(path))]
+    Exposed {
+        /// The file.
         path: PathBuf,
+        /// Who can do what.
+        exposure: Exposure,
     },
     /// A path must be UTF-8 for the configuration.
     #[error("{} is not UTF-8", path.display())]

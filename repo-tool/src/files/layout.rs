@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use lastmile_fs::disk::{self, Locking, NewFile};
+use lastmile_fs::{Access, Exposure};
+use lastmile_keys::Zeroizing;
 use rustix::fs::OFlags;
 
 use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
@@ -390,6 +392,13 @@ pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Erro
     open_if_there(path)?.map(|file| read_at_most(file, path, most)).transpose()
 }
 
+/// Like [`read_small`], for a private key or a pass-phrase: refuses a file that other users can read or change.
+pub(crate) fn read_secret(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let Some(file) = open_if_there(path)? else { return Ok(None) };
+    ensure(&file, path, Access::ensure_secret)?;
+    read_at_most(file, path, most).map(Zeroizing::new).map(Some)
+}
+
 fn open_if_there(path: &Path) -> Result<Option<File>, Error> {
     match open_regular(path) {
         Ok(file) => Ok(Some(file)),
@@ -407,6 +416,16 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     Ok(file)
+}
+
+/// Refuses an open file that other users can change.
+pub(crate) fn ensure_unwritable(file: &File, path: &Path) -> Result<(), Error> {
+    ensure(file, path, Access::ensure_unwritable)
+}
+
+fn ensure(file: &File, path: &Path, check: fn(&Access) -> Result<(), Exposure>) -> Result<(), Error> {
+    let access = Access::of(file).map_err(|error| Error::file("look at", path, error))?;
+    check(&access).map_err(|exposure| PathError::Exposed { path: path.to_path_buf(), exposure }.into())
 }
 
 /// Creates a file that must not exist.

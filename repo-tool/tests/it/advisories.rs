@@ -80,13 +80,7 @@ fn nothing_is_signed_over_metadata_that_does_not_verify() {
 #[test]
 fn a_planted_pending_change_is_shown_completely_and_without_control_characters() {
     let world = World::new();
-    let (key, pem) = {
-        let path = world.layout().keys().join("targets-1.pem");
-        (path.clone(), std::fs::read(&path).unwrap())
-    };
-    std::fs::remove_file(&key).unwrap();
-    world.add("good", "1");
-    std::fs::write(&key, pem).unwrap();
+    world.without_key("targets-1", || drop(world.add("good", "1")));
     let path = world.layout().staged().join("targets.json");
     let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let signed = staged.get_mut("signed").unwrap().as_object_mut().unwrap();

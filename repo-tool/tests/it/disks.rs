@@ -215,12 +215,10 @@ fn bins_survive_every_fault_of_the_disk() {
 #[test]
 fn staging_signing_and_publishing_survive_every_fault_of_the_disk() {
     let base = with_old();
-    let key = base.layout().keys().join("targets-1.pem");
-    let pem = std::fs::read(&key).unwrap();
-    std::fs::remove_file(&key).unwrap();
-    play("repository: add, staged", &base, false, &add);
-    base.add("new", "2");
-    std::fs::write(&key, pem).unwrap();
+    base.without_key("targets-1", || {
+        play("repository: add, staged", &base, false, &add);
+        base.add("new", "2");
+    });
     play("repository: sign and publish what is staged", &base, false, &|world| {
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let draft = repository.staged()?;

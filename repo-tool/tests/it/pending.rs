@@ -1,24 +1,27 @@
 //! Pending changes: keys that must sign are not on this machine.
 
+use std::path::PathBuf;
+
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::status::{Status, pending};
 use lastmile_repo_tool::{Error, Outcome, PendingError, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
-/// Removes private keys; [`give_back`] restores them.
-fn take_away(world: &World, names: &[&str]) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let path = |name: &&str| world.layout().keys().join(format!("{name}.pem"));
-    let taken: Vec<_> = names.iter().map(path).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
-    for (path, _) in &taken {
-        std::fs::remove_file(path).unwrap();
-    }
-    taken
+/// Moves private keys away; [`give_back`] restores them.
+fn take_away(world: &World, names: &[&str]) -> Vec<(PathBuf, PathBuf)> {
+    let moved = |name: &&str| {
+        let file = format!("{name}.pem");
+        let (key, away) = (world.layout().keys().join(&file), world.folder.path().join(&file));
+        std::fs::rename(&key, &away).unwrap();
+        (away, key)
+    };
+    names.iter().map(moved).collect()
 }
 
-fn give_back(taken: Vec<(std::path::PathBuf, Vec<u8>)>) {
-    for (path, pem) in taken {
-        std::fs::write(path, pem).unwrap();
+fn give_back(taken: Vec<(PathBuf, PathBuf)>) {
+    for (away, key) in taken {
+        std::fs::rename(away, key).unwrap();
     }
 }
 

@@ -202,7 +202,7 @@ fn a_configuration_that_others_can_write_is_refused() {
     let file = world.user_config();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let refused = add(&world, &world.invocation()).unwrap_err();
-    assert!(refused.to_string().contains("nobody else can write"), "{refused}");
+    assert!(refused.to_string().contains("other users can change it (mode 666)"), "{refused}");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     add(&world, &world.invocation()).unwrap();
     fs::write(&file, "[repositories]\nx = 1").unwrap();

@@ -284,11 +284,9 @@ fn pending_target_files_are_published_from_the_users_own_folder() {
     for count in [1, 70] {
         for lie in ["folder", "file", "fifo"] {
             let world = World::new();
-            let key = world.layout().keys().join("targets-1.pem");
-            let pem = fs::read(&key).unwrap();
-            fs::remove_file(&key).unwrap();
-            (0..count).for_each(|number| drop(world.add(&format!("sub/{number}"), &number.to_string())));
-            fs::write(&key, pem).unwrap();
+            world.without_key("targets-1", || {
+                (0..count).for_each(|number| drop(world.add(&format!("sub/{number}"), &number.to_string())));
+            });
             let targets = world.layout().staged().join("targets");
             let away = world.folder.path().join("away");
             let name = format!("{}.0", hash("0"));
@@ -328,11 +326,7 @@ fn pending_target_files_are_published_from_the_users_own_folder() {
 #[test]
 fn a_pending_file_of_another_user_is_copied_and_not_linked() {
     let world = World::new();
-    let key = world.layout().keys().join("targets-1.pem");
-    let pem = fs::read(&key).unwrap();
-    fs::remove_file(&key).unwrap();
-    world.add("a", "1");
-    fs::write(&key, pem).unwrap();
+    world.without_key("targets-1", || drop(world.add("a", "1")));
     let name = format!("{}.a", hash("1"));
     let waiting = world.layout().staged().join("targets").join(&name);
     // A user with write access could change the file after the check.

@@ -1,6 +1,7 @@
 //! Files that must never be published: the repository's own, and private keys in every usual form.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
@@ -395,6 +396,7 @@ fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
     assert!(refused.contains("this is a private key; only the public key belongs here"), "{refused}");
     let foreign = world.folder.path().join("f.pub");
     fs::write(&foreign, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n").unwrap();
+    fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600)).unwrap();
     let refused = key_store::open_private_key(&foreign, "f.pub", &NoPassPhrases).unwrap_err().to_string();
     assert!(refused.contains("openssl pkcs8 -topk8 -in ") && refused.contains("f.pkcs8.pem"), "{refused}");
 }

@@ -153,9 +153,8 @@ fn a_key_is_revoked_in_the_pending_change_too() {
     let world = World::new();
     let (shared, uri) = world.key("shared");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &shared)).unwrap();
-    let path = world.layout().keys().join("targets-1.pem");
-    let targets = std::fs::read(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
+    let (path, away) = (world.layout().keys().join("targets-1.pem"), world.folder.path().join("targets-1.pem"));
+    std::fs::rename(&path, &away).unwrap();
     let staged = world.change(|edit| delegate(edit, "b", "b/*", &shared)).unwrap();
     assert!(matches!(staged, Outcome::Staged(_)));
 
@@ -170,7 +169,7 @@ fn a_key_is_revoked_in_the_pending_change_too() {
     let again = revoke_again();
     assert!(matches!(&again, Err(Error::Revoke(RevokeError::Pending { .. }))), "{again:?}");
 
-    std::fs::write(path, targets).unwrap();
+    std::fs::rename(away, path).unwrap();
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     let plan = repository.plan(draft, Signing::All).unwrap();
@@ -357,7 +356,7 @@ fn a_revoked_key_that_cannot_be_opened_is_not_reported_as_missing() {
     let roles = repository.published.roles_trusting(&key).unwrap();
     let before = Before::remember(&mut repository, &roles).unwrap();
     let path = world.layout().keys().join("targets-1.pem");
-    std::fs::write(path, "not a private key").unwrap();
+    std::fs::write(&path, "not a private key").unwrap();
     drop(repository);
     let rows = prove(&mut world.open(), &key, &before).unwrap();
     let Verdict::NotTried(why) = &rows[0].scenes[1].1 else { panic!("{rows:?}") };

@@ -158,3 +158,38 @@ fn a_key_outside_the_folder_is_allowed_for_one_command() {
         "{by_variable:?}"
     );
 }
+
+#[test]
+fn b5_secrets_that_all_can_read_are_refused_and_those_that_a_group_of_the_service_reads_are_used() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can act as a service");
+        return;
+    }
+    let place = Place::new();
+    let (repository, home) = (place.path("repository"), place.home(ALICE));
+    fs::create_dir(&repository).unwrap();
+    chown(&repository, Some(ALICE.id), Some(ALICE.group)).unwrap();
+    let phrase = home.join("phrase");
+    fs::write(&phrase, "a long pass-phrase\n").unwrap();
+    let phrase_option = ["--pass-phrase-file", phrase.to_str().unwrap()];
+    let run = |arguments: &[&str]| place.run(ALICE, &[arguments, &phrase_option].concat());
+    let refused = run(&["init"]);
+    assert!(!refused.status.success() && !repository.join("metadata").exists(), "{refused:?}");
+    assert!(text(&refused).contains(&format!("`chmod go-rwx {}`", phrase.display())), "{}", text(&refused));
+    assert!(text(&refused).contains("defaultMode: 0400"), "{}", text(&refused));
+    fs::set_permissions(&phrase, fs::Permissions::from_mode(0o640)).unwrap();
+    chown(&phrase, Some(0), Some(ALICE.group)).unwrap();
+    let made = run(&["init"]);
+    assert!(made.status.success(), "{}", text(&made));
+
+    let key = repository.join("keys/timestamp-1.pem");
+    chown(&key, Some(0), Some(ALICE.group)).unwrap();
+    for (mode, works) in [(0o440, true), (0o444, false), (0o442, false), (0o400, false), (0o640, true)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let renewed = run(&["renew", "--force"]);
+        assert_eq!(renewed.status.success(), works, "{mode:o}: {}", text(&renewed));
+        if mode & 0o007 != 0 {
+            assert!(text(&renewed).contains(&format!("run `chmod go-rwx {}`", key.display())), "{}", text(&renewed));
+        }
+    }
+}

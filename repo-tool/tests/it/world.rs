@@ -176,6 +176,15 @@ impl World {
         (key.public_key().clone(), KeyUri::File(Path::new("keys").join(format!("{name}.pem"))))
     }
 
+    /// Runs `work` while the private key with this name is on another machine.
+    pub(crate) fn without_key(&self, name: &str, work: impl FnOnce()) {
+        let (key, away) =
+            (self.layout().keys().join(format!("{name}.pem")), self.folder.path().join("key-that-is-away"));
+        std::fs::rename(&key, &away).unwrap();
+        work();
+        std::fs::rename(&away, &key).unwrap();
+    }
+
     /// Reads the public key with this name from the repository's key folder.
     pub(crate) fn public(&self, name: &str) -> PublicKey {
         key_store::read_public_key(&self.layout().keys().join(format!("{name}.pub"))).unwrap()

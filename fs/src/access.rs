@@ -1,0 +1,197 @@
+//! Who besides its owner can change or read a file: the check of what decides about trust, such as a shipped root, the settings,
+//! the state of a client, a configuration and a private key.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs;
+use rustix::process;
+
+/// The owner, the group and the permissions of an open file or folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    owner: u32,
+    group: u32,
+    mode: u32,
+}
+
+/// Why a file cannot be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Exposure {
+    /// It belongs to another user, who is not root.
+    #[error("it belongs to user {owner}, and this is user {user}")]
+    Owner {
+        /// The number of the user who owns it.
+        owner: u32,
+        /// The number of the user who runs this process.
+        user: u32,
+    },
+    /// Other users can change it.
+    #[error("other users can change it (mode {mode:o})")]
+    Writable {
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Other users can read or change this secret.
+    #[error("it is a secret that other users can read (mode {mode:o})")]
+    Readable {
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+impl Exposure {
+    /// Returns what to do about it, as a sentence without a full stop.
+    #[must_use]
+    pub fn remedy(&self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Exposure::Owner { user, .. } => format!("check its content, then run `chown {user} {path}` as root"),
+            Exposure::Writable { .. } => format!("check its content, then run `chmod go-w {path}`"),
+            Exposure::Readable { .. } => {
+                format!("run `chmod go-rwx {path}`; a secret that Kubernetes mounts needs `defaultMode: 0400`")
+            }
+        }
+    }
+}
+
+impl Access {
+    /// Returns the access to an open file or folder.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn of(file: impl AsFd) -> io::Result<Self> {
+        let found = fs::fstat(file)?;
+        Ok(Self { owner: found.st_uid, group: found.st_gid, mode: found.st_mode & 0o7777 })
+    }
+
+    /// Returns whether the file belongs to this user.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.owner == process::geteuid().as_raw()
+    }
+
+    /// Checks that no user but this one and root can change the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Exposure::Owner`] or [`Exposure::Writable`].
+    pub fn ensure_unwritable(&self) -> Result<(), Exposure> {
+        if !self.is_own() && self.owner != 0 {
+            return Err(Exposure::Owner { owner: self.owner, user: process::geteuid().as_raw() });
+        }
+        self.ensure_only_owner_writes()
+    }
+
+    /// Like [`Access::ensure_unwritable`], but root may use the files of every user: what root does for that user with those files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::ensure_unwritable`].
+    pub fn ensure_unwritable_or_root(&self) -> Result<(), Exposure> {
+        if process::geteuid().is_root() { self.ensure_only_owner_writes() } else { self.ensure_unwritable() }
+    }
+
+    /// Checks that only the owner can change the file. Members of the group may, if its number is that of the owner: on most
+    /// systems such a group has no other member, and the usual umask is 002.
+    fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
+        let others = if self.group == self.owner { 0o002 } else { 0o022 };
+        match self.mode & others {
+            0 => Ok(()),
+            _ => Err(Exposure::Writable { mode: self.mode }),
+        }
+    }
+
+    /// Checks that only the owner of a secret can read or change it, and the members of its group if this user is one of them: a
+    /// key may be a file of root that the group of a service reads, or be shared by a group of maintainers.
+    ///
+    /// # Errors
+    ///
+    /// [`Exposure::Readable`].
+    pub fn ensure_secret(&self) -> Result<(), Exposure> {
+        let others = if self.group == self.owner || is_member(self.group) { 0o006 } else { 0o066 };
+        match self.mode & others {
+            0 => Ok(()),
+            _ => Err(Exposure::Readable { mode: self.mode }),
+        }
+    }
+}
+
+/// Returns whether this process belongs to a group.
+fn is_member(group: u32) -> bool {
+    let groups = process::getgroups().unwrap_or_default();
+    process::getegid().as_raw() == group || groups.iter().any(|own| own.as_raw() == group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(owner: u32, group: u32, mode: u32) -> Access {
+        Access { owner, group, mode }
+    }
+
+    #[test]
+    fn only_the_user_and_root_may_change_what_decides_about_trust() {
+        let user = process::geteuid().as_raw();
+        // A group whose number is not that of an owner.
+        let shared = user + 7;
+        for (found, mode, is_safe) in [
+            ((user, shared), 0o644, true),
+            ((user, shared), 0o660, false),
+            ((user, user), 0o664, true),
+            ((user, user), 0o666, false),
+            ((0, shared), 0o644, true),
+            ((0, shared), 0o664, false),
+            ((0, 0), 0o664, true),
+        ] {
+            let checked = access(found.0, found.1, mode).ensure_unwritable();
+            let expected = if is_safe { Ok(()) } else { Err(Exposure::Writable { mode }) };
+            assert_eq!(checked, expected, "{found:?} {mode:o}");
+        }
+        let of_another = access(user + 1, user + 1, 0o600);
+        let refused = Err(Exposure::Owner { owner: user + 1, user });
+        assert_eq!(of_another.ensure_unwritable(), refused);
+        assert_eq!(of_another.ensure_unwritable_or_root(), if user == 0 { Ok(()) } else { refused });
+        assert!(access(user + 1, user + 1, 0o602).ensure_unwritable_or_root().is_err());
+    }
+
+    #[test]
+    fn only_the_user_and_their_groups_may_read_a_secret() {
+        let user = process::geteuid().as_raw();
+        let own = process::getegid().as_raw();
+        let foreign = (1..).find(|group| !is_member(*group) && *group != user).unwrap();
+        for (found, mode, is_safe) in [
+            ((user, own), 0o600, true),
+            ((user, own), 0o640, true),
+            ((user, own), 0o644, false),
+            ((user, foreign), 0o600, true),
+            ((user, foreign), 0o640, false),
+            ((0, own), 0o440, true),
+            ((0, foreign), 0o440, false),
+            ((0, own), 0o444, false),
+            ((user + 1, own), 0o640, true),
+            ((user + 1, own), 0o642, false),
+        ] {
+            let checked = access(found.0, found.1, mode).ensure_secret();
+            let expected = if is_safe { Ok(()) } else { Err(Exposure::Readable { mode }) };
+            assert_eq!(checked, expected, "{found:?} {mode:o}");
+        }
+    }
+
+    #[test]
+    fn the_remedy_is_a_command() {
+        let path = Path::new("k.pem");
+        let remedies = [
+            (Exposure::Owner { owner: 5, user: 7 }, "chown 7 k.pem"),
+            (Exposure::Writable { mode: 0o666 }, "chmod go-w k.pem"),
+            (Exposure::Readable { mode: 0o644 }, "chmod go-rwx k.pem"),
+        ];
+        for (exposure, command) in remedies {
+            assert!(exposure.remedy(path).contains(&format!("`{command}`")), "{}", exposure.remedy(path));
+        }
+    }
+}
