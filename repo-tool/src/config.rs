@@ -3,9 +3,7 @@
 //! The file is edited in place, so that comments, order and spelling are preserved.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Component, Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use lastmile_metadata::{Algorithm, RoleName};
@@ -14,58 +12,11 @@ use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 use crate::edit::intake::TargetNames;
 use crate::files::layout::{self, Layout};
+use crate::immutable::Immutable;
+pub use crate::key_uri::KeyUri;
 use crate::publish::compress::Coding;
 use crate::renewal::Renewal;
-use crate::{ConfigError, Error, InvalidKeyUri, NotFound};
-
-/// The location of a private key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum KeyUri {
-    /// `file:PATH`: a PKCS#8 PEM file. A relative path is relative to the repository's folder.
-    File(PathBuf),
-}
-
-impl KeyUri {
-    /// Returns the path of the key file; a relative path is joined to the repository's folder.
-    #[must_use]
-    pub fn path(&self, repository: &Path) -> PathBuf {
-        match self {
-            Self::File(path) => repository.join(path),
-        }
-    }
-
-    /// Returns whether the key is below the repository's folder. Symbolic links are resolved.
-    #[must_use]
-    pub fn is_below(&self, repository: &Path) -> bool {
-        let path = self.path(repository);
-        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
-        match (folder, repository.canonicalize()) {
-            (Some(folder), Ok(repository)) => folder.starts_with(repository),
-            // A missing file cannot be used as a key, so the path alone decides.
-            _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
-        }
-    }
-}
-
-impl fmt::Display for KeyUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file:{}", path.display()),
-        }
-    }
-}
-
-impl FromStr for KeyUri {
-    type Err = InvalidKeyUri;
-
-    fn from_str(text: &str) -> Result<Self, InvalidKeyUri> {
-        match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
-            _ => Err(InvalidKeyUri { text: text.to_string() }),
-        }
-    }
-}
+use crate::{ConfigError, Error, InvalidInput, InvalidKeyUri, NotFound};
 
 /// 9999-12-31T23:59:59Z in seconds since 1970.
 pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
@@ -158,6 +109,8 @@ pub struct Config {
     pub hashes: Vec<Algorithm>,
     /// Content codings in which metadata is published in addition to the plain file.
     pub compress: Vec<Coding>,
+    /// The names of published targets whose content never changes.
+    pub immutable: Immutable,
     roles: BTreeMap<String, RoleConfig>,
     document: DocumentMut,
 }
@@ -170,6 +123,8 @@ struct ConfigFile {
     hashes: Vec<String>,
     #[serde(default)]
     compress: Vec<String>,
+    #[serde(default)]
+    immutable: Vec<String>,
     roles: BTreeMap<String, ConfigFileRole>,
     #[serde(default)]
     delegations: BTreeMap<String, ConfigFileRole>,
@@ -208,6 +163,7 @@ impl Config {
             hash_prefixed_targets,
             hashes: vec![Algorithm::Sha256],
             compress: Vec::new(),
+            immutable: Immutable::none(),
             roles: BTreeMap::new(),
             document,
         }
@@ -259,14 +215,27 @@ impl Config {
             }
             compress.push(coding);
         }
+        let immutable = Immutable::parse(&file.immutable).map_err(|error| match error {
+            Error::InvalidInput(InvalidInput::ImmutablePattern { pattern }) => {
+                wrong(ConfigError::Immutable { pattern })
+            }
+            other => other,
+        })?;
         Ok(Self {
             consistent_snapshot: file.consistent_snapshot,
             hash_prefixed_targets: file.hash_prefixed_targets,
             hashes,
             compress,
+            immutable,
             roles,
             document,
         })
+    }
+
+    /// Sets the names of published targets whose content never changes.
+    pub fn set_immutable(&mut self, immutable: Immutable) {
+        put(self.document.as_table_mut(), "immutable", Value::from_iter(immutable.texts()));
+        self.immutable = immutable;
     }
 
     /// Returns the form of the names of target files. Only repositories with consistent snapshots have hash prefixes.

@@ -13,6 +13,7 @@ use crate::draft::{Completion, Draft};
 use crate::files::git_ignore;
 use crate::files::layout::{self, Layout};
 use crate::files::own_files;
+use crate::immutable::Immutable;
 use crate::key_store::{self, KeyStore, Protection};
 use crate::named_signer::NamedSigner;
 use crate::pin::Authority;
@@ -33,6 +34,8 @@ pub struct NewRepository {
     pub consistent_snapshot: bool,
     /// Target files carry their hash in their name.
     pub hash_prefixed_targets: bool,
+    /// The names of published targets whose content never changes.
+    pub immutable: Immutable,
     /// Thresholds that are not the default, by role.
     pub thresholds: BTreeMap<String, u32>,
     /// Days to expiry that are not the default, by role.
@@ -49,13 +52,15 @@ pub struct NewRepository {
 }
 
 impl NewRepository {
-    /// Returns safe defaults: consistent snapshots, a root threshold of 2 of 3 keys, and one key for each other role.
+    /// Returns safe defaults: consistent snapshots, immutable names, a root threshold of 2 of 3 keys, and one key for each
+    /// other role.
     #[must_use]
     pub fn new(keys: Protection) -> Self {
         Self {
             scheme: Scheme::Ed25519,
             consistent_snapshot: true,
             hash_prefixed_targets: true,
+            immutable: Immutable::all(),
             thresholds: BTreeMap::new(),
             expiry_days: BTreeMap::new(),
             keys: None,
@@ -188,6 +193,7 @@ impl NewRepository {
         key_files: &mut Vec<String>,
     ) -> Result<(Config, KeyStore, Root), Error> {
         let mut config = Config::new(self.consistent_snapshot, self.hash_prefixed_targets);
+        config.set_immutable(self.immutable.clone());
         let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&invocation.phrases));
         let mut root = Root {
             header: Header::new(Version::ONE, invocation.now),

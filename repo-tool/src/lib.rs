@@ -16,12 +16,14 @@ mod draft;
 mod edit;
 mod error;
 mod files;
+mod immutable;
 mod init;
 #[doc(hidden)]
 pub mod internal;
 mod invocation;
 mod key_formats;
 mod key_store;
+mod key_uri;
 mod named_signer;
 mod names;
 mod parallel;
@@ -44,7 +46,7 @@ pub use config::{Config, KeyUri, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};
 pub use edit::Edit;
-pub use edit::add::{AddOptions, Custom, DelegatedPaths};
+pub use edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
 pub use edit::bins::{Bins, NewBins};
 pub use edit::delegation_change::{DelegationChange, HolderChange, Position};
 pub use edit::delegations::{NewDelegation, Trust, hash_prefixes};
@@ -57,6 +59,7 @@ pub use error::{
     PublicationError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError, VersionError,
 };
 pub use files::layout::Sharing;
+pub use immutable::Immutable;
 pub use init::NewRepository;
 pub use invocation::{ClockCheck, Invocation, LockWait, ServedState};
 pub use key_store::{KeyStore, NoPassPhrases, PassPhrases, Protection};

@@ -272,7 +272,8 @@ impl Repository {
         let (folder, names) = (self.layout.targets(), self.target_names());
         let mut edit = Edit::new(&mut self.published, draft);
         edit.refuse_clashes(&incoming.iter().map(|incoming| &incoming.target.path).collect(), &folder, names)?;
-        edit.list(role, incoming.iter().map(|incoming| incoming.target.clone()).collect(), options)?;
+        let targets = incoming.iter().map(|incoming| incoming.target.clone()).collect();
+        edit.list(role, targets, options, &self.config.immutable)?;
         edit.finish()
     }
 

@@ -28,7 +28,7 @@ impl Made {
     pub(crate) fn new() -> Made {
         let made = Made { folder: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap() };
         fs::write(made.folder.path().join("phrase"), "correct horse battery staple").unwrap();
-        made.run(&["init", "--unencrypted-keys"]);
+        made.run(&["init", "--unencrypted-keys", "--immutable", "!*"]);
         made.add("package", GOOD, &[]);
         made
     }

@@ -9,11 +9,12 @@ use lastmile_metadata::RoleName;
 use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
-use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
+use crate::edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
 use crate::edit::bulk::TargetSource as _;
 use crate::edit::intake::{self, FoundFiles, Hidden, Source};
 use crate::edit::list::List;
 use crate::files::own_files::{self, OwnFiles};
+use crate::immutable::Immutable;
 use crate::publish::queue::PublishRequest;
 use crate::{Error, names};
 
@@ -62,6 +63,9 @@ pub(crate) struct Add {
     /// List targets in the role even if it delegates their paths to another role, whose targets they hide from clients.
     #[arg(long)]
     pub(super) hide_delegated: bool,
+    /// Replace the content of published targets whose names are immutable according to repo.toml.
+    #[arg(long)]
+    pub(super) replace: bool,
     /// Publish hidden files and folders (.NAME), too.
     #[arg(long)]
     pub(super) include_hidden: bool,
@@ -73,10 +77,11 @@ pub(crate) struct Add {
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
     if let Some(list) = &args.from_list {
-        return add_list(context, &role, (list, delegated_paths(args)), output);
+        return add_list(context, &role, (list, args), output);
     }
     let custom = if args.no_custom { Custom::Remove } else { Custom::parse(&args.custom)? };
-    let options = AddOptions { custom, delegated: delegated_paths(args) };
+    let published = if args.replace { PublishedTargets::Replace } else { PublishedTargets::Keep };
+    let options = AddOptions { custom, delegated: delegated_paths(args), published };
     let layout = context.layout();
     let config = Config::read(&layout)?;
     let sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
@@ -103,7 +108,7 @@ fn delegated_paths(args: &Add) -> DelegatedPaths {
 fn add_list(
     context: &Context<'_>,
     role: &RoleName,
-    (list, delegated): (&Path, DelegatedPaths),
+    (list, args): (&Path, &Add),
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
@@ -116,12 +121,14 @@ fn add_list(
     } else {
         List::read(list, &progress)?
     };
-    let list = list.with_delegated(delegated);
+    let list = list.with_delegated(delegated_paths(args));
     bar.finish_and_clear();
     if list.is_empty() {
         return Err(Error::Absent("there are no targets in the list".into()));
     }
     let mut repository = context.open(output)?;
+    let immutable = if args.replace { Immutable::none() } else { repository.config.immutable.clone() };
+    let list = list.with_immutable(immutable);
     if !context.global.dry_run {
         repository.prefetch_keys(&[RoleName::TARGETS]);
     }

@@ -186,6 +186,9 @@ pub(crate) struct Init {
     /// Write target files without the hash in their names. Each name can be published only once.
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
+    /// Names of published targets whose content never changes; `!PATTERN` excludes names [default: *]
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) immutable: Vec<String>,
     /// Leave the snapshot and timestamp keys unencrypted, for unattended renewal.
     #[arg(long)]
     pub(crate) unencrypted_online_keys: bool,

@@ -11,6 +11,7 @@ use crate::check::lint;
 use crate::files::git_ignore;
 use crate::files::layout::Layout;
 use crate::files::own_files;
+use crate::immutable::Immutable;
 use crate::init::NewRepository;
 use crate::key_store::Protection;
 use crate::publish::transaction;
@@ -33,7 +34,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     } else {
         Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
     };
-    let mut new = new_repository(args, keys);
+    let mut new = new_repository(args, keys)?;
     if args.unencrypted_online_keys {
         new.online_keys = Protection::None;
     }
@@ -66,7 +67,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     Ok(ExitStatus::Done)
 }
 
-fn new_repository(args: &Init, keys: Protection) -> NewRepository {
+fn new_repository(args: &Init, keys: Protection) -> Result<NewRepository, Error> {
     let mut new = NewRepository::new(keys);
     new.scheme = args.scheme;
     new.consistent_snapshot = !args.no_consistent_snapshot;
@@ -74,11 +75,14 @@ fn new_repository(args: &Init, keys: Protection) -> NewRepository {
     new.thresholds = args.threshold.iter().cloned().collect();
     new.expiry_days = args.expiry.iter().cloned().collect();
     new.keys = args.keys.clone();
-    new
+    if !args.immutable.is_empty() {
+        new.immutable = Immutable::parse(&args.immutable)?;
+    }
+    Ok(new)
 }
 
 fn plan(args: &Init, dir: &Path, layout: &Layout, output: &Output) -> Result<ExitStatus, Error> {
-    let new = new_repository(args, Protection::None);
+    let new = new_repository(args, Protection::None)?;
     if let Some(keys) = &new.keys {
         own_files::refuse_served(layout, keys)?;
     }

@@ -4,6 +4,7 @@ use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath, Targets};
 
 use super::Edit;
 use crate::error::Hidden;
+use crate::immutable::Immutable;
 use crate::{EditError, Error, InvalidInput};
 
 /// From this number of targets on, all are listed at once instead of one by one.
@@ -17,6 +18,18 @@ pub struct AddOptions {
     pub custom: Custom,
     /// The treatment of targets whose paths the role delegates.
     pub delegated: DelegatedPaths,
+    /// The treatment of published targets with immutable names.
+    pub published: PublishedTargets,
+}
+
+/// The treatment of published targets with [immutable](crate::Immutable) names that would get other bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PublishedTargets {
+    /// Refuse to replace them.
+    #[default]
+    Keep,
+    /// Replace them.
+    Replace,
 }
 
 /// The treatment of new targets whose paths their role delegates to another role. Clients take the target of the delegator, so
@@ -35,6 +48,12 @@ impl AddOptions {
     #[must_use]
     pub fn with_custom(self, custom: Custom) -> Self {
         Self { custom, ..self }
+    }
+
+    /// Replaces also published targets with immutable names.
+    #[must_use]
+    pub fn replace_published(self) -> Self {
+        Self { published: PublishedTargets::Replace, ..self }
     }
 
     /// Lists also files whose paths the role delegates to another role.
@@ -103,21 +122,23 @@ fn members_of(parsed: &[(&str, String)]) -> String {
 }
 
 impl Edit<'_> {
-    /// Lists new target files in `role`, or in its bins.
+    /// Lists new target files in `role`, or in its bins. `immutable` are the names that keep their published content.
     ///
     /// # Errors
-    /// When there is no such role, or a role on the way does not verify.
+    /// [`Error::Edit`] for targets that would hide or replace others; otherwise when there is no such role, or a role on the
+    /// way does not verify.
     pub(crate) fn list(
         &mut self,
         role: &RoleName,
         mut targets: Vec<TargetFile>,
         options: &AddOptions,
+        immutable: &Immutable,
     ) -> Result<(), Error> {
         let are_many = targets.len() >= MANY;
         if are_many {
             self.read_roles_for(role, &targets)?;
         }
-        let mut hidden = Vec::new();
+        let (mut hidden, mut replaced) = (Vec::new(), Vec::new());
         for target in &mut targets {
             let holder = self.bin_for(role, &target.path)?;
             let view = self.view(&holder)?;
@@ -125,8 +146,19 @@ impl Edit<'_> {
                 hidden.extend(hidden_by(&holder, view, &target.path));
             }
             options.custom.set(target, view.target(&target.path));
+            if options.published == PublishedTargets::Keep && immutable.covers(&target.path) {
+                let listed = self.published.known(&holder).and_then(|role| role.target(&target.path));
+                let published = match listed {
+                    // Searching for very many targets would be slow.
+                    None if !are_many => self.published.find(&target.path)?.map(|found| found.target),
+                    listed => listed,
+                };
+                let forbids = |published: &TargetFile| immutable.forbids(published, target);
+                replaced.extend(published.filter(forbids).map(|published| published.path));
+            }
         }
         refuse_hiding(hidden)?;
+        refuse_replacing(replaced)?;
         // If `fill` changes nothing, list each target again, so that its file is published and its role signed again.
         if are_many && self.fill(role, &targets, &|_| {})? > 0 {
             return Ok(());
@@ -136,6 +168,11 @@ impl Edit<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuses to replace the content of published targets with immutable names.
+pub(super) fn refuse_replacing(paths: Vec<TargetPath>) -> Result<(), Error> {
+    if paths.is_empty() { Ok(()) } else { Err(EditError::Immutable { paths }.into()) }
 }
 
 /// Returns the delegation that covers `path`, if `role` has one.

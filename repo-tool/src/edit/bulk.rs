@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_start};
 
 use super::Edit;
-use super::add::{DelegatedPaths, hidden_by, refuse_hiding};
+use super::add::{DelegatedPaths, hidden_by, refuse_hiding, refuse_replacing};
 use super::clashes::refuse_clashes_in;
+use crate::immutable::Immutable;
 use crate::{EditError, Error, NotFound, parallel};
 
 /// A numbered source of many targets. Targets are parsed on demand, to save memory.
@@ -42,6 +43,11 @@ pub trait TargetSource: Sync {
 
     /// Returns the treatment of targets whose paths their role delegates.
     fn delegated_paths(&self) -> DelegatedPaths;
+
+    /// Returns the names that keep their published content; `None` if the source may replace every target.
+    fn immutable(&self) -> Option<&Immutable> {
+        None
+    }
 
     /// Called for two different targets with the same path. If it returns `Ok`, the first one counts.
     ///
@@ -145,18 +151,20 @@ impl Edit<'_> {
     ) -> Result<usize, Error> {
         let mut shares = Vec::new();
         for (role, numbers) in self.shares(role, source)? {
-            shares.push((role.clone(), self.view(&role)?.clone(), numbers));
+            let view = self.view(&role)?.clone();
+            let published = source.immutable().and_then(|_| self.published.known(&role).cloned());
+            shares.push((role, view, published, numbers));
         }
         let done = AtomicUsize::new(0);
-        let bulk_filled = parallel::try_map(&shares, |(role, before, numbers)| {
-            let bulk_filled = bulk_filled(role, before, numbers, source)?;
+        let bulk_filled = parallel::try_map(&shares, |(role, before, published, numbers)| {
+            let bulk_filled = bulk_filled(role, (before, published.as_ref()), numbers, source)?;
             progress(done.fetch_add(numbers.len(), Ordering::Relaxed) + numbers.len());
             Ok(bulk_filled)
         })?;
         let mut changed = 0;
-        for ((role, before, _), bulk_filled) in shares.into_iter().zip(bulk_filled) {
+        for ((role, before, published, _), bulk_filled) in shares.into_iter().zip(bulk_filled) {
             let Some((targets, count)) = bulk_filled else { continue };
-            drop(before);
+            drop((before, published));
             changed += count;
             *self.targets(&role)? = targets;
             self.draft.bulk_filled.insert(role);
@@ -208,10 +216,11 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
     (own, children.collect())
 }
 
-/// Returns the role with these targets, and the number of new or changed ones; `None` if nothing changes.
+/// Returns the role with these targets, and the number of new or changed ones; `None` if nothing changes. `published` is needed
+/// if the source has immutable names.
 fn bulk_filled(
     role: &RoleName,
-    before: &Targets,
+    (before, published): (&Targets, Option<&Targets>),
     numbers: &[u32],
     source: &dyn TargetSource,
 ) -> Result<Option<(Targets, usize)>, Error> {
@@ -224,14 +233,21 @@ fn bulk_filled(
     if before.delegations.is_some() && source.delegated_paths() == DelegatedPaths::Refuse {
         refuse_hiding(named.iter().filter_map(|(path, _)| hidden_by(role, before, path)).collect())?;
     }
-    let (mut changed, mut failed) = (0, None);
+    let (mut changed, mut failed, mut replaced) = (0, None, Vec::new());
+    let immutable = source.immutable().zip(published);
     let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
         let mut target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
         let old = before.target(&target.path);
         if target.custom.is_none() && source.keeps_custom() {
             target.custom = old.as_ref().and_then(|old| old.custom.clone());
         }
-        changed += usize::from(old.as_ref() != Some(&target));
+        if old.as_ref() != Some(&target) {
+            changed += 1;
+            let published = immutable.and_then(|(_, published)| published.target(&target.path));
+            let forbids =
+                |published: &TargetFile| immutable.is_some_and(|(immutable, _)| immutable.forbids(published, &target));
+            replaced.extend(published.filter(forbids).map(|published| published.path));
+        }
         Some(target)
     });
     let mut after = before.clone();
@@ -240,6 +256,7 @@ fn bulk_filled(
         return Err(error);
     }
     written.map_err(EditError::Metadata)?;
+    refuse_replacing(replaced)?;
     Ok((changed > 0).then_some((after, changed)))
 }
 

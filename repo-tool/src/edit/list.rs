@@ -18,6 +18,7 @@ use crate::edit::add::DelegatedPaths;
 use crate::edit::bulk::TargetSource;
 use crate::edit::intake;
 use crate::files::layout;
+use crate::immutable::Immutable;
 use crate::{EditError, Error, parallel};
 
 /// Bytes of the list that one core parses at once.
@@ -29,6 +30,7 @@ pub struct List {
     text: String,
     entries: Vec<LineEntry>,
     delegated: DelegatedPaths,
+    immutable: Immutable,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,13 +120,19 @@ impl List {
         for part in read {
             entries.append(&mut part?);
         }
-        Ok(Self { text, entries, delegated: DelegatedPaths::Refuse })
+        Ok(Self { text, entries, delegated: DelegatedPaths::Refuse, immutable: Immutable::none() })
     }
 
     /// Sets the treatment of targets whose paths their role delegates.
     #[must_use]
     pub fn with_delegated(self, delegated: DelegatedPaths) -> Self {
         Self { delegated, ..self }
+    }
+
+    /// Sets the names that keep their published content.
+    #[must_use]
+    pub fn with_immutable(self, immutable: Immutable) -> Self {
+        Self { immutable, ..self }
     }
 
     fn line(&self, number: usize) -> (usize, &str) {
@@ -155,6 +163,10 @@ impl TargetSource for List {
 
     fn delegated_paths(&self) -> DelegatedPaths {
         self.delegated
+    }
+
+    fn immutable(&self) -> Option<&Immutable> {
+        Some(&self.immutable)
     }
 
     fn clash(&self, one: usize, other: usize) -> Result<(), Error> {

@@ -42,6 +42,12 @@ pub enum InvalidInput {
         /// The role.
         role: RoleName,
     },
+    /// A pattern of immutable names matches no target path.
+    #[error("the pattern `{}` of immutable names matches nothing", printable(.pattern))]
+    ImmutablePattern {
+        /// The pattern.
+        pattern: String,
+    },
     /// New keys are to be encrypted, and this program has no pass-phrase.
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
@@ -168,6 +174,12 @@ pub enum EditError {
         /// All of these targets.
         hidden: Vec<Hidden>,
     },
+    /// Published targets with immutable names would get another content.
+    #[error("{}", replaces(.paths))]
+    Immutable {
+        /// All of these targets.
+        paths: Vec<TargetPath>,
+    },
     /// With the hash prefix, the name of the target is too long for a file system.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
@@ -273,6 +285,16 @@ fn hides(hidden: &[Hidden]) -> String {
         text += &format!("\n  `{path}`: {role} delegates this path to {delegated}");
     }
     if let Some(more) = hidden.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("\n  … and {more} more");
+    }
+    text
+}
+
+fn replaces(paths: &[TargetPath]) -> String {
+    let mut text =
+        String::from("nothing was published, because these names are immutable and published with other bytes:");
+    text.extend(paths.iter().take(NAMED).map(|path| format!("\n  `{path}`")));
+    if let Some(more) = paths.len().checked_sub(NAMED).filter(|more| *more > 0) {
         text += &format!("\n  … and {more} more");
     }
     text

@@ -58,6 +58,12 @@ pub enum ConfigError {
         /// Its name.
         name: String,
     },
+    /// A pattern of immutable names matches no target path.
+    #[error("`immutable`: the pattern `{pattern}` matches nothing")]
+    Immutable {
+        /// The pattern.
+        pattern: String,
+    },
     /// A content coding is unknown.
     #[error("coding `{name}` is not one of gzip, zstd")]
     Coding {

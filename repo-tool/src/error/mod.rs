@@ -211,6 +211,10 @@ impl Error {
             Self::Edit(EditError::HidesDelegated { .. }) => {
                 Some("add the files to the delegated role with `--role`, or add them here with `--hide-delegated`")
             }
+            Self::Edit(EditError::Immutable { .. }) => Some(
+                "publish new content under a new name; `--replace` replaces the published content, and `immutable` in repo.toml \
+                 lists the patterns of immutable names",
+            ),
             Self::MissingKeys { .. } => {
                 Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
             }

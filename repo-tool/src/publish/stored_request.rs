@@ -5,7 +5,7 @@ use std::io;
 use lastmile_metadata::{Envelope, Role as _, RoleName, TargetPath, Targets, Version, assemble};
 use serde::{Deserialize, Serialize};
 
-use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
+use crate::edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
 use crate::edit::intake::{self, Incoming};
 use crate::files::folder::Folder;
 use crate::publish::queue::{Change, LONGEST, REQUEST, TAKEN};
@@ -23,6 +23,9 @@ struct StoredRequest {
     /// Whether added targets may hide those of delegated roles.
     #[serde(default)]
     hides_delegated: bool,
+    /// Whether added targets may replace published ones with immutable names.
+    #[serde(default)]
+    replaces_published: bool,
 }
 
 /// Writes a request into its folder.
@@ -37,8 +40,9 @@ pub(super) fn write_request(folder: &Folder, change: &Change) -> Result<(), Erro
     let path = folder.path_of(REQUEST);
     let removes_custom = change.options.custom == Custom::Remove;
     let hides_delegated = change.options.delegated == DelegatedPaths::Hide;
-    let text = serde_json::to_vec(&StoredRequest { role, added, removed, removes_custom, hides_delegated })
-        .map_err(|error| Error::file("write", &path, error.into()))?;
+    let replaces_published = change.options.published == PublishedTargets::Replace;
+    let stored = StoredRequest { role, added, removed, removes_custom, hides_delegated, replaces_published };
+    let text = serde_json::to_vec(&stored).map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
         return Err(EditError::TooManyFiles.into());
     }
@@ -62,6 +66,9 @@ pub(super) fn read_request(folder: &Folder) -> Result<Change, Error> {
     }
     if stored.hides_delegated {
         options.delegated = DelegatedPaths::Hide;
+    }
+    if stored.replaces_published {
+        options.published = PublishedTargets::Replace;
     }
     Ok(Change {
         role: stored.role.as_deref().map(names::role).transpose()?,

@@ -7,8 +7,8 @@ use lastmile_repo_tool::internal::intake::{self, Hidden, TargetNames};
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
-    Damage, DamagedFile, Error, InvalidInput, NewRepository, Observer, PathError, Protection, PublicationError,
-    PublishEvent, Repository, Rule, Unobserved,
+    Damage, DamagedFile, Error, Immutable, InvalidInput, NewRepository, Observer, PathError, Protection,
+    PublicationError, PublishEvent, Repository, Rule, Unobserved,
 };
 
 use crate::delegations::delegate;
@@ -76,7 +76,7 @@ fn r_6_2_1_4_metadata_names_no_prefixed_file() {
 #[test]
 fn r_6_2_1_5_the_root_says_how_files_are_named() {
     assert_eq!(World::new().metadata("1.root.json")["signed"]["consistent_snapshot"], true);
-    let mut new = NewRepository::new(Protection::None);
+    let mut new = NewRepository { immutable: Immutable::none(), ..NewRepository::new(Protection::None) };
     (new.consistent_snapshot, new.hash_prefixed_targets) = (false, false);
     let world = World::with(&new);
     world.add("sub/a", "1");
@@ -136,7 +136,7 @@ fn r_6_3_3_publication_goes_from_targets_to_timestamp() {
 
 #[test]
 fn g_3_1_1_without_hash_prefixes_a_name_is_published_once() {
-    let mut new = NewRepository::new(Protection::None);
+    let mut new = NewRepository { immutable: Immutable::none(), ..NewRepository::new(Protection::None) };
     new.hash_prefixed_targets = false;
     let world = World::with(&new);
     world.add("a", "1");
@@ -283,7 +283,7 @@ fn a_record_of_issued_versions_that_is_not_valid_is_refused() {
 #[test]
 fn a_threshold_of_zero_makes_no_repository() {
     let folder = tempfile::tempdir().unwrap();
-    let mut new = NewRepository::new(Protection::None);
+    let mut new = NewRepository { immutable: Immutable::none(), ..NewRepository::new(Protection::None) };
     new.thresholds.insert("targets".into(), 0);
     let world = World::new();
     let error = new.create(&folder.path().join("new"), &world.invocation(), &mut Unobserved).err();

@@ -23,6 +23,7 @@ mod findings;
 mod formats;
 mod gate;
 mod http;
+mod immutable;
 mod many_roots;
 mod names;
 mod pending;

@@ -151,8 +151,10 @@ fn a_key_outside_the_folder_is_allowed_for_one_command() {
     assert!(by_option.status.success() && place.path("repository/metadata/2.targets.json").exists(), "{by_option:?}");
     fs::write(place.path("app"), "2").unwrap();
     let mut command = place.command(home);
-    let by_variable =
-        run(command.env("LASTMILE_REPO_ALLOWED_KEYS", format!("other.pem:{}", key.display())), &["add", "app"]);
+    let by_variable = run(
+        command.env("LASTMILE_REPO_ALLOWED_KEYS", format!("other.pem:{}", key.display())),
+        &["add", "app", "--replace"],
+    );
     assert!(
         by_variable.status.success() && place.path("repository/metadata/3.targets.json").exists(),
         "{by_variable:?}"

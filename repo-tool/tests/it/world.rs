@@ -11,8 +11,8 @@ use lastmile_repo_tool::internal::layout::Layout;
 use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::{
-    AddOptions, Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository,
-    Severity, Signing, Source, Unobserved, UserConfig, target_path,
+    AddOptions, Draft, Edit, Error, Immutable, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection,
+    Repository, Severity, Signing, Source, Unobserved, UserConfig, target_path,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,7 +24,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with(&NewRepository::new(Protection::None))
+        // Most tests publish new content under the same name.
+        Self::with(&NewRepository { immutable: Immutable::none(), ..NewRepository::new(Protection::None) })
     }
 
     pub(crate) fn with(new: &NewRepository) -> Self {

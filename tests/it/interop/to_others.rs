@@ -36,7 +36,7 @@ impl Maintainer {
         let maintainer = Self { folder: tempfile::tempdir().unwrap(), runtime, url: String::new() };
         // `revoke` encrypts the keys that it makes.
         fs::write(maintainer.folder.path().join("phrase"), "only for tests").unwrap();
-        maintainer.run(&[&["init", "--unencrypted-keys"], options].concat());
+        maintainer.run(&[&["init", "--unencrypted-keys", "--immutable", "!*"], options].concat());
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = maintainer.runtime.block_on(server::Server::bind(&maintainer.repository(), loopback)).unwrap();
         let url = format!("http://{}/", server.address().unwrap());

@@ -29,7 +29,7 @@ impl Site {
     pub(super) fn empty(init: &[&str]) -> Site {
         let site = Site { folder: tempfile::tempdir().unwrap(), contents: BTreeMap::new() };
         fs::create_dir(site.path("packages")).unwrap();
-        site.repo(&[&["init", "--unencrypted-keys"], init].concat());
+        site.repo(&[&["init", "--unencrypted-keys", "--immutable", "!*"], init].concat());
         let policy = site.path("packages/repo.toml");
         let text = fs::read_to_string(&policy).unwrap();
         assert!(!text.contains("compress"));

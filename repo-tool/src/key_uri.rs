@@ -1,0 +1,56 @@
+//! URIs of private keys in `repo.toml` and on the command line.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use crate::InvalidKeyUri;
+
+/// The location of a private key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum KeyUri {
+    /// `file:PATH`: a PKCS#8 PEM file. A relative path is relative to the repository's folder.
+    File(PathBuf),
+}
+
+impl KeyUri {
+    /// Returns the path of the key file; a relative path is joined to the repository's folder.
+    #[must_use]
+    pub fn path(&self, repository: &Path) -> PathBuf {
+        match self {
+            Self::File(path) => repository.join(path),
+        }
+    }
+
+    /// Returns whether the key is below the repository's folder. Symbolic links are resolved.
+    #[must_use]
+    pub fn is_below(&self, repository: &Path) -> bool {
+        let path = self.path(repository);
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        match (folder, repository.canonicalize()) {
+            (Some(folder), Ok(repository)) => folder.starts_with(repository),
+            // A missing file cannot be used as a key, so the path alone decides.
+            _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
+        }
+    }
+}
+
+impl fmt::Display for KeyUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for KeyUri {
+    type Err = InvalidKeyUri;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKeyUri> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
+            _ => Err(InvalidKeyUri { text: text.to_string() }),
+        }
+    }
+}
