@@ -158,8 +158,8 @@ pub enum FetchError {
         /// The limit.
         redirects: u32,
     },
-    /// The body has a content coding that the client did not ask for.
-    #[error("the server sent the body encoded as `{0}`, which was not asked for")]
+    /// The body has a transfer coding that the client did not ask for.
+    #[error("the server sent the body with the transfer coding `{0}`, which was not asked for")]
     Encoded(String),
     /// The body does not match its content coding.
     #[error("the server sent the body as {coding}, and it cannot be decoded: {problem}")]

@@ -175,11 +175,10 @@ impl Fetch for HttpFetch {
                 request = request.header(RANGE, format!("bytes={offset}-"));
             }
             let (offset, answer) = self.ask(request, offset).await?;
-            let codings = codings(answer.headers())?;
-            if codings.is_empty() {
-                return Ok(Response { offset, body: body(answer) });
-            }
-            Err(FetchError::Encoded(codings.join(", ")))
+            check_transfer(answer.headers())?;
+            // A content coding describes the file itself, such as `x-gzip` for a `.tar.gz`, for nothing encoded was asked
+            // for. The bytes are taken as they are; their length and hashes decide.
+            Ok(Response { offset, body: body(answer) })
         })
     }
 
@@ -188,14 +187,13 @@ impl Fetch for HttpFetch {
         Box::pin(async move {
             let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
             let (offset, answer) = self.ask(request, 0).await?;
-            let codings = codings(answer.headers())?;
-            let coding = match codings.as_slice() {
-                [] => return Ok(Response { offset, body: body(answer) }),
-                [coding] => Coding::named(coding),
-                _ => None,
+            check_transfer(answer.headers())?;
+            // Only what was asked for is decoded. Other bytes are taken as they are; the signatures decide.
+            let body = match asked_coding(answer.headers()) {
+                Some(coding) => decoded(coding, body(answer), max_length),
+                None => body(answer),
             };
-            let coding = coding.ok_or_else(|| FetchError::Encoded(codings.join(", ")))?;
-            Ok(Response { offset, body: decoded(coding, body(answer), max_length) })
+            Ok(Response { offset, body })
         })
     }
 
@@ -274,19 +272,28 @@ async fn read_off(mut answer: reqwest::Response) {
     drop(tokio::time::timeout(SHORTLY, reading).await);
 }
 
-/// Returns the content codings of the body in the order in which they were applied; none if the body is not encoded.
-/// The only transfer coding that is accepted is `chunked`.
-fn codings(headers: &HeaderMap) -> Result<Vec<String>, FetchError> {
-    let listed = |name, plain: &'static str| {
-        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let names = values.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>());
-        let names = names.map(|name| name.trim().to_ascii_lowercase());
-        names.filter(move |name| !name.is_empty() && name != plain).collect::<Vec<_>>()
-    };
-    match listed(TRANSFER_ENCODING, "chunked").as_slice() {
-        [] => Ok(listed(CONTENT_ENCODING, "identity")),
+/// Refuses every transfer coding but `chunked`, because none was asked for. What remains is not the file.
+fn check_transfer(headers: &HeaderMap) -> Result<(), FetchError> {
+    match listed(headers, &TRANSFER_ENCODING, "chunked").as_slice() {
+        [] => Ok(()),
         codings => Err(FetchError::Encoded(codings.join(", "))),
     }
+}
+
+/// Returns the content coding of the body, if it is the only one and was asked for.
+fn asked_coding(headers: &HeaderMap) -> Option<Coding> {
+    match listed(headers, &CONTENT_ENCODING, "identity").as_slice() {
+        [coding] => Coding::named(coding),
+        _ => None,
+    }
+}
+
+/// Returns the codings that a header lists, without `plain`.
+fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
+    let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let names = values.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let names = names.map(|name| name.trim().to_ascii_lowercase());
+    names.filter(|name| !name.is_empty() && name != plain).collect()
 }
 
 /// Checks that a partial response starts where the client asked it to.

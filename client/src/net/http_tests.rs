@@ -105,14 +105,17 @@ async fn http_1_0_with_and_without_length_works() {
 }
 
 #[tokio::test]
-async fn an_encoded_body_is_refused() {
-    for header in ["Content-Encoding: gzip", "Content-Encoding: br", "Transfer-Encoding: gzip"] {
-        let text = format!("HTTP/1.1 200 OK\r\n{header}\r\nConnection: close\r\n\r\nxxxx");
+async fn a_content_coding_describes_the_file_and_a_transfer_coding_is_refused() {
+    for coding in ["identity", "gzip", "x-gzip", "br", "utf-8", "gzip, aws-chunked"] {
+        let file = reply("200 OK", &format!("Content-Encoding: {coding}\r\n"), b"a .tar.gz");
+        assert_eq!(answered(vec![Act::Send(file)]).await.unwrap(), b"a .tar.gz", "{coding}");
+    }
+    for coding in ["gzip", "gzip, chunked"] {
+        let text =
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n");
         let answer = answered(vec![send(text)]).await;
         assert!(matches!(answer, Err(FetchError::Encoded(_) | FetchError::Cut(_))), "{answer:?}");
     }
-    let plain = reply("200 OK", "Content-Encoding: identity\r\n", b"x");
-    assert_eq!(answered(vec![Act::Send(plain)]).await.unwrap(), b"x");
 }
 
 #[tokio::test]
