@@ -38,7 +38,9 @@ pub use net::base_url::{BaseUrl, BaseUrlError, BaseUrlProblem, FileUrl};
 pub use net::fetch::{Fetch, FetchError, Response};
 pub use net::file::FileFetch;
 #[cfg(feature = "http")]
-pub use net::http::{HttpFetch, HttpSettings, ProxyChoice};
+pub use net::http::{HttpFetch, HttpSettings};
+#[cfg(feature = "http")]
+pub use net::proxy::{ProxyChoice, ProxyVariables};
 pub use net::scheme::FetchByScheme;
 // Shared with the repository tool.
 pub use event::{Event, EventSink, Progress, Transfer};

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::RefusedError;
-use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::http::{HttpFetch, HttpSettings};
+use crate::net::proxy::ProxyChoice;
 use crate::store::memory::MemoryStore;
 use crate::store::{LockKind, Store as _};
 use crate::test_repository::{DELAY, FarAway, TestRepository, expires, key_object, keyid, now, root, sign};

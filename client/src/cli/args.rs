@@ -84,8 +84,8 @@ pub(super) struct Network {
     #[arg(long, global = true, hide_short_help = true, value_name = "N", default_value_t = 3)]
     pub(super) retries: u32,
 
-    /// The proxy for all requests; `none` for no proxy [default: $HTTPS_PROXY, $HTTP_PROXY,
-    /// $ALL_PROXY, $NO_PROXY]
+    /// The proxy for all requests (http, https, socks4, socks4a, socks5 or socks5h); `none` for no
+    /// proxy [default: $HTTPS_PROXY, $HTTP_PROXY, $ALL_PROXY, $NO_PROXY]
     #[arg(long, global = true, hide_short_help = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) proxy: Option<String>,
 

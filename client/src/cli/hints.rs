@@ -77,6 +77,17 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
             "if this is an object store that answers 403 for missing files, add the repository with \
              `lastmile trust add --forbidden-means-absent`"
         }
+        FetchError::Unauthorized => {
+            "if you have a user name and a password, put them into the URLs of the repository, as in \
+             `https://USER:PASSWORD@HOST/metadata/`"
+        }
+        FetchError::ProxyUnauthorized { .. } => {
+            "put the user name and the password of the proxy into its URL: `--proxy http://USER:PASSWORD@HOST:PORT`"
+        }
+        FetchError::NetworkLogin | FetchError::NotMetadata { .. } => {
+            "if this network has a login page, log in with a browser and try again; otherwise check the URLs with \
+             `lastmile trust list`"
+        }
         FetchError::Timeout(_) => {
             "check the network and the proxy settings; allow more time with `--timeout` and `--deadline`, or use \
              the stored metadata with `--offline`"

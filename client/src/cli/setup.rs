@@ -8,7 +8,8 @@ use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
 use crate::folder::Folder;
 use crate::net::base_url::BaseUrl;
-use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::http::{HttpFetch, HttpSettings};
+use crate::net::proxy::{ProxyChoice, ProxyVariables};
 use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
 use crate::session::Session;
@@ -122,7 +123,7 @@ impl App<'_> {
             gap_timeout: network.timeout,
             redirects: network.all_limits().redirects,
             proxy: match network.proxy.as_deref() {
-                None => ProxyChoice::System,
+                None => ProxyChoice::Variables(ProxyVariables::read(|name| self.world.variable(name))?),
                 Some("none") => ProxyChoice::Direct,
                 Some(url) => ProxyChoice::Url(url.to_owned()),
             },

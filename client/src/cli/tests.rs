@@ -383,3 +383,30 @@ fn old_settings_with_an_unusable_url_are_read_with_a_warning() {
     assert_eq!(home.run(&["refresh"]).status, ExitStatus::Failed);
     assert_eq!(home.run(&["trust", "remove", "example"]).status, ExitStatus::Done);
 }
+
+#[test]
+fn an_unusable_proxy_is_refused_and_the_proxy_of_the_environment_is_named() {
+    let home = Home::new();
+    let root = home.path("root.json");
+    let url = "http://repository.invalid/metadata/";
+    assert_eq!(home.run(&["trust", "add", "x", "--root", &root, "--metadata-url", url]).status, ExitStatus::Done);
+    let refresh = |value: &'static str, more: &[&str]| {
+        let state = home.path("state");
+        let args = [&["refresh", "--retries", "0", "--json"], more].concat();
+        run_with(&args, home.now, move |name| match name {
+            "LASTMILE_STATE_DIR" => Some(state.clone().into()),
+            "http_proxy" => Some(value.into()),
+            _ => None,
+        })
+    };
+    let ran = refresh("ftp://alice:pa55word@proxy", &[]);
+    assert_eq!((ran.status, &json(&ran)["error"]["kind"]), (ExitStatus::Failed, &Value::from("config")));
+    assert!(ran.stderr.contains("`http_proxy`") && !ran.stderr.contains("pa55word"), "{}", ran.stderr);
+    let ran = refresh("http://alice:pa55word@127.0.0.1:1", &[]);
+    assert_eq!(ran.status, ExitStatus::Network);
+    let printed = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(printed.contains("through the proxy `http://***@127.0.0.1:1`") && !printed.contains("pa55word"), "{printed}");
+    let ran = refresh("ftp://proxy", &["--proxy", "socks://alice:pa55word@h"]);
+    assert_eq!((ran.status, &json(&ran)["error"]["kind"]), (ExitStatus::Failed, &Value::from("config")));
+    assert!(ran.stderr.contains("socks5h") && !ran.stderr.contains("pa55word"), "{}", ran.stderr);
+}

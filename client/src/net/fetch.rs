@@ -129,6 +129,24 @@ pub enum FetchError {
     /// The server answered with an HTTP status that does not deliver the file.
     #[error("the server answered with HTTP status {0}")]
     Status(u16),
+    /// The server requires a user name and a password, or refuses those in the URL (HTTP 401).
+    #[error("the server requires a user name and a password (HTTP status 401)")]
+    Unauthorized,
+    /// The proxy requires a user name and a password, or refuses those in its URL (HTTP 407).
+    #[error("{} requires a user name and a password (HTTP status 407)", named_proxy(proxy.as_deref()))]
+    ProxyUnauthorized {
+        /// The proxy, without its user name and password, if the client knows of one.
+        proxy: Option<String>,
+    },
+    /// The network requires a login before it passes requests on (HTTP 511).
+    #[error("the network requires a login (HTTP status 511)")]
+    NetworkLogin,
+    /// The response is no metadata, which is a JSON object: a login page of the network, or an error page of the server.
+    #[error("{}", if *is_page { "a web page came instead of metadata" } else { "what came is not metadata" })]
+    NotMetadata {
+        /// Whether it begins like a web page.
+        is_page: bool,
+    },
     /// The server asks the client to retry later (HTTP 429 or 503 with `Retry-After`).
     #[error("the server answered with HTTP status {status} and asks to wait {} s", after.as_secs())]
     RetryLater {
@@ -184,6 +202,10 @@ pub enum FetchError {
     /// A local source could not be read.
     #[error("cannot read: {0}")]
     Io(String),
+}
+
+fn named_proxy(proxy: Option<&str>) -> String {
+    proxy.map_or_else(|| "a proxy".to_owned(), |proxy| format!("the proxy `{proxy}`"))
 }
 
 impl FetchError {

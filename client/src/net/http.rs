@@ -8,25 +8,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
-use reqwest::{Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
 use crate::error::Error;
 use crate::net::decode::{ACCEPTED, Coding, decoded};
 use crate::net::fetch::{Fetch, FetchError, Response};
+use crate::net::proxy::{Proxies, ProxyChoice};
 use crate::net::tls::{Authorities, default_provider};
 
 /// The most bytes, and the longest time, for reading the body of an error response so that the connection can be
 /// reused.
 const FEW_WORDS: usize = 16 * 1024;
 const SHORTLY: Duration = Duration::from_secs(1);
+
+/// How hyper reports that a proxy answered `CONNECT` with the status 407. Its error has no public type.
+const TUNNEL_UNAUTHORIZED: &str = "proxy authorization required";
+
+type Body = BoxStream<'static, Result<Bytes, FetchError>>;
 
 /// Settings for HTTP and HTTPS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,23 +68,12 @@ impl Default for HttpSettings {
     }
 }
 
-/// Which proxy is used.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum ProxyChoice {
-    /// The proxy from the environment: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
-    #[default]
-    System,
-    /// No proxy, whatever the environment says.
-    Direct,
-    /// The proxy at this URL for everything.
-    Url(String),
-}
-
 /// Fetches `http://` and `https://` URLs over pooled connections.
 #[derive(Debug, Clone)]
 pub struct HttpFetch {
     client: Client,
     authorities: Arc<Authorities>,
+    proxies: Proxies,
     forbidden_means_absent: bool,
     /// The `Date` header of the latest response.
     date: Arc<Mutex<Option<HeaderValue>>>,
@@ -105,26 +100,20 @@ impl HttpFetch {
     /// rather than go on with less than was asked for.
     pub fn with_provider(settings: &HttpSettings, provider: Arc<CryptoProvider>) -> Result<HttpFetch, Error> {
         let redirects = settings.redirects;
+        let proxies = Proxies::new(&settings.proxy)?;
         let mut builder = Client::builder()
+            .proxy(proxies.rule())
             .user_agent(&settings.user_agent)
             .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.gap_timeout)
             .redirect(redirect::Policy::custom(move |attempt| judge_redirect(attempt, redirects)))
             .referer(false);
-        builder = match &settings.proxy {
-            ProxyChoice::System => builder,
-            ProxyChoice::Direct => builder.no_proxy(),
-            ProxyChoice::Url(url) => builder.proxy(
-                Proxy::all(url)
-                    .map_err(|error| unusable(&format!("proxy `{}`", hide_possible_credentials(url)), &error))?,
-            ),
-        };
         let authorities = Authorities::new(&settings.extra_ca, provider)?;
         builder = builder.tls_backend_preconfigured(authorities.config()?);
         let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
         let forbidden_means_absent = settings.forbidden_means_absent;
-        Ok(HttpFetch { client, authorities, forbidden_means_absent, date: Arc::default() })
+        Ok(HttpFetch { client, authorities, proxies, forbidden_means_absent, date: Arc::default() })
     }
 
     /// Makes a request for exactly this URL.
@@ -138,11 +127,11 @@ impl HttpFetch {
 
     /// Sends the request, and returns the position in the file at which the body of the response starts.
     async fn ask(&self, request: RequestBuilder, offset: u64) -> Result<(u64, reqwest::Response), FetchError> {
-        let answer = request.send().await.map_err(|error| fetch_error(&error))?;
+        let answer = request.send().await.map_err(|error| fetch_error(&error, self.via(error.url())))?;
         if let (Some(date), Ok(mut newest)) = (answer.headers().get(DATE), self.date.lock()) {
             *newest = Some(date.clone());
         }
-        match self.start_of(answer.status(), answer.headers(), offset) {
+        match self.start_of(&answer, offset) {
             Ok(start) => Ok((start, answer)),
             Err(refusal) => {
                 read_off(answer).await;
@@ -152,17 +141,37 @@ impl HttpFetch {
     }
 
     /// Returns the position in the file at which the body of this response starts.
-    fn start_of(&self, status: StatusCode, headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
+    fn start_of(&self, answer: &reqwest::Response, asked: u64) -> Result<u64, FetchError> {
+        let (status, headers) = (answer.status(), answer.headers());
         match status {
             StatusCode::OK => Ok(0),
             StatusCode::PARTIAL_CONTENT if asked > 0 => check_range(headers, asked),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::NotFound),
             StatusCode::FORBIDDEN if self.forbidden_means_absent => Err(FetchError::NotFound),
+            StatusCode::UNAUTHORIZED => Err(FetchError::Unauthorized),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                let proxy = self.proxies.of(answer.url()).map(ToString::to_string);
+                Err(FetchError::ProxyUnauthorized { proxy })
+            }
+            StatusCode::NETWORK_AUTHENTICATION_REQUIRED => Err(FetchError::NetworkLogin),
             _ => Err(match seconds(headers, &RETRY_AFTER) {
                 Some(after) => FetchError::RetryLater { status: status.as_u16(), after },
                 None => FetchError::Status(status.as_u16()),
             }),
         }
+    }
+}
+
+impl HttpFetch {
+    /// Returns the proxy for requests to this URL, for messages.
+    fn via(&self, url: Option<&Url>) -> Option<String> {
+        self.proxies.of(url?).map(ToString::to_string)
+    }
+
+    /// Returns the body of a response.
+    fn body(&self, answer: reqwest::Response) -> Body {
+        let proxy = self.via(Some(answer.url()));
+        answer.bytes_stream().map_err(move |error| fetch_error(&error, proxy.clone())).boxed()
     }
 }
 
@@ -178,7 +187,7 @@ impl Fetch for HttpFetch {
             check_transfer(answer.headers())?;
             // A content coding describes the file itself, such as `x-gzip` for a `.tar.gz`, for nothing encoded was asked
             // for. The bytes are taken as they are; their length and hashes decide.
-            Ok(Response { offset, body: body(answer) })
+            Ok(Response { offset, body: self.body(answer) })
         })
     }
 
@@ -190,10 +199,10 @@ impl Fetch for HttpFetch {
             check_transfer(answer.headers())?;
             // Only what was asked for is decoded. Other bytes are taken as they are; the signatures decide.
             let body = match asked_coding(answer.headers()) {
-                Some(coding) => decoded(coding, body(answer), max_length),
-                None => body(answer),
+                Some(coding) => decoded(coding, self.body(answer), max_length),
+                None => self.body(answer),
             };
-            Ok(Response { offset, body })
+            Ok(Response { offset, body: metadata_only(body) })
         })
     }
 
@@ -203,8 +212,35 @@ impl Fetch for HttpFetch {
     }
 }
 
-fn body(answer: reqwest::Response) -> BoxStream<'static, Result<Bytes, FetchError>> {
-    answer.bytes_stream().map_err(|error| fetch_error(&error)).boxed()
+/// Passes a body on if it begins like metadata, which is a JSON object. Networks with a login page answer with that page
+/// instead, and broken servers with an error page. Neither says anything about the repository.
+fn metadata_only(body: Body) -> Body {
+    let checked = stream::unfold((body, Beginning::Unknown), |(mut body, beginning)| async move {
+        match (body.next().await, beginning) {
+            (None, Beginning::Unknown) => Some((Err(FetchError::NotMetadata { is_page: false }), (body, Beginning::Seen))),
+            (None, Beginning::Seen) => None,
+            (Some(Ok(part)), Beginning::Unknown) => {
+                let first = part.iter().find(|byte| !byte.is_ascii_whitespace());
+                match first {
+                    Some(b'{') => Some((Ok(part), (body, Beginning::Seen))),
+                    Some(first) => {
+                        let refused = FetchError::NotMetadata { is_page: *first == b'<' };
+                        Some((Err(refused), (stream::empty().boxed(), Beginning::Seen)))
+                    }
+                    None => Some((Ok(part), (body, Beginning::Unknown))),
+                }
+            }
+            (Some(part), _) => Some((part, (body, Beginning::Seen))),
+        }
+    });
+    checked.boxed()
+}
+
+/// Whether the first character of a body was seen.
+#[derive(Clone, Copy)]
+enum Beginning {
+    Unknown,
+    Seen,
 }
 
 /// Parses the URL, if it is sent exactly as it is written; otherwise returns the reason.
@@ -319,19 +355,21 @@ fn unusable(what: &str, error: &reqwest::Error) -> Error {
     Error::Config(format!("unusable {what}: {}", innermost(error)))
 }
 
-/// Converts an error of reqwest.
-fn fetch_error(error: &reqwest::Error) -> FetchError {
+/// Converts an error of reqwest about a request through this proxy.
+fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     let cause = innermost(error);
+    if error.is_connect() && proxy.is_some() && cause.contains(TUNNEL_UNAUTHORIZED) {
+        return FetchError::ProxyUnauthorized { proxy };
+    }
+    let through = proxy.map_or_else(String::new, |proxy| format!("through the proxy `{proxy}`: "));
+    let cause = format!("{through}{cause}");
     if let Some(RedirectRefused(refusal)) = causes(error).find_map(|cause| cause.downcast_ref()) {
         refusal.clone()
     } else if error.is_redirect() {
         FetchError::Redirect(cause)
     } else if error.is_timeout() {
-        FetchError::Timeout(if error.is_connect() {
-            "no connection".to_owned()
-        } else {
-            "the server fell silent".to_owned()
-        })
+        let silent = if error.is_connect() { "no connection" } else { "the server fell silent" };
+        FetchError::Timeout(format!("{through}{silent}"))
     } else if error.is_connect() && is_tls(error) {
         FetchError::Tls(cause)
     } else if error.is_connect() {

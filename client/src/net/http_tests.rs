@@ -71,7 +71,10 @@ async fn urls_that_a_parser_would_change_are_refused() {
 async fn only_404_and_410_say_that_a_file_is_absent() {
     assert_eq!(answered(status("404 Not Found")).await, Err(FetchError::NotFound));
     assert_eq!(answered(status("410 Gone")).await, Err(FetchError::NotFound));
-    for code in [204, 304, 400, 401, 403, 407, 500, 502, 503] {
+    assert_eq!(answered(status("401 X")).await, Err(FetchError::Unauthorized));
+    assert_eq!(answered(status("407 X")).await, Err(FetchError::ProxyUnauthorized { proxy: None }));
+    assert_eq!(answered(status("511 X")).await, Err(FetchError::NetworkLogin));
+    for code in [204, 304, 400, 403, 500, 502, 503] {
         assert_eq!(answered(status(&format!("{code} X"))).await, Err(FetchError::Status(code)));
     }
     assert_eq!(answered(vec![Act::Send(partial(b"hello", 0))]).await, Err(FetchError::Status(206)));
@@ -293,6 +296,7 @@ async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
     let builder = Updater::builder(root(1, "root", "online")).fetch(HttpFetch {
         client,
         authorities,
+        proxies: Proxies::new(&ProxyChoice::Direct).unwrap(),
         forbidden_means_absent: false,
         date: Arc::default(),
     });

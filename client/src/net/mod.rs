@@ -10,6 +10,8 @@ pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod mirrors;
 pub(crate) mod prefetch;
+#[cfg(feature = "http")]
+pub(crate) mod proxy;
 pub(crate) mod retry;
 pub(crate) mod scheme;
 #[cfg(feature = "http")]

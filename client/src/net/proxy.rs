@@ -1,0 +1,319 @@
+//! Which proxy a request goes through: one that the user names, or those of the environment, read as curl reads them.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
+use reqwest::{Proxy, Url};
+
+use crate::error::Error;
+
+/// The schemes of proxies that are supported.
+const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
+/// Which proxy is used.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub enum ProxyChoice {
+    /// The proxies that the environment of this process names; see [`ProxyVariables::read`].
+    #[default]
+    System,
+    /// The proxies that these variables name.
+    Variables(ProxyVariables),
+    /// No proxy, whatever the environment says.
+    Direct,
+    /// The proxy at this URL for everything.
+    Url(String),
+}
+
+/// Shows no user name and no password.
+impl fmt::Debug for ProxyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyChoice::System => f.write_str("System"),
+            ProxyChoice::Variables(variables) => write!(f, "Variables({variables:?})"),
+            ProxyChoice::Direct => f.write_str("Direct"),
+            ProxyChoice::Url(url) => write!(f, "Url({})", hide_possible_credentials(url)),
+        }
+    }
+}
+
+/// The proxies that environment variables name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProxyVariables {
+    http: Option<ProxyUrl>,
+    https: Option<ProxyUrl>,
+    except: Exceptions,
+}
+
+impl ProxyVariables {
+    /// Reads the variables with `variable`: `http_proxy` and `https_proxy` for URLs with these schemes, otherwise
+    /// `all_proxy`; `no_proxy` lists the exceptions. Each can be in upper case, too; lower case comes first. An empty
+    /// variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because in a CGI program the client
+    /// chooses it.
+    ///
+    /// A proxy has the scheme `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; without one, it is `http`.
+    /// `no_proxy` lists domains, which include their subdomains, addresses, and networks such as `10.0.0.0/8`, separated by
+    /// commas or spaces and each with a port if only that is meant. A single `*` stands for everything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a variable that cannot be used. It is not ignored, because the request would then go another
+    /// way than the user wants.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<ProxyVariables, Error> {
+        let is_cgi = variable("REQUEST_METHOD").is_some();
+        let read = |name: &str| -> Result<Option<(String, String)>, Error> {
+            let upper = name.to_ascii_uppercase();
+            for name in [name, &upper] {
+                let Some(value) = variable(name).filter(|value| !value.is_empty()) else { continue };
+                if is_cgi && name == "HTTP_PROXY" {
+                    continue;
+                }
+                let value = value.into_string().map_err(|_| unusable_variable(name, "it is not UTF-8"))?;
+                return Ok(Some((name.to_owned(), value)));
+            }
+            Ok(None)
+        };
+        let proxy = |name: &str| match read(name)? {
+            Some((name, value)) => {
+                ProxyUrl::new(&value).map(Some).map_err(|problem| unusable_variable(&name, &problem))
+            }
+            None => Ok(None),
+        };
+        let all = proxy("all_proxy")?;
+        let http = proxy("http_proxy")?.or_else(|| all.clone());
+        let https = proxy("https_proxy")?.or(all);
+        let except = read("no_proxy")?.map_or_else(Exceptions::default, |(_, value)| Exceptions::new(&value));
+        Ok(ProxyVariables { http, https, except })
+    }
+}
+
+fn unusable_variable(name: &str, problem: &str) -> Error {
+    Error::Config(format!("the environment variable `{name}` cannot be used: {problem}"))
+}
+
+/// The URL of a proxy. It displays without its user name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ProxyUrl(Url);
+
+impl ProxyUrl {
+    fn new(text: &str) -> Result<ProxyUrl, String> {
+        let refused = |problem: &str| format!("`{}` is not the URL of a proxy: {problem}", hide_possible_credentials(text));
+        let complete = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let url = Url::parse(&complete).map_err(|error| refused(&error.to_string()))?;
+        if !SCHEMES.contains(&url.scheme()) {
+            return Err(refused(&format!("its scheme is not one of {}", SCHEMES.join(", "))));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(refused("it names no server"));
+        }
+        Ok(ProxyUrl(url))
+    }
+}
+
+impl fmt::Display for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(hide_credentials(self.0.as_str()).trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProxyUrl({self})")
+    }
+}
+
+/// The proxies of one transport.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxies(Arc<ProxyVariables>);
+
+impl Proxies {
+    /// Reads the choice of the user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a proxy that cannot be used.
+    pub(crate) fn new(choice: &ProxyChoice) -> Result<Proxies, Error> {
+        let variables = match choice {
+            ProxyChoice::System => {
+                #[expect(clippy::disallowed_methods, reason = "the application chose the environment of the process")]
+                ProxyVariables::read(|name| std::env::var_os(name))?
+            }
+            ProxyChoice::Variables(variables) => variables.clone(),
+            ProxyChoice::Direct => ProxyVariables::default(),
+            ProxyChoice::Url(url) => {
+                let proxy = Some(ProxyUrl::new(url).map_err(Error::Config)?);
+                ProxyVariables { http: proxy.clone(), https: proxy, except: Exceptions::default() }
+            }
+        };
+        Ok(Proxies(Arc::new(variables)))
+    }
+
+    /// Returns the proxy for requests to this URL.
+    pub(crate) fn of(&self, url: &Url) -> Option<&ProxyUrl> {
+        let proxy = if url.scheme() == "https" { &self.0.https } else { &self.0.http };
+        proxy.as_ref().filter(|_| !self.0.except.include(url))
+    }
+
+    /// Returns the rule for reqwest.
+    pub(crate) fn rule(&self) -> Proxy {
+        let proxies = self.clone();
+        Proxy::custom(move |url| proxies.of(url).map(|proxy| proxy.0.clone()))
+    }
+}
+
+/// The servers that are reached without a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Exceptions {
+    is_everything: bool,
+    servers: Vec<Exception>,
+}
+
+/// One entry of `no_proxy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Exception {
+    name: ServerName,
+    /// The only port that is meant, if one is given.
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ServerName {
+    /// A domain and its subdomains, in lower case.
+    Domain(String),
+    /// All addresses that have the first bits of this one.
+    Network(IpAddr, u8),
+}
+
+impl Exceptions {
+    fn new(text: &str) -> Exceptions {
+        let entries = text.split([',', ' ', '\t', '\n']).filter(|entry| !entry.is_empty());
+        Exceptions { is_everything: text.trim() == "*", servers: entries.map(Exception::new).collect() }
+    }
+
+    fn include(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return false };
+        let host = host.trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
+        let address = host.parse::<IpAddr>().ok();
+        let port = url.port_or_known_default();
+        let has_name = |server: &ServerName| match (server, address) {
+            (ServerName::Domain(domain), None) => {
+                host.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+            }
+            (ServerName::Network(network, bits), Some(address)) => has_first_bits(address, *network, *bits),
+            _ => false,
+        };
+        let is_meant = |server: &Exception| {
+            has_name(&server.name) && server.port.is_none_or(|meant| Some(meant) == port)
+        };
+        self.is_everything || self.servers.iter().any(is_meant)
+    }
+}
+
+impl Exception {
+    fn new(entry: &str) -> Exception {
+        if let Some(name) = network(entry) {
+            return Exception { name, port: None };
+        }
+        let with_port = entry.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
+        let (name, port) = with_port.map_or((entry, None), |(name, port)| (name, Some(port)));
+        let domain = || name.strip_prefix('.').unwrap_or(name).trim_end_matches('.').to_ascii_lowercase();
+        Exception { name: network(name).unwrap_or_else(|| ServerName::Domain(domain())), port }
+    }
+}
+
+/// Parses an address, which may be in brackets, or a network such as `10.0.0.0/8`.
+fn network(text: &str) -> Option<ServerName> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);
+    let address: IpAddr = bare.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
+    (bits <= most).then_some(ServerName::Network(address, bits))
+}
+
+fn has_first_bits(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    match (address, network) {
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            let differing = address.to_bits() ^ network.to_bits();
+            differing.leading_zeros() >= bits.into()
+        }
+        (IpAddr::V6(address), IpAddr::V6(network)) => {
+            let differing = address.to_bits() ^ network.to_bits();
+            differing.leading_zeros() >= bits.into()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Proxies, Error> {
+        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into());
+        Proxies::new(&ProxyChoice::Variables(ProxyVariables::read(variable)?))
+    }
+
+    fn of(variables: &[(&str, &str)], url: &str) -> Option<String> {
+        read(variables).unwrap().of(&url.parse().unwrap()).map(ToString::to_string)
+    }
+
+    #[test]
+    fn each_scheme_has_its_variable_and_lower_case_comes_first() {
+        let all = ("ALL_PROXY", "socks5h://all:1080");
+        let (http, https) = (("http_proxy", "web:3128"), ("HTTPS_PROXY", "https://u:p@secure"));
+        assert_eq!(of(&[all, http, https], "http://h/").unwrap(), "http://web:3128");
+        assert_eq!(of(&[all, http, https], "https://h/").unwrap(), "https://***@secure");
+        assert_eq!(of(&[all, http], "https://h/").unwrap(), "socks5h://all:1080");
+        assert_eq!(of(&[("HTTP_PROXY", "upper"), ("http_proxy", "lower")], "http://h/").unwrap(), "http://lower");
+        assert_eq!(of(&[("http_proxy", ""), all], "http://h/").unwrap(), "socks5h://all:1080");
+        assert_eq!(of(&[("HTTP_PROXY", "evil"), ("REQUEST_METHOD", "GET")], "http://h/"), None);
+        assert_eq!(of(&[http], "https://h/"), None);
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_is_refused_by_its_name_and_without_its_password() {
+        for value in ["http://u:pass@", "http://u:pass@h:99999", "ftp://u:pass@h", "socks://h", "http://", "http://a b/", "u:pa/ss@h:x"] {
+            for name in ["http_proxy", "HTTPS_PROXY", "all_proxy"] {
+                let Err(Error::Config(problem)) = read(&[(name, value)]) else { panic!("{value} was taken") };
+                assert!(problem.contains(&format!("`{name}`")) && !problem.contains("pa"), "{problem}");
+            }
+        }
+        use std::os::unix::ffi::OsStringExt as _;
+        let not_text = |name: &str| (name == "NO_PROXY").then(|| OsString::from_vec(vec![0xff]));
+        assert!(matches!(ProxyVariables::read(not_text), Err(Error::Config(problem)) if problem.contains("`NO_PROXY`")));
+    }
+
+    #[test]
+    fn exceptions_are_domains_addresses_and_networks_with_or_without_a_port() {
+        let is_direct = |no_proxy: &str, url: &str| of(&[("all_proxy", "p"), ("no_proxy", no_proxy)], url).is_none();
+        for (no_proxy, direct, others) in [
+            ("example.com", &["http://example.com/", "https://a.EXAMPLE.com./x", "http://example.com:81/"][..], &["http://notexample.com/", "http://example.com.evil/"][..]),
+            (".example.com.", &["http://example.com/", "http://a.example.com/"], &["http://example.org/"]),
+            ("a, b\tc", &["http://a/", "http://b/", "http://c/"], &["http://d/"]),
+            ("*", &["http://a/", "https://[::1]/"], &[]),
+            ("a,*", &["http://a/"], &["http://b/"]),
+            ("h:8080,h2:443", &["http://h:8080/", "https://h2/"], &["http://h/", "http://h2/"]),
+            ("127.0.0.1", &["http://127.0.0.1/", "http://127.1:9/"], &["http://127.0.0.2/", "http://x127.0.0.1.nip/"]),
+            ("10.0.0.0/8,192.168.1.0/24:81", &["http://10.9.9.9/"], &["http://11.0.0.1/", "http://192.168.1.1/", "http://[::a00:1]/"]),
+            ("10.0.0.1:81", &["http://10.0.0.1:81/"], &["http://10.0.0.1/"]),
+            ("::1,fe80::/10", &["http://[::1]:7/", "http://[febf::1]/"], &["http://[fec0::1]/", "http://0.0.0.1/"]),
+            ("[::1]:81,[::2]", &["http://[::1]:81/", "http://[::2]/"], &["http://[::1]/"]),
+            ("10.0.0.0/33,0.0.0.0/x", &[], &["http://10.0.0.0/", "http://1.2.3.4/"]),
+            ("0.0.0.0/0", &["http://1.2.3.4/"], &["http://h/"]),
+        ] {
+            for url in direct {
+                assert!(is_direct(no_proxy, url), "{no_proxy} includes {url}");
+            }
+            for url in others {
+                assert!(!is_direct(no_proxy, url), "{no_proxy} does not include {url}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "proxy_tests.rs"]
+mod socket_tests;
