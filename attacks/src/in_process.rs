@@ -170,7 +170,7 @@ fn accepted(case: &Case, result: &Result<Versions, String>, after: &State) -> Re
 fn subject_and_reason(error: &Error) -> (String, String) {
     let variant = |text: String| text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
     match error {
-        Error::Refused(error) => match &error.refusal {
+        Error::Refused(error) | Error::Limit(error) => match &error.refusal {
             Refusal::Metadata(verdict) => (verdict.role.to_string(), variant(format!("{:?}", verdict.kind))),
             Refusal::Target { path, error } => (path.to_string(), variant(format!("{error:?}"))),
             Refusal::TooLong { file, .. } => (file.clone(), "TooLong".into()),

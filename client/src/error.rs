@@ -20,6 +20,7 @@ use crate::net::fetch::FetchError;
 /// fn advice(error: &Error) -> &'static str {
 ///     match error {
 ///         Error::Refused(_) => "do not install; report it, and try another mirror",
+///         Error::Limit(_) => "raise the limit if the repository really is that large",
 ///         Error::Network(_) => "try again later",
 ///         Error::State(_) => "refresh once with a network, or start again from the shipped root",
 ///         Error::Local(_) => "check the disk and its permissions",
@@ -34,7 +35,11 @@ use crate::net::fetch::FetchError;
 pub enum Error {
     /// A file must not be trusted: the repository is at fault, or an attacker has replaced the file.
     #[error(transparent)]
-    Refused(#[from] RefusedError),
+    Refused(RefusedError),
+    /// A file exceeds a limit of this client, [`Refusal::limit`]. That says nothing about trust: the repository may be
+    /// larger than the client expects, or an attacker sends endless data.
+    #[error(transparent)]
+    Limit(RefusedError),
     /// No mirror delivered the file.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -72,9 +77,9 @@ impl Error {
     #[must_use]
     pub fn verdict(&self) -> Option<&lastmile_metadata::Error> {
         match self {
-            Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. }) | Error::State(verdict) => {
-                Some(verdict)
-            }
+            Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. })
+            | Error::Limit(RefusedError { refusal: Refusal::Metadata(verdict), .. })
+            | Error::State(verdict) => Some(verdict),
             _ => None,
         }
     }
@@ -85,8 +90,15 @@ impl From<lastmile_metadata::Error> for Error {
     fn from(verdict: lastmile_metadata::Error) -> Error {
         match verdict.kind {
             ErrorKind::Absent | ErrorKind::StateLost => Error::State(verdict),
-            _ => Error::Refused(verdict.into()),
+            _ => RefusedError::from(verdict).into(),
         }
+    }
+}
+
+/// A file that exceeds a limit of this client is told apart from one that must not be trusted.
+impl From<RefusedError> for Error {
+    fn from(error: RefusedError) -> Error {
+        if error.refusal.limit().is_some() { Error::Limit(error) } else { Error::Refused(error) }
     }
 }
 
@@ -97,9 +109,9 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
     }
 }
 
-/// A file must not be trusted.
+/// A file was refused.
 #[derive(Debug, thiserror::Error)]
-#[error("refused as untrusted")]
+#[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]
 pub struct RefusedError {
     /// Why the last file was refused.
@@ -152,6 +164,21 @@ pub enum Refusal {
     Name(#[from] NameError),
 }
 
+impl Refusal {
+    /// Returns the limit of this client that the file exceeds, if that is the reason.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Refusal::Metadata(verdict) => match verdict.kind {
+                ErrorKind::LimitReached { limit, .. } | ErrorKind::ListedTooLong { limit, .. } => Some(limit),
+                _ => None,
+            },
+            Refusal::TooLong { limit, .. } => *limit,
+            Refusal::Target { .. } | Refusal::Name(_) => None,
+        }
+    }
+}
+
 /// Describes what limits the length of a file.
 fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
@@ -198,14 +225,16 @@ pub enum MirrorReason {
     Refused(#[from] Refusal),
 }
 
-/// Combines the failures of all mirrors into one error: a refused file outweighs a network failure.
+/// Combines the failures of all mirrors into one error: a file that must not be trusted outweighs one that exceeds a
+/// limit, which outweighs a network failure.
 pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
-    let last_refusal = mirrors.iter().rev().find_map(|failure| match &failure.reason {
-        MirrorReason::Refused(refusal) => Some(refusal.clone()),
+    let refusals = mirrors.iter().rev().filter_map(|failure| match &failure.reason {
+        MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    if let Some(refusal) = last_refusal {
-        return Error::Refused(RefusedError { refusal, mirrors });
+    // The first of several with the same rank, from the last mirror on.
+    if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
+        return RefusedError { refusal, mirrors }.into();
     }
     let last_failure = mirrors.iter().rev().find_map(|failure| match &failure.reason {
         MirrorReason::Network(error) => Some(error.clone()),
@@ -301,6 +330,20 @@ mod tests {
         let error = all_failed("x".to_owned(), vec![cut]);
         assert!(matches!(error, Error::Network(NetworkError { cause: FetchError::Status(500), .. })));
         assert!(matches!(all_failed("x".to_owned(), vec![]), Error::Config(_)));
+    }
+
+    #[test]
+    fn a_limit_weighs_more_than_a_network_failure_and_less_than_a_verdict() {
+        let long = |limit| Refusal::TooLong { file: "x".to_owned(), max_length: 1, limit };
+        let (limit, listed) = (failure(long(Some(Limit::RootLength))), failure(long(None)));
+        let cut = failure(FetchError::Status(500));
+        let error = all_failed("x".to_owned(), vec![limit.clone(), cut]);
+        assert!(matches!(&error, Error::Limit(error) if error.refusal.limit() == Some(Limit::RootLength)), "{error:?}");
+        assert_eq!(error.to_string(), "a file exceeds a limit of this client");
+        for mirrors in [vec![limit.clone(), listed.clone()], vec![listed, limit]] {
+            let error = all_failed("x".to_owned(), mirrors);
+            assert!(matches!(&error, Error::Refused(error) if error.refusal == long(None)), "{error:?}");
+        }
     }
 
     #[test]

@@ -219,7 +219,7 @@ async fn a_file_over_its_limit_is_refused() {
     let repository = TestRepository::new();
     repository.answer("http://a/timestamp.json", Ok(vec![b' '; 20_000]));
     let error = repository.updater().build().unwrap().refresh_at(now()).await.err().unwrap();
-    let Error::Refused(RefusedError { refusal: Refusal::TooLong { max_length, .. }, .. }) = error else {
+    let Error::Limit(RefusedError { refusal: Refusal::TooLong { max_length, .. }, .. }) = error else {
         panic!("{error:?}")
     };
     assert_eq!(max_length, 16_384);

@@ -24,7 +24,7 @@ pub fn time(text: &str) -> DateTime<Utc> {
 pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     match result {
         Err(Error::State(verdict)) => verdict,
-        Err(Error::Refused(error)) => match error.refusal {
+        Err(Error::Refused(error) | Error::Limit(error)) => match error.refusal {
             Refusal::Metadata(verdict) => verdict,
             other => panic!("refused for another reason: {other}"),
         },
@@ -40,7 +40,7 @@ pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
 #[track_caller]
 pub fn too_long<T: Debug>(result: Result<T, Error>) -> u64 {
     match result {
-        Err(Error::Refused(error)) => match error.refusal {
+        Err(Error::Refused(error) | Error::Limit(error)) => match error.refusal {
             Refusal::TooLong { max_length, .. } => max_length,
             other => panic!("refused for another reason: {other}"),
         },

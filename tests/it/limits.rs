@@ -33,7 +33,7 @@ fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) ->
     assert!(with(repository, field, length).find("x").unwrap().is_some(), "exactly at the limit");
     let past = with(repository, field, length - 1);
     match past.find("x") {
-        Err(ClientError::Refused(error)) => match error.refusal {
+        Err(ClientError::Limit(error)) => match error.refusal {
             Refusal::TooLong { file, max_length, limit } => (file, max_length, limit),
             other => panic!("{other}"),
         },

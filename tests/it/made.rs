@@ -293,7 +293,7 @@ pub(crate) fn later(days: i64) -> DateTime<Utc> {
 pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
     let fault = |kind: String| kind.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
     match result {
-        Err(Error::Refused(error)) => match &error.refusal {
+        Err(Error::Refused(error) | Error::Limit(error)) => match &error.refusal {
             Refusal::Metadata(verdict) => format!("{}: {}", verdict.role, fault(format!("{:?}", verdict.kind))),
             Refusal::Target { path, error } => format!("{path}: {}", fault(format!("{error:?}"))),
             Refusal::TooLong { file, .. } => format!("{file}: TooLong"),

@@ -10,7 +10,7 @@ use crate::error::{Error, LocalError, MirrorFailure};
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let mirrors: &[MirrorFailure] = match &error {
-            Error::Refused(error) => &error.mirrors,
+            Error::Refused(error) | Error::Limit(error) => &error.mirrors,
             Error::Network(error) => &error.mirrors,
             _ => &[],
         };
@@ -22,6 +22,7 @@ impl From<Error> for Failure {
         };
         let (status, kind) = match &error {
             Error::Refused(_) => (ExitStatus::Refused, "untrusted"),
+            Error::Limit(_) => (ExitStatus::Failed, "limit"),
             Error::Network(_) => (ExitStatus::Network, "network"),
             Error::NoSuchTarget(_) => (ExitStatus::NoSuchName, "no-such-target"),
             Error::TargetPath(_) => (ExitStatus::Usage, "usage"),

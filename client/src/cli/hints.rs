@@ -10,7 +10,7 @@ use crate::net::fetch::FetchError;
 /// Returns what to do next.
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
-        Error::Refused(error) => of_refusal(&error.refusal),
+        Error::Refused(error) | Error::Limit(error) => of_refusal(&error.refusal),
         Error::Network(error) => of_network(error).map(str::to_owned),
         Error::Local(error) => error.hint.clone().or_else(|| of_local(error).map(str::to_owned)),
         Error::State(Verdict { kind: ErrorKind::Absent, .. }) => Some(

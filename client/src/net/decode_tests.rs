@@ -269,6 +269,6 @@ async fn a_mirror_that_encodes_badly_makes_way_for_the_next() {
     // More than the role may have, however little was sent of it.
     let bomb = encoding(&repository, "gzip", |_| gzip(&vec![b' '; 600_000])).await;
     let error = updater(&[&bomb], &MemoryStore::default()).refresh_at(now()).await.err().unwrap();
-    let Error::Refused(error) = &error else { panic!("{error:?}") };
+    let Error::Limit(error) = &error else { panic!("{error:?}") };
     assert!(matches!(error.mirrors[0].reason, MirrorReason::Refused(Refusal::TooLong { max_length: 16_384, .. })));
 }

@@ -86,7 +86,7 @@ pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
 
 /// Returns whether a client stopped at its limit of roots for one refresh.
 fn is_behind(error: &ClientError) -> bool {
-    let ClientError::Refused(refused) = error else { return false };
+    let ClientError::Limit(refused) = error else { return false };
     let Refusal::Metadata(verdict) = &refused.refusal else { return false };
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
 }
@@ -351,7 +351,7 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
 /// Converts an error of a client.
 pub(crate) fn from_client(error: ClientError) -> Error {
     match error {
-        ClientError::Refused(refused) => match refused.refusal {
+        ClientError::Refused(refused) | ClientError::Limit(refused) => match refused.refusal {
             Refusal::Metadata(error) => Error::Untrusted(error),
             other => DraftError::Refused(other.into()).into(),
         },

@@ -256,7 +256,7 @@ impl ProofClient<'_> {
         });
         Ok(match answer {
             Ok(()) => Verdict::Bad("accepted it".into()),
-            Err(ClientError::Refused(error)) => match &error.refusal {
+            Err(ClientError::Refused(error) | ClientError::Limit(error)) => match &error.refusal {
                 Refusal::Metadata(verdict)
                     if verdict.role == forgery.role && matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) =>
                 {

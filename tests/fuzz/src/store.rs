@@ -64,7 +64,7 @@ pub(crate) fn store(mut input: &[u8]) {
             assert_eq!(refresh(&shipped, &published, store).expect("a second run succeeds"), trusted);
         }
         // Examples are lost state, floors above the published versions, and an identity in another format. The error must persist.
-        Err(Error::Refused(_) | Error::State(_) | Error::Local(_)) => {
+        Err(Error::Refused(_) | Error::Limit(_) | Error::State(_) | Error::Local(_)) => {
             assert!(
                 refresh(&shipped, &published, store).is_err(),
                 "a failed update must not repair the store without reporting it"

@@ -65,7 +65,10 @@ impl TestClient {
 /// Returns the reason for which an update was refused.
 pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
     match result {
-        Err(Error::Refused(RefusedError { refusal: Refusal::Metadata(error), .. })) => (error.role, error.kind),
+        Err(
+            Error::Refused(RefusedError { refusal: Refusal::Metadata(error), .. })
+            | Error::Limit(RefusedError { refusal: Refusal::Metadata(error), .. }),
+        ) => (error.role, error.kind),
         other => panic!("not a refused metadata file: {other:?}"),
     }
 }
