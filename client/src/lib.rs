@@ -35,7 +35,7 @@ pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Re
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use net::base_url::{BaseUrl, BaseUrlError, BaseUrlProblem, FileUrl};
-pub use net::fetch::{Fetch, FetchError, Response};
+pub use net::fetch::{Fetch, FetchError, Response, TlsProblem};
 pub use net::file::FileFetch;
 #[cfg(feature = "http")]
 pub use net::http::{HttpFetch, HttpSettings};

@@ -5,7 +5,7 @@ use std::io;
 use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
 
 use crate::error::{Error, LocalError, NetworkError, Refusal};
-use crate::net::fetch::FetchError;
+use crate::net::fetch::{FetchError, TlsProblem};
 
 /// Returns what to do next.
 pub(super) fn hint(error: &Error) -> Option<String> {
@@ -96,7 +96,15 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
             "check the network and the proxy settings, or use the stored metadata with `--offline`"
         }
         FetchError::TooManyRedirects { .. } => "follow more redirects with `--limit redirects=NUMBER`",
-        FetchError::Tls(_) => "trust an additional certificate authority with `--ca-file`",
+        FetchError::Tls { problem, .. } => match problem {
+            TlsProblem::Expired | TlsProblem::NotYetValid => {
+                "the certificate of the server is out of date, or the clock of this machine is wrong; check the clock, and \
+                 tell the operator of the server"
+            }
+            TlsProblem::OtherName => "check the URLs with `lastmile trust list`",
+            TlsProblem::UnknownIssuer => "trust an additional certificate authority with `--ca-file`",
+            TlsProblem::Other => return None,
+        },
         _ => return None,
     })
 }
@@ -110,5 +118,24 @@ fn of_local(error: &LocalError) -> Option<&'static str> {
             Some("free some space and try again; what was trusted before is unchanged")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unknown_issuer_suggests_another_authority() {
+        let hint = |problem| {
+            let failed = FetchError::Tls { problem, text: String::new() };
+            let failure = crate::error::MirrorFailure { url: "https://h/".to_owned(), reason: failed.into() };
+            hint(&crate::error::all_failed("x".to_owned(), vec![failure])).unwrap_or_default()
+        };
+        assert!(hint(TlsProblem::UnknownIssuer).contains("--ca-file"));
+        assert!(hint(TlsProblem::Expired).contains("clock"));
+        for problem in [TlsProblem::Expired, TlsProblem::NotYetValid, TlsProblem::OtherName, TlsProblem::Other] {
+            assert!(!hint(problem).contains("--ca-file"), "{problem:?}");
+        }
     }
 }

@@ -162,8 +162,13 @@ pub enum FetchError {
     #[error("cannot connect: {0}")]
     Connect(String),
     /// TLS failed: the server could not prove its identity.
-    #[error("no secure connection: {0}")]
-    Tls(String),
+    #[error("no secure connection: {text}")]
+    Tls {
+        /// What is wrong.
+        problem: TlsProblem,
+        /// What TLS reports.
+        text: String,
+    },
     /// The connection ended before the file did.
     #[error("the transfer broke off: {0}")]
     Cut(String),
@@ -202,6 +207,22 @@ pub enum FetchError {
     /// A local source could not be read.
     #[error("cannot read: {0}")]
     Io(String),
+}
+
+/// Why a server could not prove its identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsProblem {
+    /// The certificate has expired.
+    Expired,
+    /// The certificate is not valid yet.
+    NotYetValid,
+    /// The certificate is for another name.
+    OtherName,
+    /// No trusted authority has issued the certificate, or the system has none.
+    UnknownIssuer,
+    /// Another fault of the certificate or of the handshake.
+    Other,
 }
 
 fn named_proxy(proxy: Option<&str>) -> String {

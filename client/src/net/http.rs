@@ -20,7 +20,7 @@ use rustls::crypto::CryptoProvider;
 
 use crate::error::Error;
 use crate::net::decode::{ACCEPTED, Coding, decoded};
-use crate::net::fetch::{Fetch, FetchError, Response};
+use crate::net::fetch::{Fetch, FetchError, Response, TlsProblem};
 use crate::net::proxy::{Proxies, ProxyChoice};
 use crate::net::tls::{Authorities, default_provider};
 
@@ -370,8 +370,8 @@ fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     } else if error.is_timeout() {
         let silent = if error.is_connect() { "no connection" } else { "the server fell silent" };
         FetchError::Timeout(format!("{through}{silent}"))
-    } else if error.is_connect() && is_tls(error) {
-        FetchError::Tls(cause)
+    } else if let Some(problem) = tls_problem(error).filter(|_| error.is_connect()) {
+        FetchError::Tls { problem, text: cause }
     } else if error.is_connect() {
         FetchError::Connect(cause)
     } else {
@@ -379,19 +379,37 @@ fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     }
 }
 
-/// Whether the TLS handshake failed, which a retry does not change. It is reported as an I/O error of this kind,
-/// possibly nested in others.
-fn is_tls(error: &reqwest::Error) -> bool {
-    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|outer| {
+/// Returns why the TLS handshake failed, if it did, which a retry does not change. It is reported as an I/O error of this
+/// kind, possibly nested in others.
+fn tls_problem(error: &reqwest::Error) -> Option<TlsProblem> {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|outer| {
         let mut next = Some(outer);
+        let mut is_tls = false;
         while let Some(error) = next {
-            if error.kind() == io::ErrorKind::InvalidData {
-                return true;
+            is_tls |= error.kind() == io::ErrorKind::InvalidData;
+            if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                return Some(problem_of(error));
             }
             next = error.get_ref().and_then(|inner| inner.downcast_ref());
         }
-        false
+        is_tls.then_some(TlsProblem::Other)
     })
+}
+
+fn problem_of(error: &rustls::Error) -> TlsProblem {
+    use rustls::CertificateError as Fault;
+    match error {
+        rustls::Error::InvalidCertificate(fault) => match fault {
+            Fault::Expired | Fault::ExpiredContext { .. } => TlsProblem::Expired,
+            Fault::NotValidYet | Fault::NotValidYetContext { .. } => TlsProblem::NotYetValid,
+            Fault::NotValidForName | Fault::NotValidForNameContext { .. } => TlsProblem::OtherName,
+            Fault::UnknownIssuer => TlsProblem::UnknownIssuer,
+            _ => TlsProblem::Other,
+        },
+        // The system has no authorities.
+        rustls::Error::General(_) => TlsProblem::UnknownIssuer,
+        _ => TlsProblem::Other,
+    }
 }
 
 fn innermost(error: &reqwest::Error) -> String {

@@ -255,7 +255,7 @@ async fn a_failed_handshake_is_told_as_such_and_does_not_pass() {
     });
     let patient = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     let error = HttpFetch::new(&patient).unwrap().fetch(&url, 0).await.unwrap_err();
-    assert!(matches!(error, FetchError::Tls(_)) && !error.may_pass(), "{error:?}");
+    assert!(matches!(error, FetchError::Tls { problem: TlsProblem::Other, .. }) && !error.may_pass(), "{error:?}");
 }
 
 /// Answers over HTTP/2 with these files, each answer so late, and counts the connections.

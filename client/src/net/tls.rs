@@ -166,6 +166,10 @@ impl ServerCertVerifier for Authorities {
     }
 }
 
+#[cfg(all(test, any(feature = "aws-lc", feature = "ring")))]
+#[path = "tls_tests.rs"]
+mod socket_tests;
+
 #[cfg(test)]
 mod tests {
     use super::*;

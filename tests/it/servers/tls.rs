@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use lastmile_client::{CryptoProvider, Fetch as _, FetchError, HttpFetch, HttpSettings, ProxyChoice};
+use lastmile_client::{CryptoProvider, Fetch as _, FetchError, HttpFetch, HttpSettings, ProxyChoice, TlsProblem};
 use rustls::crypto::{aws_lc_rs, ring};
 
 use super::nginx::{Nginx, server};
@@ -138,7 +138,7 @@ fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_o
     for provider in [aws_lc_rs::default_provider, ring::default_provider] {
         assert_eq!(fetch_with(&site, port, "authority.pem", provider()), Ok(published.clone()));
         let refused = fetch_with(&site, port, "stranger.pem", provider());
-        assert!(matches!(refused, Err(FetchError::Tls(_))), "{refused:?}");
+        assert!(matches!(refused, Err(FetchError::Tls { problem: TlsProblem::UnknownIssuer, .. })), "{refused:?}");
     }
     assert_eq!(nginx.requests().lines().count(), 2, "{}", nginx.requests());
 }
@@ -151,7 +151,7 @@ fn the_provider_that_the_application_passes_is_used() {
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms.mapping = &[];
     let refused = fetch_with(&site, port, "authority.pem", provider);
-    assert!(matches!(refused, Err(FetchError::Tls(_))), "{refused:?}");
+    assert!(matches!(refused, Err(FetchError::Tls { .. })), "{refused:?}");
 }
 
 #[test]
