@@ -207,8 +207,10 @@ fn bodies() -> Vec<Case> {
                 .case(&served, sample, move |connection, _| answer(connection, "200 OK", "", body.as_bytes()));
             let listed = new_release.network().file(&served.path).map_or(0, |file| file.len());
             cases.push(match served.role {
-                "root" | "timestamp" => served.refused_content(case, "Malformed"),
                 "new-package" => served.refused_content(case, "Length"),
+                // What is no JSON at all is the answer of a login page or of a broken server.
+                _ if !body.starts_with('{') => served.refused_transfer(case, "NotMetadata"),
+                "root" | "timestamp" => served.refused_content(case, "Malformed"),
                 _ if body.len() > listed => served.refused_transfer(case, "TooLong"),
                 _ => served.refused_content(case, "LengthMismatch"),
             });

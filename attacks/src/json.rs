@@ -329,11 +329,15 @@ fn trailing_data() -> Vec<Case> {
     let mut cases = timestamps(&behind, "Malformed", |attacker, sample| {
         [attacker.written("timestamp"), sample.as_bytes().to_vec()].concat()
     });
-    cases.extend(timestamps(&["\u{feff}"], "Malformed", |attacker, sample| {
+    let not_metadata = |case: Case| case.refused("timestamp.json", "NotMetadata");
+    let marked = timestamps(&["\u{feff}"], "Malformed", |attacker, sample| {
         [sample.as_bytes().to_vec(), attacker.written("timestamp")].concat()
-    }));
+    });
+    cases.extend(marked.into_iter().map(not_metadata));
     cases = cases.into_iter().map(Case::form_only).collect();
-    cases.extend(timestamps(&["", " ", "\n\n", "\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
+    let empty = timestamps(&["", " ", "\n\n"], "Malformed", |_, sample| sample.as_bytes().to_vec());
+    cases.extend(empty.into_iter().map(not_metadata));
+    cases.extend(timestamps(&["\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
     cases
 }
 

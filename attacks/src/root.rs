@@ -91,7 +91,10 @@ fn hidden_root() -> Vec<Case> {
     let honest = release(3);
     let mut next = honest.fork();
     next.publish(&["root", "targets"]);
-    let faults = [403, 401, 429, 500].map(|status| (status.to_string(), NetworkFault::Status(status), "Status"));
+    let faults = [403, 401, 429, 500].map(|status| {
+        let why = if status == 401 { "Unauthorized" } else { "Status" };
+        (status.to_string(), NetworkFault::Status(status), why)
+    });
     let other = [("reset".to_owned(), NetworkFault::Reset, "Cut")];
     let cases = faults.into_iter().chain(other).map(|(sample, fault, why)| {
         let network = next.network().fork();

@@ -89,7 +89,7 @@ fn at_the_limit() -> Vec<Case> {
             let limits = || with(|limits| limits.root_length = 10);
             let exactly =
                 new_release.case(&served, "exactly", |connection, _| answer(connection, "200 OK", "", &[b'x'; 10]));
-            cases.push(served.refused_content(exactly, "Malformed").limits(limits()));
+            cases.push(served.refused_transfer(exactly, "NotMetadata").limits(limits()));
             let more =
                 new_release.case(&served, "one more", |connection, _| answer(connection, "200 OK", "", &[b'x'; 11]));
             cases.push(served.refused_transfer(more, "TooLong").limits(limits()));

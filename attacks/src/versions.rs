@@ -254,7 +254,7 @@ fn no_fallback_to_the_stored_copy() -> Vec<Case> {
     down.fault(&format!("{METADATA}timestamp.json"), NetworkFault::Status(503));
     let case = |network, sample| Case::against(&honest).attacker(network).get("package").sample(sample);
     vec![
-        case(&bent, "another document").refused("timestamp", "Malformed"),
+        case(&bent, "another document").refused("timestamp.json", "NotMetadata"),
         case(&silent, "404").refused("timestamp.json", "NotFound"),
         case(&down, "503").refused("timestamp.json", "Status"),
     ]

@@ -287,11 +287,12 @@ impl<'a> Driver<'a> {
                 Ok(Err(_)) => return Ok(None),
                 Err(_) => return Err(None),
             };
+            let first = first_character(&bytes);
             match stage.apply(Some(FileContent::Bytes(bytes))) {
                 Ok(kept) => return Ok(kept),
                 Err(_) if is_stale.take() == Some(true) => {}
                 Err(verdict) if is_rollback(&verdict.kind) => return Err(None),
-                Err(verdict) => return Err(Some(Refusal::from(verdict).into())),
+                Err(verdict) => return Err(Some(reason_of(verdict, first, request))),
             }
         }
     }
@@ -307,13 +308,16 @@ impl<'a> Driver<'a> {
         let context = self.context;
         let fetched = fetch_metadata(&*context.fetch, &context.retry_policy, url, request.max_length, prefetched);
         let reason = match self.prefetch.poll_beside(fetched).await {
-            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
-                Ok(kept) => return Ok(Ok(kept)),
-                // This is about the store: no mirror can help.
-                Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
-                Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
-                Err(verdict) => MirrorReason::Refused(verdict.into()),
-            },
+            Ok(fetched) => {
+                let first = fetched.as_deref().and_then(first_character);
+                match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
+                    Ok(kept) => return Ok(Ok(kept)),
+                    // This is about the store: no mirror can help.
+                    Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
+                    Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
+                    Err(verdict) => reason_of(verdict, first, request),
+                }
+            }
             Err(FetchError::TooLong { max_length }) => {
                 let (file, limit) = (request.file_name(), request.limit);
                 MirrorReason::Refused(Refusal::TooLong { file, max_length, limit })
@@ -451,6 +455,24 @@ fn offer_stored<S: Stage>(
     let Some(request) = stage.request() else { return Ok(Offered::Nothing) };
     let is_enough = stored(&request)?.is_some_and(|stored| stage.recall(stored));
     Ok(if is_enough { Offered::Recalled } else { Offered::NotEnough(request) })
+}
+
+/// Returns the first character of a file that is not a space.
+fn first_character(bytes: &[u8]) -> Option<u8> {
+    bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
+/// Returns why a mirror failed whose file begins like this. What is not JSON at all is the answer of a login page or of a
+/// broken server, unless its length shows that the repository lists it: nothing of it could be verified.
+fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
+    let is_json =
+        first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
+    let is_listed = match verdict.kind {
+        ErrorKind::Malformed { .. } => request.limit.is_none(),
+        ErrorKind::LengthMismatch { .. } | ErrorKind::HashMismatch { .. } => false,
+        _ => true,
+    };
+    if is_json || is_listed { Refusal::from(verdict).into() } else { FetchError::NotMetadata { is_page: false }.into() }
 }
 
 fn is_rollback(kind: &ErrorKind) -> bool {

@@ -118,7 +118,7 @@ pub struct RefusedError {
     #[source]
     pub refusal: Refusal,
     /// Every mirror that was tried for this file, in order, with its failure.
-    pub mirrors: Vec<MirrorFailure>,
+    pub mirrors: Box<[MirrorFailure]>,
 }
 
 impl From<lastmile_metadata::Error> for RefusedError {
@@ -129,7 +129,7 @@ impl From<lastmile_metadata::Error> for RefusedError {
 
 impl From<Refusal> for RefusedError {
     fn from(refusal: Refusal) -> RefusedError {
-        RefusedError { refusal, mirrors: Vec::new() }
+        RefusedError { refusal, mirrors: Box::default() }
     }
 }
 
@@ -234,7 +234,7 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     });
     // The first of several with the same rank, from the last mirror on.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
-        return RefusedError { refusal, mirrors }.into();
+        return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }
     let last_failure = mirrors.iter().rev().find_map(|failure| match &failure.reason {
         MirrorReason::Network(error) => Some(error.clone()),

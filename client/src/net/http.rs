@@ -202,7 +202,7 @@ impl Fetch for HttpFetch {
                 Some(coding) => decoded(coding, self.body(answer), max_length),
                 None => self.body(answer),
             };
-            Ok(Response { offset, body: metadata_only(body) })
+            Ok(Response { offset, body: unless_page(body) })
         })
     }
 
@@ -212,35 +212,19 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// Passes a body on if it begins like metadata, which is a JSON object. Networks with a login page answer with that page
-/// instead, and broken servers with an error page. Neither says anything about the repository.
-fn metadata_only(body: Body) -> Body {
-    let checked = stream::unfold((body, Beginning::Unknown), |(mut body, beginning)| async move {
-        match (body.next().await, beginning) {
-            (None, Beginning::Unknown) => Some((Err(FetchError::NotMetadata { is_page: false }), (body, Beginning::Seen))),
-            (None, Beginning::Seen) => None,
-            (Some(Ok(part)), Beginning::Unknown) => {
-                let first = part.iter().find(|byte| !byte.is_ascii_whitespace());
-                match first {
-                    Some(b'{') => Some((Ok(part), (body, Beginning::Seen))),
-                    Some(first) => {
-                        let refused = FetchError::NotMetadata { is_page: *first == b'<' };
-                        Some((Err(refused), (stream::empty().boxed(), Beginning::Seen)))
-                    }
-                    None => Some((Ok(part), (body, Beginning::Unknown))),
-                }
-            }
-            (Some(part), _) => Some((part, (body, Beginning::Seen))),
+/// Passes a body on unless it begins like a web page. Networks with a login page answer with that page instead, and broken
+/// servers with an error page, of whatever length. Neither says anything about the repository.
+fn unless_page(body: Body) -> Body {
+    let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
+        let part = body.next().await?;
+        let first = part.as_ref().ok().and_then(|part| part.iter().find(|byte| !byte.is_ascii_whitespace()));
+        if !is_known && first == Some(&b'<') {
+            return Some((Err(FetchError::NotMetadata { is_page: true }), (stream::empty().boxed(), true)));
         }
+        let is_known = is_known || first.is_some();
+        Some((part, (body, is_known)))
     });
     checked.boxed()
-}
-
-/// Whether the first character of a body was seen.
-#[derive(Clone, Copy)]
-enum Beginning {
-    Unknown,
-    Seen,
 }
 
 /// Parses the URL, if it is sent exactly as it is written; otherwise returns the reason.

@@ -99,7 +99,8 @@ pub(crate) struct ProxyUrl(Url);
 
 impl ProxyUrl {
     fn new(text: &str) -> Result<ProxyUrl, String> {
-        let refused = |problem: &str| format!("`{}` is not the URL of a proxy: {problem}", hide_possible_credentials(text));
+        let refused =
+            |problem: &str| format!("`{}` is not the URL of a proxy: {problem}", hide_possible_credentials(text));
         let complete = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let url = Url::parse(&complete).map_err(|error| refused(&error.to_string()))?;
         if !SCHEMES.contains(&url.scheme()) {
@@ -136,7 +137,8 @@ impl Proxies {
     /// [`Error::Config`] for a proxy that cannot be used.
     pub(crate) fn new(choice: &ProxyChoice) -> Result<Proxies, Error> {
         let variables = match choice {
-            ProxyChoice::System => {
+            ProxyChoice::System =>
+            {
                 #[expect(clippy::disallowed_methods, reason = "the application chose the environment of the process")]
                 ProxyVariables::read(|name| std::env::var_os(name))?
             }
@@ -204,9 +206,8 @@ impl Exceptions {
             (ServerName::Network(network, bits), Some(address)) => has_first_bits(address, *network, *bits),
             _ => false,
         };
-        let is_meant = |server: &Exception| {
-            has_name(&server.name) && server.port.is_none_or(|meant| Some(meant) == port)
-        };
+        let is_meant =
+            |server: &Exception| has_name(&server.name) && server.port.is_none_or(|meant| Some(meant) == port);
         self.is_everything || self.servers.iter().any(is_meant)
     }
 }
@@ -252,7 +253,8 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Proxies, Error> {
-        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into());
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into());
         Proxies::new(&ProxyChoice::Variables(ProxyVariables::read(variable)?))
     }
 
@@ -275,7 +277,15 @@ mod tests {
 
     #[test]
     fn a_variable_that_cannot_be_used_is_refused_by_its_name_and_without_its_password() {
-        for value in ["http://u:pass@", "http://u:pass@h:99999", "ftp://u:pass@h", "socks://h", "http://", "http://a b/", "u:pa/ss@h:x"] {
+        for value in [
+            "http://u:pass@",
+            "http://u:pass@h:99999",
+            "ftp://u:pass@h",
+            "socks://h",
+            "http://",
+            "http://a b/",
+            "u:pa/ss@h:x",
+        ] {
             for name in ["http_proxy", "HTTPS_PROXY", "all_proxy"] {
                 let Err(Error::Config(problem)) = read(&[(name, value)]) else { panic!("{value} was taken") };
                 assert!(problem.contains(&format!("`{name}`")) && !problem.contains("pa"), "{problem}");
@@ -283,21 +293,31 @@ mod tests {
         }
         use std::os::unix::ffi::OsStringExt as _;
         let not_text = |name: &str| (name == "NO_PROXY").then(|| OsString::from_vec(vec![0xff]));
-        assert!(matches!(ProxyVariables::read(not_text), Err(Error::Config(problem)) if problem.contains("`NO_PROXY`")));
+        assert!(
+            matches!(ProxyVariables::read(not_text), Err(Error::Config(problem)) if problem.contains("`NO_PROXY`"))
+        );
     }
 
     #[test]
     fn exceptions_are_domains_addresses_and_networks_with_or_without_a_port() {
         let is_direct = |no_proxy: &str, url: &str| of(&[("all_proxy", "p"), ("no_proxy", no_proxy)], url).is_none();
         for (no_proxy, direct, others) in [
-            ("example.com", &["http://example.com/", "https://a.EXAMPLE.com./x", "http://example.com:81/"][..], &["http://notexample.com/", "http://example.com.evil/"][..]),
+            (
+                "example.com",
+                &["http://example.com/", "https://a.EXAMPLE.com./x", "http://example.com:81/"][..],
+                &["http://notexample.com/", "http://example.com.evil/"][..],
+            ),
             (".example.com.", &["http://example.com/", "http://a.example.com/"], &["http://example.org/"]),
             ("a, b\tc", &["http://a/", "http://b/", "http://c/"], &["http://d/"]),
             ("*", &["http://a/", "https://[::1]/"], &[]),
             ("a,*", &["http://a/"], &["http://b/"]),
             ("h:8080,h2:443", &["http://h:8080/", "https://h2/"], &["http://h/", "http://h2/"]),
             ("127.0.0.1", &["http://127.0.0.1/", "http://127.1:9/"], &["http://127.0.0.2/", "http://x127.0.0.1.nip/"]),
-            ("10.0.0.0/8,192.168.1.0/24:81", &["http://10.9.9.9/"], &["http://11.0.0.1/", "http://192.168.1.1/", "http://[::a00:1]/"]),
+            (
+                "10.0.0.0/8,192.168.1.0/24:81",
+                &["http://10.9.9.9/"],
+                &["http://11.0.0.1/", "http://192.168.1.1/", "http://[::a00:1]/"],
+            ),
             ("10.0.0.1:81", &["http://10.0.0.1:81/"], &["http://10.0.0.1/"]),
             ("::1,fe80::/10", &["http://[::1]:7/", "http://[febf::1]/"], &["http://[fec0::1]/", "http://0.0.0.1/"]),
             ("[::1]:81,[::2]", &["http://[::1]:81/", "http://[::2]/"], &["http://[::1]/"]),

@@ -166,7 +166,8 @@ impl ServerCertVerifier for Authorities {
     }
 }
 
-#[cfg(all(test, any(feature = "aws-lc", feature = "ring")))]
+#[cfg(test)]
+#[cfg(any(feature = "aws-lc", feature = "ring"))]
 #[path = "tls_tests.rs"]
 mod socket_tests;
 
