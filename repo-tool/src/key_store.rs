@@ -6,6 +6,7 @@
 //! is signed, written, rotated or revoked, the private key is opened and compared with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind::PermissionDenied;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -264,8 +265,13 @@ impl KeyStore {
 }
 
 impl KeyFile {
+    /// Returns whether this user has the private key. A file that belongs to another maintainer and cannot be read does not
+    /// count, as if it were on another machine.
     fn is_here(&self) -> bool {
-        self.path.symlink_metadata().is_ok() || self.private.lock().is_ok_and(|open| open.is_some())
+        let is_of_another =
+            || matches!(layout::open_regular(&self.path), Err(error) if error.kind() == PermissionDenied);
+        let is_readable = self.path.symlink_metadata().is_ok() && !is_of_another();
+        is_readable || self.private.lock().is_ok_and(|open| open.is_some())
     }
 
     /// Returns the public key: of the private key if that needs no pass-phrase, else of the `.pub` file as a hint.

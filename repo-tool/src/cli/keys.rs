@@ -50,8 +50,9 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
 enum Named {
     /// By its private key: a URI, a file, or a name in the key folder.
     Private(KeyUri),
-    /// By a public key file.
-    Public(PublicKey),
+    /// By a public key file. If that is in the key folder, the URI of the private key beside it, which may belong to another
+    /// maintainer.
+    Public(PublicKey, Option<KeyUri>),
     /// By the first digits of its id.
     Id,
 }
@@ -65,7 +66,7 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     let path = Path::new(name);
     if path.is_file() {
         if !is_private_key(path)? {
-            return Ok(Named::Public(read_public_key(path)?));
+            return Ok(Named::Public(read_public_key(path)?, uri_beside(layout, path)));
         }
         return Ok(Named::Private(key_file_uri(layout, path)?));
     }
@@ -73,6 +74,13 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
         true => Ok(Named::Private(key_uri(layout, &layout.keys(), name)?)),
         false => Ok(Named::Id),
     }
+}
+
+/// Returns the URI of the private key beside a public key file in the repository's key folder.
+fn uri_beside(layout: &Layout, public: &Path) -> Option<KeyUri> {
+    let private = layout.keys().join(public.with_extension("pem").file_name()?);
+    let is_in_folder = public.parent()?.canonicalize().ok()? == layout.keys().canonicalize().ok()?;
+    (is_in_folder && private.is_file()).then(|| key_file_uri(layout, &private).ok()).flatten()
 }
 
 /// A key or key id to remove.
@@ -121,7 +129,7 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
             let dir = repository.layout.dir().to_path_buf();
             Ok(Resolved { public: repository.keys.open(&dir, &uri)?, uri: Some(uri) })
         }
-        Named::Public(public) => Ok(Resolved { public, uri: None }),
+        Named::Public(public, uri) => Ok(Resolved { public, uri }),
         Named::Id => {
             let (public, roles) = by_id(repository, name)?;
             let uri = repository.keys.confirmed_uris_of(&public).first().and_then(|uri| uri.parse().ok());
@@ -172,7 +180,7 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
                 _ => resolve_public(repository, name).map(Shown::from),
             }
         }
-        Named::Public(public) => Ok(public.into()),
+        Named::Public(public, _) => Ok(public.into()),
         Named::Id => Ok(by_id(repository, name)?.0.into()),
     }
 }

@@ -105,6 +105,19 @@ pub enum PathError {
         /// The number of the group that shares the repository.
         group: u32,
     },
+    /// Only its owner may see what is in a working folder, so nobody else can know whether their publication was interrupted.
+    #[error(
+        "{} is closed to all but user {owner}, who may have an interrupted publication there: user {owner} must declare that the \
+         repository is shared (shared-with-group in their configuration) and then run `lastmile-repo renew`; if user {owner} no \
+         longer exists, remove it and run `lastmile-repo verify`",
+        path.display()
+    )]
+    NotShared {
+        /// The folder.
+        path: PathBuf,
+        /// The number of the user who owns it.
+        owner: u32,
+    },
     /// Users other than the owner can write to a working folder.
     #[error(
         "{path} is writable by other users (mode {mode:o}): check its content, then run `chmod go-w {path}`",

@@ -45,6 +45,11 @@ impl EntryInfo {
         self.0.st_uid
     }
 
+    /// Returns whether only the owner may see what is in this folder.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.st_mode & 0o011 == 0
+    }
+
     /// Returns the time of the last change, in seconds and nanoseconds since 1970.
     pub(crate) fn modified(&self) -> (i64, i64) {
         (self.0.st_mtime, i64::try_from(self.0.st_mtime_nsec).unwrap_or_default())
@@ -166,6 +171,15 @@ impl Folder {
             0 => Ok(()),
             _ => Err(PathError::WritableByAll { path, mode: found.st_mode & 0o7777 }.into()),
         }
+    }
+
+    /// Gives the folder to `group` with the permissions `mode`, unless it has them already.
+    pub(super) fn open_to_group(&self, group: u32, mode: u32) -> Result<(), Error> {
+        let found = self.stat()?;
+        if found.st_gid == group && found.st_mode & mode == mode {
+            return Ok(());
+        }
+        disk::share(&self.handle, &self.path, group, mode).map_err(|error| Error::file("share", &self.path, error))
     }
 
     /// Returns the time since the last change; `None` if the change is in the future.

@@ -14,6 +14,7 @@ use lastmile_keys::Zeroizing;
 use rustix::fs::OFlags;
 
 use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
+use crate::files::sharing;
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
 
@@ -22,11 +23,11 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// The number of times that the lock file is opened anew because another process has removed it.
 const MOST_OPENS: usize = 16;
 const LOCK: &str = ".lock";
-const PUBLISHING: &str = ".publishing";
+pub(super) const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
 /// The folder with copies of files that an adoption replaced.
-const SUPERSEDED: &str = "superseded";
+pub(super) const SUPERSEDED: &str = "superseded";
 
 /// The users who change a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,11 +197,14 @@ impl Layout {
         let dir = self.open()?;
         let mut interrupted = Vec::new();
         for name in dir.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
-            let user = name.strip_prefix(PUBLISHING).map(|rest| rest.strip_prefix('-').unwrap_or(rest));
-            if !user.is_some_and(|user| user.is_empty() || user.parse::<u32>().is_ok()) {
+            let of_user = name.strip_prefix(PUBLISHING).map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+            if !of_user.is_some_and(|number| number.is_empty() || number.parse::<u32>().is_ok()) {
                 continue;
             }
             let Some(folder) = dir.look(&name)?.filter(EntryInfo::is_folder) else { continue };
+            if folder.is_closed() && ![0, folder.owner()].contains(&user()) {
+                return Err(PathError::NotShared { path: self.dir.join(&name), owner: folder.owner() }.into());
+            }
             if dir.look(Path::new(&name).join(JOURNAL))?.is_some() {
                 interrupted.push(Interrupted { folder: self.dir.join(&name), name, owner: folder.owner() });
             }
@@ -256,7 +260,12 @@ impl Layout {
         for _ in 0..MOST_OPENS {
             let file = self.open_lock(&dir, &path)?;
             match disk::try_lock_named(&file, dir.place(LOCK)).map_err(|error| Error::file("lock", &path, error))? {
-                Locking::Taken => return Ok(Lock { _file: file, working: OnceLock::new() }),
+                Locking::Taken => {
+                    if let Sharing::Group(group) = self.sharing {
+                        sharing::open_to_group(&dir, group)?;
+                    }
+                    return Ok(Lock { _file: file, working: OnceLock::new() });
+                }
                 Locking::Busy => break,
                 // Another process has removed the file meanwhile. Its lock protects nothing.
                 Locking::Replaced => {}

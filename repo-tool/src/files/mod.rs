@@ -7,3 +7,4 @@ pub(crate) mod git_ignore;
 pub(crate) mod key_material;
 pub(crate) mod layout;
 pub(crate) mod own_files;
+mod sharing;

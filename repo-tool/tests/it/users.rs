@@ -1,7 +1,7 @@
 //! Two users of this machine who share a repository, and a job without a stored configuration.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -193,5 +193,84 @@ fn b5_secrets_that_all_can_read_are_refused_and_those_that_a_group_of_the_servic
         if mode & 0o007 != 0 {
             assert!(text(&renewed).contains(&format!("run `chmod go-rwx {}`", key.display())), "{}", text(&renewed));
         }
+    }
+}
+
+/// Runs the program as a user with a group of their own, who is also a member of the shared group and has the umask 002.
+fn run_as_member(place: &Place, user: u32, group: u32, args: &[&str]) -> Output {
+    let home = place.home(User { id: user, group: user });
+    let program = place.path("lastmile-repo");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user.to_string(), "--regid", &user.to_string(), "--groups", &format!("{user},{group}")]);
+    command.args(["sh", "-c", "umask 002; exec \"$0\" \"$@\""]).arg(&program).args(args);
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LASTMILE_REPOSITORY", place.path("repository"));
+    command.env("LASTMILE_REPO_CONFIG", home.join("config.toml")).env("LASTMILE_PASS_PHRASE", "a long pass-phrase");
+    command.current_dir(&home).output().unwrap()
+}
+
+#[test]
+fn c17_two_maintainers_with_keys_of_their_own_share_a_repository_with_setgid_and_umask_002() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can act as two users");
+        return;
+    }
+    const GROUP: u32 = 64_000;
+    let place = Place::new();
+    let repository = place.path("repository");
+    fs::create_dir(&repository).unwrap();
+    chown(&repository, Some(ALICE.id), Some(GROUP)).unwrap();
+    fs::set_permissions(&repository, fs::Permissions::from_mode(0o2775)).unwrap();
+    let run = |user: User, args: &[&str]| run_as_member(&place, user.id, GROUP, args);
+    let works = |user: User, args: &[&str]| {
+        let done = run(user, args);
+        assert!(done.status.success(), "{args:?}: {}", text(&done));
+    };
+    let declare = |user: User| {
+        let config = place.home(User { group: user.id, ..user }).join("config.toml");
+        let entry = format!("[folders.\"{}\"]", repository.display());
+        let before = fs::read_to_string(&config).unwrap_or(entry.clone());
+        fs::write(&config, before.replace(&entry, &format!("{entry}\nshared-with-group = \"{GROUP}\""))).unwrap();
+        chown(&config, Some(user.id), Some(user.id)).unwrap();
+    };
+    works(ALICE, &["init"]);
+    let digest = RootDigest::of(&fs::read(repository.join("metadata/1.root.json")).unwrap()).to_string();
+    for (user, names) in [(ALICE, ["a-1", "a-2"]), (BOB, ["b-1", "b-2"])] {
+        for name in names {
+            fs::write(place.home(User { group: user.id, ..user }).join(name), name).unwrap();
+        }
+    }
+    declare(BOB);
+    let refused = run(BOB, &["status"]);
+    let expected = format!("user {} must declare that the repository is shared", ALICE.id);
+    assert!(!refused.status.success() && text(&refused).contains(&expected), "{}", text(&refused));
+    declare(ALICE);
+    works(ALICE, &["add", "a-1"]);
+    works(BOB, &["verify"]);
+
+    // Bob makes a key of his own among Alice's; he can neither read nor remove hers.
+    works(BOB, &["key", "generate", "targets"]);
+    works(ALICE, &["rotate", "targets", "--add", &repository.join("keys/targets.pub").display().to_string()]);
+    let staged = run(BOB, &["add", "b-1", "--root-sha256", &digest]);
+    assert_eq!(staged.status.code(), Some(6), "{}", text(&staged));
+    assert!(text(&staged).contains("snapshot version 3 needs 1 more signature"), "{}", text(&staged));
+    works(ALICE, &["publish"]);
+
+    // With the online keys, which Alice lets the group read, Bob publishes alone.
+    for key in ["snapshot-1", "timestamp-1"] {
+        let key = repository.join(format!("keys/{key}.pem"));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    works(BOB, &["add", "b-2"]);
+    works(ALICE, &["add", "a-2"]);
+    works(BOB, &["renew", "--force"]);
+    works(BOB, &["remove", "b-1"]);
+    let targets = fs::read_to_string(repository.join("metadata/6.targets.json")).unwrap();
+    assert!(["a-1", "a-2", "b-2"].iter().all(|name| targets.contains(name)) && !targets.contains("b-1"), "{targets}");
+    for (key, owner) in [("targets", BOB), ("targets-1", ALICE)] {
+        let found = fs::metadata(repository.join(format!("keys/{key}.pem"))).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o777), (owner.id, 0o600));
     }
 }
