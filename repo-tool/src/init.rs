@@ -12,6 +12,7 @@ use crate::config::{Config, KeyUri, MOST_DAYS, MOST_KEYS, RoleConfig};
 use crate::draft::{Completion, Draft};
 use crate::files::git_ignore;
 use crate::files::layout::{self, Layout};
+use crate::files::writable;
 use crate::files::own_files;
 use crate::immutable::Immutable;
 use crate::key_store::{self, KeyStore, Protection};
@@ -118,7 +119,62 @@ impl NewRepository {
         git_ignore::write(&layout, &folder)?;
         invocation.user.check_writable()?;
         let mut key_files = Vec::new();
-        let (config, store, root) = self.keys_and_root(&layout, invocation, &mut key_files)?;
+        let (plan, config) = self.plan(&layout, invocation, &mut key_files)?;
+        let publication =
+            Publication { layout: &layout, published: None, plan: &plan, config: &config, key_files: &key_files };
+        // Pin before publishing, so that an interruption never leaves an unpinned repository.
+        if let Some(root) = &plan.completed.root {
+            let digest = RootDigest::of(&root.file());
+            invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;
+            invocation.user.set_repository_in(dir, digest)?;
+            for uri in config.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
+                invocation.user.allow_key(digest, &uri.path(dir))?;
+            }
+        }
+        publication.publish(&lock, invocation.now, observer)?;
+        Ok(plan)
+    }
+
+    /// Does what [`NewRepository::create`] does, with all its checks, but writes nothing. The keys are examples.
+    ///
+    /// # Errors
+    /// As [`NewRepository::create`].
+    pub fn preview(&self, dir: &Path, invocation: &Invocation) -> Result<Plan, Error> {
+        self.check_numbers()?;
+        self.check_signers()?;
+        let layout = invocation.layout(dir);
+        if dir.is_dir() && transaction::is_interrupted(&layout) {
+            return Err(PathError::RepositoryUnfinished { path: dir.to_path_buf() }.into());
+        }
+        refuse_existing(&layout)?;
+        let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
+        own_files::refuse_served(&layout, &folder)?;
+        writable::check_creatable(dir)?;
+        let above = folder.parent().unwrap_or(Path::new(""));
+        if !folder.exists() && !dir.starts_with(above) {
+            writable::check_writable(above)?;
+        }
+        if dir.is_dir() {
+            transaction::check_recoverable(&layout)?;
+        }
+        invocation.user.check_creatable()?;
+        let [offline_keys, online_keys] = [Protection::NotWritten, Protection::NotWritten];
+        let examples = Self { offline_keys, online_keys, ..self.clone() };
+        let (plan, config) = examples.plan(&layout, invocation, &mut Vec::new())?;
+        let publication =
+            Publication { layout: &layout, published: None, plan: &plan, config: &config, key_files: &[] };
+        publication.preview(invocation.now)?;
+        Ok(plan)
+    }
+
+    /// Generates the keys, and makes and signs the first metadata.
+    fn plan(
+        &self,
+        layout: &Layout,
+        invocation: &Invocation,
+        key_files: &mut Vec<String>,
+    ) -> Result<(Plan, Config), Error> {
+        let (config, store, root) = self.keys_and_root(layout, invocation, key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
         let mut draft = Draft { root: Some(root), config: Some(config.clone()), ..Draft::default() };
         draft.targets.insert(RoleName::TARGETS, empty);
@@ -136,25 +192,7 @@ impl NewRepository {
         let mut completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &mut completed);
         let plan = Plan { draft, completed, diff, pending: Vec::new() };
-        let publication = Publication {
-            layout: &layout,
-            lock: &lock,
-            published: None,
-            plan: &plan,
-            config: &config,
-            key_files: &key_files,
-        };
-        // Pin before publishing, so that an interruption never leaves an unpinned repository.
-        if let Some(root) = &plan.completed.root {
-            let digest = RootDigest::of(&root.file());
-            invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;
-            invocation.user.set_repository_in(dir, digest)?;
-            for uri in config.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
-                invocation.user.allow_key(digest, &uri.path(dir))?;
-            }
-        }
-        publication.publish(invocation.now, observer)?;
-        Ok(plan)
+        Ok((plan, config))
     }
 
     /// Refuses thresholds and lifetimes out of range, before anything is written.
@@ -182,6 +220,14 @@ impl NewRepository {
             }
         }
         Ok(())
+    }
+
+    /// Returns the URI of a generated key, as [`key_uri`] does. A preview has no files.
+    fn new_key_uri(&self, layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
+        match (&self.offline_keys, key_uri(layout, folder, name)) {
+            (Protection::NotWritten, Err(_)) => Ok(KeyUri::File(folder.join(format!("{name}.pem")))),
+            (_, uri) => uri,
+        }
     }
 
     /// Generates the keys and the first root. Key files inside the repository are written to `.publishing/` and moved with the
@@ -214,7 +260,11 @@ impl NewRepository {
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");
-            key_store::write(written_to, name, &key, if online { &self.online_keys } else { &self.offline_keys })?;
+            let protection = if online { &self.online_keys } else { &self.offline_keys };
+            if matches!(protection, Protection::NotWritten) && folder.exists() {
+                check_key_is_new(&folder, name)?;
+            }
+            key_store::write(written_to, name, &key, protection)?;
             Ok(key)
         })?;
         if self.keys.is_none() {
@@ -225,7 +275,7 @@ impl NewRepository {
             let mut role_config = self.role(&role);
             let mut keyids: Vec<KeyId> = Vec::new();
             while let Some(((_, name), key)) = named.next_if(|((of, _), _)| *of == role) {
-                let uri = key_uri(layout, &folder, &name)?;
+                let uri = self.new_key_uri(layout, &folder, &name)?;
                 let public = Key::from_public(key.public_key());
                 keyids.push(public.keyid());
                 root.keys.insert(public.keyid(), public);
@@ -247,6 +297,25 @@ impl NewRepository {
         }
         Ok((config, store, root))
     }
+}
+
+/// Checks that a new key with this name could be written to `folder`, without writing anything.
+///
+/// # Errors
+/// [`PathError::KeyExists`]; [`Error::File`] when the folder does not exist and cannot be created.
+pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
+    key_store::check_name(name)?;
+    // Only the last folder of the path is created.
+    let is_there = folder.symlink_metadata().is_ok();
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    writable::check_writable(if is_there { folder } else { parent })?;
+    for end in ["pem", "pub"] {
+        let path = folder.join(format!("{name}.{end}"));
+        if path.symlink_metadata().is_ok() {
+            return Err(PathError::KeyExists { path }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Returns the URI of the key `name` in `folder` for `repo.toml`: relative inside the repository, absolute outside.

@@ -2,8 +2,6 @@
 //! repository can be renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use lastmile_client::MemoryStore;
@@ -15,9 +13,10 @@ use lastmile_metadata::{
 };
 
 use crate::check::folder_state;
+use crate::check::overlay::Overlay;
 use crate::draft::Draft;
 use crate::edit::Edit;
-use crate::files::layout::{self, Layout};
+use crate::files::layout::Layout;
 use crate::{Error, NotFound, check, names, parallel};
 
 /// The published metadata, verified by the same code as in all clients: this module only reads the files.
@@ -31,7 +30,8 @@ pub struct Published {
     pub snapshot: Verified<Snapshot>,
     trusted: TrustedMetadata,
     roles: BTreeMap<RoleName, KnownRole>,
-    layout: Layout,
+    /// The metadata files, which a preview may hold in memory.
+    files: Overlay,
     shipped: Arc<[u8]>,
     memory: MemoryStore,
 }
@@ -52,7 +52,7 @@ impl Published {
     /// Creates the published state from what a client trusts that was shipped with the root `shipped` and stored its files in
     /// `memory`.
     pub(crate) fn new(
-        layout: &Layout,
+        files: Overlay,
         trusted: &TrustedMetadata,
         shipped: Vec<u8>,
         memory: MemoryStore,
@@ -64,7 +64,7 @@ impl Published {
             snapshot: trusted.snapshot().clone(),
             trusted: trusted.for_maintenance(check::reading_limits()),
             roles: BTreeMap::from([(RoleName::TARGETS, top)]),
-            layout: layout.clone(),
+            files,
             shipped: shipped.into(),
             memory,
         })
@@ -72,7 +72,18 @@ impl Published {
 
     /// Returns the paths of the repository.
     pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
+        self.files.layout()
+    }
+
+    /// Returns the metadata files.
+    pub(crate) fn files(&self) -> &Overlay {
+        &self.files
+    }
+
+    /// Returns the same state with all metadata files in the folder.
+    pub(crate) fn written(self) -> Self {
+        let files = Overlay::published(self.files.layout());
+        Self { files, ..self }
     }
 
     /// Returns the store of the client that verified the published state. Fork it to get a client that trusts this state.
@@ -232,10 +243,9 @@ impl Published {
     /// # Errors
     /// [`Error::Untrusted`] when a file on the way does not verify.
     pub fn find(&mut self, path: &TargetPath) -> Result<Option<Found>, Error> {
-        let metadata = self.layout.metadata();
         let mut search = self.trusted.search(path.clone());
         while let Some(request) = search.request() {
-            search.apply(Some(FileContent::Bytes(read(&metadata, &request)?)))?;
+            search.apply(Some(FileContent::Bytes(read(&self.files, &request)?)))?;
         }
         let found = search.finish()?;
         let mut delegator: Option<&RoleName> = None;
@@ -317,9 +327,7 @@ impl Published {
     /// Returns whether the file of this version exists, published or left over. Its version number cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
-        let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
-        // If the file cannot be examined, it may exist.
-        path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
+        self.files.has(role, version)
     }
 
     /// Returns the versions of all root files in the folder, in order.
@@ -382,18 +390,16 @@ impl Published {
     /// Reads and verifies a role (5.6): a file in the folder is not trusted because of its place.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
         let verify = || {
-            let file = read(&self.layout.metadata(), &self.trusted.delegated_request(role)?)?;
+            let file = read(&self.files, &self.trusted.delegated_request(role)?)?;
             held(role, &self.trusted.verify_delegated(role, ring, FileContent::Bytes(file))?)
         };
-        verify().map_err(|error| folder_state::explain(&self.layout, error))
+        verify().map_err(|error| folder_state::explain(self.files.layout(), error))
     }
 }
 
 /// Reads the file that clients would request.
-fn read(metadata: &Path, request: &Request) -> Result<Vec<u8>, Error> {
-    // Servers decode the names that clients encode in URLs.
-    let path = metadata.join(names::metadata_file(&request.role, request.version));
-    let file = layout::read_small(&path, request.max_length)?;
+fn read(files: &Overlay, request: &Request) -> Result<Vec<u8>, Error> {
+    let file = files.metadata(&request.role, request.version, request.max_length)?;
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 

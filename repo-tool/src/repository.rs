@@ -216,11 +216,11 @@ impl Repository {
         self.list_files(draft, role, (&incoming, &files), options)
     }
 
-    /// Lists files in `role` as [`Repository::add_files`] would, without copying them. The draft shows the changes and cannot
-    /// be published.
+    /// Lists files in `role` as [`Repository::add_files`] would, without copying them. The draft can only be previewed:
+    /// [`Repository::preview`].
     ///
     /// # Errors
-    /// When a file cannot be read, or there is no such role.
+    /// As [`Repository::add_files`].
     pub fn preview_files(
         &mut self,
         draft: Draft,
@@ -231,7 +231,25 @@ impl Repository {
     ) -> Result<Draft, Error> {
         let own = OwnFiles::of(&self.layout, &self.config)?;
         let incoming = intake::measure(sources, &self.config.hashes, &own, progress)?;
-        self.list_targets(draft, role, &incoming, options)
+        self.preview_measured(draft, role, &incoming, options)
+    }
+
+    /// Lists measured files.
+    pub(crate) fn preview_measured(
+        &mut self,
+        draft: Draft,
+        role: &RoleName,
+        measured: &[Incoming],
+        options: &AddOptions,
+    ) -> Result<Draft, Error> {
+        let names = self.target_names();
+        let files = measured.iter().flat_map(|measured| {
+            let content = FileDigest::listed(&measured.target);
+            let new = |to| NewTargetFile { from: measured.file.clone(), to, content: content.clone() };
+            intake::places(&measured.target, names).into_iter().map(new).collect::<Vec<_>>()
+        });
+        let files: Vec<NewTargetFile> = files.collect();
+        self.list_files(draft, role, (measured, &files), options)
     }
 
     /// Returns the files to publish for files that are in `.publishing/` already.

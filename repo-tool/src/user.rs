@@ -29,6 +29,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::files::layout;
 use crate::files::layout::Sharing;
+use crate::files::writable;
 use crate::{ConfigError, Error, InvalidDigest, PathError};
 
 /// The longest configuration file that is read, in bytes.
@@ -174,6 +175,11 @@ impl UserConfig {
             Some(path) => lock(folder_of(path)?).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Checks that the file could be written, without writing anything.
+    pub(crate) fn check_creatable(&self) -> Result<(), Error> {
+        self.file.as_deref().and_then(Path::parent).map_or(Ok(()), writable::check_creatable)
     }
 
     /// Returns the URL of the served metadata, if it is configured.

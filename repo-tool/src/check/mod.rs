@@ -110,7 +110,7 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
     let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH);
     let session = session.map_err(|error| folder_state::explain(layout, from_client(error)))?;
-    Published::new(layout, session.trusted(), root, memory)
+    Published::new(Overlay::published(layout), session.trusted(), root, memory)
 }
 
 /// Reads the oldest root in the folder: usually `1.root.json`.
@@ -154,7 +154,7 @@ pub(crate) struct Check<'a> {
 
 /// Proof that simulated clients accept a draft. Every publication requires it.
 pub(crate) struct Checked {
-    /// The published state after publication.
+    /// The published state after publication, with the new files in memory.
     pub(crate) published: Published,
 }
 
@@ -197,7 +197,7 @@ impl Check<'_> {
                 self.find_filled(&arrive, &reached)?;
                 self.reach_others(&arrive, &reached)?;
                 self.verify_others(&reached)?;
-                Published::new(self.layout, session.trusted(), shipped.clone(), memory)
+                Published::new(overlay.clone(), session.trusted(), shipped.clone(), memory)
             });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let published = fresh?;

@@ -1,15 +1,18 @@
 //! A repository as it would be after publication: the draft's files in addition to the published ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use lastmile_client::{Fetch, FetchError, Response};
+use lastmile_metadata::{RoleName, Version};
 use percent_encoding::percent_decode_str;
 
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
+use crate::{Error, names};
 
 /// The base URL of metadata in an [`Overlay`].
 pub const METADATA_URL: &str = "repository://metadata/";
@@ -34,11 +37,44 @@ impl Overlay {
     /// Serves these metadata files, by requested name, and all others from the published ones.
     #[must_use]
     pub fn new(layout: &Layout, files: BTreeMap<String, impl Into<Bytes>>) -> Self {
-        let files = files.into_iter().map(|(name, bytes)| (name, bytes.into())).collect();
-        Self { files: Arc::new(files), ..Self::published(layout) }
+        Self::published(layout).with(files)
     }
 
-    /// Hides some metadata files of the folder.
+    /// Serves these metadata files in addition, instead of others with the same names.
+    #[must_use]
+    pub fn with(mut self, files: BTreeMap<String, impl Into<Bytes>>) -> Self {
+        let files = files.into_iter().map(|(name, bytes)| (name, bytes.into()));
+        Arc::make_mut(&mut self.files).extend(files);
+        self
+    }
+
+    /// Returns the paths of the repository.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Reads the file of a role: from memory, or of at most `most` bytes from the folder. Returns `None` if it does not exist.
+    pub(crate) fn metadata(
+        &self,
+        role: &RoleName,
+        version: Option<Version>,
+        most: u64,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        match self.files.get(&role.file_name(version)) {
+            Some(bytes) => Ok(Some(bytes.to_vec())),
+            // Servers decode the names that clients encode in URLs.
+            None => layout::read_small(&self.layout.metadata().join(names::metadata_file(role, version)), most),
+        }
+    }
+
+    /// Returns whether there may be a file of this version: a file that cannot be examined counts.
+    pub(crate) fn has(&self, role: &RoleName, version: Version) -> bool {
+        let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
+        self.files.contains_key(&role.file_name(Some(version)))
+            || path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
+    }
+
+    /// Hides some metadata files.
     #[must_use]
     pub fn without(mut self, files: impl IntoIterator<Item = String>) -> Self {
         self.hidden = Arc::new(files.into_iter().collect());
@@ -47,11 +83,11 @@ impl Overlay {
 
     fn read(&self, url: &str) -> Result<Bytes, FetchError> {
         if let Some(name) = url.strip_prefix(METADATA_URL) {
-            if let Some(bytes) = self.files.get(name) {
-                return Ok(bytes.clone());
-            }
             if self.hidden.contains(name) {
                 return Err(FetchError::NotFound);
+            }
+            if let Some(bytes) = self.files.get(name) {
+                return Ok(bytes.clone());
             }
             return read_below(self.layout.metadata(), name).map(Bytes::from);
         }

@@ -92,11 +92,11 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
         bar.finish_and_clear();
         return publish(context, &request, output);
     }
-    let mut repository = context.open(output)?;
-    let (draft, ()) = repository.prepare(|repository, draft| {
-        Ok((repository.preview_files(draft, &role, &sources, &options, &progress)?, ()))
-    })?;
+    let measured = intake::measure(&sources, &config.hashes, &OwnFiles::of(&layout, &config)?, &progress)?;
     bar.finish_and_clear();
+    let mut repository = context.open(output)?;
+    let (draft, ()) = repository
+        .prepare(|repository, draft| Ok((repository.preview_measured(draft, &role, &measured, &options)?, ())))?;
     conclude(context, &mut repository, draft, output)
 }
 
@@ -129,9 +129,7 @@ fn add_list(
     let mut repository = context.open(output)?;
     let immutable = if args.replace { Immutable::none() } else { repository.config.immutable.clone() };
     let list = list.with_immutable(immutable);
-    if !context.global.dry_run {
-        repository.prefetch_keys(&[RoleName::TARGETS]);
-    }
+    repository.prefetch_keys(&[RoleName::TARGETS]);
     let bar = output.bar("listing", list.len());
     let (draft, ()) = repository.prepare(|repository, draft| {
         let mut edit = repository.edit(draft);

@@ -18,7 +18,7 @@ impl Confirmation {
         if yes { Self::Given } else { Self::Ask }
     }
 
-    /// Asks `question`, unless the option was given.
+    /// Asks `question`, unless the option was given. A dry run does not ask.
     ///
     /// # Errors
     /// [`Error::Failed`] with `refusal` for any answer except `yes`; [`Error::Usage`] without a terminal.
@@ -34,6 +34,9 @@ impl Confirmation {
         }
         if !context.stdin_is_terminal {
             return Err(Error::Usage(format!("{refusal}: no terminal to ask for confirmation; add --yes to confirm")));
+        }
+        if context.run().is_dry() {
+            return Ok(());
         }
         output.question(&format!("{question} Type yes:"));
         let mut answer = String::new();

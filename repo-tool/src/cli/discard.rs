@@ -40,7 +40,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
         text += &format!("target files that are not published: {files}\n");
     }
     let dropped: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
-    let dry_run = context.global.dry_run;
+    let dry_run = context.run().is_dry();
     let json = json!({ "dropped": dropped, "changes": changes, "files": files, "dry_run": dry_run });
     output.data_text(&json, &text)?;
     let question = "Discard this pending change, with its signatures and files?";

@@ -1,20 +1,16 @@
 //! `init`: create a signed repository.
 
-use std::path::Path;
-
 use lastmile_metadata::RoleName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Init;
+use super::outcome::Run;
 use super::{Context, ExitStatus, Output, base_url, findings};
 use crate::check::lint;
 use crate::files::git_ignore;
-use crate::files::layout::Layout;
-use crate::files::own_files;
 use crate::immutable::Immutable;
 use crate::init::NewRepository;
 use crate::key_store::Protection;
-use crate::publish::transaction;
 use crate::publish::transaction::Unobserved;
 use crate::report::diff;
 use crate::{Error, Repository};
@@ -22,13 +18,6 @@ use crate::{Error, Repository};
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
     let metadata_url = args.metadata_url.as_deref().map(base_url).transpose()?;
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
-    if context.global.dry_run {
-        // The recovery of other commands reads the configuration, which `init` writes last, so check here.
-        if dir.is_dir() && transaction::is_interrupted(&context.invocation.layout(dir)) {
-            output.warning("an earlier command was interrupted here; run `lastmile-repo init` to finish it");
-        }
-        return plan(args, dir, &context.invocation.layout(dir), output);
-    }
     let keys = if args.unencrypted_keys {
         Protection::None
     } else {
@@ -38,9 +27,20 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     if args.unencrypted_online_keys {
         new.online_keys = Protection::None;
     }
-    let plan = new.create(dir, &context.invocation, &mut Unobserved)?;
-    let json = json!({ "repository": dir.display().to_string(), "changes": diff::json(&plan.diff) });
+    let run = context.run();
+    let plan = match run {
+        Run::Dry => new.preview(dir, &context.invocation)?,
+        Run::Real => new.create(dir, &context.invocation, &mut Unobserved)?,
+    };
+    let json = json!({
+        "repository": dir.display().to_string(), "changes": diff::json(&plan.diff), "roles": roles(&new),
+        "dry_run": run.is_dry(),
+    });
     output.data_text(&json, &diff::text(&plan.diff))?;
+    if run.is_dry() {
+        output.note("Nothing was created (--dry-run). The keys are examples; the command itself generates others.");
+        return Ok(ExitStatus::Done);
+    }
     let repository = Repository::open(dir, &context.invocation)?;
     if let Some(url) = &metadata_url {
         context.invocation.user.set_metadata_url(repository.digest, url)?;
@@ -81,22 +81,12 @@ fn new_repository(args: &Init, keys: Protection) -> Result<NewRepository, Error>
     Ok(new)
 }
 
-fn plan(args: &Init, dir: &Path, layout: &Layout, output: &Output) -> Result<ExitStatus, Error> {
-    let new = new_repository(args, Protection::None)?;
-    if let Some(keys) = &new.keys {
-        own_files::refuse_served(layout, keys)?;
-    }
-    let mut text = format!("would create a repository in {}\n", dir.display());
-    let mut roles = Vec::new();
-    for role in [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
+/// Returns the keys and thresholds of the roles as JSON.
+fn roles(new: &NewRepository) -> Vec<Value> {
+    let roles = [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP].into_iter().map(|role| {
         let (config, keys) = (new.role(&role), new.key_count(&role));
-        text += &format!(
-            "  + {role}: {} of {keys} keys must sign, expires after {} days\n",
-            config.threshold, config.expires_days
-        );
         let (threshold, days) = (config.threshold, config.expires_days);
-        roles.push(json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days }));
-    }
-    output.data_text(&json!({ "repository": dir.display().to_string(), "roles": roles, "dry_run": true }), &text)?;
-    Ok(ExitStatus::Done)
+        json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days })
+    });
+    roles.collect()
 }

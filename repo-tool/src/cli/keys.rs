@@ -16,7 +16,7 @@ use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::Draft;
 use crate::files::layout::{self, Layout};
 use crate::files::own_files;
-use crate::init::{key_file_uri, key_uri};
+use crate::init::{check_key_is_new, key_file_uri, key_uri};
 use crate::key_store::{self, NoPassPhrases, Protection, is_private_key, keyid_of, open_private_key, read_public_key};
 use crate::trusting::{Odd, OddKind};
 use crate::{Error, Repository};
@@ -260,28 +260,38 @@ fn write(
     key_store::check_name(name)?;
     own_files::refuse_served(&context.layout(), folder)?;
     let file: PathBuf = folder.join(format!("{name}.pem"));
-    if !context.global.dry_run {
-        let protection = if unencrypted {
-            Protection::None
-        } else {
-            Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
-        };
+    let protection = if unencrypted {
+        Protection::None
+    } else {
+        Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
+    };
+    if context.run().is_dry() {
+        check_key_is_new(folder, name)?;
+    } else {
         key_store::write(folder, name, key, &protection)?;
-        if unencrypted {
-            output.warning("the key is not encrypted: anyone who can read the file can sign with it");
-        }
+    }
+    if unencrypted {
+        output.warning("the key is not encrypted: anyone who can read the file can sign with it");
     }
     findings::print_warnings(&root_keys_together(context, key.public_key()), output);
     let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
-    let json = json!({ "keyid": id, "private": file.display().to_string(), "public": public.display().to_string() });
+    let json = json!({
+        "keyid": id, "private": file.display().to_string(), "public": public.display().to_string(),
+        "dry_run": context.run().is_dry(),
+    });
     output.data_text(&json, &format!("{id}\n  private: {}\n  public:  {}", file.display(), public.display()))?;
+    if context.run().is_dry() {
+        output.note("Nothing was written (--dry-run).");
+    }
     Ok(ExitStatus::Done)
 }
 
 fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStatus, Error> {
     let repository = Repository::open(&context.global.repository, &context.invocation)?;
     let file = std::path::absolute(file).map_err(|error| Error::file("find", file, error))?;
-    if !context.global.dry_run {
+    if context.run().is_dry() {
+        context.invocation.user.check_creatable()?;
+    } else {
         repository.allow_key(&KeyUri::File(file.clone()))?;
     }
     let json = json!({ "allowed": file.display().to_string(), "dry_run": context.global.dry_run });

@@ -47,7 +47,7 @@ use lastmile_cli_support::{Environment, Failure, Output, OutputOptions, spare_de
 pub use lastmile_cli_support::{ExitStatus, World};
 use lastmile_client::BaseUrl;
 
-use crate::config::LAST_SECOND;
+use crate::config::{Config, LAST_SECOND};
 use crate::files::layout::Layout;
 use crate::pin::GivenRoot;
 use crate::publish::transaction;
@@ -55,6 +55,7 @@ use crate::sign::review::Accepted;
 use crate::user::UserConfig;
 use crate::{ClockCheck, Error, Invocation, LockWait, Repository, ServedState};
 use args::{Cli, Command, Global};
+use outcome::Run;
 use phrases::Phrases;
 
 /// The environment variable with the folder of the repository.
@@ -109,7 +110,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
     let repository = &cli.global.repository;
     let dir = match &cli.command {
         Command::Completions(args) => return completions::completions(&mut Cli::command(), args, output),
-        Command::Man(args) => return completions::man(Cli::command(), args),
+        Command::Man(args) => return completions::man(Cli::command(), args, cli.global.run(), output),
         Command::Init(args) => args.dir.as_deref().unwrap_or(repository),
         _ => repository,
     };
@@ -140,6 +141,13 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::AttackLab(args) => attack_lab::attack(&context, args, output),
         Command::Demo(args) => demo::demo(&context, args, output),
         Command::Completions(_) | Command::Man(_) => Ok(ExitStatus::Done),
+    }
+}
+
+impl Global {
+    /// Returns whether the command may change something.
+    fn run(&self) -> Run {
+        if self.dry_run { Run::Dry } else { Run::Real }
     }
 }
 
@@ -175,6 +183,11 @@ impl<'a> Context<'a> {
         Ok(Self { global, invocation, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
     }
 
+    /// Returns whether the command may change something.
+    fn run(&self) -> Run {
+        self.global.run()
+    }
+
     fn stdin(&self) -> MutexGuard<'_, Box<dyn BufRead + Send>> {
         self.stdin.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,16 +199,18 @@ impl Context<'_> {
         self.invocation.layout(&self.global.repository)
     }
 
-    /// Opens the repository for a change. With `--dry-run`, opens it for reading, changes nothing, and reports interrupted
-    /// publications.
+    /// Opens the repository for a change. With `--dry-run`, opens it for reading after the same checks, changes nothing, and
+    /// reports interrupted publications.
     fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
             return Repository::open_for_change(dir, &self.invocation);
         }
-        let repository = Repository::open(dir, &self.invocation)?;
+        let layout = self.layout();
+        Config::read(&layout)?;
+        transaction::check_recoverable(&layout)?;
         self.warn_of_interrupted(output)?;
-        Ok(repository)
+        Repository::open(dir, &self.invocation)
     }
 
     /// Warns of interrupted publications.

@@ -17,46 +17,62 @@ use crate::{Error, Outcome, Plan, Repository, Signing};
 /// The maximum number of names in a sentence.
 const NAMED: usize = 8;
 
-/// Shows the change and publishes or stages it; only shows it in a dry run.
+/// Whether a command changes something or only shows what it would change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    /// It changes something.
+    Real,
+    /// `--dry-run`: it changes nothing.
+    Dry,
+}
+
+impl Run {
+    /// Returns whether the command must not change anything.
+    pub(super) fn is_dry(self) -> bool {
+        self == Self::Dry
+    }
+}
+
+/// Publishes or stages the change and shows it. In a dry run, does the same without writing anything.
 pub(super) fn conclude(
     context: &Context<'_>,
     repository: &mut Repository,
     draft: Draft,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let dry_run = context.global.dry_run;
     let signing = output.spinner("signing", draft.targets.len());
-    let plan = repository.plan(draft, if dry_run { Signing::Never } else { Signing::Now })?;
+    let plan = repository.plan(draft, Signing::Now)?;
     signing.finish_and_clear();
-    if dry_run {
-        output.data_text(&outcome_json(&diff::json(&plan.diff), true, "none"), &diff::text(&plan.diff))?;
-        output.note("Nothing was changed (--dry-run).");
-        return Ok(ExitStatus::Done);
-    }
-    let mut publishing = Publishing::new(output, plan.completed.all().count());
-    let outcome = repository.conclude(&plan, &mut publishing)?;
-    drop(publishing);
-    report(repository, &plan, &outcome, output)
+    let outcome = carry_out(context, repository, &plan, output)?;
+    report(repository, &plan, &outcome, context.run(), output)
 }
 
-/// Reports the change that was published or staged.
+/// Publishes or stages the plan. In a dry run, only checks it.
+pub(super) fn carry_out(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    plan: &Plan,
+    output: &Output,
+) -> Result<Outcome, Error> {
+    match context.run() {
+        Run::Dry => repository.preview(plan),
+        Run::Real => repository.conclude(plan, &mut Publishing::new(output, plan.completed.all().count())),
+    }
+}
+
+/// Reports the change that was published or staged, or would be in a dry run.
 pub(super) fn report(
     repository: &Repository,
     plan: &Plan,
     outcome: &Outcome,
+    run: Run,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    note_void_signatures(&plan.draft, output);
-    note_pending_beside(plan, outcome, output);
+    note_pending(plan, outcome, run, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
-    let name = match &outcome {
-        Outcome::Nothing => "nothing",
-        Outcome::Published { .. } => "published",
-        Outcome::Staged(_) => "staged",
-    };
-    output.data_text(&outcome_json(&diff::json(&plan.diff), false, name), &diff::text(&plan.diff))?;
-    note_outcome(repository, outcome, output);
-    if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) {
+    output.data_text(&outcome_json(&diff::json(&plan.diff), run, name(outcome)), &diff::text(&plan.diff))?;
+    note_outcome(repository, outcome, run, output);
+    if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) && !run.is_dry() {
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
     }
     if !plan.draft.requests.is_empty() {
@@ -66,23 +82,35 @@ pub(super) fn report(
         let found = lint::lint(&repository.published, &repository.config, &repository.keys, repository.now());
         findings::print_warnings(&found, output);
     }
-    Ok(match outcome {
-        Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,
-        // A script must not mistake a pending change for a published one.
-        Outcome::Staged(_) => ExitStatus::Pending,
-    })
+    Ok(status(outcome))
 }
 
-fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
-    json!({ "changes": changes, "dry_run": dry_run, "outcome": outcome })
+/// Returns the exit status of a command with this outcome. A script must not mistake a pending change for a published one.
+pub(super) fn status(outcome: &Outcome) -> ExitStatus {
+    match outcome {
+        Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,
+        Outcome::Staged(_) => ExitStatus::Pending,
+    }
+}
+
+fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Nothing => "nothing",
+        Outcome::Published { .. } => "published",
+        Outcome::Staged(_) => "staged",
+    }
+}
+
+fn outcome_json(changes: &Value, run: Run, outcome: &str) -> Value {
+    json!({ "changes": changes, "dry_run": run.is_dry(), "outcome": outcome })
 }
 
 /// Publishes a request, alone or together with those of other processes.
 pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &Output) -> Result<ExitStatus, Error> {
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
-        Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, output),
+        Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, Run::Real, output),
         Shared::ByOther(Answer::Published { changes, text }) => {
-            output.data_text(&outcome_json(&changes, false, "published"), &text)?;
+            output.data_text(&outcome_json(&changes, Run::Real, "published"), &text)?;
             output.note("Published by another process together with its own request.");
             Ok(ExitStatus::Done)
         }
@@ -90,26 +118,20 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
     }
 }
 
-/// Notes that the change was added to the pending change, and which earlier signatures are void.
-pub(super) fn note_void_signatures(draft: &Draft, output: &Output) {
-    let root = draft.root.iter().map(|_| &RoleName::ROOT);
-    let edited: Vec<&RoleName> =
-        root.chain(draft.targets.keys()).filter(|role| draft.from_staged && !draft.prior.contains_key(role)).collect();
+/// Notes how the change relates to the pending change, and which earlier signatures are void.
+pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Output) {
+    let added = if run.is_dry() { "Would be added" } else { "Added" };
+    let draft = &plan.draft;
+    let edited = draft.roles().filter(|role| draft.from_staged && !draft.prior.contains_key(role));
+    let edited = some_of(edited.map(RoleName::to_string));
     if !edited.is_empty() {
-        let roles = some_of(edited.into_iter().map(RoleName::to_string));
-        output.note(&format!("Added to the pending change. Earlier signatures on {roles} no longer count."));
+        output.note(&format!("{added} to the pending change. Earlier signatures on {edited} no longer count."));
     }
-}
-
-/// Notes what becomes of the pending change that the plan does not continue.
-pub(super) fn note_pending_beside(plan: &Plan, outcome: &Outcome, output: &Output) {
-    if plan.pending.is_empty() {
-        return;
-    }
-    let roles = some_of(plan.pending.iter().map(RoleName::to_string));
+    let beside = some_of(plan.pending.iter().map(RoleName::to_string));
     match outcome {
-        Outcome::Published { .. } => output.note(&format!("The pending change of {roles} stays pending.")),
-        Outcome::Staged(_) => output.note(&format!("Added to the pending change of {roles}.")),
+        _ if beside.is_empty() => {}
+        Outcome::Published { .. } => output.note(&format!("The pending change of {beside} stays pending.")),
+        Outcome::Staged(_) => output.note(&format!("{added} to the pending change of {beside}.")),
         Outcome::Nothing => {}
     }
 }
@@ -124,16 +146,23 @@ pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
 }
 
 /// Notes the outcome of a change for a person.
-pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, output: &Output) {
+pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run, output: &Output) {
+    if run.is_dry() {
+        output.note("Nothing was changed (--dry-run).");
+    }
+    let verb = if run.is_dry() { "Would be published." } else { "Published." };
     match outcome {
         Outcome::Nothing => output.note("Nothing to change."),
-        Outcome::Published { seamless: true } => output.note("Published."),
-        Outcome::Published { seamless: false } => output.note(
-            "Published. The old keys were not available to sign too: a client in the middle of an update may fail once, and \
+        Outcome::Published { seamless: true } => output.note(verb),
+        Outcome::Published { seamless: false } => output.note(&format!(
+            "{verb} The old keys were not available to sign too: a client in the middle of an update may fail once, and \
             succeeds when it tries again.",
-        ),
+        )),
         Outcome::Staged(documents) => {
-            output.note("Nothing has been published. These signatures are missing:");
+            output.note(match run {
+                Run::Real => "Nothing has been published. These signatures are missing:",
+                Run::Dry => "Would not be published, but pending. These signatures are missing:",
+            });
             let names = KeyNames::of(repository);
             for document in documents {
                 for missing in document.missing() {
@@ -141,7 +170,9 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, output: &
                     output.note(&format!("  {} version {} needs {needed}", document.role, document.version));
                 }
             }
-            output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");
+            if !run.is_dry() {
+                output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");
+            }
         }
     }
 }

@@ -23,15 +23,13 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     let revoked = revoked_keys(&mut repository, &draft)?;
     // Nothing that an attacker publishes may stop a revocation.
     repository.is_emergency = !revoked.is_empty();
-    let exit = conclude(context, &mut repository, draft, output)?;
-    if context.global.dry_run {
-        return Ok(exit);
-    }
+    // Files without a document cannot be published.
+    let is_empty = draft.is_empty();
+    let mut exit = conclude(context, &mut repository, draft, output)?;
     // A script must not treat a pending change as published.
-    if staged::is_staged(&repository.layout) {
+    if is_empty || exit == ExitStatus::Pending {
         return Ok(ExitStatus::Pending);
     }
-    let mut exit = exit;
     for (key, before) in revoked {
         let rows = prove(&mut repository, &key, &before)?;
         output.note(&format!("No role trusts the key {} anymore.\n{}", short(&key), table(&rows)));

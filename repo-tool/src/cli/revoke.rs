@@ -9,12 +9,11 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
-use super::outcome::{note_outcome, note_pending_beside, note_void_signatures};
+use super::outcome::{carry_out, note_outcome, note_pending, status};
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::edit::keys::short;
 use crate::key_store::Protection;
-use crate::publish::transaction::Unobserved;
 use crate::report::diff;
 use crate::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as revoke_key};
@@ -85,32 +84,39 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let key = target(&mut repository, &args.key)?;
     let given = args.replace_with.iter().map(|text| replacement(&mut repository, text)).collect::<Result<_, _>>()?;
     let mut replacements = Replacements { given, ..Replacements::default() };
-    if context.global.dry_run {
-        replacements.online = Some(Protection::NotWritten);
-        replacements.offline = args.generate.then_some(Protection::NotWritten);
-        return show_dry_run(&mut repository, &key, &replacements, output);
-    }
     let roles = repository.published.roles_trusting(key.material.clone())?;
     protect_new_keys(context, args, &mut repository, &key.material, &mut replacements)?;
+    let encrypts_online = matches!(replacements.online, Some(Protection::PassPhrase(_)));
+    if context.run().is_dry() {
+        replacements = replacements.not_written();
+    }
     let before = Before::remember(&mut repository, &roles)?;
     let was_unattended = is_unattended(&repository);
     let revocation = revoke_key(&mut repository, key.material.clone(), &replacements)?;
     report_revocation(&revocation, &key.name, output);
-    let encrypts_online = matches!(replacements.online, Some(Protection::PassPhrase(_)));
     if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
             "the new snapshot and timestamp keys are encrypted, but the old ones were not: `renew` now needs the pass-phrase, \
              or the repository expires (--unencrypted-online-keys leaves new keys unencrypted)",
         );
     }
+    let has_examples = context.run().is_dry() && !revocation.made.is_empty();
+    let revoked: Vec<String> = revocation.roles.iter().map(|(role, _)| role.as_str().to_string()).collect();
     let plan = repository.plan(revocation.draft, Signing::Now)?;
-    note_void_signatures(&plan.draft, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
-    let outcome = repository.conclude(&plan, &mut Unobserved)?;
-    note_pending_beside(&plan, &outcome, output);
+    let outcome = carry_out(context, &mut repository, &plan, output)?;
+    note_pending(&plan, &outcome, context.run(), output);
     let text = diff::text(&plan.diff);
-    let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });
-    note_outcome(&repository, &outcome, output);
+    let report = |proof: Value| {
+        json!({
+            "key": key.name, "roles": revoked, "changes": diff::json(&plan.diff), "proof": proof,
+            "dry_run": context.run().is_dry(),
+        })
+    };
+    note_outcome(&repository, &outcome, context.run(), output);
+    if has_examples {
+        output.note("The new keys are examples; the command itself generates others.");
+    }
     let root = plan.draft.root.as_ref().unwrap_or(&repository.published.root);
     findings::print_warnings(&lint::root_keys_together(root, &repository.layout, &repository.keys), output);
     if matches!(outcome, Outcome::Staged(_)) {
@@ -119,7 +125,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
             "The key is trusted until the change is published; `lastmile-repo publish` then proves that no role trusts {}.",
             key.name
         ));
-        return Ok(ExitStatus::Pending);
+        return Ok(status(&outcome));
     }
     let Some(public) = &key.public else {
         output.data_text(&report(Value::Null), &text)?;
@@ -176,28 +182,6 @@ fn is_unattended(repository: &Repository) -> bool {
         let ring = repository.published.root.key_ring(role);
         ring.is_ok_and(|ring| ring.keys().any(|(_, key)| repository.keys.is_encrypted(key) == Some(false)))
     })
-}
-
-/// Shows the change. The new keys are examples that are not written.
-fn show_dry_run(
-    repository: &mut Repository,
-    key: &Target,
-    replacements: &Replacements,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
-    let revocation = revoke_key(repository, key.material.clone(), replacements)?;
-    report_revocation(&revocation, &key.name, output);
-    let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
-    let (roles, has_examples) = (json!(roles), !revocation.made.is_empty());
-    let plan = repository.plan(revocation.draft, Signing::Never)?;
-    let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
-    output.data_text(&report, &diff::text(&plan.diff))?;
-    output.note(if has_examples {
-        "Nothing was changed (--dry-run). The new keys are examples; the command itself generates others."
-    } else {
-        "Nothing was changed (--dry-run)."
-    });
-    Ok(ExitStatus::Done)
 }
 
 fn report_revocation(revocation: &Revocation, key: &str, output: &Output) {

@@ -28,6 +28,10 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Res
         let (metadata, targets) = (format!("http://{at}/metadata/"), format!("http://{at}/targets/"));
         let text = format!("metadata: {metadata}\ntargets:  {targets}");
         output.data_text(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
+        if context.run().is_dry() {
+            output.note("Not serving (--dry-run).");
+            return Ok(ExitStatus::Done);
+        }
         output.note("Press Ctrl-C to stop.");
         let log = move |answered: crate::served::server::Answered| log.note(&answered.to_string());
         let stop = async {

@@ -1,6 +1,6 @@
 //! `sign`: sign the pending change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_metadata::RoleName;
 use serde_json::json;
@@ -8,55 +8,87 @@ use serde_json::json;
 use super::args::Sign;
 use super::confirm::Confirmation;
 use super::keys::resolve_all;
-use super::outcome::note_outcome;
+use super::outcome::{Run, note_outcome};
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
+use crate::config::Config;
 use crate::document::Document;
+use crate::draft::Draft;
 use crate::key_store::KeyStore;
 use crate::publish::staged;
 use crate::report::diff;
-use crate::{Error, Outcome, Repository, Signing, names};
+use crate::{Error, Outcome, PublicationError, Repository, Signing, names};
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Result<ExitStatus, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
-    let mut repository = if context.global.dry_run {
-        context.open(output)?
-    } else {
-        Repository::open_for_signing(&context.global.repository, &context.invocation)?
-    };
+    let run = context.run();
+    let mut repository = open(context, run)?;
     if !staged::is_staged(&repository.layout) {
         return Err(Error::Absent("there is no pending change to sign".into()));
     }
     let keys = signing_keys(&mut repository, &args.key)?;
     let draft = repository.staged()?;
     let plan = repository.plan(draft, Signing::Never)?;
-    output.data_text(&json!({ "changes": diff::json(&plan.diff) }), &diff::full_text(&plan.diff))?;
-    if context.global.dry_run {
-        output.note("Nothing was signed (--dry-run).");
-        return Ok(ExitStatus::Done);
-    }
+    let json = json!({ "changes": diff::json(&plan.diff), "dry_run": run.is_dry() });
+    output.data_text(&json, &diff::full_text(&plan.diff))?;
     repository.review_staged(&plan.draft, &wanted)?;
     Confirmation::of(args.yes).require(context, "Sign this?", "not signed", output)?;
-    let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
-    if signed.is_empty() {
+    let signed = repository.signed_documents(&plan.draft, &keys, &wanted)?;
+    if !run.is_dry() {
+        repository.write_signed(&signed)?;
+    }
+    if signed.iter().all(|(_, by)| by.is_empty()) {
         return Err(Error::Failed(
             "these keys cannot add a signature: they have already signed, or the roles do not trust them".into(),
         ));
     }
-    for (role, by) in &signed {
-        output.note(&format!("Signed {role} with {}.", by.join(", ")));
+    if run.is_dry() {
+        output.note("Nothing was signed (--dry-run).");
+    }
+    for (document, by) in signed.iter().filter(|(_, by)| !by.is_empty()) {
+        let verb = if run.is_dry() { "Would sign" } else { "Signed" };
+        output.note(&format!("{verb} {} with {}.", document.role, by.join(", ")));
     }
     let together = lint::root_keys_together(&repository.published.root, &repository.layout, &repository.keys);
     findings::print_warnings(&together, output);
-    let draft = repository.staged()?;
-    let missing: Vec<Document> =
-        repository.staged_documents(&draft)?.into_iter().filter(|document| !document.missing().is_empty()).collect();
-    if missing.is_empty() {
-        output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it.")
-    } else {
-        note_outcome(&repository, &Outcome::Staged(missing), output)
+    if !run.is_dry() {
+        note_missing(&repository, &plan.draft, signed, output)?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// Opens the repository for signing. A dry run opens it for reading, after the same checks.
+fn open(context: &Context<'_>, run: Run) -> Result<Repository, Error> {
+    let dir = &context.global.repository;
+    if !run.is_dry() {
+        return Repository::open_for_signing(dir, &context.invocation);
+    }
+    let layout = context.layout();
+    Config::read(&layout)?;
+    layout.check_writable()?;
+    match layout.interrupted()?.first() {
+        Some(interrupted) => Err(PublicationError::Interrupted(interrupted.clone()).into()),
+        None => Repository::open(dir, &context.invocation),
+    }
+}
+
+/// Notes which signatures are still missing.
+fn note_missing(
+    repository: &Repository,
+    draft: &Draft,
+    signed: Vec<(Document, Vec<String>)>,
+    output: &Output,
+) -> Result<(), Error> {
+    let mut documents: BTreeMap<RoleName, Document> =
+        repository.staged_documents(draft)?.into_iter().map(|document| (document.role.clone(), document)).collect();
+    documents.extend(signed.into_iter().map(|(document, _)| (document.role.clone(), document)));
+    let missing: Vec<Document> = documents.into_values().filter(|document| !document.missing().is_empty()).collect();
+    if missing.is_empty() {
+        output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it.");
+    } else {
+        note_outcome(repository, &Outcome::Staged(missing), Run::Real, output);
+    }
+    Ok(())
 }
 
 /// Returns the keys to sign with: the given ones, or else those of the configuration.

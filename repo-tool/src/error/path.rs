@@ -172,6 +172,14 @@ pub enum PathError {
         /// The repository's folder.
         path: PathBuf,
     },
+    /// The creation of the repository was interrupted. Creating it again finishes that.
+    #[error(
+        "the creation of a repository in {} was interrupted; run `lastmile-repo init` there to finish it", path.display()
+    )]
+    RepositoryUnfinished {
+        /// The repository's folder.
+        path: PathBuf,
+    },
     /// A key file exists already and is never replaced.
     #[error("{} already exists, and keys are never replaced: choose another name", path.display())]
     KeyExists {

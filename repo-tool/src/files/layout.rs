@@ -22,7 +22,7 @@ use crate::{Error, PathError, names};
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// The number of times that the lock file is opened anew because another process has removed it.
 const MOST_OPENS: usize = 16;
-const LOCK: &str = ".lock";
+pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
@@ -127,7 +127,7 @@ impl Layout {
     }
 
     /// Returns the name of a working folder. In a shared repository, each user has their own.
-    fn own(&self, name: &str) -> String {
+    pub(super) fn own(&self, name: &str) -> String {
         match self.sharing {
             Sharing::Private => name.to_string(),
             Sharing::Group(_) => format!("{name}-{}", user()),
@@ -377,11 +377,11 @@ impl Interrupted {
     }
 }
 
-fn not_a_lock(path: &Path) -> Error {
+pub(super) fn not_a_lock(path: &Path) -> Error {
     PathError::NoRegularFile { path: path.to_path_buf() }.into()
 }
 
-fn locked_by(path: &Path, owner: u32) -> Error {
+pub(super) fn locked_by(path: &Path, owner: u32) -> Error {
     PathError::WrongLockOwner { path: path.to_path_buf(), owner, user: user() }.into()
 }
 

@@ -8,3 +8,4 @@ pub(crate) mod key_material;
 pub(crate) mod layout;
 pub(crate) mod own_files;
 mod sharing;
+pub(crate) mod writable;

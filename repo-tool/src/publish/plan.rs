@@ -63,6 +63,20 @@ pub enum Signing {
     Never,
 }
 
+/// Whether a plan is carried out or only checked.
+enum Run<'o> {
+    /// Writes the files, and reports each write.
+    Real(&'o mut dyn Observer),
+    /// Writes nothing.
+    Dry,
+}
+
+impl Run<'_> {
+    fn is_real(&self) -> bool {
+        matches!(self, Self::Real(_))
+    }
+}
+
 impl Repository {
     /// Returns the issued versions of the roles that `draft` changes.
     fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
@@ -146,46 +160,78 @@ impl Repository {
     /// [`Error::Draft`] when a client would refuse the draft; nothing is published then.
     pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         self.lock()?;
+        self.carry_out(plan, Run::Real(observer))
+    }
+
+    /// Does what [`Repository::conclude`] does, with all its checks, but writes nothing. Afterwards this value has the state that a
+    /// newly opened repository would have, and holds the new files in memory.
+    ///
+    /// # Errors
+    /// As [`Repository::conclude`].
+    pub fn preview(&mut self, plan: &Plan) -> Result<Outcome, Error> {
+        self.carry_out(plan, Run::Dry)
+    }
+
+    fn carry_out(&mut self, plan: &Plan, run: Run<'_>) -> Result<Outcome, Error> {
         if plan.draft.is_empty() {
             if let Some(config) = &plan.draft.config {
-                self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
-                self.adopt_config(plan.draft.config.clone())?;
+                self.put_config(config.clone(), &run)?;
             }
             return Ok(Outcome::Nothing);
         }
         let pending = self.pending_beside(&plan.draft)?;
         let incomplete: Vec<Document> = plan.completed.incomplete().cloned().collect();
         if !incomplete.is_empty() {
-            return self.stage(plan, incomplete, pending.as_ref());
+            return self.stage(plan, incomplete, pending.as_ref(), &run);
         }
         let config = plan.draft.config.as_ref().unwrap_or(&self.config);
-        let lock = self.lock()?;
+        let now = self.invocation.now;
         let publication =
-            Publication { layout: &self.layout, lock, published: Some(&self.published), plan, config, key_files: &[] };
-        let (published, seamless) = publication.publish(self.invocation.now, observer)?;
+            Publication { layout: &self.layout, published: Some(&self.published), plan, config, key_files: &[] };
+        let is_real = run.is_real();
+        let (published, seamless) = match run {
+            Run::Real(observer) => publication.publish(self.lock()?, now, observer)?,
+            Run::Dry => publication.preview(now)?,
+        };
         self.published = published;
-        self.remember();
+        if is_real {
+            self.remember();
+        }
         self.adopt_config(plan.draft.config.clone())?;
         Ok(Outcome::Published { seamless })
     }
 
     /// Adds the documents to the pending change. `pending` is the pending change that they do not continue.
-    fn stage(&mut self, plan: &Plan, mut incomplete: Vec<Document>, pending: Option<&Draft>) -> Result<Outcome, Error> {
+    fn stage(
+        &mut self,
+        plan: &Plan,
+        mut incomplete: Vec<Document>,
+        pending: Option<&Draft>,
+        run: &Run<'_>,
+    ) -> Result<Outcome, Error> {
         if plan.draft.root.is_none() && plan.draft.targets.is_empty() {
             let roles = incomplete.iter().map(|document| document.role.clone()).collect();
             return Err(Error::MissingKeys { roles });
         }
         if let Some(config) = &plan.draft.config {
             // Keep removed keys until publication: the old keys must also sign a new root.
-            let config = config.clone().with_keys_of(&self.config);
-            self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
-            self.adopt_config(Some(config))?;
+            self.put_config(config.clone().with_keys_of(&self.config), run)?;
         }
         let beside = pending.map_or_else(|| Ok(Vec::new()), |pending| self.staged_documents(pending))?;
-        staged::write(&self.layout, &plan.draft, plan.completed.all().chain(&beside))?;
+        if run.is_real() {
+            staged::write(&self.layout, &plan.draft, plan.completed.all().chain(&beside))?;
+            self.remember();
+        }
         incomplete.extend(beside.into_iter().filter(|document| !document.missing().is_empty()));
-        self.remember();
         Ok(Outcome::Staged(incomplete))
+    }
+
+    /// Writes the configuration and uses it.
+    fn put_config(&mut self, config: Config, run: &Run<'_>) -> Result<(), Error> {
+        if run.is_real() {
+            self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
+        }
+        self.adopt_config(Some(config))
     }
 
     /// Uses the configuration that was written, if there is one, and the keys that it names.

@@ -1,6 +1,6 @@
 //! The files of a plan, with their destinations and their order (spec 6.3).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::RoleName;
@@ -10,12 +10,13 @@ use crate::check::{Check, Checked};
 use crate::config::Config;
 use crate::document::Document;
 use crate::draft::file_name;
+use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
 use crate::publish::compress::Coding;
-use crate::publish::journal::{Existing, FileKind};
+use crate::publish::journal::{Existing, FileKind, Step};
 use crate::publish::plan::Plan;
 use crate::publish::queue::Answer;
-use crate::publish::transaction::{Content, Observer, Prepared, Transaction};
+use crate::publish::transaction::{Content, Observer, Prepared, Transaction, check_places};
 use crate::publish::versions::RECORD;
 use crate::published::Published;
 use crate::report::diff;
@@ -23,7 +24,6 @@ use crate::report::diff;
 /// A plan that is being published.
 pub(crate) struct Publication<'a> {
     pub(crate) layout: &'a Layout,
-    pub(crate) lock: &'a Lock,
     /// The published state; none in a new repository.
     pub(crate) published: Option<&'a Published>,
     pub(crate) plan: &'a Plan,
@@ -36,19 +36,61 @@ pub(crate) struct Publication<'a> {
 impl Publication<'_> {
     /// Writes the files of the plan while simulated clients check it, and moves the files to their final paths after the clients
     /// have accepted it. Returns the new published state, and whether no client in the middle of an update can fail.
-    pub(crate) fn publish(&self, now: DateTime<Utc>, observer: &mut dyn Observer) -> Result<(Published, bool), Error> {
+    pub(crate) fn publish(
+        &self,
+        lock: &Lock,
+        now: DateTime<Utc>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Published, bool), Error> {
         let Self { layout, published, plan, .. } = *self;
         let (draft, completed) = (&plan.draft, &plan.completed);
         let place = RootPlace::of(published, plan);
         let (checked, prepared) =
-            Check { layout, published, draft, completed, now }.run(|| self.prepare(place, observer));
+            Check { layout, published, draft, completed, now }.run(|| self.prepare(place, lock, observer));
         let checked: Checked = checked?;
         prepared?.commit(&checked)?;
-        Ok((checked.published, place != RootPlace::BeforeTimestamp))
+        Ok((checked.published.written(), place != RootPlace::BeforeTimestamp))
     }
 
-    fn prepare<'a>(&'a self, place: RootPlace, observer: &'a mut dyn Observer) -> Result<Prepared<'a>, Error> {
-        let Self { layout, lock, published, plan, config, key_files } = *self;
+    /// Checks the plan as [`Publication::publish`] does, and writes nothing. Returns the same state, with the new files in memory.
+    pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<(Published, bool), Error> {
+        let Self { layout, published, plan, .. } = *self;
+        let (draft, completed) = (&plan.draft, &plan.completed);
+        let place = RootPlace::of(published, plan);
+        let (checked, goals) = Check { layout, published, draft, completed, now }.run(|| self.check_goals());
+        let published = checked?.published;
+        goals?;
+        Ok((published, place != RootPlace::BeforeTimestamp))
+    }
+
+    /// Checks the destinations of the files.
+    fn check_goals(&self) -> Result<(), Error> {
+        let Self { layout, published, plan, config, .. } = *self;
+        let consistent = plan.draft.is_consistent(published)?;
+        let mut steps = Vec::new();
+        for file in &plan.draft.files {
+            let to = Path::new("targets").join(&file.to);
+            steps.push(step(to, target_existing(consistent), file.content.clone()));
+        }
+        for document in plan.completed.all() {
+            let to = Path::new("metadata").join(file_name(document, consistent));
+            let content = FileDigest::of(&document.file());
+            for coding in &config.compress {
+                steps.push(step(coding.beside(&to), Existing::Replaced, Some(content.clone())));
+            }
+            steps.push(step(to, existing_of(document, consistent), Some(content)));
+        }
+        let dir = if layout.dir().exists() { Some(layout.open()?) } else { None };
+        check_places(layout, &steps, |parent| dir.as_ref().map_or(Ok(None), |dir| dir.find(parent)))
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        place: RootPlace,
+        lock: &Lock,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Prepared<'a>, Error> {
+        let Self { layout, published, plan, config, key_files } = *self;
         let consistent = plan.draft.is_consistent(published)?;
         let mut publication = Transaction::begin(layout, lock, observer)?;
         for name in key_files {
@@ -64,9 +106,7 @@ impl Publication<'_> {
             root(&mut publication);
         }
         for file in &plan.draft.files {
-            // 3.1.1, 6.2.1: with consistent snapshots, the file of a name never changes, with or without a hash prefix.
-            let existing = if consistent { Existing::Same } else { Existing::Replaced };
-            publication.add_target(file, existing)?;
+            publication.add_target(file, target_existing(consistent))?;
         }
         for document in documents {
             let rank = match document.role.as_str() {
@@ -103,6 +143,11 @@ impl Publication<'_> {
     }
 }
 
+/// Returns a step of a preview, which has no source.
+fn step(to: PathBuf, existing: Existing, content: Option<FileDigest>) -> Step {
+    Step { rank: FileKind::Config, from: PathBuf::new(), to, existing, is_copy: false, content }
+}
+
 fn add<'a>(
     publication: &mut Transaction<'a>,
     rank: FileKind,
@@ -110,14 +155,24 @@ fn add<'a>(
     consistent: bool,
     codings: &[Coding],
 ) {
-    let existing = match document.role.as_str() {
+    let to = Path::new("metadata").join(file_name(document, consistent));
+    publication.add_document(rank, &to, document, existing_of(document, consistent), codings);
+}
+
+/// Returns the treatment of a target file that exists already.
+fn target_existing(consistent: bool) -> Existing {
+    // 3.1.1, 6.2.1: with consistent snapshots, the file of a name never changes, with or without a hash prefix.
+    if consistent { Existing::Same } else { Existing::Replaced }
+}
+
+/// Returns the treatment of a metadata file that exists already.
+fn existing_of(document: &Document, consistent: bool) -> Existing {
+    match document.role.as_str() {
         "root" => Existing::Same,
         "timestamp" => Existing::Replaced,
         _ if consistent => Existing::Same,
         _ => Existing::Replaced,
-    };
-    let to = Path::new("metadata").join(file_name(document, consistent));
-    publication.add_document(rank, &to, document, existing, codings);
+    }
 }
 
 /// The position of the new root in the order of publication, chosen so that clients in the middle of an update do not fail.

@@ -28,7 +28,7 @@ use crate::check::Checked;
 use crate::document::Document;
 use crate::draft::NewTargetFile;
 use crate::files::digest::{FileDigest, take};
-use crate::files::folder::user;
+use crate::files::folder::{Folder, user};
 use crate::files::layout::{Interrupted, JOURNAL, Layout, Lock};
 use crate::publish::compress::Coding;
 use crate::publish::journal::{Existing, FileKind, Folders, Journal, SYNC_TOGETHER, Step};
@@ -168,7 +168,7 @@ impl<'a> Transaction<'a> {
     pub(crate) fn prepare(mut self) -> Result<Prepared<'a>, Error> {
         self.write()?;
         self.read_rest()?;
-        self.check_places()?;
+        check_places(self.folders.layout, &self.journal.steps, |parent| self.folders.make(parent).map(Some))?;
         let journal = self.journal.bytes(&self.folders)?;
         self.notify(PublishEvent::Sync)?;
         self.folders.working.write_new(NEW_JOURNAL, &journal, 0o600)?;
@@ -219,18 +219,6 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Checks all destinations, because the moves must not fail after they have begun.
-    fn check_places(&self) -> Result<(), Error> {
-        for group in self.journal.steps.chunk_by(|one, next| one.parent() == next.parent()) {
-            let Some(first) = group.first() else { continue };
-            let folder = self.folders.make(first.parent())?;
-            parallel::try_for_each(group, |step| {
-                step.content.iter().try_for_each(|content| step.check_goal(self.folders.layout, &folder, content))
-            })?;
-        }
-        Ok(())
-    }
-
     fn sync(&self) -> Result<(), Error> {
         let working = &self.folders.working;
         let names = self.journal.steps.iter().filter_map(|step| step.from.file_name());
@@ -246,6 +234,23 @@ impl<'a> Transaction<'a> {
         }
         working.sync()
     }
+}
+
+/// Checks all destinations, because the moves must not fail after they have begun. `open` opens a folder of the repository, or
+/// returns `None` if it does not exist.
+pub(crate) fn check_places(
+    layout: &Layout,
+    steps: &[Step],
+    open: impl Fn(&Path) -> Result<Option<Folder>, Error>,
+) -> Result<(), Error> {
+    for group in steps.chunk_by(|one, next| one.parent() == next.parent()) {
+        let folder = group.first().map_or(Ok(None), |first| open(first.parent()))?;
+        let Some(folder) = folder else { continue };
+        parallel::try_for_each(group, |step| {
+            step.content.iter().try_for_each(|content| step.check_goal(layout, &folder, content))
+        })?;
+    }
+    Ok(())
 }
 
 /// A publication whose files are written and synced, but whose journal does not take effect yet.
@@ -290,6 +295,21 @@ pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
     lock.clear_on_release(working);
     queue::drop_abandoned(layout)?;
     Ok(!interrupted.is_empty())
+}
+
+/// Checks what [`recover`] checks before it changes anything, without changing anything.
+///
+/// # Errors
+/// As [`recover`].
+pub(crate) fn check_recoverable(layout: &Layout) -> Result<(), Error> {
+    layout.check_writable()?;
+    layout.find_publishing()?;
+    layout.open_queue()?;
+    layout.open_staged()?;
+    match layout.interrupted()?.into_iter().find(|found| found.owner != user()) {
+        Some(other) => Err(PublicationError::Interrupted(other).into()),
+        None => Ok(()),
+    }
 }
 
 /// Returns the publications that were interrupted after their journals were written. Normally there is at most one.

@@ -44,6 +44,15 @@ pub struct Replacements {
     pub offline: Option<Protection>,
 }
 
+impl Replacements {
+    /// Returns the same replacements, with new keys that are not written.
+    #[must_use]
+    pub fn not_written(self) -> Self {
+        let [online, offline] = [self.online, self.offline].map(|found| found.map(|_| Protection::NotWritten));
+        Self { online, offline, ..self }
+    }
+}
+
 /// A replacement key that its holder generated.
 #[derive(Clone)]
 pub struct Replacement {

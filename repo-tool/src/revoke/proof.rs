@@ -129,7 +129,9 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     let mut before: Option<Root> = None;
     for version in versions {
         let path = repository.layout.metadata().join(format!("{version}.root.json"));
-        let shipped = layout::read_if_there(&path)?.ok_or_else(|| NotFound::RemovedFile { path: path.clone() })?;
+        let shipped =
+            repository.published.files().metadata(&RoleName::ROOT, Some(version), layout::LONGEST_METADATA)?;
+        let shipped = shipped.ok_or(NotFound::RemovedFile { path })?;
         let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
         let alike = before.as_ref().is_some_and(|before| is_alike(before, &root));
         before = Some(root);
@@ -195,7 +197,7 @@ impl ProofClient<'_> {
 
     /// Checks that the client reaches exactly the published state.
     fn reaches_published(&self, store: &MemoryStore) -> Result<Verdict, Error> {
-        Ok(match self.refresh(Overlay::published(&self.repository.layout), store)? {
+        Ok(match self.refresh(self.repository.published.files().clone(), store)? {
             Ok(session) => {
                 let (trusted, published) = (session.trusted(), &self.repository.published);
                 let found = (trusted.root().version, trusted.timestamp().version, trusted.snapshot().version);
@@ -224,7 +226,7 @@ impl ProofClient<'_> {
         // The attacker hides the new root.
         let newer = (self.before.published.root.version.get() + 1..=self.repository.published.root.version.get())
             .filter_map(|version| Some(RoleName::ROOT.file_name(Some(Version::new(version)?))));
-        let attacked = Overlay::new(&self.repository.layout, files).without(newer);
+        let attacked = self.repository.published.files().clone().with(files).without(newer);
         let store = MemoryStore::default();
         let accepted = match self.refresh(attacked, &store)? {
             Ok(session) => session.trusted().timestamp().version == inflated.version,
@@ -247,7 +249,7 @@ impl ProofClient<'_> {
         if let Verdict::Bad(reason) = self.reaches_published(&store)? {
             return Ok(Verdict::Bad(reason));
         }
-        let overlay = Overlay::new(&self.repository.layout, forgery.files.clone());
+        let overlay = self.repository.published.files().clone().with(forgery.files.clone());
         let answer = self.refresh(overlay, &store)?.and_then(|mut session| match &forgery.lists {
             _ if forgery.role.is_top_level() => Ok(()),
             // The search may end in another role, so list all targets too.

@@ -25,21 +25,28 @@ use crate::served::Served;
 use crate::served::catch_up::CaughtUp;
 use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the newer roots of the server.
-pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) -> Result<(), Error> {
+/// Adopts only the newer roots of the server. Without a lock, only checks them. Returns whether the folder has all of them then.
+pub(crate) fn adopt_roots(
+    layout: &Layout,
+    lock: Option<&Lock>,
+    ours: &Published,
+    served: &Served,
+) -> Result<bool, Error> {
     let roots = newer_roots(ours, served)?;
     if roots.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let mut observer = Unobserved;
     let files = roots.iter().map(|(name, bytes)| (name.clone(), Bytes::from(bytes.clone()))).collect();
     let checked = check_files(layout, files)?;
+    let Some(lock) = lock else { return Ok(false) };
     let mut publication = Transaction::begin(layout, lock, &mut observer)?;
     for (name, bytes) in roots {
         let to = Path::new("metadata").join(name);
         publication.add(FileKind::Root, to, Content::Bytes(bytes), Existing::Same);
     }
-    publication.prepare()?.commit(&checked)
+    publication.prepare()?.commit(&checked)?;
+    Ok(true)
 }
 
 /// Returns the newer roots of the server, by name.
@@ -60,15 +67,16 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     let memory = MemoryStore::default();
     let overlay = Overlay::new(layout, files);
     let oldest = check::oldest_root(layout)?;
-    let client = check::client(oldest.clone(), overlay, memory.clone(), limits, None)?;
+    let client = check::client(oldest.clone(), overlay.clone(), memory.clone(), limits, None)?;
     let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(from_client)?;
-    Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
+    Ok(Checked { published: Published::new(overlay, session.trusted(), oldest, memory)? })
 }
 
 /// An adoption of the server's files.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
-    pub(crate) lock: &'a Lock,
+    /// The lock; none to check the adoption without changing anything.
+    pub(crate) lock: Option<&'a Lock>,
     pub(crate) ours: &'a Published,
     pub(crate) served: &'a mut Served,
 }
@@ -102,9 +110,10 @@ impl Adoption<'_> {
         let overlay = files.iter().map(|(_, name, bytes)| (name.clone(), Bytes::from(bytes.clone())));
         let checked = check_files(self.layout, overlay.collect())?;
         let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(target_names, caught_up)? };
+        let Some(lock) = self.lock else { return Ok(()) };
         self.set_aside(&files, if replaced == Existing::Same { &[] } else { &targets })?;
         let mut observer = Unobserved;
-        let mut publication = Transaction::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
+        let mut publication = Transaction::begin(self.layout, lock, &mut observer as &mut dyn Observer)?;
         for file in &targets {
             publication.add_target(file, replaced)?;
         }
@@ -136,7 +145,7 @@ impl Adoption<'_> {
         let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();
         let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
         caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
-        let folder = self.layout.open_publishing()?;
+        let folder = self.lock.map(|_| self.layout.open_publishing()).transpose()?;
         let here = self.layout.open()?.enter("targets")?;
         let is_here = |target: &TargetFile, place: &Path| match (&here, target_names) {
             (None, _) => Ok(false),
@@ -151,19 +160,26 @@ impl Adoption<'_> {
             if places_here.iter().all(|is_here| *is_here) {
                 continue;
             }
-            let file = folder.path_of(intake::name(number));
-            match self.served.session.download(target, &file) {
-                Ok(_) => {
+            let session = &self.served.session;
+            let downloaded = match &folder {
+                Some(folder) => session.download(target, folder.path_of(intake::name(number))).map(Some),
+                None => session.read(target).map(|_| None),
+            };
+            match (downloaded, &folder) {
+                (Ok(Some(file)), Some(folder)) => {
                     let incoming = intake::Incoming { target: target.clone(), file };
                     let content = FileDigest::listed(target);
-                    let copies = intake::link_copies(&incoming, &folder, target_names)?.into_iter();
+                    let copies = intake::link_copies(&incoming, folder, target_names)?.into_iter();
                     fetched.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
                 }
+                (Ok(_), _) => {}
+                // A check reads no large files.
+                (Err(ClientError::TooLarge { .. }), None) => {}
                 // A local failure, such as a full disk, is not a fault of the server.
-                Err(ClientError::Local(failed)) => {
+                (Err(ClientError::Local(failed)), _) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }
-                Err(error) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),
+                (Err(error), _) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),
             }
         }
         Ok(fetched)

@@ -92,10 +92,17 @@ pub fn catch_up(
 ) -> Result<CaughtUp, Error> {
     let layout = invocation.layout(dir);
     let config = Config::read(&layout)?;
-    let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
-    if mode == Mode::Apply {
-        transaction::recover(&layout, &lock)?;
-    }
+    let lock = match mode {
+        Mode::Preview => {
+            transaction::check_recoverable(&layout)?;
+            None
+        }
+        Mode::Apply => {
+            let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
+            transaction::recover(&layout, &lock)?;
+            Some(lock)
+        }
+    };
     let oldest = check::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
     let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.target_names(true))?;
@@ -119,19 +126,20 @@ pub fn catch_up(
         _ => Resolution::Adopted,
     };
     let mut caught_up = CaughtUp { resolution, diff, dropped: Vec::new(), missing: Vec::new() };
-    if mode == Mode::Preview || resolution == Resolution::Nothing {
-        return Ok(caught_up);
-    }
     match resolution {
+        Resolution::Nothing => {}
         Resolution::MovedPast => {
-            adoption::adopt_roots(&layout, &lock, &ours, &served)?;
-            move_past(layout, invocation, lock, &served)?;
+            if adoption::adopt_roots(&layout, lock.as_ref(), &ours, &served)? {
+                move_past(layout, invocation, lock, &served)?;
+            }
         }
-        _ => {
-            let mut adoption = Adoption { layout: &layout, lock: &lock, ours: &ours, served: &mut served };
+        Resolution::Adopted => {
+            let mut adoption = Adoption { layout: &layout, lock: lock.as_ref(), ours: &ours, served: &mut served };
             adoption.run(&comparison.foreign, &mut caught_up)?;
-            let repository = Repository::open_layout(layout, invocation, Some(lock))?;
-            repository.move_pin()?;
+            if let Some(lock) = lock {
+                let repository = Repository::open_layout(layout, invocation, Some(lock))?;
+                repository.move_pin()?;
+            }
         }
     }
     Ok(caught_up)
@@ -280,12 +288,13 @@ fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document
     Document::prior(role, &prior, Rings::default())
 }
 
-/// Publishes the folder's content again, with versions above those of the server.
-fn move_past(layout: Layout, invocation: &Invocation, lock: Lock, served: &Served) -> Result<(), Error> {
+/// Publishes the folder's content again, with versions above those of the server. Without a lock, only previews that.
+fn move_past(layout: Layout, invocation: &Invocation, lock: Option<Lock>, served: &Served) -> Result<(), Error> {
     let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
-    let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
+    let is_preview = lock.is_none();
+    let mut repository = Repository::open_layout(layout, &invocation, lock)?;
     repository.seen = served.versions().collect();
     let draft = Draft::renew_online_roles();
     let plan = repository.plan(draft, Signing::Now)?;
-    repository.conclude(&plan, &mut Unobserved).map(drop)
+    if is_preview { repository.preview(&plan).map(drop) } else { repository.conclude(&plan, &mut Unobserved).map(drop) }
 }

@@ -68,19 +68,36 @@ impl Repository {
         keys: &KeyStore,
         wanted: &BTreeSet<RoleName>,
     ) -> Result<Vec<(RoleName, Vec<String>)>, Error> {
-        let mut all = Vec::new();
+        let signed = self.signed_documents(draft, keys, wanted)?;
+        self.write_signed(&signed)?;
+        Ok(signed.into_iter().map(|(document, new)| (document.role, new)).filter(|(_, new)| !new.is_empty()).collect())
+    }
+
+    /// Writes the documents that have new signatures.
+    pub(crate) fn write_signed(&self, signed: &[(Document, Vec<String>)]) -> Result<(), Error> {
+        for (document, _) in signed.iter().filter(|(_, new)| !new.is_empty()) {
+            staged::write_document(&self.layout, &document.role, &document.file())?;
+        }
+        self.move_pin()
+    }
+
+    /// Reviews and signs the pending change as [`Repository::sign_staged`] does, and writes nothing. Returns each document with the
+    /// key ids of the new signatures.
+    pub(crate) fn signed_documents(
+        &self,
+        draft: &Draft,
+        keys: &KeyStore,
+        wanted: &BTreeSet<RoleName>,
+    ) -> Result<Vec<(Document, Vec<String>)>, Error> {
         // Review all documents before signing the first.
-        for (mut document, reviewed) in self.review_staged(draft, wanted)? {
+        let reviewed = self.review_staged(draft, wanted)?.into_iter();
+        let signed = reviewed.map(|(mut document, reviewed)| {
             let before = document.signatures().to_vec();
             document.sign(keys, &self.authority, &reviewed)?;
             let new = document.signatures().iter().filter(|signature| !before.contains(signature));
             let new: Vec<String> = new.map(|signature| signature.keyid.to_string().chars().take(8).collect()).collect();
-            if !new.is_empty() {
-                staged::write_document(&self.layout, &document.role, &document.file())?;
-                all.push((document.role, new));
-            }
-        }
-        self.move_pin()?;
-        Ok(all)
+            Ok((document, new))
+        });
+        signed.collect()
     }
 }
