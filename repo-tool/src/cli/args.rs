@@ -53,7 +53,7 @@ pub(crate) struct Global {
     // clap reads only the process's environment, but this program gets it as a value: `parsed` sets the default.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
-    /// Show what would change without changing anything.
+    /// Answer as the command would, without changing anything.
     #[arg(long, short = 'n', global = true)]
     pub(crate) dry_run: bool,
     /// Print the result as JSON on standard output.

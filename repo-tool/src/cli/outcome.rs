@@ -120,7 +120,7 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
 
 /// Notes how the change relates to the pending change, and which earlier signatures are void.
 pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Output) {
-    let added = if run.is_dry() { "Would be added" } else { "Added" };
+    let added = if run.is_dry() { "This would be added" } else { "Added" };
     let draft = &plan.draft;
     let edited = draft.roles().filter(|role| draft.from_staged && !draft.prior.contains_key(role));
     let edited = some_of(edited.map(RoleName::to_string));
@@ -150,7 +150,7 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
     if run.is_dry() {
         output.note("Nothing was changed (--dry-run).");
     }
-    let verb = if run.is_dry() { "Would be published." } else { "Published." };
+    let verb = if run.is_dry() { "The change would be published." } else { "Published." };
     match outcome {
         Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true } => output.note(verb),
@@ -161,7 +161,7 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
         Outcome::Staged(documents) => {
             output.note(match run {
                 Run::Real => "Nothing has been published. These signatures are missing:",
-                Run::Dry => "Would not be published, but pending. These signatures are missing:",
+                Run::Dry => "The change would be pending, not published. These signatures would be missing:",
             });
             let names = KeyNames::of(repository);
             for document in documents {

@@ -46,7 +46,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
         output.note("Nothing was signed (--dry-run).");
     }
     for (document, by) in signed.iter().filter(|(_, by)| !by.is_empty()) {
-        let verb = if run.is_dry() { "Would sign" } else { "Signed" };
+        let verb = if run.is_dry() { "This would sign" } else { "Signed" };
         output.note(&format!("{verb} {} with {}.", document.role, by.join(", ")));
     }
     let together = lint::root_keys_together(&repository.published.root, &repository.layout, &repository.keys);
