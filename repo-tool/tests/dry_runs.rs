@@ -110,8 +110,11 @@ fn changes_that_are_published() {
     place.same(&["add", "file", "--name", "a/1"], Done);
     place.same(&["add", "file", "--name", "a/2", "--custom", "x=1"], Done);
     place.same(&["remove", "a/1"], Done);
+    place.same(&["revert"], Done);
+    place.same(&["remove", "a/1"], Done);
     place.same(&["delegate", "team", "--paths", "team/*", "--key", "new"], Done);
     place.same(&["add", "file", "--name", "team/x", "--role", "team"], Done);
+    place.same(&["set-delegation", "team", "--terminating"], Done);
     place.same(&["set-threshold", "root", "1"], Done);
     place.same(&["set-expiry", "timestamp", "3"], Done);
     place.same(&["renew"], Done);

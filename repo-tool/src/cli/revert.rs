@@ -16,7 +16,7 @@ use crate::edit::Edit;
 use crate::edit::bins::Bins;
 use crate::edit::revert::{MissingFiles, RemovedKeys};
 use crate::key_store::read_public_key;
-use crate::{Error, PendingError, Repository};
+use crate::{Error, Repository};
 
 /// `revert`
 #[derive(Debug, clap::Args)]
@@ -41,9 +41,6 @@ pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Res
     let removed = if args.trust_removed_keys { RemovedKeys::Trust } else { RemovedKeys::Refuse };
     let missing = if args.elsewhere { MissingFiles::Elsewhere } else { MissingFiles::Refuse };
     let mut repository = context.open(output)?;
-    if repository.staged()?.continues_pending() {
-        return Err(PendingError::InTheWay.into());
-    }
     let mut edit = repository.edit(Draft::default());
     let before = Delegated::of(&mut edit)?;
     let version = edit.revert(removed)?;
