@@ -19,7 +19,7 @@ const SCHEMA: u32 = 1;
 pub struct OutputOptions {
     /// Whether to write data and errors as JSON to standard output (`--json`).
     pub json: bool,
-    /// Whether to omit notes, warnings and progress (`--quiet`).
+    /// Whether to omit notes, warnings, progress and reports of what a command did (`--quiet`).
     pub quiet: bool,
     /// Whether to omit progress bars, because a log is written to the same terminal.
     pub no_progress: bool,
@@ -81,6 +81,21 @@ impl Output {
     /// The same as those of [`Output::data`].
     pub fn data_text(&self, document: &Value, text: &str) -> Result<(), StdoutError> {
         self.data(document, text.trim_end_matches('\n').lines())
+    }
+
+    /// Writes the report of what a command did: `lines`, which `--quiet` omits, or the document with `--json`.
+    ///
+    /// # Errors
+    /// The same as those of [`Output::data`].
+    pub fn report<L>(&self, document: &Value, lines: L) -> Result<(), StdoutError>
+    where
+        L: IntoIterator,
+        L::Item: AsRef<str>,
+    {
+        if self.options.quiet && !self.options.json {
+            return Ok(());
+        }
+        self.data(document, lines)
     }
 
     /// Writes data without escaping or JSON, such as a script.

@@ -56,7 +56,7 @@ pub(super) struct Common {
     #[arg(long, global = true)]
     pub(super) json: bool,
 
-    /// Do not print progress, notes or warnings
+    /// Do not print progress, notes, warnings or reports
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
 

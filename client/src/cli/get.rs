@@ -57,7 +57,7 @@ impl App<'_> {
             }
             documents.push(document);
         }
-        self.output.data(&json!({ "targets": documents }), &lines)?;
+        self.output.report(&json!({ "targets": documents }), &lines)?;
         let last = failures.pop();
         for failure in failures {
             self.output.failure(&failure);

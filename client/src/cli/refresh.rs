@@ -12,7 +12,7 @@ impl App<'_> {
         let session = self.updater(&repository)?.refresh_at(self.now).await?;
         let (lines, documents) = refreshed(session.trusted());
         let document = json!({ "repository": repository.name.as_str(), "roles": documents });
-        self.output.data(&document, &lines)?;
+        self.output.report(&document, &lines)?;
         Ok(ExitStatus::Done)
     }
 }

@@ -37,7 +37,7 @@ impl App<'_> {
         }
         let repository = self.repositories()?.add(&name, root.bytes(), &settings)?;
         self.updater(&repository)?.prepare_at(self.now).await?;
-        self.output.data(&document(&repository, &root), lines(&name, &root))?;
+        self.output.report(&document(&repository, &root), lines(&name, &root))?;
         Ok(ExitStatus::Done)
     }
 

@@ -90,7 +90,7 @@ pub(crate) struct Global {
     /// Sign this unknown member or key. The error message prints the name to use.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) accept: Vec<String>,
-    /// Print only errors to standard error.
+    /// Print only errors and the data that was asked for.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }

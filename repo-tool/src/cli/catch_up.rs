@@ -10,6 +10,9 @@ use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
 use crate::user::RootDigest;
 use crate::{Error, check};
 
+/// The maximum number of targets that are named in warnings; JSON has all.
+const NAMED: usize = 20;
+
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
     let (dir, invocation, dry_run) = (&context.global.repository, &context.invocation, context.global.dry_run);
     let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
@@ -38,7 +41,7 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
         "resolution": resolution, "changes": diff::json(&done.diff), "dropped": done.dropped, "missing": done.missing,
         "dry_run": dry_run,
     });
-    output.data_text(&json, &diff::text(&done.diff))?;
+    output.report(&json, diff::text(&done.diff).lines())?;
     output.note(match (done.resolution, dry_run) {
         (Resolution::Nothing, _) => "This folder is not behind the server.",
         (_, true) => "Nothing was changed (--dry-run).",
@@ -47,11 +50,18 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
             "Published the content of this folder with versions above those of the server."
         }
     });
-    for name in &done.dropped {
+    for name in done.dropped.iter().take(NAMED) {
         output.warning(&format!("this folder listed another `{name}`: add it again to publish it"));
     }
-    for missing in &done.missing {
+    if let Some(more) = done.dropped.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        output
+            .warning(&format!("this folder listed {more} more targets that the server lists otherwise or not at all"));
+    }
+    for missing in done.missing.iter().take(NAMED) {
         output.warning(&format!("cannot fetch the file of a target: {missing}"));
+    }
+    if let Some(more) = done.missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        output.warning(&format!("cannot fetch the files of {more} more targets"));
     }
     Ok(ExitStatus::Done)
 }

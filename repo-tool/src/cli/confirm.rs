@@ -1,5 +1,7 @@
 //! Asks the user to confirm a command that cannot be undone.
 
+use serde_json::Value;
+
 use super::{Context, Output};
 use crate::Error;
 
@@ -16,6 +18,15 @@ impl Confirmation {
     /// Returns the confirmation for the value of `--yes`.
     pub(super) fn of(yes: bool) -> Self {
         if yes { Self::Given } else { Self::Ask }
+    }
+
+    /// Shows what is to be confirmed. `--quiet` omits it only if the option was given.
+    pub(super) fn show(self, json: &Value, text: &str, output: &Output) -> Result<(), Error> {
+        match self {
+            Self::Ask => output.data_text(json, text)?,
+            Self::Given => output.report(json, text.lines())?,
+        }
+        Ok(())
     }
 
     /// Asks `question`, unless the option was given. A dry run does not ask.

@@ -42,9 +42,10 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     let dropped: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
     let dry_run = context.run().is_dry();
     let json = json!({ "dropped": dropped, "changes": changes, "files": files, "dry_run": dry_run });
-    output.data_text(&json, &text)?;
+    let confirmation = Confirmation::of(args.yes);
+    confirmation.show(&json, &text, output)?;
     let question = "Discard this pending change, with its signatures and files?";
-    Confirmation::of(args.yes).require(context, question, "not discarded", output)?;
+    confirmation.require(context, question, "not discarded", output)?;
     if dry_run {
         output.note("Nothing was changed (--dry-run).");
     } else {

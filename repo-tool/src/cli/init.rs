@@ -36,7 +36,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
         "repository": dir.display().to_string(), "changes": diff::json(&plan.diff), "roles": roles(&new),
         "dry_run": run.is_dry(),
     });
-    output.data_text(&json, &diff::text(&plan.diff))?;
+    output.report(&json, diff::text(&plan.diff).lines())?;
     if run.is_dry() {
         output.note("Nothing was created (--dry-run). The keys are examples; the command itself generates others.");
         return Ok(ExitStatus::Done);

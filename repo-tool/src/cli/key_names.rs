@@ -10,6 +10,7 @@ use crate::Repository;
 use crate::key_store::{keyid_of, read_public_key};
 
 /// The names of known keys, by key id. They are hints: anyone may have written a public key file.
+#[derive(Default)]
 pub(super) struct KeyNames(BTreeMap<String, String>);
 
 impl KeyNames {

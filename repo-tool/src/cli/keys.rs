@@ -279,7 +279,8 @@ fn write(
         "keyid": id, "private": file.display().to_string(), "public": public.display().to_string(),
         "dry_run": context.run().is_dry(),
     });
-    output.data_text(&json, &format!("{id}\n  private: {}\n  public:  {}", file.display(), public.display()))?;
+    let paths = [format!("  private: {}", file.display()), format!("  public:  {}", public.display())];
+    output.report(&json, [id].into_iter().chain(paths))?;
     if context.run().is_dry() {
         output.note("Nothing was written (--dry-run).");
     }
@@ -295,7 +296,7 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
         repository.allow_key(&KeyUri::File(file.clone()))?;
     }
     let json = json!({ "allowed": file.display().to_string(), "dry_run": context.global.dry_run });
-    output.data_text(&json, &format!("{} may be used for this repository", file.display()))?;
+    output.report(&json, [format!("{} may be used for this repository", file.display())])?;
     Ok(ExitStatus::Done)
 }
 

@@ -17,6 +17,7 @@ mod findings;
 mod init;
 mod key_names;
 mod keys;
+mod missing;
 mod outcome;
 mod phrases;
 mod progress;

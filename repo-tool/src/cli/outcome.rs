@@ -4,6 +4,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::key_names::KeyNames;
+use super::missing::missing_lines;
 use super::progress::Publishing;
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
@@ -15,7 +16,7 @@ use crate::report::diff;
 use crate::{Error, Outcome, Plan, Repository, Signing};
 
 /// The maximum number of names in a sentence.
-const NAMED: usize = 8;
+pub(super) const NAMED: usize = 8;
 
 /// Whether a command changes something or only shows what it would change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(super) fn report(
 ) -> Result<ExitStatus, Error> {
     note_pending(plan, outcome, run, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
-    output.data_text(&outcome_json(&diff::json(&plan.diff), run, name(outcome)), &diff::text(&plan.diff))?;
+    output.report(&outcome_json(&diff::json(&plan.diff), run, name(outcome)), diff::text(&plan.diff).lines())?;
     note_outcome(repository, outcome, run, output);
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) && !run.is_dry() {
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
@@ -110,7 +111,7 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
         Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, Run::Real, output),
         Shared::ByOther(Answer::Published { changes, text }) => {
-            output.data_text(&outcome_json(&changes, Run::Real, "published"), &text)?;
+            output.report(&outcome_json(&changes, Run::Real, "published"), text.lines())?;
             output.note("Published by another process together with its own request.");
             Ok(ExitStatus::Done)
         }
@@ -164,11 +165,9 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
                 Run::Dry => "The change would be pending, not published. These signatures would be missing:",
             });
             let names = KeyNames::of(repository);
-            for document in documents {
-                for missing in document.missing() {
-                    let needed = missing.describe(|id| names.get(id));
-                    output.note(&format!("  {} version {} needs {needed}", document.role, document.version));
-                }
+            let lacking = documents.iter().map(|it| (it.role.clone(), it.version, it.missing()));
+            for line in missing_lines(lacking.filter(|(_, _, missing)| !missing.is_empty()), &names) {
+                output.note(&format!("  {} {}", line.documents, line.needed.unwrap_or_default()));
             }
             if !run.is_dry() {
                 output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");

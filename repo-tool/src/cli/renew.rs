@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::RoleName;
+use lastmile_metadata::{KeyRing, RoleName};
 
 use super::args::Renew;
 use super::key_names::KeyNames;
-use super::outcome::{conclude, some_of};
+use super::outcome::{NAMED, conclude, some_of};
 use super::{Context, ExitStatus, Output};
 use crate::draft::Draft;
 use crate::{Error, Renewal, Repository};
@@ -35,7 +35,7 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     let draft = edit.finish()?;
     let left = not_renewed(&mut repository, &renewed)?;
     let status = conclude(context, &mut repository, draft, output)?;
-    report(&repository, &left, output)?;
+    report(&repository, &left, output);
     Ok(status)
 }
 
@@ -44,6 +44,7 @@ struct NotRenewed {
     role: RoleName,
     expires: DateTime<Utc>,
     renewal: Renewal,
+    ring: KeyRing,
 }
 
 /// Returns the roles that are not renewed. Of very many delegated roles, only those that were read.
@@ -58,25 +59,24 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
         (&RoleName::TIMESTAMP, published.timestamp.expires),
     ];
     roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
-    let left = roles.into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| NotRenewed {
-        role: role.clone(),
-        expires,
-        renewal: repository.config.role(role).renewal(expires, repository.now()),
+    // The rings are looked up now, because the state after publication has not read all roles.
+    let left = roles.into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| {
+        let renewal = repository.config.role(role).renewal(expires, repository.now());
+        Ok(NotRenewed { role: role.clone(), expires, renewal, ring: published.key_ring(role)? })
     });
-    Ok(left.collect())
+    left.collect()
 }
 
 /// Says which roles were not renewed, when they expire, and for those that are due, who can renew them.
-fn report(repository: &Repository, left: &[NotRenewed], output: &Output) -> Result<(), Error> {
+fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
     let names = KeyNames::of(repository);
-    let mut later = Vec::new();
-    for NotRenewed { role, expires, renewal } in left {
+    let (mut later, mut due) = (Vec::new(), Vec::new());
+    for NotRenewed { role, expires, renewal, ring } in left {
         let expires = expires.format("%Y-%m-%d %H:%M UTC");
         if *renewal == Renewal::Later {
             later.push(format!("{role} ({expires})"));
             continue;
         }
-        let ring = repository.published.key_ring(role)?;
         let here = ring.keys().filter(|(_, key)| repository.keys.name_of(key).is_some()).count();
         let who = if here >= ring.threshold().get() as usize {
             format!("run `lastmile-repo renew {role}`")
@@ -89,10 +89,13 @@ fn report(repository: &Repository, left: &[NotRenewed], output: &Output) -> Resu
             )
         };
         let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
-        output.warning(&format!("{role} was not renewed and {verb} {expires}: {who}"));
+        due.push(format!("{role} was not renewed and {verb} {expires}: {who}"));
+    }
+    due.iter().take(NAMED).for_each(|line| output.warning(line));
+    if let Some(more) = due.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        output.warning(&format!("{more} more roles were not renewed; `lastmile-repo status` lists them"));
     }
     if !later.is_empty() {
         output.note(&format!("Not due, with their expiry: {}.", some_of(later)));
     }
-    Ok(())
 }

@@ -120,7 +120,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let root = plan.draft.root.as_ref().unwrap_or(&repository.published.root);
     findings::print_warnings(&lint::root_keys_together(root, &repository.layout, &repository.keys), output);
     if matches!(outcome, Outcome::Staged(_)) {
-        output.data_text(&report(Value::Null), &text)?;
+        output.report(&report(Value::Null), text.lines())?;
         output.note(&format!(
             "The key is trusted until the change is published; `lastmile-repo publish` then proves that no role trusts {}.",
             key.name
@@ -128,13 +128,13 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
         return Ok(status(&outcome));
     }
     let Some(public) = &key.public else {
-        output.data_text(&report(Value::Null), &text)?;
+        output.report(&report(Value::Null), text.lines())?;
         output.note("lastmile cannot use this key, so it cannot test what the key could forge.");
         return Ok(ExitStatus::Done);
     };
     let rows = prove(&mut repository, public, &before)?;
     let proof = rows.iter().map(row_json).collect();
-    output.data_text(&report(proof), &format!("{text}\n{}", table(&rows)))?;
+    output.report(&report(proof), format!("{text}\n{}", table(&rows)).lines())?;
     if is_refuted(&rows) {
         output.warning("the proof failed: see the lines marked NO");
         return Ok(ExitStatus::Refused);

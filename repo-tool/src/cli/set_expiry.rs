@@ -27,7 +27,7 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
         repository.layout.replace(&repository.layout.config(), config.text().as_bytes(), 0o644)?;
     }
     let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
-    output.data_text(&report, &format!("{role}: expires after {} days (was: {before})", args.days))?;
+    output.report(&report, [format!("{role}: expires after {} days (was: {before})", args.days)])?;
     output.note("The new lifetime takes effect at the next signature; `lastmile-repo renew --force ROLE` signs now.");
     Ok(ExitStatus::Done)
 }

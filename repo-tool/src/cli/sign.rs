@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::Sign;
 use super::confirm::Confirmation;
 use super::keys::resolve_all;
-use super::outcome::{Run, note_outcome};
+use super::outcome::{Run, note_outcome, some_of};
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::config::Config;
@@ -30,9 +30,10 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let draft = repository.staged()?;
     let plan = repository.plan(draft, Signing::Never)?;
     let json = json!({ "changes": diff::json(&plan.diff), "dry_run": run.is_dry() });
-    output.data_text(&json, &diff::full_text(&plan.diff))?;
+    let confirmation = Confirmation::of(args.yes);
+    confirmation.show(&json, &diff::full_text(&plan.diff), output)?;
     repository.review_staged(&plan.draft, &wanted)?;
-    Confirmation::of(args.yes).require(context, "Sign this?", "not signed", output)?;
+    confirmation.require(context, "Sign this?", "not signed", output)?;
     let signed = repository.signed_documents(&plan.draft, &keys, &wanted)?;
     if !run.is_dry() {
         repository.write_signed(&signed)?;
@@ -45,9 +46,13 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     if run.is_dry() {
         output.note("Nothing was signed (--dry-run).");
     }
+    let mut by_keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (document, by) in signed.iter().filter(|(_, by)| !by.is_empty()) {
+        by_keys.entry(by.join(", ")).or_default().push(document.role.to_string());
+    }
+    for (keys, roles) in by_keys {
         let verb = if run.is_dry() { "This would sign" } else { "Signed" };
-        output.note(&format!("{verb} {} with {}.", document.role, by.join(", ")));
+        output.note(&format!("{verb} {} with {keys}.", some_of(roles)));
     }
     let together = lint::root_keys_together(&repository.published.root, &repository.layout, &repository.keys);
     findings::print_warnings(&together, output);

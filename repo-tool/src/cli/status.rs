@@ -5,6 +5,8 @@ use lastmile_client::text::printable;
 use serde_json::json;
 
 use super::key_names::KeyNames;
+use super::missing::missing_lines;
+use super::outcome::{NAMED, some_of};
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::chain;
 use crate::publish::transaction;
@@ -37,17 +39,14 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
         text += &line(role, &repository);
     }
     let names = KeyNames::of(&repository);
-    for document in &status.pending {
-        let (role, version) = (&document.role, document.version);
-        if document.missing.is_empty() {
-            text += &format!("pending: {role} version {version} has all signatures; run `lastmile-repo publish`\n");
-            continue;
-        }
-        for missing in &document.missing {
-            let needed = missing.describe(|id| names.get(id));
-            text +=
-                &format!("pending: {role} version {version} needs {needed}. They run: lastmile-repo sign --key FILE\n");
-        }
+    let pending = status.pending.iter().map(|it| (it.role.clone(), it.version, it.missing.clone()));
+    for line in missing_lines(pending, &names) {
+        text += &match line.needed {
+            Some(needed) => {
+                format!("pending: {} {needed}. They run: lastmile-repo sign --key FILE\n", line.documents)
+            }
+            None => format!("pending: {} all signatures; run `lastmile-repo publish`\n", line.documents),
+        };
     }
     for interrupted in transaction::interrupted(&repository.layout)? {
         text += &format!("{}\n", interrupted.advice());
@@ -64,7 +63,7 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
     let due = status.roles.iter().filter(|role| role.renewal == Renewal::Due);
     let due: Vec<String> = due.map(|role| printable(&role.name)).collect();
     if !due.is_empty() {
-        output.note(&format!("Due for renewal: {}. `lastmile-repo renew` signs what is due.", due.join(", ")));
+        output.note(&format!("Due for renewal: {}. `lastmile-repo renew` signs what is due.", some_of(due)));
     }
     Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
 }
@@ -85,9 +84,9 @@ fn monitor(status: &Status, output: &Output) -> Result<ExitStatus, Error> {
         let verb = if role.renewal == Renewal::Expired { "expired" } else { "was not renewed and expires" };
         reasons.push(format!("{} {verb} {expires}", printable(&role.name)));
     }
-    let pending: Vec<String> = status.pending.iter().map(|document| document.role.to_string()).collect();
-    if !pending.is_empty() {
-        reasons.push(format!("a change is pending ({})", pending.join(", ")));
+    if !status.pending.is_empty() {
+        let pending = some_of(status.pending.iter().map(|document| document.role.to_string()));
+        reasons.push(format!("a change is pending ({pending})"));
     }
     if status.interrupted {
         reasons.push("a publication was interrupted".to_string());
@@ -98,7 +97,13 @@ fn monitor(status: &Status, output: &Output) -> Result<ExitStatus, Error> {
         let expires = first.expires.format("%Y-%m-%d %H:%M UTC");
         reasons.push(format!("{} is the first role to expire, {expires}", printable(&first.name)));
     }
-    output.data_text(&json!({ "state": name(state), "reasons": reasons }), &answer(state, &reasons.join("; ")))?;
+    let json = json!({ "state": name(state), "reasons": reasons });
+    let more = reasons.len().saturating_sub(NAMED);
+    reasons.truncate(NAMED);
+    if more > 0 {
+        reasons.push(format!("and {more} more"));
+    }
+    output.data_text(&json, &answer(state, &reasons.join("; ")))?;
     Ok(state.into())
 }
 

@@ -278,3 +278,79 @@ fn a_revert_waits_for_the_pending_change() {
     let refused = home.run(&["revert"]);
     assert!(refused.status == ExitStatus::Failed && refused.stderr.contains("pending"), "{}", refused.stderr);
 }
+
+#[test]
+fn quiet_commands_print_only_errors_and_data() {
+    let mut home = Home::new();
+    home.input = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  4  listed.tar\n";
+    let repository = home.folder.path().join("repository");
+    let elsewhere = home.folder.path().join("targets-1.pem");
+    let quiet = |home: &Home, args: &[&str], status: ExitStatus| {
+        let ran = home.run(&[args, &["--quiet"]].concat());
+        assert_eq!(ran.status, status, "{args:?}: {}", ran.stderr);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{args:?}");
+    };
+    for args in [
+        &["init", "--unencrypted-keys"][..],
+        &["add", "--from-list", "-"],
+        &["remove", "listed.tar", "--dry-run"],
+        &["remove", "listed.tar"],
+        &["revert", "--elsewhere"],
+        &["bins", "--bit-length", "5"],
+        &["key", "generate", "new", "--unencrypted"],
+        &["renew", "--force", "targets", "bin-*"],
+        &["rotate", "timestamp", "--add", "new"],
+        &["set-threshold", "root", "1"],
+        &["set-expiry", "timestamp", "3"],
+        &["revoke", "timestamp-1", "--unencrypted-online-keys"],
+    ] {
+        quiet(&home, args, ExitStatus::Done);
+    }
+    std::fs::rename(repository.join("keys/targets-1.pem"), &elsewhere).unwrap();
+    quiet(&home, &["undelegate", "bin"], ExitStatus::Pending);
+    quiet(&home, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()], ExitStatus::Done);
+    quiet(&home, &["discard", "--yes"], ExitStatus::Done);
+    for args in [&["status"][..], &["verify"], &["key", "list"], &["key", "show", "new"], &["bins"]] {
+        let ran = home.run(&[args, &["--quiet"]].concat());
+        assert!(!ran.stdout.is_empty() && ran.stderr.is_empty(), "{args:?}: {}{}", ran.stdout, ran.stderr);
+    }
+    let ran = home.run(&["renew", "--force", "--quiet", "--json"]);
+    assert_eq!(json(&ran)["outcome"], "published");
+}
+
+#[test]
+fn bins_with_a_few_targets_are_summed_up() {
+    let mut home = Home::new();
+    let line = |number: usize| format!("{}  4  {number}.tar\n", "0".repeat(64));
+    home.input = Box::leak((0..40).map(line).collect::<String>().into_boxed_str());
+    assert_eq!(home.run(&["init", "--unencrypted-keys"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["add", "--from-list", "-"]).status, ExitStatus::Done);
+    let ran = home.run(&["bins", "--bit-length", "8"]);
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("bin-*: 256 roles, each version 1, new"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("  … and 20 more\n") && ran.stdout.lines().count() < 60, "{}", ran.stdout);
+    std::fs::remove_file(home.folder.path().join("repository/keys/targets-1.pem")).unwrap();
+    let ran = home.run(&["renew", "--force", "targets", "bin-*"]);
+    assert_eq!(ran.status, ExitStatus::Pending);
+    let status = home.run(&["status"]);
+    for text in [&ran.stderr, &status.stdout] {
+        assert!(text.contains("and 249 more need 1 more signature"), "{text}");
+        assert!(text.lines().count() < 40, "{text}");
+    }
+}
+
+#[test]
+fn renew_names_the_delegated_roles_that_it_leaves_to_others() {
+    let mut home = Home::new();
+    assert_eq!(home.run(&["init", "--unencrypted-keys"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["key", "generate", "team", "--unencrypted"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["delegate", "team", "--paths", "team/*", "--key", "team"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["set-expiry", "team", "30"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["renew", "--force", "team"]).status, ExitStatus::Done);
+    home.now += TimeDelta::days(29);
+    for args in [&["renew", "--dry-run"][..], &["renew"]] {
+        let ran = home.run(args);
+        assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+        assert!(ran.stderr.contains("warning: team was not renewed and expires"), "{}", ran.stderr);
+    }
+}

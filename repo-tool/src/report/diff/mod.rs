@@ -165,6 +165,23 @@ impl RoleDiff {
         Self { role, title, lines, routine, many: None, unusual }
     }
 
+    fn is_top_level(&self) -> bool {
+        RoleName::TOP_LEVEL.iter().any(|role| role.as_str() == self.role)
+    }
+
+    /// Describes the role with at most `shown` lines.
+    fn text(&self, shown: usize) -> String {
+        let counted = self.many.map(Many::text).unwrap_or_default();
+        let mut text = format!("{}: {}\n{counted}", printable(&self.role), self.title);
+        for (sign, line) in self.lines.iter().take(shown) {
+            text += &format!("  {} {line}\n", sign.character());
+        }
+        if self.lines.len() > shown {
+            text += &format!("  … and {} more\n", self.lines.len() - shown);
+        }
+        text
+    }
+
     /// Adds the changes of another role of the same family.
     fn add(&mut self, other: Self) {
         self.lines.extend(other.lines);
@@ -208,47 +225,62 @@ impl Many {
     }
 }
 
-/// Formats the changes for people and cuts long lists. Control characters in names are escaped.
+/// Formats the changes for people and sums up long lists. Control characters in names are escaped.
 #[must_use]
 pub fn text(diffs: &[RoleDiff]) -> String {
-    text_of(diffs, SHOWN, false)
+    let (delegated, top_level): (Vec<&RoleDiff>, Vec<&RoleDiff>) = diffs.iter().partition(|diff| !diff.is_top_level());
+    let (root, others): (Vec<&RoleDiff>, Vec<&RoleDiff>) = top_level.into_iter().partition(|diff| diff.role == "root");
+    let mut text: String = root.into_iter().map(|diff| diff.text(SHOWN)).collect();
+    let families: Vec<&[&RoleDiff]> =
+        delegated.chunk_by(|one, next| family_of(&one.role) == family_of(&next.role)).collect();
+    let mut shown = 0;
+    let mut left = 0;
+    for family in families {
+        if family.len() > SHOWN {
+            text += &summed_up(family);
+            continue;
+        }
+        for diff in family {
+            if shown < SHOWN {
+                text += &diff.text(SHOWN);
+                shown += 1;
+            } else {
+                left += 1;
+            }
+        }
+    }
+    if left > 0 {
+        text += &format!("… and {left} more roles\n");
+    }
+    text + &others.into_iter().map(|diff| diff.text(SHOWN)).collect::<String>()
+}
+
+/// Describes many roles whose names have the same start.
+fn summed_up(family: &[&RoleDiff]) -> String {
+    let Some((first, others)) = family.split_first() else { return String::new() };
+    let title = if others.iter().all(|other| other.title == first.title) {
+        format!(", each {}", first.title)
+    } else {
+        String::new()
+    };
+    let mut text = format!("{}: {} roles{title}\n", printable(&family_of(&first.role)), family.len());
+    let lines = family.iter().flat_map(|diff| diff.lines.iter().map(move |line| (&diff.role, line)));
+    for (role, (sign, line)) in lines.clone().take(SHOWN) {
+        text += &format!("  {} {}: {line}\n", sign.character(), printable(role));
+    }
+    if let Some(more) = lines.count().checked_sub(SHOWN).filter(|more| *more > 0) {
+        text += &format!("  … and {more} more\n");
+    }
+    text
 }
 
 /// Formats all changes for people who are about to sign.
 #[must_use]
 pub fn full_text(diffs: &[RoleDiff]) -> String {
-    text_of(diffs, usize::MAX, true)
-}
-
-fn text_of(diffs: &[RoleDiff], shown: usize, with_routine: bool) -> String {
-    let mut text = String::new();
-    let mut rest = diffs;
-    while let Some((diff, others)) = rest.split_first() {
-        let alike = 1 + others.iter().take_while(|other| is_alike(diff, other)).count();
-        if alike > shown {
-            let family = family_of(&diff.role);
-            text += &format!("{}: {alike} roles, each {}\n", printable(&family), diff.title);
-            rest = rest.get(alike..).unwrap_or_default();
-            continue;
-        }
-        rest = others;
-        let counted = diff.many.map(Many::text).unwrap_or_default();
-        text += &format!("{}: {}\n{counted}", printable(&diff.role), diff.title);
-        let routine = diff.routine.iter().filter(|_| with_routine);
-        for (sign, line) in diff.lines.iter().take(shown).chain(routine) {
-            text += &format!("  {} {line}\n", sign.character());
-        }
-        if diff.lines.len() > shown {
-            text += &format!("  … and {} more\n", diff.lines.len() - shown);
-        }
-    }
-    text
-}
-
-/// Returns whether both describe new roles of the same family without further lines.
-fn is_alike(one: &RoleDiff, other: &RoleDiff) -> bool {
-    let is_empty = |diff: &RoleDiff| diff.many.is_none() && diff.lines.is_empty() && diff.routine.is_empty();
-    is_empty(one) && is_empty(other) && one.title == other.title && family_of(&one.role) == family_of(&other.role)
+    let routine = |diff: &RoleDiff| -> String {
+        diff.routine.iter().map(|(sign, line)| format!("  {} {line}\n", sign.character())).collect()
+    };
+    diffs.iter().map(|diff| diff.text(usize::MAX) + &routine(diff)).collect()
 }
 
 /// Formats the changes as JSON.
@@ -326,15 +358,37 @@ mod tests {
     }
 
     #[test]
-    fn many_new_bins_are_one_line_for_people() {
-        let bin = |number: usize| RoleDiff::new(format!("bin-{number:02x}"), "version 1, new".into());
-        let mut diffs: Vec<RoleDiff> = (0..64).map(bin).collect();
-        assert_eq!(text(&diffs), "bin-*: 64 roles, each version 1, new\n");
-        assert_eq!(full_text(&diffs).lines().count(), 64);
-        if let Some(diff) = diffs.get_mut(32) {
-            diff.lines.push((Sign::Added, "a target".to_string()));
+    fn many_bins_are_summed_up_for_people() {
+        let bin = |number: usize| RoleDiff::new(format!("bin-{number:04x}"), "version 1, new".into());
+        let mut diffs: Vec<RoleDiff> = (0..16384).map(bin).collect();
+        assert_eq!(text(&diffs), "bin-*: 16384 roles, each version 1, new\n");
+        assert_eq!(full_text(&diffs).lines().count(), 16384);
+        for (number, diff) in diffs.iter_mut().enumerate().filter(|(number, _)| number % 17 == 0) {
+            diff.lines.push((Sign::Added, format!("target {number}")));
         }
-        assert_eq!(text(&diffs).lines().count(), 4, "{}", text(&diffs));
+        let summed = text(&diffs);
+        assert!(summed.starts_with("bin-*: 16384 roles, each version 1, new\n  + bin-0000: target 0\n"), "{summed}");
+        assert!(summed.ends_with("  … and 944 more\n") && summed.lines().count() == 22, "{summed}");
+        if let Some(diff) = diffs.last_mut() {
+            diff.title = "version 2".into();
+        }
+        assert!(text(&diffs).starts_with("bin-*: 16384 roles\n"));
+    }
+
+    #[test]
+    fn many_delegated_roles_are_summed_up_and_top_level_roles_are_shown() {
+        let role = |name: String| RoleDiff::new(name, "version 2".into());
+        let mut diffs = vec![role("root".into())];
+        diffs.extend((0..100).map(|number| role(format!("team{number:02}"))));
+        diffs.extend(["targets", "snapshot", "timestamp"].map(|name| role(name.into())));
+        let summed = text(&diffs);
+        let lines: Vec<&str> = summed.lines().collect();
+        assert_eq!(
+            (lines.len(), lines.first(), lines.get(21)),
+            (25, Some(&"root: version 2"), Some(&"… and 80 more roles"))
+        );
+        assert_eq!(lines.last(), Some(&"timestamp: version 2"));
+        assert_eq!(full_text(&diffs).lines().count(), 104);
     }
 
     #[test]
