@@ -55,7 +55,7 @@ pub use edit::path_patterns::{pattern_warnings, patterns};
 pub use edit::revert::RemovedKeys;
 pub use error::{
     ConfigError, DraftError, EditError, Error, Hidden, InvalidDigest, InvalidInput, InvalidKeyUri, JournalFault,
-    KeyReason, LackingKeys, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError,
+    KeyReason, LackingKeys, LineFault, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError,
     PublicationError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError, VersionError,
 };
 pub use files::layout::Sharing;

@@ -144,7 +144,7 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
 }
 
 /// Parses a target path that is safe on every platform and in URLs.
-pub fn target_path(name: &str) -> Result<TargetPath, Error> {
+pub fn target_path(name: &str) -> Result<TargetPath, EditError> {
     let path = TargetPath::new(name).map_err(EditError::UnsafeName)?;
     path.file_path().map_err(EditError::UnsafeName)?;
     path.url_path(None).map_err(EditError::UnsafeName)?;
@@ -293,11 +293,11 @@ fn hash(
 }
 
 /// Refuses a file name that is too long for a file system with the hash prefix.
-pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Error> {
+pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), EditError> {
     let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
     if longest + 1 + name.len() > LONGEST_NAME {
-        return Err(EditError::NameTooLong { path: path.clone() }.into());
+        return Err(EditError::NameTooLong { path: path.clone() });
     }
     Ok(())
 }

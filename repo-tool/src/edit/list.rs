@@ -19,7 +19,7 @@ use crate::edit::bulk::TargetSource;
 use crate::edit::intake;
 use crate::files::layout;
 use crate::immutable::Immutable;
-use crate::{EditError, Error, parallel};
+use crate::{EditError, Error, LineFault, parallel};
 
 /// Bytes of the list that one core parses at once.
 const PART: usize = 1 << 20;
@@ -105,7 +105,7 @@ impl List {
     pub fn parse(text: Vec<u8>, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let text = String::from_utf8(text).map_err(|error| {
             let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            refused(1 + good.iter().filter(|byte| **byte == b'\n').count(), "is not UTF-8")
+            refused(1 + good.iter().filter(|byte| **byte == b'\n').count(), LineFault::NotUtf8)
         })?;
         let parts = parts_of(&text);
         let done = AtomicUsize::new(0);
@@ -154,7 +154,7 @@ impl TargetSource for List {
 
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
         let (number, line) = self.line(number);
-        target_of(line).map_err(|reason| refused(number, &reason))
+        target_of(line).map_err(|fault| refused(number, fault))
     }
 
     fn keeps_custom(&self) -> bool {
@@ -197,8 +197,8 @@ fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<Li
         let line = whole.trim_end_matches('\n').trim_end_matches('\r');
         let number = first_line + number;
         if !line.is_empty() && !line.starts_with('#') {
-            let too_long = |_| refused(number, "has too high a number or too many bytes");
-            let target = target_of(line).map_err(|reason| refused(number, &reason))?;
+            let too_long = |_| refused(number, LineFault::TooLong);
+            let target = target_of(line).map_err(|fault| refused(number, fault))?;
             entries.push(LineEntry {
                 start: start as u64,
                 hash: hash_start(target.path.as_str()),
@@ -212,36 +212,43 @@ fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<Li
     Ok(entries)
 }
 
-fn refused(line: usize, reason: &str) -> Error {
-    EditError::Line { line, reason: reason.to_string() }.into()
+fn refused(line: usize, fault: LineFault) -> Error {
+    EditError::Line { line, fault }.into()
 }
 
-/// Parses a line. An error is a phrase that follows the line number.
-fn target_of(line: &str) -> Result<TargetFile, String> {
-    let (path, length, hashes, custom) = if line.starts_with('{') {
-        let JsonLine { path, length, hashes, custom } =
-            serde_json::from_str(line).map_err(|error| format!("is not a valid entry: {error}"))?;
-        let hashes = hashes.0.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
-        let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
-        let custom = custom.transpose().map_err(|error| format!("has a `custom` that cannot be signed: {error}"))?;
-        if custom.is_some() {
-            // The map has silently kept the last of two equal members.
-            Json::parse(line).map_err(|error| format!("is not a valid entry: {error}"))?;
-        }
-        (path, length, hashes, custom)
-    } else {
-        let (digest, rest) = word(line).ok_or("is neither a JSON object nor `SHA256  LENGTH  PATH`")?;
-        let (length, path) = word(rest).ok_or("has no path")?;
-        let length =
-            length.parse().map_err(|_| format!("has the length `{length}`, which is not a number of bytes"))?;
-        (path.to_string(), length, vec![digest_of("sha256", digest)?], None)
-    };
-    let path = intake::target_path(&path).map_err(|error| format!("is refused: {error}"))?;
-    let hashes = Hashes::new(hashes).ok_or("lists no hash")?;
-    intake::check_length_of_name(&path, &hashes).map_err(|error| format!("is refused: {error}"))?;
+/// Parses a line.
+fn target_of(line: &str) -> Result<TargetFile, LineFault> {
+    let refused = |error| LineFault::Path(Box::new(error));
+    let (path, length, hashes, custom) = if line.starts_with('{') { json_entry(line)? } else { plain_entry(line)? };
+    let path = intake::target_path(&path).map_err(refused)?;
+    let hashes = Hashes::new(hashes).ok_or(LineFault::NoHash)?;
+    intake::check_length_of_name(&path, &hashes).map_err(refused)?;
     let mut target = TargetFile::new(path, length, hashes);
     target.custom = custom;
     Ok(target)
+}
+
+/// The path, the length, the digests and the custom data of an entry.
+type Entry = (String, u64, Vec<(Algorithm, Vec<u8>)>, Option<Json>);
+
+fn json_entry(line: &str) -> Result<Entry, LineFault> {
+    let JsonLine { path, length, hashes, custom } =
+        serde_json::from_str(line).map_err(|error| LineFault::Json(error.to_string()))?;
+    let hashes = hashes.0.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
+    let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
+    let custom = custom.transpose().map_err(LineFault::Custom)?;
+    if custom.is_some() {
+        // The map has silently kept the last of two equal members.
+        Json::parse(line).map_err(LineFault::Entry)?;
+    }
+    Ok((path, length, hashes, custom))
+}
+
+fn plain_entry(line: &str) -> Result<Entry, LineFault> {
+    let (digest, rest) = word(line).ok_or(LineFault::Form)?;
+    let (length, path) = word(rest).ok_or(LineFault::NoPath)?;
+    let length = length.parse().map_err(|_| LineFault::Length(length.to_string()))?;
+    Ok((path.to_string(), length, vec![digest_of("sha256", digest)?], None))
 }
 
 /// Splits off the first word and the blanks after it.
@@ -251,13 +258,10 @@ fn word(text: &str) -> Option<(&str, &str)> {
     (!word.is_empty() && !rest.is_empty()).then_some((word, rest))
 }
 
-fn digest_of(name: &str, digest: &str) -> Result<(Algorithm, Vec<u8>), String> {
-    let algorithm = Algorithm::named(name).ok_or_else(|| format!("has the unknown hash `{name}`"))?;
+fn digest_of(name: &str, digest: &str) -> Result<(Algorithm, Vec<u8>), LineFault> {
+    let algorithm = Algorithm::named(name).ok_or_else(|| LineFault::UnknownHash(name.to_string()))?;
     let bytes = hex::decode(digest).ok().filter(|bytes| bytes.len() == algorithm.length());
-    bytes.map(|bytes| (algorithm, bytes)).ok_or_else(|| {
-        let digits = 2 * algorithm.length();
-        format!("has a {name} that is not {digits} hexadecimal digits")
-    })
+    bytes.map(|bytes| (algorithm, bytes)).ok_or(LineFault::Digest(algorithm))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use lastmile_client::text::printable;
 use lastmile_metadata::{ErrorKind, NameError, PathPattern, RoleName, TargetPath, Version};
 use std::path::PathBuf;
 
+use super::line::LineFault;
+
 /// Invalid input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -243,12 +245,12 @@ pub enum EditError {
         path: TargetPath,
     },
     /// A line of a list is not valid.
-    #[error("line {line} of the list {reason}")]
+    #[error("line {line} of the list {fault}")]
     Line {
         /// Its number, from 1.
         line: usize,
-        /// What is wrong with it, as a phrase that follows the number.
-        reason: String,
+        /// What is wrong with it.
+        fault: LineFault,
     },
     /// A request names a target twice.
     #[error("`{path}` is named twice")]
