@@ -113,6 +113,7 @@ impl Folder {
     }
 
     /// Like [`read`](Folder::read), but refuses a file that other users can change.
+    #[cfg(feature = "cli")]
     pub(crate) fn read_unwritable(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         ensure_unwritable(&file, &self.path_of(name))?;
