@@ -10,6 +10,8 @@ mod failure;
 mod output;
 #[cfg(feature = "program")]
 mod progress;
+#[cfg(feature = "program")]
+pub mod scope;
 pub mod text;
 #[cfg(feature = "program")]
 mod usage;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use lastmile_metadata::Limits;
 
@@ -16,6 +16,7 @@ Examples:
   lastmile list 'docs/*'
   lastmile verify example-1.0.tar.gz --as example-1.0.tar.gz
   lastmile status --json
+  lastmile help trust add
 
 Exit codes:
   0  done
@@ -31,7 +32,7 @@ everything else is verified from it.";
 
 /// Fetch and verify updates with The Update Framework (TUF).
 #[derive(Debug, Parser)]
-#[command(name = "lastmile", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "lastmile", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) common: Common,
@@ -193,7 +194,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Add, list, remove or reset trusted repositories
+    /// Add, change, list, remove or reset trusted repositories
     #[command(subcommand)]
     Trust(Trust),
 
@@ -252,6 +253,10 @@ pub(super) enum Trust {
         --metadata-url https://example.org/metadata/ --targets-url https://example.org/targets/")]
     Add(Add),
 
+    /// Change the URLs and options of a trusted repository, and keep what is trusted
+    #[command(after_help = "Example: lastmile trust set example --metadata-url https://mirror.example.org/metadata/")]
+    Set(Change),
+
     /// List the trusted repositories
     List,
 
@@ -298,6 +303,29 @@ pub(super) struct Add {
     /// consistent snapshots
     #[arg(long)]
     pub(super) plain_target_names: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub(super) struct Change {
+    /// The name of the repository
+    pub(super) name: String,
+
+    /// The base URL of the metadata, as in `trust add`; replaces all mirrors
+    #[arg(long = "metadata-url", value_name = "URL", group = "change", value_hint = ValueHint::Url)]
+    pub(super) metadata_urls: Vec<String>,
+
+    /// The base URL of the targets, as in `trust add`, once for each metadata URL
+    #[arg(long = "targets-url", value_name = "URL", group = "change", value_hint = ValueHint::Url)]
+    pub(super) targets_urls: Vec<String>,
+
+    /// Treat HTTP 403 as "not found", or as an error
+    #[arg(long, value_name = "BOOL", group = "change")]
+    pub(super) forbidden_means_absent: Option<bool>,
+
+    /// Fetch targets by their plain names, or with the hash prefix if snapshots are consistent
+    #[arg(long, value_name = "BOOL", group = "change")]
+    pub(super) plain_target_names: Option<bool>,
 }
 
 #[derive(Debug, Args)]

@@ -1,21 +1,20 @@
 //! `lastmile completions` and `lastmile man`: generated from the definition of the command line.
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
 
-use super::args::Arguments;
-use super::{App, ExitStatus, Failure};
+use super::{App, ExitStatus, Failure, scope};
 
 impl App<'_> {
     pub(super) fn completions(&self, shell: Shell) -> Result<ExitStatus, Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Arguments::command(), "lastmile", &mut script);
+        clap_complete::generate(shell, &mut scope::command(), "lastmile", &mut script);
         self.output.raw(&script)?;
         Ok(ExitStatus::Done)
     }
 
     pub(super) fn manual(&self, command: &[String]) -> Result<ExitStatus, Failure> {
-        let mut all = Arguments::command();
+        let mut all = scope::command();
         all.build();
         let mut found = &all;
         for name in command {

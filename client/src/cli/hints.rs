@@ -74,12 +74,12 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
     Some(match &error.cause {
         FetchError::NotFound => "check the metadata and targets URLs with `lastmile trust list`",
         FetchError::Status(403) => {
-            "if this is an object store that answers 403 for missing files, add the repository with \
-             `lastmile trust add --forbidden-means-absent`"
+            "if this is an object store that answers 403 for missing files, run `lastmile trust set NAME \
+             --forbidden-means-absent true`"
         }
         FetchError::Unauthorized => {
-            "if you have a user name and a password, put them into the URLs of the repository, as in \
-             `https://USER:PASSWORD@HOST/metadata/`"
+            "if you have a user name and a password, put them into the URLs of the repository: `lastmile trust set NAME \
+             --metadata-url https://USER:PASSWORD@HOST/metadata/`"
         }
         FetchError::ProxyUnauthorized { .. } => {
             "put the user name and the password of the proxy into its URL: `--proxy http://USER:PASSWORD@HOST:PORT`"

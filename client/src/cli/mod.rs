@@ -9,6 +9,7 @@ mod list;
 mod refresh;
 mod repositories;
 mod roles;
+mod scope;
 mod setup;
 mod status;
 mod targets;
@@ -20,16 +21,15 @@ use std::ffi::OsString;
 use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
-use clap::Parser;
 pub use lastmile_cli_support::{ExitStatus, World};
 use lastmile_cli_support::{Failure, Output, OutputOptions, spare_descriptors};
 
-use args::{Arguments, Command};
+use args::Command;
 
 /// Runs one command.
 pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitStatus {
     let args: Vec<OsString> = args.into_iter().collect();
-    let arguments = match Arguments::try_parse_from(&args) {
+    let arguments = match scope::parsed(&args) {
         Ok(arguments) => arguments,
         Err(error) => return lastmile_cli_support::usage(&error, &args, world),
     };

@@ -214,19 +214,30 @@ impl Repositories {
         }
         let folder = Folder::make(&self.path, PRIVATE)?.enter_or_make(name.as_str(), PRIVATE)?;
         folder.write(SHIPPED_ROOT, shipped_root, PRIVATE)?;
-        let written = Written { format: FORMAT, settings: settings.clone() };
-        let text = serde_json::to_vec_pretty(&written)
-            .map_err(|error| LocalError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;
         let folder_path = self.path.join(name.as_str());
         // What an interrupted removal may have left.
         remove_all(&folder_path.join(METADATA))?;
-        folder.write(SETTINGS, &text, PRIVATE)?;
+        write_settings(&folder, settings)?;
         Ok(Repository {
             name: name.clone(),
             shipped_root: shipped_root.to_vec(),
             settings: settings.clone(),
             folder: folder_path,
         })
+    }
+
+    /// Stores the changed settings of a repository. What is trusted of it stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub(crate) fn set(&self, repository: &Repository) -> Result<(), LocalError> {
+        match Folder::open(&self.path)?.enter(repository.name.as_str())? {
+            Some(folder) => write_settings(&folder, &repository.settings),
+            None => {
+                Err(LocalError::new("open", &repository.folder, std::io::Error::from(std::io::ErrorKind::NotFound)))
+            }
+        }
     }
 
     /// Opens the directory, if it exists. If that cannot be determined, it is an error.
@@ -249,6 +260,13 @@ impl Repositories {
         }
         Ok(())
     }
+}
+
+fn write_settings(folder: &Folder, settings: &RepositorySettings) -> Result<(), LocalError> {
+    let written = Written { format: FORMAT, settings: settings.clone() };
+    let text = serde_json::to_vec_pretty(&written)
+        .map_err(|error| LocalError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;
+    folder.write(SETTINGS, &text, PRIVATE)
 }
 
 /// Returns whether the file exists. It is an error if that cannot be determined.

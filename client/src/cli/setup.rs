@@ -109,9 +109,11 @@ impl App<'_> {
             match usable(&mirror.metadata_url).and_then(|metadata| Ok((metadata, usable(&mirror.targets_url)?))) {
                 Ok((metadata, targets)) => builder = builder.mirror(metadata.as_str(), targets.as_str()),
                 // An earlier version stored it. Stored metadata can be used without it.
-                Err(problem) => self
-                    .output
-                    .warning(&format!("the settings of `{}`: {problem}; this mirror is not used", repository.name)),
+                Err(problem) => self.output.warning(&format!(
+                    "the settings of `{name}`: {problem}; this mirror is not used, set another with `lastmile trust set {name} \
+                     --metadata-url URL`",
+                    name = repository.name
+                )),
             }
         }
         Ok(builder.build()?)

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
+use clap::Parser as _;
 use lastmile_cli_support::Captured;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::args::{AllLimits, LIMITS};
+use super::args::{AllLimits, Arguments, LIMITS};
 use super::*;
 use crate::test_repository::{TestRepository, now, root};
 
@@ -350,14 +351,15 @@ fn a_scheme_may_be_written_in_upper_case() {
 fn user_names_and_passwords_are_never_printed() {
     let home = Home::new();
     let root = home.path("root.json");
-    let add = |url: &str| home.run(&["trust", "add", "x", "-v", "--root", &root, "--metadata-url", url]);
+    let add = |url: &str| home.run(&["trust", "add", "x", "--root", &root, "--metadata-url", url]);
     let nobody = "http://alice:pa55word@127.0.0.1:1/metadata/";
     let mut all = vec![add("http://alice:pa55word@127.0.0.1:99999/"), add("alice:pa55word@host/"), add(nobody)];
     assert_eq!(all[2].status, ExitStatus::Done, "{}", all[2].stderr);
-    let direct = ["--retries", "0", "--proxy", "none"];
-    for command in [&["refresh"][..], &["refresh", "--json"], &["get", "a"], &["trust", "list"]] {
+    let direct = ["-v", "--retries", "0", "--proxy", "none"];
+    for command in [&["refresh"][..], &["refresh", "--json"], &["get", "a"]] {
         all.push(home.run(&[command, &direct].concat()));
     }
+    all.push(home.run(&["trust", "list"]));
     all.push(home.run(&["trust", "list", "--json"]));
     all.push(home.run(&["refresh", "--proxy", "http://alice:pa55word@127.0.0.1:99999/"]));
     all.push(home.run(&["refresh", "http://alice:pa55word@127.0.0.1/"]));
@@ -413,4 +415,93 @@ fn an_unusable_proxy_is_refused_and_the_proxy_of_the_environment_is_named() {
     let ran = refresh("ftp://proxy", &["--proxy", "socks://alice:pa55word@h"]);
     assert_eq!((ran.status, &json(&ran)["error"]["kind"]), (ExitStatus::Failed, &Value::from("config")));
     assert!(ran.stderr.contains("socks5h") && !ran.stderr.contains("pa55word"), "{}", ran.stderr);
+}
+
+#[test]
+fn to_trust_the_same_again_changes_nothing_and_something_else_is_refused() {
+    let home = Home::trusting();
+    home.run(&["refresh"]);
+    let floors = || std::fs::read(home.path("state/example/metadata/state/floors")).unwrap();
+    let before = floors();
+    let again = home.trust("example");
+    assert_eq!(again.status, ExitStatus::Done, "{}", again.stderr);
+    assert!(again.stderr.contains("is trusted already"), "{}", again.stderr);
+    assert!(again.stdout.starts_with("repository example\n"), "{}", again.stdout);
+    assert_eq!(floors(), before);
+    let root_file = home.path("root.json");
+    let other_url = ["trust", "add", "example", "--root", &root_file, "--metadata-url", "http://h/"];
+    let ran = home.run(&other_url);
+    assert_eq!(ran.status, ExitStatus::Failed);
+    assert!(ran.stderr.contains("with other settings") && ran.stderr.contains("trust set example"), "{}", ran.stderr);
+    std::fs::write(&root_file, root(1, "another root", "online")).unwrap();
+    let ran = home.trust("example");
+    assert_eq!(ran.status, ExitStatus::Failed);
+    assert!(ran.stderr.contains("with another root"), "{}", ran.stderr);
+    assert_eq!(home.run(&["list", "--offline"]).status, ExitStatus::Failed, "roles were never fetched");
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
+}
+
+#[test]
+fn urls_and_options_change_and_what_is_trusted_stays() {
+    let home = Home::trusting();
+    home.run(&["list"]);
+    let set = |args: &[&str]| home.run(&[&["trust", "set", "example", "--json"], args].concat());
+    let moved = home.path("moved");
+    std::fs::rename(home.path("repository"), &moved).unwrap();
+    assert_eq!(home.run(&["refresh", "--retries", "0"]).status, ExitStatus::Network);
+    let url = format!("file://{moved}");
+    let ran = set(&["--metadata-url", &url]);
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    assert_eq!(json(&ran)["mirrors"][0]["targets_url"], format!("{url}/targets/"));
+    assert_eq!(home.run(&["get", "x", "--output", &home.path("out")]).status, ExitStatus::Done);
+    let ran = set(&["--forbidden-means-absent", "true", "--plain-target-names", "true"]);
+    assert_eq!(
+        (&json(&ran)["forbidden_means_absent"], &json(&ran)["hash_prefixed_targets"]),
+        (&true.into(), &false.into())
+    );
+    let ran = set(&["--targets-url", "http://h/t", "--forbidden-means-absent", "false"]);
+    assert_eq!(json(&ran)["mirrors"][0]["metadata_url"], format!("{url}/"));
+    assert_eq!(json(&ran)["mirrors"][0]["targets_url"], "http://h/t/");
+    assert_eq!(json(&ran)["forbidden_means_absent"], false);
+    // An older state is still recognised.
+    std::fs::write(home.path("state/example/metadata/timestamp.json"), "x").unwrap();
+    assert!(std::fs::read_to_string(home.path("state/example/metadata/state/floors")).unwrap().contains("timestamp"));
+    for args in
+        [&[][..], &["--metadata-url", "http:///x"], &["--targets-url", "http://a/", "--targets-url", "http://b/"]]
+    {
+        assert_eq!(set(args).status, ExitStatus::Usage, "{args:?}");
+    }
+    assert_eq!(home.run(&["trust", "set", "none", "--metadata-url", "http://h/"]).status, ExitStatus::Usage);
+}
+
+#[test]
+fn help_has_no_holes_and_options_are_only_where_they_mean_something() {
+    use lastmile_cli_support::scope::undescribed;
+    assert_eq!(undescribed(&scope::command()), [""; 0]);
+    let run = |args: &[&str]| run_with(args, now(), |_| None);
+    let help = run(&["help", "trust", "set"]);
+    assert_eq!(help.status, ExitStatus::Done);
+    assert!(help.stdout.contains("Usage: lastmile trust set"), "{}", help.stdout);
+    assert_eq!(run(&["help"]).stdout, run(&["--help"]).stdout);
+    let shown = |command: &str, option: &str| {
+        let (help, manual) = (run(&[command, "--help"]).stdout, run(&["man", command]).stdout.replace("\\-", "-"));
+        let is_in = help.contains(option);
+        assert_eq!(manual.contains(option), is_in, "{command} {option}");
+        is_in
+    };
+    for (option, commands) in [
+        ("--proxy", &["refresh", "get", "list"][..]),
+        ("--repository", &["refresh", "get", "list", "verify", "status"]),
+        ("--limit", &["refresh", "get", "list", "verify", "status", "trust"]),
+        ("--json", &["refresh", "get", "list", "verify", "status", "trust"]),
+    ] {
+        for command in ["refresh", "get", "list", "verify", "status", "trust", "completions", "man"] {
+            assert_eq!(shown(command, option), commands.contains(&command), "{command} {option}");
+        }
+    }
+    for args in [&["status", "--proxy", "none"][..], &["--retries", "1", "trust", "list"], &["man", "--json"]] {
+        let ran = run(args);
+        assert_eq!(ran.status, ExitStatus::Usage, "{args:?}");
+        assert!(ran.stderr.contains("means nothing to the command"), "{}", ran.stderr);
+    }
 }

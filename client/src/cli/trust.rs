@@ -3,7 +3,7 @@
 use lastmile_metadata::{Key, KeyId, Limits, RoleName, Root, Verified, format_time};
 use serde_json::{Value, json};
 
-use super::args::{Add, Trust};
+use super::args::{Add, Change, Trust};
 use super::setup::{read_at_most, usable};
 use super::{App, ExitStatus, Failure};
 use crate::cli::repositories::{MirrorUrls, Repository, RepositoryName, RepositorySettings};
@@ -15,6 +15,7 @@ impl App<'_> {
     pub(super) async fn trust(&self, trust: Trust) -> Result<ExitStatus, Failure> {
         match trust {
             Trust::Add(add) => self.add(&add).await,
+            Trust::Set(change) => self.set(&change),
             Trust::List => self.list_trusted(),
             Trust::Remove { name } => self.remove(&name),
             Trust::Reset { name } => self.reset(&name).await,
@@ -26,7 +27,11 @@ impl App<'_> {
             Failure::usage(format!("`{}` cannot be the name of a repository", add.name))
                 .with_hint("use up to 64 letters, digits, `.`, `_` and `-`, with a letter or a digit at either end")
         })?;
-        let settings = settings(add)?;
+        let settings = RepositorySettings {
+            mirrors: mirrors(&add.metadata_urls, &add.targets_urls)?,
+            forbidden_means_absent: add.forbidden_means_absent,
+            hash_prefixed_targets: !add.plain_target_names,
+        };
         let bytes = read_at_most(&add.root, self.common.network.limits().root_length)?;
         let root = verified(bytes)?;
         if root.expires <= self.now {
@@ -35,9 +40,44 @@ impl App<'_> {
                 format_time(&root.expires)
             ));
         }
-        let repository = self.repositories()?.add(&name, root.bytes(), &settings)?;
+        let all = self.repositories()?;
+        let repository = match all.open(&name, self.common.network.limits().root_length)? {
+            Some(known) if known.shipped_root == **root.bytes() && known.settings == settings => {
+                self.output
+                    .note(&format!("the repository `{name}` is trusted already, with the same root and settings"));
+                known
+            }
+            Some(known) => return Err(taken(&known, &root)),
+            None => all.add(&name, root.bytes(), &settings)?,
+        };
         self.updater(&repository)?.prepare_at(self.now).await?;
         self.output.report(&document(&repository, &root), lines(&name, &root))?;
+        Ok(ExitStatus::Done)
+    }
+
+    fn set(&self, change: &Change) -> Result<ExitStatus, Failure> {
+        let all = self.repositories()?;
+        let mut repository = self.named(&all, &change.name)?;
+        let settings = &mut repository.settings;
+        if change.metadata_urls.is_empty() && !change.targets_urls.is_empty() {
+            let metadata: Vec<String> = settings.mirrors.iter().map(|mirror| mirror.metadata_url.clone()).collect();
+            settings.mirrors = mirrors(&metadata, &change.targets_urls)?;
+        } else if !change.metadata_urls.is_empty() {
+            settings.mirrors = mirrors(&change.metadata_urls, &change.targets_urls)?;
+        }
+        if let Some(is_absent) = change.forbidden_means_absent {
+            settings.forbidden_means_absent = is_absent;
+        }
+        if let Some(is_plain) = change.plain_target_names {
+            settings.hash_prefixed_targets = !is_plain;
+        }
+        all.set(&repository)?;
+        let root = verified(repository.shipped_root.clone())?;
+        let lines = repository.settings.mirrors.iter().flat_map(|mirror| {
+            [format!("metadata: {}", shown(&mirror.metadata_url)), format!("targets:  {}", shown(&mirror.targets_url))]
+        });
+        self.output.data(&document(&repository, &root), lines)?;
+        self.output.note(&format!("the settings of `{}` were changed; what is trusted stays trusted", repository.name));
         Ok(ExitStatus::Done)
     }
 
@@ -85,8 +125,23 @@ impl App<'_> {
     }
 }
 
-fn settings(add: &Add) -> Result<RepositorySettings, Failure> {
-    let (metadata, targets) = (&add.metadata_urls, &add.targets_urls);
+/// The error for a name that is taken by a repository with another root or other settings.
+fn taken(known: &Repository, root: &Verified<Root>) -> Failure {
+    let name = &known.name;
+    let failure = |difference: &str| {
+        Failure::failed(format!("the repository `{name}` is trusted already, with {difference}")).with_kind("local")
+    };
+    if known.shipped_root == **root.bytes() {
+        return failure("other settings").with_hint(format!(
+            "change its URLs and options with `lastmile trust set {name}`, or choose another name"
+        ));
+    }
+    failure("another root")
+        .with_hint(format!("choose another name; or `lastmile trust remove {name}` forgets all that is trusted of it"))
+}
+
+/// Checks the URLs of mirrors. Without URLs of targets, they are beside the metadata.
+fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, Failure> {
     if !targets.is_empty() && targets.len() != metadata.len() {
         return Err(Failure::usage(format!(
             "there are {} metadata URLs and {} targets URLs",
@@ -105,11 +160,7 @@ fn settings(add: &Add) -> Result<RepositorySettings, Failure> {
         let (metadata_url, targets_url) = (metadata_url.as_str().to_owned(), targets_url.as_str().to_owned());
         mirrors.push(MirrorUrls { metadata_url, targets_url });
     }
-    Ok(RepositorySettings {
-        mirrors,
-        forbidden_means_absent: add.forbidden_means_absent,
-        hash_prefixed_targets: !add.plain_target_names,
-    })
+    Ok(mirrors)
 }
 
 /// Checks a URL to which file names are appended.

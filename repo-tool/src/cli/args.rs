@@ -242,21 +242,24 @@ pub(crate) enum KeyCommand {
 
 /// `delegate`
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...",
+    after_help = "\
 `*` matches any characters except `/`, and `?` matches one character. No other character is special.
 
 Examples:
   lastmile-repo key generate plugins-1
   lastmile-repo delegate plugins-team --paths 'plugins/*' --key file:keys/plugins-1.pem
-  lastmile-repo delegate partner --paths 'partner/*' --key partner.pub --terminating")]
+  lastmile-repo delegate partner --paths 'partner/*' --key partner.pub --terminating"
+)]
 pub(crate) struct Delegate {
     /// Name of the new role.
     pub(crate) name: String,
     /// Patterns of target paths.
-    #[arg(long, num_args = 1.., required_unless_present = "hash_prefixes", conflicts_with = "hash_prefixes")]
+    #[arg(long, num_args = 1.., required_unless_present = "hash_prefixes", conflicts_with = "hash_prefixes", value_name = "PATTERN")]
     pub(crate) paths: Vec<String>,
     /// Hash prefixes: first digits of the SHA-256 of target paths.
-    #[arg(long, num_args = 1..)]
+    #[arg(long, num_args = 1.., value_name = "PREFIX")]
     pub(crate) hash_prefixes: Vec<String>,
     /// Keys of the role: a key ID, a URI, a private key file or a .pub file.
     #[arg(long, required = true, num_args = 1.., value_name = "KEY")]

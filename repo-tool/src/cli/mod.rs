@@ -27,6 +27,7 @@ mod renew;
 mod revert;
 mod revoke;
 mod rotate;
+mod scope;
 mod serve;
 mod set_delegation;
 mod set_expiry;
@@ -43,7 +44,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
+use lastmile_cli_support::scope::refuse_unused;
 use lastmile_cli_support::{Environment, Failure, Output, OutputOptions, spare_descriptors};
 pub use lastmile_cli_support::{ExitStatus, World};
 use lastmile_client::BaseUrl;
@@ -90,11 +92,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
 
 /// Parses the command line. The environment may set the default repository.
 fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+    let mut command = scope::command();
     if let Some(repository) = world.variable(REPOSITORY_VARIABLE) {
         command = command.mut_arg("repository", |argument| argument.default_value(repository));
     }
-    Cli::from_arg_matches_mut(&mut command.try_get_matches_from(args)?)
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    refuse_unused(&mut command, &matches, scope::UNUSED)?;
+    Cli::from_arg_matches_mut(&mut matches)
 }
 
 /// Checks a base URL from the command line.
@@ -110,8 +114,8 @@ fn base_url(text: &str) -> Result<BaseUrl, Error> {
 fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Error> {
     let repository = &cli.global.repository;
     let dir = match &cli.command {
-        Command::Completions(args) => return completions::completions(&mut Cli::command(), args, output),
-        Command::Man(args) => return completions::man(Cli::command(), args, cli.global.run(), output),
+        Command::Completions(args) => return completions::completions(&mut scope::command(), args, output),
+        Command::Man(args) => return completions::man(scope::command(), args, cli.global.run(), output),
         Command::Init(args) => args.dir.as_deref().unwrap_or(repository),
         _ => repository,
     };

@@ -19,6 +19,7 @@ const NAMED: usize = 10;
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("change").required(true).multiple(true),
+    override_usage = "lastmile-repo set-delegation <NAME> [OPTIONS]",
     after_help = "\
 Warns of targets that clients will no longer find, or will find in another role.
 

@@ -354,3 +354,28 @@ fn renew_names_the_delegated_roles_that_it_leaves_to_others() {
         assert!(ran.stderr.contains("warning: team was not renewed and expires"), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn help_has_no_holes_usage_lines_work_and_options_are_only_where_they_mean_something() {
+    use lastmile_cli_support::scope::undescribed;
+    assert_eq!(undescribed(&scope::command()), [""; 0]);
+    let home = Home::new();
+    let usage = |args: &[&str]| {
+        let help = home.run(&[args, &["--help"]].concat()).stdout;
+        help.lines().find(|line| line.starts_with("Usage: ")).unwrap().to_owned()
+    };
+    // Values of `--key` and `--paths` would include a name after them.
+    assert!(usage(&["delegate"]).contains("delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>..."));
+    assert!(usage(&["set-delegation"]).contains("set-delegation <NAME> [OPTIONS]"));
+    for (args, option) in [
+        (&["completions", "bash", "--dry-run"][..], "--dry-run"),
+        (&["--json", "completions", "bash"], "--json"),
+        (&["serve", "--accept", "x"], "--accept"),
+        (&["demo", "--root", "x"], "--root"),
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.status, ExitStatus::Usage, "{args:?}");
+        assert!(ran.stderr.contains(&format!("'{option}' means nothing to the command")), "{}", ran.stderr);
+    }
+    assert_eq!(home.run(&["help", "key", "import"]).status, ExitStatus::Done);
+}

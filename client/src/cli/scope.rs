@@ -1,0 +1,45 @@
+//! Which of the options of every command mean something to each command.
+
+use std::ffi::OsString;
+
+use clap::{Command, CommandFactory, FromArgMatches};
+use lastmile_cli_support::scope::{Unused, hide_unused, refuse_unused};
+
+use super::args::Arguments;
+
+/// What commands do not use that make no request.
+const NETWORK: &[&str] = &["verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
+
+/// What commands do not use that are not about the one repository that is named.
+const ONE_REPOSITORY: &[&str] = &["repository", "verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
+
+/// What commands do not use that print text about the program itself.
+const ALL: &[&str] = &[
+    "repository",
+    "state_dir",
+    "json",
+    "quiet",
+    "verbose",
+    "timeout",
+    "deadline",
+    "retries",
+    "proxy",
+    "ca_file",
+    "limits",
+];
+
+const UNUSED: &Unused<'_> =
+    &[("trust", ONE_REPOSITORY), ("verify", NETWORK), ("status", NETWORK), ("completions", ALL), ("man", ALL)];
+
+/// Returns the definition of the command line.
+pub(super) fn command() -> Command {
+    hide_unused(Arguments::command(), UNUSED)
+}
+
+/// Parses a command line.
+pub(super) fn parsed(args: &[OsString]) -> Result<Arguments, clap::Error> {
+    let mut command = command();
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    refuse_unused(&mut command, &matches, UNUSED)?;
+    Arguments::from_arg_matches_mut(&mut matches)
+}
