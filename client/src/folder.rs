@@ -241,7 +241,7 @@ impl Folder {
 }
 
 /// Refuses an open file or directory that others than its owner can change.
-fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
+pub(crate) fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
     let access = Access::of(file).map_err(|error| LocalError::new("examine", path, error))?;
     // Root may run this program for another user, whose files then stay that user's.
     access.ensure_unwritable_or_root().map_err(|exposure| {

@@ -7,6 +7,7 @@ mod access;
 pub mod disk;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod named;
 mod place;
 
 pub use access::{Access, Exposure};

@@ -23,6 +23,7 @@ expose! {
     intake = edit::intake;
     key_store = key_store;
     layout = files::layout;
+    links = files::links;
     lint = check::lint;
     list = edit::list;
     names = names;

@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::{Config, KeyUri};
 use crate::files::folder::Folder;
 use crate::files::layout;
+use crate::files::links::{self, Links};
 use crate::named_signer::NamedSigner;
 use crate::{Error, InvalidInput, KeyReason, PathError, key_formats};
 
@@ -62,6 +63,8 @@ impl PassPhrases for NoPassPhrases {
 struct KeyFile {
     name: String,
     path: PathBuf,
+    /// Links in the folder of a repository are not followed.
+    links: Links,
     public: OnceLock<PublicKey>,
     private: Mutex<Option<Arc<PrivateKey>>>,
 }
@@ -93,7 +96,8 @@ impl KeyStore {
         let path = uri.path(repository);
         if self.files.iter().all(|file| file.path != path) {
             let (public, private) = (OnceLock::new(), Mutex::new(None));
-            self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, public, private }));
+            let links = links_of(repository, uri);
+            self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, links, public, private }));
         }
     }
 
@@ -102,7 +106,8 @@ impl KeyStore {
         let (path, public) = (uri.path(repository), OnceLock::from(key.public_key().clone()));
         self.files.retain(|file| file.path != path);
         let private = Mutex::new(Some(Arc::new(key)));
-        self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, public, private }));
+        let links = links_of(repository, uri);
+        self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, links, public, private }));
     }
 
     /// Adds a signer that is not a key file, such as a hardware token, a key service or an agent. Messages show `name`. The
@@ -194,7 +199,8 @@ impl KeyStore {
     /// Returns whether the private key file of `public` is encrypted; `None` if there is no such file on this machine.
     #[must_use]
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
-        let pem = layout::read_small(&self.file_of(public)?.path, LONGEST).ok()??;
+        let file = self.file_of(public)?;
+        let pem = links::read_through(&file.path, file.links, LONGEST).ok()??;
         Some(String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY"))
     }
 
@@ -279,9 +285,9 @@ impl KeyFile {
         if let Some(public) = self.public.get() {
             return Some(public.clone());
         }
-        let public = match open_private_key(&self.path, &self.name, &NoPassPhrases) {
+        let public = match open_private_key(&self.path, &self.name, self.links, &NoPassPhrases) {
             Ok(private) => private.public_key().clone(),
-            Err(_) => match read_public_key(&self.path.with_extension("pub")) {
+            Err(_) => match read_public_key(&self.path.with_extension("pub"), self.links) {
                 Ok(public) => public,
                 Err(_) => self.private(phrases).ok()?.public_key().clone(),
             },
@@ -296,9 +302,9 @@ impl KeyFile {
         if let Some(private) = opened.as_ref() {
             return Ok(Arc::clone(private));
         }
-        let private = Arc::new(open_private_key(&self.path, &self.name, phrases)?);
+        let private = Arc::new(open_private_key(&self.path, &self.name, self.links, phrases)?);
         let public_file = self.path.with_extension("pub");
-        if let Ok(other) = read_public_key(&public_file)
+        if let Ok(other) = read_public_key(&public_file, self.links)
             && other != *private.public_key()
         {
             let (other, private) = (shortened(&other), shortened(private.public_key()));
@@ -312,9 +318,14 @@ impl KeyFile {
     }
 }
 
+/// Returns whether links are followed to a key file: only the user names files outside the repository's folder.
+fn links_of(repository: &Path, uri: &KeyUri) -> Links {
+    if uri.is_below(repository) { Links::Refuse } else { Links::Follow }
+}
+
 /// Reads a private key file, asking for its pass-phrase if it is encrypted.
-pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
-    let bytes = layout::read_secret(path, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
+pub fn open_private_key(path: &Path, name: &str, links: Links, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
+    let bytes = links::read_secret(path, links, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
     if let Some(reason) = key_formats::foreign(&bytes, path) {
         return Err(Error::key(name, reason));
     }
@@ -422,17 +433,17 @@ pub fn public_key_text(key: &PublicKey) -> String {
 
 /// Reads a public key file. Its content determines the format: JSON in the format of metadata and of securesystemslib, PEM, a
 /// certificate in PEM, or a line of OpenSSH.
-pub fn read_public_key(path: &Path) -> Result<PublicKey, Error> {
+pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
     let name = path.display();
-    let bytes = layout::read_small(path, LONGEST)?;
+    let bytes = links::read_through(path, links, LONGEST)?;
     let bytes = bytes.ok_or_else(|| Error::key(name.to_string(), KeyReason::Missing))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::key(name.to_string(), KeyReason::NotText))?;
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
 }
 
-/// Returns whether the content of a file is a private key in PEM, whatever its name is.
+/// Returns whether the content of a file that the user named is a private key in PEM, whatever its name is.
 pub(crate) fn is_private_key(path: &Path) -> Result<bool, Error> {
-    let bytes = Zeroizing::new(layout::read_small(path, LONGEST)?.unwrap_or_default());
+    let bytes = Zeroizing::new(links::read_through(path, Links::Follow, LONGEST)?.unwrap_or_default());
     Ok(String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----"))
 }
 

@@ -14,6 +14,7 @@ use lastmile_metadata::{RoleName, Version};
 
 use crate::config::{Config, KeyUri};
 use crate::files::layout::{self, Layout};
+use crate::files::links;
 use crate::published::Published;
 use crate::user::{PinnedRoot, RootDigest, UserConfig};
 use crate::{Error, Invocation, PinError, Repository, check};
@@ -33,8 +34,7 @@ impl GivenRoot {
     /// # Errors
     /// When the file cannot be read.
     pub fn read(file: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(file).map_err(|error| Error::file("read", file, error))?;
-        Ok(Self { digest: RootDigest::of(&bytes), remember: true })
+        Ok(Self { digest: RootDigest::of(&links::read_named_root(file)?), remember: true })
     }
 }
 

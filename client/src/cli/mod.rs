@@ -66,6 +66,9 @@ impl App<'_> {
             .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
         runtime.block_on(async {
             tokio::select! {
+                // In this order, signals end the process as usual while a file is read that the user named, which may be
+                // a pipe: such files are read before the command waits for the first time.
+                biased;
                 ended = self.command(command) => ended,
                 () = interrupted() => Err(Failure::failed("interrupted").with_kind("interrupted")),
             }
@@ -105,3 +108,6 @@ fn show_requests(output: &Output) {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod trust_tests;

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use lastmile_fs::named;
+
 use super::terminal::EventPrinter;
 use super::{App, Failure, args};
 use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
-use crate::folder::Folder;
+use crate::folder::ensure_unwritable;
 use crate::net::base_url::BaseUrl;
 use crate::net::http::{HttpFetch, HttpSettings};
 use crate::net::proxy::{ProxyChoice, ProxyVariables};
@@ -151,12 +153,10 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
     read_at_most(path, LONGEST_CA_FILE)
 }
 
-/// Reads a file that the user named. Links are followed, but it must be a regular file that other users cannot change.
+/// Reads a file that the user named and that other users cannot change: through links, and also from a pipe.
 pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
-    let real = path.canonicalize().map_err(|error| LocalError::new("read", path, error))?;
-    let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
-        return Err(LocalError::invalid("read", path, "it is not a file with a name in UTF-8"));
-    };
-    let read = Folder::open(folder)?.read_unwritable(name, max_length)?;
-    read.ok_or_else(|| LocalError::new("read", path, std::io::Error::from(std::io::ErrorKind::NotFound)))
+    let failed = |error| LocalError::new("read", path, error).naming_the_owner();
+    let file = named::open(path).map_err(failed)?;
+    ensure_unwritable(&file, path)?;
+    named::read(file, max_length).map_err(failed)
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use lastmile_metadata::RoleName;
 
 use super::outcome::{conclude, publish};
+use super::phrases::STDIN;
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
 use crate::edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
@@ -114,7 +115,10 @@ fn add_list(
     let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
     let bar = output.bar("reading", length);
     let progress = |done| bar.set_position(done as u64);
-    let list = if list == Path::new("-") {
+    let list = if list == Path::new(STDIN) {
+        if context.global.pass_phrase_file.as_deref() == Some(list) {
+            return Err(Error::Usage("standard input cannot be both the list and the pass-phrase".into()));
+        }
         let mut text = Vec::new();
         context.stdin().read_to_end(&mut text).map_err(|error| Error::file("read", list, error))?;
         List::parse(text, &progress)?

@@ -59,8 +59,8 @@ pub(crate) struct Global {
     /// Print the result as JSON on standard output.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Read the pass-phrase of the keys from the first line of this file. Without this option the tool takes it from the
-    /// environment variable LASTMILE_PASS_PHRASE, or asks for it.
+    /// Read the pass-phrase of the keys from the first line of this file; `-` is standard input. Without this option the
+    /// tool takes it from the environment variable LASTMILE_PASS_PHRASE, or asks for it.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pass_phrase_file: Option<PathBuf>,
     /// Your configuration, outside every repository: pinned roots, allowed keys, URLs [default: $LASTMILE_REPO_CONFIG, or
@@ -242,16 +242,13 @@ pub(crate) enum KeyCommand {
 
 /// `delegate`
 #[derive(Debug, Args)]
-#[command(
-    override_usage = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...",
-    after_help = "\
+#[command(override_usage = super::delegate::USAGE, after_help = "\
 `*` matches any characters except `/`, and `?` matches one character. No other character is special.
 
 Examples:
   lastmile-repo key generate plugins-1
   lastmile-repo delegate plugins-team --paths 'plugins/*' --key file:keys/plugins-1.pem
-  lastmile-repo delegate partner --paths 'partner/*' --key partner.pub --terminating"
-)]
+  lastmile-repo delegate partner --paths 'partner/*' --key partner.pub --terminating")]
 pub(crate) struct Delegate {
     /// Name of the new role.
     pub(crate) name: String,

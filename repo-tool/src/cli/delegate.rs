@@ -9,6 +9,9 @@ use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes};
 use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
 
+/// The usage line: the values of `--key` and `--paths` would include a name after them.
+pub(super) const USAGE: &str = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...";
+
 pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) -> Result<ExitStatus, Error> {
     let name = names::new_role(&args.name)?;
     let from = names::role(&args.from)?;

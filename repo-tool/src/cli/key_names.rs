@@ -7,6 +7,7 @@ use lastmile_client::text::printable;
 use lastmile_metadata::KeyId;
 
 use crate::Repository;
+use crate::files::links::Links;
 use crate::key_store::{keyid_of, read_public_key};
 
 /// The names of known keys, by key id. They are hints: anyone may have written a public key file.
@@ -20,7 +21,7 @@ impl KeyNames {
         for entry in std::fs::read_dir(repository.layout.keys()).into_iter().flatten().filter_map(Result::ok) {
             let path = entry.path();
             if path.extension().is_some_and(|extension| extension == "pub")
-                && let Ok(public) = read_public_key(&path)
+                && let Ok(public) = read_public_key(&path, Links::Refuse)
             {
                 names.insert(keyid_of(&public), stem(&path));
             }

@@ -14,7 +14,8 @@ use crate::check::finding::Finding;
 use crate::check::lint;
 use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::Draft;
-use crate::files::layout::{self, Layout};
+use crate::files::layout::Layout;
+use crate::files::links::Links;
 use crate::files::own_files;
 use crate::init::{check_key_is_new, key_file_uri, key_uri};
 use crate::key_store::{self, NoPassPhrases, Protection, is_private_key, keyid_of, open_private_key, read_public_key};
@@ -66,7 +67,7 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     let path = Path::new(name);
     if path.is_file() {
         if !is_private_key(path)? {
-            return Ok(Named::Public(read_public_key(path)?, uri_beside(layout, path)));
+            return Ok(Named::Public(read_public_key(path, Links::Follow)?, uri_beside(layout, path)));
         }
         return Ok(Named::Private(key_file_uri(layout, path)?));
     }
@@ -172,9 +173,10 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
             let dir = repository.layout.dir().to_path_buf();
             repository.keys.add(&dir, &uri);
             let path = uri.path(&dir);
+            let links = if uri.is_below(&dir) { Links::Refuse } else { Links::Follow };
             let beside = path.with_extension("pub");
-            let is_open = open_private_key(&path, name, &NoPassPhrases).is_ok();
-            match read_public_key(&beside) {
+            let is_open = open_private_key(&path, name, links, &NoPassPhrases).is_ok();
+            match read_public_key(&beside, links) {
                 Ok(public) if !is_open => Ok(Shown { public, according_to: Some(beside) }),
                 // Opening the private key refuses a `.pub` file with another key.
                 _ => resolve_public(repository, name).map(Shown::from),
@@ -224,7 +226,7 @@ fn known(repository: &mut Repository) -> Result<BTreeMap<PublicKey, Vec<String>>
 fn in_folder(layout: &Layout) -> Vec<PublicKey> {
     let entries = std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(Result::ok);
     let publics = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pub"));
-    publics.filter_map(|entry| read_public_key(&entry.path()).ok()).collect()
+    publics.filter_map(|entry| read_public_key(&entry.path(), Links::Refuse).ok()).collect()
 }
 
 pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) -> Result<ExitStatus, Error> {
@@ -236,7 +238,12 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
             write(context, &folder, name, &key, *unencrypted, output)
         }
         KeyCommand::Import { file, name, unencrypted } => {
-            let key = open_private_key(file, &file.display().to_string(), context.invocation.phrases.as_ref())?;
+            let key = open_private_key(
+                file,
+                &file.display().to_string(),
+                Links::Follow,
+                context.invocation.phrases.as_ref(),
+            )?;
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let name = name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: --name".into()))?;
             let folder = context.layout().keys();
@@ -344,9 +351,7 @@ fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
 
 fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus, Error> {
     // A file can be shown without a repository.
-    if layout::read_if_there(Path::new(name)).is_ok_and(|found| found.is_some())
-        && let Ok(public) = read_public_key(Path::new(name))
-    {
+    if let Ok(public) = read_public_key(Path::new(name), Links::Follow) {
         let json = json!({ "keyid": keyid_of(&public), "keytype": public.keytype(), "scheme": public.scheme() });
         output.data_text(&json, &format!("{} {}\n{}", keyid_of(&public), public.scheme(), public.public()))?;
         return Ok(ExitStatus::Done);

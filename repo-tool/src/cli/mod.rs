@@ -52,10 +52,11 @@ use lastmile_client::BaseUrl;
 
 use crate::config::{Config, LAST_SECOND};
 use crate::files::layout::Layout;
+use crate::files::links;
 use crate::pin::GivenRoot;
 use crate::publish::transaction;
 use crate::sign::review::Accepted;
-use crate::user::UserConfig;
+use crate::user::{RootDigest, UserConfig};
 use crate::{ClockCheck, Error, Invocation, LockWait, Repository, ServedState};
 use args::{Cli, Command, Global};
 use outcome::Run;
@@ -160,6 +161,8 @@ impl Global {
 struct Context<'a> {
     global: &'a Global,
     invocation: Invocation,
+    /// The root file that `--root` names.
+    root: Option<Vec<u8>>,
     stdin: Mutex<Box<dyn BufRead + Send>>,
     /// Whether the user can be asked.
     stdin_is_terminal: bool,
@@ -171,11 +174,13 @@ impl<'a> Context<'a> {
     fn new(global: &'a Global, dir: &Path, mut world: World, output: &Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), &mut world));
         let user = user(global, &world);
+        // It may be a pipe, so it is read once.
+        let root = global.root.as_deref().map(links::read_named_root).transpose()?;
         let invocation = Invocation {
             now: now(&world, output)?,
             phrases,
             lock_wait: lock_wait(global, output),
-            given_root: given_root(global, &world)?,
+            given_root: given_root(global, root.as_deref(), &world)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             clock: if global.skip_clock_check { ClockCheck::Ignore } else { ClockCheck::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
@@ -185,7 +190,7 @@ impl<'a> Context<'a> {
             user,
         };
         let stdin = Mutex::new(world.take_stdin());
-        Ok(Self { global, invocation, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
+        Ok(Self { global, invocation, root, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
     }
 
     /// Returns whether the command may change something.
@@ -235,9 +240,9 @@ fn user(global: &Global, world: &World) -> UserConfig {
 }
 
 /// Returns the root to trust from the command line or the environment.
-fn given_root(global: &Global, world: &World) -> Result<Option<GivenRoot>, Error> {
-    if let Some(file) = &global.root {
-        return GivenRoot::read(file).map(Some);
+fn given_root(global: &Global, root: Option<&[u8]>, world: &World) -> Result<Option<GivenRoot>, Error> {
+    if let Some(root) = root {
+        return Ok(Some(GivenRoot { digest: RootDigest::of(root), remember: true }));
     }
     if let Some(digest) = global.root_sha256 {
         return Ok(Some(GivenRoot { digest, remember: true }));

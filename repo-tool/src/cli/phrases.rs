@@ -1,18 +1,21 @@
 //! Gets pass-phrases from a file, the environment or a prompt, never from the command line.
 
+use std::io::{self, BufRead, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lastmile_cli_support::{AskSecret, World};
 use lastmile_keys::Zeroizing;
 
 use crate::Error;
-use crate::files::layout;
+use crate::files::links::{self, Links};
 use crate::key_store::PassPhrases;
 
 /// The number of additional attempts after a wrong pass-phrase.
 const ATTEMPTS: u32 = 3;
+/// The name that stands for standard input.
+pub(super) const STDIN: &str = "-";
 /// The maximum length of a pass-phrase file, in bytes.
 const LONGEST: u64 = 1 << 20;
 const VARIABLE: &str = "LASTMILE_PASS_PHRASE";
@@ -21,6 +24,10 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
+    /// Standard input, if the pass-phrase is to be read there.
+    stdin: Mutex<Box<dyn BufRead + Send>>,
+    /// The pass-phrase of the file, which may be a pipe and is therefore read once.
+    read: Mutex<Option<Phrase>>,
     /// The pass-phrase from the environment.
     variable: Option<Phrase>,
     /// The prompt, if there is a terminal.
@@ -30,22 +37,44 @@ pub(super) struct Phrases {
 }
 
 impl Phrases {
-    /// Creates the source and takes the prompt of `world`.
+    /// Creates the source and takes the prompt of `world`, and standard input if `file` is `-`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());
-        Self { file, variable, ask, typed: Mutex::new(None) }
+        let is_stdin = file.as_deref() == Some(Path::new(STDIN));
+        let stdin = if is_stdin { world.take_stdin() } else { Box::new(io::empty()) };
+        Self { file, stdin: Mutex::new(stdin), read: Mutex::default(), variable, ask, typed: Mutex::new(None) }
     }
 
     /// Returns the pass-phrase of the file or the environment.
     fn given(&self) -> Result<Option<Phrase>, Error> {
-        if let Some(path) = &self.file {
-            let bytes = layout::read_secret(path, LONGEST)?
-                .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} does not exist", path.display())))?;
-            let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
+        let Some(path) = &self.file else { return Ok(self.variable.clone()) };
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.is_none() {
+            *read = Some(self.read_file(path)?);
         }
-        Ok(self.variable.clone())
+        Ok(read.clone())
+    }
+
+    /// Reads the first line of a file that the user named, or of standard input.
+    fn read_file(&self, path: &Path) -> Result<Phrase, Error> {
+        let bytes = if path == Path::new(STDIN) {
+            let mut line = Vec::new();
+            let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
+            let read = stdin.by_ref().take(LONGEST).read_until(b'\n', &mut line);
+            read.map_err(|error| Error::file("read", Path::new("standard input"), error))?;
+            Zeroizing::new(line)
+        } else {
+            links::read_secret(path, Links::Follow, LONGEST)?
+                .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} does not exist", path.display())))?
+        };
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let phrase = line.strip_suffix(b"\r").unwrap_or(line);
+        if phrase.is_empty() {
+            let empty = io::Error::new(io::ErrorKind::InvalidData, "its first line is empty");
+            return Err(Error::file("read the pass-phrase in", path, empty));
+        }
+        Ok(Zeroizing::new(phrase.to_vec()))
     }
 
     fn prompt(&self, question: &str) -> Result<Phrase, Error> {

@@ -15,6 +15,7 @@ use crate::draft::Draft;
 use crate::edit::Edit;
 use crate::edit::bins::Bins;
 use crate::edit::revert::{MissingFiles, RemovedKeys};
+use crate::files::links::Links;
 use crate::key_store::read_public_key;
 use crate::{Error, Repository};
 
@@ -130,7 +131,7 @@ fn local_key(repository: &mut Repository, key: &PublicKey) -> Result<Option<Reso
     let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let is_of_key = |file: &Path| {
         file.extension().is_some_and(|ending| ending == "pub")
-            && read_public_key(file).is_ok_and(|public| public == *key)
+            && read_public_key(file, Links::Refuse).is_ok_and(|public| public == *key)
     };
     let private =
         files.filter(|file| is_of_key(file)).map(|file| file.with_extension("pem")).find(|file| file.is_file());

@@ -21,7 +21,7 @@ const OF_REPOSITORY: &[&str] = &[
 
 /// What commands do not use that sign nothing.
 const OF_SIGNING: &[&str] =
-    &["dry_run", "pass_phrase_file", "allow_key", "skip_served_check", "skip_clock_check", "wait", "accept"];
+    &["pass_phrase_file", "allow_key", "skip_served_check", "skip_clock_check", "wait", "accept"];
 
 /// What commands do not use that print text about the program itself, besides the options of a repository.
 const OF_OUTPUT: &[&str] = &["json", "quiet"];

@@ -379,3 +379,85 @@ fn help_has_no_holes_usage_lines_work_and_options_are_only_where_they_mean_somet
     }
     assert_eq!(home.run(&["help", "key", "import"]).status, ExitStatus::Done);
 }
+
+/// Writes a file as Kubernetes mounts a secret: `name -> ..data/name`, `..data -> ..2026`.
+fn mount(folder: &Path, name: &str, content: &[u8]) -> String {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
+    let data = folder.join("..2026");
+    if !data.exists() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).unwrap();
+        symlink("..2026", folder.join("..data")).unwrap();
+    }
+    std::fs::write(data.join(name), content).unwrap();
+    std::fs::set_permissions(data.join(name), std::fs::Permissions::from_mode(0o400)).unwrap();
+    symlink(Path::new("..data").join(name), folder.join(name)).unwrap();
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_the_user_names_is_opened_through_links_and_from_pipes() {
+    let mut home = Home::new();
+    let secrets = home.folder.path().join("secrets");
+    let phrase = mount(&secrets, "pass", b"a phrase\n");
+    assert_eq!(home.run(&["init", "--pass-phrase-file", &phrase]).status, ExitStatus::Done);
+    let repository = home.folder.path().join("repository");
+    // The online key moves to a mounted secret outside the repository.
+    let key = repository.join("keys/timestamp-1.pem");
+    let mounted = mount(&secrets, "timestamp-1.pem", &std::fs::read(&key).unwrap());
+    let config = repository.join("repo.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("file:keys/timestamp-1.pem", &format!("file:{mounted}"))).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    let renew = ["renew", "--force", "--allow-key", &mounted, "--pass-phrase-file"];
+    let ran = home.run(&[&renew[..], &[&phrase]].concat());
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    home.input = "a phrase\nmore";
+    let ran = home.run(&[&renew[..], &["-"]].concat());
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    let fifo = home.folder.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let writer = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || std::fs::write(fifo, "a phrase\n").unwrap()
+    });
+    let ran = home.run(&[&renew[..], &[fifo.to_str().unwrap()]].concat());
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    writer.join().unwrap();
+    let root = mount(&secrets, "root.json", &std::fs::read(repository.join("metadata/1.root.json")).unwrap());
+    assert_eq!(home.run(&["verify", "--root", &root]).status, ExitStatus::Done);
+    let public = mount(&secrets, "partner.pub", &std::fs::read(repository.join("keys/targets-1.pub")).unwrap());
+    assert_eq!(home.run(&["key", "show", &public]).status, ExitStatus::Done);
+    let line = b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  4  listed.tar\n";
+    let list = mount(&secrets, "list", line);
+    let add = ["add", "--allow-key", &mounted, "--pass-phrase-file", &phrase, "--from-list"];
+    let ran = home.run(&[&add[..], &[&list]].concat());
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    let both = home.run(&["add", "--pass-phrase-file", "-", "--from-list", "-"]);
+    assert_eq!(both.status, ExitStatus::Usage);
+    // In the repository's folder, others may have put a link.
+    std::os::unix::fs::symlink(&mounted, &key).unwrap();
+    std::fs::write(&config, text).unwrap();
+    let ran = home.run(&["renew", "--force", "--pass-phrase-file", &phrase]);
+    assert_eq!(ran.status, ExitStatus::Failed, "{}", ran.stderr);
+}
+
+#[test]
+fn an_empty_file_says_so() {
+    let home = Home::new();
+    assert_eq!(home.run(&["init", "--unencrypted-keys"]).status, ExitStatus::Done);
+    let empty = home.folder.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    let empty = empty.to_str().unwrap();
+    for args in [
+        &["key", "import", empty][..],
+        &["init", "other", "--pass-phrase-file", empty],
+        &["init", "other", "--pass-phrase-file", "-"],
+        &["status", "--root", empty],
+        &["add", "--from-list", empty],
+        &["rotate", "targets", "--add", empty],
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.status, ExitStatus::Failed, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("empty"), "{args:?}: {}", ran.stderr);
+    }
+}

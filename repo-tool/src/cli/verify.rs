@@ -7,16 +7,15 @@ use super::{Context, ExitStatus, Output, base_url, findings};
 use crate::check::finding::Severity;
 use crate::config::Config;
 use crate::edit::intake::TargetNames;
-use crate::files::layout;
 use crate::report::verify::{self, Verification};
-use crate::{Error, NotFound, check};
+use crate::{Error, check};
 
 pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> Result<ExitStatus, Error> {
     let mut found = match args.place.as_deref() {
         Some(place) if place.contains("://") => {
             let url = base_url(place)?;
-            let root = match &context.global.root {
-                Some(path) => layout::read_if_there(path)?.ok_or_else(|| NotFound::File { path: path.clone() })?,
+            let root = match &context.root {
+                Some(root) => root.clone(),
                 None => check::oldest_root(&context.layout()).map_err(|_| {
                     Error::Usage("give the root with which clients of that URL start: --root FILE".into())
                 })?,

@@ -5,11 +5,12 @@
 //! first character determines the form. Empty lines and lines that start with `#` are skipped.
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lastmile_fs::named;
 use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -17,7 +18,6 @@ use serde::{Deserialize, Deserializer};
 use crate::edit::add::DelegatedPaths;
 use crate::edit::bulk::TargetSource;
 use crate::edit::intake;
-use crate::files::layout;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, LineFault, parallel};
 
@@ -92,9 +92,12 @@ impl List {
     pub fn read(file: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let mut text = Vec::new();
-        let mut from = layout::open_regular(file).map_err(read)?;
+        let mut from = named::open(file).map_err(read)?;
         text.reserve(from.metadata().ok().and_then(|found| usize::try_from(found.len()).ok()).unwrap_or(0));
         from.read_to_end(&mut text).map_err(read)?;
+        if text.is_empty() {
+            return Err(read(io::Error::new(io::ErrorKind::InvalidData, "it is empty")));
+        }
         Self::parse(text, progress)
     }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use lastmile_fs::disk::{self, Locking, NewFile};
 use lastmile_fs::{Access, Exposure};
-use lastmile_keys::Zeroizing;
 use rustix::fs::OFlags;
 
 use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
@@ -386,7 +385,7 @@ pub(super) fn locked_by(path: &Path, owner: u32) -> Error {
 }
 
 /// The maximum number of bytes of a root file and of hand-written files.
-const SMALL: u64 = 16 << 20;
+pub(super) const SMALL: u64 = 16 << 20;
 
 /// Reads a regular file of at most 16 MiB, never through a link. Returns `None` if it does not exist.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
@@ -398,18 +397,12 @@ pub(crate) const LONGEST_METADATA: u64 = 1 << 32;
 
 /// Reads a regular file of at most `most` bytes, never through a link. Returns `None` if it does not exist.
 pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
-    open_if_there(path)?.map(|file| read_at_most(file, path, most)).transpose()
+    if_there(path, open_regular(path))?.map(|file| read_at_most(file, path, most)).transpose()
 }
 
-/// Like [`read_small`], for a private key or a pass-phrase: refuses a file that other users can read or change.
-pub(crate) fn read_secret(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    let Some(file) = open_if_there(path)? else { return Ok(None) };
-    ensure(&file, path, Access::ensure_secret)?;
-    read_at_most(file, path, most).map(Zeroizing::new).map(Some)
-}
-
-fn open_if_there(path: &Path) -> Result<Option<File>, Error> {
-    match open_regular(path) {
+/// Returns an opened file, or `None` if it does not exist.
+pub(super) fn if_there(path: &Path, opened: io::Result<File>) -> Result<Option<File>, Error> {
+    match opened {
         Ok(file) => Ok(Some(file)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(Error::file("read", path, error)),
@@ -432,7 +425,7 @@ pub(crate) fn ensure_unwritable(file: &File, path: &Path) -> Result<(), Error> {
     ensure(file, path, Access::ensure_unwritable)
 }
 
-fn ensure(file: &File, path: &Path, check: fn(&Access) -> Result<(), Exposure>) -> Result<(), Error> {
+pub(super) fn ensure(file: &File, path: &Path, check: fn(&Access) -> Result<(), Exposure>) -> Result<(), Error> {
     let access = Access::of(file).map_err(|error| Error::file("look at", path, error))?;
     check(&access).map_err(|exposure| PathError::Exposed { path: path.to_path_buf(), exposure }.into())
 }

@@ -6,6 +6,7 @@ pub(crate) mod folder;
 pub(crate) mod git_ignore;
 pub(crate) mod key_material;
 pub(crate) mod layout;
+pub(crate) mod links;
 pub(crate) mod own_files;
 mod sharing;
 pub(crate) mod writable;

@@ -5,6 +5,7 @@ use std::fs;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::key_store::{self, public_key_text};
+use lastmile_repo_tool::internal::links::Links;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::{
     Error, InvalidInput, KeyReason, NewDelegation, PathError, Protection, Signing, Trust, Unobserved, patterns,
@@ -114,6 +115,9 @@ fn a_huge_key_file_is_not_read() {
     for end in ["pem", "pub"] {
         let path = world.layout().keys().join(format!("huge.{end}"));
         fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(matches!(key_store::read_public_key(&path), Err(Error::Path(PathError::TooLong { .. }))), "{end}");
+        assert!(
+            matches!(key_store::read_public_key(&path, Links::Refuse), Err(Error::Path(PathError::TooLong { .. }))),
+            "{end}"
+        );
     }
 }

@@ -9,6 +9,7 @@ use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::git_ignore;
 use lastmile_repo_tool::internal::intake::{self, Hidden};
 use lastmile_repo_tool::internal::key_store;
+use lastmile_repo_tool::internal::links::Links;
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::{
@@ -381,7 +382,7 @@ fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
     let read = |name: &str, content: &str| {
         let file = world.folder.path().join(name);
         fs::write(&file, content).unwrap();
-        key_store::read_public_key(&file)
+        key_store::read_public_key(&file, Links::Refuse)
     };
     let key = PrivateKey::generate(Scheme::EcdsaP256).unwrap();
     let public = key.public_key();
@@ -397,7 +398,8 @@ fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
     let foreign = world.folder.path().join("f.pub");
     fs::write(&foreign, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n").unwrap();
     fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600)).unwrap();
-    let refused = key_store::open_private_key(&foreign, "f.pub", &NoPassPhrases).unwrap_err().to_string();
+    let refused =
+        key_store::open_private_key(&foreign, "f.pub", Links::Refuse, &NoPassPhrases).unwrap_err().to_string();
     assert!(refused.contains("openssl pkcs8 -topk8 -in ") && refused.contains("f.pkcs8.pem"), "{refused}");
 }
 

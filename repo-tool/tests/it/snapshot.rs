@@ -8,6 +8,7 @@ use lastmile_metadata::{
 };
 use lastmile_repo_tool::internal::diff;
 use lastmile_repo_tool::internal::key_store::{keyid_of, open_private_key};
+use lastmile_repo_tool::internal::links::Links;
 use lastmile_repo_tool::{Draft, Error, NewBins, NoPassPhrases, Signing, Trust, Unobserved};
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ fn forge<R: Role>(world: &World, file: &str, content: &R, name: &str) -> Vec<u8>
 /// Like [`forge`], with a key of `signer`'s repository.
 pub(crate) fn forge_with<R: Role>(signer: &World, world: &World, file: &str, content: &R, name: &str) -> Vec<u8> {
     let path = signer.layout().keys().join(format!("{name}.pem"));
-    let key: PrivateKey = open_private_key(&path, name, &NoPassPhrases).unwrap();
+    let key: PrivateKey = open_private_key(&path, name, Links::Refuse, &NoPassPhrases).unwrap();
     let signed = content.write();
     let signature = Signature::new(KeyId::new(keyid_of(key.public_key())), key.sign(signed.as_bytes()).unwrap());
     let bytes = assemble(&signed, &[signature]);

@@ -8,6 +8,7 @@ use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer as _};
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::key_store::{self};
 use lastmile_repo_tool::internal::layout::Layout;
+use lastmile_repo_tool::internal::links::Links;
 use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::{
@@ -188,7 +189,7 @@ impl World {
 
     /// Reads the public key with this name from the repository's key folder.
     pub(crate) fn public(&self, name: &str) -> PublicKey {
-        key_store::read_public_key(&self.layout().keys().join(format!("{name}.pub"))).unwrap()
+        key_store::read_public_key(&self.layout().keys().join(format!("{name}.pub")), Links::Refuse).unwrap()
     }
 
     pub(crate) fn metadata(&self, file: &str) -> Value {

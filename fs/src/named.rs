@@ -1,0 +1,91 @@
+//! Files that the user names, on a command line or in a configuration of their own: opened through links, as a secret is
+//! mounted in a container, and also read from pipes.
+//!
+//! Files of a store or of a repository are never opened this way, because others may have put a link there.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+
+/// Opens a regular file, a pipe, or a character device such as `/dev/stdin`. Links are followed. Opening a FIFO waits for
+/// its writer.
+///
+/// # Errors
+///
+/// What the system reports; [`io::ErrorKind::IsADirectory`] and [`io::ErrorKind::InvalidInput`] for anything else.
+pub fn open(path: &Path) -> io::Result<File> {
+    let kind = path.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    if !kind.is_file() && !kind.is_fifo() && !kind.is_char_device() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a file nor a pipe"));
+    }
+    File::open(path)
+}
+
+/// Reads an open file of at most `max_length` bytes.
+///
+/// # Errors
+///
+/// What the system reports; [`io::ErrorKind::InvalidData`] for an empty file or a longer one.
+pub fn read(file: File, max_length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(max_length.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty"));
+    }
+    if bytes.len() as u64 > max_length {
+        let problem = format!("longer than the {max_length} bytes that are allowed here");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn read_at(path: &Path) -> io::Result<Vec<u8>> {
+        read(open(path)?, 6)
+    }
+
+    #[test]
+    fn links_are_followed_and_pipes_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        // As Kubernetes mounts a secret.
+        fs::create_dir(path("..2026")).unwrap();
+        fs::write(path("..2026/pass"), b"secret").unwrap();
+        symlink("..2026", path("..data")).unwrap();
+        symlink("..data/pass", path("pass")).unwrap();
+        assert_eq!(read_at(&path("pass")).unwrap(), b"secret");
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).unwrap();
+        let fifo = path("fifo");
+        let writer = std::thread::spawn(move || fs::write(fifo, b"piped").unwrap());
+        assert_eq!(read_at(&path("fifo")).unwrap(), b"piped");
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_empty_too_long_or_no_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("empty"), b"").unwrap();
+        fs::write(path("long"), b"1234567").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        let failed = |path: &Path| read_at(path).unwrap_err();
+        assert_eq!(failed(&path("empty")).to_string(), "it is empty");
+        assert_eq!(failed(Path::new("/dev/null")).to_string(), "it is empty");
+        assert_eq!(failed(&path("long")).kind(), io::ErrorKind::InvalidData);
+        assert_eq!(failed(Path::new("/dev/zero")).kind(), io::ErrorKind::InvalidData);
+        assert_eq!(failed(dir.path()).kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(failed(&path("socket")).kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(failed(&path("none")).kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,48 @@
+//! Reads files that the user named, through links, and files of a repository, where links are refused.
+
+use std::fs::File;
+use std::path::Path;
+
+use lastmile_fs::{Access, named};
+use lastmile_keys::Zeroizing;
+
+use crate::files::folder::read_at_most;
+use crate::files::layout::{SMALL, ensure, if_there, open_regular};
+use crate::{Error, NotFound};
+
+/// Whether a file is opened through symbolic links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// Yes, and also from a pipe: the user named the file.
+    Follow,
+    /// No: it is a file of a repository, where others may have put a link.
+    Refuse,
+}
+
+/// Reads a file of at most `most` bytes. Returns `None` if it does not exist. An empty file that the user named is an error.
+pub(crate) fn read_through(path: &Path, links: Links, most: u64) -> Result<Option<Vec<u8>>, Error> {
+    open_through(path, links)?.map(|file| read_open(file, path, links, most)).transpose()
+}
+
+/// Like [`read_through`], for a private key or a pass-phrase: refuses a file that other users can read or change.
+pub(crate) fn read_secret(path: &Path, links: Links, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let Some(file) = open_through(path, links)? else { return Ok(None) };
+    ensure(&file, path, Access::ensure_secret)?;
+    read_open(file, path, links, most).map(Zeroizing::new).map(Some)
+}
+
+fn open_through(path: &Path, links: Links) -> Result<Option<File>, Error> {
+    if_there(path, if links == Links::Follow { named::open(path) } else { open_regular(path) })
+}
+
+fn read_open(file: File, path: &Path, links: Links, most: u64) -> Result<Vec<u8>, Error> {
+    match links {
+        Links::Follow => named::read(file, most).map_err(|error| Error::file("read", path, error)),
+        Links::Refuse => read_at_most(file, path, most),
+    }
+}
+
+/// Reads a root file that the user named.
+pub(crate) fn read_named_root(path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(read_through(path, Links::Follow, SMALL)?.ok_or_else(|| NotFound::File { path: path.to_path_buf() })?)
+}
