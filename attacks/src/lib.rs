@@ -120,7 +120,7 @@ impl Scenario {
     }
 }
 
-/// Returns all scenarios, by subject.
+/// Returns all scenarios, ordered by subject.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     [

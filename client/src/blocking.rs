@@ -13,7 +13,7 @@ use crate::event::Progress;
 
 /// Updates the trusted metadata of one repository; see [`crate::Updater`].
 ///
-/// It must not be used within an async runtime, where blocking panics.
+/// Do not use it inside an async runtime: a blocking call panics there.
 pub struct Updater {
     inner: crate::Updater,
     runtime: Arc<Runtime>,

@@ -1,5 +1,5 @@
-//! The clock, and a warning when it may be wrong. The warning decides nothing: metadata is always verified at the time
-//! that the clock shows.
+//! The clock, and a warning when it may be wrong. The warning decides nothing: metadata is verified at the time that
+//! the clock shows, or at the time that the application passes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::ErrorKind;

@@ -127,7 +127,7 @@ impl<'a> Driver<'a> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
                 Offered::Nothing => return Ok(()),
-                // Many roles may be stored. The caller can be cancelled between two of them.
+                // Many roles may be stored, so the caller can be cancelled after each of them.
                 Offered::Recalled => yield_now().await,
                 Offered::NotEnough(request) => {
                     self.queue_upcoming(stage, &request);

@@ -111,7 +111,7 @@ impl Session {
     ///
     /// # Cancellation
     ///
-    /// The future can be dropped at any time. The file at the path is then either unchanged or the whole verified
+    /// The future can be dropped at any time. The file at the path is then either untouched or the whole verified
     /// target, and the unfinished download is removed.
     pub async fn download(&self, target: &TargetFile, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_with_progress(target, path, &()).await

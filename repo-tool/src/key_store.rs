@@ -2,7 +2,7 @@
 //! program provides.
 //!
 //! The file `root-1.pub` next to `root-1.pem` has the public key in the format of metadata. It identifies the key without a
-//! pass-phrase, and a maintainer gives it to others. It is only a hint, because anyone may have written it: before anything
+//! pass-phrase, and a maintainer gives it to others. It is only a hint, because anyone could have created it: before anything
 //! is signed, written, rotated or revoked, the private key is opened and compared with it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Finds the roles that list a key, in any spelling, and the listed key ids that do not stand for one usable key.
 //!
-//! Lastmile ignores keys of unknown types and invalid keys. Other clients may honour them, so this tool finds, shows and
+//! Lastmile ignores keys of unknown types and invalid keys. Other clients may honor them, so this tool finds, shows and
 //! removes them like all other keys.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ pub struct Odd {
 /// What is wrong with a key id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OddKind {
-    /// Its key has an unknown type or is invalid. Other clients may honour it.
+    /// Its key has an unknown type or is invalid. Other clients may honor it.
     Unusable(Box<Key>),
     /// No key has this id.
     Dangling,

@@ -73,7 +73,7 @@ pub(super) struct Common {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network options")]
 pub(super) struct Network {
-    /// How long to wait for a silent server
+    /// How long to wait while the server sends nothing
     #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
 
@@ -299,7 +299,7 @@ pub(super) struct Add {
     #[arg(long)]
     pub(super) forbidden_means_absent: bool,
 
-    /// Fetch targets by their plain names, without the hash prefix, although the repository uses
+    /// Fetch targets by their plain names, without the hash prefix, even if the repository uses
     /// consistent snapshots
     #[arg(long)]
     pub(super) plain_target_names: bool,

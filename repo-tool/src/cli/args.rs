@@ -67,21 +67,21 @@ pub(crate) struct Global {
     /// lastmile-repo/config.toml in the platform's folder for configuration]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Trust this root file of the repository, and pin it for later commands
+    /// Trust FILE as the repository's root, and pin it for later commands
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,
     /// Trust the root with this SHA-256, and pin it for later commands. LASTMILE_REPO_ROOT_SHA256 does the same for one
     /// command
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
-    /// Allow this command to use a private key file outside the repository's folder that repo.toml names.
-    /// LASTMILE_REPO_ALLOWED_KEYS lists such files, separated like PATH; `key allow` allows a file permanently
+    /// Allow this command to use FILE, a private key that repo.toml names outside the repository's folder.
+    /// LASTMILE_REPO_ALLOWED_KEYS takes a list of such files in the format of PATH; `key allow` allows a file permanently
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) allow_key: Vec<PathBuf>,
-    /// Publish without comparing with the server at the metadata-url of your configuration
+    /// Publish without first asking the server at the metadata-url of your configuration what it serves
     #[arg(long, global = true)]
     pub(crate) skip_served_check: bool,
-    /// Sign although this machine's clock is far behind the dates of the published metadata
+    /// Sign even if this machine's clock is far behind the dates of the published metadata
     #[arg(long, global = true)]
     pub(crate) skip_clock_check: bool,
     /// How long to wait for another process that is changing the repository; 0 means not at all.
@@ -108,7 +108,7 @@ pub(crate) enum Command {
     Remove(Remove),
     /// Delegate some target paths to another role.
     Delegate(Delegate),
-    /// Change the paths, order, threshold or termination of a delegation.
+    /// Change the paths, order or threshold of a delegation, or whether it is terminating.
     SetDelegation(super::set_delegation::Args),
     /// Remove a delegation.
     Undelegate(Undelegate),

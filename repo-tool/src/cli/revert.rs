@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Trust keys of delegated roles again that the last publication removed.
     #[arg(long)]
     trust_removed_keys: bool,
-    /// List targets again although their files are missing, because another server has them.
+    /// List targets again even if their files are missing here, because another server has them.
     #[arg(long)]
     elsewhere: bool,
 }

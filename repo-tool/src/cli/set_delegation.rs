@@ -1,4 +1,4 @@
-//! `set-delegation`: change the paths, order, threshold or termination of a delegation.
+//! `set-delegation`: change the paths, order or threshold of a delegation, or whether it is terminating.
 
 use clap::ArgGroup;
 use lastmile_client::text::printable;

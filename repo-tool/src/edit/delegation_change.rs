@@ -1,4 +1,4 @@
-//! Changes the paths, the position, the threshold or the termination of a delegation (spec 4.5).
+//! Changes the paths, the position, the threshold or the flag `terminating` of a delegation (spec 4.5).
 
 use std::collections::BTreeSet;
 

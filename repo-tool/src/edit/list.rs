@@ -307,7 +307,10 @@ mod tests {
             (&format!("{ZEROS} 1 {}", "x".repeat(250)), "line 2 of the list is refused"),
             (r#"{"path": "a", "length": 1}"#, "line 2 of the list is not a valid entry: missing field `hashes`"),
             (r#"{"path": "a", "length": 1, "hashes": {}}"#, "line 2 of the list lists no hash"),
-            (r#"{"path": "a", "length": 1, "hashes": {"md5": "00"}}"#, "line 2 of the list has the unknown hash `md5`"),
+            (
+                r#"{"path": "a", "length": 1, "hashes": {"md5": "00"}}"#,
+                "line 2 of the list uses the unknown hash algorithm `md5`",
+            ),
             (
                 r#"{"path": "a", "length": 1, "hashes": {"sha256": "00", "sha256": "01"}}"#,
                 "line 2 of the list is not a valid entry: duplicate hash",

@@ -66,7 +66,7 @@ pub enum InvalidInput {
         key: String,
     },
     /// A custom member is not valid in metadata.
-    #[error("--custom {key}: {error}; numbers with a fraction cannot be signed, and KEY=TEXT stores any text")]
+    #[error("--custom {key}: {error}; fractional numbers cannot be signed; use KEY=TEXT to store the value as text")]
     Custom {
         /// Its name.
         key: String,

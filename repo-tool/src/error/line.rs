@@ -36,7 +36,7 @@ pub enum LineFault {
     #[error("lists no hash")]
     NoHash,
     /// No algorithm has this name.
-    #[error("has the unknown hash `{0}`")]
+    #[error("uses the unknown hash algorithm `{0}`")]
     UnknownHash(String),
     /// A digest has another form than its algorithm needs.
     #[error("has a {} that is not {} hexadecimal digits", .0.name(), 2 * .0.length())]

@@ -52,7 +52,7 @@ pub enum DraftError {
     /// Neither the published state nor the draft has a root.
     #[error("there is no root")]
     NoRoot,
-    /// The metadata has format faults for which other clients refuse it.
+    /// The metadata has faults of its format that make other clients refuse it.
     #[error(
         "other clients would refuse {role} version {version}{}:{}\nfix the change, or discard it with `lastmile-repo discard`",
         every_later_root(role), lines(.faults)
@@ -65,7 +65,7 @@ pub enum DraftError {
         /// Each fault, with the clients that refuse it.
         faults: Vec<Finding>,
     },
-    /// The signatures or members of the file have format faults for which other clients refuse it.
+    /// The file's signatures or members have faults that make other clients refuse the file.
     #[error(
         "other clients cannot read the file of {role} version {version}:{}\nsign it again, or discard it with \
         `lastmile-repo discard`",

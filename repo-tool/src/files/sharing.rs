@@ -6,8 +6,8 @@ use crate::Error;
 
 /// The folders of one user, and their modes in a shared repository.
 ///
-/// Others must see whether there is a journal in `.publishing`, and change a pending change. In `keys`, they add keys of their
-/// own; with the sticky bit they cannot remove each other's. Private keys stay readable by their owner alone.
+/// Others must be able to see whether there is a journal in `.publishing`, and to change a pending change. They may add their own
+/// keys to `keys`, but the sticky bit keeps them from removing each other's. Only its owner can read a private key.
 const FOLDERS: [(&str, u32); 4] = [(PUBLISHING, 0o711), (STAGED, 0o2770), (SUPERSEDED, 0o2770), ("keys", 0o3770)];
 
 /// Opens this user's folders in the repository `dir` to the group. A link is left alone, such as one to keys on another disk.

@@ -41,7 +41,7 @@ impl Reviewed {
     /// Reviews the signed text of `document`, a document of `draft`.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] with the names to accept; [`Error::Draft`] when it has a fault that prevents publication.
+    /// [`Error::NotAccepted`] with the names to accept; [`Error::Draft`] when the change has a fault that prevents publication.
     pub(crate) fn of(
         published: Option<&Published>,
         draft: &Draft,
