@@ -237,7 +237,12 @@ fn statuses() -> Vec<Case> {
     ] {
         for served in SOME.map(|role| new_release.served(role)) {
             let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
-            cases.push(served.refused_transfer(case, "Status"));
+            let why = match status {
+                "401 Who" => "Unauthorized",
+                "407 Who" => "ProxyUnauthorized",
+                _ => "Status",
+            };
+            cases.push(served.refused_transfer(case, why));
         }
     }
     for status in ["404 Not Found", "410 Gone"] {
