@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde_json::Value;
 
-use crate::text::{printable, printable_json};
+use crate::text::{printable, printable_json, printable_lines};
 use crate::{ExitStatus, Failure, World};
 
 /// The version of the JSON output format. `docs/stability.md` says which changes require a new version.
@@ -106,24 +106,41 @@ impl Output {
         self.write(bytes)
     }
 
-    /// Writes a note. Lines are escaped, but line breaks are not: the caller must escape text from elsewhere that could
-    /// contain any.
+    /// Writes a note of one line. Line breaks in it are escaped.
     pub fn note(&self, text: &str) {
+        self.note_lines([text]);
+    }
+
+    /// Writes a note of several lines. Line breaks within a line are escaped.
+    pub fn note_lines<L>(&self, lines: L)
+    where
+        L: IntoIterator,
+        L::Item: AsRef<str>,
+    {
         if !self.options.quiet {
-            self.lines(&printable_lines(text));
+            self.lines(&joined(lines));
         }
     }
 
-    /// Writes a warning. Text is escaped as in [`Output::note`].
+    /// Writes a warning of one line. Line breaks in it are escaped.
     pub fn warning(&self, text: &str) {
+        self.warning_lines([text]);
+    }
+
+    /// Writes a warning of several lines. Line breaks within a line are escaped.
+    pub fn warning_lines<L>(&self, lines: L)
+    where
+        L: IntoIterator,
+        L::Item: AsRef<str>,
+    {
         if !self.options.quiet {
-            self.lines(&format!("{}: {}", self.coloured("warning"), printable_lines(text)));
+            self.lines(&format!("{}: {}", self.coloured("warning"), joined(lines)));
         }
     }
 
-    /// Writes a question that the user must answer, also with `--quiet`. Text is escaped as in [`Output::note`].
+    /// Writes a question of one line that the user must answer, also with `--quiet`. Line breaks in it are escaped.
     pub fn question(&self, text: &str) {
-        self.lines(&printable_lines(text));
+        self.lines(&printable(text));
     }
 
     /// Writes an error. With `--json`, also writes it as the document, unless a document was written before. Returns
@@ -195,8 +212,11 @@ impl Output {
 pub struct Log(Output);
 
 impl Write for Log {
+    /// Escapes each line. A writer of log lines passes whole lines.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.above_bars(|| lock(&self.0.stderr).write(bytes))
+        let text = printable_lines(&String::from_utf8_lossy(bytes));
+        self.0.above_bars(|| lock(&self.0.stderr).write_all(text.as_bytes()))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -214,13 +234,17 @@ impl From<StdoutError> for Failure {
     }
 }
 
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Returns the lines, each escaped.
+fn joined<L>(lines: L) -> String
+where
+    L: IntoIterator,
+    L::Item: AsRef<str>,
+{
+    lines.into_iter().map(|line| printable(line.as_ref())).collect::<Vec<_>>().join("\n")
 }
 
-/// Escapes each line of a text, and keeps the line breaks.
-fn printable_lines(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

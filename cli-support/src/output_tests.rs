@@ -42,10 +42,13 @@ fn a_result_that_is_not_an_object_has_no_place_for_its_schema() {
 
 #[test]
 fn notes_and_warnings_are_silent_when_quiet_and_errors_are_not() {
-    for (quiet, expected) in [(false, "a\nwarning: b\\u{7}\nc\nerror: d\nhint: e\n"), (true, "error: d\nhint: e\n")] {
+    for (quiet, expected) in
+        [(false, "a\nwarning: b\\u{7}\\u{a}c\nf\\u{a}g\nh\nerror: d\nhint: e\n"), (true, "error: d\nhint: e\n")]
+    {
         let (output, stdout, stderr) = output(OutputOptions { quiet, ..OutputOptions::default() }, false);
         output.note("a");
         output.warning("b\u{7}\nc");
+        output.note_lines(["f\ng", "h"]);
         assert_eq!(output.failure(&Failure::usage("d").with_hint("e")), ExitStatus::Usage);
         assert_eq!((stderr.take_text().as_str(), stdout.take_text().as_str()), (expected, ""));
     }
@@ -93,4 +96,14 @@ fn that_nobody_reads_the_data_is_no_error_and_a_full_disk_is() {
     assert!(full.data(&json!({}), [""; 0]).is_err());
     assert_eq!(broken(io::ErrorKind::StorageFull).failure(&Failure::usage("x")), ExitStatus::Failed);
     assert_eq!(broken(io::ErrorKind::BrokenPipe).failure(&Failure::usage("x")), ExitStatus::Usage);
+}
+
+#[test]
+fn questions_and_log_lines_are_escaped() {
+    let (output, _, stderr) = output(OutputOptions { quiet: true, ..OutputOptions::default() }, false);
+    output.question("a\u{1b}[2J\nb?");
+    assert_eq!(stderr.take_text(), "a\\u{1b}[2J\\u{a}b?\n");
+    let line = "GET /\u{1b}]0;x\u{7}\u{200b}\nGET /b\n";
+    assert_eq!(output.log().write(line.as_bytes()).unwrap(), line.len());
+    assert_eq!(stderr.take_text(), "GET /\\u{1b}]0;x\\u{7}\\u{200b}\nGET /b\n");
 }

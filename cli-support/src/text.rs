@@ -1,5 +1,7 @@
 //! Escaping of untrusted text for terminals, and hiding of user names and passwords in URLs.
 
+use std::path::Path;
+
 use lastmile_metadata::is_unprintable;
 
 /// Returns `text` with every [unprintable](is_unprintable) character escaped.
@@ -14,6 +16,18 @@ pub fn printable(text: &str) -> String {
         }
     }
     safe
+}
+
+/// Returns a path with every [unprintable](is_unprintable) character escaped. Bytes that are not UTF-8 become U+FFFD.
+#[must_use]
+pub fn printable_path(path: &Path) -> String {
+    printable(&path.to_string_lossy())
+}
+
+/// Escapes each line of a text like [`printable`], and keeps the line feeds.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns JSON text with the same characters, except line feeds, escaped in JSON syntax. The document stays the same.
@@ -62,6 +76,8 @@ mod tests {
         assert_eq!(printable("exe\u{202e}txt"), "exe\\u{202e}txt");
         assert_eq!(printable_json("[\"a\u{202e}\u{e0041}\"]\n"), "[\"a\\u202e\\udb40\\udc41\"]\n");
         assert_eq!(printable("grüße/日本.tgz"), "grüße/日本.tgz");
+        assert_eq!(printable_path(Path::new("a\n\u{1b}b")), "a\\u{a}\\u{1b}b");
+        assert_eq!(printable_lines("a\u{7}\r\nb\n"), "a\\u{7}\\u{d}\nb\n");
         for hidden in ['\u{200b}', '\u{200d}', '\u{2066}', '\u{3164}', '\u{feff}', '\u{a0}', '\u{e0100}', '\u{2800}'] {
             assert_eq!(printable(&format!("a{hidden}b")), format!("a{}b", hidden.escape_unicode()));
         }

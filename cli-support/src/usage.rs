@@ -5,21 +5,25 @@ use std::io::Write as _;
 
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
+use lastmile_metadata::is_unprintable;
 
-use crate::text::hide_possible_credentials;
+use crate::text::{hide_possible_credentials, printable, printable_lines};
 use crate::{ExitStatus, Failure, Output, OutputOptions, World};
 
 /// Prints the parser's help, version or error for `args`, and returns the exit status.
 #[must_use]
 pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitStatus {
-    let colours = world.wants_colours();
-    let shown = |text: &StyledStr, is_terminal| {
-        let text = if colours && is_terminal { text.ansi().to_string() } else { text.to_string() };
-        hide_credentials_of_words(&text)
+    let is_clean = !args.iter().any(|argument| argument.to_string_lossy().contains(is_unprintable));
+    let colours = world.wants_colours() && is_clean;
+    let text = escaped(&error.render(), args);
+    let shown = |is_terminal| {
+        if colours && is_terminal {
+            return hide_credentials_of_words(&text.ansi().to_string());
+        }
+        hide_credentials_of_words(&printable_lines(&text.to_string()))
     };
-    let text = error.render();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let shown = shown(&text, world.stdout_is_terminal);
+        let shown = shown(world.stdout_is_terminal);
         let output = Output::new(&mut world, OutputOptions::default());
         return match output.raw(shown.as_bytes()) {
             Ok(()) => ExitStatus::Done,
@@ -27,13 +31,31 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
         };
     }
     // An error is ignored, because there is nowhere to report it.
-    drop(write!(world.stderr, "{}", shown(&text, world.stderr_is_terminal)));
+    drop(write!(world.stderr, "{}", shown(world.stderr_is_terminal)));
     if !asks_for_json(args) {
         return ExitStatus::Usage;
     }
     world.stderr = Box::new(std::io::sink());
     let output = Output::new(&mut world, OutputOptions { json: true, ..OutputOptions::default() });
-    output.failure(&Failure::with_lines(ExitStatus::Usage, message(&shown(&text, false))))
+    output.failure(&Failure::with_lines(ExitStatus::Usage, message(&shown(false))))
+}
+
+/// Escapes the arguments that the parser's text quotes. They may contain line breaks, and control characters that look like
+/// the styles of the parser.
+fn escaped(text: &StyledStr, args: &[OsString]) -> StyledStr {
+    let mut styled = text.ansi().to_string();
+    for argument in args {
+        let argument = argument.to_string_lossy();
+        // The parser quotes the argument or the value in it: `--name=VALUE` or `-nVALUE`.
+        let value = argument.split_once('=').map(|(_, value)| value);
+        let attached = argument.char_indices().nth(2).and_then(|(at, _)| argument.get(at..));
+        for quoted in [Some(&*argument), value, attached].into_iter().flatten() {
+            if quoted.contains(is_unprintable) {
+                styled = styled.replace(quoted, &printable(quoted));
+            }
+        }
+    }
+    StyledStr::from(styled)
 }
 
 /// Hides what may be a user name and a password in an argument that the parser's error quotes.
@@ -96,6 +118,17 @@ mod tests {
         }
         let (_, _, stderr) = ran(&["x", "https://alice:secret@h/x"]);
         assert!(stderr.contains("'https://***@h/x'"), "{stderr}");
+    }
+
+    #[test]
+    fn a_quoted_argument_cannot_control_the_terminal() {
+        let hostile = "y\u{7}\u{1b}[2J\u{9b}2J\n\u{200b}\u{202e}z";
+        let shown = "y\\u{7}\\u{1b}[2J\\u{9b}2J\\u{a}\\u{200b}\\u{202e}z'";
+        for argument in [hostile, &format!("--{hostile}")] {
+            let (_, stdout, stderr) = ran(&["x", argument, "--json"]);
+            assert!(stderr.contains(shown), "{stderr}");
+            assert!(!format!("{stdout}{stderr}").contains(|one| one != '\n' && is_unprintable(one)), "{stderr}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use crate::text::printable;
+
 /// Returns the value of an environment variable, if it is set.
 pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 
@@ -90,10 +92,11 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Takes the function that asks for secrets. Afterwards this environment cannot ask for secrets.
+    /// Takes the function that asks for secrets. It escapes the question. Afterwards this environment cannot ask for secrets.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
-        std::mem::replace(&mut self.ask_secret, nobody_to_ask())
+        let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());
+        Box::new(move |question| ask(&printable(question)))
     }
 
     /// Takes standard input. Afterwards standard input is empty.
@@ -162,6 +165,14 @@ mod tests {
             assert_eq!(dir(invalid, Some("/home/x")).as_deref(), Some(below));
             assert_eq!(dir(invalid, None), None);
         }
+    }
+
+    #[test]
+    fn the_prompt_for_a_secret_is_escaped() {
+        let ask = |question: &str| Ok(question.to_owned());
+        let mut world = World { ask_secret: Box::new(ask), ..World::isolated(DateTime::UNIX_EPOCH) };
+        let asked = world.take_ask_secret()("Pass-phrase of file:a\u{1b}[2J\n\u{200b}: ").unwrap();
+        assert_eq!(asked, "Pass-phrase of file:a\\u{1b}[2J\\u{a}\\u{200b}: ");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use lastmile_metadata::{ErrorKind, FileError, Limit, NameError, TargetPath};
 
 use crate::net::fetch::FetchError;
+use crate::text::printable_path;
 
 /// Why an update, a search or a download failed.
 ///
@@ -248,7 +249,7 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
 
 /// An operation on a file of this machine failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} `{}`", path.display())]
+#[error("cannot {operation} `{}`", printable_path(path))]
 #[non_exhaustive]
 pub struct LocalError {
     /// The operation, as a phrase that follows "cannot".
@@ -283,7 +284,7 @@ impl LocalError {
         // A file in a directory that this user may not enter cannot be examined. Then the directory says whose it is.
         let known = self.path.ancestors().find_map(|path| Some((path, path.symlink_metadata().ok()?)));
         let Some((path, found)) = known else { return self };
-        let (path, owner, mode) = (path.display(), found.uid(), found.mode() & 0o7777);
+        let (path, owner, mode) = (printable_path(path), found.uid(), found.mode() & 0o7777);
         let user = rustix::process::geteuid().as_raw();
         let hint = format!(
             "`{path}` belongs to user {owner} (mode {mode:o}), and this is user {user}: run the command as the owner, or use \

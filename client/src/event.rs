@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{TargetFile, TargetPath, format_time};
 
+use crate::text::printable_path;
+
 /// Observes downloads. It is called often, by the download itself, so it should return quickly.
 pub trait Progress: Send + Sync {
     /// Reports that `event` happened to the download of `target`.
@@ -117,7 +119,7 @@ impl std::fmt::Display for Event {
                 write!(f, "{url}: {reason}; trying the next mirror")
             }
             Event::AlreadyThere { target, path } => {
-                write!(f, "`{target}` is already at {}", path.display())
+                write!(f, "`{target}` is already at {}", printable_path(path))
             }
         }
     }

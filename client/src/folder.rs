@@ -16,6 +16,7 @@ use lastmile_metadata::RandomAccess;
 use rustix::fs::{self, Mode, OFlags};
 
 use crate::error::{LocalError, cut_short};
+use crate::text::printable_path;
 
 /// The prefix and the suffix of temporary file names.
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
@@ -246,7 +247,7 @@ pub(crate) fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), Loca
     // Root may run this program for another user, whose files then stay that user's.
     access.ensure_unwritable_or_root().map_err(|exposure| {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string());
-        LocalError::new("trust", path, error).with_hint(exposure.remedy(path))
+        LocalError::new("trust", path, error).with_hint(exposure.remedy(&printable_path(path)))
     })
 }
 

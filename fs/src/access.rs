@@ -3,7 +3,6 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use rustix::fs;
 use rustix::process;
@@ -43,10 +42,9 @@ pub enum Exposure {
 }
 
 impl Exposure {
-    /// Returns what to do about it, as a sentence without a full stop.
+    /// Returns what to do about it, as a sentence without a full stop. `path` is the path as it is shown to the user.
     #[must_use]
-    pub fn remedy(&self, path: &Path) -> String {
-        let path = path.display();
+    pub fn remedy(&self, path: &str) -> String {
         match self {
             Exposure::Owner { user, .. } => format!("check its content, then run `chown {user} {path}` as root"),
             Exposure::Writable { .. } => format!("check its content, then run `chmod go-w {path}`"),
@@ -184,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_remedy_is_a_command() {
-        let path = Path::new("k.pem");
+        let path = "k.pem";
         let remedies = [
             (Exposure::Owner { owner: 5, user: 7 }, "chown 7 k.pem"),
             (Exposure::Writable { mode: 0o666 }, "chmod go-w k.pem"),

@@ -30,7 +30,8 @@ pub fn is_unprintable(character: char) -> bool {
             '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{1680}' | '\u{17b4}' | '\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}'
             | '\u{2800}' | '\u{3000}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+            | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{13440}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -41,9 +42,19 @@ mod tests {
 
     #[test]
     fn hidden_and_deceptive_characters_are_escaped_and_letters_are_not() {
-        for hidden in
-            ['\n', '\u{1b}', '\u{a0}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{3164}', '\u{feff}', '\u{e0041}']
-        {
+        for hidden in [
+            '\n',
+            '\u{1b}',
+            '\u{a0}',
+            '\u{200b}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{3164}',
+            '\u{feff}',
+            '\u{1bca0}',
+            '\u{13430}',
+            '\u{e0041}',
+        ] {
             let text = alloc::format!("a{hidden}b");
             assert_eq!(Printable(&text).to_string(), alloc::format!("a{}b", hidden.escape_unicode()));
         }

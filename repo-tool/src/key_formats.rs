@@ -33,8 +33,8 @@ pub(crate) fn foreign(bytes: &[u8], path: &Path) -> Option<KeyReason> {
     let advice = match conversion {
         Conversion::None(advice) => advice.to_string(),
         Conversion::Command(command) => {
-            let from = path.display().to_string();
-            let to = quoted(&path.with_extension("pkcs8.pem").display().to_string());
+            let from = path.to_string_lossy();
+            let to = quoted(&path.with_extension("pkcs8.pem").to_string_lossy());
             // With this umask, nobody else can read the new file.
             let command = command.replace("{from}", &quoted(&from)).replace("{to}", &to);
             format!("convert it with `umask 077; {command}`, then import {to}")

@@ -434,7 +434,7 @@ pub fn public_key_text(key: &PublicKey) -> String {
 /// Reads a public key file. Its content determines the format: JSON in the format of metadata and of securesystemslib, PEM, a
 /// certificate in PEM, or a line of OpenSSH.
 pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
-    let name = path.display();
+    let name = path.to_string_lossy();
     let bytes = links::read_through(path, links, LONGEST)?;
     let bytes = bytes.ok_or_else(|| Error::key(name.to_string(), KeyReason::Missing))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::key(name.to_string(), KeyReason::NotText))?;

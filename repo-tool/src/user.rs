@@ -160,7 +160,7 @@ impl UserConfig {
         if self.repository_in(folder)? == Some(repository) {
             return Ok(());
         }
-        let name = real_path(folder).display().to_string();
+        let name = real_path(folder).to_string_lossy().into_owned();
         self.change("folders", &name, |entry| {
             entry.insert("repository", value(repository.to_string()));
         })

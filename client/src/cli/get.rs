@@ -45,7 +45,7 @@ impl App<'_> {
             let mut document = described(target);
             match result {
                 Ok(path) => {
-                    let path = path.display().to_string();
+                    let path = path.to_string_lossy().into_owned();
                     merge(&mut document, &json!({ "file": path }));
                     lines.push(path);
                 }

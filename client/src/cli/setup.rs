@@ -16,6 +16,7 @@ use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
 use crate::session::Session;
 use crate::store::directory::DirectoryStore;
+use crate::text::printable_path;
 use crate::updater::Updater;
 
 /// The greatest length of a file of certificate authorities.
@@ -52,7 +53,7 @@ impl App<'_> {
         let names = all.names()?;
         match names.as_slice() {
             [only] => self.named(&all, only.as_str()),
-            [] => Err(Failure::failed(format!("no repository is trusted yet in `{}`", all.path().display()))
+            [] => Err(Failure::failed(format!("no repository is trusted yet in `{}`", printable_path(all.path())))
                 .with_hint("add one with `lastmile trust add NAME --root FILE --metadata-url URL`")),
             names => {
                 let names: Vec<_> = names.iter().map(RepositoryName::as_str).collect();

@@ -295,3 +295,42 @@ fn help_and_what_is_generated_go_to_standard_output() {
     assert!(run_with(&["--help"], now(), |_| None).stdout.contains("5  refused as untrusted"));
     assert_eq!(run_with(&["man", "none"], now(), |_| None).status, ExitStatus::Usage);
 }
+
+/// A name that would clear a terminal, forge a line of output and hide a character.
+const HOSTILE: &str = "k\u{1b}[2J\u{9b}31m\nerror: forged\u{200b}\u{202e}";
+
+#[test]
+fn b13_names_cannot_control_the_terminal() {
+    let home = Home::trusting();
+    let file = home.path(HOSTILE);
+    std::fs::write(&file, "1").unwrap();
+    let url = format!("file:///{HOSTILE}/");
+    let commands: &[&[&str]] = &[
+        &["verify", &file, "--as", "x"],
+        &["verify", &file, "--as", HOSTILE],
+        &["verify", HOSTILE],
+        &["get", HOSTILE],
+        &["get", "x", "--output", &file],
+        &["get", "x", "--output", &home.path(&format!("folder {HOSTILE}"))],
+        &["--repository", HOSTILE, "status"],
+        &["trust", "add", HOSTILE, "--root", &file, "--metadata-url", &url],
+        &["trust", "add", "other", "--root", &file, "--metadata-url", "file:///x/"],
+        &["trust", "add", "other", "--root", &home.path("root.json"), "--metadata-url", &url],
+        &["trust", "remove", HOSTILE],
+        &["--state-dir", &file, "status"],
+        &["--state-dir", &home.path(&format!("state {HOSTILE}")), "status"],
+        &["list", "--verbose"],
+        &["refresh", "--proxy", HOSTILE],
+        &["status", "--within", HOSTILE],
+        &[HOSTILE],
+    ];
+    for args in commands {
+        for json in [&[][..], &["--json"]] {
+            let ran = home.run(&[args, json].concat());
+            let all = format!("{}{}", ran.stdout, ran.stderr);
+            let raw = |character: char| character != '\n' && lastmile_metadata::is_unprintable(character);
+            assert!(!all.contains(raw), "{args:?}: {all:?}");
+            assert!(!all.lines().any(|line| line.starts_with("error: forged")), "{args:?}: {all}");
+        }
+    }
+}

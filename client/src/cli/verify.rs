@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::targets::{described, target_path};
 use super::{App, ExitStatus, Failure};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
+use crate::text::printable_path;
 
 impl App<'_> {
     pub(super) async fn verify(&self, file: &Path, target: String) -> Result<ExitStatus, Failure> {
@@ -19,12 +20,12 @@ impl App<'_> {
         if let Err(error) = check(file, &target).await? {
             let refusal = Refusal::Target { path: target.path, error };
             let failure = Failure::from(Error::from(RefusedError::from(refusal)));
-            return Err(failure.with_hint(format!("`{}` is another file or was changed", file.display())));
+            return Err(failure.with_hint(format!("`{}` is another file or was changed", printable_path(file))));
         }
-        let line = format!("{}: verified as {}", file.display(), target.path);
+        let line = format!("{}: verified as {}", printable_path(file), target.path);
         let mut document = described(&target);
         if let Some(document) = document.as_object_mut() {
-            document.insert("file".to_owned(), Value::from(file.display().to_string()));
+            document.insert("file".to_owned(), Value::from(file.to_string_lossy()));
             document.insert("verified".to_owned(), Value::from(true));
         }
         self.output.data(&document, [line])?;

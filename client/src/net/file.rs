@@ -13,6 +13,7 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::net::fetch::{Fetch, FetchError, Response};
+use crate::text::printable_path;
 
 /// The number of bytes per read.
 const PART: usize = 256 * 1024;
@@ -62,7 +63,7 @@ async fn open(path: &Path, offset: u64) -> Result<Response, FetchError> {
     let mut file = opened.map_err(|error| FetchError::from_io(&error))?;
     let found = file.metadata().await.map_err(|error| FetchError::from_io(&error))?;
     if !found.is_file() {
-        return Err(FetchError::Io(format!("`{}` is not a regular file", path.display())));
+        return Err(FetchError::Io(format!("`{}` is not a regular file", printable_path(path))));
     }
     let offset = if offset <= found.len() { offset } else { 0 };
     file.seek(SeekFrom::Start(offset)).await.map_err(|error| FetchError::from_io(&error))?;

@@ -13,6 +13,7 @@ use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
 use crate::store::large::{LargeBytes, LargeFile};
 use crate::store::{LockKind, Store, StoreLock, StoredFile};
+use crate::text::printable_path;
 
 /// The name of the private folder.
 const STATE: &str = "state";
@@ -199,7 +200,7 @@ impl Store for DirectoryStore {
     }
 
     fn description(&self) -> String {
-        format!("`{}`", self.path.display())
+        format!("`{}`", printable_path(&self.path))
     }
 }
 

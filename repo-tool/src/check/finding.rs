@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use lastmile_client::text::printable;
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
@@ -197,7 +198,8 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        // One line, without unprintable characters: the text may contain names from elsewhere.
+        f.write_str(&printable(&self.text.replace('\n', " ")))
     }
 }
 
@@ -213,7 +215,7 @@ pub fn lines<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<(Severi
     }
     let mut lines = Vec::new();
     for (rule, findings) in by_rule {
-        lines.extend(findings.iter().take(SHOWN).map(|finding| (rule.severity(), finding.text.clone())));
+        lines.extend(findings.iter().take(SHOWN).map(|finding| (rule.severity(), finding.to_string())));
         if let Some(more) = findings.len().checked_sub(SHOWN).filter(|more| *more > 0) {
             lines.push((rule.severity(), format!("… and {more} more like the last one ({})", rule.name())));
         }

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lastmile_client::text::printable_path;
 use lastmile_metadata::RoleName;
 
 use super::outcome::{conclude, publish};
@@ -185,8 +186,8 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     match twice {
         Some((one, other)) => Err(Error::Failed(format!(
             "{} and {} would both be published as `{}`",
-            one.file.display(),
-            other.file.display(),
+            printable_path(&one.file),
+            printable_path(&other.file),
             one.name
         ))),
         None => Ok(sources),

@@ -32,7 +32,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     let (changes, mut text) = match changes(&mut repository) {
         Ok(changes) => (diff::json(&changes), diff::text(&changes)),
         Err(error) => {
-            output.warning(&format!("cannot show the pending change: {error}"));
+            output.warning_lines(format!("cannot show the pending change: {error}").lines());
             (Value::Null, roles.iter().map(|role| format!("{role}\n")).collect())
         }
     };

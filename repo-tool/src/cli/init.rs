@@ -1,5 +1,6 @@
 //! `init`: create a signed repository.
 
+use lastmile_client::text::printable_path;
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
         Run::Real => new.create(dir, &context.invocation, &mut Unobserved)?,
     };
     let json = json!({
-        "repository": dir.display().to_string(), "changes": diff::json(&plan.diff), "roles": roles(&new),
+        "repository": dir.to_string_lossy(), "changes": diff::json(&plan.diff), "roles": roles(&new),
         "dry_run": run.is_dry(),
     });
     output.report(&json, diff::text(&plan.diff).lines())?;
@@ -49,20 +50,20 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     findings::print_warnings(&found, output);
     let layout = &repository.layout;
     let keys = new.keys.clone().unwrap_or_else(|| layout.keys());
-    output.note(&format!("Created a repository in {}. Serve metadata/ and targets/, and nothing else.", dir.display()));
+    output.note(&format!(
+        "Created a repository in {}. Serve metadata/ and targets/, and nothing else.",
+        printable_path(dir)
+    ));
     let missing = git_ignore::missing(layout, &keys)?;
     if !missing.is_empty() {
         let file = layout.dir().join(".gitignore");
-        output.note(&format!(
-            "{} already exists and was not changed. Add these lines to it:\n  {}",
-            file.display(),
-            missing.join("\n  ")
-        ));
+        output.note(&format!("{} already exists and was not changed. Add these lines to it:", printable_path(&file)));
+        output.note_lines(missing.iter().map(|line| format!("  {line}")));
     }
     output.note(&format!(
         "Ship metadata/1.root.json with your client. Move the root keys from {} to different places, and run \
          `lastmile-repo renew` daily.",
-        keys.display()
+        printable_path(&keys)
     ));
     Ok(ExitStatus::Done)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lastmile_client::text::printable;
+use lastmile_client::text::{printable, printable_path};
 use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
@@ -238,12 +238,8 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
             write(context, &folder, name, &key, *unencrypted, output)
         }
         KeyCommand::Import { file, name, unencrypted } => {
-            let key = open_private_key(
-                file,
-                &file.display().to_string(),
-                Links::Follow,
-                context.invocation.phrases.as_ref(),
-            )?;
+            let key =
+                open_private_key(file, &file.to_string_lossy(), Links::Follow, context.invocation.phrases.as_ref())?;
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let name = name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: --name".into()))?;
             let folder = context.layout().keys();
@@ -283,10 +279,10 @@ fn write(
     findings::print_warnings(&root_keys_together(context, key.public_key()), output);
     let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
     let json = json!({
-        "keyid": id, "private": file.display().to_string(), "public": public.display().to_string(),
+        "keyid": id, "private": file.to_string_lossy(), "public": public.to_string_lossy(),
         "dry_run": context.run().is_dry(),
     });
-    let paths = [format!("  private: {}", file.display()), format!("  public:  {}", public.display())];
+    let paths = [format!("  private: {}", printable_path(&file)), format!("  public:  {}", printable_path(&public))];
     output.report(&json, [id].into_iter().chain(paths))?;
     if context.run().is_dry() {
         output.note("Nothing was written (--dry-run).");
@@ -302,8 +298,8 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
     } else {
         repository.allow_key(&KeyUri::File(file.clone()))?;
     }
-    let json = json!({ "allowed": file.display().to_string(), "dry_run": context.global.dry_run });
-    output.report(&json, [format!("{} may be used for this repository", file.display())])?;
+    let json = json!({ "allowed": file.to_string_lossy(), "dry_run": context.global.dry_run });
+    output.report(&json, [format!("{} may be used for this repository", printable_path(&file))])?;
     Ok(ExitStatus::Done)
 }
 
@@ -360,7 +356,7 @@ fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus
     let Shown { public, according_to } = look_up(&mut repository, name)?;
     let roles = known(&mut repository)?.remove(&public).unwrap_or_default();
     let (mut json, line) = described(&repository, &public, &roles);
-    let file = according_to.as_ref().map(|file| file.display().to_string());
+    let file = according_to.as_ref().map(|file| file.to_string_lossy().into_owned());
     let source = file.as_ref().map(|file| format!("\n  according to {}, not verified", printable(file)));
     if let Some(json) = json.as_object_mut() {
         json.insert("verified".into(), file.is_none().into());
@@ -376,9 +372,9 @@ fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus
 fn described(repository: &Repository, key: &PublicKey, roles: &[String]) -> (Value, String) {
     let (id, uri) = (keyid_of(key), repository.keys.uri_of(key));
     let place = match (uri, repository.keys.is_encrypted(key)) {
-        (Some(uri), Some(false)) => format!("{uri}, unencrypted"),
-        (Some(uri), Some(true)) => uri.to_string(),
-        (Some(uri), None) => format!("{uri}, which does not exist"),
+        (Some(uri), Some(false)) => format!("{}, unencrypted", printable(uri)),
+        (Some(uri), Some(true)) => printable(uri),
+        (Some(uri), None) => format!("{}, which does not exist", printable(uri)),
         (None, _) => "not on this machine".to_string(),
     };
     let serves = if roles.is_empty() { "no role".to_string() } else { shortened(roles) };

@@ -49,6 +49,7 @@ use lastmile_cli_support::scope::refuse_unused;
 use lastmile_cli_support::{Environment, Failure, Output, OutputOptions, spare_descriptors};
 pub use lastmile_cli_support::{ExitStatus, World};
 use lastmile_client::BaseUrl;
+use lastmile_client::text::printable_path;
 
 use crate::config::{Config, LAST_SECOND};
 use crate::files::layout::Layout;
@@ -263,7 +264,8 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
 /// Returns the lock settings of the command line, with a note when waiting begins.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let (output, folder) = (output.clone(), global.repository.clone());
-    let on_wait = move || output.note(&format!("Waiting for another process that is changing {} …", folder.display()));
+    let on_wait =
+        move || output.note(&format!("Waiting for another process that is changing {} …", printable_path(&folder)));
     LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }
 }
 

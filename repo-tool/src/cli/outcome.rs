@@ -70,7 +70,7 @@ pub(super) fn report(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     note_pending(plan, outcome, run, output);
-    repository.warnings.iter().for_each(|warning| output.warning(warning));
+    repository.warnings.iter().for_each(|warning| output.warning_lines(warning.lines()));
     output.report(&outcome_json(&diff::json(&plan.diff), run, name(outcome)), diff::text(&plan.diff).lines())?;
     note_outcome(repository, outcome, run, output);
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) && !run.is_dry() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lastmile_cli_support::{AskSecret, World};
+use lastmile_client::text::printable_path;
 use lastmile_keys::Zeroizing;
 
 use crate::Error;
@@ -66,7 +67,7 @@ impl Phrases {
             Zeroizing::new(line)
         } else {
             links::read_secret(path, Links::Follow, LONGEST)?
-                .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} does not exist", path.display())))?
+                .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} does not exist", printable_path(path))))?
         };
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let phrase = line.strip_suffix(b"\r").unwrap_or(line);

@@ -32,7 +32,8 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     }
     for (key, before) in revoked {
         let rows = prove(&mut repository, &key, &before)?;
-        output.note(&format!("No role trusts the key {} anymore.\n{}", short(&key), table(&rows)));
+        output.note(&format!("No role trusts the key {} anymore.", short(&key)));
+        output.note_lines(table(&rows).lines());
         if is_refuted(&rows) {
             output.warning("the proof failed: see the lines marked NO");
             exit = ExitStatus::Refused;

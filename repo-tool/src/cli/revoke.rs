@@ -103,7 +103,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let has_examples = context.run().is_dry() && !revocation.made.is_empty();
     let revoked: Vec<String> = revocation.roles.iter().map(|(role, _)| role.as_str().to_string()).collect();
     let plan = repository.plan(revocation.draft, Signing::Now)?;
-    repository.warnings.iter().for_each(|warning| output.warning(warning));
+    repository.warnings.iter().for_each(|warning| output.warning_lines(warning.lines()));
     let outcome = carry_out(context, &mut repository, &plan, output)?;
     note_pending(&plan, &outcome, context.run(), output);
     let text = diff::text(&plan.diff);

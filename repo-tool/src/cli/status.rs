@@ -147,7 +147,7 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
         role.keys.len()
     );
     for key in &role.keys {
-        let place = key.uri.as_deref().unwrap_or("not on this machine");
+        let place = key.uri.as_deref().map_or("not on this machine".to_string(), printable);
         let id: String = key.id.chars().take(8).collect();
         text += &format!("             {} {} {place}\n", printable(&id), key.keytype);
     }

@@ -461,3 +461,6 @@ fn an_empty_file_says_so() {
         assert!(ran.stderr.contains("empty"), "{args:?}: {}", ran.stderr);
     }
 }
+
+#[path = "terminal_tests.rs"]
+mod terminal;

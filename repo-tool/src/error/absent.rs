@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lastmile_client::text::{printable, printable_path};
 use lastmile_metadata::{RoleName, TargetPath};
 
 /// Something that was requested does not exist.
@@ -38,7 +39,7 @@ pub enum NotFound {
         role: RoleName,
     },
     /// No delegated role has a name with this prefix.
-    #[error("no delegated role has a name that starts with `{start}`")]
+    #[error("no delegated role has a name that starts with `{}`", printable(start))]
     RolesBeginningWith {
         /// The prefix.
         start: String,
@@ -59,37 +60,37 @@ pub enum NotFound {
     #[error("internal error: a target is missing after distribution into bins")]
     DistributedTarget,
     /// The folder has no metadata.
-    #[error("there is no repository in {}", folder.display())]
+    #[error("there is no repository in {}", printable_path(folder))]
     Repository {
         /// The folder.
         folder: PathBuf,
     },
     /// The folder has no `repo.toml`.
-    #[error("there is no repository in {} (no repo.toml)", folder.display())]
+    #[error("there is no repository in {} (no repo.toml)", printable_path(folder))]
     Config {
         /// The folder.
         folder: PathBuf,
     },
     /// A file of the repository does not exist.
-    #[error("{} does not exist", path.display())]
+    #[error("{} does not exist", printable_path(path))]
     File {
         /// Its path.
         path: PathBuf,
     },
     /// A file of the repository no longer exists.
-    #[error("{} no longer exists", path.display())]
+    #[error("{} no longer exists", printable_path(path))]
     RemovedFile {
         /// Its path.
         path: PathBuf,
     },
     /// A target file of the pending change does not exist.
-    #[error("staged/targets/{} does not exist", path.display())]
+    #[error("staged/targets/{} does not exist", printable_path(path))]
     StagedTarget {
         /// Its path below `staged/targets/`.
         path: PathBuf,
     },
     /// A request of another process no longer exists.
-    #[error("the request {name} no longer exists")]
+    #[error("the request {} no longer exists", printable(name))]
     Request {
         /// The name of its folder.
         name: String,

@@ -1,6 +1,6 @@
 //! Errors about changes that cannot be made and about invalid input.
 
-use lastmile_client::text::printable;
+use lastmile_client::text::{printable, printable_path};
 use lastmile_metadata::{ErrorKind, NameError, PathPattern, RoleName, TargetPath, Version};
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ pub enum InvalidInput {
         role: RoleName,
     },
     /// A pattern of immutable names matches no target path.
-    #[error("the pattern `{}` of immutable names matches nothing", printable(.pattern))]
+    #[error("the pattern `{}` of immutable names matches nothing", printable(pattern))]
     ImmutablePattern {
         /// The pattern.
         pattern: String,
@@ -54,19 +54,22 @@ pub enum InvalidInput {
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
     /// A custom member is not of the form `KEY=TEXT` or `KEY:=JSON`.
-    #[error("`{pair}` is not of the form KEY=TEXT or KEY:=JSON")]
+    #[error("`{}` is not of the form KEY=TEXT or KEY:=JSON", printable(pair))]
     CustomPair {
         /// The text.
         pair: String,
     },
     /// A custom member is given twice.
-    #[error("`{key}` is given twice")]
+    #[error("`{}` is given twice", printable(key))]
     CustomTwice {
         /// Its name.
         key: String,
     },
     /// A custom member is not valid in metadata.
-    #[error("--custom {key}: {error}; fractional numbers cannot be signed; use KEY=TEXT to store the value as text")]
+    #[error(
+        "--custom {}: {error}; fractional numbers cannot be signed; use KEY=TEXT to store the value as text",
+        printable(key)
+    )]
     Custom {
         /// Its name.
         key: String,
@@ -153,7 +156,7 @@ pub enum EditError {
         pattern: PathPattern,
     },
     /// A text is not a hash prefix.
-    #[error("`{text}` is not 1 to 64 digits of 0-9 and a-f")]
+    #[error("`{}` is not 1 to 64 digits of 0-9 and a-f", printable(text))]
     HashPrefix {
         /// The text.
         text: String,
@@ -245,7 +248,7 @@ pub enum EditError {
         path: TargetPath,
     },
     /// A line of a list is not valid.
-    #[error("line {line} of the list {fault}")]
+    #[error("line {line} of the list {}", printable(&fault.to_string()))]
     Line {
         /// Its number, from 1.
         line: usize,
@@ -370,7 +373,7 @@ pub enum PendingError {
     #[error(
         "{} is not the file that the pending change lists as `{target}`: {error}; restore the file, or run \
          `lastmile-repo discard`",
-        path.display()
+        printable_path(path)
     )]
     WrongFile {
         /// The file.
@@ -415,7 +418,7 @@ pub enum VersionError {
     #[error(
         "{} is not a valid record of issued versions: {fault}; restore it from a backup, or remove it if you know that no \
          version above the published ones was issued",
-        path.display()
+        printable_path(path)
     )]
     Record {
         /// The record.

@@ -1,6 +1,7 @@
 //! Errors in configuration files.
 
 use lastmile_client::BaseUrlError;
+use lastmile_client::text::printable;
 
 use crate::user::RootDigest;
 
@@ -18,7 +19,7 @@ pub enum ConfigError {
         text: String,
     },
     /// A role has an entry in `[roles]` and in `[delegations]`.
-    #[error("role `{role}` occurs twice")]
+    #[error("role `{}` occurs twice", printable(role))]
     RoleTwice {
         /// The role.
         role: String,
@@ -30,19 +31,19 @@ pub enum ConfigError {
         role: &'static str,
     },
     /// A role has a threshold or a lifetime of 0.
-    #[error("role `{role}`: threshold and expires_days are at least 1")]
+    #[error("role `{}`: threshold and expires_days are at least 1", printable(role))]
     Zero {
         /// The role.
         role: String,
     },
     /// A role would be renewed as soon as it is signed.
-    #[error("role `{role}`: renew_days must be less than expires_days")]
+    #[error("role `{}`: renew_days must be less than expires_days", printable(role))]
     RenewDays {
         /// The role.
         role: String,
     },
     /// A role has a key that is not a URI.
-    #[error("role `{role}`: {error}")]
+    #[error("role `{}`: {error}", printable(role))]
     Key {
         /// The role.
         role: String,
@@ -53,25 +54,25 @@ pub enum ConfigError {
     #[error("`hashes` lists no algorithm")]
     NoHash,
     /// A hash algorithm is unknown.
-    #[error("hash `{name}` is not one of sha256, sha384, sha512")]
+    #[error("hash `{}` is not one of sha256, sha384, sha512", printable(name))]
     Hash {
         /// Its name.
         name: String,
     },
     /// A pattern of immutable names matches no target path.
-    #[error("`immutable`: the pattern `{pattern}` matches nothing")]
+    #[error("`immutable`: the pattern `{}` matches nothing", printable(pattern))]
     Immutable {
         /// The pattern.
         pattern: String,
     },
     /// A content coding is unknown.
-    #[error("coding `{name}` is not one of gzip, zstd")]
+    #[error("coding `{}` is not one of gzip, zstd", printable(name))]
     Coding {
         /// Its name.
         name: String,
     },
     /// A content coding is listed twice.
-    #[error("`compress` lists `{name}` twice")]
+    #[error("`compress` lists `{}` twice", printable(name))]
     CodingTwice {
         /// Its name.
         name: String,
@@ -98,7 +99,7 @@ pub enum ConfigError {
     #[error("shared-with-group must be the name or number of a group")]
     Group,
     /// The user's configuration names a group that this machine does not know.
-    #[error("shared-with-group: there is no group `{group}` on this machine")]
+    #[error("shared-with-group: there is no group `{}` on this machine", printable(group))]
     NoSuchGroup {
         /// Its name.
         group: String,
@@ -113,7 +114,7 @@ pub enum ConfigError {
 
 /// A text is not the URI of a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a key URI such as `file:keys/root-1.pem`")]
+#[error("`{}` is not a key URI such as `file:keys/root-1.pem`", printable(text))]
 pub struct InvalidKeyUri {
     /// The text.
     pub text: String,
@@ -121,7 +122,7 @@ pub struct InvalidKeyUri {
 
 /// A text is not a SHA-256 digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a SHA-256 digest of 64 hexadecimal digits")]
+#[error("`{}` is not a SHA-256 digest of 64 hexadecimal digits", printable(text))]
 pub struct InvalidDigest {
     /// The text.
     pub text: String,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lastmile_client::text::{printable, printable_path};
 use lastmile_keys::{KeyError, PemError, SignError};
 use lastmile_metadata::RoleName;
 
@@ -27,7 +28,7 @@ pub enum KeyReason {
     /// The public key file next to the private one has another key.
     #[error(
         "{} next to it has another public key, {beside}, but the private key is {private}: find out who wrote it, and remove it",
-        path.display()
+        printable_path(path)
     )]
     OtherPublicKey {
         /// The public key file.
@@ -47,7 +48,7 @@ pub enum KeyReason {
     #[error(transparent)]
     Public(#[from] KeyError),
     /// The private key file has the format of another tool.
-    #[error("is {format}; {advice}")]
+    #[error("is {format}; {}", printable(advice))]
     OtherFormat {
         /// The format.
         format: &'static str,
@@ -96,7 +97,7 @@ pub enum RevokeError {
         key: String,
     },
     /// A replacement was given for roles that lose no key.
-    #[error("{role} loses no key: use `lastmile-repo rotate {role} --add` to add one")]
+    #[error("{role} loses no key: use `lastmile-repo rotate {role} --add` to add one", role = printable(role))]
     LosesNoKey {
         /// The role, or a prefix of role names and `*`, as it was given.
         role: String,

@@ -20,6 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lastmile_client::text::{printable, printable_path};
 use lastmile_metadata::RoleName;
 
 use crate::files::own_files::Unpublishable;
@@ -41,7 +42,7 @@ pub use served::{NetworkError, PinError, ServedError};
 #[non_exhaustive]
 pub enum Error {
     /// Another process holds the repository's lock.
-    #[error("another process is changing the repository {}", folder.display())]
+    #[error("another process is changing the repository {}", printable_path(folder))]
     Busy {
         /// The repository's folder.
         folder: PathBuf,
@@ -55,7 +56,7 @@ pub enum Error {
     #[error(transparent)]
     Edit(#[from] EditError),
     /// A file on this machine could not be read or written.
-    #[error("cannot {action} {}: {error}", path.display())]
+    #[error("cannot {action} {}: {error}", printable_path(path))]
     File {
         /// The operation: a verb.
         action: &'static str,
@@ -68,7 +69,7 @@ pub enum Error {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     /// A key cannot be used.
-    #[error("key {key}: {reason}")]
+    #[error("key {}: {reason}", printable(key))]
     Key {
         /// Its URI or file.
         key: String,
@@ -100,7 +101,7 @@ pub enum Error {
     #[error(transparent)]
     NotFound(#[from] NotFound),
     /// A signature was refused because the user has not pinned the repository's root.
-    #[error("nothing is signed for {}: its root is not pinned", folder.display())]
+    #[error("nothing is signed for {}: its root is not pinned", printable_path(folder))]
     NotPinned {
         /// The repository's folder.
         folder: PathBuf,
@@ -117,7 +118,7 @@ pub enum Error {
     #[error(transparent)]
     Pin(#[from] PinError),
     /// `repo.toml` or the user's configuration is not valid.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", printable_path(path))]
     Config {
         /// The configuration file.
         path: PathBuf,
@@ -158,15 +159,15 @@ pub enum Error {
     Version(#[from] VersionError),
     /// The command line is not valid.
     #[cfg(feature = "cli")]
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Usage(String),
     /// Something that the command line names does not exist.
     #[cfg(feature = "cli")]
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Absent(String),
     /// A command failed for another reason.
     #[cfg(feature = "cli")]
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Failed(String),
 }
 
@@ -297,7 +298,7 @@ fn private(files: &[Unpublishable]) -> String {
 /// Appends the files and their reasons to the text, one per line.
 fn listed(mut text: String, files: &[Unpublishable]) -> String {
     for Unpublishable { path, reason } in files.iter().take(NAMED) {
-        text += &format!("\n  {}: {reason}", path.display());
+        text += &format!("\n  {}: {}", printable_path(path), printable(reason));
     }
     if let Some(more) = files.len().checked_sub(NAMED).filter(|more| *more > 0) {
         text += &format!("\n  … and {more} more");

@@ -6,55 +6,56 @@ use lastmile_fs::Exposure;
 
 use super::listed;
 use crate::files::own_files::Unpublishable;
+use lastmile_client::text::printable_path;
 
 /// Why a file or folder is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
     /// A name is not a single path component.
-    #[error("{} is not a valid folder name", path.display())]
+    #[error("{} is not a valid folder name", printable_path(path))]
     NoFolderName {
         /// The path with that name.
         path: PathBuf,
     },
     /// A working folder is not a folder.
-    #[error("{} is not a folder (links are not followed); check what it is, and remove it", path.display())]
+    #[error("{} is not a folder (links are not followed); check what it is, and remove it", printable_path(path))]
     NoWorkingFolder {
         /// The path.
         path: PathBuf,
     },
     /// The path is not a folder.
-    #[error("{} is not a folder (links are not followed)", path.display())]
+    #[error("{} is not a folder (links are not followed)", printable_path(path))]
     NoFolder {
         /// The path.
         path: PathBuf,
     },
     /// A file of the tool is not a regular file.
-    #[error("{} is not a regular file (links are not followed); check what it is, and remove it", path.display())]
+    #[error("{} is not a regular file (links are not followed); check what it is, and remove it", printable_path(path))]
     NoRegularFile {
         /// The path.
         path: PathBuf,
     },
     /// A relative path leads out of the repository.
-    #[error("{} leads out of the repository", path.display())]
+    #[error("{} leads out of the repository", printable_path(path))]
     LeadsOut {
         /// The path.
         path: PathBuf,
     },
     /// A file is outside the repository.
-    #[error("{} is not in the repository", path.display())]
+    #[error("{} is not in the repository", printable_path(path))]
     Outside {
         /// The file.
         path: PathBuf,
     },
     /// A path does not end in a name that this tool uses.
-    #[error("{} is not the name of a file of this tool", path.display())]
+    #[error("{} is not the name of a file of this tool", printable_path(path))]
     ForeignName {
         /// The path.
         path: PathBuf,
     },
     /// A file is longer than the limit for such files.
-    #[error("{} has more than {most} bytes, the limit for such a file", path.display())]
+    #[error("{} has more than {most} bytes, the limit for such a file", printable_path(path))]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -65,7 +66,7 @@ pub enum PathError {
     #[error(
         "{path} belongs to user {owner}, but this command runs as user {user}: run it as user {owner}, or, if that user no \
          longer exists, check the folder and remove it",
-        path = path.display()
+        path = printable_path(path)
     )]
     WrongOwner {
         /// The folder.
@@ -79,7 +80,7 @@ pub enum PathError {
     #[error(
         "{} belongs to user {owner}, but this command runs as user {user}: run it as user {owner}; if a group shares the \
          repository, set shared-with-group in the configuration of each user; if user {owner} no longer exists, remove the file",
-        path.display()
+        printable_path(path)
     )]
     WrongLockOwner {
         /// The file.
@@ -93,7 +94,7 @@ pub enum PathError {
     #[error(
         "{} belongs to user {owner} and group {owner_group}, not to the group {group} that shares the repository: check its \
          content, and remove it or change its group",
-        path.display()
+        printable_path(path)
     )]
     WrongGroup {
         /// The folder.
@@ -110,7 +111,7 @@ pub enum PathError {
         "{} is closed to all but user {owner}, who may have an interrupted publication there: user {owner} must declare that the \
          repository is shared (shared-with-group in their configuration) and then run `lastmile-repo renew`; if user {owner} no \
          longer exists, remove it and run `lastmile-repo verify`",
-        path.display()
+        printable_path(path)
     )]
     NotShared {
         /// The folder.
@@ -121,7 +122,7 @@ pub enum PathError {
     /// Users other than the owner can write to a working folder.
     #[error(
         "{path} is writable by other users (mode {mode:o}): check its content, then run `chmod go-w {path}`",
-        path = path.display()
+        path = printable_path(path)
     )]
     WritableByOthers {
         /// The folder.
@@ -132,7 +133,7 @@ pub enum PathError {
     /// All users can write to a working folder.
     #[error(
         "{path} is writable by all users (mode {mode:o}): check its content, then run `chmod o-w {path}`",
-        path = path.display()
+        path = printable_path(path)
     )]
     WritableByAll {
         /// The folder.
@@ -141,7 +142,7 @@ pub enum PathError {
         mode: u32,
     },
     /// Other users can change a file that decides about trust, or read a secret.
-    #[error("cannot rely on {}: {exposure}; {}", path.display(), exposure.remedy(path))]
+    #[error("cannot rely on {}: {exposure}; {}", printable_path(path), exposure.remedy(&printable_path(path)))]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -149,7 +150,7 @@ pub enum PathError {
         exposure: Exposure,
     },
     /// A path must be UTF-8 for the configuration.
-    #[error("{} is not UTF-8", path.display())]
+    #[error("{} is not UTF-8", printable_path(path))]
     NotUtf8 {
         /// The path.
         path: PathBuf,
@@ -161,27 +162,31 @@ pub enum PathError {
         files: Vec<Unpublishable>,
     },
     /// The folder already contains a repository.
-    #[error("{} already exists; create the repository in another folder", path.display())]
+    #[error("{} already exists; create the repository in another folder", printable_path(path))]
     RepositoryExists {
         /// The existing file.
         path: PathBuf,
     },
     /// An interrupted creation of the repository was finished.
-    #[error("{} already exists: an earlier command was interrupted, and this command finished its work", path.display())]
+    #[error(
+        "{} already exists: an earlier command was interrupted, and this command finished its work",
+        printable_path(path)
+    )]
     RepositoryFinished {
         /// The repository's folder.
         path: PathBuf,
     },
     /// The creation of the repository was interrupted. Creating it again finishes that.
     #[error(
-        "the creation of a repository in {} was interrupted; run `lastmile-repo init` there to finish it", path.display()
+        "the creation of a repository in {} was interrupted; run `lastmile-repo init` there to finish it",
+        printable_path(path)
     )]
     RepositoryUnfinished {
         /// The repository's folder.
         path: PathBuf,
     },
     /// A key file exists already and is never replaced.
-    #[error("{} already exists, and keys are never replaced: choose another name", path.display())]
+    #[error("{} already exists, and keys are never replaced: choose another name", printable_path(path))]
     KeyExists {
         /// The existing key file.
         path: PathBuf,
@@ -189,7 +194,8 @@ pub enum PathError {
     /// Private keys would be written to a folder that is served.
     #[error(
         "no private key was written: {} is in {}, which is served to everyone; choose another folder",
-        folder.display(), served.display()
+        printable_path(folder),
+        printable_path(served)
     )]
     KeysServed {
         /// The folder for the keys.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use lastmile_client::text::printable_path;
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{FileError, RoleName, TargetPath, Version, format_time};
 
@@ -131,7 +132,7 @@ pub enum JournalFault {
     #[error("{0}")]
     Json(serde_json::Error),
     /// It moves a file as no publication does.
-    #[error("no publication moves {} to {} as {kind}", from.display(), to.display())]
+    #[error("no publication moves {} to {} as {kind}", printable_path(from), printable_path(to))]
     UnknownMove {
         /// The source, in the repository's folder.
         from: PathBuf,
@@ -141,7 +142,7 @@ pub enum JournalFault {
         kind: String,
     },
     /// It moves two files to one place.
-    #[error("two files go to {}", to.display())]
+    #[error("two files go to {}", printable_path(to))]
     TwoFiles {
         /// The destination, in the repository's folder.
         to: PathBuf,
@@ -176,7 +177,7 @@ pub enum PublicationError {
     #[error(
         "the interrupted publication cannot be finished: {fault}; if you did not start it, or want to abandon it, remove {} \
          and run `lastmile-repo verify`",
-        journal.display()
+        printable_path(journal)
     )]
     Unfinishable {
         /// Its journal.
@@ -188,25 +189,25 @@ pub enum PublicationError {
     #[error("too many files for one publication: publish them in several parts")]
     TooManyFiles,
     /// A folder has the name of a file to publish.
-    #[error("cannot publish {}: it is a folder", path.display())]
+    #[error("cannot publish {}: it is a folder", printable_path(path))]
     FolderInTheWay {
         /// The folder.
         path: PathBuf,
     },
     /// A link, FIFO or device has the name of a file to publish.
-    #[error("cannot publish {}: it is not a regular file", path.display())]
+    #[error("cannot publish {}: it is not a regular file", printable_path(path))]
     SpecialInTheWay {
         /// Its path.
         path: PathBuf,
     },
     /// A file with that name and other content is published.
-    #[error("{} exists with other content; a published file with that name never changes", path.display())]
+    #[error("{} exists with other content; a published file with that name never changes", printable_path(path))]
     OtherBytes {
         /// The published file.
         path: PathBuf,
     },
     /// A file to move is neither at its source nor at its destination.
-    #[error("neither {} nor {} exists", from.display(), to.display())]
+    #[error("neither {} nor {} exists", printable_path(from), printable_path(to))]
     Lost {
         /// Its source.
         from: PathBuf,
@@ -214,7 +215,7 @@ pub enum PublicationError {
         to: PathBuf,
     },
     /// A file does not have the content that the journal lists.
-    #[error("the file for {} has {}, expected {}", to.display(), found.shown(), expected.shown())]
+    #[error("the file for {} has {}, expected {}", printable_path(to), found.shown(), expected.shown())]
     WrongContent {
         /// Its destination.
         to: PathBuf,
@@ -224,7 +225,7 @@ pub enum PublicationError {
         expected: FileDigest,
     },
     /// A file does not have the hash in its name.
-    #[error("{} is not the file that {} names", path.display(), to.display())]
+    #[error("{} is not the file that {} names", printable_path(path), printable_path(to))]
     WrongName {
         /// The file.
         path: PathBuf,
@@ -232,7 +233,7 @@ pub enum PublicationError {
         to: PathBuf,
     },
     /// A file does not have its listed length.
-    #[error("{}: the file has {found} bytes, expected {expected}", path.display())]
+    #[error("{}: the file has {found} bytes, expected {expected}", printable_path(path))]
     WrongLength {
         /// The file.
         path: PathBuf,
@@ -242,7 +243,7 @@ pub enum PublicationError {
         expected: u64,
     },
     /// A file does not match its target entry.
-    #[error("{} is not the file listed as `{target}`: {error}", path.display())]
+    #[error("{} is not the file listed as `{target}`: {error}", printable_path(path))]
     WrongTarget {
         /// The file.
         path: PathBuf,
@@ -252,7 +253,7 @@ pub enum PublicationError {
         error: FileError,
     },
     /// A file changed while it was being published.
-    #[error("{} changed while it was being published", path.display())]
+    #[error("{} changed while it was being published", printable_path(path))]
     Changed {
         /// The file.
         path: PathBuf,
@@ -260,7 +261,8 @@ pub enum PublicationError {
     /// A file changed while it was being copied.
     #[error(
         "{} changed while it was being copied to {}: find out what changes it, and repeat the command",
-        from.display(), to.display()
+        printable_path(from),
+        printable_path(to)
     )]
     ChangedWhileCopied {
         /// The file.
@@ -271,7 +273,7 @@ pub enum PublicationError {
     /// Published files are missing or were changed after they were written.
     #[error(
         "the files in {} do not belong together: the repository is being copied or updated, or was damaged:{}\nclients fail with: {error}",
-        folder.display(), lines(.files)
+        printable_path(folder), lines(.files)
     )]
     Damaged {
         /// The folder of the metadata.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::publish::lines;
 use crate::check::finding::Finding;
+use lastmile_client::text::printable_path;
 
 /// Why the last publication cannot be reverted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,13 +14,13 @@ pub enum RevertError {
     #[error("the repository keeps no earlier metadata, because `consistent_snapshot` is false")]
     NotKept,
     /// An earlier file no longer exists.
-    #[error("{} does not exist, so the content before the last publication cannot be restored", path.display())]
+    #[error("{} does not exist, so the content before the last publication cannot be restored", printable_path(path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// An earlier file does not verify.
-    #[error("{} cannot be restored, because the keys of today do not verify it: {error}", path.display())]
+    #[error("{} cannot be restored, because the keys of today do not verify it: {error}", printable_path(path))]
     Untrusted {
         /// The file.
         path: PathBuf,

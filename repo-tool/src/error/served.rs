@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use lastmile_client::text::printable_path;
 use lastmile_client::{BaseUrl, Error as ClientError, FetchError, LocalError};
 use lastmile_metadata::{RoleName, Version};
 
@@ -186,7 +187,7 @@ pub enum PinError {
     #[error(
         "{} contained the repository with the root {pinned} when you pinned it, but now contains another one, with the root \
          {found}; nothing is signed for it. If you put it there, give its root with `--root-sha256`",
-        folder.display()
+        printable_path(folder)
     )]
     OtherRepository {
         /// The folder.
@@ -199,7 +200,7 @@ pub enum PinError {
     /// A root file is not the pinned root.
     #[error(
         "{} is not the root that you pinned (SHA-256 {digest}): the folder was changed; nothing is signed for it",
-        path.display()
+        printable_path(path)
     )]
     Changed {
         /// The root file.
@@ -211,7 +212,7 @@ pub enum PinError {
     #[error(
         "{} is missing, although root version {version} is pinned: the folder was rolled back; restore that file and all newer \
          roots",
-        path.display()
+        printable_path(path)
     )]
     Missing {
         /// The root file.
@@ -222,7 +223,7 @@ pub enum PinError {
     /// The given root is not in the folder.
     #[error(
         "no root in {} has the given SHA-256 {digest}: this is another repository, or it was changed",
-        folder.display()
+        printable_path(folder)
     )]
     GivenRootMissing {
         /// The folder of the metadata.
@@ -231,7 +232,7 @@ pub enum PinError {
         digest: RootDigest,
     },
     /// The given root is not in the root chain of the folder.
-    #[error("no root in {} has the SHA-256 {digest}", folder.display())]
+    #[error("no root in {} has the SHA-256 {digest}", printable_path(folder))]
     NotInChain {
         /// The folder of the metadata.
         folder: PathBuf,

@@ -18,7 +18,7 @@ fn patterns(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
     if let Ok(inside) = canonical(keys)?.strip_prefix(canonical(layout.dir())?)
         && inside != Path::new("keys")
     {
-        patterns.push(format!("/{}/", inside.display()));
+        patterns.push(format!("/{}/", inside.to_string_lossy()));
     }
     Ok(patterns)
 }

@@ -16,6 +16,7 @@ use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
 use crate::files::sharing;
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
+use lastmile_client::text::printable_path;
 
 /// The pause between two attempts to take a held lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -364,7 +365,7 @@ impl Interrupted {
     /// Returns a message about the interruption and the command that finishes the publication.
     #[must_use]
     pub fn advice(&self) -> String {
-        let (folder, owner) = (self.folder.display(), self.owner);
+        let (folder, owner) = (printable_path(&self.folder), self.owner);
         if owner == user() {
             "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string()
         } else {

@@ -120,7 +120,7 @@ impl OwnFiles {
             Err(Error::NotFound(_)) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let users = users.into_iter().map(|path| (path.clone(), path.display().to_string()));
+        let users = users.into_iter().map(|path| (path.clone(), path.to_string_lossy().into_owned()));
         for (path, name) in users.chain(named) {
             let found = readable(fs::metadata(&path)).map_err(|error| Error::file("look at", &path, error))?;
             if let Some(found) = found {

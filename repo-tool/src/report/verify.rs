@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
+use lastmile_client::text::printable_path;
 use lastmile_client::{BaseUrl, Error as ClientError, MemoryStore, blocking};
 use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
 use serde_json::{Value, json};
@@ -333,7 +334,7 @@ pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNa
             found.bytes += part.len() as u64;
             verifier.update(part).is_ok()
         })?;
-        let name = place.display();
+        let name = printable_path(&place);
         let (rule, text) = match read.map(|()| verifier.finish()) {
             None => (Rule::MissingTargetFile, format!("targets/{name}: the file does not exist")),
             Some(Err(error)) => (Rule::WrongTargetFile, format!("targets/{name}: {error}")),

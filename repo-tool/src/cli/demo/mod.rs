@@ -9,6 +9,8 @@ mod runner;
 
 use std::path::Path;
 
+use lastmile_client::text::printable_path;
+
 use super::args::Demo;
 use super::{Context, ExitStatus, Output};
 use crate::Error;
@@ -25,7 +27,7 @@ pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Resul
     runner.say(&format!(
         "This demo publishes the {} packages that lastmile was built from, in {} and on 127.0.0.1.",
         packages.len(),
-        runner.folder().display()
+        printable_path(runner.folder())
     ));
     let (held_back, first) = packages.split_at(HELD_BACK.min(packages.len()));
     publish(&mut runner, first)?;

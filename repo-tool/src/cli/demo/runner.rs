@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_cli_support::{Captured, ExitStatus, Output, World};
 use lastmile_client::cli::run;
+use lastmile_client::text::printable_path;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -210,7 +211,7 @@ impl Runner {
 
     /// Shows the output of a command, with paths relative to the demo's folder.
     fn quote(&self, said: &[u8]) {
-        let said = String::from_utf8_lossy(said).replace(&format!("{}/", self.path.display()), "");
+        let said = String::from_utf8_lossy(said).replace(&format!("{}/", self.path.to_string_lossy()), "");
         let lines: Vec<&str> = said.lines().collect();
         let omitted = if lines.len() > LINES { FIRST..lines.len() - LAST } else { 0..0 };
         for (number, line) in lines.iter().enumerate() {
@@ -227,7 +228,7 @@ impl Runner {
     pub(super) fn clear(&mut self) -> Result<(), Error> {
         let Some(folder) = self.folder.take() else { return Ok(()) };
         if self.keep {
-            self.say(&format!("Kept: {}", folder.keep().display()));
+            self.say(&format!("Kept: {}", printable_path(&folder.keep())));
             return Ok(());
         }
         folder.close().map_err(|error| Error::file("remove", &self.path, error))
