@@ -45,8 +45,10 @@ impl Place {
     fn output_in(&self, repository: &str, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
         command.env("LASTMILE_REPO_CONFIG", self.at("config.toml")).current_dir(self.folder.path());
+        // Unlike the option, the variable is allowed with commands that have no repository.
+        command.env("LASTMILE_REPOSITORY", repository);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.args(["-C", repository]).args(args).output().unwrap()
+        command.args(args).output().unwrap()
     }
 
     fn done(&self, args: &[&str]) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -27,7 +28,9 @@ impl Made {
     /// Creates a repository with `package`, listed by the top-level targets role.
     pub(crate) fn new() -> Made {
         let made = Made { folder: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap() };
-        fs::write(made.folder.path().join("phrase"), "correct horse battery staple").unwrap();
+        let phrase = made.folder.path().join("phrase");
+        fs::write(&phrase, "correct horse battery staple").unwrap();
+        fs::set_permissions(&phrase, fs::Permissions::from_mode(0o600)).unwrap();
         made.run(&["init", "--unencrypted-keys", "--immutable", "!*"]);
         made.add("package", GOOD, &[]);
         made

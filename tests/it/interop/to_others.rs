@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lastmile_repo_tool::internal::cli::{self, ExitStatus, World};
@@ -35,7 +36,9 @@ impl Maintainer {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let maintainer = Self { folder: tempfile::tempdir().unwrap(), runtime, url: String::new() };
         // `revoke` encrypts the keys that it makes.
-        fs::write(maintainer.folder.path().join("phrase"), "only for tests").unwrap();
+        let phrase = maintainer.folder.path().join("phrase");
+        fs::write(&phrase, "only for tests").unwrap();
+        fs::set_permissions(&phrase, fs::Permissions::from_mode(0o600)).unwrap();
         maintainer.run(&[&["init", "--unencrypted-keys", "--immutable", "!*"], options].concat());
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = maintainer.runtime.block_on(server::Server::bind(&maintainer.repository(), loopback)).unwrap();
