@@ -56,7 +56,8 @@ impl Known {
             if !self.metadata(&name).iter().any(|known| is_same(known, bytes)) {
                 return Some(format!("`{name}` is trusted, which an honest client would not have"));
             }
-            let (then, now) = (before.get(&name).and_then(|old| version(old))?, version(bytes)?);
+            let then = before.get(&name).and_then(|old| version(old))?;
+            let now = version(bytes)?;
             (now < then).then(|| format!("`{name}` went from version {then} to {now}"))
         })
     }
@@ -155,7 +156,8 @@ mod tests {
 
     /// The harm to a client that followed `honest` and now has `after`.
     fn of(case: &Case, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
-        let (before, output) = (trusted(honest), good());
+        let before = trusted(honest);
+        let output = good();
         let before = Holdings { trusted: &before, output: &output };
         harm(case, before, Holdings { trusted: after.0, output: after.1 }, true)
     }
@@ -191,7 +193,8 @@ mod tests {
     #[test]
     fn other_bytes_and_no_bytes_do_harm() {
         let honest = release(2);
-        let (case, all) = (Case::against(&honest).get("package").form_only(), trusted(&honest));
+        let case = Case::against(&honest).get("package").form_only();
+        let all = trusted(&honest);
         let evil: Files = [("package".to_owned(), EVIL.to_vec())].into();
         assert!(of(&case, &honest, (&all, &evil)).unwrap().contains("no honest repository offers"));
         let other: Files = good().into_iter().chain([("more".to_owned(), b"more".to_vec())]).collect();

@@ -74,7 +74,8 @@ impl NewRelease {
         sample: impl Into<String>,
         act: impl Fn(&Request, &mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static,
     ) -> Case {
-        let (network, path) = (self.newer.network().fork(), served.path.clone());
+        let network = self.newer.network().fork();
+        let path = served.path.clone();
         let case = Case::against(&self.honest).sample(format!("{}: {}", served.role, sample.into()));
         // A client that extracts the right file from an invalid answer is not harmed.
         let case = case.may_trust(self.newer.network());

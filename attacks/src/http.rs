@@ -70,7 +70,8 @@ fn bombs() -> Vec<Case> {
     let mut cases = Vec::new();
     for (coding, bomb) in [("gzip", gzip_bomb()), ("zstd", zstd_bomb())] {
         for served in new_release.served_files() {
-            let (header, bomb) = (format!("Content-Encoding: {coding}\r\n"), bomb.clone());
+            let header = format!("Content-Encoding: {coding}\r\n");
+            let bomb = bomb.clone();
             let case =
                 new_release.case(&served, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
             let case = case.max_bytes(UNREAD);
@@ -131,7 +132,8 @@ fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Resu
 
 fn lengths() -> Vec<Case> {
     let new_release = NewRelease::new();
-    let (timestamp, target) = (new_release.served("timestamp"), new_release.served("new-package"));
+    let timestamp = new_release.served("timestamp");
+    let target = new_release.served("new-package");
     let smaller: Act = |connection, file| of_length(connection, &format!("Content-Length: {}", file.len() - 5), file);
     let larger: Act = |connection, file| of_length(connection, &format!("Content-Length: {}", file.len() + 5), file);
     let mut cases = vec![

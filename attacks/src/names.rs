@@ -98,7 +98,8 @@ fn legal_role_names() -> Vec<Case> {
 }
 
 fn unicode_forms() -> Vec<Case> {
-    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let composed = "caf\u{e9}";
+    let decomposed = "cafe\u{301}";
     let mut honest = release(1);
     honest.add_target("targets", composed, GOOD);
     honest.publish(&["targets"]);

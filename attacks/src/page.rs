@@ -46,7 +46,8 @@ pub fn page(results: &[CaseResult]) -> String {
             messages.truncate(MAX_MESSAGES);
             messages.push("…".into());
         }
-        let (attack, source) = (cell(scenario.attack), cell(scenario.source));
+        let attack = cell(scenario.attack);
+        let source = cell(scenario.source);
         // Writing to a string does not fail.
         let _ = writeln!(page, "| {} | {attack} | {source} | {} |", scenario.id, messages.join("<br>"));
     }

@@ -91,7 +91,8 @@ fn hops() -> Vec<Case> {
 /// A case with this many redirects before the file.
 fn hopping(new_release: &NewRelease, role: &'static str, hops: u32) -> Case {
     let served = new_release.served(role);
-    let (network, path) = (new_release.network().fork(), served.path.clone());
+    let network = new_release.network().fork();
+    let path = served.path.clone();
     let case = new_release.case(&served, format!("{hops} hops"), |_, _| Ok(()));
     case.responder(std::sync::Arc::new(move |request: &lastmile_testkit::Request, connection: &mut Connection| {
         let left = match request.path.strip_prefix("hop/") {
@@ -138,8 +139,9 @@ fn other_files() -> Vec<Case> {
     let new_release = NewRelease::new();
     let elsewhere = |file: &str| to(format!("/elsewhere/{METADATA}{file}"));
     let version = new_release.newer.version("snapshot");
-    let (timestamp, snapshot, target) =
-        (new_release.served("timestamp"), new_release.served("snapshot"), new_release.served("new-package"));
+    let timestamp = new_release.served("timestamp");
+    let snapshot = new_release.served("snapshot");
+    let target = new_release.served("new-package");
     vec![
         timestamp.refused_content(
             new_release.case(&timestamp, "the snapshot", elsewhere(&format!("{version}.snapshot.json"))),

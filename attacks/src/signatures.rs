@@ -205,7 +205,8 @@ fn one_key_in_two_spellings() -> Vec<Case> {
     let spelled = |key: &TestKey, edit: fn(&str) -> String| {
         key.with_object(|object| object["keyval"]["public"] = json!(edit(object["keyval"]["public"].as_str().unwrap())))
     };
-    let (p256, ed25519) = (TestKey::p256("the key"), TestKey::new("the key"));
+    let p256 = TestKey::p256("the key");
+    let ed25519 = TestKey::new("the key");
     let old_type = p256.with_object(|object| {
         let other = if object["keytype"] == json!("ecdsa") { "ecdsa-sha2-nistp256" } else { "ecdsa" };
         object["keytype"] = json!(other);

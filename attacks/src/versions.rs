@@ -345,7 +345,8 @@ fn other_content(
     let refused = |case: Case, sample: &str, advances: &[&str]| {
         case.get(package).sample(format!("{role}, {sample}")).refused(role, "HashMismatch").advances(advances)
     };
-    let (now, later) = (forged(honest), forged(next));
+    let now = forged(honest);
+    let later = forged(next);
     vec![
         refused(Case::new_client(honest).attacker(now.network()), "new client", &[&["root"], &advances[..]].concat()),
         refused(Case::against(honest).attacker(later.network()), "next release", &advances)

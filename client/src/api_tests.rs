@@ -68,7 +68,8 @@ async fn a_name_that_is_no_path_of_a_target_is_not_searched() {
 
 #[tokio::test]
 async fn a_closure_watches_a_download() {
-    let (repository, dir) = (repository(), tempfile::tempdir().unwrap());
+    let repository = repository();
+    let dir = tempfile::tempdir().unwrap();
     let mut session = session(&repository).await;
     let target = session.target("x").await.unwrap();
     let seen = Mutex::new(Vec::new());
@@ -80,7 +81,8 @@ async fn a_closure_watches_a_download() {
     let results =
         session.download_all_with_progress(std::slice::from_ref(&target), dir.path().join("other"), 1, &watch).await;
     assert!(matches!(results.as_slice(), [Err(Error::Refused(_))]), "{results:?}");
-    let (start, some) = (Transfer::Started, Transfer::Advanced(1));
+    let start = Transfer::Started;
+    let some = Transfer::Advanced(1);
     let events = [start, some, Transfer::Finished, start, some, Transfer::Finished, start, some, Transfer::Failed];
     assert_eq!(*seen.lock().unwrap(), events.map(|event| (target.path.clone(), event)));
 }
@@ -122,7 +124,8 @@ async fn a_target_that_is_too_long_for_memory_is_not_asked_for() {
 
 #[test]
 fn the_blocking_api_finds_reads_and_downloads() {
-    let (repository, dir) = (repository(), tempfile::tempdir().unwrap());
+    let repository = repository();
+    let dir = tempfile::tempdir().unwrap();
     let updater = blocking::Updater::new(updater(&repository).build().unwrap()).unwrap();
     let mut session = updater.refresh_at(now()).unwrap();
     let target = session.target("x").unwrap();
@@ -157,7 +160,8 @@ struct Stalling {
 
 impl Fetch for Stalling {
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        let (stalls, answer) = (url.ends_with(self.name), self.repository.fetch(url, offset));
+        let stalls = url.ends_with(self.name);
+        let answer = self.repository.fetch(url, offset);
         Box::pin(async move {
             let answer = answer.await?;
             if !stalls {
@@ -192,7 +196,9 @@ impl Stalling {
 
 #[test]
 fn a_dropped_download_leaves_what_was_there_and_nothing_else() {
-    let (stalling, store, out) = (Stalling::at("t/x"), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let stalling = Stalling::at("t/x");
+    let store = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
     std::fs::write(out.path().join("x"), b"before").unwrap();
     let runtime = runtime();
     runtime.block_on(async {
@@ -217,7 +223,8 @@ fn a_dropped_download_leaves_what_was_there_and_nothing_else() {
 
 #[tokio::test]
 async fn a_dropped_refresh_gives_the_lock_back_and_keeps_what_was_trusted_before() {
-    let (stalling, store) = (Stalling::at("10.snapshot.json"), tempfile::tempdir().unwrap());
+    let stalling = Stalling::at("10.snapshot.json");
+    let store = tempfile::tempdir().unwrap();
     let whole = Stalling { name: "none", ..stalling.clone() };
     let updater = stalling.updater(store.path());
     let other = async {

@@ -63,7 +63,8 @@ pub(crate) struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(context: &'a UpdateContext, writing: Writing<'a>) -> Driver<'a> {
-        let (prefetch, considered) = (Prefetch::new(&*context.fetch), BTreeSet::new());
+        let prefetch = Prefetch::new(&*context.fetch);
+        let considered = BTreeSet::new();
         Driver { context, writing, floors: None, floors_lost: false, prefetch, considered }
     }
 
@@ -240,7 +241,8 @@ impl<'a> Driver<'a> {
     ) -> Option<Accepted> {
         let context = self.context;
         let last = Instant::now() + SECOND_OPINIONS;
-        let (mut newest, mut its_mirror) = (kept, first);
+        let mut newest = kept;
+        let mut its_mirror = first;
         let others: Vec<_> =
             context.mirrors.in_order().filter(|mirror| !mirror.is(&its_mirror) && !mirror.has_failed()).collect();
         for mirror in others {
@@ -319,7 +321,8 @@ impl<'a> Driver<'a> {
                 }
             }
             Err(FetchError::TooLong { max_length }) => {
-                let (file, limit) = (request.file_name(), request.limit);
+                let file = request.file_name();
+                let limit = request.limit;
                 MirrorReason::Refused(Refusal::TooLong { file, max_length, limit })
             }
             Err(error) => error.into(),
@@ -411,7 +414,8 @@ impl<'a> Driver<'a> {
     /// Stores the trusted root under its unversioned name, also if it came from the history or was shipped with a new
     /// version of the program.
     pub(crate) fn keep_root(&mut self, bytes: &Received) {
-        let (file, longest) = (StoredFile::Role(RoleName::ROOT), self.context.longest(&RoleName::ROOT));
+        let file = StoredFile::Role(RoleName::ROOT);
+        let longest = self.context.longest(&RoleName::ROOT);
         let stored = self.open(&file, longest).ok().flatten().and_then(FileContent::into_bytes);
         if let Writing::Together(changes) = &mut self.writing
             && stored.is_none_or(|stored| stored != **bytes)

@@ -284,7 +284,9 @@ impl LocalError {
         // A file in a directory that this user may not enter cannot be examined. Then the directory says whose it is.
         let known = self.path.ancestors().find_map(|path| Some((path, path.symlink_metadata().ok()?)));
         let Some((path, found)) = known else { return self };
-        let (path, owner, mode) = (printable_path(path), found.uid(), found.mode() & 0o7777);
+        let path = printable_path(path);
+        let owner = found.uid();
+        let mode = found.mode() & 0o7777;
         let user = rustix::process::geteuid().as_raw();
         let hint = format!(
             "`{path}` belongs to user {owner} (mode {mode:o}), and this is user {user}: run the command as the owner, or use \
@@ -336,7 +338,8 @@ mod tests {
     #[test]
     fn a_limit_weighs_more_than_a_network_failure_and_less_than_a_verdict() {
         let long = |limit| Refusal::TooLong { file: "x".to_owned(), max_length: 1, limit };
-        let (limit, listed) = (failure(long(Some(Limit::RootLength))), failure(long(None)));
+        let limit = failure(long(Some(Limit::RootLength)));
+        let listed = failure(long(None));
         let cut = failure(FetchError::Status(500));
         let error = all_failed("x".to_owned(), vec![limit.clone(), cut]);
         assert!(matches!(&error, Error::Limit(error) if error.refusal.limit() == Some(Limit::RootLength)), "{error:?}");

@@ -22,7 +22,8 @@ impl RandomAccess for Parts {
 fn b15_the_lock_of_a_file_that_is_replaced_between_opening_and_locking_is_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::make(dir.path(), PRIVATE).unwrap();
-    let (path, opened) = (folder.path_of("lock"), std::cell::Cell::new(0));
+    let path = folder.path_of("lock");
+    let opened = std::cell::Cell::new(0);
     let replacing = |place: Place<'_>| {
         let file = disk::lock_file(place)?;
         opened.set(opened.get() + 1);

@@ -220,7 +220,8 @@ async fn search_all(
     let mut found: Vec<_> = paths.iter().map(|_| Ok(None)).collect();
     let mut open: Vec<_> = paths.iter().zip(&mut found).collect();
     while !open.is_empty() {
-        let (mut waiting, mut asked) = (Vec::new(), BTreeSet::new());
+        let mut waiting = Vec::new();
+        let mut asked = BTreeSet::new();
         for (path, found) in open {
             let mut search = trusted.search(path.clone());
             let Some(request) = driver.recall(&mut search)? else {

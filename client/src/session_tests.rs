@@ -138,7 +138,8 @@ async fn all_bins_of_a_list_are_fetched_at_once_and_each_of_them_once() {
 
 #[tokio::test(start_paused = true)]
 async fn where_a_listed_bin_is_kept_already_the_others_are_fetched_at_once() {
-    let (far_away, store) = (binned(), MemoryStore::default());
+    let far_away = binned();
+    let store = MemoryStore::default();
     session(&far_away, &store, false).await.find_all(&paths([1, 5, 6])).await.unwrap();
     let mut session = session(&far_away, &store, false).await;
     assert_eq!(session.list().await.unwrap().len(), BINS);
@@ -148,7 +149,8 @@ async fn where_a_listed_bin_is_kept_already_the_others_are_fetched_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn bins_that_were_signed_anew_are_listed_as_quickly_as_new_ones() {
-    let (far_away, store) = (binned(), MemoryStore::default());
+    let far_away = binned();
+    let store = MemoryStore::default();
     session(&far_away, &store, false).await.list().await.unwrap();
     publish_bins(&far_away, 2, false);
     let mut session = session(&far_away, &store, false).await;
@@ -219,7 +221,8 @@ async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_i
 
 #[tokio::test(start_paused = true)]
 async fn d5_offline_several_searches_ask_for_nothing() {
-    let (far_away, store) = (binned(), MemoryStore::default());
+    let far_away = binned();
+    let store = MemoryStore::default();
     session(&far_away, &store, false).await.find_all(&paths(0..3)).await.unwrap();
     far_away.repository.take_requests();
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store);
@@ -232,7 +235,8 @@ async fn d5_offline_several_searches_ask_for_nothing() {
 
 #[tokio::test]
 async fn b1_a_list_of_what_is_stored_can_be_cancelled_between_roles_and_holds_no_lock() {
-    let (far_away, store) = (binned(), MemoryStore::default());
+    let far_away = binned();
+    let store = MemoryStore::default();
     session(&far_away, &store, false).await.list().await.unwrap();
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away).store(store.clone());
     let mut session = builder.mirror("http://a/", "http://a/t/").build().unwrap().offline_at(now()).await.unwrap();
@@ -255,7 +259,8 @@ async fn several_targets_come_at_once_over_as_many_connections_as_are_allowed() 
     let contents: Vec<_> = (0..64).map(|number| (format!("d{}/{number}", number % 3), number.to_string())).collect();
     let mut files = TestRepository::new().files();
     files.extend(contents.iter().map(|(path, content)| (format!("t/{path}"), content.clone().into_bytes())));
-    let (server, dir) = (Server::far_away(files, DELAY / 3).await, tempfile::tempdir().unwrap());
+    let server = Server::far_away(files, DELAY / 3).await;
+    let dir = tempfile::tempdir().unwrap();
     let fetch = HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap();
     let builder = Updater::builder(root(1, "root", "online")).fetch(fetch).mirror(&server.url, server.at("t/"));
     let session = builder.hash_prefixed_targets(false).build().unwrap().refresh_at(now()).await.unwrap();

@@ -60,7 +60,8 @@ fn role(role: RoleName) -> StoredFile {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_told() {
-    let (repository, store) = (TestRepository::new(), Sick::default());
+    let repository = TestRepository::new();
+    let store = Sick::default();
     let mut session = store.updater(&repository).refresh_at(now()).await.unwrap();
     let [_, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
     let next = StoredFile::Root(Version::new(2).unwrap());
@@ -76,7 +77,8 @@ async fn what_cannot_be_read_is_told() {
 
 #[tokio::test]
 async fn d3_where_it_cannot_be_told_whether_a_store_was_used_it_was() {
-    let (repository, store) = (TestRepository::new(), Sick::default());
+    let repository = TestRepository::new();
+    let store = Sick::default();
     store.updater(&repository).refresh_at(now()).await.unwrap();
     let [root, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
     for file in [&StoredFile::Floors, &StoredFile::Identity, &timestamp, &snapshot, &targets] {

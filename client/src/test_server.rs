@@ -31,7 +31,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (log, answer) = (Arc::clone(&requests), Arc::new(answer));
+        let log = Arc::clone(&requests);
+        let answer = Arc::new(answer);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, Arc::clone(&log), Arc::clone(&answer)));
@@ -60,12 +61,14 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let server = Server { url, requests: Arc::default(), connections: Arc::default() };
-        let (log, connections) = (Arc::clone(&server.requests), Arc::clone(&server.connections));
+        let log = Arc::clone(&server.requests);
+        let connections = Arc::clone(&server.connections);
         let files = Arc::new(files);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::Relaxed);
-                let (log, files) = (Arc::clone(&log), Arc::clone(&files));
+                let log = Arc::clone(&log);
+                let files = Arc::clone(&files);
                 tokio::spawn(async move {
                     while let Some(head) = read_head(&mut stream).await {
                         let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();

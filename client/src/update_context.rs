@@ -67,7 +67,8 @@ impl UpdateContext {
     /// Reports that the next mirror is tried because of this failure, if there is one.
     pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
-            let (url, reason) = (url.clone(), reason.to_string());
+            let url = url.clone();
+            let reason = reason.to_string();
             self.events.handle(&Event::MirrorFailed { url, reason });
         }
     }

@@ -36,7 +36,8 @@ fn read(dir: &Path, name: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_refresh_asks_in_the_order_of_the_workflow_and_the_next_one_for_two_files() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
     let asked = ["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"];
@@ -47,7 +48,8 @@ async fn a_refresh_asks_in_the_order_of_the_workflow_and_the_next_one_for_two_fi
 
 #[tokio::test]
 async fn f_cj_7_what_is_kept_is_what_was_received() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     repository.put("2.root.json", &root(2, "root", "online"));
     let mut session = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap().unwrap();
@@ -65,7 +67,8 @@ async fn f_cj_7_what_is_kept_is_what_was_received() {
 
 #[tokio::test]
 async fn d5_offline_asks_for_nothing_changes_nothing_and_judges_at_its_own_time() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let reader = || {
         let store = DirectoryStore::open_read_only(dir.path()).unwrap();
         repository.updater().store(store).build().unwrap()
@@ -83,7 +86,8 @@ async fn d5_offline_asks_for_nothing_changes_nothing_and_judges_at_its_own_time(
 
 #[tokio::test]
 async fn d3_a_damaged_file_is_fetched_again_and_its_floor_stays() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     repository.publish(5, "online");
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
@@ -97,7 +101,8 @@ async fn d3_a_damaged_file_is_fetched_again_and_its_floor_stays() {
 #[tokio::test]
 async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_start() {
     for (damaged, deleted) in [(true, true), (true, false), (false, true), (false, false)] {
-        let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+        let repository = TestRepository::new();
+        let dir = tempfile::tempdir().unwrap();
         let updater = updater(&repository, dir.path());
         updater.refresh_at(now()).await.unwrap();
         for (name, is_deleted) in [("state/floors", deleted), ("timestamp.json", damaged)] {
@@ -117,7 +122,8 @@ async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_
 
 #[tokio::test]
 async fn d3_a_damaged_record_is_made_again_from_the_stored_files() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     repository.publish(5, "online");
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
@@ -132,7 +138,8 @@ async fn d3_a_damaged_record_is_made_again_from_the_stored_files() {
 
 #[tokio::test]
 async fn w_5_3_11_rotated_keys_forget_the_stored_files_before_anything_is_fetched() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     repository.publish(9, "online");
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
@@ -146,7 +153,8 @@ async fn w_5_3_11_rotated_keys_forget_the_stored_files_before_anything_is_fetche
 
 #[tokio::test]
 async fn ff4_a_crash_between_root_and_forgetting_is_made_good() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     repository.publish(9, "online");
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
@@ -161,7 +169,8 @@ async fn ff4_a_crash_between_root_and_forgetting_is_made_good() {
 
 #[tokio::test]
 async fn w_5_2_3_a_hidden_root_does_not_bring_back_the_shipped_one() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     repository.put("2.root.json", &root(2, "root", "new online"));
     repository.publish(2, "new online");
     let updater = updater(&repository, dir.path());
@@ -227,7 +236,8 @@ async fn a_file_over_its_limit_is_refused() {
 
 #[tokio::test]
 async fn a_store_of_another_repository_is_refused_and_left_alone() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     let before = read(dir.path(), "state/stamp.json");
     let store = || DirectoryStore::open(dir.path()).unwrap();
@@ -244,7 +254,8 @@ async fn a_store_of_another_repository_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
     std::fs::write(dir.path().join("state/stamp.json"), br#"{"format":2,"other":[]}"#).unwrap();
@@ -256,7 +267,8 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn preparing_sends_no_request_and_does_not_count_as_a_lost_first_refresh() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
     updater.prepare_at(now()).await.unwrap();
     assert!(repository.take_requests().is_empty());
@@ -269,7 +281,8 @@ async fn preparing_sends_no_request_and_does_not_count_as_a_lost_first_refresh()
 
 #[tokio::test]
 async fn an_older_session_leaves_what_a_newer_one_keeps() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let mut older = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     repository.publish(2, "online");
     let mut newer = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
@@ -290,7 +303,8 @@ impl EventSink for Noted {
 
 #[tokio::test]
 async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let noted = Noted::default();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let updater = repository.updater().store(store).event_sink(noted.clone()).build().unwrap();
@@ -303,7 +317,8 @@ async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
 
 #[tokio::test]
 async fn c6_a_process_that_waited_for_another_one_has_no_clock_that_steps_back() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let noted = Noted::default();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let updater = repository.updater().store(store).event_sink(noted.clone()).build().unwrap();
@@ -321,7 +336,8 @@ async fn c6_a_process_that_waited_for_another_one_has_no_clock_that_steps_back()
 
 #[tokio::test(start_paused = true)]
 async fn a_held_lock_is_waited_for_and_told_once() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let noted = Noted::default();
     let other = DirectoryStore::open(dir.path()).unwrap();
     let held = crate::store::Store::try_lock(&other, LockKind::Refresh).unwrap();
@@ -337,7 +353,8 @@ async fn a_held_lock_is_waited_for_and_told_once() {
 
 #[test]
 fn the_blocking_api_works_without_a_runtime() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     repository.answer("http://a/t/x", Ok(b"1".to_vec()));
     let updater = repository.updater().hash_prefixed_targets(false).build().unwrap();
     let updater = crate::blocking::Updater::new(updater).unwrap();
@@ -365,7 +382,8 @@ fn futures_can_move_between_threads() {
 #[tokio::test]
 async fn d3_a_store_without_record_and_stamp_was_used_where_there_is_more_than_the_shipped_root() {
     let lost = |removed: &'static [&str], added: &'static [(&str, u64)]| async move {
-        let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+        let repository = TestRepository::new();
+        let dir = tempfile::tempdir().unwrap();
         updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
         for name in ["state/floors", "state/stamp.json"].iter().chain(removed) {
             std::fs::remove_file(dir.path().join(name)).unwrap();
@@ -385,7 +403,8 @@ async fn d3_a_store_without_record_and_stamp_was_used_where_there_is_more_than_t
 
 #[tokio::test]
 async fn a_session_keeps_nothing_beside_a_timestamp_that_is_no_longer_readable() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let mut session = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     std::fs::remove_file(dir.path().join("timestamp.json")).unwrap();
     std::os::unix::fs::symlink("root.json", dir.path().join("timestamp.json")).unwrap();
@@ -395,7 +414,8 @@ async fn a_session_keeps_nothing_beside_a_timestamp_that_is_no_longer_readable()
 
 #[tokio::test]
 async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_is_kept() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let shipped_anew = Updater::builder(root(2, "root", "online")).fetch(repository.clone()).store(store);
@@ -423,7 +443,8 @@ impl crate::net::fetch::Fetch for Late {
         url: &str,
         offset: u64,
     ) -> futures_util::future::BoxFuture<'_, Result<crate::net::fetch::Response, FetchError>> {
-        let (answer, late) = (self.0.fetch(url, offset), url.starts_with("http://b/"));
+        let answer = self.0.fetch(url, offset);
+        let late = url.starts_with("http://b/");
         Box::pin(async move {
             tokio::time::sleep(if late { self.1 } else { std::time::Duration::ZERO }).await;
             answer.await
@@ -452,7 +473,8 @@ async fn d6_a_newer_root_or_timestamp_elsewhere_is_waited_for_but_not_long() {
     let all = ["a/2.root.json", "a/timestamp.json", "b/2.root.json", "b/timestamp.json"];
     assert_eq!(asked, all.map(|name| format!("http://{name}")));
     for (late, trusted) in [(2, 2), (4, 1)] {
-        let (repository, newer) = (TestRepository::new(), TestRepository::new());
+        let repository = TestRepository::new();
+        let newer = TestRepository::new();
         newer.publish(2, "online");
         repository.put("2.snapshot.json", &newer.file("2.snapshot.json"));
         repository.put("2.targets.json", &newer.file("2.targets.json"));

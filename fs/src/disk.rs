@@ -228,7 +228,8 @@ pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
 ///
 /// What the system reports.
 pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
-    let (from, to) = (from.into(), to.into());
+    let from = from.into();
+    let to = to.into();
     inject_fault(Syscall::Rename, to)?;
     Ok(fs::renameat(from.folder(), from.name(), to.folder(), to.name())?)
 }
@@ -240,7 +241,8 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
 /// What the system reports. A symbolic link is not followed. It may itself get the name; the caller must check for
 /// that.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
-    let (from, to) = (from.into(), to.into());
+    let from = from.into();
+    let to = to.into();
     inject_fault(Syscall::Link, to)?;
     if fs::linkat(from.folder(), from.name(), to.folder(), to.name(), AtFlags::empty()).is_ok() {
         return Ok(());

@@ -17,7 +17,8 @@ fn delegation(keyid: &str, name: &str, patterns: &[String]) -> String {
 /// Returns a repository in which the top-level role delegates `patterns` to each of `roles`, all of which list `paths`.
 fn repository(roles: &[String], patterns: &[String], paths: &[String]) -> Repository {
     let mut repository = Repository::new();
-    let (id, key) = (repository.keyid(), repository.key_text());
+    let id = repository.keyid();
+    let key = repository.key_text();
     let delegations: Vec<_> = roles.iter().map(|name| delegation(&id, name, patterns)).collect();
     let delegations = delegations.join(",");
     repository.publish(&format!(r#"{{"keys":{{"{id}":{key}}},"roles":[{delegations}]}}"#), roles);
@@ -46,7 +47,8 @@ fn numbered(count: usize, make: impl Fn(usize) -> String) -> Vec<String> {
 
 #[test]
 fn b1_the_steps_of_a_list_grow_with_targets_and_patterns_and_not_with_their_product() {
-    let (targets, patterns) = (2_000, 20_000);
+    let targets = 2_000;
+    let patterns = 20_000;
     let paths = numbered(targets, |number| format!("product-{number:06}/x"));
     for make in [
         |number| format!("product-{number:06}/x"),
@@ -73,7 +75,8 @@ fn b1_a_list_whose_patterns_cannot_be_told_apart_ends_at_the_budget() {
 #[test]
 fn b1_a_role_that_many_delegations_lead_to_spends_the_budget_each_time() {
     let mut repository = Repository::new();
-    let (id, key) = (repository.keyid(), repository.key_text());
+    let id = repository.keyid();
+    let key = repository.key_text();
     let roles = numbered(50, |number| format!("r{number:02}"));
     let all = ["*".to_owned()];
     let delegations: Vec<_> = roles.iter().map(|name| delegation(&id, name, &all)).collect();

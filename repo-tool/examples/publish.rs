@@ -42,7 +42,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plan = repository.plan(draft, Signing::Now)?;
     match repository.conclude(&plan, &mut Unobserved)? {
         Outcome::Published { .. } => {
-            let (root, timestamp) = (repository.published.root.version, repository.published.timestamp.version);
+            let root = repository.published.root.version;
+            let timestamp = repository.published.timestamp.version;
             println!("root {root}, timestamp {timestamp}: {}", files.join(" "));
             Ok(())
         }

@@ -49,8 +49,8 @@ fn main() -> Result<()> {
             let sizes = measure(&plan, *by_version)?;
             let [first, returning] = [sizes.first, sizes.returning].map(|sizes| sizes.map(shown).join(" | "));
             let off = |found: usize, computed: u64| (computed as f64 / found as f64 - 1.0) * 100.0;
-            let (off_first, off_returning) =
-                (off(sizes.first[0], computed.first), off(sizes.returning[0], computed.returning));
+            let off_first = off(sizes.first[0], computed.first);
+            let off_returning = off(sizes.returning[0], computed.returning);
             let note = format!("measured; formula {off_first:+.0} %, {off_returning:+.0} %");
             let listed = if *by_version { "version" } else { "hash" };
             writeln!(out, "| {targets} | {bins} | {listed} | {first} | {returning} | {note} |")?;

@@ -136,7 +136,8 @@ impl Document {
                 signatures.push(Signature::new(signature.keyid.clone(), signature.sig.clone()));
             }
         }
-        let (role, identity) = (role.clone(), next_identity());
+        let role = role.clone();
+        let identity = next_identity();
         Ok(Self {
             role,
             version,

@@ -249,7 +249,8 @@ impl Draft {
 
     /// Makes and signs the snapshot and the timestamp (6.3.2, 6.3.3).
     fn complete_online(&self, completed: &mut Completed, with: &Completion<'_>) -> Result<(), Error> {
-        let (snapshot_role, timestamp_role) = (RoleName::SNAPSHOT, RoleName::TIMESTAMP);
+        let snapshot_role = RoleName::SNAPSHOT;
+        let timestamp_role = RoleName::TIMESTAMP;
         let changed = !completed.documents.is_empty();
         let mut listed =
             with.published.map(|published| list_with_hash(published.snapshot.version, published.snapshot.bytes()));
@@ -300,7 +301,8 @@ impl Draft {
         if role.is_top_level() {
             let new_root = self.root.as_ref().or(old_root);
             rings.required.extend(new_root.map(|root| root.key_ring(role)).transpose()?);
-            let old_ring = old_root.filter(|_| self.root.is_some()).map(|root| root.key_ring(role)).transpose()?;
+            let replaced = if self.root.is_some() { old_root } else { None };
+            let old_ring = replaced.map(|root| root.key_ring(role)).transpose()?;
             if *role == RoleName::ROOT {
                 // 5.3.4: the old keys and the new ones.
                 rings.required.extend(old_ring);

@@ -154,7 +154,8 @@ mod tests {
             let hashes = Hashes::of(content, algorithms).unwrap();
             TargetFile::new(TargetPath::new("app").unwrap(), content.len() as u64, hashes)
         };
-        let (short, long) = (Algorithm::Sha256, Algorithm::Sha512);
+        let short = Algorithm::Sha256;
+        let long = Algorithm::Sha512;
         for (one, other, expected) in [
             (file(b"1", &[short]), file(b"1", &[short]), false),
             (file(b"1", &[short]), file(b"1", &[short, long]), false),

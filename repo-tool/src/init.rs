@@ -335,7 +335,8 @@ pub(crate) fn key_file_uri(layout: &Layout, file: &Path) -> Result<KeyUri, Error
         return Ok(KeyUri::File(relative.to_path_buf()));
     }
     let absolute = |path: &Path| path.canonicalize().map_err(|error| Error::file("find", path, error));
-    let (file, dir) = (absolute(file)?, absolute(layout.dir())?);
+    let file = absolute(file)?;
+    let dir = absolute(layout.dir())?;
     Ok(KeyUri::File(file.strip_prefix(&dir).map(Path::to_path_buf).unwrap_or(file)))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::files::layout::{Layout, Sharing};
-use crate::key_store::{NoPassPhrases, PassPhrases};
+use crate::pass_phrases::{NoPassPhrases, PassPhrases};
 use crate::named_signer::NamedSigner;
 use crate::pin::GivenRoot;
 use crate::sign::review::Accepted;

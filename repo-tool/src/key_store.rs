@@ -21,6 +21,7 @@ use crate::files::folder::Folder;
 use crate::files::layout;
 use crate::files::links::{self, Links};
 use crate::named_signer::NamedSigner;
+use crate::pass_phrases::{NoPassPhrases, PassPhrases};
 use crate::{Error, InvalidInput, KeyReason, PathError, key_formats};
 
 /// The maximum length of a key file, in bytes.
@@ -29,35 +30,6 @@ const LONGEST: u64 = 1 << 20;
 const LONGEST_NAME: usize = 240;
 /// The maximum length of the part of a key's name that comes from a role name.
 const LONGEST_STEM: usize = 200;
-
-/// A source of pass-phrases: a prompt, a file, the environment. Never the command line.
-pub trait PassPhrases: Send + Sync {
-    /// Returns the pass-phrase of the key file `key`. `attempt` starts at 0 and counts wrong pass-phrases.
-    ///
-    /// # Errors
-    /// When there is no pass-phrase, or no further one.
-    fn pass_phrase(&self, key: &str, attempt: u32) -> Result<Zeroizing<Vec<u8>>, Error>;
-
-    /// Returns the pass-phrase for encrypting new keys.
-    ///
-    /// # Errors
-    /// When there is none.
-    fn new_pass_phrase(&self) -> Result<Zeroizing<Vec<u8>>, Error>;
-}
-
-/// A source without pass-phrases: only unencrypted keys can be used.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoPassPhrases;
-
-impl PassPhrases for NoPassPhrases {
-    fn pass_phrase(&self, key: &str, _: u32) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Err(Error::key(key, KeyReason::NoPassPhrase))
-    }
-
-    fn new_pass_phrase(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Err(InvalidInput::NoPassPhrase.into())
-    }
-}
 
 /// One private key file.
 struct KeyFile {
@@ -95,7 +67,8 @@ impl KeyStore {
     pub fn add(&mut self, repository: &Path, uri: &KeyUri) {
         let path = uri.path(repository);
         if self.files.iter().all(|file| file.path != path) {
-            let (public, private) = (OnceLock::new(), Mutex::new(None));
+            let public = OnceLock::new();
+            let private = Mutex::new(None);
             let links = links_of(repository, uri);
             self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, links, public, private }));
         }
@@ -103,7 +76,8 @@ impl KeyStore {
 
     /// Adds a key file whose private key is open already.
     pub fn add_open(&mut self, repository: &Path, uri: &KeyUri, key: PrivateKey) {
-        let (path, public) = (uri.path(repository), OnceLock::from(key.public_key().clone()));
+        let path = uri.path(repository);
+        let public = OnceLock::from(key.public_key().clone());
         self.files.retain(|file| file.path != path);
         let private = Mutex::new(Some(Arc::new(key)));
         let links = links_of(repository, uri);
@@ -192,7 +166,8 @@ impl KeyStore {
     pub fn restricted_to(&self, repository: &Path, uris: &[KeyUri]) -> Self {
         let paths: BTreeSet<PathBuf> = uris.iter().map(|uri| uri.path(repository)).collect();
         let files = self.files.iter().filter(|file| paths.contains(&file.path)).map(Arc::clone);
-        let (files, avoided) = (files.collect(), self.avoided.clone());
+        let files = files.collect();
+        let avoided = self.avoided.clone();
         Self { files, signers: Vec::new(), avoided, phrases: Arc::clone(&self.phrases) }
     }
 
@@ -209,7 +184,8 @@ impl KeyStore {
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
         let keys = keys.into_iter().filter(|key| self.signer_of(key).is_none());
         for file in keys.filter_map(|key| self.file_of(key)) {
-            let (file, phrases) = (Arc::clone(file), Arc::clone(&self.phrases));
+            let file = Arc::clone(file);
+            let phrases = Arc::clone(&self.phrases);
             // An error is reported when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
@@ -307,7 +283,8 @@ impl KeyFile {
         if let Ok(other) = read_public_key(&public_file, self.links)
             && other != *private.public_key()
         {
-            let (other, private) = (shortened(&other), shortened(private.public_key()));
+            let other = shortened(&other);
+            let private = shortened(private.public_key());
             return Err(Error::key(
                 &self.name,
                 KeyReason::OtherPublicKey { path: public_file, beside: other, private },

@@ -123,7 +123,8 @@ impl Authority {
         // Unusable keys cannot sign.
         let usable = root.chain(delegated).filter_map(|key| key.public_key().ok().cloned());
         let content_keys = Arc::new(usable.collect());
-        let (folder, digest) = (layout.dir().to_path_buf(), start.repository);
+        let folder = layout.dir().to_path_buf();
+        let digest = start.repository;
         Self(Scope::OnlineRoles { content_keys, folder, digest })
     }
 

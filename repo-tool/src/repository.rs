@@ -18,7 +18,8 @@ use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
 use crate::invocation::{Invocation, LockWait};
-use crate::key_store::{KeyStore, PassPhrases};
+use crate::key_store::KeyStore;
+use crate::pass_phrases::PassPhrases;
 use crate::pin::{Authority, Start, usable_keys};
 use crate::publish::staged;
 use crate::publish::transaction;
@@ -287,7 +288,8 @@ impl Repository {
         incoming: &[Incoming],
         options: &AddOptions,
     ) -> Result<Draft, Error> {
-        let (folder, names) = (self.layout.targets(), self.target_names());
+        let folder = self.layout.targets();
+        let names = self.target_names();
         let mut edit = Edit::new(&mut self.published, draft);
         edit.refuse_clashes(&incoming.iter().map(|incoming| &incoming.target.path).collect(), &folder, names)?;
         let targets = incoming.iter().map(|incoming| incoming.target.clone()).collect();

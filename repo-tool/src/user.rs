@@ -311,7 +311,8 @@ fn real_path(folder: &Path) -> PathBuf {
 }
 
 fn folder_entry<'d>(document: &'d DocumentMut, folder: &Path) -> Option<&'d dyn toml_edit::TableLike> {
-    let (folders, wanted) = (document.get("folders")?.as_table_like()?, real_path(folder));
+    let folders = document.get("folders")?.as_table_like()?;
+    let wanted = real_path(folder);
     let (_, entry) = folders.iter().find(|(name, _)| Path::new(name) == wanted)?;
     entry.as_table_like()
 }

@@ -111,7 +111,8 @@ fn extending_the_pending_change_notes_that_signatures_are_void() {
     let file = folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
     let file = file.to_str().unwrap();
-    let (targets, elsewhere) = (folder.path().join("keys/targets-1.pem"), folder.path().join("elsewhere.pem"));
+    let targets = folder.path().join("keys/targets-1.pem");
+    let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(targets, &elsewhere).unwrap();
     let add = |name: &str| said_with(&folder, &["add", file, "--name", name], ExitStatus::Pending);
     assert!(!add("a").contains("no longer count"));
@@ -178,7 +179,8 @@ fn releases_of_many_processes_are_published_together_even_if_one_is_killed() {
 
 /// Plants a pending change in `staged/` that the maintainer has not seen.
 fn plant(folder: &TempDir) {
-    let (targets, elsewhere) = (folder.path().join("keys/targets-1.pem"), folder.path().join("elsewhere.pem"));
+    let targets = folder.path().join("keys/targets-1.pem");
+    let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(&targets, &elsewhere).unwrap();
     let evil = folder.path().join("evil");
     std::fs::write(&evil, "evil").unwrap();
@@ -217,7 +219,8 @@ fn r_x_1_only_the_command_that_shows_the_pending_change_signs_it() {
 #[test]
 fn a_pending_revocation_is_proved_when_it_is_published() {
     let folder = repository();
-    let (root, elsewhere) = (folder.path().join("keys/root-1.pem"), folder.path().join("elsewhere.pem"));
+    let root = folder.path().join("keys/root-1.pem");
+    let elsewhere = folder.path().join("elsewhere.pem");
     let other = folder.path().join("keys/root-2.pem");
     std::fs::rename(&root, &elsewhere).unwrap();
     std::fs::rename(&other, folder.path().join("other.pem")).unwrap();
@@ -257,7 +260,8 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
 #[test]
 fn a_foreign_repository_is_used_once_its_root_is_given() {
     let folder = repository();
-    let (file, root) = (folder.path().join("file"), folder.path().join("metadata/1.root.json"));
+    let file = folder.path().join("file");
+    let root = folder.path().join("metadata/1.root.json");
     std::fs::write(&file, "1").unwrap();
     let given = folder.path().join("given.json");
     std::fs::copy(&root, &given).unwrap();
@@ -381,7 +385,8 @@ fn revoke_generates_no_key_for_another_holder_by_default() {
 /// Plants a key that python-tuf can use and lastmile cannot for the targets role of a pending root, as anyone who can write to
 /// `staged/` could. Returns its id.
 fn plant_key(folder: &TempDir) -> String {
-    let (keys, elsewhere) = (folder.path().join("keys"), folder.path().join("elsewhere"));
+    let keys = folder.path().join("keys");
+    let elsewhere = folder.path().join("elsewhere");
     std::fs::rename(&keys, &elsewhere).unwrap();
     run(folder, &["renew", "--force", "root"]);
     std::fs::rename(&elsewhere, &keys).unwrap();

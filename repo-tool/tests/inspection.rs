@@ -35,7 +35,8 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     assert_eq!(run(&folder, &["rotate", "targets", "--add", "new"]), ExitStatus::Done as i32);
     let dir = folder.path().to_str().unwrap();
     assert_eq!(run(&folder, &["verify", dir]), ExitStatus::Done as i32);
-    let (first, second) = (folder.path().join("metadata/1.root.json"), folder.path().join("metadata/2.root.json"));
+    let first = folder.path().join("metadata/1.root.json");
+    let second = folder.path().join("metadata/2.root.json");
     let clients = |root: &Path| {
         let output = output(&folder, &["verify", dir, "--json", "--root", root.to_str().unwrap()]);
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -80,7 +81,8 @@ fn a_key_is_not_shown_as_verified_by_the_file_beside_it() {
         assert_eq!(run(&folder, &[&["key", "generate", name], more].concat()), ExitStatus::Done as i32);
     }
     let keys = folder.path().join("keys");
-    let (alice, bob) = (keys.join("alice.pem"), keys.join("bob.pem"));
+    let alice = keys.join("alice.pem");
+    let bob = keys.join("bob.pem");
     let (text, json) = shown(alice.to_str().unwrap());
     assert!(text.contains("alice.pub, not verified"), "{text}");
     assert_eq!(json["verified"], false);

@@ -139,14 +139,17 @@ impl Server {
     pub fn responding(responder: Arc<Responder>) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (stopped, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stop, count) = (Arc::clone(&stopped), Arc::clone(&sent));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicU64::new(0));
+        let stop = Arc::clone(&stopped);
+        let count = Arc::clone(&sent);
         let acceptor = thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                let (responder, sent) = (Arc::clone(&responder), Arc::clone(&count));
+                let responder = Arc::clone(&responder);
+                let sent = Arc::clone(&count);
                 // The client may close the connection at any time.
                 thread::spawn(move || stream.and_then(|stream| reply(stream, sent, &*responder)));
             }
@@ -183,7 +186,8 @@ fn reply(stream: TcpStream, sent: Arc<AtomicU64>, responder: &Responder) -> io::
     let mut line = String::new();
     connection.stream.read_line(&mut line)?;
     let mut words = line.split(' ');
-    let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or("/"));
+    let method = words.next().unwrap_or("");
+    let path = words.next().unwrap_or("/");
     let path = path.strip_prefix('/').unwrap_or(path);
     let mut request = Request { method: method.to_owned(), path: path.to_owned(), header: Vec::new() };
     loop {

@@ -184,7 +184,9 @@ fn reasons() -> BTreeMap<String, String> {
 
 #[test]
 fn every_row_has_a_scenario_a_test_or_a_reason() {
-    let (rows, reasons, tests) = (rows(), reasons(), crate::coverage::tests());
+    let rows = rows();
+    let reasons = reasons();
+    let tests = crate::coverage::tests();
     let covered: BTreeSet<&str> = scenario::all().iter().flat_map(|scenario| scenario.rows).copied().collect();
     for row in &rows {
         assert!(
@@ -214,7 +216,8 @@ fn names_tests_or_a_reason(row: &str, text: &str, tests: &BTreeSet<String>) {
 /// Promises about our repositories must be tested on repositories that `lastmile-repo` made.
 #[test]
 fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
-    let (text, tests) = (read("attack-coverage.md"), crate::coverage::tests());
+    let text = read("attack-coverage.md");
+    let tests = crate::coverage::tests();
     let lines = text.lines().filter_map(|line| line.strip_prefix("- scenario `")?.split_once("`: "));
     let listed: BTreeMap<&str, &str> = lines.collect();
     let all: BTreeSet<&str> = scenario::all().iter().map(|scenario| scenario.id).collect();

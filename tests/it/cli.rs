@@ -273,7 +273,8 @@ fn only_data_is_written_to_standard_output() {
 #[test]
 fn a_process_that_may_open_few_files_ends_with_an_error() {
     let folder = client_folder();
-    let (home, state) = (folder.path().join("home"), folder.path().join("state"));
+    let home = folder.path().join("home");
+    let state = folder.path().join("state");
     for (name, arguments) in [("lastmile", "status"), ("lastmile", "refresh"), ("lastmile-repo", "verify")] {
         for most in 4..20 {
             let mut bash = Command::new("bash");

@@ -104,7 +104,8 @@ fn tested() -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn every_requirement_has_a_test_or_a_reason() {
-    let (tested, excused) = (tested(), excused());
+    let tested = tested();
+    let excused = excused();
     let lost: Vec<_> =
         rows().into_iter().filter(|row| !tested.contains_key(&row.slug) && !excused.contains_key(&row.id)).collect();
     assert!(lost.is_empty(), "neither a test nor a line in COVERAGE.md: {lost:#?}");

@@ -234,7 +234,8 @@ fn d4_a_clock_that_steps_back_is_reported_and_neither_blocks_updates_nor_lowers_
 #[test]
 fn f_4_7_2_and_d6_mirrors_are_asked_in_their_order() {
     let repository = Repository::new();
-    let (first, second) = (repository.fork(), repository.fork());
+    let first = repository.fork();
+    let second = repository.fork();
     let client = TestClient::new(&repository);
     client.use_mirrors(&[first.network(), second.network()]);
     client.refresh().unwrap();
@@ -246,7 +247,8 @@ fn f_4_7_2_and_d6_mirrors_are_asked_in_their_order() {
 #[test]
 fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     let mut repository = Repository::new();
-    let (hiding, client) = (repository.fork(), TestClient::new(&repository));
+    let hiding = repository.fork();
+    let client = TestClient::new(&repository);
     for _ in 0..2 {
         repository.publish(&["root"]);
     }
@@ -407,7 +409,8 @@ fn g_3_1_two_repositories_with_separate_stores_do_not_affect_each_other() {
     let mut two = Repository::new();
     two.add_target("targets", "a", b"two");
     two.publish(&["targets"]);
-    let (first, second) = (TestClient::new(&one), TestClient::new(&two));
+    let first = TestClient::new(&one);
+    let second = TestClient::new(&two);
     assert_eq!((first.get("a").unwrap(), second.get("a").unwrap()), (b"one".to_vec(), b"two".to_vec()));
     assert_eq!(first.stored("targets").unwrap(), one.written("targets"));
 }

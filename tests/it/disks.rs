@@ -190,7 +190,8 @@ fn a4_a_recovery_from_fast_forward_survives_every_fault_of_the_disk() {
         client.use_network(repository.network());
         refreshed(client)
     };
-    let (expected, name) = ([3, 3, 3, 3], "client: recovery from fast-forward");
+    let expected = [3, 3, 3, 3];
+    let name = "client: recovery from fast-forward";
     Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &nothing }.inject_every_fault();
 }
 
@@ -214,6 +215,7 @@ fn w_5_7_a_download_survives_every_fault_of_the_disk() {
             assert_eq!(client.read_output("docs/a"), b"the new content, which is longer", "torn");
         }
     };
-    let (expected, name) = ([1, 3, 3, 3], "client: download");
+    let expected = [1, 3, 3, 3];
+    let name = "client: download";
     Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &inspect }.inject_every_fault();
 }

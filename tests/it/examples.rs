@@ -22,7 +22,8 @@ struct Setup {
 
 impl Setup {
     fn new() -> Setup {
-        let (folder, made) = (tempfile::tempdir().unwrap(), Made::with_team());
+        let folder = tempfile::tempdir().unwrap();
+        let made = Made::with_team();
         fs::copy(made.dir().join("metadata/1.root.json"), folder.path().join("root.json")).unwrap();
         let server = Server::start(&made.served());
         Setup { folder, made, server }
@@ -41,7 +42,8 @@ impl Setup {
 
     /// Serves the repository with other bytes for every target.
     fn tamper(&mut self) {
-        let (honest, tampered) = (self.made.served(), FakeNetwork::new());
+        let honest = self.made.served();
+        let tampered = FakeNetwork::new();
         for (path, bytes) in honest.files() {
             tampered.put(&path, if path.starts_with(TARGETS) { b"evil package".to_vec() } else { bytes });
         }

@@ -71,15 +71,13 @@ const MARK: &str = "\u{1}";
 fn script(steps: &[Step]) -> String {
     let mut script = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\nexec 2>&1\n".to_owned();
     for step in steps {
-        match step.command.starts_with("lastmile-repo serve") {
+        let command = &step.command;
+        if command.starts_with("lastmile-repo serve") {
             // The server runs until the end of the document.
-            true => {
-                let command = &step.command;
-                let wait =
-                    "for _ in $(seq 200); do grep -q ^targets: serve.log && break; sleep 0.1; done; cat serve.log";
-                writeln!(script, "{command} >serve.log 2>&1 &\n{wait}").unwrap();
-            }
-            false => writeln!(script, "{}", step.command).unwrap(),
+            let wait = "for _ in $(seq 200); do grep -q ^targets: serve.log && break; sleep 0.1; done; cat serve.log";
+            writeln!(script, "{command} >serve.log 2>&1 &\n{wait}").unwrap();
+        } else {
+            writeln!(script, "{command}").unwrap();
         }
         writeln!(script, "status=$?; printf '{MARK}%s{MARK}' $status; (exit $status)").unwrap();
     }
@@ -161,12 +159,14 @@ fn run(document: &str) {
     let mut parts = printed.split(MARK);
     let mut wrong = String::new();
     for (number, step) in steps.iter().enumerate() {
-        let (printed, status) = (parts.next().unwrap_or_default(), parts.next().unwrap_or("not run"));
+        let printed = parts.next().unwrap_or_default();
+        let status = parts.next().unwrap_or("not run");
         let is_asked = steps.get(number + 1).is_some_and(|next| next.command == "echo $?");
         let lines: Vec<String> = printed.lines().map(normalized).collect();
         let shown: Vec<String> = step.shown.iter().map(|line| normalized(line)).collect();
         if (status != "0" && !is_asked) || (step.is_shown && !shown.is_empty() && !all_fit(&shown, &lines)) {
-            let (line, command) = (step.line, &step.command);
+            let line = step.line;
+            let command = &step.command;
             write!(wrong, "{document}:{line}: $ {command}\n{printed}(exit status {status})\n\n").unwrap();
         }
     }

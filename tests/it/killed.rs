@@ -210,7 +210,8 @@ fn w_5_0_a_client_killed_at_any_moment_keeps_its_floors() {
     let get = ["get", "always", "--output", "out"];
     let at_most = quickest(|| world.client_command(&["refresh"])) * 3 / 2;
     let old = world.path("old");
-    let (mut floor, mut killed) = (world.stored_version(), 0);
+    let mut floor = world.stored_version();
+    let mut killed = 0;
     for round in 0..40 {
         if round % 8 == 0 {
             world.repo(&["renew", "--force", "timestamp"]);
@@ -278,9 +279,12 @@ const POLLS: usize = 10;
 fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
     let mut world = World::new();
     let mut dice = Dice::new(12);
-    let (done, lenient, polls) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+    let done = AtomicBool::new(false);
+    let lenient = AtomicBool::new(false);
+    let polls = AtomicUsize::new(0);
     let mut published = vec!["always".to_owned()];
-    let (mut killed, mut rounds) = ([0; 4], 0);
+    let mut killed = [0; 4];
+    let mut rounds = 0;
     std::thread::scope(|scope| {
         let polled = &world;
         let poller = scope.spawn(|| poll(polled, &done, &polls, &lenient));

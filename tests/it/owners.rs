@@ -44,7 +44,8 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     // Root refreshes the store, and afterwards its user can still use it.
     let refreshed = run(&state, 0, &["refresh"]);
     assert!(refreshed.status.success(), "{refreshed:?}");
-    let (mut open, mut files) = (vec![state.clone()], 0);
+    let mut open = vec![state.clone()];
+    let mut files = 0;
     while let Some(path) = open.pop() {
         let found = path.symlink_metadata().unwrap();
         assert_eq!((found.uid(), found.gid()), (USER, USER), "{}", path.display());

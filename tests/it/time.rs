@@ -81,7 +81,8 @@ fn the_error_for_a_fast_clock_contains_all_known_times() {
     client.http = Some((server.url(), settings));
     client.refresh().unwrap();
     assert_eq!(client.events(), [], "the server's clock is a day ahead, which tells nothing");
-    let (good, files) = (client.now, client.files());
+    let good = client.now;
+    let files = client.files();
     let ahead = time("2050-06-01T00:00:00Z");
     client.now = ahead;
     let verdict = refused(client.refresh());

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_loop_without_a_record_and_a_record_without_a_loop_fail() {
-        let (one, two) = (counts("here", &[("a", 1)]), counts("here", &[("a", 1), ("b", 1)]));
+        let one = counts("here", &[("a", 1)]);
+        let two = counts("here", &[("a", 1), ("b", 1)]);
         assert!(matches!(compare(&one, &two), Outcome::Failed(_)));
         assert!(matches!(compare(&two, &one), Outcome::Failed(_)));
     }

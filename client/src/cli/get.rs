@@ -40,7 +40,9 @@ impl App<'_> {
 
     /// Prints the paths of the downloaded targets, and the errors of the others.
     fn report(&self, targets: &[TargetFile], results: Vec<Result<PathBuf, Error>>) -> Result<ExitStatus, Failure> {
-        let (mut lines, mut documents, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lines = Vec::new();
+        let mut documents = Vec::new();
+        let mut failures = Vec::new();
         for (target, result) in targets.iter().zip(results) {
             let mut document = described(target);
             match result {

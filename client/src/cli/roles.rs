@@ -33,8 +33,10 @@ impl TrustedRole {
 
 /// Returns the four top-level roles.
 pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
-    let (root, timestamp) = (trusted.root(), trusted.timestamp());
-    let (snapshot, targets) = (trusted.snapshot(), trusted.targets());
+    let root = trusted.root();
+    let timestamp = trusted.timestamp();
+    let snapshot = trusted.snapshot();
+    let targets = trusted.targets();
     let [a, b, c, d] = RoleName::TOP_LEVEL;
     vec![
         TrustedRole { name: a, version: root.version, expires: root.expires },

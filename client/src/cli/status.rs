@@ -21,7 +21,8 @@ impl App<'_> {
             other => other?,
         };
         let limit = self.now.checked_add_signed(TimeDelta::days(within.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        let (mut lines, mut documents) = (Vec::new(), Vec::new());
+        let mut lines = Vec::new();
+        let mut documents = Vec::new();
         let mut status = ExitStatus::Done;
         for role in roles(session.trusted()) {
             let state = role.state(self.now, limit);

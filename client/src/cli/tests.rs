@@ -69,7 +69,8 @@ impl Home {
 }
 
 pub(super) fn run_with(args: &[&str], now: DateTime<Utc>, env: impl Fn(&str) -> Option<OsString> + 'static) -> Ran {
-    let (stdout, stderr) = (Captured::default(), Captured::default());
+    let stdout = Captured::default();
+    let stderr = Captured::default();
     let world = World {
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
@@ -130,7 +131,8 @@ fn a_limit_that_is_met_is_named_with_its_value_and_the_option_that_raises_it() {
 fn a_clock_that_moves_during_a_command_is_read_once() {
     let home = Home::trusting();
     let reads = Arc::new(Mutex::new(0));
-    let (counted, state) = (Arc::clone(&reads), home.path("state"));
+    let counted = Arc::clone(&reads);
+    let state = home.path("state");
     let world = World {
         // At the second look everything would have expired.
         now: Box::new(move || {
@@ -165,7 +167,8 @@ fn every_class_of_failure_has_its_exit_code() {
     assert_eq!(home.run(&["get"]).status, ExitStatus::Usage);
     assert_eq!(home.run(&["-r", "other", "refresh"]).status, ExitStatus::Usage);
     assert_eq!(home.run(&["refresh", "--ca-file", &home.path("none")]).status, ExitStatus::Failed);
-    let (repository, away) = (home.path("repository"), home.path("away"));
+    let repository = home.path("repository");
+    let away = home.path("away");
     std::fs::rename(&repository, &away).unwrap();
     assert_eq!(home.run(&["refresh"]).status, ExitStatus::Network);
     std::fs::rename(&away, &repository).unwrap();
@@ -231,7 +234,8 @@ fn verify_and_status_work_without_the_repository() {
     assert_eq!(home.run(&["status"]).status, ExitStatus::Failed);
     assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
     std::fs::remove_dir_all(home.path("repository")).unwrap();
-    let (right, wrong) = (home.path("right"), home.path("wrong"));
+    let right = home.path("right");
+    let wrong = home.path("wrong");
     std::fs::write(&right, "1").unwrap();
     std::fs::write(&wrong, "2").unwrap();
     assert_eq!(home.run(&["verify", &right, "--as", "x"]).status, ExitStatus::Done);

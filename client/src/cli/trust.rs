@@ -83,7 +83,8 @@ impl App<'_> {
 
     fn list_trusted(&self) -> Result<ExitStatus, Failure> {
         let all = self.repositories()?;
-        let (mut text, mut documents) = (Vec::new(), Vec::new());
+        let mut text = Vec::new();
+        let mut documents = Vec::new();
         for name in all.names()? {
             let repository = self.named(&all, name.as_str())?;
             let root = verified(repository.shipped_root.clone())?;
@@ -157,7 +158,8 @@ fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, F
             Some(url) => base_url(url)?,
             None => metadata_url.targets(),
         };
-        let (metadata_url, targets_url) = (metadata_url.as_str().to_owned(), targets_url.as_str().to_owned());
+        let metadata_url = metadata_url.as_str().to_owned();
+        let targets_url = targets_url.as_str().to_owned();
         mirrors.push(MirrorUrls { metadata_url, targets_url });
     }
     Ok(mirrors)

@@ -52,7 +52,8 @@ fn targets_lie_beside_metadata_unless_said_otherwise() {
 #[test]
 fn a_scheme_may_be_written_in_upper_case() {
     let home = Home::new();
-    let (root, url) = (home.path("root.json"), format!("FILE://{}", home.path("repository/metadata")));
+    let root = home.path("root.json");
+    let url = format!("FILE://{}", home.path("repository/metadata"));
     let ran = home.run(&["trust", "add", "x", "--json", "--root", &root, "--metadata-url", &url]);
     let mirror = &json(&ran)["mirrors"][0];
     assert_eq!(mirror["metadata_url"], format!("file://{}/", home.path("repository/metadata")));
@@ -196,7 +197,8 @@ fn help_has_no_holes_and_options_are_only_where_they_mean_something() {
     assert!(help.stdout.contains("Usage: lastmile trust set"), "{}", help.stdout);
     assert_eq!(run(&["help"]).stdout, run(&["--help"]).stdout);
     let shown = |command: &str, option: &str| {
-        let (help, manual) = (run(&[command, "--help"]).stdout, run(&["man", command]).stdout.replace("\\-", "-"));
+        let help = run(&[command, "--help"]).stdout;
+        let manual = run(&["man", command]).stdout.replace("\\-", "-");
         let is_in = help.contains(option);
         assert_eq!(manual.contains(option), is_in, "{command} {option}");
         is_in

@@ -245,7 +245,8 @@ async fn a_target_that_no_mirror_has_is_a_matter_of_the_road() {
 async fn links_are_refused_as_goal_and_on_the_way() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
-    let (outside, inside) = (dir.path().join("outside"), dir.path().join("inside"));
+    let outside = dir.path().join("outside");
+    let inside = dir.path().join("inside");
     std::fs::create_dir_all(&outside).unwrap();
     std::fs::create_dir_all(&inside).unwrap();
     std::fs::write(outside.join("x"), b"mine").unwrap();
@@ -293,7 +294,8 @@ impl Progress for Watched {
 async fn progress_is_reported_from_start_to_end() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
-    let (target, watched) = (target("x", b"hello"), Watched::default());
+    let target = target("x", b"hello");
+    let watched = Watched::default();
     let destination = Destination::below(dir.path(), &target).unwrap();
     download(&context(&[&server]), &target, false, destination, &watched).await.unwrap();
     let events = watched.0.into_inner().unwrap();
@@ -327,7 +329,8 @@ async fn a_mirror_without_the_file_is_asked_first_again_and_one_that_failed_is_n
     for (answer, first) in [("404 Not Found", 0), ("403 Forbidden", 1)] {
         let lacking = Server::start(move |_| status(answer)).await;
         let honest = Server::start(|_| ok(b"hello")).await;
-        let (dir, target) = (tempfile::tempdir().unwrap(), target("x", b"hello"));
+        let dir = tempfile::tempdir().unwrap();
+        let target = target("x", b"hello");
         let context = context(&[&lacking, &honest]);
         download(&context, &target, false, Destination::below(dir.path(), &target).unwrap(), &()).await.unwrap();
         let url = context.mirrors.in_order().next().unwrap().target("x");

@@ -244,7 +244,8 @@ async fn f_cj_7_what_is_kept_is_what_was_decoded() {
     let repository = TestRepository::new();
     repository.put("2.root.json", &root(2, "root", "online"));
     for (name, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
-        let (server, store) = (encoding(&repository, name, encode).await, MemoryStore::default());
+        let server = encoding(&repository, name, encode).await;
+        let store = MemoryStore::default();
         updater(&[&server], &store).refresh_at(now()).await.unwrap();
         for (role, received) in [
             (RoleName::ROOT, "2.root.json"),

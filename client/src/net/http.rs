@@ -142,7 +142,8 @@ impl HttpFetch {
 
     /// Returns the position in the file at which the body of this response starts.
     fn start_of(&self, answer: &reqwest::Response, asked: u64) -> Result<u64, FetchError> {
-        let (status, headers) = (answer.status(), answer.headers());
+        let status = answer.status();
+        let headers = answer.headers();
         match status {
             StatusCode::OK => Ok(0),
             StatusCode::PARTIAL_CONTENT if asked > 0 => check_range(headers, asked),

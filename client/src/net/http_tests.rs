@@ -263,7 +263,8 @@ async fn http2_server(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> (Str
     use hyper_util::rt::{TokioExecutor, TokioIo};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (files, connections) = (Arc::new(files), Arc::new(AtomicUsize::new(0)));
+    let files = Arc::new(files);
+    let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -58,7 +58,8 @@ async fn a_sequential_refresh_takes_one_round_trip_for_each_file() {
 async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>, String, Vec<Option<Vec<u8>>>) {
     let far_away =
         FarAway { at_first: Arc::new(Mutex::new(far_away.at_first.lock().unwrap().clone())), ..far_away.clone() };
-    let (store, repository) = (MemoryStore::default(), far_away.repository.clone());
+    let store = MemoryStore::default();
+    let repository = far_away.repository.clone();
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away).store(store.clone());
     let builder = builder.mirror("http://a/", "http://a/t/").mirror("http://b/", "http://b/t/");
     let retry_policy = RetryPolicy { retries: 1, ..RetryPolicy::default() };

@@ -265,7 +265,8 @@ mod tests {
     #[test]
     fn each_scheme_has_its_variable_and_lower_case_comes_first() {
         let all = ("ALL_PROXY", "socks5h://all:1080");
-        let (http, https) = (("http_proxy", "web:3128"), ("HTTPS_PROXY", "https://u:p@secure"));
+        let http = ("http_proxy", "web:3128");
+        let https = ("HTTPS_PROXY", "https://u:p@secure");
         assert_eq!(of(&[all, http, https], "http://h/").unwrap(), "http://web:3128");
         assert_eq!(of(&[all, http, https], "https://h/").unwrap(), "https://***@secure");
         assert_eq!(of(&[all, http], "https://h/").unwrap(), "socks5h://all:1080");

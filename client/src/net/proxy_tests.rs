@@ -65,9 +65,11 @@ async fn a_proxy_that_wants_a_password_is_named_and_one_that_gets_it_is_used() {
 
 #[tokio::test]
 async fn the_variables_choose_the_proxy_for_each_server() {
-    let (proxy, server) = (Server::start(|_| ok(b"through")).await, Server::start(|_| ok(b"direct")).await);
+    let proxy = Server::start(|_| ok(b"through")).await;
+    let server = Server::start(|_| ok(b"direct")).await;
     let port = server.url.rsplit(':').next().unwrap().trim_end_matches('/').to_owned();
-    let (address, except) = (proxy.url.clone(), format!("127.0.0.1:{port}"));
+    let address = proxy.url.clone();
+    let except = format!("127.0.0.1:{port}");
     let variable = move |name: &str| -> Option<OsString> {
         match name {
             "ALL_PROXY" => Some(address.clone().into()),
@@ -114,7 +116,8 @@ async fn a_web_page_is_no_metadata() {
         (b" \n{\"a\": <", Ok(b" \n{\"a\": <".to_vec())),
     ] {
         let server = Server::start(move |_| ok(body)).await;
-        let (fetch, url) = (direct(), server.at("timestamp.json"));
+        let fetch = direct();
+        let url = server.at("timestamp.json");
         let read = async { fetch.fetch_metadata(&url, 99).await?.read_all(99).await };
         assert_eq!(read.await, expected);
         assert_eq!(fetch.fetch(&url, 0).await.unwrap().read_all(99).await.unwrap(), body, "a target may be anything");

@@ -51,7 +51,8 @@ impl Authorities {
                 return Err(error::Error::Config(message.to_owned()));
             }
         }
-        let (verifier, is_expected) = (Mutex::new(None), AtomicBool::new(false));
+        let verifier = Mutex::new(None);
+        let is_expected = AtomicBool::new(false);
         Ok(Arc::new(Authorities { provider, named, verifier, is_expected }))
     }
 

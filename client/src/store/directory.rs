@@ -144,7 +144,8 @@ impl Store for DirectoryStore {
     }
 
     fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
-        let (folder, name) = (self.folder_for(file), name_of(file));
+        let folder = self.folder_for(file);
+        let name = name_of(file);
         if let Some(opened) = folder.map(|folder| folder.open_file(&name)).transpose()?.flatten() {
             let length = opened.metadata().map(|found| found.len()).unwrap_or(0);
             if (self.large_from..=max_length).contains(&length) {

@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn a_shipped_root_belongs_to_the_chain_by_the_newest_root_or_by_a_neighbour() {
-        let (newest, history) =
-            (StoredFile::Role(RoleName::ROOT), |number| StoredFile::Root(Version::new(number).unwrap()));
+        let newest = StoredFile::Role(RoleName::ROOT);
+        let history = |number| StoredFile::Root(Version::new(number).unwrap());
         let shipped = root(4, "ours", "online");
         let known =
             StoreIdentity { format: FORMAT, shipped_roots: vec!["another".to_owned()], refreshed: None, starts: 0 };

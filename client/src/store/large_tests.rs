@@ -23,7 +23,8 @@ fn path(path: &str) -> TargetPath {
 
 #[tokio::test]
 async fn a_second_run_reads_targets_where_they_are_and_asks_for_no_more() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
     let mut first = updater.refresh_at(now()).await.unwrap();
     let found = [first.find(&path("x")).await.unwrap(), first.find(&path("docs/y")).await.unwrap()];
@@ -42,7 +43,8 @@ async fn a_second_run_reads_targets_where_they_are_and_asks_for_no_more() {
 
 #[tokio::test]
 async fn a_damaged_large_file_is_fetched_anew() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
     let stored = dir.path().join("targets.json");
@@ -60,7 +62,8 @@ async fn a_damaged_large_file_is_fetched_anew() {
 
 #[tokio::test]
 async fn who_changes_the_file_during_a_session_is_not_believed_and_the_next_run_is_well() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
     let mut session = updater.refresh_at(now()).await.unwrap();
@@ -84,7 +87,8 @@ fn both_readers_are_given_all_of_the_file() {
         let stored: &dyn RandomAccess = &LargeFile::new(file, length as u64);
         let fetched: &dyn RandomAccess = &LargeBytes::new(written.clone());
         for file in [stored, fetched] {
-            let (mut one, mut other) = (Vec::new(), Vec::new());
+            let mut one = Vec::new();
+            let mut other = Vec::new();
             assert!(file.pass(&mut |part| one.extend_from_slice(part), &mut |part| other.extend_from_slice(part)));
             assert!(one == written && other == written);
             let mut end = vec![0; length.min(9)];

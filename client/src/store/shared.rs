@@ -71,7 +71,8 @@ impl SharedStore {
 
     /// Takes a lock. If it must wait, reports that once.
     async fn lock(&self, kind: LockKind) -> Result<StoreLock, Error> {
-        let (mut waited, mut is_reported) = (Duration::ZERO, false);
+        let mut waited = Duration::ZERO;
+        let mut is_reported = false;
         let report_after = match kind {
             LockKind::Files => REPORT_FILES_AFTER,
             LockKind::Refresh => Duration::ZERO,

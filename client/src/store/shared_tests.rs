@@ -46,7 +46,8 @@ fn offline(dir: &Path) -> Updater {
 #[tokio::test]
 async fn b2_local_work_does_not_wait_for_a_refresh_that_waits_for_the_network() {
     for file in ["2.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"] {
-        let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+        let repository = TestRepository::new();
+        let dir = tempfile::tempdir().unwrap();
         let mut session = updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();
         session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap().unwrap();
         repository.publish(2, "online");
@@ -74,7 +75,8 @@ async fn b2_local_work_does_not_wait_for_a_refresh_that_waits_for_the_network() 
 
 #[tokio::test]
 async fn b2_a_cancelled_refresh_keeps_what_it_has_accepted() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();
     let older = repository.file("timestamp.json");
     repository.publish(2, "online");
@@ -126,14 +128,17 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store_meanwhile() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();
     // What another program stores that does not know the lock for refreshing: version 3.
-    let (newer, newer_dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let newer = TestRepository::new();
+    let newer_dir = tempfile::tempdir().unwrap();
     newer.publish(3, "online");
     updater(newer.clone(), newer_dir.path()).refresh_at(now()).await.unwrap();
     repository.publish(2, "online");
-    let (from, to) = (newer_dir.path().to_owned(), dir.path().to_owned());
+    let from = newer_dir.path().to_owned();
+    let to = dir.path().to_owned();
     let work: Work = Box::new(move || {
         copy(&from, &to);
         let stamp = std::fs::read_to_string(to.join("state/stamp.json")).unwrap();
@@ -148,7 +153,8 @@ async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store_mean
 
 #[tokio::test]
 async fn b2_a_refresh_that_is_disturbed_again_and_again_says_so() {
-    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let repository = TestRepository::new();
+    let dir = tempfile::tempdir().unwrap();
     let stamp = dir.path().join("state/stamp.json");
     let disturb = move || {
         let text = std::fs::read_to_string(&stamp).unwrap();

@@ -31,7 +31,8 @@ impl NewFile {
 ///
 /// What the system reports.
 pub fn replace<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
-    let (from, to) = (from.into(), to.into());
+    let from = from.into();
+    let to = to.into();
     if is_root() {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         if let Ok(file) = fs::openat(from.folder(), from.name(), flags, Mode::empty()) {
@@ -115,7 +116,8 @@ fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()>
         return Ok(());
     }
     inject_fault(Syscall::Share, place)?;
-    let (owner, group) = (fs::Uid::from_raw(like.st_uid), fs::Gid::from_raw(like.st_gid));
+    let owner = fs::Uid::from_raw(like.st_uid);
+    let group = fs::Gid::from_raw(like.st_gid);
     match fs::fchown(&file, Some(owner), Some(group)) {
         // Some file systems let nobody do this, not even root. The file then stays with root.
         Err(rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL) => Ok(()),

@@ -388,7 +388,8 @@ mod tests {
             delegation("d", patterns(&["x/y"]), "k"),
         ];
         let delegations = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() };
-        let (router, path) = (Router::of(&delegations), TargetPath::new("x/y").unwrap());
+        let router = Router::of(&delegations);
+        let path = TargetPath::new("x/y").unwrap();
         for (most, expected) in
             [(0, &[][..]), (1, &["a"]), (2, &["a", "c"]), (3, &["a", "c", "d"]), (9, &["a", "c", "d"])]
         {

@@ -139,7 +139,8 @@ impl Walk {
         let visits = Budget::new(Limit::RolesVisited, limits.roles_visited.into());
         let visited = BTreeSet::from([RoleName::TARGETS]);
         let most_depth = limits.delegation_depth;
-        let (chain, to_visit) = (Vec::new(), Vec::new());
+        let chain = Vec::new();
+        let to_visit = Vec::new();
         Self { path, chain, to_visit, visited, visits, terminated_by: None, steps, most_depth }
     }
 

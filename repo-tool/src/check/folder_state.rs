@@ -94,7 +94,8 @@ impl FolderState<'_> {
     /// Finds gaps between the versions of the roots. Returns the newest root.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = check::root_versions(self.layout).ok()?.into_iter().collect();
-        let (oldest, newest) = (versions.first()?, versions.last()?);
+        let oldest = versions.first()?;
+        let newest = versions.last()?;
         let mut next = oldest.next();
         while let Some(version) = next.filter(|version| version < newest) {
             if !versions.contains(&version) {

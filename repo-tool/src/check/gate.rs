@@ -191,7 +191,8 @@ impl Faults {
         let mut seen = BTreeSet::new();
         for signature in elements(found.get("signatures").copied().unwrap_or_default())? {
             let found = members(signature)?;
-            let (id, sig) = (text(found.get("keyid").copied()), text(found.get("sig").copied()));
+            let id = text(found.get("keyid").copied());
+            let sig = text(found.get("sig").copied());
             if !found.keys().map(|name| &**name).eq(["keyid", "sig"]) {
                 self.add(
                     Rule::SignatureForm,
@@ -204,7 +205,7 @@ impl Faults {
                     format!("the key id `{id}` of a signature is not 64 hexadecimal digits: tough refuses it"),
                 );
             }
-            if sig.is_empty() || sig.len() % 2 != 0 || !is_hex(&sig) {
+            if sig.is_empty() || !sig.len().is_multiple_of(2) || !is_hex(&sig) {
                 self.add(Rule::SignatureForm, format!("the signature of the key id `{id}` is not hexadecimal"));
             }
             if !seen.insert(id.clone()) {
@@ -293,7 +294,8 @@ impl Faults {
                     format!("the key id {id} is not the hash of its key, {computed}: tough refuses it"),
                 );
             }
-            let (keytype, scheme) = (text(member(key, "keytype")?), text(member(key, "scheme")?));
+            let keytype = text(member(key, "keytype")?);
+            let scheme = text(member(key, "scheme")?);
             if !KEYS.contains(&(&*keytype, &*scheme)) {
                 self.add(
                     Rule::UnknownKeyType,

@@ -137,7 +137,8 @@ fn no_spare_root_key(root: &Root) -> Option<Finding> {
 }
 
 fn threshold_differs(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, config: &Config) {
-    let (wanted, threshold) = (config.role(role).threshold, ring.threshold().get());
+    let wanted = config.role(role).threshold;
+    let threshold = ring.threshold().get();
     if wanted != threshold {
         let text = format!(
             "repo.toml has threshold {wanted} for {role}, but the signed threshold is {threshold}: run `set-threshold {role} \
@@ -162,7 +163,9 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
 
 /// Returns the finding about bins that the snapshot lists without their hash.
 fn version_only_bins(bins: &Bins) -> Finding {
-    let (prefix, bits, most) = (printable(&bins.name_prefix), bins.bit_length, MOST_BITS_WITH_HASHES);
+    let prefix = printable(&bins.name_prefix);
+    let bits = bins.bit_length;
+    let most = MOST_BITS_WITH_HASHES;
     let text = format!(
         "the snapshot lists the 2^{bits} bins {prefix}-* by version only: a thief of a key of the bins can replace \
          their content without a new snapshot. `lastmile-repo bins --bit-length {most}` makes bins that are listed with \

@@ -211,7 +211,8 @@ impl Check<'_> {
         for document in self.completed.all().filter(|document| document.role.is_top_level()) {
             let found = version_of(&session, &document.role);
             if found != document.version {
-                let (role, expected) = (document.role.clone(), document.version);
+                let role = document.role.clone();
+                let expected = document.version;
                 return Err(DraftError::OtherVersion { role, found, expected }.into());
             }
         }

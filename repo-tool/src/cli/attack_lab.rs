@@ -160,7 +160,8 @@ fn table(results: &[AttackResult]) -> String {
     let row = |label: &str, line: &AttackResult, samples: Vec<&(String, Verdict, String)>| {
         let mut text = format!("{label:13}  {:width$}  {}\n", line.scenario.id, line.scenario.attack);
         for (sample, verdict, seen) in samples {
-            let (sample, seen) = (printable(sample), printable(seen));
+            let sample = printable(sample);
+            let seen = printable(seen);
             text.push_str(&format!("{:13}  {:width$}  {verdict}: [{sample}] {seen}\n", "", ""));
         }
         text

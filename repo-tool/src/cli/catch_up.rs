@@ -14,7 +14,9 @@ use crate::{Error, check};
 const NAMED: usize = 20;
 
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
-    let (dir, invocation, dry_run) = (&context.global.repository, &context.invocation, context.global.dry_run);
+    let dir = &context.global.repository;
+    let invocation = &context.invocation;
+    let dry_run = context.global.dry_run;
     let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
     let given = args.metadata_url.as_deref().map(base_url).transpose()?;
     let url = match given {

@@ -85,8 +85,10 @@ fn new_repository(args: &Init, keys: Protection) -> Result<NewRepository, Error>
 /// Returns the keys and thresholds of the roles as JSON.
 fn roles(new: &NewRepository) -> Vec<Value> {
     let roles = [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP].into_iter().map(|role| {
-        let (config, keys) = (new.role(&role), new.key_count(&role));
-        let (threshold, days) = (config.threshold, config.expires_days);
+        let config = new.role(&role);
+        let keys = new.key_count(&role);
+        let threshold = config.threshold;
+        let days = config.expires_days;
         json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days })
     });
     roles.collect()

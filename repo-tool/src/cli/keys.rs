@@ -18,7 +18,8 @@ use crate::files::layout::Layout;
 use crate::files::links::Links;
 use crate::files::own_files;
 use crate::init::{check_key_is_new, key_file_uri, key_uri};
-use crate::key_store::{self, NoPassPhrases, Protection, is_private_key, keyid_of, open_private_key, read_public_key};
+use crate::key_store::{self, Protection, is_private_key, keyid_of, open_private_key, read_public_key};
+use crate::pass_phrases::NoPassPhrases;
 use crate::trusting::{Odd, OddKind};
 use crate::{Error, Repository};
 
@@ -71,10 +72,10 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
         }
         return Ok(Named::Private(key_file_uri(layout, path)?));
     }
-    match layout.keys().join(format!("{name}.pem")).is_file() {
-        true => Ok(Named::Private(key_uri(layout, &layout.keys(), name)?)),
-        false => Ok(Named::Id),
+    if layout.keys().join(format!("{name}.pem")).is_file() {
+        return Ok(Named::Private(key_uri(layout, &layout.keys(), name)?));
     }
+    Ok(Named::Id)
 }
 
 /// Returns the URI of the private key beside a public key file in the repository's key folder.
@@ -277,7 +278,8 @@ fn write(
         output.warning("the key is not encrypted: anyone who can read the file can sign with it");
     }
     findings::print_warnings(&root_keys_together(context, key.public_key()), output);
-    let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
+    let id = keyid_of(key.public_key());
+    let public = file.with_extension("pub");
     let json = json!({
         "keyid": id, "private": file.to_string_lossy(), "public": public.to_string_lossy(),
         "dry_run": context.run().is_dry(),
@@ -314,7 +316,8 @@ fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<Finding>
 
 fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
-    let (mut text, mut all) = (String::new(), Vec::new());
+    let mut text = String::new();
+    let mut all = Vec::new();
     for (key, roles) in known(&mut repository)? {
         let (json, line) = described(&repository, &key, &roles);
         text += &format!("{line}\n");
@@ -370,7 +373,8 @@ fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus
 }
 
 fn described(repository: &Repository, key: &PublicKey, roles: &[String]) -> (Value, String) {
-    let (id, uri) = (keyid_of(key), repository.keys.uri_of(key));
+    let id = keyid_of(key);
+    let uri = repository.keys.uri_of(key);
     let place = match (uri, repository.keys.is_encrypted(key)) {
         (Some(uri), Some(false)) => format!("{}, unencrypted", printable(uri)),
         (Some(uri), Some(true)) => printable(uri),

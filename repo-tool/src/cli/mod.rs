@@ -263,7 +263,8 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
 
 /// Returns the lock settings of the command line, with a note when waiting begins.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
-    let (output, folder) = (output.clone(), global.repository.clone());
+    let output = output.clone();
+    let folder = global.repository.clone();
     let on_wait =
         move || output.note(&format!("Waiting for another process that is changing {} …", printable_path(&folder)));
     LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }

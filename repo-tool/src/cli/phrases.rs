@@ -11,7 +11,7 @@ use lastmile_keys::Zeroizing;
 
 use crate::Error;
 use crate::files::links::{self, Links};
-use crate::key_store::PassPhrases;
+use crate::pass_phrases::PassPhrases;
 
 /// The number of additional attempts after a wrong pass-phrase.
 const ATTEMPTS: u32 = 3;

@@ -21,7 +21,8 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     for name in &args.roles {
         further.extend(repository.published.named(name)?);
     }
-    let (now, config) = (repository.now(), repository.config.clone());
+    let now = repository.now();
+    let config = repository.config.clone();
     // Roles of the pending change cannot be renewed beside it.
     let mut edit = repository.edit(Draft::default());
     let mut renewed = BTreeSet::new();
@@ -70,7 +71,8 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
 /// Says which roles were not renewed, when they expire, and for those that are due, who can renew them.
 fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
     let names = KeyNames::of(repository);
-    let (mut later, mut due) = (Vec::new(), Vec::new());
+    let mut later = Vec::new();
+    let mut due = Vec::new();
     for NotRenewed { role, expires, renewal, ring } in left {
         let expires = expires.format("%Y-%m-%d %H:%M UTC");
         if *renewal == Renewal::Later {

@@ -61,7 +61,8 @@ struct Delegated {
 
 impl Delegated {
     fn of(edit: &mut Edit<'_>) -> Result<Self, Error> {
-        let (mut rings, mut delegators) = (BTreeMap::new(), BTreeSet::new());
+        let mut rings = BTreeMap::new();
+        let mut delegators = BTreeSet::new();
         for (role, delegator, ring) in edit.delegated_rings()? {
             rings.insert(role, ring);
             delegators.insert(delegator);

@@ -16,7 +16,8 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
     let role = names::role(&args.role)?;
     let pending = repository.staged()?;
     let odd = repository.edit(pending).odd_ids(&roles)?;
-    let (mut removed, mut ids) = (Vec::new(), Vec::new());
+    let mut removed = Vec::new();
+    let mut ids = Vec::new();
     for name in &args.remove {
         match resolve_removal(&mut repository, odd.clone(), name)? {
             Removal::Key(public) => removed.push(public),

@@ -25,7 +25,8 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Res
     runtime.block_on(async {
         let bound = Server::bind(dir, address).await.and_then(|server| Ok((server.address()?, server)));
         let (at, server) = bound.map_err(|error| NetworkError::Listen { address, error })?;
-        let (metadata, targets) = (format!("http://{at}/metadata/"), format!("http://{at}/targets/"));
+        let metadata = format!("http://{at}/metadata/");
+        let targets = format!("http://{at}/targets/");
         let text = format!("metadata: {metadata}\ntargets:  {targets}");
         output.data_text(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
         if context.run().is_dry() {

@@ -29,7 +29,8 @@ impl Home {
     }
 
     fn run(&self, args: &[&str]) -> Ran {
-        let (stdout, stderr) = (Captured::default(), Captured::default());
+        let stdout = Captured::default();
+        let stderr = Captured::default();
         let repository = self.folder.path().join("repository").into_os_string();
         let phrase = self.phrase;
         let world = World {

@@ -138,7 +138,8 @@ impl Edit<'_> {
         if are_many {
             self.read_roles_for(role, &targets)?;
         }
-        let (mut hidden, mut replaced) = (Vec::new(), Vec::new());
+        let mut hidden = Vec::new();
+        let mut replaced = Vec::new();
         for target in &mut targets {
             let holder = self.bin_for(role, &target.path)?;
             let view = self.view(&holder)?;

@@ -147,13 +147,15 @@ impl Proposal {
     /// Explains the recommendation for a person, in three lines.
     #[must_use]
     pub fn text(&self, load: &Workload) -> String {
-        let (targets, flat) = (load.targets, size(self.flat.first));
+        let targets = load.targets;
+        let flat = size(self.flat.first);
         let Some(bits) = self.bit_length else {
             return format!(
                 "No bins: {targets} targets are {flat} in one file, which every client fetches after a change."
             );
         };
-        let (first, returning) = (size(self.cost.first), size(self.cost.returning));
+        let first = size(self.cost.first);
+        let returning = size(self.cost.returning);
         let step = |bits: u8| {
             let cost = load.cost(Some(bits));
             format!("2^{bits}: {} and {}", size(cost.first), size(cost.returning))
@@ -181,7 +183,8 @@ impl Proposal {
         let other = Workload { by_version: true, ..*load };
         let proposal = other.proposal();
         let bits = proposal.bit_length.unwrap_or(1);
-        let (first, returning) = (size(proposal.cost.first), size(proposal.cost.returning));
+        let first = size(proposal.cost.first);
+        let returning = size(proposal.cost.returning);
         format!(
             "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so a thief of the bins' key alone cannot replace \
             their content. Bins that need the keys of snapshot and timestamp (`--key snapshot-1 timestamp-1 --threshold 2`) \

@@ -154,7 +154,8 @@ impl Edit<'_> {
         } else {
             for (number, name) in names.iter().cloned().enumerate() {
                 let paths = Paths::HashPrefixes(prefixes_of(number, u32::from(new.bit_length))?);
-                let (keyids, unknown) = (keyids.clone(), BTreeMap::new());
+                let keyids = keyids.clone();
+                let unknown = BTreeMap::new();
                 listed.push(Delegation { name, keyids, threshold, terminating: false, paths, unknown });
             }
         }

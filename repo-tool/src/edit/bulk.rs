@@ -233,7 +233,9 @@ fn bulk_filled(
     if before.delegations.is_some() && source.delegated_paths() == DelegatedPaths::Refuse {
         refuse_hiding(named.iter().filter_map(|(path, _)| hidden_by(role, before, path)).collect())?;
     }
-    let (mut changed, mut failed, mut replaced) = (0, None, Vec::new());
+    let mut changed = 0;
+    let mut failed = None;
+    let mut replaced = Vec::new();
     let immutable = source.immutable().zip(published);
     let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
         let mut target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;

@@ -96,7 +96,8 @@ impl Edit<'_> {
             if self.view(from)?.target(&path).is_some() {
                 continue;
             }
-            let (before, after) = (self.holder_below(before, &path)?, self.holder_below(after, &path)?);
+            let before = self.holder_below(before, &path)?;
+            let after = self.holder_below(after, &path)?;
             if let Some(before) = before.filter(|before| after.as_ref() != Some(before)) {
                 moved.push(HolderChange { path, before, after });
             }

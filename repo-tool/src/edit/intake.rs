@@ -125,7 +125,8 @@ pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) ->
 
 /// Returns the source for an entry, or why it cannot be published.
 fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, String> {
-    let (file, kind) = (entry.path(), entry.file_type());
+    let file = entry.path();
+    let kind = entry.file_type();
     if !kind.is_file() {
         let kind = if kind.is_symlink() { "a link" } else { "not a regular file" };
         return Err(format!("is {kind}; only regular files can be published"));
@@ -185,8 +186,10 @@ pub(crate) fn copy_into(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Incoming>, Error> {
     let copied = each(sources, own, progress, |number, source| {
-        let (name, mode) = (name(number), 0o644);
-        let (file, mut copy) = (into.path_of(&name), into.create(&name, mode)?);
+        let name = name(number);
+        let mode = 0o644;
+        let file = into.path_of(&name);
+        let mut copy = into.create(&name, mode)?;
         let write = |bytes: &[u8]| copy.write_all(bytes).map_err(|error| Error::file("write", &file, error));
         let target = hash(source, algorithms, own, write)?;
         Ok(target.map(|target| Incoming { target, file }))
@@ -232,7 +235,8 @@ fn each(
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         Ok(incoming)
     })?;
-    let (mut incoming, mut refused) = (Vec::new(), Vec::new());
+    let mut incoming = Vec::new();
+    let mut refused = Vec::new();
     for one in all {
         match one {
             Ok(taken_in) => incoming.push(taken_in),
@@ -315,7 +319,8 @@ pub(crate) fn link_copies(
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
-        let (from, to) = (of_file(&incoming.file)?, of_file(&copy)?);
+        let from = of_file(&incoming.file)?;
+        let to = of_file(&copy)?;
         let linked = disk::link_or_copy(folder.place(from), folder.place(to));
         linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
         copies.push((copy, place));

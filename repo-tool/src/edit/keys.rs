@@ -57,7 +57,8 @@ impl RoleKeysMut<'_> {
     }
 
     fn check_reachable(&self, role: &RoleName) -> Result<(), Error> {
-        let (keys, threshold) = (self.publics().len(), self.threshold.get());
+        let keys = self.publics().len();
+        let threshold = self.threshold.get();
         if keys < threshold as usize {
             return Err(EditError::TooFewKeys { role: role.clone(), keys, threshold }.into());
         }
@@ -93,7 +94,8 @@ impl Edit<'_> {
         // Read all roles from the top, so that `view` finds each without a search.
         self.published().read_all()?;
         let mut edges = Vec::new();
-        let (mut waiting, mut seen) = (VecDeque::from([RoleName::TARGETS]), BTreeSet::new());
+        let mut waiting = VecDeque::from([RoleName::TARGETS]);
+        let mut seen = BTreeSet::new();
         while let Some(delegator) = waiting.pop_front() {
             if !seen.insert(delegator.clone()) {
                 continue;
@@ -207,7 +209,8 @@ impl Edit<'_> {
         for role in top_level {
             let root = self.root();
             let keys = root.roles.get_mut(role).ok_or_else(|| unknown(role))?;
-            let (keyids, threshold) = (&mut keys.keyids, &mut keys.threshold);
+            let keyids = &mut keys.keyids;
+            let threshold = &mut keys.threshold;
             change(role, &mut RoleKeysMut { keys: &mut root.keys, keyids, threshold })?;
             let used: BTreeSet<KeyId> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
             drop_unused(&mut root.keys, &used);
@@ -252,7 +255,8 @@ pub(super) fn change_delegated(
     let used: BTreeSet<KeyId> = match &mut delegations.roles {
         DelegatedRoles::Listed(listed) => {
             for found in listed.iter_mut().filter(|found| roles.contains(&found.name)) {
-                let (keyids, threshold) = (&mut found.keyids, &mut found.threshold);
+                let keyids = &mut found.keyids;
+                let threshold = &mut found.threshold;
                 change(&found.name, &mut RoleKeysMut { keys: &mut *keys, keyids, threshold })?;
             }
             listed.iter().flat_map(|delegation| delegation.keyids.iter().cloned()).collect()

@@ -181,7 +181,9 @@ impl TargetSource for List {
 
 /// Splits the text into pieces of whole lines, each with the number of its first line.
 fn parts_of(text: &str) -> Vec<(usize, Range<usize>)> {
-    let (mut parts, mut line, mut start) = (Vec::new(), 1, 0);
+    let mut parts = Vec::new();
+    let mut line = 1;
+    let mut start = 0;
     while start < text.len() {
         let rest = text.as_bytes().get(start..).unwrap_or_default();
         let end =

@@ -51,7 +51,8 @@ impl Edit<'_> {
     /// When a file on the way does not verify.
     pub fn all_odd_ids(&mut self) -> Result<Vec<(RoleName, Odd)>, Error> {
         let mut found = odd_in_root(self.root_view());
-        let (mut delegators, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut delegators = Vec::new();
+        let mut seen = BTreeSet::new();
         for (_, delegator) in self.delegated_roles()? {
             if seen.insert(delegator.clone()) {
                 delegators.push(delegator);

@@ -50,7 +50,8 @@ fn warning(pattern: &PathPattern) -> Option<String> {
             "the pattern `{pattern}` matches only paths with {what}, such as `{example}`; give each pattern separately"
         )
     };
-    let (mut rest, mut has_set) = (text, false);
+    let mut rest = text;
+    let mut has_set = false;
     while let Some((_, after)) = rest.split_once('[') {
         has_set |= after.contains(']');
         rest = after;

@@ -45,7 +45,8 @@ impl FileDigest {
 
     fn of_file(mut file: File, mut each: impl FnMut(&[u8])) -> io::Result<Self> {
         let listed = file.metadata()?.len();
-        let (mut hasher, mut length) = (Sha256::new(), 0_u64);
+        let mut hasher = Sha256::new();
+        let mut length = 0_u64;
         // One byte more than expected, so that a small file needs a single read.
         let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| listed.saturating_add(1).min(PART))];
         loop {

@@ -149,7 +149,9 @@ impl Folder {
     /// Refuses a working folder that another user owns, or that other users can write to.
     pub(crate) fn check_ours(&self) -> Result<(), Error> {
         let found = self.stat()?;
-        let (path, user, owner) = (self.path.clone(), user(), found.st_uid);
+        let path = self.path.clone();
+        let user = user();
+        let owner = found.st_uid;
         if owner != user {
             return Err(PathError::WrongOwner { path, owner, user }.into());
         }
@@ -164,7 +166,8 @@ impl Folder {
         let found = self.stat()?;
         let path = self.path.clone();
         if found.st_uid != user() && found.st_gid != group {
-            let (owner, owner_group) = (found.st_uid, found.st_gid);
+            let owner = found.st_uid;
+            let owner_group = found.st_gid;
             return Err(PathError::WrongGroup { path, owner, owner_group, group }.into());
         }
         match found.st_mode & 0o002 {

@@ -82,7 +82,8 @@ fn text_form(window: &[u8], is_end: bool) -> Option<String> {
 fn pem_label(window: &[u8], at: usize, is_end: bool) -> Option<String> {
     let before = window.get(at.saturating_sub(64)..at)?;
     let begin = rfind(before, b"BEGIN ")?;
-    let (dashes, label) = (before.get(..begin)?, before.get(begin + 6..)?);
+    let dashes = before.get(..begin)?;
+    let label = before.get(begin + 6..)?;
     let is_label = label.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ');
     if !is_label || !(dashes.ends_with(b"----") || dashes.ends_with(b"---- ")) {
         return None;

@@ -256,7 +256,8 @@ impl Layout {
 
     /// Takes the exclusive lock. Dropping the value, or the end of the process, releases it.
     pub fn lock(&self) -> Result<Lock, Error> {
-        let (dir, path) = (self.open()?, self.dir.join(LOCK));
+        let dir = self.open()?;
+        let path = self.dir.join(LOCK);
         for _ in 0..MOST_OPENS {
             let file = self.open_lock(&dir, &path)?;
             match disk::try_lock_named(&file, dir.place(LOCK)).map_err(|error| Error::file("lock", &path, error))? {
@@ -365,7 +366,8 @@ impl Interrupted {
     /// Returns a message about the interruption and the command that finishes the publication.
     #[must_use]
     pub fn advice(&self) -> String {
-        let (folder, owner) = (printable_path(&self.folder), self.owner);
+        let folder = printable_path(&self.folder);
+        let owner = self.owner;
         if owner == user() {
             "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string()
         } else {

@@ -17,7 +17,8 @@ impl Layout {
 
     /// Checks that this user may write to the repository's folder, and that another user does not have the lock file.
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
-        let (dir, path) = (self.open()?, self.dir().join(LOCK));
+        let dir = self.open()?;
+        let path = self.dir().join(LOCK);
         check_writable(self.dir())?;
         match (self.sharing(), dir.look(LOCK)?) {
             (_, Some(found)) if !found.is_file() => Err(not_a_lock(&path)),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use lastmile_metadata::{Delegations, KeyRing, RoleName, Root};
+use lastmile_metadata::{Delegations, KeyRing, RoleName};
 
 use crate::draft::Draft;
 use crate::edit::same_ring;
@@ -84,7 +84,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     };
     Ok(draft.targets.iter().all(|(delegator, after)| {
         let before = published.known(delegator).and_then(|before| before.delegations.as_ref());
-        let (before, after) = (rings(before), rings(after.delegations.as_ref()));
+        let before = rings(before);
+        let after = rings(after.delegations.as_ref());
         before.len() == after.len()
             && before.iter().zip(&after).all(|(one, other)| one.0 == other.0 && same_ring(one.1, other.1))
     }))
@@ -94,9 +95,10 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
 /// is published later.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
-    let targets = pending.root.as_ref().filter(|_| draft.targets.contains_key(&RoleName::TARGETS));
-    if let Some(ring) = targets.map(|root: &Root| root.key_ring(&RoleName::TARGETS)).transpose()? {
-        later.entry(RoleName::TARGETS).or_default().push(ring);
+    if let Some(root) = &pending.root
+        && draft.targets.contains_key(&RoleName::TARGETS)
+    {
+        later.entry(RoleName::TARGETS).or_default().push(root.key_ring(&RoleName::TARGETS)?);
     }
     let delegations = pending.targets.values().filter_map(|targets| targets.delegations.as_ref());
     for (role, ring) in delegations.flat_map(Delegations::rings) {

@@ -73,7 +73,8 @@ impl Coding {
 
     /// Returns whether `compressed` decodes to exactly `plain`. Decodes at most one byte more than that.
     pub(crate) fn is_copy(self, compressed: &[u8], plain: &[u8]) -> bool {
-        let (mut decoded, most) = (Vec::new(), plain.len() as u64 + 1);
+        let mut decoded = Vec::new();
+        let most = plain.len() as u64 + 1;
         let read = match self {
             Self::Gzip => GzDecoder::new(compressed).take(most).read_to_end(&mut decoded),
             Self::Zstd => match StreamingDecoder::new(compressed) {

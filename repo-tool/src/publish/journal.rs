@@ -254,7 +254,8 @@ impl Step {
         };
         match &self.content {
             Some(expected) if *expected != found => {
-                let (to, expected) = (self.to.clone(), expected.clone());
+                let to = self.to.clone();
+                let expected = expected.clone();
                 Err(PublicationError::WrongContent { to, found, expected }.into())
             }
             _ => Ok(()),
@@ -263,8 +264,8 @@ impl Step {
 
     /// Reads the digest of a file. If the journal lacks it, the hash in the name of a target file is checked instead.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
-        let promised =
-            promised_hash(self.name()).filter(|_| self.rank == FileKind::TargetFile && self.content.is_none());
+        let needs_promise = self.rank == FileKind::TargetFile && self.content.is_none();
+        let promised = if needs_promise { promised_hash(self.name()) } else { None };
         let mut digests = promised.and_then(|(algorithm, _)| intake::Digests::new(algorithm));
         let found = FileDigest::read(folder, name, |bytes| digests.iter_mut().for_each(|digest| digest.update(bytes)))?;
         if let (Some((_, expected)), Some(digest), Some(_)) = (promised, digests, &found)
@@ -371,7 +372,8 @@ impl Step {
     }
 
     fn apply_from(&self, layout: &Layout, source: &Folder, goal: &Folder) -> Result<(), Error> {
-        let (from, to) = (self.source_name(), self.name());
+        let from = self.source_name();
+        let to = self.name();
         if !source.look(from)?.as_ref().is_some_and(EntryInfo::is_file) {
             return self.check_moved(goal);
         }

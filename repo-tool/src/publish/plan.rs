@@ -143,8 +143,11 @@ impl Repository {
         let config = draft.config.as_ref().unwrap_or(&self.config);
         let keys = (signing != Signing::Never).then_some(&self.keys);
         let signs_staged = signing == Signing::All;
-        let (published, accepted, now) = (Some(&self.published), &self.invocation.accepted, self.invocation.now);
-        let (authority, issued) = (&self.authority, &issued);
+        let published = Some(&self.published);
+        let accepted = &self.invocation.accepted;
+        let now = self.invocation.now;
+        let authority = &self.authority;
+        let issued = &issued;
         let completion =
             Completion { published, config, keys, issued, authority, entries, signs_staged, accepted, now };
         let mut completed = draft.complete(&completion)?;

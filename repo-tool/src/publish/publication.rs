@@ -43,7 +43,8 @@ impl Publication<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(Published, bool), Error> {
         let Self { layout, published, plan, .. } = *self;
-        let (draft, completed) = (&plan.draft, &plan.completed);
+        let draft = &plan.draft;
+        let completed = &plan.completed;
         let place = RootPlace::of(published, plan);
         let (checked, prepared) =
             Check { layout, published, draft, completed, now }.run(|| self.prepare(place, lock, observer));
@@ -55,7 +56,8 @@ impl Publication<'_> {
     /// Checks the plan as [`Publication::publish`] does, and writes nothing. Returns the same state, with the new files in memory.
     pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<(Published, bool), Error> {
         let Self { layout, published, plan, .. } = *self;
-        let (draft, completed) = (&plan.draft, &plan.completed);
+        let draft = &plan.draft;
+        let completed = &plan.completed;
         let place = RootPlace::of(published, plan);
         let (checked, goals) = Check { layout, published, draft, completed, now }.run(|| self.check_goals());
         let published = checked?.published;
@@ -129,7 +131,8 @@ impl Publication<'_> {
         }
         let served = &plan.draft.requests;
         if !served.is_empty() {
-            let (changes, text) = (diff::json(&plan.diff), diff::text(&plan.diff));
+            let changes = diff::json(&plan.diff);
+            let text = diff::text(&plan.diff);
             publication.answer_requests(served, Answer::Published { changes, text });
         }
         if plan.draft.from_staged {

@@ -408,7 +408,8 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     let folder = queue.enter(&name)?.ok_or_else(|| Error::file("open", &path, io::ErrorKind::NotFound.into()))?;
     let folder = NewFolder { queue, folder, name };
     // Lock the file before it gets its name, so that no process sees it unlocked.
-    let (new, place) = (folder.folder.path_of("owner.new"), folder.folder.path_of(OWNER));
+    let new = folder.folder.path_of("owner.new");
+    let place = folder.folder.path_of(OWNER);
     let owner = folder.folder.create("owner.new", 0o600)?.into_file();
     disk::try_lock(&owner, &new).map_err(|error| Error::file("lock", &new, error))?;
     let renamed = disk::rename(folder.folder.place("owner.new"), folder.folder.place(OWNER));

@@ -135,7 +135,8 @@ fn must_look(published: &Published, draft: &Draft) -> bool {
                 let delegations = view.delegations.as_ref()?;
                 delegations.key_ring(role, &first_bin(delegations)?).ok()
             };
-            let (before, after) = (published.known(role).and_then(ring), ring(after));
+            let before = published.known(role).and_then(ring);
+            let after = ring(after);
             before.zip(after).is_some_and(|(before, after)| {
                 is_signed_by_online_keys(&before, &published.root) && !same_ring(&before, &after)
             })

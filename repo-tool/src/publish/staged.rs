@@ -140,7 +140,8 @@ pub(crate) fn write<'d>(
         }
         let all = folder.enter_or_make(TARGETS, 0o700, layout.sharing())?;
         let goal = all.descend(file.to.parent().unwrap_or(Path::new("")), 0o700, layout.sharing())?;
-        let (from, name) = (names::of_file(&file.from)?, names::of_file(&file.to)?);
+        let from = names::of_file(&file.from)?;
+        let name = names::of_file(&file.to)?;
         disk::rename(working.place(from), goal.place(name)).map_err(|error| Error::file("stage", &to, error))?;
         goal.open_file(name)
             .and_then(|file| disk::sync(&file, &to))

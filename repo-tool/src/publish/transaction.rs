@@ -123,7 +123,8 @@ impl<'a> Transaction<'a> {
     /// Adds a target file. A file outside `.publishing/`, which other users may be able to change, is copied or linked into it
     /// and must still have the expected content.
     pub(crate) fn add_target(&mut self, file: &NewTargetFile, existing: Existing) -> Result<(), Error> {
-        let (to, from) = (Path::new("targets").join(&file.to), file.from.as_path());
+        let to = Path::new("targets").join(&file.to);
+        let from = file.from.as_path();
         let name = names::of_file(from)?;
         if from.parent() == Some(self.folders.working.path()) {
             self.add_step(FileKind::TargetFile, name, to, existing, file.content.clone());
@@ -132,7 +133,8 @@ impl<'a> Transaction<'a> {
         let outside = || PathError::Outside { path: from.to_path_buf() };
         let relative = from.strip_prefix(self.folders.layout.dir()).map_err(|_| outside())?;
         let folder = self.folders.dir.find(relative.parent().unwrap_or(Path::new("")))?.ok_or_else(outside)?;
-        let (expected, new) = (file.content.as_ref(), format!("staged-{}", self.journal.steps.len()));
+        let expected = file.content.as_ref();
+        let new = format!("staged-{}", self.journal.steps.len());
         let working = &self.folders.working;
         take(&folder, name, working, &new, expected.ok_or_else(outside)?.length())?;
         let taken = FileDigest::read(working, &new, |_| {})?;

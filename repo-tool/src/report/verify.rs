@@ -209,7 +209,8 @@ pub fn url(
             HttpFetch::new(&HttpSettings::default()).map_err(|error| NetworkError::Setup(error.into()))?,
         ))
     };
-    let (metadata, files) = (base.folder("metadata"), base.folder("targets"));
+    let metadata = base.folder("metadata");
+    let files = base.folder("targets");
     let make = |shipped: Vec<u8>| {
         let builder = Updater::builder(shipped).mirror(metadata.as_str(), files.as_str()).fetch(connect()?);
         let updater = builder.build().map_err(|error| NetworkError::Setup(error.into()))?;
@@ -279,7 +280,8 @@ fn clients(
         (RoleName::SNAPSHOT, trusted.snapshot().version, trusted.snapshot().expires),
         (RoleName::TARGETS, trusted.targets().version(), trusted.targets().expires()),
     ];
-    let (last, timestamp) = (trusted.root().version, trusted.timestamp().version);
+    let last = trusted.root().version;
+    let timestamp = trusted.timestamp().version;
     let many = last.get() - first.get() >= MANY_ROOTS;
     let mut before = oldest;
     let mut next = first.next();

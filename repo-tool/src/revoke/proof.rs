@@ -135,9 +135,9 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
         let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
         let alike = before.as_ref().is_some_and(|before| is_alike(before, &root));
         before = Some(root);
-        match roots.last_mut().filter(|_| many && alike) {
-            Some((_, until, _)) => *until = version,
-            None => roots.push((version, version, shipped)),
+        match roots.last_mut() {
+            Some((_, until, _)) if many && alike => *until = version,
+            _ => roots.push((version, version, shipped)),
         }
     }
     Ok(roots)
@@ -199,7 +199,8 @@ impl ProofClient<'_> {
     fn reaches_published(&self, store: &MemoryStore) -> Result<Verdict, Error> {
         Ok(match self.refresh(self.repository.published.files().clone(), store)? {
             Ok(session) => {
-                let (trusted, published) = (session.trusted(), &self.repository.published);
+                let trusted = session.trusted();
+                let published = &self.repository.published;
                 let found = (trusted.root().version, trusted.timestamp().version, trusted.snapshot().version);
                 let expected = (published.root.version, published.timestamp.version, published.snapshot.version);
                 let text = format!("root {}, timestamp {}, snapshot {}", found.0, found.1, found.2);
@@ -296,7 +297,8 @@ fn forge_all(
             _ => alone.push(vec![edge]),
         }
     }
-    let (mut forgeries, mut removed) = (Vec::new(), Vec::new());
+    let mut forgeries = Vec::new();
+    let mut removed = Vec::new();
     for edges in alone.into_iter().chain(sets.into_values()) {
         let mut chosen = None;
         // Prefer a role that lists targets: a search for a target reaches it directly.
@@ -394,7 +396,8 @@ fn list_in_timestamp(
 fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) -> Result<Vec<u8>, Error> {
     let required = vec![repository.published.root.key_ring(role)?];
     let mut document = Document::new(role, content, Rings { required, wanted: None });
-    let (published, draft) = (Some(&repository.published), Draft::default());
+    let published = Some(&repository.published);
+    let draft = Draft::default();
     let reviewed = Reviewed::of(published, &draft, &document, &Accepted::default())?;
     document.sign(&repository.keys, repository.authority(), &reviewed)?;
     Ok(document.file().into())

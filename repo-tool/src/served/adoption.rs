@@ -105,7 +105,8 @@ impl Adoption<'_> {
                 "timestamp" => FileKind::Timestamp,
                 _ => FileKind::Delegated,
             };
-            files.push((rank, names::metadata_file(&role, version.filter(|_| consistent)), bytes));
+            let version_in_name = if consistent { version } else { None };
+            files.push((rank, names::metadata_file(&role, version_in_name), bytes));
         }
         let overlay = files.iter().map(|(_, name, bytes)| (name.clone(), Bytes::from(bytes.clone())));
         let checked = check_files(self.layout, overlay.collect())?;

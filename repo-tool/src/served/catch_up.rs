@@ -117,7 +117,8 @@ pub fn catch_up(
     }
     let is_behind = is_behind(&ours, &served);
     if is_behind && served.trusted().root().version < ours.root.version {
-        let (served, published) = (served.trusted().root().version, ours.root.version);
+        let served = served.trusted().root().version;
+        let published = ours.root.version;
         return Err(ServedError::OldRoot { served, published }.into());
     }
     let resolution = match (comparison.foreign.is_empty(), is_behind, comparison.is_ahead) {
@@ -190,7 +191,8 @@ fn check_pin(
 
 /// Refuses another root of the same version: clients that have one of the two keep it.
 fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
-    let (here, there) = (&ours.root, served.trusted().root());
+    let here = &ours.root;
+    let there = served.trusted().root();
     if here.version == there.version && here.bytes() != there.bytes() {
         Err(ServedError::OtherRoot { version: there.version }.into())
     } else {
@@ -218,7 +220,9 @@ fn is_behind(ours: &Published, served: &Served) -> bool {
 fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root: Version) -> Result<Comparison, Error> {
     let is_root_foreign = served.trusted().root().version > ours.root.version.max(trusted_root);
     let consistent = ours.root.consistent_snapshot;
-    let (mut foreign, mut unlisted, mut is_ahead) = (Vec::new(), Vec::new(), false);
+    let mut foreign = Vec::new();
+    let mut unlisted = Vec::new();
+    let mut is_ahead = false;
     for (role, theirs) in served.trusted().snapshot().roles() {
         let here = ours.snapshot.meta(&role);
         if here.as_ref() == Some(&theirs) && is_complete(&theirs) {

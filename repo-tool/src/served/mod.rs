@@ -68,7 +68,9 @@ impl Served {
     /// Returns the versions of root, timestamp and snapshot on the server and in the folder, and whether both files are equal.
     pub(crate) fn versions_of_both(&self, ours: &Published) -> [(RoleName, Version, Version, bool); 3] {
         let theirs = self.trusted();
-        let (root, timestamp, snapshot) = (theirs.root(), theirs.timestamp(), theirs.snapshot());
+        let root = theirs.root();
+        let timestamp = theirs.timestamp();
+        let snapshot = theirs.snapshot();
         [
             (RoleName::ROOT, root.version, ours.root.version, root.bytes() == ours.root.bytes()),
             (

@@ -112,9 +112,11 @@ impl Server {
             let Ok((connection, _)) = accepted else {
                 continue;
             };
-            let (folder, answered) = (Arc::clone(&self.folder), answered.clone());
+            let folder = Arc::clone(&self.folder);
+            let answered = answered.clone();
             let service = service_fn(move |request: Request<Incoming>| {
-                let (folder, answered) = (Arc::clone(&folder), answered.clone());
+                let folder = Arc::clone(&folder);
+                let answered = answered.clone();
                 async move {
                     let response = answer(&folder, &request).await;
                     let path = request.uri().path().to_string();

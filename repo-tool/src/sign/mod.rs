@@ -20,7 +20,8 @@ impl Repository {
     /// # Errors
     /// When a document is not valid metadata.
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
-        let (published, config) = (Some(&self.published), &self.config);
+        let published = Some(&self.published);
+        let config = &self.config;
         let completion = Completion {
             published,
             config,
@@ -52,7 +53,8 @@ impl Repository {
     ) -> Result<Vec<(Document, Reviewed)>, Error> {
         let documents = self.staged_documents(draft)?.into_iter();
         let wanted = documents.filter(|document| wanted.is_empty() || wanted.contains(&document.role));
-        let (published, accepted) = (Some(&self.published), &self.invocation.accepted);
+        let published = Some(&self.published);
+        let accepted = &self.invocation.accepted;
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 

@@ -58,7 +58,8 @@ fn g_1_5_2_an_online_key_that_signs_for_targets_is_a_warning() {
 
 #[test]
 fn r_x_3_every_repository_gets_keys_of_its_own() {
-    let (one, other) = (World::new(), World::new());
+    let one = World::new();
+    let other = World::new();
     for name in ["root-1", "targets-1", "snapshot-1", "timestamp-1"] {
         assert_ne!(one.public(name), other.public(name));
     }

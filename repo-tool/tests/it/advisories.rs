@@ -26,7 +26,8 @@ fn names_that_differ_in_case_or_unicode_form_are_different_targets() {
     for name in ["team", "Team"] {
         let mut repository = world.open();
         let trust = Trust { keys: vec![world.public("targets-1")], threshold: 1 };
-        let (name, paths) = (RoleName::delegated(name).unwrap(), patterns(&["x/*".to_string()]).unwrap());
+        let name = RoleName::delegated(name).unwrap();
+        let paths = patterns(&["x/*".to_string()]).unwrap();
         let draft = repository.staged().unwrap();
         let mut edit = repository.edit(draft);
         let new = NewDelegation { name, paths, trust, terminating: false };

@@ -96,7 +96,8 @@ fn a_timed_out_or_abandoned_request_is_not_published() {
 fn without_keys_each_publisher_stages_its_own_request() {
     let world = World::new();
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
-    let (one, other) = (enter(&world, None, "1"), enter(&world, None, "2"));
+    let one = enter(&world, None, "1");
+    let other = enter(&world, None, "2");
     for request in [&one, &other] {
         let Shared::ByUs(done) = publish(&world, request).unwrap() else { panic!("nobody else can have staged it") };
         assert!(!is_published(&done.outcome) && done.plan.draft.requests().is_empty());

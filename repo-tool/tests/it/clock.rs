@@ -13,7 +13,8 @@ fn is_behind<T>(result: &Result<T, Error>) -> bool {
 fn c6_a_clock_far_behind_what_is_signed_publishes_nothing() {
     let mut world = World::new();
     world.add("a", "1");
-    let (right, before) = (world.now, world.files("metadata"));
+    let right = world.now;
+    let before = world.files("metadata");
     for (hours, is_refused) in [(0, false), (23, false), (25, true), (24 * 400, true)] {
         let mut world = world.copy();
         world.now = right - TimeDelta::hours(hours);

@@ -12,9 +12,8 @@ pub(crate) fn set_codings(world: &World, codings: &str) {
     let path = world.layout().config();
     let text = std::fs::read_to_string(&path).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with("compress = "));
-    let lines = lines.map(|line| match line.starts_with("hashes = ") {
-        true => format!("{line}\ncompress = {codings}"),
-        false => line.to_string(),
+    let lines = lines.map(|line| {
+        if line.starts_with("hashes = ") { format!("{line}\ncompress = {codings}") } else { line.to_string() }
     });
     std::fs::write(path, lines.collect::<Vec<_>>().join("\n")).unwrap();
 }
@@ -60,8 +59,8 @@ fn copies_of_older_files_are_removed() {
 #[test]
 fn an_unknown_coding_is_refused_by_name() {
     let world = World::new();
-    let (unknown, twice) =
-        (ConfigError::Coding { name: "brotli".into() }, ConfigError::CodingTwice { name: "gzip".into() });
+    let unknown = ConfigError::Coding { name: "brotli".into() };
+    let twice = ConfigError::CodingTwice { name: "gzip".into() };
     for (codings, expected) in [(r#"["brotli"]"#, unknown), (r#"["gzip", "gzip"]"#, twice)] {
         set_codings(&world, codings);
         let refused = Config::read(&world.layout()).unwrap_err();

@@ -112,7 +112,8 @@ fn two_publishers_take_turns_or_get_an_error() {
     let added = std::thread::scope(|scope| {
         let publish = |number: usize| {
             let copy = World { folder: tempfile::tempdir().unwrap(), now: world.now };
-            let (dir, invocation) = (world.dir(), world.invocation());
+            let dir = world.dir();
+            let invocation = world.invocation();
             scope.spawn(move || {
                 let file = copy.folder.path().join("file");
                 std::fs::write(&file, number.to_string()).unwrap();

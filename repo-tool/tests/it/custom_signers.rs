@@ -127,7 +127,8 @@ fn a_token_signs_for_requests_of_the_queue_too() {
 
 #[test]
 fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
-    let (token, dir) = (Token::new(), std::path::Path::new("/nowhere"));
+    let token = Token::new();
+    let dir = std::path::Path::new("/nowhere");
     let public = token.public_key();
     let mut keys = KeyStore::new(dir, [], Arc::new(NoPassPhrases));
     assert!(!keys.has(public) && keys.signer(public).unwrap().is_none());
@@ -160,8 +161,8 @@ fn a_token_signs_in_place_of_the_file_of_the_same_key() {
     let token = Token::with(PrivateKey::from_pem(&pem, None).unwrap(), false);
     assert!(is_published(&renew(&world, &setting_with(&world, &token)).unwrap()));
     assert_eq!(token.signed(), 1);
-    let (repository, public) =
-        (Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap(), token.public_key());
+    let repository = Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap();
+    let public = token.public_key();
     assert_eq!(repository.keys.name_of(public), Some("token:1"));
     // The file still exists, and `repo.toml` names it.
     assert_eq!(repository.keys.confirmed_uris_of(public), ["file:keys/timestamp-1.pem"]);

@@ -114,7 +114,8 @@ fn removed_bins_return_their_targets_to_the_role() {
 #[test]
 fn bins_never_replace_other_roles() {
     let world = World::new();
-    let (a, b) = (RoleName::delegated("a").unwrap(), RoleName::delegated("b").unwrap());
+    let a = RoleName::delegated("a").unwrap();
+    let b = RoleName::delegated("b").unwrap();
     let key = world.public("targets-1");
     world
         .change(|edit| {
@@ -288,7 +289,8 @@ fn two_delegations() -> World {
         let name = RoleName::delegated(role).unwrap();
         world.add_to(&name, &format!("shared/{role}"), role, &mut Unobserved).unwrap();
     }
-    let (a, b) = (RoleName::delegated("a").unwrap(), RoleName::delegated("b").unwrap());
+    let a = RoleName::delegated("a").unwrap();
+    let b = RoleName::delegated("b").unwrap();
     world.add_to(&b, "shared/x", "from b", &mut Unobserved).unwrap();
     world.add_to(&a, "shared/x", "from a", &mut Unobserved).unwrap();
     world
@@ -374,7 +376,8 @@ fn a_change_of_a_delegation_to_what_it_is_changes_nothing() {
 #[test]
 fn bins_and_unknown_roles_have_no_delegation_to_change() {
     let terminating = DelegationChange { terminating: Some(true), ..DelegationChange::default() };
-    let (bin, absent) = (RoleName::delegated("bin-3").unwrap(), RoleName::delegated("absent").unwrap());
+    let bin = RoleName::delegated("bin-3").unwrap();
+    let absent = RoleName::delegated("absent").unwrap();
     for succinct in [true, false] {
         let world = World::new();
         world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct), &|_| {}).unwrap()).unwrap();

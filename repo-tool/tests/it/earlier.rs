@@ -18,15 +18,12 @@ fn open(name: &str) -> World {
     for entry in walkdir::WalkDir::new(&from) {
         let entry = entry.unwrap();
         let to = world.dir().join(entry.path().strip_prefix(&from).unwrap());
-        let mode = match entry.file_type().is_dir() {
-            true => {
-                fs::create_dir_all(&to).unwrap();
-                0o700
-            }
-            false => {
-                fs::copy(entry.path(), &to).unwrap();
-                if entry.path().extension().is_some_and(|end| end == "pem") { 0o600 } else { 0o644 }
-            }
+        let mode = if entry.file_type().is_dir() {
+            fs::create_dir_all(&to).unwrap();
+            0o700
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+            if entry.path().extension().is_some_and(|end| end == "pem") { 0o600 } else { 0o644 }
         };
         fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -56,7 +53,8 @@ fn a_pending_change_is_signed_and_published() {
     assert_eq!(world.fetch("waiting").unwrap(), None);
     let mut repository = world.open();
     repository.keys.add(&world.dir(), &KeyUri::File("keys/away.pem".into()));
-    let (draft, keys) = (repository.staged().unwrap(), repository.keys.clone());
+    let draft = repository.staged().unwrap();
+    let keys = repository.keys.clone();
     let signed = repository.sign_staged(&draft, &keys, &[].into()).unwrap();
     assert_eq!(signed.len(), 1);
     drop(repository);

@@ -52,7 +52,9 @@ fn low_thresholds_are_reported() {
 #[test]
 fn a_key_of_several_roles_is_reported_with_its_roles() {
     let world = World::new();
-    let (targets, online, root) = (world.public("targets-1"), world.public("timestamp-1"), world.public("root-1"));
+    let targets = world.public("targets-1");
+    let online = world.public("timestamp-1");
+    let root = world.public("root-1");
     let shared = |rule: Rule| of(&verify(&world), rule).into_iter().map(str::to_owned).collect::<Vec<_>>();
     world.change(|edit| delegate(edit, "docs", "docs/*", &targets)).unwrap();
     assert!(matches!(&*shared(Rule::SharedKey), [text] if text.ends_with("signs for docs, targets")));

@@ -50,7 +50,8 @@ fn the_timestamp_lists_length_and_hash_of_the_snapshot() {
 #[test]
 fn the_same_input_at_the_same_time_makes_the_same_bytes() {
     let world = World::new();
-    let (one, other) = (world.copy(), world.copy());
+    let one = world.copy();
+    let other = world.copy();
     one.add("a", "1");
     other.add("a", "1");
     for file in one.files("metadata") {

@@ -91,7 +91,8 @@ fn a_name_that_another_role_lists_keeps_its_content() {
             delegate(edit, "b", "a/*", &key);
         })
         .unwrap();
-    let (a, b) = (RoleName::delegated("a").unwrap(), RoleName::delegated("b").unwrap());
+    let a = RoleName::delegated("a").unwrap();
+    let b = RoleName::delegated("b").unwrap();
     world.add_to(&b, "a/x", "old", &mut Unobserved).unwrap();
     // Clients would find the new content instead.
     assert_eq!(refused(world.add_to(&a, "a/x", "new", &mut Unobserved)), ["a/x"]);
@@ -147,7 +148,8 @@ fn a_request_of_another_process_says_whether_it_replaces() {
         PublishRequest::enter(&world.layout(), &config, None, &sources, options, &|_| {}).unwrap()
     };
     let publish = |request: &PublishRequest| batch::publish(request, &world.invocation(), &mut Unobserved).unwrap();
-    let (other, mine) = (enter("a/x", &AddOptions::default()), enter("a/mine", &AddOptions::default()));
+    let other = enter("a/x", &AddOptions::default());
+    let mine = enter("a/mine", &AddOptions::default());
     assert!(matches!(publish(&mine), Shared::ByUs(_)));
     assert!(matches!(publish(&other), Shared::ByOther(Answer::Refused(RefusalKind::Refused, _))));
     drop((other, mine));

@@ -12,7 +12,8 @@ use crate::world::{World, is_published};
 fn take_away(world: &World, names: &[&str]) -> Vec<(PathBuf, PathBuf)> {
     let moved = |name: &&str| {
         let file = format!("{name}.pem");
-        let (key, away) = (world.layout().keys().join(&file), world.folder.path().join(&file));
+        let key = world.layout().keys().join(&file);
+        let away = world.folder.path().join(&file);
         std::fs::rename(&key, &away).unwrap();
         (away, key)
     };

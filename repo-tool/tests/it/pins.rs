@@ -43,7 +43,8 @@ fn renew(world: &World, invocation: &Invocation) -> Result<(), Error> {
 fn forged_for(victim: &World) -> World {
     let forged = World::new();
     let public = victim.public("targets-1");
-    let (theirs, private) = (forged.public("targets-1"), victim.layout().keys().join("targets-1.pem"));
+    let theirs = forged.public("targets-1");
+    let private = victim.layout().keys().join("targets-1.pem");
     let uri = KeyUri::File(private.canonicalize().unwrap());
     forged
         .change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[public], &[theirs]).unwrap())
@@ -228,7 +229,8 @@ fn comments_in_the_configuration_are_preserved() {
 
 #[test]
 fn another_repository_in_the_folder_of_a_pinned_one_gets_no_signature() {
-    let (world, forged) = (World::new(), World::new());
+    let world = World::new();
+    let forged = World::new();
     world.add("x", "1");
     fs::remove_dir_all(world.layout().metadata()).unwrap();
     for file in forged.files("metadata") {

@@ -252,7 +252,8 @@ fn a_huge_journal_is_not_read() {
 fn a_journal_of_version_0_1_0_is_finished() {
     let world = World::new();
     world.add("a", "1");
-    let (name, content) = (format!("{}.b", hash("2")), "2");
+    let name = format!("{}.b", hash("2"));
+    let content = "2";
     fs::create_dir_all(world.layout().staged().join("targets/sub")).unwrap();
     fs::write(world.layout().publishing().join("in-0"), content).unwrap();
     fs::write(world.layout().staged().join("targets/sub").join(&name), content).unwrap();
@@ -352,7 +353,8 @@ fn a_request_is_published_only_with_the_files_that_it_lists() {
         let world = World::new();
         let live = format!("{}.live", hash("live"));
         world.add("live", "live");
-        let (mine, theirs) = (enter(&world, "mine"), enter(&world, "theirs"));
+        let mine = enter(&world, "mine");
+        let theirs = enter(&world, "theirs");
         let folders = fs::read_dir(world.layout().queue()).unwrap().map(|entry| entry.unwrap().path());
         let folder = folders.into_iter().find(|folder| fs::read(folder.join("in-0")).unwrap() == b"theirs").unwrap();
         let file = folder.join("in-0");

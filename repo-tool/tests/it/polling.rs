@@ -12,9 +12,12 @@ use crate::world::World;
 fn a_polling_client_never_fails() {
     let world = World::new();
     world.add("always", "here");
-    let (done, polls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let done = AtomicBool::new(false);
+    let polls = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let (world, done, polls) = (&world, &done, &polls);
+        let world = &world;
+        let done = &done;
+        let polls = &polls;
         for fresh in [true, false] {
             scope.spawn(move || {
                 let folder = tempfile::tempdir().unwrap();

@@ -57,7 +57,8 @@ fn a_release_reads_and_writes_only_its_bin() {
         let bin = bin_of(&world, "old");
         let spared = format!("1.{bin}.json");
         assert_eq!(spoil_bins_but(&world, std::slice::from_ref(&spared)), (1 << BITS) - 1, "{succinct}");
-        let (metadata, targets) = (contents(&world, "metadata"), contents(&world, "targets"));
+        let metadata = contents(&world, "metadata");
+        let targets = contents(&world, "targets");
         // A target with the same name is in the same bin.
         assert!(is_published(&world.add("old", "2")), "{succinct}");
         let expected = [format!("2.{bin}.json"), "4.snapshot.json".to_string(), "timestamp.json".to_string()];

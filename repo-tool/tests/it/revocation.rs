@@ -96,7 +96,9 @@ fn a_key_is_revoked_at_every_depth() {
     let world = World::new();
     let (shared, shared_uri) = world.key("shared");
     let (other, other_uri) = world.key("other");
-    let (a, b, c) = (role("a"), role("b"), role("c"));
+    let a = role("a");
+    let b = role("b");
+    let c = role("c");
     world
         .change_with(&[shared_uri, other_uri], &mut Unobserved, |edit| {
             delegate(edit, "a", "*/*", &other);
@@ -153,7 +155,8 @@ fn a_key_is_revoked_in_the_pending_change_too() {
     let world = World::new();
     let (shared, uri) = world.key("shared");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &shared)).unwrap();
-    let (path, away) = (world.layout().keys().join("targets-1.pem"), world.folder.path().join("targets-1.pem"));
+    let path = world.layout().keys().join("targets-1.pem");
+    let away = world.folder.path().join("targets-1.pem");
     std::fs::rename(&path, &away).unwrap();
     let staged = world.change(|edit| delegate(edit, "b", "b/*", &shared)).unwrap();
     assert!(matches!(staged, Outcome::Staged(_)));
@@ -217,7 +220,8 @@ fn a_key_is_never_written_next_to_another_public_key_file() {
 #[test]
 fn a_dry_run_of_a_revocation_writes_nothing() {
     let world = World::new();
-    let (files, keys) = (world.files("metadata"), world.files("keys"));
+    let files = world.files("metadata");
+    let keys = world.files("keys");
     let mut repository = world.open();
     let planned = generated(&Protection::NotWritten);
     let revocation = revoke(&mut repository, &world.public("timestamp-1"), &planned).unwrap();
@@ -277,7 +281,8 @@ fn a_key_holder_sends_the_public_key_that_replaces_the_revoked_one() {
 #[test]
 fn a_revocation_that_leaves_too_few_keys_is_refused_before_writing() {
     let world = World::new();
-    let (targets, other) = (world.public("targets-1"), seeded(3));
+    let targets = world.public("targets-1");
+    let other = seeded(3);
     let (team, uri) = world.key("team");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "team", "team/*", &team)).unwrap();
     let state = || (world.files("keys"), world.files("metadata"), std::fs::read(world.layout().config()).unwrap());

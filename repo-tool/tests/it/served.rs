@@ -53,7 +53,8 @@ pub(crate) fn reaches_clients_of(server: &World, world: &World, name: &str) -> b
 #[test]
 fn a_timestamp_version_is_not_issued_twice_after_a_restore() {
     let world = World::new();
-    let (timestamp, old) = (world.layout().metadata().join("timestamp.json"), World::copy(&world));
+    let timestamp = world.layout().metadata().join("timestamp.json");
+    let old = World::copy(&world);
     world.add("a", "1");
     let lost = World::copy(&world);
     fs::copy(old.layout().metadata().join("timestamp.json"), timestamp).unwrap();
@@ -198,7 +199,8 @@ fn a_lost_root_is_restored_from_the_server() {
 
 #[test]
 fn nothing_is_adopted_from_a_repository_that_is_not_pinned() {
-    let (world, other) = (World::new(), World::new());
+    let world = World::new();
+    let other = World::new();
     assert!(run(&world, &other, Foreign::Adopt).is_err());
     let invocation = Invocation { user: other.invocation().user, ..world.invocation() };
     let refused = catch_up(&world.dir(), &invocation, &url(&world), Foreign::Adopt, Mode::Apply);

@@ -229,7 +229,8 @@ fn a_changed_target_is_shown_with_its_old_value() {
     world.plant(&RoleName::TARGETS, |signed| {
         signed["targets"]["a"]["hashes"]["sha512"] = "2".repeat(128).into();
     });
-    let (shown, old) = (world.shown(), hex::encode(<sha2::Sha256 as sha2::Digest>::digest("1")));
+    let shown = world.shown();
+    let old = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("1"));
     let line = format!("~ a (1 bytes, sha256 {old}, sha512 {}) (was: (1 bytes, sha256 {old}))", "2".repeat(128));
     assert!(shown.contains(&line), "{shown}");
 }

@@ -105,9 +105,10 @@ fn two_users_of_a_group_publish_into_one_repository() {
         let before = fs::read_to_string(&config).unwrap_or_default();
         let shared = format!("shared-with-group = \"{}\"", user.group);
         let entry = format!("[folders.\"{}\"]", repository.display());
-        let text = match before.contains(&entry) {
-            true => before.replace(&entry, &format!("{entry}\n{shared}")),
-            false => format!("{before}\n{entry}\n{shared}\n"),
+        let text = if before.contains(&entry) {
+            before.replace(&entry, &format!("{entry}\n{shared}"))
+        } else {
+            format!("{before}\n{entry}\n{shared}\n")
         };
         fs::write(&config, text).unwrap();
         chown(&config, Some(user.id), Some(user.group)).unwrap();
@@ -136,7 +137,8 @@ fn a_key_outside_the_folder_is_allowed_for_one_command() {
     let run = |command: &mut Command, args: &[&str]| command.args(args).output().unwrap();
     let made = run(&mut place.command(home), &["init", "--unencrypted-keys"]);
     assert!(made.status.success(), "{}", text(&made));
-    let (key, config) = (place.path("targets.pem"), place.path("repository/repo.toml"));
+    let key = place.path("targets.pem");
+    let config = place.path("repository/repo.toml");
     fs::rename(place.path("repository/keys/targets-1.pem"), &key).unwrap();
     let named = fs::read_to_string(&config).unwrap();
     fs::write(&config, named.replace("file:keys/targets-1.pem", &format!("file:{}", key.display()))).unwrap();
@@ -168,7 +170,8 @@ fn b5_secrets_that_all_can_read_are_refused_and_those_that_a_group_of_the_servic
         return;
     }
     let place = Place::new();
-    let (repository, home) = (place.path("repository"), place.home(ALICE));
+    let repository = place.path("repository");
+    let home = place.home(ALICE);
     fs::create_dir(&repository).unwrap();
     chown(&repository, Some(ALICE.id), Some(ALICE.group)).unwrap();
     let phrase = home.join("phrase");

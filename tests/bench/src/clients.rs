@@ -37,7 +37,9 @@ impl<'a> Clients<'a> {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         if program == OURS {
-            let (metadata, targets, root) = (self.metadata(), self.targets(), self.root());
+            let metadata = self.metadata();
+            let targets = self.targets();
+            let root = self.root();
             let add = ["--state-dir", "state", "trust", "add", "bench", "--root", &root];
             let from = ["--metadata-url", &metadata, "--targets-url", &targets];
             process::run(&self.setup.client, &[&add[..], &from].concat(), &folder)?;
@@ -59,7 +61,8 @@ impl<'a> Clients<'a> {
 
     /// Returns the command `program` with the common arguments: the URLs of metadata and targets, the root, and the state folder.
     fn start(&self, program: &str) -> Command {
-        let (setup, folder) = (self.setup, self.folder(program));
+        let setup = self.setup;
+        let folder = self.folder(program);
         let scripts = setup.project.join("tests/perf");
         let mut command;
         match program {
@@ -110,7 +113,8 @@ impl<'a> Clients<'a> {
     pub(crate) fn refresh_again(&self, program: &str) -> Result<f64, String> {
         self.forget(program)?;
         let said = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;
-        let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        let out = String::from_utf8_lossy(&said.stdout);
+        let err = String::from_utf8_lossy(&said.stderr);
         out.trim().parse().map_err(|_| format!("{program} failed: {}", err.lines().last().unwrap_or_default()))
     }
 

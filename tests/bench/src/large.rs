@@ -70,7 +70,8 @@ pub(crate) fn gets_from_bins(
         // For each bin in the snapshot, tuf-js copies everything it has read before; tough loads every bin.
         first.extend([TUF_JS, TOUGH].map(|program| clients.tries(program, names)));
     }
-    let (targets, bins) = (thousands(setup.sizes.targets), thousands(1 << setup.sizes.bits));
+    let targets = thousands(setup.sizes.targets);
+    let bins = thousands(1 << setup.sizes.bits);
     let work = format!("first `get`, {targets} targets in {bins} {what}");
     report.row(&Row::new(&work, &FIRST_BINS, Unit::Seconds, &in_turns(first), None));
     let second = [OURS, PYTHON_TUF].map(|program| clients.second(program, 5, names));

@@ -21,7 +21,8 @@ impl Curve {
         let logs: Vec<(f64, f64)> = self.points.iter().skip(last).map(|(x, y)| (x.ln(), y.ln())).collect();
         let count = logs.len() as f64;
         let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / count;
-        let (x, y) = (mean(|log| log.0), mean(|log| log.1));
+        let x = mean(|log| log.0);
+        let y = mean(|log| log.1);
         let across: f64 = logs.iter().map(|log| (log.0 - x) * (log.1 - y)).sum();
         let along: f64 = logs.iter().map(|log| (log.0 - x).powi(2)).sum();
         (logs.len() > 1).then(|| across / along)
@@ -57,7 +58,8 @@ impl Axis {
     }
 
     fn at(&self, value: f64) -> f64 {
-        let (start, end) = (f64::from(self.decades.start), f64::from(self.decades.end));
+        let start = f64::from(self.decades.start);
+        let end = f64::from(self.decades.end);
         let part = (value.log10() - start) / (end - start);
         self.position.start + part * (self.position.end - self.position.start)
     }

@@ -42,7 +42,8 @@ fn connect(client: TcpStream, server: SocketAddrV4, round_trip: Duration) -> io:
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }
-    let (to_server, to_client) = (server.try_clone()?, client.try_clone()?);
+    let to_server = server.try_clone()?;
+    let to_client = client.try_clone()?;
     // On loopback the client is connected at once; on a real network it would be after a round trip.
     let now = Instant::now();
     pass(client, to_server, round_trip / 2, now + round_trip);

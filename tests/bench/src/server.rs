@@ -65,7 +65,8 @@ fn serve(stream: &TcpStream, folder: &Path, compresses: bool, log: &Mutex<Log>) 
         if reader.read_line(&mut request)? == 0 {
             return Ok(());
         }
-        let (mut header, mut accepted) = (String::new(), String::new());
+        let mut header = String::new();
+        let mut accepted = String::new();
         while reader.read_line(&mut header)? > 2 {
             let lower = header.to_ascii_lowercase();
             if let Some(encodings) = lower.strip_prefix("accept-encoding:") {

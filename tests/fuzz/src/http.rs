@@ -35,7 +35,8 @@ pub(crate) fn http(input: &[u8]) {
         let address = listener.local_addr().unwrap();
         // As a proxy, the server also answers after redirects to other hosts.
         let proxy = ProxyChoice::Url(format!("http://{address}"));
-        let (connect_timeout, gap_timeout) = (Duration::from_secs(2), Duration::from_secs(2));
+        let connect_timeout = Duration::from_secs(2);
+        let gap_timeout = Duration::from_secs(2);
         let settings = HttpSettings { proxy, connect_timeout, gap_timeout, ..HttpSettings::default() };
         let fetch = HttpFetch::new(&settings).unwrap();
         let client = async {

@@ -79,7 +79,8 @@ pub fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     let mut draw = |below: usize| usize::try_from(chance.draw()).unwrap_or(usize::MAX) % below.max(1);
     let mut input = seeds[draw(seeds.len())].clone();
     for _ in 0..=draw(4) {
-        let (from, to) = (draw(input.len() + 1), draw(input.len() + 1));
+        let from = draw(input.len() + 1);
+        let to = draw(input.len() + 1);
         let (from, to) = (from.min(to), from.max(to).min(from.min(to) + 64));
         match draw(6) {
             0 if !input.is_empty() => {
@@ -95,7 +96,8 @@ pub fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
             }
             _ => {
                 let other = &seeds[draw(seeds.len())];
-                let (start, end) = (draw(other.len() + 1), draw(other.len() + 1));
+                let start = draw(other.len() + 1);
+                let end = draw(other.len() + 1);
                 input.splice(from..to, other[start.min(end)..start.max(end)].iter().copied());
             }
         }

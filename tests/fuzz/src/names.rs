@@ -25,7 +25,8 @@ pub(crate) fn patterns(input: &[u8]) {
         return;
     }
     let parts = |text: &str| text.split('/').map(|part| part.chars().collect::<Vec<_>>()).collect::<Vec<_>>();
-    let (wanted, found) = (parts(pattern), parts(path));
+    let wanted = parts(pattern);
+    let found = parts(path);
     let naive = wanted.len() == found.len() && wanted.iter().zip(&found).all(|(wanted, found)| fits(wanted, found));
     assert_eq!(ours, naive, "{pattern:?} and {path:?}");
 }

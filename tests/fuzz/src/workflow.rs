@@ -72,7 +72,8 @@ fn find(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store)
         let updater = updater(shipped, published, store);
         let mut session: Session = updater.offline_at(day(1)).await.map_err(|error| format!("{error:?}"))?;
         let targets = session.trusted().targets();
-        let (version, length) = (targets.version().get(), targets.len());
+        let version = targets.version().get();
+        let length = targets.len();
         let mut each = Vec::new();
         for path in ["x", "a/1", "y"] {
             let answer = session.find(&TargetPath::new(path).unwrap()).await;

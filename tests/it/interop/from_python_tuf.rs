@@ -121,13 +121,17 @@ async fn a_rolled_back_timestamp_is_refused() {
 
 #[tokio::test]
 async fn a_rolled_back_snapshot_is_refused() {
-    let (listed, trusted, found) = (RoleName::SNAPSHOT, version(5), version(4));
+    let listed = RoleName::SNAPSHOT;
+    let trusted = version(5);
+    let found = version(4);
     assert_eq!(shown(3).await, (RoleName::TIMESTAMP, ErrorKind::ListedRollback { listed, trusted, found }));
 }
 
 #[tokio::test]
 async fn a_rolled_back_targets_file_is_refused() {
-    let (listed, trusted, found) = (RoleName::TARGETS, version(5), version(4));
+    let listed = RoleName::TARGETS;
+    let trusted = version(5);
+    let found = version(4);
     assert_eq!(shown(4).await, (RoleName::SNAPSHOT, ErrorKind::ListedRollback { listed, trusted, found }));
 }
 

@@ -134,7 +134,8 @@ impl Client {
 
     /// Refreshes and downloads targets.
     pub(crate) fn fetch(&self, base: &str, names: &[&str]) -> Answer {
-        let (state, output) = (self.folder.path().join("state"), self.folder.path().join("output"));
+        let state = self.folder.path().join("state");
+        let output = self.folder.path().join("output");
         if output.exists() {
             fs::remove_dir_all(&output).unwrap();
         }

@@ -147,7 +147,8 @@ fn ecdsa_keys_and_thresholds() {
 fn delegations() {
     let maintainer = Maintainer::new(&[]);
     maintainer.add(&[("top.txt", "top")], &[]);
-    let (team, partner) = (maintainer.key("team-1"), maintainer.key("partner-1"));
+    let team = maintainer.key("team-1");
+    let partner = maintainer.key("partner-1");
     maintainer.run(&["delegate", "team ü+", "--paths", "libs/*", "libs/*/*", "--key", &team]);
     maintainer.run(&[
         "delegate",
@@ -204,7 +205,8 @@ fn rotated_and_revoked_keys() {
     maintainer.add(&NAMES, &[]);
     let clients = clients(&maintainer);
     all_fetch(&clients, &maintainer, [1, 2, 2, 2], &NAMES, &[]);
-    let (root, targets) = (maintainer.key("root-9"), maintainer.key("targets-9"));
+    let root = maintainer.key("root-9");
+    let targets = maintainer.key("targets-9");
     maintainer.run(&["rotate", "root", "--add", &root, "--remove", "file:keys/root-1.pem"]);
     maintainer.run(&["rotate", "targets", "--add", &targets, "--remove", "file:keys/targets-1.pem"]);
     maintainer.run(&["revoke", "file:keys/timestamp-1.pem"]);

@@ -169,9 +169,11 @@ impl Made {
 
 /// Creates a private key with openssl in the form that tough reads, PKCS#8.
 fn key(folder: &Path, algorithm: &str, options: &[&str], form: &str) -> PathBuf {
-    let (made, path) = (folder.join(format!("{algorithm}.pem")), folder.join(algorithm));
+    let made = folder.join(format!("{algorithm}.pem"));
+    let path = folder.join(algorithm);
     openssl(&[&["genpkey", "-algorithm", algorithm, "-out", &made.to_string_lossy()], options].concat());
-    let (from, to) = (made.to_string_lossy(), path.to_string_lossy());
+    let from = made.to_string_lossy();
+    let to = path.to_string_lossy();
     openssl(&["pkcs8", "-topk8", "-nocrypt", "-outform", form, "-in", &from, "-out", &to]);
     path
 }

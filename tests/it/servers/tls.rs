@@ -23,7 +23,8 @@ pub(super) fn certified() -> Site {
     };
     openssl(&["-subj", "/CN=authority", "-keyout", "authority.key", "-out", "authority.pem"]);
     openssl(&["-subj", "/CN=stranger", "-keyout", "stranger.key", "-out", "stranger.pem"]);
-    let (signer, name) = (["-CA", "authority.pem", "-CAkey", "authority.key"], "subjectAltName=DNS:localhost");
+    let signer = ["-CA", "authority.pem", "-CAkey", "authority.key"];
+    let name = "subjectAltName=DNS:localhost";
     let files = ["-subj", "/CN=localhost", "-keyout", "localhost.key", "-out", "localhost.pem"];
     let usage = ["-addext", name, "-addext", "basicConstraints=critical,CA:FALSE"];
     openssl(&[&signer[..], &files, &usage].concat());
@@ -33,7 +34,8 @@ pub(super) fn certified() -> Site {
 /// Returns the page's server block with TLS at `port` and additional settings.
 fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     let path = |name| site.path(name).display().to_string();
-    let (certificate, key) = (path("localhost.pem"), path("localhost.key"));
+    let certificate = path("localhost.pem");
+    let key = path("localhost.key");
     let tls =
         format!("listen 127.0.0.1:{port} {listen};\nssl_certificate {certificate};\nssl_certificate_key {key};\n");
     server(site, &format!("{tls}{first}"))

@@ -89,7 +89,8 @@ pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
     thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
             let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let (mut asked, mut asks) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let mut asked = client.try_clone().unwrap();
+            let mut asks = server.try_clone().unwrap();
             thread::spawn(move || drop(io::copy(&mut asked, &mut asks)));
             let has_broken = Arc::clone(&has_broken);
             thread::spawn(move || carry(server, client, bytes, &has_broken));

@@ -103,7 +103,8 @@ fn n4_inflated_versions_are_forgotten_when_the_online_keys_are_replaced() {
 #[test]
 fn n5_files_of_different_releases_are_refused() {
     let made = Made::with_team();
-    let (old, seen) = (made.attacker(&[]), made.client(&["team/package"]));
+    let old = made.attacker(&[]);
+    let seen = made.client(&["team/package"]);
     made.add("team/package", NEWER, &["--role", "team"]);
     made.add("package", NEWER, &[]);
     for role in ["snapshot", "targets", "team"] {
@@ -173,7 +174,8 @@ fn n10_after_a_lying_mirror_the_client_uses_the_next_one() {
 #[test]
 fn n11_a_hidden_root_has_no_effect_on_clients_that_have_it_or_use_another_mirror() {
     let made = Made::new();
-    let (old, unaware) = (made.served(), made.client(&["package"]));
+    let old = made.served();
+    let unaware = made.client(&["package"]);
     made.revoke("targets", "targets-1", "targets-2");
     made.add("package", NEWER, &[]);
     let seen = made.client(&["package"]);

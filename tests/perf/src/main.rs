@@ -78,7 +78,8 @@ const SAMPLE: Duration = Duration::from_millis(10);
 
 fn time(each: &Loop) -> Result<(), Failed> {
     let ready = (each.prepare)()?;
-    let (started, mut times) = (Instant::now(), 0_u32);
+    let started = Instant::now();
+    let mut times = 0_u32;
     while started.elapsed() < SAMPLE {
         if !ready() {
             return Err(format!("{} fails", each.name).into());
@@ -106,20 +107,23 @@ fn canonical_form() -> Result<Ready, Failed> {
 
 fn verify_role() -> Result<Ready, Failed> {
     let signed = Signed::new(&inputs::targets())?;
-    let (role, limits) = (RoleName::TARGETS, Limits::default());
+    let role = RoleName::TARGETS;
+    let limits = Limits::default();
     Ok(Box::new(move || Verified::<Targets>::of_file(&role, signed.file.clone(), &signed.ring, &limits).is_ok()))
 }
 
 fn verify_snapshot() -> Result<Ready, Failed> {
     let signed = Signed::new(&inputs::snapshot())?;
-    let (role, limits) = (RoleName::SNAPSHOT, Limits::default());
+    let role = RoleName::SNAPSHOT;
+    let limits = Limits::default();
     Ok(Box::new(move || Verified::<Snapshot>::of_file(&role, signed.file.clone(), &signed.ring, &limits).is_ok()))
 }
 
 fn verify(scheme: Scheme) -> Result<Ready, Failed> {
     let message = vec![7; 1024];
     let key = PrivateKey::from_seed(scheme, &[7; 32])?;
-    let (signature, key) = (key.sign(&message)?, key.public_key().clone());
+    let signature = key.sign(&message)?;
+    let key = key.public_key().clone();
     Ok(Box::new(move || key.verify(black_box(&message), &signature)))
 }
 
@@ -137,11 +141,13 @@ fn find_bin() -> Result<Ready, Failed> {
 }
 
 fn match_path() -> Result<Ready, Failed> {
-    let (pattern, path) = (PathPattern::new("linux/*/app-?.?.tar.gz"), TargetPath::new("linux/x86_64/app-1.2.tar.gz")?);
+    let pattern = PathPattern::new("linux/*/app-?.?.tar.gz");
+    let path = TargetPath::new("linux/x86_64/app-1.2.tar.gz")?;
     Ok(Box::new(move || pattern.matches(black_box(&path))))
 }
 
 fn match_hostile_path() -> Result<Ready, Failed> {
-    let (pattern, path) = (PathPattern::new("*a*a*a*a*b"), TargetPath::new("a".repeat(10_000))?);
+    let pattern = PathPattern::new("*a*a*a*a*b");
+    let path = TargetPath::new("a".repeat(10_000))?;
     Ok(Box::new(move || !pattern.matches(black_box(&path))))
 }

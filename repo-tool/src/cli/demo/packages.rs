@@ -35,7 +35,9 @@ pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
     let packages: Vec<Package> = locked
         .filter_map(|package| {
             let text = |name| package.get(name).and_then(|value| value.as_str());
-            let (name, version, sha256) = (text("name")?, text("version")?, text("checksum")?);
+            let name = text("name")?;
+            let version = text("version")?;
+            let sha256 = text("checksum")?;
             let file = format!("{name}-{version}.crate");
             let path = caches.iter().map(|cache| cache.join(&file)).find(|path| path.is_file())?;
             Some(Package { file, path, sha256: sha256.to_string() })

@@ -14,9 +14,11 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, a
     let none = Delegations::new();
     let before = before.and_then(|before| before.delegations.as_ref()).unwrap_or(&none);
     let after = after.delegations.as_ref().unwrap_or(&none);
-    let (old, new) = (described(before), described(after));
+    let old = described(before);
+    let new = described(after);
     let by_name = |all: &[(String, String)]| all.iter().cloned().collect::<BTreeMap<String, String>>();
-    let (old_by_name, new_by_name) = (by_name(&old), by_name(&new));
+    let old_by_name = by_name(&old);
+    let new_by_name = by_name(&new);
     for (name, _) in old.iter().filter(|(name, _)| !new_by_name.contains_key(name)) {
         explanation.lines.push(Sign::Removed, &format!("delegation to {name}"));
     }
@@ -31,7 +33,8 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, a
         let order = |names: &[String]| Some(format!("delegations in the order {}", names.join(", ")));
         explanation.lines.compare(order(&kept), order(&names(&new)));
     }
-    let (old, new) = (RoleKeyList::of_delegations(before), RoleKeyList::of_delegations(after));
+    let old = RoleKeyList::of_delegations(before);
+    let new = RoleKeyList::of_delegations(after);
     // The keys of a removed delegation need no lines of their own.
     let names: BTreeSet<&str> = new.iter().map(RoleKeyList::name).collect();
     let kept = RoleKeyList::of_delegations(before).into_iter().filter(|old| names.contains(old.name()));

@@ -91,7 +91,8 @@ impl Explanation {
                 let before = published.map(|published| &*published.root);
                 if let Some(after) = &draft.root {
                     let listings = |root| RoleKeyList::of_root(root);
-                    let (old, new) = (before.map(listings).unwrap_or_default(), RoleKeyList::of_root(after));
+                    let old = before.map(listings).unwrap_or_default();
+                    let new = RoleKeyList::of_root(after);
                     ring_lines(&mut self.lines, &old, &new, &|name| touched.roles.contains(name));
                     let keys = before.map(|before| &before.keys);
                     self.keys(&[], KeysBefore { keys, rings: &old }, &after.keys, &new, &touched.keys);
@@ -237,7 +238,8 @@ impl Explanation {
 
     /// Adds a place that a signer must accept by name.
     pub(super) fn unusual(&mut self, pointer: &Pointer, line: &str) {
-        let (role, pointer) = (self.role.clone(), pointer.clone());
+        let role = self.role.clone();
+        let pointer = pointer.clone();
         self.unusual.push(Unusual { role, pointer, line: printable(line) });
     }
 

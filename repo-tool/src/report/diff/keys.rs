@@ -114,12 +114,15 @@ pub(super) fn ring_lines(
         let all: &[RoleKeyList<'_>] = all;
         all.iter().map(|listing| (listing.name.clone(), listing)).collect()
     };
-    let (old_by_name, new_by_name) = (by_name(before), by_name(after));
+    let old_by_name = by_name(before);
+    let new_by_name = by_name(after);
     let names: BTreeSet<&String> = old_by_name.keys().chain(new_by_name.keys()).collect();
     for name in names {
-        let (old, new) = (old_by_name.get(name), new_by_name.get(name));
+        let old = old_by_name.get(name);
+        let new = new_by_name.get(name);
         let keys = |listing: Option<&&RoleKeyList<'_>>| listing.map(|listing| listing.described()).unwrap_or_default();
-        let (old_keys, new_keys) = (keys(old), keys(new));
+        let old_keys = keys(old);
+        let new_keys = keys(new);
         if old_keys == new_keys && !is_touched(name) {
             continue;
         }
@@ -150,7 +153,8 @@ pub(super) fn key_lines(
     let mut unusual = Vec::new();
     for text in touched {
         let id = KeyId::new(*text);
-        let (old, new) = (before.keys.and_then(|keys| keys.get(&id)), after.get(&id));
+        let old = before.keys.and_then(|keys| keys.get(&id));
+        let new = after.get(&id);
         match (old, new) {
             (None, Some(key)) if !lists(rings, &id) => {
                 lines.push(Sign::Added, &format!("{} (no role lists it)", described_key(&id, key)));
@@ -159,7 +163,8 @@ pub(super) fn key_lines(
                 lines.push(Sign::Removed, &format!("{} (no role listed it)", described_key(&id, key)));
             }
             (Some(old), Some(new)) if old != new => {
-                let (old, new) = (old.to_json().to_text(), new.to_json().to_text());
+                let old = old.to_json().to_text();
+                let new = new.to_json().to_text();
                 lines.push(Sign::Changed, &format!("the key with the id {text} becomes {new} (was: {old})"));
             }
             _ => {}

@@ -161,7 +161,9 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
 
 impl RoleDiff {
     fn new(role: String, title: String) -> Self {
-        let (lines, routine, unusual) = (Vec::new(), Vec::new(), Vec::new());
+        let lines = Vec::new();
+        let routine = Vec::new();
+        let unusual = Vec::new();
         Self { role, title, lines, routine, many: None, unusual }
     }
 
@@ -186,7 +188,8 @@ impl RoleDiff {
     fn add(&mut self, other: Self) {
         self.lines.extend(other.lines);
         self.unusual.extend(other.unusual);
-        let (sum, other) = (self.many.get_or_insert_default(), other.many.unwrap_or_default());
+        let sum = self.many.get_or_insert_default();
+        let other = other.many.unwrap_or_default();
         sum.roles += other.roles;
         (sum.added, sum.changed, sum.removed) =
             (sum.added + other.added, sum.changed + other.changed, sum.removed + other.removed);
@@ -396,7 +399,8 @@ mod tests {
         let lines = (0..30).map(|number| (Sign::Added, number.to_string())).collect();
         let routine = vec![(Sign::Changed, "routine".to_string())];
         let diff = RoleDiff { lines, routine, ..RoleDiff::new("a\u{202e}".into(), "new".into()) };
-        let (cut, full) = (text(std::slice::from_ref(&diff)), full_text(&[diff]));
+        let cut = text(std::slice::from_ref(&diff));
+        let full = full_text(&[diff]);
         assert!(cut.contains("… and 10 more") && !cut.contains("+ 29") && !cut.contains("routine"), "{cut}");
         assert!(full.contains("+ 29") && full.contains("~ routine") && full.starts_with("a\\u{202e}: new"), "{full}");
     }

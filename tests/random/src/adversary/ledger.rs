@@ -205,7 +205,8 @@ fn delegated(delegations: &[Delegation]) -> String {
     }
     let keys = key_objects(delegations.iter().map(|delegation| &delegation.ring));
     let role = |Delegation { to, ring, folder, terminating }: &Delegation| {
-        let (ids, threshold) = (quoted(&ring.ids()), ring.threshold);
+        let ids = quoted(&ring.ids());
+        let threshold = ring.threshold;
         let paths = format!("{}/*", folder.unwrap_or("*"));
         format!(
             r#"{{"keyids":[{ids}],"name":"{}","paths":["{paths}"],"terminating":{terminating},"threshold":{threshold}}}"#,

@@ -181,7 +181,8 @@ impl<'s> Update<'s> {
         if let Some((stored, snapshot)) = stored.as_ref().and_then(|stored| Some((stored, listed(stored)?))) {
             state.floors.timestamp = Some((stored.version, snapshot));
         }
-        let (floors, day) = (state.floors.timestamp, self.day);
+        let floors = state.floors.timestamp;
+        let day = self.day;
         let judge = |floors: Option<(u64, u64)>, stored: Option<&Arc<Document>>, document: &Arc<Document>| {
             let snapshot = listed(document)?;
             if let Some((version, _)) = floors
@@ -197,7 +198,8 @@ impl<'s> Update<'s> {
         let mut new = first.ok_or(Refused(Role::Timestamp))?;
         // The newest timestamp of all mirrors counts. The first mirror in order is the one that has answered.
         let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
-        let (mut its_mirror, others) = (mirrors.first().copied(), mirrors.get(1..).unwrap_or_default());
+        let mut its_mirror = mirrors.first().copied();
+        let others = mirrors.get(1..).unwrap_or_default();
         for mirror in others {
             let floors = listed(&new).map(|snapshot| (new.version, snapshot));
             let Some(offered) = self.served[*mirror].get("timestamp.json") else { continue };
@@ -229,7 +231,8 @@ impl<'s> Update<'s> {
         if let Some((stored, roles)) = stored.as_ref().and_then(|stored| Some((stored, versions(stored)?))) {
             state.floors.snapshot = Some((stored.version, roles));
         }
-        let (floors, day) = (state.floors.snapshot.clone(), self.day);
+        let floors = state.floors.snapshot.clone();
+        let day = self.day;
         let new = match stored.filter(|stored| versions(stored).is_some() && is_listed(stored)) {
             Some(stored) => stored,
             None => {

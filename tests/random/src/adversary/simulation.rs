@@ -141,7 +141,8 @@ impl Simulation {
 
     /// Runs the client and the model: a refresh, and a search for targets. Returns whether both succeeded.
     fn run(&mut self, paths: &[&str]) -> Result<bool, String> {
-        let (served, now) = (self.served(), self.day + self.skew);
+        let served = self.served();
+        let now = self.day + self.skew;
         let before = self.state.clone();
         let mut update = Update::new(&served, now);
         let mut expected = update.run(&mut self.state);
@@ -310,7 +311,9 @@ fn check_state(expected: &ClientState, found: &ClientState) -> Result<(), String
 /// Checks that after a crash each file is the old one or the new one, or is missing if keys were rotated.
 fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientState) -> Result<(), String> {
     let bytes = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
-    let (before_roots, found_roots, after_roots) = (bytes(before), bytes(found), bytes(after));
+    let before_roots = bytes(before);
+    let found_roots = bytes(found);
+    let after_roots = bytes(after);
     if !found_roots.starts_with(&before_roots) || !after_roots.starts_with(&found_roots) {
         return Err(format!("after a crash the client has roots up to version {}", found.root().version));
     }
@@ -323,7 +326,9 @@ fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientSt
             return Err(format!("after a crash the client has another {}", role.name()));
         }
     }
-    let (old, now, new) = (&before.floors, &found.floors, &after.floors);
+    let old = &before.floors;
+    let now = &found.floors;
+    let new = &after.floors;
     let timestamp = now.timestamp == old.timestamp || now.timestamp == new.timestamp;
     let snapshot = now.snapshot == old.snapshot || now.snapshot == new.snapshot;
     let gone = forgets && (timestamp || now.timestamp.is_none()) && (snapshot || now.snapshot.is_none());

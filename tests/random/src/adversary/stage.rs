@@ -23,7 +23,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(shipped: &Bytes, mirrors: usize, sequential: bool) -> Self {
-        let (network, store) = (Network::default(), CrashingStore::default());
+        let network = Network::default();
+        let store = CrashingStore::default();
         let mut builder = Updater::builder(shipped.to_vec());
         for mirror in 0..mirrors {
             builder = builder.mirror(format!("random://{mirror}/"), "random://targets/");
