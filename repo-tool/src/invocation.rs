@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::files::layout::{Layout, Sharing};
-use crate::pass_phrases::{NoPassPhrases, PassPhrases};
 use crate::named_signer::NamedSigner;
+use crate::pass_phrases::{NoPassPhrases, PassPhrases};
 use crate::pin::GivenRoot;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;

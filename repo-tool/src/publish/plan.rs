@@ -118,8 +118,8 @@ impl Repository {
     /// Completes a draft into a plan.
     ///
     /// # Errors
-    /// [`PublicationError::ClockBehind`]; [`PendingError::InTheWay`] when the draft changes what a pending change changes, and does
-    /// not continue it; when an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
+    /// [`PublicationError::ClockBehind`]; [`PendingError::InTheWay`](crate::PendingError::InTheWay) when the draft changes what a
+    /// pending change changes, and does not continue it; when an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         let pending = self.pending_beside(&draft)?;
         if let Some(pending) = &pending {
