@@ -1,4 +1,4 @@
-"""Refreshes and downloads with python-tuf's client, and prints what came of it as one line of JSON.
+"""Refreshes and downloads with python-tuf's client, and prints the result as one line of JSON.
 
 usage: fetch_with_python_tuf.py METADATA_URL TARGETS_URL ROOT STATE OUTPUT [NAME ...]
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def versions(state: Path) -> dict[str, int]:
-    """What is trusted now, read from the client's own files."""
+    """Returns what the client trusts now, read from its own files."""
     found = {}
     for role in ["root", "timestamp", "snapshot", "targets"]:
         found[role] = json.loads((state / f"{role}.json").read_bytes())["signed"]["version"]

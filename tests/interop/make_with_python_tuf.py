@@ -21,14 +21,14 @@ NAMES = {
     "größe/日本語-🦀.tar.gz": "näme and content".encode(),
     "a+b&c=d;e,f@g!.txt": b"signs that a URL may hold",
     "empty": b"",
-    # Two names that look the same: letters are never normalised.
+    # Two names that look the same: names are not normalised.
     "caf\u00e9.txt": b"one letter",
     "cafe\u0301.txt": b"a letter and its accent",
 }
 
 
 def publish(repository: Repository, folder: Path, state: int = 1, raised: bool = False) -> None:
-    """Writes one state with its contents; the first also writes the root that clients start from."""
+    """Writes one state and its targets. The first state also writes the root that clients start from."""
     to = folder / str(state)
     if not repository.old_roots:
         (folder / "root.json").write_bytes(repository.write_root(to))
@@ -48,12 +48,12 @@ def with_names(repository: Repository) -> Repository:
 
 
 def plain(folder: Path) -> None:
-    """Neither consistent snapshots nor lengths and hashes of metadata."""
+    """No consistent snapshots, and no lengths and hashes of metadata."""
     publish(with_names(Repository(consistent=False)), folder)
 
 
 def consistent(folder: Path) -> None:
-    """Everything that 6.2.1 and the optional members offer, two hashes for each target."""
+    """Consistent snapshots (6.2.1), all optional members, and two hashes for each target."""
     repository = Repository()
     repository.hash_algorithms = ["sha256", "sha512"]
     repository.pin_metadata = True
@@ -61,7 +61,7 @@ def consistent(folder: Path) -> None:
 
 
 def pretty(folder: Path) -> None:
-    """Indented files, with members that this specification does not know, in every place."""
+    """Indented files with unknown members in every object."""
     repository = with_names(Repository(compact=False))
     repository.root.unrecognized_fields["x-root"] = {"ключ": [1, True, None, "\n"]}
     repository.targets.unrecognized_fields["x-targets"] = -7
@@ -71,7 +71,7 @@ def pretty(folder: Path) -> None:
 
 
 def algorithms(folder: Path) -> None:
-    """Every key type that both sides know; thresholds above one, over mixed types."""
+    """Every key type that both implementations support, and thresholds above one with mixed types."""
     repository = Repository()
     kinds = [
         CryptoSigner.generate_ed25519,
@@ -86,7 +86,7 @@ def algorithms(folder: Path) -> None:
 
 
 def delegations(folder: Path) -> None:
-    """Two levels, priorities, a terminating delegation, odd role names, threshold two."""
+    """Two levels of delegations, priorities, a terminating delegation, unusual role names, and a threshold of two."""
     repository = Repository()
     repository.pin_metadata = True
     first, second = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ecdsa()
@@ -102,10 +102,10 @@ def delegations(folder: Path) -> None:
     repository.add_target("libs/deep/två.crate", b"two", "inner")
     repository.add_target("closed/door", b"closed", "closed")
     repository.add_target("other/thing", b"other", "last")
-    # None of these may be found: outside the delegated paths, or behind a terminating delegation.
+    # None of these must be found: they are outside the delegated paths, or behind a terminating delegation.
     repository.role("inner").targets["other/stolen"] = repository.targets.targets["top.txt"]
     repository.role("last").targets["closed/window"] = repository.targets.targets["top.txt"]
-    # And this one is `libs/...` first, whatever a later role says.
+    # The first role with `libs/...` lists this one, so a later role does not count.
     repository.role("last").targets["libs/one-1.0.0.crate"] = repository.targets.targets["top.txt"]
     publish(repository, folder)
 
@@ -128,7 +128,7 @@ def hash_prefixes(folder: Path) -> None:
 
 
 def succinct(folder: Path) -> None:
-    """TAP 15: sixteen bins said in one object."""
+    """Sixteen succinct bins (TAP 15)."""
     repository = Repository()
     signer = CryptoSigner.generate_ed25519()
     roles = SuccinctRoles([], 1, 4, "hashed")
@@ -143,7 +143,7 @@ def succinct(folder: Path) -> None:
 
 
 def rotated(folder: Path) -> None:
-    """State 2 has four more roots: new root keys, a threshold, new online keys, lower versions."""
+    """State 2 has four more roots, with new root keys, a new threshold, new online keys and lower versions."""
     repository = with_names(Repository())
     repository.timestamp.version = 900
     repository.snapshot.version = 800
@@ -154,7 +154,7 @@ def rotated(folder: Path) -> None:
         make = getattr(CryptoSigner, f"generate_{kind}")
         repository.replace_keys("root", [make() for _ in range(3)], threshold)
         repository.rotate_root(former, to)
-    # 5.3.11: with the online keys replaced, versions may start anew.
+    # 5.3.11: after the online keys are replaced, versions may start again.
     for role in ["timestamp", "snapshot"]:
         repository.replace_keys(role, [CryptoSigner.generate_ed25519()])
     repository.rotate_root([], to)
@@ -166,7 +166,7 @@ def rotated(folder: Path) -> None:
 
 
 def attacker(folder: Path) -> None:
-    """State 1 is honest; each further state is one lie, told with the repository's own keys."""
+    """State 1 is honest. Each later state is an attack that uses the repository's own keys."""
     repository = with_names(Repository())
     repository.pin_metadata = True
     for signed in [repository.timestamp, repository.snapshot, repository.targets]:
@@ -192,14 +192,14 @@ def attacker(folder: Path) -> None:
 
     lie(5, lambda: expire(repository.timestamp))
     lie(6, lambda: expire(repository.targets))
-    # 7: a targets file that no snapshot names. 8: a timestamp by a key that root does not know.
+    # 7: a targets file that no snapshot lists. 8: a timestamp signed by a key that the root does not list.
     publish(repository, folder, 7)
     targets = folder / "7/metadata/6.targets.json"
     targets.write_bytes(targets.read_bytes().replace(b"plain.txt", b"pla1n.txt"))
     honest = repository.signers["timestamp"]
     repository.signers["timestamp"] = [CryptoSigner.generate_ed25519()]
     publish(repository, folder, 8)
-    # 9 is honest again, with versions above all that was signed.
+    # 9 is honest again, with versions above all signed ones.
     repository.signers["timestamp"] = honest
     publish(repository, folder, 9, raised=True)
 

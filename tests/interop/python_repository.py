@@ -1,4 +1,4 @@
-"""Makes repositories with python-tuf's own metadata API, for our client to fetch from.
+"""Makes repositories with python-tuf's metadata API, from which lastmile fetches.
 
 A Repository is edited in memory and written whole, as often as a scenario asks for it.
 """
@@ -25,13 +25,13 @@ TOP_LEVEL = ["root", "timestamp", "snapshot", "targets"]
 
 
 class Repository:
-    """One repository: its roles, the keys of each, and the contents of its targets."""
+    """A repository: its roles, their keys, and the contents of its targets."""
 
     def __init__(self, consistent: bool = True, compact: bool = True) -> None:
         self.expires = (datetime.now(timezone.utc) + timedelta(days=30)).replace(microsecond=0)
         self.serializer = JSONSerializer(compact=compact)
         self.hash_algorithms = ["sha256"]
-        # MetaFile entries of snapshot and timestamp carry length and hashes when this is set.
+        # Whether snapshot and timestamp list lengths and hashes.
         self.pin_metadata = False
         self.signers: dict[str, list[CryptoSigner]] = {}
         self.contents: dict[str, bytes] = {}
@@ -45,14 +45,14 @@ class Repository:
             self.add_key(role)
 
     def add_key(self, role: str, signer: CryptoSigner | None = None) -> CryptoSigner:
-        """A new key for a top-level role; ed25519 where none is given."""
+        """Adds a key to a top-level role, by default a new ed25519 key."""
         signer = signer or CryptoSigner.generate_ed25519()
         self.signers.setdefault(role, []).append(signer)
         self.root.add_key(signer.public_key, role)
         return signer
 
     def replace_keys(self, role: str, signers: list[CryptoSigner], threshold: int = 1) -> None:
-        """Other keys for a top-level role. The root must be re-issued by `rotate_root`."""
+        """Replaces the keys of a top-level role. Call `rotate_root` afterwards."""
         for signer in self.signers[role]:
             self.root.revoke_key(signer.public_key.keyid, role)
         self.signers[role] = []
@@ -61,7 +61,7 @@ class Repository:
         self.root.roles[role].threshold = threshold
 
     def rotate_root(self, former: list[CryptoSigner], to: Path) -> None:
-        """Writes the next root, signed by the former root keys and the present ones."""
+        """Writes the next root, signed by the previous and the current root keys."""
         self.root.version += 1
         self.write_root(to, former)
 
@@ -74,7 +74,7 @@ class Repository:
         return self.targets if name == "targets" else self.delegated[name]
 
     def delegate(self, parent: str, roles: list, signer: CryptoSigner) -> None:
-        """`roles` are DelegatedRole values without keys; `signer` is added to each."""
+        """Adds delegations. `roles` are DelegatedRole values without keys; `signer` is added to each."""
         delegator = self.role(parent)
         if delegator.delegations is None:
             delegator.delegations = Delegations(keys={}, roles={})
@@ -85,7 +85,7 @@ class Repository:
             self.delegated[role.name] = Targets(expires=self.expires)
 
     def write(self, to: Path, raise_versions: bool = False) -> None:
-        """Writes all but the root: every file that a server must offer."""
+        """Writes every file that a server must serve, except the root."""
         if raise_versions:
             for signed in [self.timestamp, self.snapshot, self.targets, *self.delegated.values()]:
                 signed.version += 1
@@ -100,7 +100,7 @@ class Repository:
         (metadata / "timestamp.json").write_bytes(data)
 
     def write_root(self, to: Path, former: list[CryptoSigner] | None = None) -> bytes:
-        """Writes this version of the root; returns its bytes."""
+        """Writes the current version of the root. Returns its bytes."""
         signers = {s.public_key.keyid: s for s in [*(former or []), *self.signers["root"]]}
         data = self.sign(self.root, list(signers.values()))
         metadata = to / "metadata"
@@ -112,7 +112,7 @@ class Repository:
 
     def write_role(self, metadata: Path, name: str, signed: Targets | Snapshot) -> MetaFile:
         data = self.sign(signed, self.signers[name])
-        # A role name is one segment of the URL, whatever characters it has.
+        # A role name is a single segment of the URL, so all special characters are encoded.
         file = quote(name, safe="") + ".json"
         if self.root.consistent_snapshot:
             file = f"{signed.version}.{file}"

@@ -1,13 +1,13 @@
-"""Which changes of the code no test notices, asked of all that cargo-mutants knows, built into one program.
+"""Builds all mutants that cargo-mutants lists into one program, and reports those that no test detects.
 
-cargo-mutants makes one change, builds and tests, and begins again: a day and more. Here each change stands beside what it
-replaces, in a copy of the sources, as `if mutant::on(7) { changed } else { as it was }`, and the environment variable MUTANT
-says which one is alive. So all are built once, and of each only those tests are asked that come to the place: half an
-hour. What does not compile is found by the compiler and taken out.
+cargo-mutants makes one change, builds, tests and starts again, which takes more than a day. This script writes each change
+into a copy of the sources, beside the original, as `if mutant::on(7) { changed } else { original }`. The environment variable
+MUTANT turns one of them on. So the copy is built once, and each mutant is run only against the tests that execute its line:
+half an hour. Mutants that do not compile are found by the compiler and removed.
 
-usage: at_once.py PROJECT PLACE [PART OF A FILE'S NAME ...]
+usage: at_once.py PROJECT FOLDER [PART OF A FILE NAME ...]
 
-Cannot be built in: changes of constants. Those stand in tests/MUTANTS.md, or are for `cargo xtask mutants FILE`.
+Changes of constants cannot be built in. tests/MUTANTS.md lists them.
 """
 
 import collections
@@ -26,10 +26,10 @@ import tree_sitter
 import tree_sitter_rust
 
 PACKAGES = ["metadata", "client", "repo-tool", "random", "fuzz", "tests"]
-# Other implementations, servers, programs and the attack lab take long; tests of the sources would notice the copy itself.
+# These tests take long, or read the sources and would notice the copy.
 SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::", "examples::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
-# Names that the crate without std has not at hand.
+# Paths for the crate without std, which does not have these names in its prelude.
 PATHS = {
     r"\bvec!\[": "alloc::vec![",
     r"\bVec::": "alloc::vec::Vec::",
@@ -38,7 +38,7 @@ PATHS = {
     r"\bArc::": "alloc::sync::Arc::",
     r"\.to_owned\(\)": ".into()",
 }
-# Fields that the rest of a structure may give as well.
+# Fields that a mutant leaves out, so that their value comes from the rest of the structure.
 FIELDS = {
     "lost": "lost: !ON",
     "is_canonical": "is_canonical: !ON || self.is_canonical",
@@ -47,7 +47,7 @@ FIELDS = {
     "unknown": "unknown: if ON { Unknown::new() } else { unknown }",
 }
 
-SWITCH = """//! Which mutant is alive.
+SWITCH = """//! Turns one mutant on.
 extern crate std;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
@@ -57,7 +57,7 @@ const RECORDS: u32 = u32::MAX - 1;
 static ACTIVE: AtomicU32 = AtomicU32::new(UNASKED);
 static SEEN: [AtomicU8; 4096] = [const { AtomicU8::new(0) }; 4096];
 
-/// Whether this one is.
+/// Returns whether this mutant is on.
 #[inline]
 pub fn on(number: u32) -> bool {
     let mut active = ACTIVE.load(Relaxed);
@@ -85,7 +85,7 @@ parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_rust.language()))
 
 
 def mutants_of(project):
-    """What cargo-mutants would do, numbered."""
+    """Returns the mutants that cargo-mutants lists, numbered from 1."""
     listed = subprocess.run(["cargo", "mutants", "--list", "--json"], cwd=project, stdout=subprocess.PIPE, check=True)
     mutants = json.loads(listed.stdout)
     for number, mutant in enumerate(mutants, 1):
@@ -94,7 +94,7 @@ def mutants_of(project):
 
 
 class Source:
-    """A file, and the mutants in it."""
+    """A source file and the mutants in it."""
 
     def __init__(self, name, text, mutants):
         self.text = text
@@ -116,7 +116,7 @@ class Source:
         return f"{self.switch}({mutant['number']})"
 
     def put(self, mutant):
-        """Finds the place for a mutant; false where there is none."""
+        """Finds the code that a mutant changes. Returns false if there is none."""
         start, end = self.at(mutant["span"]["start"]), self.at(mutant["span"]["end"])
         genre = mutant["genre"]
         if genre == "FnValue":
@@ -169,7 +169,7 @@ class Source:
         return self.part(0, len(self.text), None).encode()
 
     def part(self, start, end, within):
-        """The text from start to end; `within` is the expression that is being written."""
+        """Returns the code from start to end with its mutants. `within` is the expression that is being written."""
         inner = [place for place in self.around if start <= place[0] and place[1] <= end and place != within]
         out, at = "", start
         for place in sorted(inner, key=lambda place: (place[0], -place[1])):
@@ -196,7 +196,7 @@ class Source:
             new = FIELDS[re.search(r"delete field (\w+)", mutant["name"])[1]].replace("ON", self.on(mutant))
             return marked(mutant, new) + ("," if out.endswith(",") else "")
         if mutants[0][0]["genre"] == "FnValue":
-            # An iterator of one type, which ends at once and goes on with something else.
+            # An iterator of the same type that is empty in the mutant.
             none = " || ".join(self.on(mutant) for mutant, _, _ in mutants)
             out = f"let all = {{{out}}}; all.take(if {none} {{ 0 }} else {{ usize::MAX }})"
             for mutant, _, _ in mutants:
@@ -219,7 +219,7 @@ def marked(mutant, text):
 
 
 class Copy:
-    """The sources with all mutants in them, in a place of their own."""
+    """A copy of the sources with all mutants."""
 
     def __init__(self, project, place):
         self.project, self.place = project, place
@@ -259,7 +259,7 @@ class Copy:
             path.write_bytes(text)
 
     def refused(self):
-        """The mutants that the compiler refuses; none when all is well."""
+        """Returns the mutants that do not compile."""
         command = ["cargo", "check", "--message-format=json", "--all-features"]
         command += [word for package in ("metadata", "client") for word in ("-p", f"lastmile-{package}")]
         said = subprocess.run(command, cwd=self.place, capture_output=True, text=True)
@@ -281,7 +281,7 @@ class Copy:
         return found
 
     def built(self):
-        """The test programs: the file, and the folder to run it in."""
+        """Returns the test programs, each with the folder to run it in."""
         chosen = [word for package in PACKAGES for word in ("-p", f"lastmile-{package}")]
         programs = ["cargo", "build", "--all-features", "--bins", "-p", "lastmile-client", "-p", "lastmile-repo-tool"]
         subprocess.run(programs, cwd=self.place, check=True, capture_output=True)
@@ -298,7 +298,7 @@ class Copy:
 
 
 def execute(program, folder, tests, mutant, limit, record=None):
-    """What became of these tests: their exit status, none where they took too long, and what they said."""
+    """Runs tests. Returns their exit status, or None after the time limit, and their output."""
     command = [program, "--exact", "--test-threads", "1", *tests]
     said = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     env = dict(os.environ, RUST_BACKTRACE="0", MUTANT=str(mutant), **({"MUTANT_RECORD": str(record)} if record else {}))
@@ -313,7 +313,7 @@ def execute(program, folder, tests, mutant, limit, record=None):
 
 
 def tests_of(copy):
-    """Every test with the time that it takes and the mutants that it comes to."""
+    """Returns every test with its duration and the mutants that it executes."""
     jobs = []
     for program, folder in copy.built():
         listed = subprocess.run([program, "--list", "--format", "terse"], cwd=folder, capture_output=True, text=True)
@@ -338,7 +338,7 @@ def tests_of(copy):
 
 
 def judge(mutant, tests):
-    """Asks the tests that come to the place, quick ones first, until one notices."""
+    """Runs the tests that execute a mutant, quick ones first, until one fails."""
     queue = sorted(tests, key=lambda test: (test["took"] > 3, round(test["took"], 1), len(test["seen"])))
     size = 6
     while queue:

@@ -47,7 +47,7 @@ class Maker:
         self.listed = {name: self.listing(name, name in real) for name in self.names}
 
     def listing(self, name: str, real: bool) -> str:
-        """A target as it stands in the file; its own file is written too if it is to be there."""
+        """Returns the entry of a target. Writes its file if files are wanted."""
         digest = hashlib.sha256(name.encode()).hexdigest()
         if real:
             content = (digest.encode() * (self.length // 64 + 1))[: self.length]
@@ -56,7 +56,7 @@ class Maker:
         return f'"{name}":{{"hashes":{{"sha256":"{digest}"}},"length":{self.length}}}'
 
     def role(self, listed: list[str], delegations: Delegations | None = None, version: int = 1) -> bytes:
-        """A targets file, signed."""
+        """Returns a signed targets file."""
         empty = Metadata(Targets(version=version, expires=EXPIRES, delegations=delegations))
         before, after = empty.signed_bytes.decode().split('"targets":{}')
         signed = f'{before}"targets":{{{",".join(listed)}}}{after}'
@@ -96,7 +96,7 @@ class Maker:
             self.write(f"1.{name}.json", self.role(listed))
         self.write("1.targets.json", self.role([], delegations))
         meta = {f"{name}.json": MetaFile(1) for name in [*names, "targets"]}
-        # The second state: a new target in one bin.
+        # The second state has a new target in one bin.
         new = "project-new-1.0.0.tar.gz"
         bin = self.bin_of(new, bits)
         self.write(f"2.{names[bin]}.json", self.role([*held[bin], self.listing(new, True)], version=2))
@@ -118,7 +118,7 @@ class Maker:
         return metadata.to_bytes(COMPACT)
 
     def top(self, meta: dict[str, MetaFile], version: int) -> None:
-        """Snapshot, timestamp, and the root that clients begin with."""
+        """Writes the snapshot, the timestamp, and the root that clients start from."""
         snapshot = self.signed(Snapshot(version, expires=EXPIRES, meta=meta), self.online)
         self.write(f"{version}.snapshot.json", snapshot)
         timestamp = Timestamp(version, expires=EXPIRES, snapshot_meta=MetaFile(version))
@@ -131,7 +131,7 @@ class Maker:
             self.write("1.root.json", self.signed(root, self.online))
 
     def check(self) -> None:
-        """The smallest file with targets is what python-tuf would have written."""
+        """Checks that the smallest file with targets equals what python-tuf writes."""
         written = sorted(self.metadata.glob("1.*"), key=lambda path: path.stat().st_size)
         with_targets = [path for path in written if b'"length":' in path.read_bytes()]
         data = with_targets[0].read_bytes()
