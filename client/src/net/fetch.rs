@@ -123,7 +123,7 @@ impl std::fmt::Debug for Response {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The source says definitely that the file does not exist.
+    /// The source reported that the file does not exist.
     #[error("not found")]
     NotFound,
     /// The server answered with an HTTP status that does not deliver the file.
@@ -148,7 +148,7 @@ pub enum FetchError {
         is_page: bool,
     },
     /// The server asks the client to retry later (HTTP 429 or 503 with `Retry-After`).
-    #[error("the server answered with HTTP status {status} and asks to wait {} s", after.as_secs())]
+    #[error("the server answered with HTTP status {status} and asked the client to wait {} s", after.as_secs())]
     RetryLater {
         /// The HTTP status.
         status: u16,

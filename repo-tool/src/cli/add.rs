@@ -62,7 +62,8 @@ pub(crate) struct Add {
     /// Remove the custom data of targets that are listed already.
     #[arg(long, conflicts_with = "custom")]
     pub(super) no_custom: bool,
-    /// List targets in the role even if it delegates their paths to another role, whose targets they hide from clients.
+    /// List the targets in this role even if it delegates their paths to another role. Clients then no longer find that
+    /// role's targets at these paths.
     #[arg(long)]
     pub(super) hide_delegated: bool,
     /// Replace the content of published targets whose names are immutable according to repo.toml.

@@ -177,7 +177,8 @@ pub(crate) struct Init {
     /// Folder for the private keys [default: DIR/keys]
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
-    /// URL of the served metadata. It is stored in your configuration and compared before each publication
+    /// URL at which the metadata is served. It is stored in your configuration, and what is served there is compared with
+    /// this folder before each publication
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
     /// Write metadata without versions in file names. Clients that update while you publish may fail.
@@ -432,7 +433,7 @@ the folder must contain it. Verification of a URL starts from the root given wit
 pub(crate) struct Verify {
     /// Folder or URL of a repository that has metadata/ and targets/ [default: the folder of --repository]
     pub(crate) place: Option<String>,
-    /// Accept missing target files, because another server has them (`add --from-list`); check the others.
+    /// Allow target files to be missing that another server has (`add --from-list`); files that are here are checked.
     #[arg(long)]
     pub(crate) elsewhere: bool,
     /// Exit with status 7 if there are warnings.
@@ -474,7 +475,7 @@ pub(crate) struct Completions {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lastmile-repo man ~/.local/share/man/man1")]
 pub(crate) struct Man {
-    /// Folder to write to, one page for each command.
+    /// Folder for the man pages, one for each command.
     pub(crate) folder: PathBuf,
 }
 

@@ -128,7 +128,7 @@ impl TargetSource for Moving {
         DelegatedPaths::Hide
     }
 
-    /// Keeps the target of the role with the higher priority, which clients have found so far.
+    /// Not an error: the target of the role with the higher priority is kept, which is the one that clients already find.
     fn clash(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::published::Published;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{Error, NotFound, Repository, VersionError};
 
-/// The maximum number of bins that are searched for one that lists targets.
+/// How many bins to check, at most, when looking for one that lists targets.
 const SEARCHED_OF_BINS: usize = 64;
 /// By how much the simulated attacker inflates versions.
 const INFLATED_BY: u64 = 1_000_000;
@@ -309,7 +309,7 @@ fn forge_all(
                 None => false,
                 Some(Ok(targets)) => !targets.is_empty(),
                 Some(Err(Error::NotFound(_))) => {
-                    // Bins are removed together.
+                    // Bins are removed as a set, so one of them is enough.
                     removed.push(role.clone());
                     break;
                 }
