@@ -9,7 +9,7 @@ use toml_edit::DocumentMut;
 use crate::Error;
 
 /// The lock file of this build.
-const LOCK_FILE: &str = include_str!("../../../../Cargo.lock");
+const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 
 /// A package of this build.
 pub(super) struct Package {
