@@ -23,6 +23,9 @@ pub(crate) fn run(project: &Path) -> Outcome {
             short_file_without_allow(project, &file, &mut broken);
         }
     }
+    for name in ["attacks", "cli-support", "client", "fs", "keys", "metadata", "repo-tool", "testkit"] {
+        includes_of_own_files(project, name, &mut broken);
+    }
     // The lists themselves contain every name and phrase.
     let lists = project.join("xtask/src/language.rs");
     let texts = ["rs", "md", "toml"].iter().flat_map(|extension| files(project, extension));
@@ -45,6 +48,20 @@ fn no_std_in_no_std_crates(project: &Path, name: &str, broken: &mut Vec<String>)
                 broken.push(format!("{}: uses std outside tests", shown(project, &file)));
             }
             before = line;
+        }
+    }
+}
+
+/// Checks that the sources of a published crate include only files of that crate: its package contains no others.
+fn includes_of_own_files(project: &Path, name: &str, broken: &mut Vec<String>) {
+    let folder = project.join(name);
+    for file in sources(&folder.join("src")) {
+        let depth = file.strip_prefix(&folder).map_or(0, |inner| inner.components().count() - 1);
+        for line in text(&file).lines() {
+            let included = ["include_str!(\"", "include_bytes!(\""].iter().find_map(|start| line.split(start).nth(1));
+            if included.is_some_and(|path| path.split('/').filter(|part| *part == "..").count() > depth) {
+                broken.push(format!("{}: includes a file that is not in the crate", shown(project, &file)));
+            }
         }
     }
 }
