@@ -96,7 +96,7 @@ impl From<lastmile_metadata::Error> for Error {
     }
 }
 
-/// A file that exceeds a limit of this client is told apart from one that must not be trusted.
+/// A file that exceeds a limit of this client, as distinct from one that must not be trusted.
 impl From<RefusedError> for Error {
     fn from(error: RefusedError) -> Error {
         if error.refusal.limit().is_some() { Error::Limit(error) } else { Error::Refused(error) }

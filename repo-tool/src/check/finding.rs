@@ -198,7 +198,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line, without unprintable characters: the text may contain names from elsewhere.
+        // One line, without unprintable characters: the text may quote untrusted names.
         f.write_str(&printable(&self.text.replace('\n', " ")))
     }
 }

@@ -22,7 +22,7 @@ use crate::published::Published;
 use crate::report::verify::check_target;
 use crate::{Error, NotFound, Repository, RevertError, check, names, parallel};
 
-/// The treatment of keys that the earlier delegations list and the current ones do not.
+/// What to do with keys that the earlier delegations list and the current ones do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovedKeys {
     /// Refuse to trust them again.

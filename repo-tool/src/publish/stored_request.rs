@@ -17,7 +17,7 @@ struct StoredRequest {
     role: Option<String>,
     added: String,
     removed: Vec<String>,
-    /// Whether added targets that are listed already lose their custom data. New custom data is stored with the targets.
+    /// Whether targets that are listed already and are added again lose their custom data. New custom data is stored with them.
     #[serde(default)]
     removes_custom: bool,
     /// Whether added targets may hide those of delegated roles.
