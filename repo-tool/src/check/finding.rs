@@ -1,7 +1,7 @@
-//! Findings: what a check of a repository has found, each with a rule, a severity and a sentence.
+//! Findings: the results of the checks of a repository. Each finding has a rule, a severity and a message.
 //!
-//! Every check of this tool reports findings of this one type: the warnings of `status` and of each change, the faults for which
-//! other clients refuse metadata, and the results of `verify`.
+//! All checks of this tool report values of this one type: the warnings of `status` and of each change, the format
+//! faults that other clients refuse, and the results of `verify`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,20 +10,20 @@ use lastmile_client::text::printable;
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Severity {
-    /// Nothing has to be done.
+    /// A note: nothing has to be done.
     Note,
     /// The repository works, but it is less secure or less reliable than it could be.
     Warning,
-    /// Clients refuse something, or do not find it.
+    /// Clients refuse metadata or cannot find a target.
     Problem,
 }
 
 impl Severity {
-    /// Returns the name in JSON and in `docs/findings.md`.
+    /// Returns the name of the severity in JSON and in `docs/findings.md`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Severity {
 /// Declares the rules, each with its name, severity and explanation.
 macro_rules! rules {
     ($(#[doc = $explanation:literal] $rule:ident $name:literal $severity:ident;)*) => {
-        /// A rule that a finding is about.
+        /// The rule that a finding reports a violation of, such as `shared-key`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Rule {
@@ -48,7 +48,7 @@ macro_rules! rules {
             /// All rules.
             pub const ALL: &[Self] = &[$(Self::$rule),*];
 
-            /// Returns the name in JSON and in `docs/findings.md`.
+            /// Returns the name of the rule in JSON and in `docs/findings.md`.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -56,7 +56,7 @@ macro_rules! rules {
                 }
             }
 
-            /// Returns the severity of each finding of this rule.
+            /// Returns the severity of all findings of this rule.
             #[must_use]
             pub fn severity(self) -> Severity {
                 match self {
@@ -76,7 +76,7 @@ macro_rules! rules {
 }
 
 rules! {
-    /// A client that was shipped with this root does not reach the newest state.
+    /// A client that was shipped with this root cannot update to the newest metadata.
     ClientFails "client-fails" Problem;
     /// A file that the repository needs cannot be read.
     UnreadableFile "unreadable-file" Problem;
@@ -86,13 +86,13 @@ rules! {
     WrongTargetFile "wrong-target-file" Problem;
     /// A target file that a role lists does not exist.
     MissingTargetFile "missing-target-file" Problem;
-    /// A compressed copy of metadata does not match the plain file.
+    /// The compressed copy of a metadata file does not match the uncompressed file.
     WrongCopy "wrong-copy" Problem;
-    /// An interrupted publication is not finished.
+    /// A publication was interrupted and has not been finished.
     InterruptedPublication "interrupted-publication" Note;
     /// Target files are on another server and were not checked.
     UncheckedTargetFiles "unchecked-target-files" Note;
-    /// No role lists these files. Files of older releases are kept, because clients may still be fetching them.
+    /// No role lists these target files. Files of older releases are kept, because clients may still be fetching them.
     UnlistedFiles "unlisted-files" Note;
     /// Clients do not find a target, because a role with a higher priority lists the same path.
     HiddenTarget "hidden-target" Warning;
@@ -108,71 +108,71 @@ rules! {
     NoSpareRootKey "no-spare-root-key" Warning;
     /// An online key also signs for a role that lists targets, so a break-in on the server is enough to publish anything.
     OnlineKeyForTargets "online-key-for-targets" Warning;
-    /// A root key also signs for another role, so it is used more often than it must be.
+    /// A root key also signs for another role, so it is used more often than necessary.
     SharedRootKey "shared-root-key" Warning;
-    /// One key signs for several roles, so its theft concerns all of them.
+    /// One key signs for several roles, so a thief of the key can sign for all of them.
     SharedKey "shared-key" Note;
     /// Clients accept the metadata for so long that an attacker can hide newer versions for months or years.
     LongExpiry "long-expiry" Warning;
-    /// Clients that were shipped with the first root must follow very many roots.
+    /// Clients that were shipped with the first root must fetch too many root updates.
     LongRootChain "long-root-chain" Warning;
-    /// The snapshot lists bins by version only, so it does not protect their content.
+    /// The snapshot lists bins by version only, without a hash, so it does not protect their content.
     BinsByVersionOnly "bins-by-version-only" Warning;
-    /// A pattern of a delegation matches no target.
+    /// A path pattern of a delegation cannot match any target.
     PatternWithoutMatch "pattern-without-match" Warning;
     /// A listed key id has no usable key, or is listed twice.
     UnusableKeyId "unusable-key-id" Warning;
-    /// The signed threshold is not the one in `repo.toml`.
+    /// The signed threshold differs from the threshold in `repo.toml`.
     ThresholdNotConfigured "threshold-not-configured" Warning;
     /// The private key of an offline role is on this machine, unencrypted.
     UnencryptedKey "unencrypted-key" Warning;
-    /// Enough root keys for a new root are on this machine.
+    /// Enough root keys to sign a new root are on this machine.
     RootKeysTogether "root-keys-together" Warning;
     /// `repo.toml` names a key outside the repository's folder that this user has not allowed.
     KeyNotAllowed "key-not-allowed" Warning;
-    /// A file is longer than other clients read by default.
+    /// A file exceeds the length that other clients accept by default.
     LongForOthers "long-for-others" Warning;
     /// A search visits more roles than other clients visit by default.
     ManyRolesForOthers "many-roles-for-others" Warning;
-    /// A file cannot be read at all, or has members that other clients refuse.
+    /// A file cannot be parsed, or has members that other clients refuse.
     UnreadableForOthers "unreadable-for-others" Warning;
-    /// Other clients refuse the form of `spec_version`.
+    /// Other clients refuse the format of `spec_version`.
     SpecVersionForm "spec-version-form" Warning;
-    /// Other clients refuse the form of `expires`.
+    /// Other clients refuse the format of `expires`.
     ExpiryForm "expiry-form" Warning;
-    /// The root does not say whether snapshots are consistent.
+    /// The root has no member `consistent_snapshot`.
     NoConsistentSnapshot "no-consistent-snapshot" Warning;
     /// The root has a role that is not a top-level role.
     UnknownRootRole "unknown-root-role" Warning;
-    /// A delegation lacks a member or has two that exclude each other.
+    /// A delegation lacks a required member, or has two members that exclude each other.
     DelegationForm "delegation-form" Warning;
-    /// A key id is not the hash of its key.
+    /// A key id is not the hash of its key object.
     KeyIdNotHash "key-id-not-hash" Warning;
-    /// Other clients do not know this type of key.
+    /// Other clients do not support this type of key.
     UnknownKeyType "unknown-key-type" Warning;
-    /// Other clients refuse the form of a key.
+    /// Other clients refuse the format of a key.
     KeyForm "key-form" Warning;
-    /// A role lists a key id twice, or one without a key.
+    /// A role lists a key id twice, or a key id without a key.
     KeyIdList "key-id-list" Warning;
-    /// A role has fewer usable keys than signatures that it needs: nobody can sign for it.
+    /// A role has fewer usable keys than its threshold, so nobody can sign for it.
     UnreachableThreshold "unreachable-threshold" Warning;
-    /// Other clients refuse the form of a signature.
+    /// Other clients refuse the format of a signature.
     SignatureForm "signature-form" Warning;
 }
 
-/// Something that a check has found.
+/// A problem, a warning or a note that a check reports.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The rule that it is about.
+    /// The rule that the finding belongs to.
     pub rule: Rule,
-    /// The role that it is about, if it is about one.
+    /// The role with the problem; `None` if the finding is about the whole repository.
     pub role: Option<RoleName>,
-    /// A sentence for people, without the severity.
+    /// The message for people, without the severity.
     pub text: String,
 }
 
 impl Finding {
-    /// Creates a finding about the repository.
+    /// Creates a finding about the whole repository.
     pub(crate) fn new(rule: Rule, text: impl Into<String>) -> Self {
         Self { rule, role: None, text: text.into() }
     }
@@ -182,7 +182,7 @@ impl Finding {
         Self { rule, role: Some(role.clone()), text: text.into() }
     }
 
-    /// Returns how much it matters.
+    /// Returns the severity of the finding.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.rule.severity()
@@ -198,15 +198,16 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line, without unprintable characters: the text may quote untrusted names.
+        // Print one line without unprintable characters, because the text may quote untrusted names.
         f.write_str(&printable(&self.text.replace('\n', " ")))
     }
 }
 
-/// The maximum number of findings of one rule that are shown to people.
+/// The maximum number of findings of the same rule that are shown to people.
 const SHOWN: usize = 8;
 
-/// Returns the lines for people: at most eight of each rule, and how many more there are.
+/// Returns one line for each finding: at most eight for each rule, followed by a line with the number of further
+/// findings.
 #[must_use]
 pub fn lines<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<(Severity, String)> {
     let mut by_rule: BTreeMap<Rule, Vec<&Finding>> = BTreeMap::new();

@@ -1,6 +1,7 @@
-//! Explains why the metadata files of a folder do not verify: which are missing, and which were changed after they were written.
+//! Explains why the metadata files in a folder do not verify: which files are missing, and which were changed after
+//! they were written.
 //!
-//! This only explains an error. Nothing that it reads is trusted.
+//! The explanation is only added to an error. Nothing that is read here is trusted.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,24 +12,24 @@ use crate::check;
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
 use crate::{Error, PublicationError, names};
 
-/// A metadata file that does not match the others.
+/// A metadata file that does not match the metadata that lists it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DamagedFile {
-    /// Its name in `metadata/`.
+    /// The file name in `metadata/`.
     pub name: String,
-    /// What is wrong with it.
+    /// The kind of damage.
     pub damage: Damage,
 }
 
-/// What is wrong with a metadata file.
+/// The kind of damage to a metadata file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Damage {
-    /// It does not exist.
+    /// The file does not exist.
     Missing,
-    /// Its line ends were changed to those of Windows, for example by Git.
+    /// The line ends of the file were changed to CRLF, for example by Git.
     LineEnds,
-    /// It does not have the length and the hashes that are listed, or is not a metadata file.
+    /// The file does not have the listed length and hashes, or is not a metadata file.
     Changed,
 }
 
@@ -43,7 +44,7 @@ impl fmt::Display for DamagedFile {
     }
 }
 
-/// Adds to an error which files are missing or were changed, if that may be its cause.
+/// Adds the missing and changed files to an error that they may have caused.
 pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
     let may_be_damaged = match &error {
         Error::Untrusted(error) => !matches!(error.kind, ErrorKind::NotDelegated(_) | ErrorKind::LimitReached { .. }),
@@ -91,7 +92,7 @@ impl FolderState<'_> {
         }
     }
 
-    /// Finds gaps between the versions of the roots. Returns the newest root.
+    /// Reports versions that are missing between the oldest and the newest root. Returns the newest root.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = check::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;
@@ -111,7 +112,7 @@ impl FolderState<'_> {
         root
     }
 
-    /// Reads a file and compares it with what is listed. Returns `None` if it is damaged.
+    /// Reads a metadata file and compares it with its listed length and hashes. Returns `None` if the file is damaged.
     fn read(&mut self, name: &str, listed: Option<&MetaFile>) -> Option<Vec<u8>> {
         let path = self.layout.metadata().join(name);
         let Ok(bytes) = layout::read_small(&path, LONGEST_METADATA) else {
@@ -137,12 +138,12 @@ impl FolderState<'_> {
     }
 }
 
-/// Parses a file without verifying it.
+/// Parses a metadata file without verifying it.
 fn content<R: lastmile_metadata::Role>(role: &RoleName, bytes: Vec<u8>) -> Option<R> {
     Envelope::<R>::parse(role, bytes).ok()?.unverified(role).ok()
 }
 
-/// Replaces the line ends of Windows.
+/// Replaces CRLF line ends with LF.
 fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
     let next = bytes.iter().skip(1).map(Some).chain([None]);
     bytes.iter().zip(next).filter(|pair| *pair != (&b'\r', Some(&b'\n'))).map(|(byte, _)| *byte).collect()

@@ -1,11 +1,13 @@
-//! Format faults that other clients refuse permanently. A document with a new fault is neither signed nor published.
+//! Checks for format faults because of which other clients would permanently refuse metadata. A document with a new
+//! fault is neither signed nor published.
 //!
-//! A root that python-tuf cannot read stops every python-tuf client permanently, because clients must read it before the
-//! next root. Lastmile accepts more than other clients, so its simulated clients ([`crate::check`]) do not detect such a
-//! fault. A fault that is published already is only a warning, so that the repository can be repaired. A file that exceeds
-//! the default limits of other clients is also a warning, because their users can raise the limits.
+//! A root that python-tuf cannot read stops every python-tuf client permanently, because clients must read that root
+//! before the next one. Lastmile accepts more formats than other clients, so its simulated clients ([`crate::check`])
+//! do not detect such a fault. A fault in metadata that has already been published is only a warning, so that the
+//! repository can be repaired. A file that exceeds the default limits of other clients is also a warning, because users
+//! of those clients can raise the limits.
 //!
-//! The rules are those of python-tuf 7, go-tuf 2, tuf-js 4 and tough 0.24.
+//! The checks follow the rules of python-tuf 7, go-tuf 2, tuf-js 4 and tough 0.24.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,8 @@ use crate::document::Document;
 use crate::published::Published;
 use crate::{DraftError, Error};
 
-/// The pairs of keytype and scheme that python-tuf reads. It refuses a whole file that has a key of another pair.
+/// The pairs of keytype and scheme that python-tuf supports. It refuses any file that contains a key with a different
+/// pair.
 const KEYS: [(&str, &str); 16] = [
     ("ecdsa", "ecdsa-sha2-nistp256"),
     ("ecdsa", "ecdsa-sha2-nistp384"),
@@ -42,16 +45,16 @@ const KEYS: [(&str, &str); 16] = [
     ("rsa", "rsa-pkcs1v15-sha512"),
 ];
 
-/// Clients with the same default limits.
+/// The clients that share the same default limits.
 const PYTHON_AND_OTHERS: &str = "python-tuf, go-tuf and tuf-js";
 
-/// The number of delegated roles that these clients visit in one search.
+/// The number of delegated roles that python-tuf, go-tuf and tuf-js visit in one search by default.
 const VISITED: usize = 32;
 
-/// Refuses a document with a fault that the published version does not have.
+/// Refuses a document that has a format fault, unless the published version of the role has the same fault.
 ///
 /// # Errors
-/// [`Error::Draft`] with each fault and the clients that refuse it.
+/// [`Error::Draft`] with all new faults and the clients that refuse each of them.
 pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     let role = &document.role;
     let after = document.faults();
@@ -66,17 +69,17 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
     Err(DraftError::Faults { role: role.clone(), version: document.version, faults: new }.into())
 }
 
-/// Like [`admit`], for the file to publish, including its signatures.
+/// Like [`admit`], but checks the complete file with its signatures.
 ///
 /// # Errors
-/// As [`admit`].
+/// Returns the errors of [`admit`].
 pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     admit(published, document)?;
-    // The check of the delegator reports faults of listed ids.
+    // If the delegating role lists a malformed key id, that is reported as a fault of the delegating role.
     let rings = document.rings();
     let listed: BTreeSet<&str> =
         rings.required.iter().chain(&rings.wanted).flat_map(|ring| ring.keys().map(|(id, _)| id.as_str())).collect();
-    // The signed text was checked above and may be long.
+    // Do not pass the signed text again: it was checked above and may be long.
     let faults = file_faults(&assemble("{}", document.signatures()), &|id| listed.contains(id));
     if faults.is_empty() {
         return Ok(());
@@ -85,23 +88,24 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     Err(DraftError::FileFaults { role: document.role.clone(), version: document.version, faults }.into())
 }
 
-/// Returns the faults of a file outside the signed text.
+/// Returns the faults in a metadata file that are not in its signed text.
 fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
-        // Files escape characters that could harm a terminal; canonical text has no escapes.
+        // Stored files may contain escapes for characters that could harm a terminal; canonical JSON has no such
+        // escapes.
         Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
         Ok(file) => Json::parse(file).and_then(|file| faults.file(file.canonical(), is_listed)),
         Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),
     };
     if let Err(error) = found {
-        faults.add(Rule::UnreadableForOthers, format!("it cannot be read: {error}"));
+        faults.add(Rule::UnreadableForOthers, format!("the metadata cannot be read: {error}"));
     }
     faults.0
 }
 
-/// Returns findings about published metadata that other clients refuse or do not read in full: the root and every role that
-/// was read.
+/// Returns findings about published metadata that other clients refuse, or read only in part. Covers the root and every
+/// role that was read.
 pub(crate) fn findings(published: &Published) -> Vec<Finding> {
     let mut found = Vec::new();
     for (role, text) in published.signed_texts() {
@@ -115,7 +119,7 @@ pub(crate) fn findings(published: &Published) -> Vec<Finding> {
         let most = targets.delegations.as_ref().map_or(0, most_visited);
         if most > VISITED {
             let text = format!(
-                "a search may visit {most} roles that {role} delegates to; {PYTHON_AND_OTHERS} visit {VISITED} by default: \
+                "a search may visit {most} roles that {role} delegates to, but {PYTHON_AND_OTHERS} visit only {VISITED} by default: \
                  let delegations cover fewer paths in common, or make some terminating"
             );
             found.push(Finding::about(Rule::ManyRolesForOthers, role, text));
@@ -124,7 +128,8 @@ pub(crate) fn findings(published: &Published) -> Vec<Finding> {
     found
 }
 
-/// Returns a finding if a file exceeds the limits of other clients. The limits apply only if no length is listed.
+/// Returns a finding if a file exceeds the default limits of other clients. Those limits apply only if no length is
+/// listed for the file.
 fn length_finding(published: &Published, role: &RoleName) -> Option<Finding> {
     let (length, limits): (_, [(u64, &str); 2]) = match role.as_str() {
         "root" => (published.root.bytes().len(), [(512_000, PYTHON_AND_OTHERS), (1 << 20, "tough")]),
@@ -145,7 +150,7 @@ fn length_finding(published: &Published, role: &RoleName) -> Option<Finding> {
     Some(Finding::about(Rule::LongForOthers, role, text))
 }
 
-/// Estimates from the patterns how many delegated roles a search for one path visits at most.
+/// Estimates from the path patterns how many delegated roles a search for one path can visit.
 fn most_visited(delegations: &Delegations) -> usize {
     let patterns: Vec<&str> = match &delegations.roles {
         DelegatedRoles::Listed(roles) if roles.len() > VISITED => {
@@ -166,11 +171,11 @@ fn most_visited(delegations: &Delegations) -> usize {
     visited.max().unwrap_or(0)
 }
 
-/// Returns the faults of a signed text, each with the clients that refuse it.
+/// Returns the format faults in the signed text of a role, each with the clients that refuse it.
 pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     if let Err(error) = faults.find(role, signed) {
-        faults.add(Rule::UnreadableForOthers, format!("it cannot be read: {error}"));
+        faults.add(Rule::UnreadableForOthers, format!("the metadata cannot be read: {error}"));
     }
     faults.0
 }
@@ -186,7 +191,7 @@ impl Faults {
     fn file(&mut self, file: &str, is_listed: &dyn Fn(&str) -> bool) -> Result<(), ErrorKind> {
         let found = members(file)?;
         if !found.keys().map(|name| &**name).eq(["signatures", "signed"]) {
-            self.add(Rule::UnreadableForOthers, "its members must be exactly `signatures` and `signed`");
+            self.add(Rule::UnreadableForOthers, "the members of the file must be exactly `signatures` and `signed`");
         }
         let mut seen = BTreeSet::new();
         for signature in elements(found.get("signatures").copied().unwrap_or_default())? {
@@ -211,7 +216,7 @@ impl Faults {
             if !seen.insert(id.clone()) {
                 self.add(
                     Rule::SignatureForm,
-                    format!("the key id `{id}` has two signatures: python-tuf and tough refuse that"),
+                    format!("the key id `{id}` has two signatures: python-tuf and tough refuse the file"),
                 );
             }
         }
@@ -242,7 +247,7 @@ impl Faults {
 
     fn root(&mut self, signed: &str) -> Result<(), ErrorKind> {
         if member(signed, "consistent_snapshot")?.is_none() {
-            self.add(Rule::NoConsistentSnapshot, "there is no consistent_snapshot: tough and tuf-js refuse that");
+            self.add(Rule::NoConsistentSnapshot, "the root has no `consistent_snapshot`: tough and tuf-js refuse it");
         }
         let keys = self.keys(member(signed, "keys")?.unwrap_or("{}"))?;
         for (name, role) in members(member(signed, "roles")?.unwrap_or("{}"))? {
@@ -283,7 +288,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Checks the keys and returns them by id; an error for a key that lastmile cannot use.
+    /// Checks the keys of a role and returns them by key id. The value is an error for a key that lastmile cannot use.
     fn keys<'t>(&mut self, keys: &'t str) -> Result<BTreeMap<Cow<'t, str>, Result<Key, ErrorKind>>, ErrorKind> {
         let mut found = BTreeMap::new();
         for (id, key) in members(keys)? {
@@ -299,16 +304,16 @@ impl Faults {
             if !KEYS.contains(&(&*keytype, &*scheme)) {
                 self.add(
                     Rule::UnknownKeyType,
-                    format!("the key {id} is of keytype `{keytype}` with scheme `{scheme}`: python-tuf refuses it"),
+                    format!("the key {id} has keytype `{keytype}` and scheme `{scheme}`: python-tuf refuses it"),
                 );
             }
             let keyval = members(member(key, "keyval")?.unwrap_or("{}")).unwrap_or_default();
             if keyval.get("public").is_none_or(|public| string(public).is_none()) {
-                self.add(Rule::KeyForm, format!("the key {id} has no string `public`: python-tuf refuses it"));
+                self.add(Rule::KeyForm, format!("the key {id} has no `public` string: python-tuf refuses it"));
             } else if keyval.values().any(|value| string(value).is_none()) {
                 self.add(
                     Rule::KeyForm,
-                    format!("the keyval of the key {id} has a member that is not a string: tuf-js refuses it"),
+                    format!("the keyval of the key {id} contains a value that is not a string: tuf-js refuses it"),
                 );
             }
             found.insert(id, Key::parse(key));
@@ -329,13 +334,13 @@ impl Faults {
             if !seen.insert(id.clone()) {
                 self.add(
                     Rule::KeyIdList,
-                    format!("{name} lists the key id {id} twice: python-tuf and tuf-js refuse that"),
+                    format!("{name} lists the key id {id} twice: python-tuf and tuf-js refuse this"),
                 );
             }
             match keys.get(&id) {
                 None => self.add(
                     Rule::KeyIdList,
-                    format!("{name} lists the key id {id}, but no key has it: go-tuf refuses that"),
+                    format!("{name} lists the key id {id}, but no key has this id: go-tuf refuses it"),
                 ),
                 Some(Ok(key)) => match key.public_key() {
                     Ok(public) => drop(usable.insert(public)),
@@ -355,7 +360,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Reports a key with a known keytype and scheme whose value is not valid.
+    /// Reports a key whose keytype and scheme are supported but whose value is invalid.
     fn broken(&mut self, name: &str, id: &str, key: &Key, error: &lastmile_keys::KeyError) {
         if matches!(error, lastmile_keys::KeyError::Invalid(_)) {
             let keytype = key.keytype();
@@ -367,12 +372,12 @@ impl Faults {
     }
 }
 
-/// Returns the content of a JSON string; empty for other values, which the parser of the role refuses.
+/// Returns the content of a JSON string, or an empty string for other values, which the parser of the role refuses.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
 }
 
-/// Returns whether all characters are lower-case hexadecimal digits.
+/// Returns whether all characters of `text` are lower-case hexadecimal digits.
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }

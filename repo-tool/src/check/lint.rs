@@ -1,4 +1,5 @@
-//! Findings about a repository that concern its maintainer: the published metadata, the keys on this machine and the configuration.
+//! Findings for the maintainer of a repository, about the published metadata, the keys on this machine and the
+//! configuration.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::key_store::KeyStore;
 use crate::publish::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
 use crate::published::Published;
 
-/// Returns findings about the root and every role that was read, and about the keys and the configuration of this user.
+/// Returns findings about the published roles that were read, and about the user's keys and configuration.
 #[must_use]
 pub fn lint(published: &Published, config: &Config, keys: &KeyStore, now: DateTime<Utc>) -> Vec<Finding> {
     let mut found = of_published(published, now);
@@ -42,7 +43,7 @@ pub fn lint(published: &Published, config: &Config, keys: &KeyStore, now: DateTi
     found
 }
 
-/// Returns findings that the published metadata alone shows.
+/// Returns the findings that depend only on the published metadata.
 pub(crate) fn of_published(published: &Published, now: DateTime<Utc>) -> Vec<Finding> {
     let mut found = Subject::published(published).findings(now);
     found.extend(no_spare_root_key(&published.root));
@@ -56,9 +57,9 @@ pub(crate) fn of_published(published: &Published, now: DateTime<Utc>) -> Vec<Fin
     found
 }
 
-/// The number of roots that most clients follow in one refresh: lastmile, python-tuf, go-tuf and tuf-js.
+/// The number of root updates that lastmile, python-tuf, go-tuf and tuf-js follow in one refresh.
 const ROOTS_AT_ONCE: u64 = 256;
-/// The number of roots after the shipped one that tough follows; it refuses more.
+/// The maximum number of root updates that tough follows. If there are more, it fails.
 const ROOTS_OF_TOUGH: u64 = 1024;
 
 /// Returns a finding if clients that were shipped with the oldest root must follow too many roots.
@@ -84,14 +85,14 @@ fn long_chain(published: &Published) -> Option<Finding> {
     Some(Finding::about(Rule::LongRootChain, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if the root keys on this machine reach the root threshold: a thief of this machine could then sign a
-/// new root. Keys in `keys/` that no role lists yet count too.
+/// Returns a finding if enough root keys to sign a new root are on this machine: whoever steals the machine could then
+/// sign one. Keys in `keys/` that no role lists yet count, too.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
     let mut keys = keys.clone();
     for path in std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
-        // Without a `.pub` file, identifying the key might ask for its pass-phrase.
+        // Skip keys without a `.pub` file: reading the public key from the private one might ask for a pass-phrase.
         let is_private = path.extension().is_some_and(|end| end == "pem") && path.with_extension("pub").exists();
         if is_private && let Some(name) = path.file_name() {
             keys.add(layout.dir(), &KeyUri::File(Path::new("keys").join(name)));
@@ -119,7 +120,7 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     Some(Finding::about(Rule::RootKeysTogether, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if no new root can be signed once a root key is lost.
+/// Returns a finding if losing one root key would make it impossible to sign a new root.
 fn no_spare_root_key(root: &Root) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
     let count = ring.keys().count();
@@ -161,7 +162,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     }
 }
 
-/// Returns the finding about bins that the snapshot lists without their hash.
+/// Returns the finding about bins that the snapshot lists by version only, without a hash.
 fn version_only_bins(bins: &Bins) -> Finding {
     let prefix = printable(&bins.name_prefix);
     let bits = bins.bit_length;

@@ -1,4 +1,5 @@
-//! Checks a draft with simulated clients before publication: nothing that a client would refuse is published.
+//! Checks a draft with simulated clients before publication, so that no metadata that clients would refuse is
+//! published.
 
 mod bulk;
 pub(crate) mod finding;
@@ -29,12 +30,12 @@ use crate::files::layout::{self, Layout};
 use crate::published::Published;
 use crate::{DraftError, Error, NetworkError, NotFound, NotFoundReason, PublicationError, parallel};
 
-/// From this number of changed targets on, listing all targets is faster than searching for each.
+/// With at least this number of changed targets, listing all targets is faster than searching for each one.
 const MANY: usize = 1000;
-/// The maximum number of refreshes; only a server with an endless chain of roots requires more.
+/// The maximum number of refreshes. Only a server with an endless chain of roots needs more.
 const MOST_REFRESHES: u64 = 4096;
 
-/// Creates a client of a repository in memory or on this disk, without a network.
+/// Creates a client for a repository in memory or on this machine, which does not use the network.
 pub(crate) fn client(
     shipped_root: Vec<u8>,
     overlay: Overlay,
@@ -53,8 +54,8 @@ pub(crate) fn client(
     blocking::Updater::new(updater).map_err(from_client)
 }
 
-/// Refreshes until the client reaches the newest state. A client follows a limited number of roots in one refresh, and the
-/// next refresh continues from the stored roots.
+/// Refreshes until the client has the newest root. A client follows a limited number of root updates in one refresh,
+/// and the next refresh continues from the stored root.
 pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
     let at_once = u64::from(Limits::default().root_updates);
     let mut before = None;
@@ -62,7 +63,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // A client that the limit stopped would have a higher root version.
+                // If the limit had stopped the client, the version would be higher.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }
@@ -75,23 +76,24 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
     client.refresh_at(now)
 }
 
-/// From this number of roots on, roots with the same keys as their predecessor are not tested separately.
+/// In a repository with at least this number of roots, a root with the same keys as its predecessor is not tested
+/// separately.
 pub(crate) const MANY_ROOTS: u64 = 64;
 
-/// Returns whether both roots have the same keys and roles. Clients shipped with `before` then take the same steps as those
-/// shipped with `next`, so testing the former is enough.
+/// Returns whether both roots have the same keys and roles. If so, clients shipped with either root take the same
+/// steps, so testing those shipped with `before` is enough.
 pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
     (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
 }
 
-/// Returns whether a client stopped at its limit of roots for one refresh.
+/// Returns whether the client stopped because it reached the limit of root updates in one refresh.
 fn is_behind(error: &ClientError) -> bool {
     let ClientError::Limit(refused) = error else { return false };
     let Refusal::Metadata(verdict) = &refused.refusal else { return false };
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
 }
 
-/// Returns the limits for reading the user's own repository.
+/// Returns the limits for reading the user's own repository, which are higher than those of clients.
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.listed_length) =
@@ -102,8 +104,8 @@ pub(crate) fn reading_limits() -> Limits {
     limits
 }
 
-/// Reads and verifies the published state as a client that was shipped with `root` would at the epoch, when nothing has
-/// expired.
+/// Reads and verifies the published state with a client that was shipped with `root`. The client's clock is set to the
+/// Unix epoch, when nothing has expired.
 pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let limits = reading_limits();
     let memory = MemoryStore::default();
@@ -125,7 +127,7 @@ pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
     Ok(layout::read_if_there(&path)?.ok_or(NotFound::File { path })?)
 }
 
-/// Returns the versions of all root files in the folder, unordered.
+/// Returns the versions of all root files in the metadata folder, in no particular order.
 pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| match error.kind() {
@@ -143,7 +145,7 @@ pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
     Ok(versions)
 }
 
-/// A draft to check with simulated clients, and the time of the check.
+/// The input of a check with simulated clients: a draft and the current time.
 pub(crate) struct Check<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) published: Option<&'a Published>,
@@ -152,15 +154,15 @@ pub(crate) struct Check<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// Proof that simulated clients accept a draft. Every publication requires it.
+/// Proof that simulated clients accept a draft. No draft can be published without this value.
 pub(crate) struct Checked {
-    /// The published state after publication, with the new files in memory.
+    /// The state of the repository after publication, with the new files in memory.
     pub(crate) published: Published,
 }
 
 impl Check<'_> {
-    /// Runs a new client and one that trusts the published state. Both must reach the draft and find the added targets.
-    /// Meanwhile, this thread runs `beside`.
+    /// Runs a new client and a client that trusts the published state. Both clients must update to the draft and find
+    /// the added targets. Meanwhile, the current thread runs `beside`.
     pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
         thread::scope(|scope| {
             let checking = scope.spawn(|| self.run_both());
@@ -185,7 +187,7 @@ impl Check<'_> {
         let make = |memory| make_from(&shipped, memory);
         thread::scope(|scope| {
             let warm = self.published.map(|published| {
-                // If the published state has expired, clients have the state from before its expiry.
+                // If the published metadata has expired, this client trusts it as it was before its expiry.
                 scope.spawn(|| self.arrive(&make_from(published.shipped(), published.memory().fork())?).map(drop))
             });
             let memory = MemoryStore::default();
@@ -219,7 +221,8 @@ impl Check<'_> {
         Ok(session)
     }
 
-    /// Checks that clients find every added target. A removed target may still be listed by another role.
+    /// Checks that clients find every added target. Removed targets are not checked, because another role may still
+    /// list them.
     fn find_touched(&self, session: &mut blocking::Session) -> Result<(), Error> {
         let touched = &self.draft.touched;
         if touched.is_empty() {
@@ -247,7 +250,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks with a search in each other changed role that clients accept it.
+    /// Searches for a target of each changed role that has not been visited yet, so that a client verifies the role.
     fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let Draft { targets, touched, bulk_filled, .. } = self.draft;
         let is_found = |role: &RoleName, targets: &Targets| {
@@ -266,8 +269,9 @@ impl Check<'_> {
         })
     }
 
-    /// Verifies the roles that no search visited, because they list nothing or other roles have priority for all their targets.
-    /// Also verifies roles with several rings, because a search verifies only one of them.
+    /// Verifies the changed roles that no search has visited, because they list no targets or only targets that other
+    /// roles list with priority. Also verifies roles with several key rings, because a search verifies a role with only
+    /// one of them.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {
@@ -280,7 +284,7 @@ impl Check<'_> {
     }
 }
 
-/// Creates a client that has reached the draft.
+/// A function that creates a client which has updated to the draft.
 pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
 
 /// The delegated roles that clients have visited and verified.
@@ -297,12 +301,12 @@ impl VisitedRoles {
     }
 }
 
-/// Converts a client's refusal of a draft.
+/// Converts the error of a client that refuses a draft.
 pub(crate) fn refused(error: ClientError) -> Error {
     DraftError::Client(error.into()).into()
 }
 
-/// Checks that clients find the target that one of the listing roles lists.
+/// Checks that the search for `path` found the target as one of the roles in `listed` lists it.
 pub(crate) fn check_found(
     path: &TargetPath,
     listed: &[(&RoleName, TargetFile)],
@@ -317,7 +321,8 @@ pub(crate) fn check_found(
     Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
 }
 
-/// Repeats the search of a client, in the roles that it has visited, to explain why it does not find what a role lists.
+/// Repeats the search of a client in the roles that the client has visited, to explain why it does not find a listed
+/// target.
 fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundReason, Error> {
     let mut trusted = trusted.clone();
     let search = trusted.search(path.clone());
@@ -330,7 +335,7 @@ fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundRea
     })
 }
 
-/// Returns the documents by the names that clients request.
+/// Returns the files of all documents, by the names under which clients request them.
 pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, Bytes> {
     let named = completed.all().map(|document| {
         let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
@@ -349,7 +354,7 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
     }
 }
 
-/// Converts an error of a client.
+/// Converts an error of a simulated client.
 pub(crate) fn from_client(error: ClientError) -> Error {
     match error {
         ClientError::Refused(refused) | ClientError::Limit(refused) => match refused.refusal {
@@ -362,7 +367,7 @@ pub(crate) fn from_client(error: ClientError) -> Error {
     }
 }
 
-/// Returns an error and its causes on one line.
+/// Formats an error and its causes on one line.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,5 @@
-//! Findings about any published repository, whoever made it: shared keys, low thresholds, long expiry, dangerous names.
+//! Findings about any published repository, including those made with other tools: shared keys, low thresholds, long
+//! expiry times and dangerous target names.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::trusting::{odd_in_delegations, odd_in_root};
 /// The maximum number of roles or keys that a finding names.
 pub(crate) const NAMED: usize = 8;
 
-/// The verified metadata of a repository, from its folder or its URL.
+/// The verified metadata of a repository, read from a folder or a URL.
 pub(crate) struct Subject<'a> {
     root: &'a Root,
     expiries: Vec<(&'a RoleName, DateTime<Utc>)>,
@@ -27,7 +28,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Returns the root and every role that was read.
+    /// Collects the published root and every published role that was read.
     pub(crate) fn published(published: &'a Published) -> Self {
         let mut expiries = top_level(&published.root, published.timestamp.expires, published.snapshot.expires);
         expiries.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
@@ -36,7 +37,7 @@ impl<'a> Subject<'a> {
         Self { root: &published.root, expiries, delegations: delegations.collect() }
     }
 
-    /// Returns what a client trusts.
+    /// Collects the metadata that a client trusts.
     pub(crate) fn trusted(trusted: &'a TrustedMetadata) -> Self {
         let roles: Vec<_> = [(&RoleName::TARGETS, trusted.targets())].into_iter().chain(trusted.delegated()).collect();
         let mut expiries = top_level(trusted.root(), trusted.timestamp().expires, trusted.snapshot().expires);
@@ -45,7 +46,7 @@ impl<'a> Subject<'a> {
         Self { root: trusted.root(), expiries, delegations: delegations.collect() }
     }
 
-    /// Returns what the metadata alone shows.
+    /// Returns the findings about the metadata.
     pub(crate) fn findings(&self, now: DateTime<Utc>) -> Vec<Finding> {
         let mut found = Vec::new();
         self.unusable_ids(&mut found);
@@ -56,7 +57,7 @@ impl<'a> Subject<'a> {
         found
     }
 
-    /// Lastmile ignores an id without a usable key (A14). Other clients may not.
+    /// Lastmile ignores a key id that has no usable key (A14). Other clients may fail.
     fn unusable_ids(&self, found: &mut Vec<Finding>) {
         let delegated = self.delegations.iter().flat_map(|(_, delegations)| odd_in_delegations(delegations));
         for (role, odd) in odd_in_root(self.root).into_iter().chain(delegated) {
@@ -135,7 +136,7 @@ impl<'a> Subject<'a> {
             let left = *expires - now;
             if left > most {
                 let text = format!(
-                    "{role} expires in {} days, and {} are the most that are usual: until then, an attacker can show clients \
+                    "{role} expires in {} days, but at most {} are usual: until then, an attacker can show clients \
                      the old version of {role} and hide newer ones",
                     left.num_days(),
                     most.num_days()
@@ -146,12 +147,12 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Returns the top-level roles except targets, with their expiry.
+/// Returns the top-level roles except targets, each with its expiry date.
 fn top_level(root: &Root, timestamp: DateTime<Utc>, snapshot: DateTime<Utc>) -> Vec<(&RoleName, DateTime<Utc>)> {
     vec![(&RoleName::ROOT, root.expires), (&RoleName::TIMESTAMP, timestamp), (&RoleName::SNAPSHOT, snapshot)]
 }
 
-/// Returns the longest usual time to expiry. Online roles are signed by machines, so they can expire soon.
+/// Returns the longest usual lifetime of a role. Servers sign online roles automatically, so these can expire soon.
 fn longest_expiry(role: &RoleName) -> TimeDelta {
     TimeDelta::days(match role.as_str() {
         "timestamp" => 31,
@@ -160,7 +161,8 @@ fn longest_expiry(role: &RoleName) -> TimeDelta {
     })
 }
 
-/// Returns up to eight roles that each key id signs for. Bins share their keys, so only the first bin is returned.
+/// Returns, for each key id, up to eight roles that its key signs for. Bins share their keys, so only the first bin is
+/// included.
 fn delegated_roles_by_key(delegations: &Delegations) -> BTreeMap<&KeyId, Vec<RoleName>> {
     let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();
     match &delegations.roles {
@@ -225,7 +227,7 @@ pub fn target_names<'a>(paths: impl IntoIterator<Item = &'a TargetPath>) -> Vec<
     found
 }
 
-/// The names of up to eight roles, and the number of all.
+/// The names of up to eight roles, and the total number of roles.
 #[derive(Default)]
 struct SomeRoles {
     names: Vec<String>,

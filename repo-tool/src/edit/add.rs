@@ -1,4 +1,4 @@
-//! Lists new target files in a role, with their custom data.
+//! Adds new target files to a role, with their custom data.
 
 use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath, Targets};
 
@@ -7,56 +7,57 @@ use crate::error::Hidden;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, InvalidInput};
 
-/// From this number of targets on, all are listed at once instead of one by one.
+/// At least this number of targets is added in one step instead of one target at a time.
 const MANY: usize = 1000;
 
-/// How new target files are listed.
+/// Options for adding target files to a role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AddOptions {
-    /// Their custom data.
+    /// The custom data of the added targets.
     pub custom: Custom,
-    /// The treatment of targets whose paths the role delegates.
+    /// Whether targets are refused if the role delegates their paths.
     pub delegated: DelegatedPaths,
-    /// The treatment of published targets with immutable names.
+    /// Whether published targets with immutable names may be replaced.
     pub published: PublishedTargets,
 }
 
-/// The treatment of published targets with [immutable](crate::Immutable) names that would get other bytes.
+/// Whether a published target with an [immutable](crate::Immutable) name may be replaced by a file with different
+/// content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PublishedTargets {
-    /// Refuse to replace them.
+    /// Refuse to replace the target.
     #[default]
     Keep,
-    /// Replace them.
+    /// Replace the target.
     Replace,
 }
 
-/// The treatment of new targets whose paths their role delegates to another role. Clients take the target of the delegator, so
-/// it hides the one of the delegated role.
+/// Whether a target may be added to a role that delegates the path of the target to another role. Clients then find the
+/// target of the delegating role, which hides the target of the delegated role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DelegatedPaths {
-    /// Refuse them.
+    /// Refuse the target.
     #[default]
     Refuse,
-    /// List them.
+    /// Add the target, which then hides the target of the delegated role.
     Hide,
 }
 
 impl AddOptions {
-    /// Lists the files with this custom data.
+    /// Sets the custom data of the added targets.
     #[must_use]
     pub fn with_custom(self, custom: Custom) -> Self {
         Self { custom, ..self }
     }
 
-    /// Replaces also published targets with immutable names.
+    /// Allows replacing published targets that have immutable names.
     #[must_use]
     pub fn replace_published(self) -> Self {
         Self { published: PublishedTargets::Replace, ..self }
     }
 
-    /// Lists also files whose paths the role delegates to another role.
+    /// Allows adding targets whose paths the role delegates to another role.
     #[must_use]
     pub fn hide_delegated(self) -> Self {
         Self { delegated: DelegatedPaths::Hide, ..self }
@@ -66,20 +67,21 @@ impl AddOptions {
 /// The custom data of new target files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Custom {
-    /// A target that is listed already keeps its custom data. New targets have none.
+    /// A target that is replaced keeps its custom data. A new target has none.
     #[default]
     Keep,
-    /// All targets get this object.
+    /// Every added target gets this JSON object.
     Replace(Json),
-    /// No target has custom data.
+    /// No added target has custom data.
     Remove,
 }
 
 impl Custom {
-    /// Parses members of the form `KEY=TEXT` or `KEY:=JSON`. Without any, returns [`Custom::Keep`].
+    /// Parses members of the form `KEY=TEXT` or `KEY:=JSON`. Returns [`Custom::Keep`] if `members` is empty.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a member in another form, a value that has no canonical form, or a member that is given twice.
+    /// [`Error::InvalidInput`] if a member does not have one of these forms, its value has no canonical form, or a key
+    /// is given twice.
     pub fn parse(members: &[String]) -> Result<Self, Error> {
         if members.is_empty() {
             return Ok(Self::Keep);
@@ -95,7 +97,7 @@ impl Custom {
             if parsed.iter().any(|(other, _)| *other == member.0) {
                 return Err(InvalidInput::CustomTwice { key: member.0.to_string() }.into());
             }
-            // Parsed alone first, so that a value cannot end the object.
+            // Parse each value separately first, so that it cannot close the surrounding object.
             Json::parse(&member.1).map_err(|error| InvalidInput::Custom { key: member.0.to_string(), error })?;
             parsed.push(member);
         }
@@ -105,10 +107,10 @@ impl Custom {
         Ok(Self::Replace(Json::parse(&object).map_err(whole)?))
     }
 
-    /// Sets the custom data of a new target that replaces `before`.
+    /// Sets the custom data of the new target, which replaces the listed target `before`.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
-            // A request of another process contains its custom data already.
+            // The targets in a request of another process already have their custom data.
             Self::Keep if target.custom.is_none() => target.custom = before.and_then(|before| before.custom),
             Self::Keep => {}
             Self::Replace(custom) => target.custom = Some(custom.clone()),
@@ -122,11 +124,11 @@ fn members_of(parsed: &[(&str, String)]) -> String {
 }
 
 impl Edit<'_> {
-    /// Lists new target files in `role`, or in its bins. `immutable` are the names that keep their published content.
+    /// Adds new target files to `role`, or to its bins. Published targets whose names match `immutable` may not change.
     ///
     /// # Errors
-    /// [`Error::Edit`] for targets that would hide or replace others; otherwise when there is no such role, or a role on the
-    /// way does not verify.
+    /// [`Error::Edit`] if a target would hide or replace another target. Also returns an error if the role does not
+    /// exist or its metadata does not verify.
     pub(crate) fn list(
         &mut self,
         role: &RoleName,
@@ -150,7 +152,7 @@ impl Edit<'_> {
             if options.published == PublishedTargets::Keep && immutable.covers(&target.path) {
                 let listed = self.published.known(&holder).and_then(|role| role.target(&target.path));
                 let published = match listed {
-                    // Searching for very many targets would be slow.
+                    // If there are many targets, skip the search in other roles, which would be slow.
                     None if !are_many => self.published.find(&target.path)?.map(|found| found.target),
                     listed => listed,
                 };
@@ -160,7 +162,7 @@ impl Edit<'_> {
         }
         refuse_hiding(hidden)?;
         refuse_replacing(replaced)?;
-        // If `fill` changes nothing, list each target again, so that its file is published and its role signed again.
+        // If `fill` changes nothing, add each target again, so that its file is published and its role is signed again.
         if are_many && self.fill(role, &targets, &|_| {})? > 0 {
             return Ok(());
         }
@@ -182,7 +184,7 @@ pub(super) fn hidden_by(role: &RoleName, view: &Targets, path: &TargetPath) -> O
     Some(Hidden { path: path.clone(), role: role.clone(), delegated: covering.0 })
 }
 
-/// Refuses targets that would hide those of delegated roles.
+/// Refuses targets that would hide targets of delegated roles.
 pub(super) fn refuse_hiding(hidden: Vec<Hidden>) -> Result<(), Error> {
     if hidden.is_empty() { Ok(()) } else { Err(EditError::HidesDelegated { hidden }.into()) }
 }

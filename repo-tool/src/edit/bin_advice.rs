@@ -1,8 +1,9 @@
-//! Recommends the number of bins from the bytes that clients fetch.
+//! Recommends a number of bins, based on the number of bytes that clients would fetch.
 //!
-//! A client that looks for one target fetches the timestamp, the snapshot, which lists every bin, and one bin. With more
-//! bins, each is smaller and the snapshot is larger: by 132 bytes for each bin with length and hash, by 31 for each bin that
-//! is listed by version ([`crate::publish::snapshot`]). docs/scale.md has the formula and measurements.
+//! A client that looks for one target fetches the timestamp, the snapshot, which lists every bin, and one bin. More
+//! bins make each bin smaller and the snapshot larger: by 132 bytes for each bin that is listed with length and hash,
+//! and by 31 bytes for each bin that is listed by version ([`crate::publish::snapshot`]). The formula and measurements
+//! are in docs/scale.md.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Role as _, RoleName, Targets, Version};
@@ -11,27 +12,27 @@ use crate::Error;
 use crate::edit::Edit;
 use crate::edit::bins::Bins;
 
-/// The number of targets that are measured as a sample.
+/// The number of targets in the sample whose size is measured.
 const MEASURED: usize = 1000;
 /// The assumed number of targets that a new client fetches: one package and its dependencies.
 const FIRST: u64 = 10;
-/// Bytes of a bin's snapshot entry with its version only: `"bin-0000.json":{"version":1},` and one more digit of the
-/// version.
+/// The length in bytes of a bin's snapshot entry without length and hash, such as `"bin-0000.json":{"version":1},`,
+/// with one more digit for later versions.
 const VERSION_ENTRY: u64 = 31;
-/// Bytes of a snapshot entry with version, length and SHA-256.
+/// The length in bytes of a snapshot entry with version, length and SHA-256.
 const HASH_ENTRY: u64 = 132;
-/// Bytes of a bin's delegation in the targets role, if bins are not succinct.
+/// The length in bytes of the delegation to one bin in the targets role, if the bins are not succinct.
 const DELEGATION: u64 = 190;
-/// Bytes of an empty role: header and one signature.
+/// The length in bytes of a metadata file without targets, with one signature.
 const EMPTY: u64 = 380;
-/// Up to this many bytes of targets, bins save almost nothing.
+/// If the targets take up at most this number of bytes in metadata, bins save almost nothing.
 const SMALL: u64 = 100_000;
-/// The size of the targets of a role and of its bins, in metadata.
+/// The number and size of the targets that a role and its bins list, and the format of the bins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// The number of targets.
     pub targets: u64,
-    /// The average number of bytes of a target in its role.
+    /// The average length in bytes of a target's entry in the metadata of its role.
     pub bytes_per_target: u64,
     /// Whether the bins are succinct (TAP 15).
     pub succinct: bool,
@@ -39,19 +40,19 @@ pub struct Workload {
     pub by_version: bool,
 }
 
-/// Bytes of metadata that clients fetch.
+/// The number of bytes of metadata that clients fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// Bytes for a new client that looks for ten targets.
+    /// The bytes that a new client fetches to find ten targets.
     pub first: u64,
-    /// Bytes for a client that fetches one new target after a release.
+    /// The bytes that a returning client fetches to find one new target after a release.
     pub returning: u64,
 }
 
 /// A recommended number of bins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// The number of bins is 2 to this power; none if bins save nothing.
+    /// The recommended number of bins as a power of 2; `None` if bins would save nothing.
     pub bit_length: Option<u8>,
     /// The cost for clients with these bins.
     pub cost: Cost,
@@ -60,10 +61,10 @@ pub struct Proposal {
 }
 
 impl Workload {
-    /// Measures the targets that `role` and its bins list now.
+    /// Measures the targets that `role` and its bins currently list.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such role; when a bin does not verify.
+    /// [`Error::NotFound`] if the role does not exist. Also returns an error if a bin does not verify.
     pub fn of(edit: &mut Edit<'_>, role: &RoleName, succinct: bool, by_version: bool) -> Result<Self, Error> {
         let targets = edit.count_targets(role)?;
         let mut measured = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
@@ -80,8 +81,8 @@ impl Workload {
         Ok(Self { targets: targets as u64, bytes_per_target: bytes_per_target as u64, succinct, by_version })
     }
 
-    /// Returns the cost for clients with 2 to the power of `bit_length` bins, or without bins. Timestamp and root are left out,
-    /// because they are the same in every case.
+    /// Returns the cost for clients with 2 to the power of `bit_length` bins, or without bins if it is `None`. The cost
+    /// does not include the timestamp and the root, because their sizes do not depend on the bins.
     #[must_use]
     pub fn cost(&self, bit_length: Option<u8>) -> Cost {
         let all = self.targets.saturating_mul(self.bytes_per_target);
@@ -103,7 +104,7 @@ impl Workload {
         EMPTY + HASH_ENTRY + entry * (1_u64 << bits.min(32))
     }
 
-    /// Returns a warning if 2 to the power of `bits` bins are too many.
+    /// Returns a warning if 2 to the power of `bits` bins would be too many.
     #[must_use]
     pub fn warning(&self, bits: u8) -> Option<String> {
         let most = self.most_bits();
@@ -116,9 +117,9 @@ impl Workload {
         })
     }
 
-    /// Returns the maximum number of bits that other clients accept with their default limits: python-tuf reads snapshots of at
-    /// most 2,000,000 bytes and targets roles of at most 5,000,000; tough, which does not support succinct bins, reads
-    /// snapshots of at most 1 MiB.
+    /// Returns the maximum bit length for which other clients accept the metadata with their default limits. python-tuf
+    /// reads snapshots of at most 2,000,000 bytes and targets roles of at most 5,000,000. tough, which does not support
+    /// succinct bins, reads snapshots of at most 1 MiB.
     #[must_use]
     pub fn most_bits(&self) -> u8 {
         match (self.by_version, self.succinct) {
@@ -129,7 +130,7 @@ impl Workload {
         }
     }
 
-    /// Returns the number of bins with the lowest total cost of a first visit and a later one.
+    /// Returns the number of bins with the lowest total cost of a new client's visit and a later visit.
     #[must_use]
     pub fn proposal(&self) -> Proposal {
         let flat = self.cost(None);
@@ -144,7 +145,7 @@ impl Workload {
 }
 
 impl Proposal {
-    /// Explains the recommendation for a person, in three lines.
+    /// Explains the recommendation to a person in three lines.
     #[must_use]
     pub fn text(&self, load: &Workload) -> String {
         let targets = load.targets;
@@ -172,7 +173,7 @@ impl Proposal {
 }
 
 impl Proposal {
-    /// Explains the size of the bins' snapshot entries and the alternative.
+    /// Explains whether the snapshot lists the bins by version or with a hash, and what the alternative would save.
     fn entries_text(load: &Workload) -> String {
         if load.by_version {
             return format!(
@@ -193,7 +194,7 @@ impl Proposal {
     }
 }
 
-/// Formats a number of bytes for a person.
+/// Formats a number of bytes with a unit, for messages.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
@@ -218,7 +219,7 @@ mod tests {
         let by_version = |digits| Workload { by_version: true, ..load(10_u64.pow(digits)) };
         let bits: Vec<_> = (2..=8).map(|digits| by_version(digits).proposal().bit_length.unwrap_or_default()).collect();
         assert_eq!(bits, [0, 7, 9, 11, 12, 14, 15]);
-        // The maximum for clients limits the recommendation.
+        // The recommendation never exceeds the maximum that clients accept.
         let prefixes = Workload { succinct: false, ..load(u64::MAX / 1_000_000) };
         assert_eq!(prefixes.proposal().bit_length, Some(12));
     }

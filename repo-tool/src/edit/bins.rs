@@ -12,30 +12,33 @@ use crate::{EditError, Error};
 /// The settings of new bins.
 #[derive(Clone, Debug)]
 pub struct NewBins {
-    /// The number of bins is 2 to this power.
+    /// The number of bins as a power of 2.
     pub bit_length: u8,
-    /// The prefix of their names.
+    /// The prefix of the bins' names.
     pub name_prefix: String,
-    /// The keys that sign for them.
+    /// The keys and threshold of the bins.
     pub trust: Trust,
-    /// Whether they are written as succinct roles (TAP 15); otherwise each bin is a delegation by hash prefix.
+    /// Whether the bins are written as succinct roles (TAP 15). Otherwise, each bin is written as a delegation by hash
+    /// prefix.
     pub succinct: bool,
 }
 
 /// The bins of a role.
 #[derive(Clone, Debug)]
 pub struct Bins {
-    /// The number of bins is 2 to this power.
+    /// The number of bins as a power of 2.
     pub bit_length: u32,
-    /// The prefix of their names.
+    /// The prefix of the bins' names.
     pub name_prefix: String,
-    /// Whether they are written as succinct roles (TAP 15); otherwise each bin is a delegation by hash prefix.
+    /// Whether the bins are written as succinct roles (TAP 15). Otherwise, each bin is written as a delegation by hash
+    /// prefix.
     pub succinct: bool,
     shape: SuccinctRoles,
 }
 
 impl Bins {
-    /// Recognizes a complete set of bins with one name prefix, one key list and one threshold.
+    /// Returns the bins in `delegations`, if they form a complete set with one name prefix, one list of keys and one
+    /// threshold.
     #[must_use]
     pub fn of(delegations: &Delegations) -> Option<Self> {
         match &delegations.roles {
@@ -50,7 +53,7 @@ impl Bins {
                 let (name_prefix, _) = first.name.as_str().rsplit_once('-')?;
                 let bit_length = bins.len().checked_ilog2().filter(|bits| bins.len() == 1 << bits)?;
                 let shape = SuccinctRoles::new(first.keyids.clone(), first.threshold, bit_length, name_prefix).ok()?;
-                // Other delegations by hash prefix are not bins.
+                // A hash-prefix delegation that does not have the expected name and prefixes is not a bin.
                 let is_bin = |(number, (found, name)): (usize, (&&Delegation, RoleName))| {
                     let shared = found.keyids == first.keyids && found.threshold == first.threshold;
                     let plain = !found.terminating && found.unknown.is_empty();
@@ -64,25 +67,25 @@ impl Bins {
         }
     }
 
-    /// Returns their names.
+    /// Returns the names of the bins.
     pub fn names(&self) -> impl Iterator<Item = RoleName> + '_ {
         self.shape.names()
     }
 
-    /// Returns whether `role` is one of them.
+    /// Returns whether `role` is one of the bins.
     #[must_use]
     pub fn contains(&self, role: &RoleName) -> bool {
         self.shape.contains(role)
     }
 
-    /// Returns whether both sets have the same number, names and format.
+    /// Returns whether both sets of bins have the same size, name prefix and format.
     #[must_use]
     pub(crate) fn is_the_same_set_as(&self, other: &Self) -> bool {
         let shape = |bins: &Self| (bins.bit_length, bins.succinct, bins.name_prefix.clone());
         shape(self) == shape(other)
     }
 
-    /// Returns the first bin, which represents all of them because they share their keys.
+    /// Returns the first bin. It can stand for all bins, because they share their keys.
     #[must_use]
     pub fn first(&self) -> RoleName {
         self.shape.bin(0)
@@ -90,10 +93,10 @@ impl Bins {
 }
 
 impl Edit<'_> {
-    /// Returns the bins of `role` after the change.
+    /// Returns the bins of `role` in the draft.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such role.
+    /// [`Error::NotFound`] if the role does not exist.
     pub fn bins(&mut self, role: &RoleName) -> Result<Option<Bins>, Error> {
         Ok(self.view(role)?.delegations.as_ref().and_then(Bins::of))
     }
@@ -101,7 +104,7 @@ impl Edit<'_> {
     /// Returns the number of targets that `role` and its bins list.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such role; when a bin does not verify.
+    /// [`Error::NotFound`] if the role does not exist. Also returns an error if a bin does not verify.
     pub fn count_targets(&mut self, role: &RoleName) -> Result<usize, Error> {
         let mut count = self.view(role)?.len();
         let names: Vec<RoleName> = self.bins(role)?.iter().flat_map(Bins::names).collect();
@@ -112,10 +115,11 @@ impl Edit<'_> {
         Ok(count)
     }
 
-    /// Distributes the targets of `role` and of its bins into new bins. `progress` counts targets.
+    /// Distributes the targets of `role` and of its existing bins into new bins. Calls `progress` with the number of
+    /// targets processed.
     ///
     /// # Errors
-    /// [`Error::Edit`] when the role has delegations that cannot coexist with bins.
+    /// [`Error::Edit`] if the role has delegations that cannot coexist with bins.
     pub fn make_bins(
         &mut self,
         role: &RoleName,
@@ -165,7 +169,7 @@ impl Edit<'_> {
         self.fill(role, &moving, progress).map(drop)
     }
 
-    /// Refuses bin names that another role has, because that role would lose its targets.
+    /// Refuses bin names that another delegated role has, because that role would lose its targets.
     fn check_names(&mut self, role: &RoleName, bins: &SuccinctRoles, old: Option<&Bins>) -> Result<(), Error> {
         let is_old =
             |name: &RoleName, delegator: &RoleName| delegator == role && old.is_some_and(|old| old.contains(name));
@@ -177,7 +181,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Removes bins and their delegations from a role, and collects their targets.
+    /// Removes bins and their delegations from a role, and adds their targets to `moving`.
     fn take_bins(&mut self, role: &RoleName, bins: &Bins, moving: &mut Moving) -> Result<(), Error> {
         let names: Vec<RoleName> = bins.names().collect();
         self.published.read_children(role, &names)?;
@@ -209,13 +213,13 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Returns the succinct bins of `role`, if `name` is one of them or their prefix.
+    /// Returns the succinct bins of `role`, if `name` is the name of one of the bins or their name prefix.
     pub(super) fn succinct_bins(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<Bins>, Error> {
         let bins = self.bins(role)?.filter(|bins| bins.succinct);
         Ok(bins.filter(|bins| bins.contains(name) || bins.name_prefix == name.as_str()))
     }
 
-    /// Removes bins, and moves their targets back into the role.
+    /// Removes bins, and moves their targets back into the delegating role.
     pub(super) fn dissolve(&mut self, role: &RoleName, bins: &Bins) -> Result<(), Error> {
         let mut moving = Moving::default();
         moving.take(self.view(role)?);
@@ -224,7 +228,8 @@ impl Edit<'_> {
     }
 }
 
-/// Returns the hash prefixes of bin `number`: all hexadecimal prefixes whose first bits are that number.
+/// Returns the hash prefixes of bin `number`: all hexadecimal prefixes whose leading `bit_length` bits equal the
+/// number.
 fn prefixes_of(number: usize, bit_length: u32) -> Result<Vec<HashPrefix>, Error> {
     let digits = bit_length.div_ceil(4) as usize;
     let free_bits = digits * 4 - bit_length as usize;

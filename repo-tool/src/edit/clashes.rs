@@ -1,5 +1,5 @@
-//! Finds target paths that cannot be in one folder: `x` and `x/y` would need a file and a folder with the same name, both on
-//! clients and, without hash prefixes, on the server.
+//! Finds pairs of target paths that cannot exist in the same folder: for `x` and `x/y`, `x` would have to be both a
+//! file and a folder, on clients and, without hash prefixes, also on the server.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::edit::intake::TargetNames;
 use crate::{EditError, Error};
 
 impl Edit<'_> {
-    /// Refuses new targets that clash with each other or with listed ones. `folder` is the repository's `targets/`, which shows
-    /// cheaply whether there are targets below a path.
+    /// Refuses new targets that clash with each other or with listed targets. `folder` is the `targets/` folder of the
+    /// repository; its files show cheaply whether there are targets below a path.
     ///
     /// # Errors
     /// [`EditError::FileAndFolder`] with all clashes.
@@ -42,12 +42,12 @@ impl Edit<'_> {
         Err(EditError::FileAndFolder { clashes: clashes.into_iter().collect() }.into())
     }
 
-    /// Returns whether clients find `path` after the change, or its place is taken by the file of a removed target.
+    /// Returns whether clients would find `path`, or whether the file of a removed target occupies it.
     fn is_taken(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<bool, Error> {
         Ok(names == TargetNames::Plain && folder.join(path.as_str()).is_file() || self.lists(path)?)
     }
 
-    /// Returns whether clients find `path` after the change.
+    /// Returns whether clients would find `path` after the draft is published.
     fn lists(&mut self, path: &TargetPath) -> Result<bool, Error> {
         match self.holder(path)? {
             Some(role) => Ok(self.view(&role)?.target(path).is_some()),
@@ -55,7 +55,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Returns a target below `path`, as if `path` were a folder.
+    /// Returns a target below `path`, if `path` is a folder in the paths of other targets.
     fn below(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<Option<TargetPath>, Error> {
         let start = format!("{path}/", path = path.as_str());
         let touched = self.draft.touched.iter().filter(|touched| touched.as_str().starts_with(&start));
@@ -64,7 +64,8 @@ impl Edit<'_> {
                 return Ok(Some(touched));
             }
         }
-        // Removed targets leave their files behind. A hash prefix keeps those apart from new ones.
+        // The files of removed targets are not deleted. With hash prefixes, such a file does not conflict with a new
+        // target.
         for entry in WalkDir::new(folder.join(path.as_str())).min_depth(1).into_iter().filter_map(Result::ok) {
             let relative = entry.path().strip_prefix(folder).ok().and_then(Path::to_str);
             let name = relative.and_then(|relative| without_prefix(relative, names));
@@ -79,8 +80,9 @@ impl Edit<'_> {
     }
 }
 
-/// Refuses new targets of one role, sorted by path, that clash with each other or with the targets that the role lists above
-/// them. Other roles are not read, because there may be many.
+/// Refuses new targets of one role that clash with each other, or with a target that the role lists at a folder of
+/// their path. `new` must be sorted by path. Targets of other roles are not compared, because there may be too many
+/// roles to read.
 ///
 /// # Errors
 /// [`EditError::FileAndFolder`] with all clashes.
@@ -88,7 +90,7 @@ pub(super) fn refuse_clashes_in(role: &Targets, new: &[(TargetPath, u32)]) -> Re
     let mut clashes = Vec::new();
     let mut folder = "";
     for (path, _) in new {
-        // Most targets are in the same folder as their predecessor.
+        // Skip the check if the previous target is in the same folder, as is usual.
         let Some((parent, _)) = path.as_str().rsplit_once('/').filter(|(parent, _)| *parent != folder) else {
             continue;
         };
@@ -102,13 +104,13 @@ pub(super) fn refuse_clashes_in(role: &Targets, new: &[(TargetPath, u32)]) -> Re
     if clashes.is_empty() { Ok(()) } else { Err(EditError::FileAndFolder { clashes }.into()) }
 }
 
-/// Returns the folders of a target path, as target paths.
+/// Returns all folders that contain a target path, themselves in the form of target paths.
 fn above(path: &TargetPath) -> impl Iterator<Item = TargetPath> {
     let text = path.as_str();
     text.match_indices('/').filter_map(|(at, _)| TargetPath::new(text.get(..at)?).ok())
 }
 
-/// Returns the target path of a published file.
+/// Returns the target path of a published file, without its hash prefix.
 fn without_prefix(file: &str, names: TargetNames) -> Option<String> {
     if names == TargetNames::Plain {
         return Some(file.to_string());

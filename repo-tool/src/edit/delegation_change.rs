@@ -1,4 +1,4 @@
-//! Changes the paths, the position, the threshold or the flag `terminating` of a delegation (spec 4.5).
+//! Changes the paths, the position, the threshold or the `terminating` flag of a delegation (spec 4.5).
 
 use std::collections::BTreeSet;
 
@@ -13,17 +13,17 @@ use crate::{EditError, Error, InvalidInput, NotFound};
 /// A change of a delegation. A field that is `None` keeps its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DelegationChange {
-    /// The paths that the role may list.
+    /// The paths that the delegated role may list.
     pub paths: Option<Paths>,
-    /// How many keys must sign for the role.
+    /// The number of keys that must sign for the role.
     pub threshold: Option<u32>,
-    /// Whether a search stops at this role.
+    /// Whether the search for a path that the role covers stops at this role.
     pub terminating: Option<bool>,
-    /// The position among the delegations of the same role. Earlier ones have priority.
+    /// The position among the delegations of the same role. Earlier delegations have priority.
     pub position: Option<Position>,
 }
 
-/// A position in the order of delegations.
+/// A position in the list of delegations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// Just before the delegation to this role.
@@ -32,25 +32,25 @@ pub enum Position {
     After(RoleName),
 }
 
-/// A target that clients find in another role, or no longer find, after a change of delegations.
+/// A target that clients find in a different role, or no longer find, after a delegation was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderChange {
     /// The target.
     pub path: TargetPath,
-    /// The role in which clients found it.
+    /// The role in which clients found the target before the change.
     pub before: RoleName,
-    /// The role in which clients will find it.
+    /// The role in which clients find the target after the change; `None` if they no longer find it.
     pub after: Option<RoleName>,
 }
 
 impl Edit<'_> {
-    /// Changes the delegation of `from` to `name`; without `from`, that of the first role that delegates to it. Returns the
-    /// targets that clients will find in another role or no longer find. Considers only targets that the delegated roles of
-    /// `from` list themselves.
+    /// Changes the delegation from `from` to `name`. If `from` is `None`, changes the delegation of the first role that
+    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find,
+    /// considering only targets in roles to which the delegator delegates directly.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such delegation; [`Error::Edit`] when the role is a bin, its keys cannot reach the
-    /// threshold, or a pattern matches nothing; [`Error::Untrusted`] when a file on the way does not verify.
+    /// [`Error::NotFound`] if there is no such delegation; [`Error::Edit`] if the role is a bin, its keys cannot reach
+    /// the threshold, or a pattern matches nothing; [`Error::Untrusted`] if metadata does not verify.
     pub fn change_delegation(
         &mut self,
         from: Option<&RoleName>,
@@ -76,7 +76,8 @@ impl Edit<'_> {
         Ok(moved)
     }
 
-    /// Compares the roles in which clients find the targets that the delegation to `name` covers before or after the change.
+    /// Returns the targets that clients find in a different role after the change. Considers only the paths that the
+    /// delegation to `name` covers before or after the change.
     fn holder_changes(
         &mut self,
         from: &RoleName,
@@ -92,7 +93,7 @@ impl Edit<'_> {
         }
         let mut moved = Vec::new();
         for path in affected {
-            // The targets of the delegator have priority.
+            // If the delegating role lists the path itself, clients find it there in both cases.
             if self.view(from)?.target(&path).is_some() {
                 continue;
             }
@@ -105,7 +106,7 @@ impl Edit<'_> {
         Ok(moved)
     }
 
-    /// Returns the first of these delegated roles that lists `path` and that a client visits.
+    /// Returns the first delegated role that lists `path`, in the order of a client's search.
     fn holder_below(&mut self, delegations: &Delegations, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         for (role, terminating) in delegations.covering(path) {
             if self.view(&role)?.target(path).is_some() {
@@ -146,7 +147,7 @@ fn apply(
         delegation.terminating = terminating;
     }
     let new_place = match &change.position {
-        // Relative to itself, a delegation stays where it is.
+        // A position relative to the delegation itself leaves it where it is.
         Some(Position::Before(other)) if other != name => at(roles, other)?,
         Some(Position::After(other)) if other != name => at(roles, other)? + 1,
         _ => old_place,
@@ -155,7 +156,7 @@ fn apply(
     Ok(())
 }
 
-/// Returns the delegation to `name`, if it is listed by name.
+/// Returns the delegation to `name`; `None` if there is none or if it is a succinct bin.
 fn listed<'d>(delegations: &'d Delegations, name: &RoleName) -> Option<&'d Delegation> {
     match &delegations.roles {
         DelegatedRoles::Listed(roles) => roles.iter().find(|delegation| delegation.name == *name),

@@ -9,17 +9,17 @@ use super::path_patterns::refuse_useless;
 use super::{Edit, drop_unused};
 use crate::{EditError, Error, NotFound};
 
-/// Keys and a threshold.
+/// The keys and the threshold of a role.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// The keys.
     pub keys: Vec<PublicKey>,
-    /// How many must sign.
+    /// The number of keys that must sign.
     pub threshold: u32,
 }
 
 impl Trust {
-    /// Returns the threshold, if the keys can reach it.
+    /// Returns the threshold, if there are enough keys to reach it.
     pub(crate) fn threshold(&self) -> Result<Threshold, Error> {
         let distinct: BTreeSet<_> = self.keys.iter().collect();
         Threshold::new(self.threshold)
@@ -35,13 +35,13 @@ impl Trust {
 /// The settings of a new delegation.
 #[derive(Clone, Debug)]
 pub struct NewDelegation {
-    /// Name of the role.
+    /// The name of the role.
     pub name: RoleName,
     /// The paths that the role may list.
     pub paths: Paths,
-    /// The keys that sign for the role.
+    /// The keys and the threshold of the role.
     pub trust: Trust,
-    /// Whether a search stops at this role.
+    /// Whether the search for a path that the role covers stops at this role.
     pub terminating: bool,
 }
 
@@ -49,8 +49,8 @@ impl Edit<'_> {
     /// Adds a new, empty role to which `from` delegates.
     ///
     /// # Errors
-    /// [`Error::Edit`] when the role exists already, its keys cannot reach the threshold, or a pattern matches nothing; [`Error::Untrusted`] when a file
-    /// that may delegate to it does not verify.
+    /// [`Error::Edit`] if the role already exists, its keys cannot reach the threshold, or a pattern matches nothing;
+    /// [`Error::Untrusted`] if the metadata of a role that might delegate to it does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
         refuse_useless(&new.paths)?;
@@ -81,12 +81,13 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Removes a delegation. Clients no longer trust the role's targets. The snapshot still lists its version, because clients
-    /// would treat its removal as a rollback. Succinct bins, named by one bin or by their prefix, are removed together, and
-    /// their targets move back into the role. Returns the delegator.
+    /// Removes the delegation to a role, so that clients no longer trust the targets of the role. The snapshot still
+    /// lists the role's version, because clients would treat its removal as a rollback. If `name` is a succinct bin or
+    /// the name prefix of succinct bins, all of these bins are removed, and their targets move back into the delegating
+    /// role. Returns the delegating role.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when no role, or not `from`, delegates to it.
+    /// [`Error::NotFound`] if `from`, or any role if `from` is `None`, does not delegate to the role.
     pub fn undelegate(&mut self, from: Option<&RoleName>, name: &RoleName) -> Result<RoleName, Error> {
         let from = match from {
             Some(from) => from.clone(),
@@ -121,7 +122,7 @@ impl Edit<'_> {
 /// Parses hash prefixes.
 ///
 /// # Errors
-/// [`Error::Edit`] for a text that is not 1 to 64 lower-case hexadecimal digits.
+/// [`Error::Edit`] if the text is not 1 to 64 lower-case hexadecimal digits.
 pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
     let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
     Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))

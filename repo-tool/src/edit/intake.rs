@@ -1,5 +1,5 @@
-//! Copies new target files into the repository. The copied bytes are hashed, so a later change of the source has no effect.
-//! [`copy`] refuses files that must stay private.
+//! Copies new target files into the repository. The hash is computed from the copied bytes, so a later change of the
+//! source file has no effect. [`copy`] refuses files that must stay private.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,61 +19,62 @@ use crate::files::own_files::{self, OwnFiles, Unpublishable, is_hidden};
 use crate::names::of_file;
 use crate::{EditError, Error, PathError, parallel};
 
-/// Bytes copied at once.
+/// The number of bytes that are copied at once.
 const PART: usize = 256 * 1024;
 /// The maximum length of a file name on common file systems, in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// A file to publish, with its target path.
+/// A file to publish and its target path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The path of the file.
+    /// The location of the file on disk.
     pub file: PathBuf,
-    /// Its target path.
+    /// The target path under which the file is published.
     pub name: TargetPath,
     private_keys: PrivateKeys,
 }
 
 impl Source {
-    /// Creates a source that is refused if the file contains a private key.
+    /// Creates a source. If the file contains a private key, publishing it is refused.
     #[must_use]
     pub fn new(file: PathBuf, name: TargetPath) -> Self {
         Self { file, name, private_keys: PrivateKeys::Refuse }
     }
 
-    /// Allows the file to contain private keys, such as test keys. The repository's own keys are still refused.
+    /// Allows the file to contain a private key, such as a test key. The private keys of the repository are still
+    /// refused.
     #[must_use]
     pub fn allow_private_keys(self) -> Self {
         Self { private_keys: PrivateKeys::Allow, ..self }
     }
 }
 
-/// The names of published target files.
+/// How the published files of targets are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetNames {
-    /// Their target paths.
+    /// The name is the target path.
     Plain,
-    /// Their target paths with each listed hash before the file name (spec 6.2.1).
+    /// The name is the target path with a listed hash in front of the file name (spec 6.2.1).
     HashPrefixed,
 }
 
-/// The treatment of a file that contains a private key.
+/// Whether a file that contains a private key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PrivateKeys {
     Refuse,
     Allow,
 }
 
-/// The treatment of hidden files and folders, whose names start with a dot.
+/// Whether hidden files and folders, whose names start with a dot, are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
-    /// Skip them.
+    /// Skip hidden files and folders.
     Skip,
-    /// Publish them.
+    /// Publish hidden files and folders.
     Include,
 }
 
-/// The files below a path.
+/// The result of a search for files to publish.
 #[derive(Clone, Debug, Default)]
 pub struct FoundFiles {
     /// The files.
@@ -85,17 +86,18 @@ pub struct FoundFiles {
 /// A copied file.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// Its entry for metadata.
+    /// The target's entry for the metadata, with length and hashes.
     pub target: TargetFile,
     /// The path of the copy.
     pub file: PathBuf,
 }
 
-/// Finds the files below each of `paths`, or the path itself if it is a file. Target paths are relative to the path and get
-/// the prefix `under`. The paths themselves are never skipped as hidden.
+/// Finds the files to publish in each of `paths`, which may be files or folders. The target path of a file is its path
+/// relative to the given folder, with the prefix `under`. A path in `paths` is never skipped as hidden.
 ///
 /// # Errors
-/// [`PathError::Unpublishable`] with all links, FIFOs, devices and names that are not UTF-8 or not safe on every platform.
+/// [`PathError::Unpublishable`] with all links, FIFOs, devices and file names that are not UTF-8 or not safe on every
+/// platform.
 pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
     let mut found = FoundFiles::default();
     let mut refused = Vec::new();
@@ -123,7 +125,7 @@ pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) ->
     if refused.is_empty() { Ok(found) } else { Err(PathError::Unpublishable { files: refused }.into()) }
 }
 
-/// Returns the source for an entry, or why it cannot be published.
+/// Returns the source for a directory entry, or the reason why the entry cannot be published.
 fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, String> {
     let file = entry.path();
     let kind = entry.file_type();
@@ -144,7 +146,7 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     Ok(Source::new(file.to_path_buf(), name))
 }
 
-/// Parses a target path that is safe on every platform and in URLs.
+/// Parses a target path. Refuses a path that is not safe on every platform and in URLs.
 pub fn target_path(name: &str) -> Result<TargetPath, EditError> {
     let path = TargetPath::new(name).map_err(EditError::UnsafeName)?;
     path.file_path().map_err(EditError::UnsafeName)?;
@@ -152,7 +154,7 @@ pub fn target_path(name: &str) -> Result<TargetPath, EditError> {
     Ok(path)
 }
 
-/// Returns the paths of a target file below `targets/`: one for each hash, or its plain path.
+/// Returns the paths of a target's files in `targets/`: one path for each hash, or only the plain path.
 pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     let path = target.path.as_str();
     if names == TargetNames::Plain {
@@ -162,11 +164,12 @@ pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     target.hashes.prefixes().map(|hash| Path::new(folder).join(format!("{hash}.{name}"))).collect()
 }
 
-/// Copies files into the empty folder `into` and hashes them, on all cores. `progress` counts whole files.
+/// Copies files into the empty folder `into` and hashes them on all cores. Calls `progress` with the number of files
+/// processed.
 ///
 /// # Errors
-/// [`Error::Private`] with all files that must stay private: those of `own`, and those that contain a private key. All copies
-/// are removed then.
+/// [`Error::Private`] with all files that must stay private: the files in `own`, and files that contain a private key.
+/// In this case, all copies are removed.
 pub fn copy(
     sources: &[Source],
     into: &Path,
@@ -177,7 +180,7 @@ pub fn copy(
     copy_into(sources, &Folder::open(into)?, algorithms, own, progress)
 }
 
-/// Like [`copy`], into an open folder.
+/// Like [`copy`], but takes an open destination folder.
 pub(crate) fn copy_into(
     sources: &[Source],
     into: &Folder,
@@ -215,7 +218,7 @@ pub(crate) fn measure(
     })
 }
 
-/// Processes each source. One error names all files that must stay private.
+/// Processes each source with `each`. If files must stay private, one error lists all of them.
 fn each(
     sources: &[Source],
     own: &OwnFiles,
@@ -247,12 +250,12 @@ fn each(
     Ok(incoming)
 }
 
-/// Returns the name of the copy of the file with this number.
+/// Returns the file name for the copy of the source with this number.
 pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }
 
-/// Hashes a file and passes its bytes to `write`, or returns why the file must stay private.
+/// Hashes a file and passes its bytes to `write`. If the file must stay private, returns the reason instead.
 fn hash(
     source: &Source,
     algorithms: &[Algorithm],
@@ -263,7 +266,7 @@ fn hash(
     let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
     let mut from = layout::open_regular(&source.file).map_err(read)?;
     let found = from.metadata().map_err(read)?;
-    // Check the opened file again: another file may have its name by now.
+    // Check the opened file again, because the name may refer to a different file by now.
     if let Some(reason) = own.reason_of(&found) {
         return refused(reason.to_string());
     }
@@ -272,7 +275,7 @@ fn hash(
     let mut content = own.content();
     let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
     let mut length = 0_u64;
-    // One byte more than expected, so that a small file needs a single read.
+    // The buffer is one byte longer than a small file, so that one read reaches the end of the file.
     let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| (listed + 1).min(PART))];
     loop {
         let count = from.read(&mut part).map_err(read)?;
@@ -296,7 +299,7 @@ fn hash(
     Ok(Ok(TargetFile::new(source.name.clone(), length, hashes)))
 }
 
-/// Refuses a file name that is too long for a file system with the hash prefix.
+/// Refuses a target whose file name, with the hash prefix, would be too long for common file systems.
 pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), EditError> {
     let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
@@ -306,7 +309,8 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Ed
     Ok(())
 }
 
-/// Links the copy in `folder` under one more name for each additional path, and returns each source with its final path.
+/// Links the copied file in `folder` under one more name for each additional path at which the target is published.
+/// Returns each source name with its destination path.
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,
@@ -361,7 +365,8 @@ impl Digests {
     }
 }
 
-/// Reads a file part by part until `each` returns false. Returns `None` if the file does not exist.
+/// Reads a file in parts and passes each part to `each`, until it returns false. Returns `None` if the file does not
+/// exist.
 pub(crate) fn read_parts(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> Result<Option<()>, Error> {
     let mut file: File = match layout::open_regular(path) {
         Ok(file) => file,

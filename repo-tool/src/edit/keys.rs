@@ -1,5 +1,5 @@
-//! Changes the keys and thresholds of roles (spec 6.1): of top-level roles in a new root, of delegated roles in their
-//! delegator.
+//! Changes the keys and thresholds of roles (spec 6.1). The keys of top-level roles change in a new root, and the keys
+//! of delegated roles in the delegating role.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, KeyRing, RoleNa
 use super::{Edit, drop_unused, unknown};
 use crate::{EditError, Error, InvalidInput, trusting};
 
-/// The keys, key ids and threshold of a role, for a change.
+/// The keys, key ids and threshold of a role, borrowed for a change.
 pub(super) struct RoleKeysMut<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
@@ -17,7 +17,7 @@ pub(super) struct RoleKeysMut<'e> {
 }
 
 impl RoleKeysMut<'_> {
-    /// Returns the distinct usable keys.
+    /// Returns the usable keys of the role, without duplicates.
     fn publics(&self) -> BTreeSet<&PublicKey> {
         self.keyids.iter().filter_map(|id| self.keys.get(id)?.public_key().ok()).collect()
     }
@@ -36,13 +36,13 @@ impl RoleKeysMut<'_> {
             self.keyids.push(key.keyid());
             self.keys.insert(key.keyid(), key);
         }
-        // Compare the key material, so that every spelling and id of the key is removed.
+        // Compare the key material, so that the key is removed under all of its ids and in all encodings.
         let gone = |id: &KeyId| self.keys.get(id).is_some_and(|key| remove.contains(&key.material()));
         self.keyids.retain(|id| !gone(id));
         self.check_reachable(role)
     }
 
-    /// Removes ids. Of an id that has a usable key and is listed more than once, removes all entries but the first.
+    /// Removes key ids from the role. If a key id has a usable key and is listed more than once, one entry is kept.
     pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         let keys = &*self.keys;
@@ -67,10 +67,10 @@ impl RoleKeysMut<'_> {
 }
 
 impl Edit<'_> {
-    /// Returns the usable keys of `role` and its threshold after the change.
+    /// Returns the usable keys and the threshold of `role` in the draft.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such role.
+    /// [`Error::NotFound`] if the role does not exist.
     pub fn trust(&mut self, role: &RoleName) -> Result<(Vec<PublicKey>, u32), Error> {
         let ring = if self.root_view().roles.contains_key(role) {
             self.root_view().key_ring(role)?
@@ -85,13 +85,13 @@ impl Edit<'_> {
         Ok((keys, ring.threshold().get()))
     }
 
-    /// Returns every delegated role after the change, at any depth, with its delegator, delegators first. A role with two
-    /// delegators is returned twice. Reads all roles.
+    /// Returns every delegated role of the draft, at any depth, each with its delegating role. A delegating role always
+    /// precedes the roles it delegates to. A role with two delegating roles is returned twice. Reads all roles.
     ///
     /// # Errors
-    /// When a file on the way does not verify.
+    /// Returns an error if the metadata of a delegated role does not verify.
     pub fn delegated_roles(&mut self) -> Result<Vec<(RoleName, RoleName)>, Error> {
-        // Read all roles from the top, so that `view` finds each without a search.
+        // Read all roles from the top, so that `view` does not have to search for each role.
         self.published().read_all()?;
         let mut edges = Vec::new();
         let mut waiting = VecDeque::from([RoleName::TARGETS]);
@@ -107,11 +107,11 @@ impl Edit<'_> {
         Ok(edges)
     }
 
-    /// Returns every role that lists `key` after the change, in any spelling, with its delegator; `None` for the roles of the
-    /// root. Reads all roles.
+    /// Returns every role of the draft that lists `key`, in any encoding, with its delegating role. That is `None` for
+    /// the roles of the root. Reads all roles.
     ///
     /// # Errors
-    /// When a file on the way does not verify.
+    /// Returns an error if the metadata of a delegated role does not verify.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let key = key.into();
         let top_level = trusting::roles_of_root(self.root_view(), &key);
@@ -130,12 +130,12 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Returns every delegated role with its delegator and its ring. Reads all roles.
+    /// Returns every delegated role of the draft with its delegating role and its key ring. Reads all roles.
     ///
     /// # Errors
-    /// When a file on the way does not verify.
+    /// Returns an error if the metadata of a delegated role does not verify.
     pub fn delegated_rings(&mut self) -> Result<Vec<(RoleName, RoleName, KeyRing)>, Error> {
-        // Each delegator once, in the order of discovery.
+        // Keep each delegator once, in the order of discovery.
         let mut delegators: Vec<RoleName> = Vec::new();
         let mut seen = BTreeSet::new();
         for (_, delegator) in self.delegated_roles()? {
@@ -151,19 +151,20 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Adds and removes keys of `role`. Succinct bins share their keys.
+    /// Adds and removes keys of `role`. If the role is a succinct bin, the keys of all bins change, because they are
+    /// shared.
     ///
     /// # Errors
-    /// As [`Edit::rotate_all`].
+    /// Returns the errors of [`Edit::rotate_all`].
     pub fn rotate(&mut self, role: &RoleName, add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
         self.rotate_all(std::slice::from_ref(role), add, remove)
     }
 
-    /// Adds and removes keys of many roles. One succinct bin represents all of them.
+    /// Adds and removes keys of several roles. To change succinct bins, it is enough to include one of them.
     ///
     /// # Errors
-    /// [`Error::Edit`] when a role already trusts an added key, does not trust a removed one, or keeps too few keys for its
-    /// threshold.
+    /// [`Error::Edit`] if a role already trusts an added key, does not trust a removed key, or would have fewer keys
+    /// than its threshold.
     pub fn rotate_all(&mut self, roles: &[RoleName], add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
         let remove: Vec<KeyMaterial> = remove.iter().map(KeyMaterial::from).collect();
         self.rotate_material(roles, add, &remove)
@@ -172,7 +173,7 @@ impl Edit<'_> {
     /// Like [`Edit::rotate_all`], but can also remove keys that lastmile cannot use.
     ///
     /// # Errors
-    /// As [`Edit::rotate_all`].
+    /// Returns the errors of [`Edit::rotate_all`].
     pub fn rotate_material(
         &mut self,
         roles: &[RoleName],
@@ -182,18 +183,18 @@ impl Edit<'_> {
         self.change(roles, |role, entry| entry.rotate(role, add, remove))
     }
 
-    /// Changes how many keys of `role` must sign.
+    /// Sets the number of keys that must sign for `role`.
     ///
     /// # Errors
-    /// As [`Edit::set_threshold_of_all`].
+    /// Returns the errors of [`Edit::set_threshold_of_all`].
     pub fn set_threshold(&mut self, role: &RoleName, threshold: u32) -> Result<(), Error> {
         self.set_threshold_of_all(std::slice::from_ref(role), threshold)
     }
 
-    /// Changes the threshold of many roles. One succinct bin represents all of them.
+    /// Sets the threshold of several roles. To change succinct bins, it is enough to include one of them.
     ///
     /// # Errors
-    /// [`Error::Edit`] when a role has fewer keys.
+    /// [`Error::Edit`] if a role has fewer keys than the threshold.
     pub fn set_threshold_of_all(&mut self, roles: &[RoleName], threshold: u32) -> Result<(), Error> {
         let new = Threshold::new(threshold).ok_or(InvalidInput::Threshold)?;
         self.change(roles, |role, entry| entry.set_threshold(role, new))
@@ -222,7 +223,8 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Groups these roles by delegator. Several roles are looked up together.
+    /// Groups these roles by delegating role. If there are several roles, reads all roles once instead of searching for
+    /// each.
     pub(super) fn by_delegator(
         &mut self,
         roles: &[&RoleName],
@@ -236,7 +238,7 @@ impl Edit<'_> {
         let mut wanted: BTreeSet<&RoleName> = roles.iter().copied().collect();
         if !wanted.is_empty() {
             for (role, delegator) in self.delegated_roles()? {
-                // As for a single role, the first delegator counts.
+                // If several roles delegate to a role, use the first one, as the search for a single role does.
                 if wanted.remove(&role) {
                     found.entry(delegator).or_default().insert(role);
                 }
@@ -272,13 +274,13 @@ pub(super) fn change_delegated(
     Ok(())
 }
 
-/// Returns the start of the key material, for messages about keys without an id.
+/// Returns the first 16 characters of the key material, for messages about keys without an id.
 #[must_use]
 pub(crate) fn short_material(key: &KeyMaterial) -> String {
     key.to_string().chars().take(16).collect()
 }
 
-/// Returns the first 8 digits of a key's id, for messages.
+/// Returns the first 8 digits of the key id, for messages.
 #[must_use]
 pub(crate) fn short(key: &PublicKey) -> String {
     crate::key_store::keyid_of(key).chars().take(8).collect()

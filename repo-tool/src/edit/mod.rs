@@ -1,4 +1,4 @@
-//! Edits of the published content. This module does not sign, set dates or write files.
+//! Edits the content of a repository. This module does not sign metadata, set dates or write files.
 
 pub(crate) mod add;
 pub(crate) mod bin_advice;
@@ -24,14 +24,14 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::{Error, NotFound};
 
-/// An editor for a draft on top of the published state.
+/// An editor for a draft. Content that the draft does not change is read from the published state.
 pub struct Edit<'a> {
     published: &'a mut Published,
     draft: Draft,
 }
 
 impl<'a> Edit<'a> {
-    /// Continues editing `draft`, which may be empty.
+    /// Creates an editor that continues `draft`, which may be empty.
     pub fn new(published: &'a mut Published, draft: Draft) -> Self {
         Self { published, draft }
     }
@@ -41,27 +41,28 @@ impl<'a> Edit<'a> {
         self.published
     }
 
-    /// Returns the draft so far.
+    /// Returns the draft with the changes made so far.
     pub fn draft(&mut self) -> &mut Draft {
         &mut self.draft
     }
 
-    /// Returns the root after the change, for editing.
+    /// Returns the root of the draft for editing. If the draft has no root yet, copies the published root into the
+    /// draft.
     pub fn root(&mut self) -> &mut Root {
         self.draft.prior.remove(&RoleName::ROOT);
         self.draft.root.get_or_insert_with(|| (*self.published.root).clone())
     }
 
-    /// Returns the root after the change.
+    /// Returns the root of the draft, or the published root if the draft does not change it.
     #[must_use]
     pub fn root_view(&self) -> &Root {
         self.draft.root.as_ref().unwrap_or(&self.published.root)
     }
 
-    /// Returns a targets role after the change.
+    /// Returns a targets role of the draft, or the published role if the draft does not change it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when no role delegates to it.
+    /// [`Error::NotFound`] if no role delegates to `role`.
     pub fn view(&mut self, role: &RoleName) -> Result<&Targets, Error> {
         if self.draft.targets.contains_key(role) {
             return self.draft.targets.get(role).ok_or_else(|| unknown(role));
@@ -69,10 +70,11 @@ impl<'a> Edit<'a> {
         Ok(self.published.role(role)?)
     }
 
-    /// Returns a targets role after the change, for editing.
+    /// Returns a targets role of the draft for editing. If the draft does not contain the role yet, copies the
+    /// published role into the draft.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when no role delegates to it.
+    /// [`Error::NotFound`] if no role delegates to `role`.
     pub fn targets(&mut self, role: &RoleName) -> Result<&mut Targets, Error> {
         if !self.draft.targets.contains_key(role) {
             let targets = (**self.published.role(role)?).clone();
@@ -85,10 +87,10 @@ impl<'a> Edit<'a> {
         self.draft.targets.get_mut(role).ok_or_else(|| unknown(role))
     }
 
-    /// Signs a role again without changing its content: it gets a new version and a new expiry.
+    /// Marks a role to be signed again with its current content, a new version and a new expiry date.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such role.
+    /// [`Error::NotFound`] if the role does not exist.
     pub fn sign_again(&mut self, role: &RoleName) -> Result<(), Error> {
         match role.as_str() {
             "root" => {
@@ -107,10 +109,10 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Returns when the published role expires.
+    /// Returns the expiry date of the published role.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such role.
+    /// [`Error::NotFound`] if the role does not exist.
     pub fn expires(&mut self, role: &RoleName) -> Result<DateTime<Utc>, Error> {
         Ok(match role.as_str() {
             "root" => self.published.root.expires,
@@ -120,7 +122,7 @@ impl<'a> Edit<'a> {
         })
     }
 
-    /// Adds an empty role to which no role delegated before.
+    /// Adds an empty role to the draft. No other role may have delegated to it before.
     pub fn new_role(&mut self, role: &RoleName, delegator: &RoleName) -> &mut Targets {
         self.draft.prior.remove(role);
         self.draft.delegators.insert(role.clone(), [delegator.clone()].into());
@@ -130,12 +132,13 @@ impl<'a> Edit<'a> {
         entry
     }
 
-    /// Returns the delegator of a role, in the draft or as published.
+    /// Returns the role that delegates to `role` in the draft, or else in the published state.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when no role delegates to it.
+    /// [`Error::NotFound`] if no role delegates to `role`.
     pub fn delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
-        // There may be many bins, and they have one delegator.
+        // Check the top-level targets role first, which is fast. It usually delegates to the bins, and there may be
+        // many of them.
         if delegates(self.view(&RoleName::TARGETS)?, role) {
             return Ok(RoleName::TARGETS);
         }
@@ -145,18 +148,18 @@ impl<'a> Edit<'a> {
         }
         self.published.role(role)?;
         let delegator = self.published.delegator(role).cloned().ok_or_else(|| unknown(role))?;
-        // This draft may have removed the delegation.
+        // The draft may have removed the published delegation.
         match self.draft.targets.get(&delegator) {
             Some(edited) if !delegates(edited, role) => Err(unknown(role)),
             _ => Ok(delegator),
         }
     }
 
-    /// Finishes the edit and returns the draft. Roles whose published signatures are no longer valid, because their keys
-    /// changed, will be signed again.
+    /// Finishes the edit and returns the draft. Roles that a change of keys has left without valid signatures are
+    /// marked to be signed again.
     ///
     /// # Errors
-    /// When published metadata does not verify.
+    /// Returns an error if published metadata does not verify.
     pub fn finish(mut self) -> Result<Draft, Error> {
         self.settle_top_level()?;
         let delegators: Vec<RoleName> = self.draft.targets.keys().cloned().collect();
@@ -171,10 +174,10 @@ impl<'a> Edit<'a> {
         self.draft
     }
 
-    /// Marks the top-level roles that are no longer valid under the draft's root to be signed again.
+    /// Marks the top-level roles whose signatures are not valid under the draft's root to be signed again.
     ///
     /// # Errors
-    /// When published metadata does not verify.
+    /// Returns an error if published metadata does not verify.
     pub(crate) fn settle_top_level(&mut self) -> Result<(), Error> {
         let Some(root) = self.draft.root.clone() else {
             return Ok(());
@@ -222,9 +225,9 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// Returns the delegated roles whose ring changed.
+/// Returns the delegated roles whose keys or threshold changed.
 fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator: &RoleName) -> Vec<RoleName> {
-    // Collected once, because there may be many.
+    // Collect the key rings once, because there may be many roles.
     let listed: BTreeMap<RoleName, KeyRing> = match before.map(|before| &before.roles) {
         Some(DelegatedRoles::Listed(_)) => before.into_iter().flat_map(Delegations::rings).collect(),
         _ => BTreeMap::new(),
@@ -237,7 +240,7 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
         _ => listed.get(child).is_none_or(|before| !same_ring(before, ring)),
     };
     let mut rings = after.rings().peekable();
-    // All succinct bins share one ring.
+    // All succinct bins share one key ring, so comparing the first bin is enough.
     let is_one_ring = matches!(&after.roles, DelegatedRoles::Succinct(_));
     if is_one_ring && rings.peek().is_some_and(|(bin, ring)| !changed(bin, ring)) {
         return Vec::new();
@@ -245,7 +248,7 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
     rings.filter(|(child, ring)| changed(child, ring)).map(|(child, _)| child).collect()
 }
 
-/// Returns whether both rings have the same keys, under the same ids, and the same threshold.
+/// Returns whether both key rings have the same key ids, the same keys and the same threshold.
 pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
@@ -258,7 +261,7 @@ pub(crate) fn delegates(targets: &Targets, role: &RoleName) -> bool {
     })
 }
 
-/// Removes the keys that no role lists.
+/// Removes the keys whose ids are not in `used`.
 fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &BTreeSet<KeyId>) {
     keys.retain(|id, _| used.contains(id));
 }

@@ -1,4 +1,4 @@
-//! Finds and removes listed key ids that do not stand for one usable key.
+//! Finds and removes odd key ids: ids in the key list of a role that have no usable key or are listed twice.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,10 @@ use crate::Error;
 use crate::trusting::{Odd, odd_ids, odd_in_delegations, odd_in_root};
 
 impl Edit<'_> {
-    /// Returns the ids that these roles list after the change and that do not stand for one usable key. Reads each delegator
-    /// only once.
+    /// Returns the odd key ids that these roles list in the draft. Reads each delegating role only once.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such role.
+    /// [`Error::NotFound`] if a role does not exist.
     pub fn odd_ids(&mut self, roles: &[RoleName]) -> Result<Vec<Odd>, Error> {
         let wanted = |all: Vec<(RoleName, Odd)>, roles: &BTreeSet<RoleName>| {
             all.into_iter().filter(|(name, _)| roles.contains(name)).map(|(_, odd)| odd).collect::<Vec<_>>()
@@ -27,7 +26,7 @@ impl Edit<'_> {
         };
         for (delegator, roles) in self.by_delegator(&delegated)? {
             let delegations = self.view(&delegator)?.delegations.as_ref().ok_or_else(|| unknown(&delegator))?;
-            // Succinct bins share one list.
+            // Succinct bins share one list of key ids.
             found.extend(match &delegations.roles {
                 DelegatedRoles::Succinct(bins) => odd_ids(&delegations.keys, &bins.keyids),
                 DelegatedRoles::Listed(_) => wanted(odd_in_delegations(delegations), &roles),
@@ -36,19 +35,19 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes odd ids from the lists of these roles. Of an id that has a usable key and is listed more than once, removes all
-    /// entries but the first.
+    /// Removes these odd key ids from the lists of the given roles. If a key id has a usable key and is listed more
+    /// than once, one entry is kept.
     ///
     /// # Errors
-    /// [`Error::Edit`] when too few keys are left for the threshold.
+    /// [`Error::Edit`] if a role would have fewer usable keys than its threshold.
     pub fn remove_ids(&mut self, roles: &[RoleName], ids: &[KeyId]) -> Result<(), Error> {
         self.change(roles, |role, entry| entry.remove_ids(role, ids))
     }
 
-    /// Returns every odd id after the change, with the role that lists it. Reads all roles.
+    /// Returns every odd key id in the draft, with the role that lists it. Reads all roles.
     ///
     /// # Errors
-    /// When a file on the way does not verify.
+    /// Returns an error if the metadata of a delegated role does not verify.
     pub fn all_odd_ids(&mut self) -> Result<Vec<(RoleName, Odd)>, Error> {
         let mut found = odd_in_root(self.root_view());
         let mut delegators = Vec::new();

@@ -1,5 +1,5 @@
-//! Checks the path patterns of new delegations (spec 4.5). `*` and `?` are special, and neither matches `/`. Shells and Git
-//! have more special characters, which match only themselves here.
+//! Checks the path patterns of new delegations (spec 4.5). The only wildcards are `*` and `?`, and neither matches `/`.
+//! Characters that are special in shells and in Git, such as `[`, match only themselves.
 
 use lastmile_metadata::{PathPattern, Paths};
 
@@ -9,7 +9,7 @@ use crate::{EditError, Error};
 /// Parses path patterns.
 ///
 /// # Errors
-/// [`Error::Edit`] for a pattern that no usable target path matches, such as `/foo/*`, `./foo/*` or `foo//bar`.
+/// [`Error::Edit`] if no usable target path matches a pattern, as for `/foo/*`, `./foo/*` or `foo//bar`.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
     let paths = Paths::Patterns(texts.iter().map(PathPattern::new).collect());
     refuse_useless(&paths)?;
@@ -29,7 +29,8 @@ pub(crate) fn is_useless(pattern: &PathPattern) -> bool {
     example(pattern).is_none()
 }
 
-/// Returns warnings about patterns that probably mean something else, each with a path that the pattern matches.
+/// Returns warnings about patterns that probably do not mean what their author intended. Each warning contains a path
+/// that the pattern matches.
 #[must_use]
 pub fn pattern_warnings(paths: &Paths) -> Vec<String> {
     patterns_of(paths).iter().filter_map(warning).collect()
@@ -77,10 +78,11 @@ fn warning(pattern: &PathPattern) -> Option<String> {
     None
 }
 
-/// Returns a usable target path that the pattern matches, if there is one.
+/// Returns an example of a usable target path that the pattern matches, or `None` if there is no such path.
 fn example(pattern: &PathPattern) -> Option<String> {
     let segments = pattern.as_str().split('/').map(|segment| {
-        // An empty text for each star avoids names that are too long, and a letter those that are reserved.
+        // Try `x` for each star first, because an empty replacement may give a reserved name. Then try nothing, because
+        // `x` may make a name too long.
         let texts = ["", "x"].map(|star| segment.replace("**", "*").replace('*', star).replace('?', "x"));
         texts.into_iter().rev().find(|text| target_path(text).is_ok())
     });

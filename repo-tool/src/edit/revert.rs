@@ -1,8 +1,8 @@
-//! Restores the content that the targets roles had before the last publication.
+//! Restores the targets and delegations to their content before the last publication.
 //!
-//! The earlier files are still in `metadata/`, but they are input from anyone who can write to that folder. So the earlier
-//! snapshot and the files that it lists are verified, also with the keys that sign for these roles now. The root is never
-//! reverted.
+//! The files of earlier versions are still in `metadata/`, but anyone who can write to that folder may have changed
+//! them. So the earlier snapshot and the files that it lists are verified, including with the keys that currently sign
+//! for their roles. The root is never reverted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -22,37 +22,38 @@ use crate::published::Published;
 use crate::report::verify::check_target;
 use crate::{Error, NotFound, Repository, RevertError, check, names, parallel};
 
-/// What to do with keys that the earlier delegations list and the current ones do not.
+/// Whether to restore delegations that list keys which have since been removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovedKeys {
-    /// Refuse to trust them again.
+    /// Refuse to trust removed keys again.
     Refuse,
-    /// Trust them again.
+    /// Trust removed keys again.
     Trust,
 }
 
-/// The treatment of target files that are missing.
+/// Whether to restore targets whose files are missing in this repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MissingFiles {
-    /// Refuse to list them.
+    /// Refuse to restore targets whose files are missing.
     Refuse,
-    /// List them, because another server has them.
+    /// Restore the targets, because another server stores the target files.
     Elsewhere,
 }
 
-/// The content of a role before the last publication.
+/// The content that a role had before the last publication, and the roles that delegated to it.
 struct EarlierRole {
     content: Targets,
     delegators: BTreeSet<RoleName>,
 }
 
 impl Edit<'_> {
-    /// Restores the targets and delegations of every role to those before the last publication that changed any. Publications
-    /// that only signed again do not count. Returns the version of the snapshot with the restored content.
+    /// Restores the targets and delegations of all roles to their content before the last publication that changed
+    /// them. Publications that only renewed signatures are skipped. Returns the version of the snapshot that lists the
+    /// restored content.
     ///
     /// # Errors
-    /// [`Error::Revert`] when the earlier files are missing or do not verify, or for keys that were removed;
-    /// [`Error::NotFound`] when no earlier publication has other content.
+    /// [`Error::Revert`] if an earlier file is missing or does not verify, or if the earlier content trusts keys that
+    /// were removed since; [`Error::NotFound`] if no earlier publication has different content.
     pub fn revert(&mut self, removed: RemovedKeys) -> Result<Version, Error> {
         if !self.published.root.consistent_snapshot {
             return Err(RevertError::NotKept.into());
@@ -96,10 +97,10 @@ impl Edit<'_> {
 }
 
 impl Repository {
-    /// Checks the files of the targets that the draft adds or changes, which must be in `targets/` already.
+    /// Checks that `targets/` still contains the files of the targets that the draft adds or changes.
     ///
     /// # Errors
-    /// [`RevertError::TargetFiles`] with all files that are missing or have another content.
+    /// [`RevertError::TargetFiles`] with all files that are missing or have different content.
     pub(crate) fn check_restored_files(&self, draft: &Draft, missing: MissingFiles) -> Result<(), Error> {
         let targets = draft.targets.values().flat_map(|role| draft.touched.iter().filter_map(|path| role.target(path)));
         let targets: Vec<_> = targets.collect();
@@ -112,7 +113,8 @@ impl Repository {
     }
 }
 
-/// Returns the versions of the snapshots in the folder that are older than the published one, the newest first.
+/// Returns the versions of the snapshots in the metadata folder that are older than the published snapshot, newest
+/// first.
 fn earlier_snapshots(published: &Published) -> Result<Vec<Version>, Error> {
     let folder = published.layout().metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
@@ -135,7 +137,7 @@ fn read_snapshot(published: &Published, version: Version) -> Result<Verified<Sna
         .map_err(|error| RevertError::Untrusted { path, error }.into())
 }
 
-/// Reads and verifies the content of all roles that the earlier snapshot lists and the earlier delegations reach.
+/// Reads and verifies all roles that the earlier snapshot lists and to which the earlier delegations lead.
 fn earlier_roles(published: &Published, snapshot: &Snapshot) -> Result<BTreeMap<RoleName, EarlierRole>, Error> {
     let mut roles: BTreeMap<RoleName, EarlierRole> = BTreeMap::new();
     let mut waiting = VecDeque::from([(RoleName::TARGETS, None, published.root.key_ring(&RoleName::TARGETS)?)]);
@@ -162,7 +164,8 @@ fn read_role(published: &Published, role: &RoleName, listed: &MetaFile, ring: &K
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
         let earlier = Verified::<Targets>::of_file(role, bytes, ring, &check::reading_limits())?;
-        // A key that was revoked since must not choose the content, even if the snapshot lists no hash.
+        // Verify with the current keys, too: a key that was revoked since must not determine the content, even if the
+        // snapshot lists no hash.
         if let Ok(ring) = published.key_ring(role) {
             earlier.verify(role, &ring)?;
         }
@@ -172,7 +175,7 @@ fn read_role(published: &Published, role: &RoleName, listed: &MetaFile, ring: &K
     verify().map_err(|error| RevertError::Untrusted { path, error }.into())
 }
 
-/// Reads the file of an earlier version.
+/// Reads the metadata file of an earlier version of a role.
 fn read(published: &Published, role: &RoleName, version: Version) -> Result<(PathBuf, Vec<u8>), Error> {
     let path = published.layout().metadata().join(names::metadata_file(role, Some(version)));
     match layout::read_small(&path, LONGEST_METADATA)? {
@@ -189,21 +192,21 @@ fn has_version(role: &RoleName, expected: Version, found: Version) -> Result<(),
     Err(MetadataError { role: role.clone(), kind })
 }
 
-/// Returns whether both snapshots list the same versions.
+/// Returns whether both snapshots list the same version of each role.
 fn has_same_versions(one: &Snapshot, other: &Snapshot) -> bool {
     let versions =
         |snapshot: &Snapshot| snapshot.roles().map(|(role, listed)| (role, listed.version)).collect::<Vec<_>>();
     versions(one) == versions(other)
 }
 
-/// Returns whether two versions of a role differ in nothing but their version and expiry.
+/// Returns whether two versions of a role have the same content apart from version and expiry date.
 fn has_same_content(one: &Targets, other: &Targets) -> bool {
     let mut one = one.clone();
     (one.header.version, one.header.expires) = (other.header.version, other.header.expires);
     one.write() == other.write()
 }
 
-/// Refuses earlier delegations that list a key for a role which no current delegation lists for it.
+/// Refuses earlier delegations with keys that the current delegations no longer list for the same role.
 fn refuse_removed_keys(published: &Published, roles: &BTreeMap<RoleName, EarlierRole>) -> Result<(), Error> {
     let current = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let current: BTreeSet<(String, KeyMaterial)> = current.flat_map(listed_keys).collect();
@@ -216,7 +219,7 @@ fn refuse_removed_keys(published: &Published, roles: &BTreeMap<RoleName, Earlier
     if keys.is_empty() { Ok(()) } else { Err(RevertError::RemovedKeys { keys: keys.into_iter().collect() }.into()) }
 }
 
-/// Returns each delegated role, or the name prefix of succinct bins, with each of its keys.
+/// Returns the pairs of a delegated role and one of its keys. Succinct bins are represented by their name prefix.
 fn listed_keys(delegations: &Delegations) -> Vec<(String, KeyMaterial)> {
     let material = |name: String, keyids: &[KeyId]| -> Vec<(String, KeyMaterial)> {
         let keys = keyids.iter().filter_map(|id| delegations.keys.get(id));

@@ -6,10 +6,10 @@ use super::Edit;
 use crate::{Error, NotFound};
 
 impl Edit<'_> {
-    /// Lists `target` in `role`, or in its bin for that path. Returns the role that lists it.
+    /// Adds `target` to `role`, or to the bin of `role` for its path. Returns the role that lists the target.
     ///
     /// # Errors
-    /// When there is no such role, or a role on the way does not verify.
+    /// Returns an error if the role does not exist, or if the metadata of a role does not verify.
     pub fn add_target(&mut self, role: &RoleName, target: TargetFile) -> Result<RoleName, Error> {
         let role = self.bin_for(role, &target.path)?;
         self.draft().touched.insert(target.path.clone());
@@ -17,10 +17,11 @@ impl Edit<'_> {
         Ok(role)
     }
 
-    /// Removes `path` from `role` or its bin, or from the role in which clients find it. Returns that role.
+    /// Removes the target `path` from `role` or its bin. If `role` is `None`, removes the target from the role in which
+    /// clients find it. Returns the changed role.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is not listed there.
+    /// [`Error::NotFound`] if the target is not listed.
     pub fn remove_target(&mut self, role: Option<&RoleName>, path: &TargetPath) -> Result<RoleName, Error> {
         let holder = match role {
             Some(role) => Some(self.bin_for(role, path)?),
@@ -36,7 +37,7 @@ impl Edit<'_> {
         Ok(holder)
     }
 
-    /// Returns the role that lists `path`, including changes of the draft.
+    /// Returns the role in which clients find `path`, taking the draft into account.
     pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         let in_draft = self.draft.targets.iter().find(|(_, targets)| targets.target(path).is_some());
         match in_draft {
@@ -47,7 +48,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Follows bins from `role` to the one for `path`.
+    /// Returns the role that lists `path`: `role`, or the bin that `role` and its bins delegate the path to.
     pub(super) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {

@@ -1,6 +1,6 @@
 //! Recognizes private keys in DER by their structure (RFC 5208, 5915, 5958, 7292, 8017).
 
-/// The maximum length of a key in DER. PKCS#12 files also contain certificates and may be longer.
+/// The maximum length of a key in DER, in bytes. PKCS#12 files may be longer, because they also contain certificates.
 const LONGEST_KEY: u64 = 64 * 1024;
 
 const INTEGER: u8 = 0x02;
@@ -8,20 +8,22 @@ const OCTET_STRING: u8 = 0x04;
 const OBJECT_ID: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 
-/// 1.2.840.113549.1.5 and 1.2.840.113549.1.12.1: encryption by pass-phrase (PKCS#5 and PKCS#12).
+/// The object identifiers of encryption with a pass-phrase: 1.2.840.113549.1.5 (PKCS#5) and 1.2.840.113549.1.12.1
+/// (PKCS#12).
 const BY_PASS_PHRASE: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01"];
-/// 1.2.840.113549.1.7: the content of PKCS#12 files.
+/// The object identifier of the content of PKCS#12 files, 1.2.840.113549.1.7.
 const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 
-/// An element: its tag, and its content as far as the head of the file contains it.
+/// A DER element: its tag and its content, which ends where the buffered head of the file ends.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
 }
 
-/// Recognizes a private key from the `head` of a file and its `length` in bytes.
+/// Recognizes a private key by `head`, the first bytes of a file, and `length`, the length of the file. Returns a
+/// description of the key's format.
 pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
-    // Some tools write PKCS#12 in BER with indefinite length.
+    // Some tools write PKCS#12 files in BER with an indefinite length.
     if let Some(content) = head.strip_prefix(b"\x30\x80") {
         return is_pkcs12(content).then_some("a PKCS#12 key store");
     }
@@ -29,7 +31,7 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
         return None;
     }
     let (header, declared) = header(head)?;
-    // The length of a DER file matches its header.
+    // In a DER file, the header and the declared content add up to the length of the file.
     if header as u64 + declared != length {
         return None;
     }
@@ -58,7 +60,7 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     }
 }
 
-/// Checks for version 3, followed by the content type.
+/// Returns whether a sequence with this content is a PKCS#12 file: version 3, followed by a PKCS#7 content type.
 fn is_pkcs12(content: &[u8]) -> bool {
     let Some(content) = content.strip_prefix(&[INTEGER, 1, 3]) else { return false };
     let inner = match content {
@@ -69,7 +71,8 @@ fn is_pkcs12(content: &[u8]) -> bool {
     matches!(inner, [OBJECT_ID, 9, id @ ..] if id.starts_with(PKCS7))
 }
 
-/// Returns whether a sequence starts with an object identifier that has one of the prefixes, or any if there are none.
+/// Returns whether a sequence starts with an object identifier that begins with one of the prefixes. If `prefixes` is
+/// empty, any object identifier is accepted.
 fn begins_with_id(sequence: Option<&Element<'_>>, prefixes: &[&[u8]]) -> bool {
     let first = sequence.and_then(|sequence| elements(sequence.content).into_iter().next());
     first.is_some_and(|id| {
@@ -77,7 +80,7 @@ fn begins_with_id(sequence: Option<&Element<'_>>, prefixes: &[&[u8]]) -> bool {
     })
 }
 
-/// Returns the elements of a sequence. An invalid element ends the list with the tag 0.
+/// Returns the elements of a sequence. At an invalid element, the list ends with an element that has the tag 0.
 fn elements(mut content: &[u8]) -> Vec<Element<'_>> {
     let mut elements = Vec::new();
     while let (Some(tag), true) = (content.first(), elements.len() < 16) {
@@ -95,7 +98,7 @@ fn elements(mut content: &[u8]) -> Vec<Element<'_>> {
     elements
 }
 
-/// Returns the length of the header (tag and length), and the length of the content.
+/// Returns the length of the header (the tag and the length field) and the length of the content.
 fn header(bytes: &[u8]) -> Option<(usize, u64)> {
     let first = *bytes.get(1)?;
     if first < 0x80 {

@@ -1,4 +1,4 @@
-//! Length and hash of a file, and moving a file into a folder where no other user can change it.
+//! Computes the length and hash of files, and copies files into folders where no other user can change them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 use crate::files::folder::{Folder, is_ours};
 use crate::{Error, PublicationError};
 
-/// Bytes read at once.
+/// The number of bytes that are read at once.
 const PART: usize = 256 * 1024;
 
-/// Length and SHA-256 of a file.
+/// The length and SHA-256 of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileDigest {
     length: u64,
@@ -27,13 +27,14 @@ impl FileDigest {
         Self { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 
-    /// Returns the digest of a target, if its metadata lists SHA-256.
+    /// Returns the digest that metadata lists for a target, if it includes a SHA-256.
     pub(crate) fn listed(target: &TargetFile) -> Option<Self> {
         let sha256 = sha256(&target.hashes)?;
         Some(Self { length: target.length, sha256 })
     }
 
-    /// Computes the digest of the file `name` and passes all bytes to `each`. Returns `None` if there is no such file.
+    /// Computes the digest of the file `name` and passes all its bytes to `each`. Returns `None` if the file does not
+    /// exist.
     pub(crate) fn read(folder: &Folder, name: &str, each: impl FnMut(&[u8])) -> Result<Option<Self>, Error> {
         let path = folder.path_of(name);
         match folder.open_file(name).and_then(|file| Self::of_file(file, each)) {
@@ -47,7 +48,7 @@ impl FileDigest {
         let listed = file.metadata()?.len();
         let mut hasher = Sha256::new();
         let mut length = 0_u64;
-        // One byte more than expected, so that a small file needs a single read.
+        // The buffer is one byte longer than a small file, so that one read reaches the end of the file.
         let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| listed.saturating_add(1).min(PART))];
         loop {
             let count = file.read(&mut part)?;
@@ -75,8 +76,8 @@ fn sha256(hashes: &Hashes) -> Option<String> {
     hashes.known().find(|(algorithm, _)| algorithm.name() == "sha256").map(|(_, digest)| hex::encode(digest))
 }
 
-/// Copies or links the file `name` of `length` bytes into the folder `to`, which belongs to this user, so that no other user
-/// can change the result. The caller must check the content there.
+/// Links or copies the file `name`, which must have `length` bytes, into the folder `to`. The folder belongs to this
+/// user, so no other user can change the new file. The caller must check the content of the new file.
 pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u64) -> Result<(), Error> {
     let at = from.path_of(name);
     let read = |error| Error::file("read", &at, error);
@@ -91,7 +92,7 @@ pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u6
         if to.open_file(new).is_ok_and(|taken| is_ours(&taken)) {
             return Ok(());
         }
-        // Someone replaced the file between the check and the link.
+        // Another user replaced the file after it was checked and before it was linked.
         disk::remove(to.place(new)).map_err(failed)?;
     }
     let mut copy = to.create(new, 0o644)?;
@@ -106,7 +107,7 @@ pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u6
     }
 }
 
-/// Like [`take`], and refuses a file that does not match `target`.
+/// Like [`take`], but refuses a file that does not match the length and hashes of `target`.
 pub(crate) fn take_target(
     from: &Folder,
     name: &str,

@@ -1,4 +1,5 @@
-//! Open folders. Names below them are never resolved through links, and their owners can be checked.
+//! Open folders. Names are looked up relative to an open folder and never through links, and the owner of a folder can
+//! be checked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,17 +19,17 @@ use crate::files::layout::Sharing;
 use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
-/// Write permission for the group and for all other users.
+/// The write permissions of the group and of all other users.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// An open folder. Names are looked up in this folder, even if its path is renamed or replaced.
+/// An open folder. Names are looked up in this folder, even after its path was renamed or replaced.
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,
     path: PathBuf,
 }
 
-/// The properties of a directory entry.
+/// The metadata of a directory entry.
 pub(crate) struct EntryInfo(Stat);
 
 impl EntryInfo {
@@ -40,17 +41,17 @@ impl EntryInfo {
         self.kind() == FileType::RegularFile
     }
 
-    /// Returns the user who owns it.
+    /// Returns the user id of the entry's owner.
     pub(crate) fn owner(&self) -> u32 {
         self.0.st_uid
     }
 
-    /// Returns whether only the owner may see what is in this folder.
+    /// Returns whether only the owner may list this folder.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.st_mode & 0o011 == 0
     }
 
-    /// Returns the time of the last change, in seconds and nanoseconds since 1970.
+    /// Returns the time of the last modification, in seconds and nanoseconds since the Unix epoch.
     pub(crate) fn modified(&self) -> (i64, i64) {
         (self.0.st_mtime, i64::try_from(self.0.st_mtime_nsec).unwrap_or_default())
     }
@@ -61,24 +62,24 @@ impl EntryInfo {
 }
 
 impl Folder {
-    /// Opens the folder at `path`. Links are followed, because the user named the path.
+    /// Opens the folder at `path`. Links are followed, because the user specified the path.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
         Ok(Self { handle, path: path.to_path_buf() })
     }
 
-    /// Opens the folder at `path`, which must not be a link itself.
+    /// Opens the folder at `path`. The folder itself must not be a link.
     pub(crate) fn open_real(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
         Ok(Self { handle, path: path.to_path_buf() })
     }
 
-    /// Opens the subfolder `name`, if it exists.
+    /// Opens the subfolder `name`. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Path`] when the entry is not a folder; a link to a folder is refused too.
+    /// [`Error::Path`] if the entry is not a folder. A link to a folder is refused, too.
     pub(crate) fn enter(&self, name: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let name = name.as_ref();
         let path = self.path_of(name);
@@ -93,8 +94,8 @@ impl Folder {
         }
     }
 
-    /// Opens the subfolder `name`, and creates it if it is missing. In a shared repository, a new folder belongs to the group,
-    /// which gets the permissions that `mode` gives the owner.
+    /// Opens the subfolder `name`, or creates it if it does not exist. In a shared repository, a new folder belongs to
+    /// the group, and the group gets the same permissions as the owner.
     pub(crate) fn enter_or_make(&self, name: impl AsRef<Path>, mode: u32, sharing: Sharing) -> Result<Self, Error> {
         let name = name.as_ref();
         if let Some(folder) = self.enter(name)? {
@@ -116,7 +117,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Opens the folder at `relative`, and creates missing folders on the way.
+    /// Opens the folder at the path `relative` below this folder, and creates missing folders.
     pub(crate) fn descend(&self, relative: &Path, mode: u32, sharing: Sharing) -> Result<Self, Error> {
         let mut folder = self.again()?;
         for part in relative.components() {
@@ -128,7 +129,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Opens the folder at `relative`, if it exists.
+    /// Opens the folder at the path `relative` below this folder. Returns `None` if it does not exist.
     pub(crate) fn find(&self, relative: &Path) -> Result<Option<Self>, Error> {
         let mut folder = self.again()?;
         for part in relative.components() {
@@ -140,7 +141,7 @@ impl Folder {
         Ok(Some(folder))
     }
 
-    /// Returns another handle of this folder.
+    /// Duplicates the handle of this folder.
     pub(crate) fn again(&self) -> Result<Self, Error> {
         let handle = self.handle.try_clone().map_err(|error| Error::file("open", &self.path, error))?;
         Ok(Self { handle, path: self.path.clone() })
@@ -176,7 +177,7 @@ impl Folder {
         }
     }
 
-    /// Gives the folder to `group` with the permissions `mode`, unless it has them already.
+    /// Assigns the folder to `group` and sets its permissions to `mode`, unless it already has both.
     pub(super) fn open_to_group(&self, group: u32, mode: u32) -> Result<(), Error> {
         let found = self.stat()?;
         if found.st_gid == group && found.st_mode & mode == mode {
@@ -185,10 +186,10 @@ impl Folder {
         disk::share(&self.handle, &self.path, group, mode).map_err(|error| Error::file("share", &self.path, error))
     }
 
-    /// Returns the time since the last change; `None` if the change is in the future.
+    /// Returns the time since the last modification, or `None` if the modification time is in the future.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the age of a request decides whether it is abandoned, and nothing about trust"
+        reason = "the age only decides whether a request is abandoned; trust does not depend on it"
     )]
     pub(crate) fn age(&self) -> Result<Option<Duration>, Error> {
         let changed = u64::try_from(self.stat()?.st_mtime).unwrap_or_default();
@@ -199,7 +200,7 @@ impl Folder {
         fs::fstat(&self.handle).map_err(|error| Error::file("look at", &self.path, error.into()))
     }
 
-    /// Returns the properties of the entry `name`, which may be in a subfolder. Links are not followed.
+    /// Returns the metadata of the entry `name`, which may be a path into a subfolder. Links are not followed.
     pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<EntryInfo>, Error> {
         match fs::statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(EntryInfo(found))),
@@ -208,9 +209,9 @@ impl Folder {
         }
     }
 
-    /// Opens a regular file for reading: no link, no FIFO, no device.
+    /// Opens a regular file for reading. Refuses links, FIFOs and devices.
     pub(crate) fn open_file(&self, name: impl AsRef<Path>) -> io::Result<File> {
-        // Without NONBLOCK, opening a FIFO would wait for a writer.
+        // Opening a FIFO without NONBLOCK would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(fs::openat(&self.handle, name.as_ref(), flags, Mode::empty())?);
         if file.metadata()?.is_file() {
@@ -220,7 +221,7 @@ impl Folder {
         }
     }
 
-    /// Reads a regular file of at most `most` bytes. Returns `None` if it does not exist.
+    /// Reads a regular file of at most `most` bytes. Returns `None` if the file does not exist.
     pub(crate) fn read(&self, name: impl AsRef<Path>, most: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path_of(&name);
         match self.open_file(name) {
@@ -230,20 +231,20 @@ impl Folder {
         }
     }
 
-    /// Creates a file that must not exist.
+    /// Creates a file. Fails if it already exists.
     pub(crate) fn create(&self, name: impl AsRef<Path>, mode: u32) -> Result<NewFile, Error> {
         let name = name.as_ref();
         disk::create(self.place(name), mode).map_err(|error| Error::file("create", &self.path_of(name), error))
     }
 
-    /// Writes a file that must not exist, without syncing it.
+    /// Writes a new file without syncing it. Fails if the file already exists.
     pub(crate) fn write_new(&self, name: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let name = name.as_ref();
         let written = self.create(name, mode)?.write_all(bytes);
         written.map_err(|error| Error::file("write", &self.path_of(name), error))
     }
 
-    /// Returns the names of all entries, sorted.
+    /// Returns the names of all entries in the folder, sorted.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, Error> {
         let failed = |error: Errno| Error::file("list", &self.path, error.into());
         let mut names = Vec::new();
@@ -257,7 +258,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Removes all entries. Links are removed, not followed.
+    /// Removes all entries of the folder. Links are removed, not followed.
     pub(crate) fn clear(&self) -> Result<(), Error> {
         for name in self.names()? {
             let removed = disk::remove_all(self.place(&name));
@@ -266,36 +267,40 @@ impl Folder {
         Ok(())
     }
 
-    /// Syncs the folder, so that its entries are durable.
+    /// Syncs the folder, which makes created, renamed and removed entries durable.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         disk::sync_folder(&self.handle, &self.path).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the whole file system of this folder. Returns false if the operating system cannot.
+    /// Syncs the whole file system of this folder. Returns false if the operating system does not support this.
     #[cfg(target_os = "linux")]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         let synced = disk::sync_file_system(&self.handle, &self.path);
         synced.map(|()| true).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the whole file system of this folder. Returns false if the operating system cannot.
+    /// Syncs the whole file system of this folder. Returns false if the operating system does not support this.
     #[cfg(not(target_os = "linux"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux, where it is used")]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the function has the same signature as on Linux"
+    )]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         Ok(false)
     }
 
-    /// Returns an entry of this folder, for calls that change the disk.
+    /// Returns the location of an entry in this folder, for functions that change the file system.
     pub(crate) fn place<'a>(&'a self, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place::below(&self.handle, &self.path, name)
     }
 
-    /// Returns the path of `name`, for messages.
+    /// Returns the path of the entry `name`, for messages.
     pub(crate) fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Returns the path of the folder when it was opened.
+    /// Returns the path that the folder had when it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -308,7 +313,7 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
     let mut bytes = Vec::new();
     if length <= most {
         bytes.reserve_exact(usize::try_from(length).unwrap_or_default().saturating_add(1));
-        // One byte more than allowed detects a growing file.
+        // Read one more byte than allowed, to detect that the file has grown.
         file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(read)?;
         if bytes.len() as u64 <= most {
             return Ok(bytes);
@@ -322,12 +327,12 @@ pub(crate) fn is_ours(file: &File) -> bool {
     file.metadata().is_ok_and(|found| found.uid() == user() && found.mode() & OTHERS_WRITE == 0)
 }
 
-/// Returns the effective user of this process.
+/// Returns the effective user id of this process.
 pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Returns whether a name is a single normal path component.
+/// Returns whether a name consists of a single normal path component.
 fn is_plain(name: &Path) -> bool {
     let mut parts = name.components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name.as_os_str())

@@ -1,4 +1,4 @@
-//! The `.gitignore` of a new repository. It prevents accidental commits of private keys and working files.
+//! The `.gitignore` file of a new repository, which prevents accidental commits of private keys and working files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn path(layout: &Layout) -> PathBuf {
     layout.dir().join(".gitignore")
 }
 
-/// Returns the patterns for a repository whose private keys are in `keys`.
+/// Returns the patterns for a repository with its private keys in the folder `keys`.
 fn patterns(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
     let mut patterns: Vec<String> = ["/keys/", "/.publishing*", "/.queue*", "/.lock"].map(ToString::to_string).into();
     let canonical = |path: &Path| path.canonicalize().map_err(|error| Error::file("find", path, error));
@@ -23,7 +23,7 @@ fn patterns(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
     Ok(patterns)
 }
 
-/// Writes the file, unless one exists.
+/// Writes the `.gitignore` file, unless it already exists.
 pub(crate) fn write(layout: &Layout, keys: &Path) -> Result<(), Error> {
     let path = path(layout);
     if path.symlink_metadata().is_ok() {
@@ -33,10 +33,10 @@ pub(crate) fn write(layout: &Layout, keys: &Path) -> Result<(), Error> {
     layout.replace(&path, text.as_bytes(), 0o644)
 }
 
-/// Returns the patterns that the `.gitignore` of the repository lacks.
+/// Returns the patterns that are missing from the `.gitignore` file of the repository.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// Returns an error if the file cannot be read.
 pub fn missing(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
     let bytes = layout::read_if_there(&path(layout))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

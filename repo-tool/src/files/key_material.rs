@@ -1,7 +1,7 @@
-//! Finds private keys in files to publish, in the formats of all common tools.
+//! Finds private keys in files to be published. Supports the formats of all common tools.
 //!
-//! Text formats are found anywhere in a file of any size; binary formats by the structure of the whole file. Archives are
-//! not opened, so keys in compressed archives are not found.
+//! Keys in text formats are found anywhere in a file of any size. Keys in binary formats are found only if the key is
+//! the whole file. Archives are not opened, so keys in compressed archives are not found.
 
 use std::sync::LazyLock;
 
@@ -9,17 +9,20 @@ use memchr::memmem::{Finder, find, rfind};
 
 use crate::files::der;
 
-/// Bytes before and after a match that are examined to decide whether it is a key.
+/// The number of bytes before and after a match that are examined to decide whether the match is a key.
 const CONTEXT: usize = 8 * 1024;
-/// Bytes that are scanned at once.
+/// The number of bytes that are scanned at once.
 const PART: usize = 256 * 1024;
-/// Bytes that are scanned again with the next part, so that every match is examined once with its whole context.
+/// The number of bytes that are scanned again with the next part of a file, so that each match is examined once with
+/// its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
-/// Bytes that determine the format of the whole file. Private keys in binary formats are shorter.
+/// The number of bytes at the start of a file that are used to recognize a binary format. Private keys in binary
+/// formats are shorter.
 const HEAD: usize = 64 * 1024;
-/// The minimum length of base64 text that counts as a key without a preceding line break, as in source code.
+/// The minimum length of base64 text that counts as a key if it does not start on a new line, as in source code.
 const SHORTEST_RUN: usize = 16;
-/// A secret key of minisign or signify has more characters than this, a public key or a signature fewer.
+/// The length in characters that separates secret keys of minisign and signify, which are longer, from their public
+/// keys and signatures, which are shorter.
 const MINISIGN_SECRET: usize = 120;
 
 // The texts to search for in every part of a file.
@@ -29,7 +32,7 @@ static TUF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"private\
 static JWK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"kty\""));
 static AGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("AGE-SECRET-KEY-"));
 
-/// Scans a file part by part.
+/// Scans a file for private keys, one part at a time.
 #[derive(Default)]
 pub(crate) struct Scanner {
     head: Vec<u8>,
@@ -54,14 +57,14 @@ impl Scanner {
         }
     }
 
-    /// Returns a description of the private key in the file, if there is one.
+    /// Returns a description of the private key that was found, if any.
     pub(crate) fn finish(self) -> Option<String> {
         let whole_file = || whole_file_form(&self.head, self.length).map(ToString::to_string);
         self.found.clone().or_else(|| text_form(&self.window, true)).or_else(whole_file)
     }
 }
 
-/// Finds the formats that can be anywhere in a text.
+/// Recognizes private keys in formats that can occur anywhere in a text.
 fn text_form(window: &[u8], is_end: bool) -> Option<String> {
     if let Some(label) = PEM.find_iter(window).find_map(|at| pem_label(window, at, is_end)) {
         return Some(format!("a private key in PEM (BEGIN {label})"));
@@ -70,7 +73,7 @@ fn text_form(window: &[u8], is_end: bool) -> Option<String> {
         return Some("a private key in PEM, in UTF-16".into());
     }
     if TUF.find_iter(window).any(|at| is_tuf_key(window, at)) {
-        return Some("a private key in TUF's JSON (keyval.private)".into());
+        return Some("a private key in TUF JSON format (keyval.private)".into());
     }
     if JWK.find_iter(window).any(|at| is_private_jwk(window, at)) {
         return Some("a private JSON Web Key (member d)".into());
@@ -78,7 +81,8 @@ fn text_form(window: &[u8], is_end: bool) -> Option<String> {
     AGE.find_iter(window).any(|at| is_age_key(window, at)).then(|| "an age secret key (AGE-SECRET-KEY-)".into())
 }
 
-/// Returns the label of the PEM header around `at` if a key follows it. Programs contain such headers without a key.
+/// Returns the label of the PEM header around `at` if a key follows the header. Source code contains such headers
+/// without a key.
 fn pem_label(window: &[u8], at: usize, is_end: bool) -> Option<String> {
     let before = window.get(at.saturating_sub(64)..at)?;
     let begin = rfind(before, b"BEGIN ")?;
@@ -104,12 +108,12 @@ fn is_followed_by_key(body: &[u8], is_end: bool) -> bool {
     let (space, text) = body.split_at(start);
     let is_next_line = space.contains(&b'\n') || space.contains(&b'\r');
     match text.first() {
-        // Nothing follows the header.
+        // The header is at the end of the file.
         None => return is_end,
         Some(byte) if is_next_line && is_base64(*byte) => return true,
         Some(_) => {}
     }
-    // The key may be in a string of a program or of JSON, in a comment, or on one line.
+    // The key may be inside a string literal, in a comment, or on the same line as the header.
     let mut rest = text;
     loop {
         rest = match rest {
@@ -132,7 +136,7 @@ fn is_pem_in_utf16(window: &[u8], at: usize) -> bool {
     PEM.find_iter(&narrow).any(|at| pem_label(&narrow, at, true).is_some())
 }
 
-/// Checks for `"private": "…"` near `"keyval"` or `"keytype"`.
+/// Returns whether the match is a private key in TUF's JSON format: `"private": "…"` near `"keyval"` or `"keytype"`.
 fn is_tuf_key(window: &[u8], at: usize) -> bool {
     let around = window.get(at.saturating_sub(CONTEXT)..(at + CONTEXT).min(window.len())).unwrap_or_default();
     let value = window.get(at + "\"private\"".len()..).and_then(string_value);
@@ -140,7 +144,7 @@ fn is_tuf_key(window: &[u8], at: usize) -> bool {
         && (find(around, b"\"keyval\"").is_some() || find(around, b"\"keytype\"").is_some())
 }
 
-/// Checks for `"kty"` and `"d": "…"` in one object.
+/// Returns whether the match is a private JSON Web Key: `"kty"` and `"d": "…"` in the same object.
 fn is_private_jwk(window: &[u8], at: usize) -> bool {
     let before = window.get(at.saturating_sub(CONTEXT)..at).unwrap_or_default();
     let after = window.get(at..(at + CONTEXT).min(window.len())).unwrap_or_default();
@@ -155,7 +159,7 @@ fn is_private_jwk(window: &[u8], at: usize) -> bool {
     is_secret(before.get(start..).unwrap_or_default()) || is_secret(after.get(..end).unwrap_or_default())
 }
 
-/// Returns the JSON string after the name of a member.
+/// Returns the rest of the text after the opening quote of a member's string value. Starts after the member's name.
 fn string_value(after_name: &[u8]) -> Option<&[u8]> {
     after_name.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")
 }
@@ -167,34 +171,35 @@ fn is_age_key(window: &[u8], at: usize) -> bool {
     after.first() == Some(&b'1') && after.iter().take(9).filter(is_bech32).count() == 9
 }
 
-/// Recognizes the formats that apply to a whole file.
+/// Recognizes a file that is a private key as a whole.
 fn whole_file_form(head: &[u8], length: u64) -> Option<&'static str> {
     const MAGIC: [(&[u8], &str); 7] = [
         (b"\xfe\xed\xfe\xed\0\0\0", "a Java key store (JKS)"),
         (b"\xce\xce\xce\xce\0\0\0", "a Java key store (JCEKS)"),
-        (b"PuTTY-User-Key-File-", "a private key of PuTTY"),
-        (b"SSH PRIVATE KEY FILE FORMAT", "a private key of SSH 1"),
-        (b"(11:private-key", "a private key of gpg-agent"),
-        (b"(21:protected-private-key", "a private key of gpg-agent"),
-        (b"Key: (", "a private key of gpg-agent"),
+        (b"PuTTY-User-Key-File-", "a PuTTY private key"),
+        (b"SSH PRIVATE KEY FILE FORMAT", "an SSH-1 private key"),
+        (b"(11:private-key", "a gpg-agent private key"),
+        (b"(21:protected-private-key", "a gpg-agent private key"),
+        (b"Key: (", "a gpg-agent private key"),
     ];
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     if let Some((_, form)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic) || text.starts_with(magic)) {
         return Some(form);
     }
     if is_minisign(text) {
-        return Some("a secret key of minisign or signify");
+        return Some("a minisign or signify secret key");
     }
     if find(head, b"nacl/secretbox").is_some() && find(head, b"\"ciphertext\"").is_some() {
         return Some("an encrypted private key in JSON");
     }
     if is_encrypted_by_securesystemslib(text) {
-        return Some("an encrypted private key of securesystemslib");
+        return Some("an encrypted securesystemslib private key");
     }
-    der::private_key(head, length).or_else(|| is_openpgp(head).then_some("a secret key of OpenPGP"))
+    der::private_key(head, length).or_else(|| is_openpgp(head).then_some("an OpenPGP secret key"))
 }
 
-/// Checks for a comment and, on the next line, a base64 secret key that starts with `Ed`.
+/// Returns whether the text is a secret key of minisign or signify: an untrusted comment, followed by a line of base64
+/// that decodes to `Ed…`.
 fn is_minisign(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(comment) = lines.next() {
@@ -209,14 +214,16 @@ fn is_minisign(text: &[u8]) -> bool {
     false
 }
 
-/// Checks for `SALT@@@@ITERATIONS@@@@HMAC@@@@IV@@@@CIPHERTEXT` in hexadecimal digits.
+/// Returns whether the text has the form `SALT@@@@ITERATIONS@@@@HMAC@@@@IV@@@@CIPHERTEXT`, with hexadecimal digits in
+/// each part.
 fn is_encrypted_by_securesystemslib(text: &[u8]) -> bool {
     let Some(text) = std::str::from_utf8(text).ok().filter(|text| text.contains("@@@@")) else { return false };
     let parts: Vec<&str> = text.trim_end().split("@@@@").collect();
     parts.len() == 5 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Checks for a secret key packet (RFC 9580, 5.5.3): tag, length, version 4 or 6, a date and a known algorithm.
+/// Returns whether the file starts with an OpenPGP secret key packet (RFC 9580, 5.5.3): tag, length, version 4 or 6, a
+/// date and a known algorithm.
 fn is_openpgp(head: &[u8]) -> bool {
     let packet = match head {
         [0x94, _, packet @ ..] | [0x95, _, _, packet @ ..] | [0xc5, 0..=191, packet @ ..] => packet,

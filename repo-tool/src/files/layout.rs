@@ -1,4 +1,4 @@
-//! The paths of a repository's files, and the lock for changing them.
+//! The paths of a repository's files, and the lock that is required to change them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -18,29 +18,29 @@ use crate::user::UserConfig;
 use crate::{Error, PathError, names};
 use lastmile_client::text::printable_path;
 
-/// The pause between two attempts to take a held lock.
+/// The time between two attempts to take the lock while another process holds it.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// The number of times that the lock file is opened anew because another process has removed it.
+/// The number of times that the lock file is reopened if another process removes it.
 const MOST_OPENS: usize = 16;
 pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
-/// The folder with copies of files that an adoption replaced.
+/// The name of the folder with copies of the files that an adoption replaced.
 pub(super) const SUPERSEDED: &str = "superseded";
 
-/// The users who change a repository.
+/// The users who may change a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sharing {
-    /// One user. Working folders of other users are refused.
+    /// A single user. Working folders that belong to another user are refused.
     #[default]
     Private,
-    /// The members of a group, by its number. Each member sets this and has their own working folders.
+    /// The members of the group with this id. Each member has to configure the group, and has separate working folders.
     Group(u32),
 }
 
-/// The paths of one repository. Only `metadata/` and `targets/` are ever served.
+/// The paths of one repository. Only `metadata/` and `targets/` may be served.
 #[derive(Clone, Debug)]
 pub struct Layout {
     dir: PathBuf,
@@ -49,7 +49,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns the layout of the repository in `dir` for a single user without a configuration.
+    /// Returns the layout of the repository in `dir`, for a single user who has no configuration.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf(), sharing: Sharing::Private, user: UserConfig::none() }
@@ -66,25 +66,25 @@ impl Layout {
         &self.user
     }
 
-    /// Sets the users who change the repository.
+    /// Sets which users may change the repository.
     #[must_use]
     pub fn shared(self, sharing: Sharing) -> Self {
         Self { sharing, ..self }
     }
 
-    /// Returns the users who change the repository.
+    /// Returns which users may change the repository.
     #[must_use]
     pub fn sharing(&self) -> Sharing {
         self.sharing
     }
 
-    /// Returns the repository's folder.
+    /// Returns the path of the repository's folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Returns the path of the configuration, `repo.toml`.
+    /// Returns the path of the configuration file, `repo.toml`.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.join("repo.toml")
@@ -102,7 +102,7 @@ impl Layout {
         self.dir.join("targets")
     }
 
-    /// Returns the default folder of private keys.
+    /// Returns the default folder for private keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.dir.join("keys")
@@ -114,19 +114,19 @@ impl Layout {
         self.dir.join("staged")
     }
 
-    /// Returns this user's folder for new files and the journal of the current publication.
+    /// Returns this user's working folder, which contains the new files and the journal of the current publication.
     #[must_use]
     pub fn publishing(&self) -> PathBuf {
         self.dir.join(self.own(PUBLISHING))
     }
 
-    /// Returns this user's folder for requests that will be published together.
+    /// Returns this user's folder for requests that are waiting to be published.
     #[must_use]
     pub fn queue(&self) -> PathBuf {
         self.dir.join(self.own(".queue"))
     }
 
-    /// Returns the name of a working folder. In a shared repository, each user has their own.
+    /// Returns the name of this user's folder for `name`. In a shared repository, the name ends with the user id.
     pub(super) fn own(&self, name: &str) -> String {
         match self.sharing {
             Sharing::Private => name.to_string(),
@@ -139,47 +139,50 @@ impl Layout {
         Folder::open(&self.dir)
     }
 
-    /// Opens [`Layout::publishing`], creates it if it is missing, and checks that it belongs to this user.
+    /// Opens [`Layout::publishing`], or creates it if it does not exist. Refuses a folder that does not belong to this
+    /// user.
     pub(crate) fn open_publishing(&self) -> Result<Folder, Error> {
-        // Other members of the group must be able to see whether it has a journal.
+        // Other members of the group must be able to see whether the folder contains a journal.
         let mode = if self.sharing == Sharing::Private { 0o700 } else { 0o711 };
         let folder = self.open()?.enter_or_make(self.own(PUBLISHING), mode, Sharing::Private)?;
         folder.check_ours().map(|()| folder)
     }
 
-    /// Opens [`Layout::queue`], creates it if it is missing, and checks that it belongs to this user.
+    /// Opens [`Layout::queue`], or creates it if it does not exist. Refuses a folder that does not belong to this user.
     pub(crate) fn make_queue(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(self.own(".queue"), 0o700, Sharing::Private)?;
         folder.check_ours().map(|()| folder)
     }
 
-    /// Opens [`Layout::queue`] if it exists, and checks that it belongs to this user.
+    /// Opens [`Layout::queue`] if it exists. Refuses a folder that does not belong to this user.
     pub(crate) fn open_queue(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(self.own(".queue"))?;
         folder.as_ref().map_or(Ok(()), Folder::check_ours).map(|()| folder)
     }
 
-    /// Opens [`Layout::staged`], creates it if it is missing, and checks that it belongs to this user or the group.
+    /// Opens [`Layout::staged`], or creates it if it does not exist. Refuses a folder that belongs to neither this user
+    /// nor the group.
     pub(crate) fn make_staged(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(STAGED, 0o700, self.sharing)?;
         self.check_staged(&folder).map(|()| folder)
     }
 
-    /// Opens [`Layout::staged`] if it exists, and checks that it belongs to this user or the group.
+    /// Opens [`Layout::staged`] if it exists. Refuses a folder that belongs to neither this user nor the group.
     pub(crate) fn open_staged(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(STAGED)?;
         folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
     }
 
-    /// Opens the folder for files that an adoption replaces, creates it if it is missing, and checks that it belongs to this
-    /// user or the group.
+    /// Opens the folder with copies of replaced files, or creates it if it does not exist. Refuses a folder that
+    /// belongs to neither this user nor the group.
     #[cfg(feature = "http")]
     pub(crate) fn make_superseded(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(SUPERSEDED, 0o700, self.sharing)?;
         self.check_staged(&folder).map(|()| folder)
     }
 
-    /// Opens the folder of [`Layout::make_superseded`] if it exists, and checks that it belongs to this user or the group.
+    /// Opens the folder with copies of replaced files, if it exists. Refuses a folder that belongs to neither this user
+    /// nor the group.
     pub(crate) fn open_superseded(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(SUPERSEDED)?;
         folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
@@ -192,7 +195,8 @@ impl Layout {
         }
     }
 
-    /// Returns the interrupted publications of all users: their working folders contain a journal.
+    /// Returns the interrupted publications of all users. The working folder of an interrupted publication contains a
+    /// journal.
     pub(crate) fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
         let dir = self.open()?;
         let mut interrupted = Vec::new();
@@ -212,7 +216,8 @@ impl Layout {
         Ok(interrupted)
     }
 
-    /// Returns whether an entry of the repository's folder belongs to the tool and must never be published.
+    /// Returns whether an entry of the repository's folder is part of the repository itself and must never be published
+    /// as a target.
     #[must_use]
     pub fn is_own(name: &OsStr) -> bool {
         let name = name.to_string_lossy();
@@ -222,13 +227,13 @@ impl Layout {
                 .contains(&name.as_ref())
     }
 
-    /// Replaces a file of the repository atomically: writes a new file in `.publishing/`, syncs and renames it. Requires the
-    /// lock, whose next holder removes files that a crash left.
+    /// Replaces a file of the repository atomically: writes a new file in `.publishing/`, syncs it and renames it. The
+    /// caller must hold the lock. The next holder of the lock removes files that a crash left behind.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         self.replace_from(&self.open_publishing()?, path, bytes, mode)
     }
 
-    /// Like [`Layout::replace`], with the new file in `folder`.
+    /// Like [`Layout::replace`], but writes the new file in `folder`.
     pub(crate) fn replace_from(&self, folder: &Folder, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let relative = path.strip_prefix(&self.dir).map_err(|_| PathError::Outside { path: path.to_path_buf() })?;
         let goal = self.open()?.find(relative.parent().unwrap_or(Path::new("")))?;
@@ -254,7 +259,7 @@ impl Layout {
         goal.sync()
     }
 
-    /// Takes the exclusive lock. Dropping the value, or the end of the process, releases it.
+    /// Takes the exclusive lock. The lock is released when the value is dropped or the process ends.
     pub fn lock(&self) -> Result<Lock, Error> {
         let dir = self.open()?;
         let path = self.dir.join(LOCK);
@@ -268,7 +273,8 @@ impl Layout {
                     return Ok(Lock { _file: file, working: OnceLock::new() });
                 }
                 Locking::Busy => break,
-                // Another process has removed the file meanwhile. Its lock protects nothing.
+                // Another process has removed the lock file in the meantime, so a lock on it would not exclude other
+                // processes.
                 Locking::Replaced => {}
             }
         }
@@ -300,7 +306,8 @@ impl Layout {
         Ok(file)
     }
 
-    /// Takes the exclusive lock, and waits while another process has it. Calls `on_wait` once when waiting begins.
+    /// Takes the exclusive lock, waiting for at most `at_most` while another process holds it. Calls `on_wait` once if
+    /// it has to wait.
     pub fn lock_within(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Lock, Error> {
         let start = Instant::now();
         let mut has_waited = false;
@@ -319,8 +326,8 @@ impl Layout {
     }
 }
 
-/// Proof that no other process changes the repository. If the holder prepares a publication and fails, dropping the lock
-/// removes the files that it prepared, such as private keys and unpublished targets.
+/// Proof that no other process changes the repository. If a publication fails while it is being prepared, dropping the
+/// lock removes the prepared files, such as private keys and unpublished targets.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -328,9 +335,9 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Empties this working folder when the lock is released, unless it has a journal then.
+    /// Empties the working folder when the lock is released, unless the folder contains a journal.
     pub(crate) fn clear_on_release(&self, working: Folder) {
-        // All calls are about the same folder.
+        // All callers pass the same folder, so it does not matter which call sets it.
         let _ = self.working.set(working);
     }
 }
@@ -340,30 +347,30 @@ impl Drop for Lock {
         if let Some(working) = self.working.get()
             && working.look(JOURNAL).is_ok_and(|journal| journal.is_none())
         {
-            // The next command clears the folder as well.
+            // Errors can be ignored, because the next command also clears the folder.
             let _ = working.clear();
         }
     }
 }
 
-/// The name of the journal of a publication.
+/// The file name of a publication's journal.
 pub(crate) const JOURNAL: &str = "journal.json";
-/// The prefix of the names of new files that will replace others.
+/// The prefix of the temporary names of files that will replace existing files.
 pub(crate) const REPLACES: &str = "replaces-";
 
 /// An interrupted publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
-    /// Its working folder.
+    /// The working folder of the publication.
     pub folder: PathBuf,
-    /// The name of that folder in the repository.
+    /// The name of the working folder in the repository.
     pub(crate) name: String,
-    /// The user who started the publication.
+    /// The id of the user who started the publication.
     pub owner: u32,
 }
 
 impl Interrupted {
-    /// Returns a message about the interruption and the command that finishes the publication.
+    /// Returns a message that explains the interruption and names the command that finishes the publication.
     #[must_use]
     pub fn advice(&self) -> String {
         let folder = printable_path(&self.folder);
@@ -387,23 +394,24 @@ pub(super) fn locked_by(path: &Path, owner: u32) -> Error {
     PathError::WrongLockOwner { path: path.to_path_buf(), owner, user: user() }.into()
 }
 
-/// The maximum number of bytes of a root file and of hand-written files.
+/// The maximum length of a root file or of a hand-written file, in bytes.
 pub(super) const SMALL: u64 = 16 << 20;
 
-/// Reads a regular file of at most 16 MiB, never through a link. Returns `None` if it does not exist.
+/// Reads a regular file of at most 16 MiB. Refuses a link. Returns `None` if the file does not exist.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     read_small(path, SMALL)
 }
 
-/// The maximum number of bytes of a metadata file. It is high, so that an oversized published role can be read and fixed.
+/// The maximum length of a metadata file, in bytes. The limit is high, so that an oversized published role can still be
+/// read and repaired.
 pub(crate) const LONGEST_METADATA: u64 = 1 << 32;
 
-/// Reads a regular file of at most `most` bytes, never through a link. Returns `None` if it does not exist.
+/// Reads a regular file of at most `most` bytes. Refuses a link. Returns `None` if the file does not exist.
 pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
     if_there(path, open_regular(path))?.map(|file| read_at_most(file, path, most)).transpose()
 }
 
-/// Returns an opened file, or `None` if it does not exist.
+/// Converts the result of opening a file to `None` if the file does not exist.
 pub(super) fn if_there(path: &Path, opened: io::Result<File>) -> Result<Option<File>, Error> {
     match opened {
         Ok(file) => Ok(Some(file)),
@@ -412,9 +420,9 @@ pub(super) fn if_there(path: &Path, opened: io::Result<File>) -> Result<Option<F
     }
 }
 
-/// Opens a regular file for reading: no link, no FIFO, no device.
+/// Opens a regular file for reading. Refuses links, FIFOs and devices.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
+    // Opening a FIFO without O_NONBLOCK would wait for a writer.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
@@ -433,24 +441,24 @@ pub(super) fn ensure(file: &File, path: &Path, check: fn(&Access) -> Result<(), 
     check(&access).map_err(|exposure| PathError::Exposed { path: path.to_path_buf(), exposure }.into())
 }
 
-/// Creates a file that must not exist.
+/// Creates a file. Fails if it already exists.
 pub fn create_new(path: &Path, mode: u32) -> Result<NewFile, Error> {
     disk::create(path, mode).map_err(|error| Error::file("create", path, error))
 }
 
-/// Writes a file that must not exist, without syncing it.
+/// Writes a new file without syncing it. Fails if the file already exists.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     create_new(path, mode)?.write_all(bytes).map_err(|error| Error::file("write", path, error))
 }
 
-/// Syncs a folder, so that its entries are durable.
+/// Syncs a folder, which makes created, renamed and removed entries durable.
 pub fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder)
         .and_then(|file| disk::sync_folder(file, folder))
         .map_err(|error| Error::file("sync", folder, error))
 }
 
-/// Creates `folder` with access for its owner only.
+/// Creates `folder` with permissions for its owner only.
 pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
     match disk::make_folder(folder, 0o700) {
         Ok(()) => Ok(()),
@@ -459,7 +467,7 @@ pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Creates the folders of `relative` below `base`, refusing links on the way.
+/// Creates each folder of the path `relative` below `base`. Refuses links.
 pub fn create_folders(base: &Path, relative: &Path) -> Result<(), Error> {
     let mut folder = base.to_path_buf();
     for part in relative.components() {
@@ -476,7 +484,7 @@ pub fn create_folders(base: &Path, relative: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a path that is not a folder. A link to a folder would redirect writes.
+/// Refuses a path that is not a folder. A link is refused, too, because it would redirect writes to another folder.
 pub fn real_folder(folder: &Path) -> Result<(), Error> {
     let kind = fs::symlink_metadata(folder).map_err(|error| Error::file("look at", folder, error))?;
     if kind.is_dir() {

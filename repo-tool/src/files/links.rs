@@ -1,4 +1,5 @@
-//! Reads files that the user named, through links, and files of a repository, where links are refused.
+//! Reads files by path: files that the user specified, for which links are followed, and files of a repository, for
+//! which links are refused.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,18 +14,19 @@ use crate::{Error, NotFound};
 /// Whether a file is opened through symbolic links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// Yes, and also from a pipe: the user named the file.
+    /// Follow links, and also read from pipes: the user specified the file.
     Follow,
-    /// No: it is a file of a repository, where others may have put a link.
+    /// Refuse links: another user may have placed a link in the repository.
     Refuse,
 }
 
-/// Reads a file of at most `most` bytes. Returns `None` if it does not exist. An empty file that the user named is an error.
+/// Reads a file of at most `most` bytes. Returns `None` if the file does not exist. With [`Links::Follow`], an empty
+/// file is an error.
 pub(crate) fn read_through(path: &Path, links: Links, most: u64) -> Result<Option<Vec<u8>>, Error> {
     open_through(path, links)?.map(|file| read_open(file, path, links, most)).transpose()
 }
 
-/// Like [`read_through`], for a private key or a pass-phrase: refuses a file that other users can read or change.
+/// Like [`read_through`], but for a private key or a pass-phrase: refuses a file that other users can read or change.
 pub(crate) fn read_secret(path: &Path, links: Links, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let Some(file) = open_through(path, links)? else { return Ok(None) };
     ensure(&file, path, Access::ensure_secret)?;
@@ -42,7 +44,7 @@ fn read_open(file: File, path: &Path, links: Links, most: u64) -> Result<Vec<u8>
     }
 }
 
-/// Reads a root file that the user named.
+/// Reads the root file at a path that the user specified.
 pub(crate) fn read_named_root(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(read_through(path, Links::Follow, SMALL)?.ok_or_else(|| NotFound::File { path: path.to_path_buf() })?)
 }

@@ -1,4 +1,5 @@
-//! Refuses to publish the repository's own files, under any path or link, and private keys (`key_material.rs`).
+//! Refuses to publish private keys (`key_material.rs`) and the repository's own files, even if they are named by
+//! another path or a link.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -20,25 +21,26 @@ use crate::{Error, PathError, check, parallel};
 /// The maximum length of a private key file, in bytes.
 const LONGEST_KEY: u64 = 1 << 20;
 
-/// Device and inode, which identify a file or folder under every name.
+/// The device and inode number of a file or folder, which are the same for all of its names.
 type FileId = (u64, u64);
 
-/// The files and folders that belong to a repository itself.
+/// The files and folders that are part of a repository and must not be published as targets.
 pub struct OwnFiles {
     dir: FileId,
-    /// The folder of the repository and all its ancestors.
+    /// The repository's folder and all its parent folders.
     above: BTreeSet<FileId>,
-    /// The folders of the tool.
+    /// The folders in the repository that the tool manages, such as `metadata/` and `keys/`.
     folders: BTreeSet<FileId>,
-    /// The repository's own files, with the reason for refusing each. Hard links to them are refused too.
+    /// The files that are part of the repository, each with the reason for refusing it. Hard links to these files are
+    /// refused, too.
     files: BTreeMap<FileId, String>,
-    /// The SHA-256 of each private key file, with the reason for refusing it. Copies are refused too.
+    /// The SHA-256 of each private key file, with the reason for refusing it. Copies of these files are refused, too.
     contents: BTreeMap<[u8; 32], String>,
     /// The length of the longest private key file.
     longest: usize,
 }
 
-/// The start of a new file, long enough to compare it with the private keys.
+/// Checks whether a file is a copy of a private key, by comparing the first bytes of the file.
 pub(crate) struct CopyCheck<'o> {
     own: &'o OwnFiles,
     bytes: Zeroizing<Vec<u8>>,
@@ -47,32 +49,33 @@ pub(crate) struct CopyCheck<'o> {
 impl CopyCheck<'_> {
     /// Adds the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        // One byte more than the longest key proves that the file is not a copy.
+        // A file with more bytes than the longest private key cannot be a copy of a key, so the rest need not be kept.
         let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
     }
 
-    /// Returns why the file must not be published.
+    /// Returns the reason why the file must not be published, if it is a copy of a private key.
     pub(crate) fn reason(&self) -> Option<&str> {
         let is_short = self.bytes.len() <= self.own.longest;
         is_short.then(|| self.own.contents.get(&sha256(&self.bytes))).flatten().map(String::as_str)
     }
 }
 
-/// A file or folder that must not be published, with the reason.
+/// A file or folder that must not be published, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unpublishable {
-    /// The path, as the user named it.
+    /// The path as the user specified it.
     pub path: PathBuf,
     /// The reason.
     pub reason: String,
 }
 
 impl OwnFiles {
-    /// Collects the files of the repository in `layout`, including private keys that its configuration or the user's names.
+    /// Collects the files of the repository in `layout`. They include the private keys that the configuration of the
+    /// repository or of the user names.
     ///
     /// # Errors
-    /// When the repository's folder or the user's configuration cannot be read.
+    /// Returns an error if the repository's folder or the user's configuration cannot be read.
     pub fn of(layout: &Layout, config: &Config) -> Result<Self, Error> {
         let looked_at = |error| Error::file("look at", layout.dir(), error);
         let dir = layout.dir().canonicalize().map_err(looked_at)?;
@@ -105,7 +108,8 @@ impl OwnFiles {
             if let Some(found) = found.filter(Metadata::is_file) {
                 let what = format!("keys/{}", entry.file_name().to_string_lossy());
                 own.add_file(&found, &what);
-                // Public keys and other files in the folder are not secret.
+                // Only copies of private keys are refused; other files in the folder, such as public keys, are not
+                // secret.
                 own.add_content(entry.path(), &what, |bytes| {
                     let mut scanner = Scanner::default();
                     scanner.update(bytes);
@@ -114,7 +118,7 @@ impl OwnFiles {
             }
         }
         let named = config.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
-        // A folder without a root, such as a new one, has no entry in the user's configuration.
+        // A folder without a root, such as that of a new repository, has no entry in the user's configuration.
         let users = match check::oldest_root(layout) {
             Ok(root) => layout.user().keys(RootDigest::of(&root))?,
             Err(Error::NotFound(_)) => Vec::new(),
@@ -126,15 +130,16 @@ impl OwnFiles {
             if let Some(found) = found {
                 let what = format!("the private key {name}");
                 own.add_file(&found, &what);
-                // Protect it whatever its format is, because the configuration says that it is a private key.
+                // The configuration names this file as a private key, so refuse copies of it even if its format is
+                // unknown.
                 own.add_content(&path, &what, |bytes| !bytes.is_empty())?;
             }
         }
         Ok(own)
     }
 
-    /// Stores the hash of a private key file. Unreadable files are skipped, because this user cannot publish copies of them;
-    /// so are files longer than [`LONGEST_KEY`].
+    /// Stores the hash of a private key file. Skips files that this user cannot read, because the user cannot publish
+    /// copies of them, and files longer than [`LONGEST_KEY`].
     fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
         let read = || {
             let Some(file) = readable(path.canonicalize().and_then(|path| layout::open_regular(&path)))? else {
@@ -153,7 +158,7 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Starts the comparison of a new file with the private keys.
+    /// Starts a check whether a new file is a copy of a private key.
     pub(crate) fn content(&self) -> CopyCheck<'_> {
         CopyCheck { own: self, bytes: Zeroizing::default() }
     }
@@ -162,10 +167,10 @@ impl OwnFiles {
         self.files.insert(id(found), format!("is {what} of this repository"));
     }
 
-    /// Returns why a folder that the user names must not be published as a whole.
+    /// Returns the reason why a folder must not be published as a whole, if there is one.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// Returns an error if the folder cannot be read.
     pub fn refuse_folder(&self, path: &Path) -> Result<Option<Unpublishable>, Error> {
         let looked_at = |error| Error::file("look at", path, error);
         let folder = path.canonicalize().map_err(looked_at)?;
@@ -180,10 +185,10 @@ impl OwnFiles {
         Ok(Some(Unpublishable { path: path.to_path_buf(), reason: reason.into() }))
     }
 
-    /// Returns the `files` that belong to the repository.
+    /// Returns those of the `files` that belong to the repository, each with the reason for refusing it.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// Returns an error if one of the files cannot be read.
     pub(crate) fn refuse_files(&self, files: &[&Path]) -> Result<Vec<Unpublishable>, Error> {
         let parent = |path: &Path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -211,18 +216,19 @@ impl OwnFiles {
         Ok(refused.into_iter().flatten().collect())
     }
 
-    /// Returns why a file must not be published, whatever its name is.
+    /// Returns the reason why a file must not be published. The file is compared by device and inode, so its name does
+    /// not matter.
     pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
         self.files.get(&id(file)).map(String::as_str)
     }
 
-    /// Classifies a canonical folder. All its ancestors are compared by identity.
+    /// Determines the kind of a folder from its canonical path, by comparing the device and inode of all its ancestors.
     fn kind_of(&self, folder: &Path) -> FolderKind {
         let ids: Vec<Option<FileId>> = folder.ancestors().map(id_of).collect();
         if ids.iter().flatten().any(|id| self.folders.contains(id)) {
             return FolderKind::Tool;
         }
-        // A folder of the tool may have been created since `folders` was collected.
+        // Compare names, too, because a folder of the tool may have been created since `folders` was collected.
         let inner = folder.ancestors().zip(ids.iter().skip(1));
         let is_new = |(inner, outer): (&Path, &Option<FileId>)| {
             *outer == Some(self.dir) && inner.file_name().is_some_and(Layout::is_own)
@@ -235,18 +241,18 @@ impl OwnFiles {
     }
 }
 
-/// How a folder relates to the repository.
+/// The relation of a folder to the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FolderKind {
-    /// It is a folder of the tool, or below one.
+    /// A folder that the tool manages, or one of its subfolders.
     Tool,
-    /// It is the repository's folder.
+    /// The repository's folder.
     Repository,
-    /// It is any other folder.
+    /// Any other folder.
     Other,
 }
 
-/// Returns one error that names all files, if there are any.
+/// Returns an error that lists all these files, if there are any.
 pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     if files.is_empty() {
         return Ok(());
@@ -256,10 +262,11 @@ pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     Err(Error::Private { files })
 }
 
-/// Refuses a folder for private keys that is served.
+/// Refuses to store private keys in a folder that is served to clients.
 ///
 /// # Errors
-/// [`Error::Path`] when it is `metadata/`, `targets/` or a folder below; [`Error::File`] when its path cannot be resolved.
+/// [`Error::Path`] if the folder is `metadata/`, `targets/` or one of their subfolders; [`Error::File`] if its path
+/// cannot be resolved.
 pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error> {
     let place = resolved(folder)?;
     for served in [layout.metadata(), layout.targets()] {
@@ -270,7 +277,7 @@ pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error>
     Ok(())
 }
 
-/// Resolves links in `path`. The last components need not exist.
+/// Resolves the links in `path`. Trailing components may be missing on disk.
 fn resolved(path: &Path) -> Result<PathBuf, Error> {
     let absolute = std::path::absolute(path).map_err(|error| Error::file("find", path, error))?;
     let mut found = PathBuf::new();
@@ -296,7 +303,7 @@ fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
-/// Converts an error to `None` if the file does not exist or this user may not read it.
+/// Converts the error to `None` if the file does not exist or this user may not read it.
 fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
@@ -312,7 +319,7 @@ fn id_of(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().as_ref().map(id)
 }
 
-/// Returns whether a file or folder is hidden on Unix.
+/// Returns whether a file or folder with this name is hidden on Unix.
 pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }

@@ -1,4 +1,4 @@
-//! Checks whether files could be written, without writing any. Dry runs use it.
+//! Checks for dry runs whether files could be written, without writing any.
 
 use std::path::Path;
 
@@ -9,13 +9,14 @@ use crate::files::folder::{Folder, user};
 use crate::files::layout::{LOCK, Layout, PUBLISHING, Sharing, locked_by, not_a_lock};
 
 impl Layout {
-    /// Opens [`Layout::publishing`] if it exists, and checks that it belongs to this user.
+    /// Opens [`Layout::publishing`] if it exists. Refuses a folder that does not belong to this user.
     pub(crate) fn find_publishing(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(self.own(PUBLISHING))?;
         folder.as_ref().map_or(Ok(()), Folder::check_ours).map(|()| folder)
     }
 
-    /// Checks that this user may write to the repository's folder, and that another user does not have the lock file.
+    /// Checks that this user may write to the repository's folder, and that the lock file does not belong to another
+    /// user.
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
         let dir = self.open()?;
         let path = self.dir().join(LOCK);
@@ -28,7 +29,7 @@ impl Layout {
     }
 }
 
-/// Checks that this user may create `path` if it does not exist, or create files in it.
+/// Checks that this user may create the folder `path`, or create files in it if it already exists.
 pub(crate) fn check_creatable(path: &Path) -> Result<(), Error> {
     let mut existing = path.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
     existing.find(|path| path.symlink_metadata().is_ok()).map_or(Ok(()), check_writable)

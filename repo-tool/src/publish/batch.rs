@@ -1,4 +1,5 @@
-//! Publishes the requests of several processes together, with one snapshot and one timestamp ([`crate::publish::queue`]).
+//! Publishes the requests of several processes together, with a single new snapshot and timestamp
+//! ([`crate::publish::queue`]).
 
 use lastmile_fs::disk;
 use lastmile_metadata::RoleName;
@@ -11,28 +12,28 @@ use crate::publish::staged;
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// The process that published a request, with the result.
+/// The result of a request, which depends on the process that published it.
 pub enum Shared {
     /// This process.
     ByUs(Box<OwnResult>),
-    /// Another process, together with its own request.
+    /// Another process published the request together with its own.
     ByOther(Answer),
 }
 
 /// The result of a request that this process published.
 pub struct OwnResult {
-    /// The repository after publication. Other processes may already be changing it.
+    /// The repository after publication. Other processes may already be modifying its files.
     pub repository: Repository,
     /// The plan that was published or staged.
     pub plan: Plan,
-    /// Whether it was published or staged.
+    /// Whether the plan was published or staged.
     pub outcome: Outcome,
 }
 
-/// Publishes a request together with all waiting requests, or waits until another process has published it.
+/// Publishes a request together with all waiting requests, or waits until another process has published the request.
 ///
 /// # Errors
-/// The error of this request. Errors of other requests are reported to their owners.
+/// Returns the error of this request. An error of another request is reported to the process that made it.
 pub fn publish(
     request: &PublishRequest,
     invocation: &Invocation,
@@ -42,7 +43,7 @@ pub fn publish(
         Turn::Mine(lock) => lock,
         Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
     };
-    // The previous holder of the lock may have died while publishing this request.
+    // The process that held the lock before may have died while publishing this request.
     transaction::recover(request.layout(), &lock)?;
     if let Some(answer) = request.answer()? {
         return Ok(Shared::ByOther(answer));
@@ -61,7 +62,7 @@ impl Repository {
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
-        // While a change is pending, each request is published, or added to the pending change, alone.
+        // If there is a pending change, publish only this request. It may have to be added to the pending change.
         let is_alone = staged::is_staged(&self.layout);
         let files = self.take_files(&mine)?;
         let (draft, ()) = self.prepare(|repository, draft| Ok((repository.changed(draft, &mine, &files)?, ())))?;
@@ -72,7 +73,7 @@ impl Repository {
         }
         match self.publish_together(draft, &others, observer) {
             Ok(Some(done)) => return Ok(done),
-            // Keys are missing: each publisher stages its own request.
+            // Signatures are missing, so each process must stage its own request.
             Ok(None) => self.give_back(&others)?,
             Err(error) => match RefusalKind::of(&error) {
                 Some(_) => return self.publish_one_by_one(&mine, &others, observer),
@@ -87,7 +88,7 @@ impl Repository {
         self.finish(draft, observer)
     }
 
-    /// Publishes the draft with the requests of others. Returns `None` if signatures are missing.
+    /// Publishes the draft together with the requests of other processes. Returns `None` if signatures are missing.
     fn publish_together(
         &mut self,
         mut draft: Draft,
@@ -111,7 +112,7 @@ impl Repository {
         Ok(Some((plan, outcome)))
     }
 
-    /// Publishes each request alone after an error, to find the request that caused it.
+    /// After an error, publishes each request separately, to find the one that caused the error.
     fn publish_one_by_one(
         &mut self,
         mine: &Claimed,
@@ -121,7 +122,7 @@ impl Repository {
         self.forget_incoming()?;
         let done = self.with_change(Draft::default(), mine).and_then(|draft| self.finish(draft, observer));
         for (number, other) in others.iter().enumerate() {
-            // Some were refused already.
+            // Skip requests that have already been refused.
             if Queue::new(&self.layout, self.lock()?)?.is_answered(&other.name)? {
                 continue;
             }
@@ -150,14 +151,14 @@ impl Repository {
         Ok((plan, outcome))
     }
 
-    /// Takes the files of a request and adds its change to the draft.
+    /// Takes the files of a request and adds the request's change to the draft.
     fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
         let files = self.take_files(request)?;
         self.changed(draft, request, &files)
     }
 
-    /// Moves the files of a request into `.publishing/`, so that the publication no longer depends on the request, and compares
-    /// them there with the request's entries.
+    /// Moves the files of a request into `.publishing/` and compares them there with the request's target entries.
+    /// Afterwards, the publication no longer depends on the request's folder.
     fn take_files(&self, request: &Claimed) -> Result<(Vec<Incoming>, Vec<NewTargetFile>), Error> {
         let added = &request.change.added;
         let mut incoming = Vec::new();
@@ -170,7 +171,8 @@ impl Repository {
                 let new = format!("{}-{name}", request.name);
                 let target = taken_in.target.clone();
                 if request.is_hashed {
-                    // This process wrote and hashed the file in a folder of this user.
+                    // No check is needed, because this process hashed the file while it wrote it to a folder that only
+                    // this user can change.
                     disk::link_or_copy(from.place(name), to.place(&new))
                         .map_err(|error| Error::file("copy", &taken_in.file, error))?;
                 } else {
@@ -203,7 +205,8 @@ impl Repository {
         Ok(draft)
     }
 
-    /// Reports an error to the owner of a request. If the request did not cause the error, gives the request back.
+    /// Reports an error to the process that made the request. If the request did not cause the error, puts the request
+    /// back into the queue.
     fn refuse(&self, request: &Claimed, error: &Error) -> Result<(), Error> {
         match RefusalKind::of(error) {
             Some((fault, text)) => queue::answer(&self.layout, &request.name, &Answer::Refused(fault, text)),

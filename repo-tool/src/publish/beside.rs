@@ -1,5 +1,5 @@
-//! Changes beside the pending change. A change of other roles does not wait for the signatures of the pending change: it is
-//! published at once, and the pending change stays pending.
+//! Publishes changes while another change is pending. A change of other roles does not have to wait for the missing
+//! signatures: it is published immediately, and the pending change stays pending.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::published::Published;
 use crate::{Error, PendingError, Repository};
 
 impl Repository {
-    /// Makes a draft with `change`, which gets the draft to continue. The draft continues the published state if the change is
-    /// independent of the pending change, and the pending change otherwise. If there is a pending change, `change` is called
-    /// twice.
+    /// Calls `change` to make a draft. If the change is independent of the pending change, the new draft is based on
+    /// the published state, otherwise on the pending change. If there is a pending change, `change` is called twice,
+    /// once for each base.
     ///
     /// # Errors
-    /// Those of `change`. A change that cannot be combined with the pending change is refused, because one of them could never
-    /// be published.
+    /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because
+    /// only one of the two could ever be published.
     pub fn prepare<T>(
         &mut self,
         mut change: impl FnMut(&mut Self, Draft) -> Result<(Draft, T), Error>,
@@ -31,18 +31,19 @@ impl Repository {
         if !matches!(joined, Ok(_) | Err(Error::NotFound(_))) {
             return joined;
         }
-        // A change of something that only the pending change has fails here, and is added to the pending change.
+        // This call fails if the change concerns a role or target that exists only in the pending change. Such a change
+        // is added to the pending change.
         match change(self, Draft::default()) {
             Ok(alone) if is_independent(&alone.0, &pending, &self.published)? => Ok(alone),
             _ => joined,
         }
     }
 
-    /// Returns the pending change that `draft` does not continue; none if there is no pending change, or if the draft only
-    /// signs snapshot and timestamp again.
+    /// Returns the pending change if `draft` is independent of it. Returns `None` if there is no pending change, if
+    /// `draft` continues it, or if `draft` only renews snapshot and timestamp.
     ///
     /// # Errors
-    /// [`PendingError::InTheWay`] when the draft is not independent of the pending change.
+    /// [`PendingError::InTheWay`] if the draft neither continues the pending change nor is independent of it.
     pub(crate) fn pending_beside(&mut self, draft: &Draft) -> Result<Option<Draft>, Error> {
         let only_online = draft.root.is_none() && draft.targets.is_empty();
         if draft.from_staged || only_online || !staged::is_staged(&self.layout) {
@@ -58,14 +59,14 @@ impl Repository {
 }
 
 impl Draft {
-    /// Returns the roles of the draft.
+    /// Returns the root and targets roles that the draft changes.
     pub(crate) fn roles(&self) -> impl Iterator<Item = &RoleName> {
         self.root.iter().map(|_| &RoleName::ROOT).chain(self.targets.keys())
     }
 }
 
-/// Returns whether `draft` and the pending change change different roles and targets, and the pending change has the same
-/// keys and thresholds after the draft is published.
+/// Returns whether `draft` and the pending change affect different roles and targets, and publishing `draft` does not
+/// alter the keys or thresholds of the pending roles.
 fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Result<bool, Error> {
     if draft.roles().any(|role| *role == RoleName::ROOT && pending.root.is_some() || pending.targets.contains_key(role))
         || draft.touched.intersection(&pending.touched).next().is_some()
@@ -91,8 +92,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     }))
 }
 
-/// Returns the rings by which the pending change trusts the roles of `draft`. A role must stay valid when the pending change
-/// is published later.
+/// Returns the key rings with which the pending change trusts the roles of `draft`. The roles must be valid with these
+/// key rings, too, because the pending change will be published later.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
     if let Some(root) = &pending.root

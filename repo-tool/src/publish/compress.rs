@@ -1,7 +1,7 @@
-//! Compressed copies of metadata files, for servers that send them with `Content-Encoding`.
+//! Compressed copies of metadata files, for servers that can send them with `Content-Encoding`.
 //!
-//! The plain file is authoritative: lengths, hashes and signatures refer to it. [`crate::publish::transaction`] ensures that
-//! a compressed copy matches the plain file or does not exist.
+//! The uncompressed file is authoritative: lengths, hashes and signatures refer to it. [`crate::publish::transaction`]
+//! ensures that a compressed copy either matches the uncompressed file or does not exist.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-/// A way to compress metadata.
+/// A compression format for copies of metadata files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Coding {
     /// gzip (RFC 1952).
@@ -23,10 +23,10 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All codings, the best compression first.
+    /// All supported codings, those with the best compression first.
     pub const ALL: [Self; 2] = [Self::Zstd, Self::Gzip];
 
-    /// Returns the name in `repo.toml` and in HTTP (RFC 9110, 8.4.1).
+    /// Returns the name of the coding in `repo.toml` and in HTTP headers (RFC 9110, 8.4.1).
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,13 +35,13 @@ impl Coding {
         }
     }
 
-    /// Returns the coding with this name.
+    /// Returns the coding with this name in `repo.toml`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|coding| coding.name() == name)
     }
 
-    /// Returns the file extension, without the dot.
+    /// Returns the file name extension, without the dot.
     #[must_use]
     pub fn ending(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Coding {
         }
     }
 
-    /// Returns the path of the compressed copy of a file.
+    /// Returns the path of the compressed copy of the file `plain`.
     #[must_use]
     pub fn beside(self, plain: &Path) -> PathBuf {
         let mut name = OsString::from(plain);
@@ -71,7 +71,8 @@ impl Coding {
         }
     }
 
-    /// Returns whether `compressed` decodes to exactly `plain`. Decodes at most one byte more than that.
+    /// Returns whether `compressed` decompresses to exactly `plain`. Decompresses at most one byte more than the length
+    /// of `plain`.
     pub(crate) fn is_copy(self, compressed: &[u8], plain: &[u8]) -> bool {
         let mut decoded = Vec::new();
         let most = plain.len() as u64 + 1;

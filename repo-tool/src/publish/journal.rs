@@ -1,5 +1,6 @@
-//! The journal of a publication: the source, destination and content of each file. Other users may be able to write it, so it
-//! is untrusted input: it can name only the files of a publication, and every file is checked before it is moved.
+//! The journal of a publication, which records the source, destination and content of each file. Other users may be
+//! able to write the journal, so it is untrusted input: it may only name files that belong to a publication, and every
+//! file is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,85 +22,85 @@ use crate::publish::transaction::{Observer, PublishEvent};
 use crate::publish::versions::RECORD;
 use crate::{Error, JournalFault, PublicationError, names, parallel};
 
-/// The maximum length of a journal, in bytes: about a million files.
+/// The maximum length of a journal, in bytes. This is enough for about a million files.
 const LONGEST: u64 = 256 << 20;
-/// From this number of folders on, one sync of the whole file system is faster than one for each folder.
+/// If at least this number of folders must be synced, a single sync of the whole file system is faster.
 pub(crate) const SYNC_TOGETHER: usize = 64;
 
-/// The kind of a file, in the order of publication.
+/// The kind of a published file. The variants are in the order of publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum FileKind {
     /// A private or public key file of a new repository.
     Key,
-    /// A root version.
+    /// A version of the root metadata.
     Root,
     /// A target file.
     TargetFile,
-    /// A delegated role's metadata.
+    /// Metadata of a delegated role.
     Delegated,
-    /// Top-level targets metadata.
+    /// Metadata of the top-level targets role.
     Targets,
     /// Snapshot metadata.
     Snapshot,
     /// Timestamp metadata.
     Timestamp,
-    /// The configuration, and the record of issued versions.
-    // Journals of all versions use this name.
+    /// The configuration file or the record of issued versions.
+    // The variant has this name in journals of all versions.
     #[serde(rename = "Policy")]
     Config,
 }
 
-/// The treatment of an existing file at the destination.
+/// Whether a file that already exists at the destination may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Existing {
-    /// It must have the same content, because its name identifies it.
+    /// The existing file must have the same content, because its name identifies the content.
     Same,
-    /// It is replaced.
+    /// The existing file is replaced.
     Replaced,
-    /// An adoption replaces it, but only if a copy of it is in `superseded/`.
+    /// The existing file is replaced during an adoption, if `superseded/` contains a copy of it.
     SetAside,
 }
 
-/// One move of a file. Paths are relative to the repository.
+/// The move of one file to its destination. Paths are relative to the repository.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) rank: FileKind,
     pub(crate) from: PathBuf,
     pub(crate) to: PathBuf,
     pub(crate) existing: Existing,
-    /// Whether this is a compressed copy, which is moved after its plain file.
+    /// Whether the file is a compressed copy of a metadata file, which is moved after the uncompressed file.
     #[serde(default)]
     pub(crate) is_copy: bool,
-    /// The content of the file. Journals of version 0.1.0 lack it.
+    /// The length and hash of the file. `None` in journals of version 0.1.0.
     #[serde(default)]
     pub(crate) content: Option<FileDigest>,
 }
 
-/// The remaining work after the journal is written.
+/// The contents of a journal: the work that remains to be done once the journal is written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
-    /// Whether this publishes the pending change in `staged/`.
+    /// Whether the pending change in `staged/` is published and must then be removed.
     pub(crate) clears_staged: bool,
-    /// The requests in `.queue/` that this publishes.
+    /// The names of the requests in `.queue/` that are published.
     #[serde(default)]
     pub(crate) served: Vec<String>,
-    /// The answer to these requests.
+    /// The answer to the requests.
     #[serde(default)]
     pub(crate) answer: Option<Answer>,
 }
 
-/// The folders of a publication.
+/// The open folders that are used during a publication.
 pub(crate) struct Folders<'a> {
     pub(crate) layout: &'a Layout,
     /// The repository's folder.
     pub(crate) dir: Folder,
-    /// The folder with the journal and the new files, which belongs to this user.
+    /// The working folder, which contains the journal and the new files and belongs to this user.
     pub(crate) working: Folder,
 }
 
 impl Folders<'_> {
-    /// Opens a folder of the repository, and creates it if it is missing.
+    /// Opens a folder of the repository, or creates it if it does not exist.
     pub(crate) fn make(&self, relative: &Path) -> Result<Folder, Error> {
         if relative == Path::new("keys") {
             self.dir.enter_or_make(relative, 0o700, Sharing::Private)
@@ -110,11 +111,11 @@ impl Folders<'_> {
 }
 
 impl Step {
-    /// Returns whether clients can see the file as soon as it is moved: clients request the next root and unversioned names
-    /// before other files list them.
+    /// Returns whether clients may fetch the file as soon as it is moved. Clients request the next root version and
+    /// files without a version in their names even if no other published metadata lists them.
     fn shows_at_once(&self) -> bool {
         match self.rank {
-            // A copy has the same content as the plain file.
+            // A compressed copy has the same content as the uncompressed file, which was moved earlier.
             _ if self.is_copy => false,
             FileKind::Root => true,
             FileKind::Key | FileKind::TargetFile | FileKind::Config => false,
@@ -122,24 +123,24 @@ impl Step {
         }
     }
 
-    /// Returns whether the file may have compressed copies.
+    /// Returns whether compressed copies of the file may exist.
     fn has_copies(&self) -> bool {
         !self.is_copy && !matches!(self.rank, FileKind::Key | FileKind::TargetFile | FileKind::Config)
     }
 
-    /// Returns whether a publication can have such a step. `working` is the name of the folder with the journal.
+    /// Returns whether a publication can contain this step. `working` is the name of the folder with the journal.
     fn is_known(&self, working: &str) -> bool {
         let (Some(from), Some(to)) = (parts(&self.from), parts(&self.to)) else { return false };
         let comes_from_here = match from.as_slice() {
             [folder, name] if *folder == working => self.is_source(name),
-            // Version 0.1.0 moved target files of the pending change directly from `staged/`.
+            // Version 0.1.0 moved the target files of the pending change directly from `staged/`.
             ["staged", "targets", path @ ..] => self.rank == FileKind::TargetFile && !path.is_empty(),
             _ => false,
         };
         comes_from_here && self.is_goal(&from, &to)
     }
 
-    /// Returns whether a new file in the working folder can have this name.
+    /// Returns whether a new file of this kind in the working folder can have this name.
     fn is_source(&self, name: &str) -> bool {
         match self.rank {
             FileKind::Key => is_key_file(name),
@@ -164,7 +165,8 @@ impl Step {
         }
     }
 
-    /// Returns whether an existing file must not change. If its name identifies its content, the journal cannot override this.
+    /// Returns whether an existing file at the destination must not change. If the name of the file identifies its
+    /// content, the journal cannot override this.
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {
@@ -176,39 +178,39 @@ impl Step {
         by_name || self.existing != Existing::Replaced
     }
 
-    /// Returns whether an existing file may be replaced if a copy of it is in `superseded/`. Roots are never replaced, because
-    /// clients follow their chain.
+    /// Returns whether an existing file may be replaced if `superseded/` contains a copy of it. Roots are never
+    /// replaced, because clients verify the chain of root versions.
     fn may_replace_set_aside(&self) -> bool {
         let is_adopted = matches!(self.rank, FileKind::Delegated | FileKind::Targets | FileKind::Snapshot);
         self.existing == Existing::SetAside && is_adopted && !self.is_copy
     }
 
-    /// Returns the name of the new file at its source.
+    /// Returns the name of the new file in its source folder.
     fn source_name(&self) -> &str {
         self.from.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Returns whether the source is in `staged/`, as in journals of version 0.1.0.
+    /// Returns whether the source file is in `staged/`, as in journals of version 0.1.0.
     fn is_from_staged(&self) -> bool {
         self.from.starts_with(STAGED)
     }
 
-    /// Opens the source folder in `staged/`.
+    /// Opens the folder of a source file in `staged/`.
     fn staged_folder(&self, folders: &Folders<'_>) -> Result<Option<Folder>, Error> {
         folders.dir.find(self.from.parent().unwrap_or(Path::new("")))
     }
 
-    /// Returns the name of the file at its destination.
+    /// Returns the name of the file in the destination folder.
     pub(crate) fn name(&self) -> &str {
         self.to.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Returns the destination folder.
+    /// Returns the path of the destination folder.
     pub(crate) fn parent(&self) -> &Path {
         self.to.parent().unwrap_or(Path::new(""))
     }
 
-    /// Refuses a destination that is a folder, a link, or a file that must not change.
+    /// Refuses a destination that is a folder, a link, or an existing file that must not change.
     pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
         let name = self.name();
         let path = folder.path_of(name);
@@ -233,10 +235,9 @@ impl Step {
         }
     }
 
-    /// Checks, before finishing an interrupted publication, that the file at the source or the destination has the content in
-    /// the journal.
+    /// Checks the content of the file, at its source or destination, before an interrupted publication is finished.
     fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
-        // Create no folder before all steps are checked.
+        // Open the destination folder only if it exists: no folder may be created until all steps are checked.
         let goal = folders.dir.find(self.parent())?;
         let source = if self.is_from_staged() {
             self.staged_folder(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?
@@ -262,7 +263,7 @@ impl Step {
         }
     }
 
-    /// Reads the digest of a file. If the journal lacks it, the hash in the name of a target file is checked instead.
+    /// Computes the digest of a file. If the journal lacks the content, checks the hash in the name of a target file.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
         let needs_promise = self.rank == FileKind::TargetFile && self.content.is_none();
         let promised = if needs_promise { promised_hash(self.name()) } else { None };
@@ -278,7 +279,7 @@ impl Step {
 }
 
 impl Journal {
-    /// Returns the bytes of the journal.
+    /// Serializes the journal.
     pub(crate) fn bytes(&self, folders: &Folders<'_>) -> Result<Vec<u8>, Error> {
         let path = folders.working.path();
         let bytes = serde_json::to_vec(self).map_err(|error| Error::file("write", path, error.into()))?;
@@ -288,7 +289,7 @@ impl Journal {
         }
     }
 
-    /// Finishes the publication of the journal in the working folder, after checking every name and every file.
+    /// Finishes the publication whose journal is in the working folder, after checking every name and file.
     pub(crate) fn finish(folders: &Folders<'_>) -> Result<(), Error> {
         let path = folders.working.path_of(JOURNAL);
         let Some(bytes) = folders.working.read(JOURNAL, LONGEST)? else { return Ok(()) };
@@ -297,7 +298,7 @@ impl Journal {
         journal.check_names(folders).map_err(unusable)?;
         let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
         checked.map_err(|error| match error {
-            // Unexpected files make the journal unusable; other errors are passed on.
+            // If a file is not as expected, the journal cannot be used; other errors are returned unchanged.
             Error::Path(_) | Error::Publication(_) => unusable(JournalFault::File(error.into())),
             error => error,
         })?;
@@ -322,7 +323,7 @@ impl Journal {
         }
     }
 
-    /// Makes the moves in order. Can be repeated: a moved file is no longer at its source.
+    /// Moves the files in order. Files that were moved before a crash are skipped.
     pub(crate) fn apply(&self, folders: &Folders<'_>, observer: &mut dyn Observer) -> Result<(), Error> {
         let layout = folders.layout;
         let failed = |error| Error::file("publish", layout.dir(), error);
@@ -330,7 +331,7 @@ impl Journal {
         let mut last: Option<(&Path, Folder)> = None;
         for group in self.steps.chunk_by(|one, next| one.rank == next.rank) {
             if group.iter().any(Step::shows_at_once) {
-                // These files refer to the files moved before, which must be durable first.
+                // Clients can fetch the next files at once, so the files that these refer to must be durable first.
                 sync_folders(folders, std::mem::take(&mut moved_to))?;
             }
             for step in group {
@@ -380,10 +381,10 @@ impl Step {
         if self.existing == Existing::SetAside
             && let Some(content) = FileDigest::read(source, from, |_| {})?
         {
-            // Check again that the replaced file has a copy.
+            // Check again that `superseded/` contains a copy of the file that is replaced.
             self.check_goal(layout, goal, &content)?;
         }
-        // A file that was moved before a crash does not reach this line: its copies may be up to date.
+        // If the file was moved before a crash, this line is not reached, and its current copies are kept.
         if self.has_copies() {
             remove_copies(goal, Path::new(to))?;
         }
@@ -391,7 +392,7 @@ impl Step {
         renamed.map_err(|error| Error::file("publish", &goal.path_of(to), error))
     }
 
-    /// Checks that a file that is not at its source is at its destination, moved before a crash.
+    /// Checks that a file that is missing at its source was moved to its destination before a crash.
     fn check_moved(&self, goal: &Folder) -> Result<(), Error> {
         if goal.look(self.name())?.as_ref().is_some_and(EntryInfo::is_file) {
             Ok(())
@@ -401,7 +402,7 @@ impl Step {
     }
 }
 
-/// Removes the compressed copies of a file before it is replaced.
+/// Removes the compressed copies of a metadata file before the file is replaced.
 fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     for copy in Coding::ALL.map(|coding| coding.beside(plain)) {
         match disk::remove(folder.place(&copy)) {
@@ -423,7 +424,7 @@ fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Err
     parallel::try_for_each(&names, |name| folders.dir.find(name)?.map_or(Ok(()), |folder| folder.sync()))
 }
 
-/// Returns the components of a path, if all are normal.
+/// Returns the components of a path, or `None` if one of them is not a normal component.
 fn parts(path: &Path) -> Option<Vec<&str>> {
     let part = |part| match part {
         Component::Normal(name) => name.to_str().filter(|name| !name.contains('\0')),
@@ -436,15 +437,15 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns whether a new repository can have this key file: `ROLE-N.pem` or `ROLE-N.pub`.
+/// Returns whether this is the name of a key file in a new repository: `ROLE-N.pem` or `ROLE-N.pub`.
 fn is_key_file(name: &str) -> bool {
     let stem = name.strip_suffix(".pem").or_else(|| name.strip_suffix(".pub"));
     stem.and_then(|stem| stem.split_once('-'))
         .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
 }
 
-/// Returns whether a new target file can have this name: `in-N`, `in-N.M` for additional names of a file, both with the
-/// prefix `REQUEST-` if a request contained the file, and `staged-N`.
+/// Returns whether a new target file in the working folder can have this name: `in-N`, `in-N.M` for an additional path,
+/// both with the prefix `REQUEST-` if the file comes from a request, or `staged-N` for a file of the pending change.
 fn is_target_source(name: &str) -> bool {
     let is_incoming = |name: &str| {
         name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {
@@ -457,7 +458,7 @@ fn is_target_source(name: &str) -> bool {
     is_incoming(name) || is_request || name.strip_prefix("staged-").is_some_and(is_number)
 }
 
-/// Returns whether metadata of this kind can have the name `[VERSION.]NAME`, without its extension.
+/// Returns whether metadata of this kind can have the file name `name`, without its extension `.json`.
 fn is_role_file(rank: FileKind, name: &str) -> bool {
     let unversioned = match name.split_once('.') {
         Some((version, rest)) if is_number(version) => rest,
@@ -475,7 +476,7 @@ fn is_role_file(rank: FileKind, name: &str) -> bool {
     }
 }
 
-/// Returns the hash prefix in the name of a target file.
+/// Returns the hash prefix in a target file's name, with its algorithm.
 fn promised_hash(name: &str) -> Option<(Algorithm, &str)> {
     let (digest, _) = name.split_once('.')?;
     let algorithm = match digest.len() {

@@ -1,4 +1,5 @@
-//! Publishes a plan (spec 6.3): issues versions, writes files, keeps a journal, and answers waiting requests.
+//! Publishes a plan (spec 6.3): issues versions, writes files, keeps a journal, and answers the requests of waiting
+//! processes.
 
 pub(crate) mod batch;
 pub(crate) mod beside;

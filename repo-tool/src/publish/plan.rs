@@ -1,4 +1,4 @@
-//! Plans: drafts with their documents, ready to be published or staged.
+//! Plans: drafts whose documents are complete, so that they can be published or staged.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::report::diff::{self, RoleDiff};
 use crate::repository::Repository;
 use crate::{ClockCheck, Error, PublicationError};
 
-/// How far the clock of this machine may be behind the clocks of others who sign.
+/// The maximum time by which this machine's clock may be behind the clocks of others who sign.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// A draft that is ready to be published or staged.
@@ -30,44 +30,45 @@ pub struct Plan {
     pub draft: Draft,
     /// The documents.
     pub completed: Completed,
-    /// The changes of the documents, line by line.
+    /// The line-by-line changes of the documents.
     pub diff: Vec<RoleDiff>,
-    /// The roles of the pending change beside the draft, which is not part of this plan.
+    /// The roles of a pending change that is independent of the draft and not part of this plan.
     pub(crate) pending: Vec<RoleName>,
 }
 
-/// The result of concluding a plan.
+/// The result of [`Repository::conclude`].
 #[derive(Debug)]
 pub enum Outcome {
-    /// The draft was empty.
+    /// The draft was empty, so nothing was published.
     Nothing,
     /// The draft was published.
     Published {
-        /// Whether no client in the middle of an update can fail, because the old keys also signed every rotated role.
+        /// Whether the update of a client that runs during the publication always succeeds, because the old keys also
+        /// signed every rotated role.
         seamless: bool,
     },
-    /// The draft is pending: these documents lack signatures.
+    /// The draft was added to the pending change, because these documents lack signatures.
     Staged(Vec<Document>),
 }
 
-/// Which documents of a plan are signed.
+/// Specifies which documents of a plan are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
     /// Signs new documents with the available keys. If the draft continues the pending change, signs only snapshot and
-    /// timestamp: otherwise anyone who can write to `staged/` would get a signature. [`Repository::sign_staged`] signs the
-    /// other roles after a person has reviewed them.
+    /// timestamp: otherwise anyone who can write to `staged/` could obtain a signature. [`Repository::sign_staged`]
+    /// signs the other roles after a person has reviewed them.
     Now,
-    /// Signs all documents with the available keys, including those of the pending change.
+    /// Signs all documents with the available keys, including the documents of the pending change.
     All,
-    /// Signs nothing: the plan only shows the changes.
+    /// Signs no documents, for a plan that is only displayed.
     Never,
 }
 
-/// Whether a plan is carried out or only checked.
+/// Whether a plan is carried out or only previewed.
 enum Run<'o> {
-    /// Writes the files, and reports each write.
+    /// Writes the files, and reports each write to the observer.
     Real(&'o mut dyn Observer),
-    /// Writes nothing.
+    /// Writes no files.
     Dry,
 }
 
@@ -78,7 +79,7 @@ impl Run<'_> {
 }
 
 impl Repository {
-    /// Returns the issued versions of the roles that `draft` changes.
+    /// Finds the versions that were already issued for the roles that `draft` changes.
     fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
         let jumps = if self.is_emergency { Jumps::Ignore } else { Jumps::Refuse };
         let mut issued =
@@ -87,7 +88,7 @@ impl Repository {
         Ok(issued)
     }
 
-    /// Returns whether the private keys on this machine reach the threshold of a top-level role.
+    /// Returns whether there are enough private keys on this machine to sign for a top-level role.
     fn can_sign(&self, role: &RoleName) -> bool {
         self.published.root.key_ring(role).is_ok_and(|ring| {
             let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
@@ -95,14 +96,15 @@ impl Repository {
         })
     }
 
-    /// Refuses a clock that is far behind the time when the published metadata was signed: what it signs would expire
-    /// before what clients have, and may have expired when it is published.
+    /// Refuses to sign if this machine's clock is far behind the time at which the published metadata was signed. New
+    /// metadata would expire before the published metadata, and might already have expired when it is published.
     fn check_clock(&self) -> Result<(), Error> {
         if self.is_emergency || self.invocation.clock == ClockCheck::Ignore {
             return Ok(());
         }
         let now = self.invocation.now;
-        // The dates show the time of the signature, unless the lifetime has been shortened since. So both roles count.
+        // The expiry date minus the lifetime is the time of signing, unless the lifetime was shortened in the meantime.
+        // Use the earlier of the two times, so that one shortened lifetime has no effect.
         let signed = |role: &RoleName, expires: DateTime<Utc>| {
             let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
             expires.checked_sub_signed(lifetime).unwrap_or(DateTime::<Utc>::MIN_UTC)
@@ -115,11 +117,13 @@ impl Repository {
         Ok(())
     }
 
-    /// Completes a draft into a plan.
+    /// Completes a draft into a plan: creates and signs its documents.
     ///
     /// # Errors
-    /// [`PublicationError::ClockBehind`]; [`PendingError::InTheWay`](crate::PendingError::InTheWay) when the draft changes what a
-    /// pending change changes, and does not continue it; when an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
+    /// [`PublicationError::ClockBehind`] if this machine's clock is behind;
+    /// [`PendingError::InTheWay`](crate::PendingError::InTheWay) if the draft conflicts with the pending change;
+    /// [`Error::Pending`] if a pending file does not match its target entry. Also returns an error if an available key
+    /// cannot be opened.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         let pending = self.pending_beside(&draft)?;
         if let Some(pending) = &pending {
@@ -132,7 +136,7 @@ impl Repository {
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
             draft.again.insert(RoleName::SNAPSHOT);
         }
-        // Not when a pending change is only shown: its dates are fixed.
+        // If a pending change is only displayed, its expiry dates do not depend on the clock.
         if !draft.is_empty() && (signing != Signing::Never || !draft.from_staged) {
             self.check_clock()?;
         }
@@ -156,21 +160,21 @@ impl Repository {
         Ok(Plan { draft, completed, diff, pending })
     }
 
-    /// Publishes the plan if it has all signatures, and stages it otherwise. Afterwards this value has the state of a newly
-    /// opened repository.
+    /// Publishes the plan if all signatures are present, and otherwise stages it. Afterwards, `self` has the state of a
+    /// newly opened repository.
     ///
     /// # Errors
-    /// [`Error::Draft`] when a client would refuse the draft; nothing is published then.
+    /// [`Error::Draft`] if clients would refuse the draft. In this case, nothing is published.
     pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         self.lock()?;
         self.carry_out(plan, Run::Real(observer))
     }
 
-    /// Does what [`Repository::conclude`] does, with all its checks, but writes nothing. Afterwards this value has the state that a
-    /// newly opened repository would have, and holds the new files in memory.
+    /// Performs all checks of [`Repository::conclude`], but writes nothing. Afterwards, `self` is in the state that a
+    /// newly opened repository would have after [`Repository::conclude`], with the new files in memory.
     ///
     /// # Errors
-    /// As [`Repository::conclude`].
+    /// Returns the errors of [`Repository::conclude`].
     pub fn preview(&mut self, plan: &Plan) -> Result<Outcome, Error> {
         self.carry_out(plan, Run::Dry)
     }
@@ -204,7 +208,8 @@ impl Repository {
         Ok(Outcome::Published { seamless })
     }
 
-    /// Adds the documents to the pending change. `pending` is the pending change that they do not continue.
+    /// Writes the documents to `staged/`. `pending` is a pending change that is independent of these documents and is
+    /// kept.
     fn stage(
         &mut self,
         plan: &Plan,
@@ -217,7 +222,7 @@ impl Repository {
             return Err(Error::MissingKeys { roles });
         }
         if let Some(config) = &plan.draft.config {
-            // Keep removed keys until publication: the old keys must also sign a new root.
+            // Keep the configured keys until publication, because the old keys must also sign a new root.
             self.put_config(config.clone().with_keys_of(&self.config), run)?;
         }
         let beside = pending.map_or_else(|| Ok(Vec::new()), |pending| self.staged_documents(pending))?;
@@ -229,7 +234,7 @@ impl Repository {
         Ok(Outcome::Staged(incomplete))
     }
 
-    /// Writes the configuration and uses it.
+    /// Writes the configuration file and applies the new configuration.
     fn put_config(&mut self, config: Config, run: &Run<'_>) -> Result<(), Error> {
         if run.is_real() {
             self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
@@ -237,7 +242,7 @@ impl Repository {
         self.adopt_config(Some(config))
     }
 
-    /// Uses the configuration that was written, if there is one, and the keys that it names.
+    /// Applies the new configuration, if there is one, and adds the keys that it names.
     fn adopt_config(&mut self, config: Option<Config>) -> Result<(), Error> {
         if let Some(config) = config {
             for uri in usable_keys(&self.layout, &config, &self.invocation, self.digest)? {

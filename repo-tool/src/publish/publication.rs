@@ -1,4 +1,4 @@
-//! The files of a plan, with their destinations and their order (spec 6.3).
+//! Publishes the files of a plan: determines their destinations and their order (spec 6.3).
 
 use std::path::{Path, PathBuf};
 
@@ -21,21 +21,22 @@ use crate::publish::versions::RECORD;
 use crate::published::Published;
 use crate::report::diff;
 
-/// A plan that is being published.
+/// A plan that is about to be published.
 pub(crate) struct Publication<'a> {
     pub(crate) layout: &'a Layout,
-    /// The published state; none in a new repository.
+    /// The published state; `None` for a new repository.
     pub(crate) published: Option<&'a Published>,
     pub(crate) plan: &'a Plan,
-    /// The configuration to publish with.
+    /// The configuration that applies to this publication.
     pub(crate) config: &'a Config,
-    /// Key files in `.publishing/` that move to `keys/`.
+    /// The names of key files in `.publishing/` that move to `keys/`.
     pub(crate) key_files: &'a [String],
 }
 
 impl Publication<'_> {
-    /// Writes the files of the plan while simulated clients check it, and moves the files to their final paths after the clients
-    /// have accepted it. Returns the new published state, and whether no client in the middle of an update can fail.
+    /// Writes the files of the plan while simulated clients check it. Once the clients have accepted the plan, moves
+    /// the files to their final paths. Returns the new published state, and whether the update of a client that runs
+    /// during the publication always succeeds.
     pub(crate) fn publish(
         &self,
         lock: &Lock,
@@ -53,7 +54,8 @@ impl Publication<'_> {
         Ok((checked.published.written(), place != RootPlace::BeforeTimestamp))
     }
 
-    /// Checks the plan as [`Publication::publish`] does, and writes nothing. Returns the same state, with the new files in memory.
+    /// Performs the checks of [`Publication::publish`], but writes nothing. Returns the same values, with the new files
+    /// in memory.
     pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<(Published, bool), Error> {
         let Self { layout, published, plan, .. } = *self;
         let draft = &plan.draft;
@@ -65,7 +67,7 @@ impl Publication<'_> {
         Ok((published, place != RootPlace::BeforeTimestamp))
     }
 
-    /// Checks the destinations of the files.
+    /// Checks that every file can be moved to its destination.
     fn check_goals(&self) -> Result<(), Error> {
         let Self { layout, published, plan, config, .. } = *self;
         let consistent = plan.draft.is_consistent(published)?;
@@ -146,7 +148,7 @@ impl Publication<'_> {
     }
 }
 
-/// Returns a step of a preview, which has no source.
+/// Returns a step for a preview. It has a destination but no source file.
 fn step(to: PathBuf, existing: Existing, content: Option<FileDigest>) -> Step {
     Step { rank: FileKind::Config, from: PathBuf::new(), to, existing, is_copy: false, content }
 }
@@ -162,13 +164,14 @@ fn add<'a>(
     publication.add_document(rank, &to, document, existing_of(document, consistent), codings);
 }
 
-/// Returns the treatment of a target file that exists already.
+/// Returns whether an existing target file may be replaced.
 fn target_existing(consistent: bool) -> Existing {
-    // 3.1.1, 6.2.1: with consistent snapshots, the file of a name never changes, with or without a hash prefix.
+    // 3.1.1, 6.2.1: with consistent snapshots, the content of a published target file never changes, with or without a
+    // hash prefix.
     if consistent { Existing::Same } else { Existing::Replaced }
 }
 
-/// Returns the treatment of a metadata file that exists already.
+/// Returns whether an existing metadata file may be replaced.
 fn existing_of(document: &Document, consistent: bool) -> Existing {
     match document.role.as_str() {
         "root" => Existing::Same,
@@ -178,14 +181,16 @@ fn existing_of(document: &Document, consistent: bool) -> Existing {
     }
 }
 
-/// The position of the new root in the order of publication, chosen so that clients in the middle of an update do not fail.
+/// The position of the new root in the order of publication, chosen so that the updates of clients which run during the
+/// publication do not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RootPlace {
-    /// First: the published files are also valid under the new root.
+    /// The root is published first, because the files published so far are also valid under the new root.
     First,
-    /// After the timestamp: the new files are also valid under the old root.
+    /// The root is published after the timestamp, because the new files are also valid under the old root.
     Last,
-    /// Just before the timestamp, because neither case applies.
+    /// The root is published just before the timestamp, because neither the old files are valid under the new root nor
+    /// the new files under the old root.
     BeforeTimestamp,
 }
 

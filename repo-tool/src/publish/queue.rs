@@ -1,12 +1,13 @@
-//! A queue for several processes that publish at the same time. Each process copies its files into a request in `.queue/`.
-//! The process that has the lock publishes all waiting requests with one snapshot and one timestamp.
+//! A queue that lets several processes publish at the same time. Each process copies its files into a request in
+//! `.queue/`. The process that holds the lock publishes all waiting requests with a single new snapshot and timestamp.
 //!
-//! A request ends with its process, which holds a lock on it: an interrupted command publishes nothing later. The files of a
-//! request are linked into the publication, whose journal lists the published requests. So each request is published exactly
-//! once, even if a process dies.
+//! A request ends with its process, which holds a lock on a file of the request: if a command is interrupted, nothing
+//! is published later. The files of a request are linked into the publication, whose journal lists the published
+//! requests. So each request is published exactly once, even if a process dies.
 //!
-//! The folder of a request contains `owner` (locked), the files, and `request.json`, which is called `taken.json` while
-//! another process publishes the request and it cannot be withdrawn. That process then adds `answer.json`.
+//! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes the
+//! request of another process first renames `request.json` to `taken.json`, so that the request cannot be withdrawn,
+//! and finally adds `answer.json`.
 
 use std::fs::File;
 use std::io;
@@ -27,14 +28,14 @@ use crate::files::own_files::OwnFiles;
 use crate::publish::stored_request::{read_request, write_request};
 use crate::{EditError, Error, names};
 
-/// The pause between two checks while waiting.
+/// The time between two checks while a process waits.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long a publisher waits for more requests, as long as new ones appear.
+/// The maximum time that a publisher waits while more requests appear.
 const GATHERING: Duration = Duration::from_millis(100);
-/// Folders without an owner, left by a crash, are removed after this time.
+/// After this time, a folder without an owner, which a crash left behind, is removed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// The maximum length of a request or an answer, in bytes: about a million files.
+/// The maximum length of a request or an answer, in bytes. This is enough for about a million files.
 pub(super) const LONGEST: u64 = 256 << 20;
 
 const OWNER: &str = "owner";
@@ -42,51 +43,52 @@ pub(super) const REQUEST: &str = "request.json";
 pub(super) const TAKEN: &str = "taken.json";
 const ANSWER: &str = "answer.json";
 const NEW_ANSWER: &str = "answer.new";
-/// The change that a request asks for.
+/// The change that a request asks another process to publish.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The role to change; if none, `targets` for added files, and the role that lists the target for removed ones.
+    /// The role to change. If it is `None`, files are added to `targets`, and targets are removed from the role that
+    /// lists them.
     pub role: Option<RoleName>,
-    /// Files to add, which are in the request's folder.
+    /// The files to add, which are in the folder of the request.
     pub added: Vec<Incoming>,
-    /// How the added files are listed.
+    /// The options for adding the files.
     pub options: AddOptions,
-    /// Targets to remove.
+    /// The paths of the targets to remove.
     pub removed: Vec<TargetPath>,
 }
 
-/// The result of a request that another process published or refused.
+/// The answer to a request that another process published or refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// The draft was published.
+    /// The request was published.
     Published {
-        /// All changes, including those of other requests, in the format of [`crate::report::diff::json`].
+        /// All published changes, including those of other requests, in the format of [`crate::report::diff::json`].
         changes: Value,
-        /// The changes for a person.
+        /// All published changes, formatted for people.
         text: String,
     },
-    /// It was refused: the kind of error, and its text.
+    /// The request was refused, with the kind and the text of the error.
     Refused(RefusalKind, String),
 }
 
-/// The kind of an error that a request itself caused.
+/// The kind of error for which a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusalKind {
-    /// A client would refuse it, as in [`Error::Draft`].
+    /// Clients would refuse the change, as in [`Error::Draft`].
     Draft,
-    /// Something does not exist, as in [`Error::NotFound`].
+    /// A role, target or file does not exist, as in [`Error::NotFound`].
     NotFound,
     /// Any other error that the request caused.
     Refused,
-    /// The input is not valid, as in [`Error::InvalidInput`].
+    /// The input is invalid, as in [`Error::InvalidInput`].
     Usage,
 }
 
 impl RefusalKind {
-    /// Classifies an error. Returns `None` for errors that the request did not cause.
+    /// Returns the kind and text of an error that the request caused. Returns `None` for other errors.
     pub(crate) fn of(error: &Error) -> Option<(Self, String)> {
         match error {
-            // Without the prefix, which the error of the owner adds.
+            // Leave out the prefix of the outer error, because [`Error::Request`] adds it again.
             Error::Draft(error) => Some((Self::Draft, error.to_string())),
             Error::NotFound(error) => Some((Self::NotFound, error.to_string())),
             Error::InvalidInput(error) => Some((Self::Usage, error.to_string())),
@@ -119,14 +121,14 @@ impl RefusalKind {
         }
     }
 
-    /// Recreates the error.
+    /// Recreates the error from its text.
     #[must_use]
     pub fn error(self, text: String) -> Error {
         Error::Request { kind: self, text }
     }
 }
 
-/// A request of this process. Dropping it withdraws it, unless another process is publishing it.
+/// A request of this process. Dropping the value withdraws the request, unless another process is publishing it.
 #[derive(Debug)]
 pub struct PublishRequest {
     layout: Layout,
@@ -137,10 +139,10 @@ pub struct PublishRequest {
 }
 
 impl PublishRequest {
-    /// Copies `sources` and adds a request to the queue. `progress` counts whole files.
+    /// Copies `sources` and adds a request to the queue. Calls `progress` with the number of files copied.
     ///
     /// # Errors
-    /// [`Error::Private`] for files that must stay private; [`Error::File`] when a file cannot be read or the disk fails.
+    /// [`Error::Private`] if files must stay private; [`Error::File`] if a file cannot be read or written.
     pub fn enter(
         layout: &Layout,
         config: &Config,
@@ -164,10 +166,10 @@ impl PublishRequest {
         Self::put(layout, &folder, owner, Change { role, added, options: options.clone(), removed: Vec::new() })
     }
 
-    /// Adds a request to the queue that removes targets.
+    /// Adds a request to the queue to remove targets.
     ///
     /// # Errors
-    /// [`Error::File`] when the disk fails.
+    /// [`Error::File`] if a file cannot be written.
     pub fn enter_removal(layout: &Layout, role: Option<RoleName>, removed: Vec<TargetPath>) -> Result<Self, Error> {
         let (folder, owner) = new_folder(layout)?;
         Self::put(layout, &folder, owner, Change { role, added: Vec::new(), options: AddOptions::default(), removed })
@@ -186,7 +188,7 @@ impl PublishRequest {
         Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
     }
 
-    /// Returns the request in the form of a claimed one.
+    /// Returns the request in the form that the publisher of a request uses.
     pub(crate) fn claimed(&self) -> Claimed {
         Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
@@ -200,10 +202,10 @@ impl PublishRequest {
         self.queue.enter(&self.name).ok().flatten()
     }
 
-    /// Returns the answer of another process, if there is one.
+    /// Returns the answer of another process, or `None` if the request has not been answered.
     ///
     /// # Errors
-    /// When the answer cannot be read.
+    /// Returns an error if the answer cannot be read.
     pub fn answer(&self) -> Result<Option<Answer>, Error> {
         let Some(folder) = self.queue.enter(&self.name)? else { return Ok(None) };
         let Some(bytes) = folder.read(ANSWER, LONGEST)? else { return Ok(None) };
@@ -211,7 +213,8 @@ impl PublishRequest {
         answer.map(Some).map_err(|error| Error::file("read", &folder.path_of(ANSWER), error.into()))
     }
 
-    /// Withdraws the request. Returns false if another process is publishing it; its answer must be awaited.
+    /// Withdraws the request. Returns false if another process is already publishing it. In this case, the caller must
+    /// wait for the answer.
     fn withdraw(&self) -> bool {
         let withdrawn = self
             .folder()
@@ -226,11 +229,11 @@ impl PublishRequest {
         let _ = disk::remove_all(self.queue.place(&self.name));
     }
 
-    /// Waits until another process has answered the request, or this process gets the lock. Calls `on_wait` once when waiting
-    /// begins.
+    /// Waits until another process has answered the request or this process has taken the lock. Calls `on_wait` once if
+    /// it has to wait.
     ///
     /// # Errors
-    /// [`Error::Busy`] after `at_most`; the request is withdrawn then.
+    /// [`Error::Busy`] if neither happens within `at_most`. In this case, the request is withdrawn.
     pub fn wait(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Turn, Error> {
         let start = Instant::now();
         let mut has_waited = false;
@@ -257,32 +260,33 @@ impl PublishRequest {
 
 impl Drop for PublishRequest {
     fn drop(&mut self) {
-        // An answered request is no longer in use.
+        // If the request was answered, no other process uses its folder any more.
         if !self.withdraw() && self.answer().is_ok_and(|answer| answer.is_some()) {
             self.remove();
         }
     }
 }
 
-/// The result of waiting.
+/// The result of [`PublishRequest::wait`].
 #[derive(Debug)]
 pub enum Turn {
     /// Another process answered the request.
     Answered(Answer),
-    /// This process got the lock.
+    /// This process took the lock and must publish the request itself.
     Mine(Lock),
 }
 
-/// A request that this process publishes.
+/// A request that this process publishes, for itself or for another process.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
     pub(crate) name: String,
     pub(crate) change: Change,
-    /// Whether this process hashed the files itself while it copied them.
+    /// Whether this process itself hashed the files while copying them.
     pub(crate) is_hashed: bool,
 }
 
-/// The requests of this user's processes. The lock proves that no other process claims any.
+/// The queue of requests from all processes of this user. To create this value, the lock is required, so no other
+/// process can claim requests.
 pub(crate) struct Queue {
     folder: Folder,
 }
@@ -292,18 +296,18 @@ impl Queue {
         Ok(Self { folder: layout.make_queue()? })
     }
 
-    /// Opens the folder of a request, if it exists.
+    /// Opens the folder of the request with this name. Returns `None` if it does not exist.
     pub(crate) fn request(&self, name: &str) -> Result<Option<Folder>, Error> {
         self.folder.enter(name)
     }
 
-    /// Returns whether the request with this name was answered.
+    /// Returns whether the request with this name has been answered.
     pub(crate) fn is_answered(&self, name: &str) -> Result<bool, Error> {
         let folder = self.folder.enter(name)?;
         folder.map_or(Ok(false), |folder| folder.look(ANSWER).map(|found| found.is_some()))
     }
 
-    /// Claims all waiting requests except `mine`, after no new ones appear.
+    /// Waits until no new requests appear, and then claims all waiting requests except `mine`.
     pub(crate) fn claim_others(&self, mine: &PublishRequest) -> Result<Vec<Claimed>, Error> {
         self.gather()?;
         let mut all = Vec::new();
@@ -315,17 +319,17 @@ impl Queue {
             if folder.look(ANSWER)?.is_some() {
                 continue;
             }
-            // A publisher that died may have claimed the request before.
+            // The request may already have been claimed by a publisher that died.
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
-                // A request that was withdrawn at this moment is skipped.
+                // Skip a request that cannot be read, because it has just been withdrawn.
                 all.extend(read_request(&folder).ok().map(|change| Claimed { name, change, is_hashed: false }));
             }
         }
         Ok(all)
     }
 
-    /// Releases claimed requests that this process does not publish.
+    /// Puts claimed requests that this process does not publish back into the queue.
     pub(crate) fn give_back(&self, taken: &[Claimed]) {
         for request in taken {
             if let Ok(Some(folder)) = self.folder.enter(&request.name) {
@@ -334,11 +338,11 @@ impl Queue {
         }
     }
 
-    /// Waits for requests that are being written, if there are any.
+    /// Waits for requests that other processes are still writing, if there are any.
     fn gather(&self) -> Result<(), Error> {
         let start = Instant::now();
         let mut before = self.entries()?.len();
-        // One of the entries is this process's own request.
+        // If there is only one entry, it is this process's own request.
         while before > 1 && start.elapsed() < GATHERING {
             std::thread::sleep(PAUSE);
             let entries = self.entries()?;
@@ -351,7 +355,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Returns the names of all request folders, the oldest first.
+    /// Returns the names of all request folders, oldest first.
     fn entries(&self) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         for name in self.folder.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
@@ -364,12 +368,12 @@ impl Queue {
     }
 }
 
-/// Writes the answer to a request. If its owner has ended, no answer is needed.
+/// Writes the answer to a request. Does nothing if the process that made the request has ended.
 pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(), Error> {
     let Some(folder) = layout.open_queue()?.map_or(Ok(None), |queue| queue.enter(name))? else { return Ok(()) };
     let place = folder.path_of(ANSWER);
     let bytes = serde_json::to_vec(answer).map_err(|error| Error::file("write", &place, error.into()))?;
-    // A process that died may have left this file.
+    // Remove the file that a process may have left behind when it died.
     let _ = disk::remove(folder.place(NEW_ANSWER));
     let written = disk::create(folder.place(NEW_ANSWER), 0o600).and_then(|mut file| file.write_all(&bytes));
     match written.and_then(|()| disk::rename(folder.place(NEW_ANSWER), folder.place(ANSWER))) {
@@ -378,15 +382,15 @@ pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(),
     }
 }
 
-/// Returns whether a request can have this name; [`new_folder`] generates the names.
+/// Returns whether `name` has the form of the request names that [`new_folder`] generates.
 pub(crate) fn is_request_name(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The prefix of the folder's name while the request is incomplete.
+/// The prefix of the name of a request's folder while the request is incomplete.
 const NEW: &str = ".new-";
 
-/// The folder of an incomplete request. Dropping it removes the folder, unless it was renamed.
+/// The folder of an incomplete request. Dropping the value removes the folder, unless it has been renamed.
 struct NewFolder {
     queue: Folder,
     folder: Folder,
@@ -407,7 +411,7 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     let name = names::of_file(&path)?.to_string();
     let folder = queue.enter(&name)?.ok_or_else(|| Error::file("open", &path, io::ErrorKind::NotFound.into()))?;
     let folder = NewFolder { queue, folder, name };
-    // Lock the file before it gets its name, so that no process sees it unlocked.
+    // Lock the file before renaming it, so that no other process finds it unlocked.
     let new = folder.folder.path_of("owner.new");
     let place = folder.folder.path_of(OWNER);
     let owner = folder.folder.create("owner.new", 0o600)?.into_file();
@@ -417,11 +421,11 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     Ok((folder, owner))
 }
 
-/// Removes the requests of processes that have ended. Requires the lock.
+/// Removes the requests of processes that have ended. The caller must hold the lock.
 pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
     let Some(queue) = layout.open_queue()? else { return Ok(()) };
     for name in queue.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
-        // An entry with another name is not a request and is not removed.
+        // Keep entries that are not requests.
         if !is_request_name(name.strip_prefix(NEW).unwrap_or(&name))
             || !queue.look(&name)?.is_some_and(|found| found.is_folder())
         {
@@ -436,7 +440,7 @@ pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether the process of a request has ended.
+/// Returns whether the process that made a request has ended.
 fn is_abandoned(folder: &Folder) -> Result<bool, Error> {
     match folder.open_file(OWNER) {
         Ok(owner) => Ok(disk::try_lock(&owner, folder.path()).is_ok_and(|locked| locked)),

@@ -1,11 +1,12 @@
-//! The snapshot's entry for each targets role (spec 4.4): version, length and SHA-256.
+//! The snapshot's entries for targets roles (spec 4.4), which contain version, length and SHA-256.
 //!
-//! The hash binds a role's content to the snapshot. Without it, a holder of the role's keys could replace its file with
-//! another one of the same version, and clients would accept it with the honest snapshot and timestamp.
+//! The hash binds the content of a role to the snapshot. If the hash were missing, anyone who holds the role's keys
+//! could replace the role's file with another file of the same version, and clients would accept it together with the
+//! genuine snapshot and timestamp.
 //!
-//! Two kinds of bins are listed by version only: bins whose signers always reach the thresholds of snapshot and timestamp
-//! too, for which a hash adds no security; and sets of more than 2^13 bins from an earlier version of this tool, because
-//! their snapshot would exceed the limits of other clients.
+//! Two kinds of bins are listed by version only. The first are bins whose signers always have enough keys to sign
+//! snapshot and timestamp, too, so a hash would not add security. The second are sets of more than 2^13 bins from an
+//! earlier version of this tool, because with hashes their snapshot would exceed the limits of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,11 +22,11 @@ use crate::edit::bins::Bins;
 use crate::edit::same_ring;
 use crate::published::Published;
 
-/// The maximum bit length of existing bins whose entries gain hashes. 2^14 entries with hashes are 2.16 MB, and python-tuf
-/// accepts 2,000,000 bytes by default.
+/// The maximum bit length of existing bins to whose snapshot entries hashes are added. 2^14 entries with hashes take
+/// 2.16 MB, and python-tuf accepts at most 2,000,000 bytes by default.
 pub(crate) const MOST_BITS_WITH_HASHES: u32 = 13;
 
-/// Returns an entry with version, length and SHA-256.
+/// Returns a snapshot entry with version, length and SHA-256.
 pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {
     let mut file = MetaFile::new(version);
     file.length = Some(bytes.len() as u64);
@@ -33,12 +34,12 @@ pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {
     file
 }
 
-/// Why bins are listed by version only.
+/// The reason why bins are listed by version only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VersionOnly {
-    /// The signers of the bins can also sign snapshot and timestamp.
+    /// Anyone who can sign for the bins can also sign snapshot and timestamp.
     SignedByOnlineKeys,
-    /// An earlier version of this tool made too many of them.
+    /// An earlier version of this tool made more bins than can be listed with hashes.
     TooMany,
 }
 
@@ -47,7 +48,7 @@ pub(crate) enum VersionOnly {
 pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
 
 impl VersionOnlyBins {
-    /// Examines every role that has been read or is in the draft.
+    /// Finds these bins among the delegations of every role that is in the draft or has been read.
     pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();
@@ -71,7 +72,7 @@ impl VersionOnlyBins {
         Self(sets.collect())
     }
 
-    /// Returns the sets, with the reason for each.
+    /// Returns the sets of bins, each with the reason for listing them by version only.
     pub(crate) fn sets(&self) -> impl Iterator<Item = (&Bins, VersionOnly)> {
         self.0.iter().map(|(bins, why)| (bins, *why))
     }
@@ -80,11 +81,11 @@ impl VersionOnlyBins {
         self.0.iter().any(|(bins, _)| bins.contains(role))
     }
 
-    /// Returns the snapshot's entry for a document that is published with it.
+    /// Returns the snapshot entry of a document that is published together with the snapshot.
     pub(crate) fn entry(&self, document: &Document, root: &Root) -> MetaFile {
         let set = self.0.iter().find(|(bins, _)| bins.contains(&document.role));
         let by_version = set.is_some_and(|(_, why)| match why {
-            // A bin may have other delegators, with other keys.
+            // Check all key rings, because another role may also delegate to the bin, with other keys.
             VersionOnly::SignedByOnlineKeys => {
                 document.rings().required.iter().all(|ring| is_signed_by_online_keys(ring, root))
             }
@@ -94,16 +95,17 @@ impl VersionOnlyBins {
     }
 }
 
-/// Returns whether an entry has a length and a hash.
+/// Returns whether a snapshot entry has a length and a hash.
 pub(crate) fn is_complete(listed: &MetaFile) -> bool {
     listed.length.is_some() && listed.hashes.as_ref().is_some_and(|hashes| hashes.known().next().is_some())
 }
 
-/// Returns new entries for unchanged roles whose entries lack length or hash: for all roles at the first publication after
-/// an upgrade, and for bins that are no longer signed by online keys only. Reads every role in these cases.
+/// Returns new snapshot entries for unchanged roles whose entries lack a length or hash. Such entries exist in the
+/// first publication after an upgrade of this tool, and for bins that no longer need online keys. In these cases, all
+/// roles are read.
 ///
 /// # Errors
-/// When a published role does not verify.
+/// Returns an error if a published role does not verify.
 pub(crate) fn entries_to_complete(
     published: &mut Published,
     draft: &Draft,
@@ -124,8 +126,8 @@ pub(crate) fn entries_to_complete(
     Ok(entries)
 }
 
-/// Returns whether entries may have to be completed: after an upgrade, when the entry of the top-level targets lacks a
-/// hash, or when the keys of snapshot, timestamp or bins change.
+/// Returns whether there may be entries to complete: the entry of the top-level targets role lacks a hash, as after an
+/// upgrade of this tool, or the keys of snapshot, timestamp or bins change.
 fn must_look(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
@@ -145,7 +147,7 @@ fn must_look(published: &Published, draft: &Draft) -> bool {
     is_upgrade || online_keys_change || bins_keys_change()
 }
 
-/// Returns whether both roots have the same keys for snapshot and timestamp.
+/// Returns whether both roots list the same keys and thresholds for snapshot and timestamp.
 pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
     RoleName::ONLINE.iter().all(|role| {
         let rings = one.key_ring(role).ok().zip(other.key_ring(role).ok());
@@ -157,7 +159,7 @@ fn bins_of(view: &Targets) -> Option<Bins> {
     view.delegations.as_ref().and_then(Bins::of)
 }
 
-/// Returns the first role that is delegated to by hash.
+/// Returns the first role that has a delegation by hash prefix.
 fn first_bin(delegations: &Delegations) -> Option<RoleName> {
     match &delegations.roles {
         DelegatedRoles::Succinct(bins) => Some(bins.bin(0)),
@@ -167,18 +169,18 @@ fn first_bin(delegations: &Delegations) -> Option<RoleName> {
     }
 }
 
-/// Returns whether the signers of `ring` can also sign snapshot and timestamp.
+/// Returns whether anyone who can sign with `ring` can also sign snapshot and timestamp.
 fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
     need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
 }
 
-/// Returns whether any `threshold` of these `keys` also reach the thresholds of snapshot and timestamp.
+/// Returns whether any `threshold` of these `keys` are enough to sign snapshot and timestamp, too.
 pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
     let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
     RoleName::ONLINE.iter().all(|role| {
         let Ok(online) = root.key_ring(role) else { return false };
         let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
-        // The fewest online keys among any `threshold` keys.
+        // Compare with the minimum number of online keys among any `threshold` keys.
         let others = keys.difference(&online_keys).count() as u64;
         u64::from(threshold).saturating_sub(others) >= u64::from(online.threshold().get())
     })

@@ -1,6 +1,6 @@
-//! The pending change: `staged/` contains its partly signed documents and its target files.
+//! The pending change. The folder `staged/` contains its partly signed documents and its target files.
 //!
-//! The folder is neither served nor trusted: `publish` verifies its files like any other draft.
+//! The folder is neither served to clients nor trusted: `publish` verifies its files like any other draft.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,9 +19,9 @@ use crate::files::layout::{self, Layout, STAGED};
 use crate::published::Published;
 use crate::{Error, NotFound, PendingError, names};
 
-/// The folder of the pending target files.
+/// The name of the folder with the pending target files.
 const TARGETS: &str = "targets";
-/// The maximum depth of folders with target files: each level takes an open file.
+/// The maximum depth of folders with target files. Each level of depth keeps a folder open.
 const DEEPEST: usize = 200;
 /// The maximum length of a document, in bytes.
 const LONGEST: u64 = 1 << 32;
@@ -32,15 +32,15 @@ pub(crate) fn is_staged(layout: &Layout) -> bool {
     match layout.open_staged() {
         Ok(Some(folder)) => folder.names().map_or(true, |names| !names.is_empty()),
         Ok(None) => false,
-        // Reading the change reports the error.
+        // Assume that there is a pending change. The function that reads the change will report the error.
         Err(_) => true,
     }
 }
 
-/// Reads the pending change; returns an empty draft if there is none.
+/// Reads the pending change. Returns an empty draft if there is none.
 ///
 /// # Errors
-/// When it is outdated, or a file is not metadata.
+/// Returns an error if the pending change is outdated, or if a file is not metadata.
 pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
     let folder = layout.open_staged()?;
@@ -54,7 +54,7 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
                 draft.root = Some(root);
                 (version, prior)
             }
-            // Snapshot and timestamp are created at publication.
+            // Snapshot and timestamp are not staged, because they are created at publication.
             "snapshot" | "timestamp" => continue,
             _ => {
                 let (targets, version, prior) = parse::<Targets>(&role, bytes)?;
@@ -78,8 +78,8 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
     complete_delegators(published, draft)
 }
 
-/// Returns the pending files that the draft lists, after comparing their contents with their entries. They may have been
-/// changed, and some may have been removed from the change.
+/// Returns the pending target files that the draft still lists, after comparing the content of each file with its
+/// target entry. Other users may have changed the files, or removed targets from the pending change.
 pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -> Result<Vec<NewTargetFile>, Error> {
     let waiting: BTreeMap<&Path, &NewTargetFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
@@ -91,7 +91,7 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -
         for place in intake::places(&target, names) {
             let Some(file) = waiting.get(place.as_path()) else { continue };
             let mut file = (*file).clone();
-            // A new file was hashed while it was copied.
+            // A file outside `staged/` is new and was hashed while it was copied.
             if file.from.starts_with(layout.staged()) {
                 file.content = Some(check_content(layout, &target, &file.to)?);
             }
@@ -101,8 +101,8 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -
     Ok(listed)
 }
 
-/// Checks that a pending file matches its target entry. The publication compares it again, where no other user can change
-/// it.
+/// Checks that a pending target file matches its target entry. During publication, the file is compared again in a
+/// folder where no other user can change it.
 fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<FileDigest, Error> {
     let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));
     let missing = || NotFound::StagedTarget { path: place.to_path_buf() };
@@ -123,14 +123,15 @@ fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<F
     Ok(digest.ok_or_else(missing)?)
 }
 
-/// Writes the documents and the draft's files, and replaces the documents of the earlier pending change.
+/// Writes the documents and the draft's target files to `staged/`, and removes earlier pending documents that are not
+/// written again.
 pub(crate) fn write<'d>(
     layout: &Layout,
     draft: &Draft,
     documents_to_stage: impl Iterator<Item = &'d Document>,
 ) -> Result<(), Error> {
     let folder = layout.make_staged()?;
-    // Write files first, so that a pending document is never without them.
+    // Write target files first, so that there is no pending document whose target files are missing.
     let targets = layout.staged().join(TARGETS);
     let working = layout.open_publishing()?;
     for file in &draft.files {
@@ -161,10 +162,10 @@ pub(crate) fn write<'d>(
     folder.sync()
 }
 
-/// Replaces a pending document after adding a signature. Nothing else in the repository changes.
+/// Replaces a pending document with a version that has one more signature. Changes no other files of the repository.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
     let folder = layout.make_staged()?;
-    // A signing process that died may have left these files.
+    // Remove files that a signing process may have left behind when it died.
     for name in folder.names()? {
         if name.to_str().is_some_and(|name| name.starts_with(layout::REPLACES)) {
             disk::remove(folder.place(&name)).map_err(|error| Error::file("remove", &folder.path_of(&name), error))?;
@@ -186,7 +187,7 @@ pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     }
 }
 
-/// Returns the paths of the pending documents, by role.
+/// Returns the pending documents: each role with the path of its file.
 pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Error> {
     let Some(folder) = layout.open_staged()? else { return Ok(Vec::new()) };
     let named = folder.names()?.into_iter().filter_map(|name| {
@@ -219,7 +220,7 @@ fn files(layout: &Layout) -> Result<Vec<NewTargetFile>, Error> {
     Ok(files)
 }
 
-/// Finds the regular files below `folder`; `relative` is its path in `staged/targets/`.
+/// Finds the regular files below `folder`. `relative` is the path of the folder in `staged/targets/`.
 fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) -> Result<(), Error> {
     for name in folder.names()? {
         let Some(found) = folder.look(&name)? else { continue };
@@ -233,7 +234,7 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) 
     Ok(())
 }
 
-/// Adds the delegators of the pending roles and the changed targets to the draft.
+/// Adds the delegating roles of the pending roles and the paths of the changed targets to the draft.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);
@@ -244,7 +245,7 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
     let all: Vec<RoleName> = edit.draft().targets.keys().cloned().collect();
     for role in all {
         let after = edit.view(&role)?.clone();
-        // A new role has no published version.
+        // A new role has not been published yet.
         let before = match edit.published().role(&role) {
             Ok(before) => Some((**before).clone()),
             Err(Error::NotFound(_)) => None,
@@ -256,7 +257,8 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
         let changed: Vec<_> = changed.map(|target| target.path).collect();
         edit.draft().touched.extend(changed);
     }
-    // Snapshot and timestamp are not staged, and a pending root may invalidate the published ones.
+    // A pending root may invalidate the published snapshot and timestamp, which are not staged, so mark them to be
+    // signed again.
     edit.settle_top_level()?;
     Ok(edit.into_draft())
 }

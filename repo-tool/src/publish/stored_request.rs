@@ -11,19 +11,20 @@ use crate::files::folder::Folder;
 use crate::publish::queue::{Change, LONGEST, REQUEST, TAKEN};
 use crate::{EditError, Error, InvalidInput, names};
 
-/// The stored form of a request. Added targets are stored as unsigned targets metadata.
+/// A request as stored in its folder. The added targets are stored as unsigned targets metadata.
 #[derive(Serialize, Deserialize)]
 struct StoredRequest {
     role: Option<String>,
     added: String,
     removed: Vec<String>,
-    /// Whether targets that are listed already and are added again lose their custom data. New custom data is stored with them.
+    /// Whether targets lose their existing custom data when they are added again. New custom data is stored in the
+    /// added targets.
     #[serde(default)]
     removes_custom: bool,
-    /// Whether added targets may hide those of delegated roles.
+    /// Whether added targets may hide targets of delegated roles.
     #[serde(default)]
     hides_delegated: bool,
-    /// Whether added targets may replace published ones with immutable names.
+    /// Whether added targets may replace published targets with immutable names.
     #[serde(default)]
     replaces_published: bool,
 }
@@ -49,7 +50,7 @@ pub(super) fn write_request(folder: &Folder, change: &Change) -> Result<(), Erro
     folder.write_new(REQUEST, &text, 0o600)
 }
 
-/// Reads a request that was taken from the queue.
+/// Reads a claimed request from its folder.
 pub(super) fn read_request(folder: &Folder) -> Result<Change, Error> {
     let path = folder.path_of(TAKEN);
     let failed = |error: io::Error| Error::file("read", &path, error);
@@ -57,7 +58,7 @@ pub(super) fn read_request(folder: &Folder) -> Result<Change, Error> {
     let stored: StoredRequest = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
     let added = added.unverified(&RoleName::TARGETS)?;
-    // The files were copied in the order of their paths.
+    // The copied files are numbered in the order of their target paths.
     let incoming = |(number, target)| Incoming { target, file: folder.path_of(intake::name(number)) };
     let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
     let mut options = AddOptions::default();

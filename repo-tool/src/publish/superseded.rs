@@ -1,18 +1,20 @@
-//! `superseded/`: copies of local files that an adoption replaces with files from the server, so that nothing is lost.
-//! Metadata files keep their names, target files are below `targets/`. If a name is taken, `~` is added.
+//! The folder `superseded/`, which contains copies of local files that an adoption replaced with files from the server,
+//! so that no data is lost. Copies of metadata files keep their names, and copies of target files are below `targets/`.
+//! If a name is already used, `~` is appended.
 
 use crate::Error;
 use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::Layout;
 
-/// Returns whether there is a copy of a metadata file with this name and content.
+/// Returns whether the folder contains a copy of a metadata file with this name and content.
 pub(crate) fn has(layout: &Layout, name: &str, content: &FileDigest) -> Result<bool, Error> {
     let Some(folder) = layout.open_superseded()? else { return Ok(false) };
     find(&folder, name, content).map(|(_, is_there)| is_there)
 }
 
-/// Returns the name of the copy with this content and true, or the first free name and false.
+/// Returns the name of the copy that has this content, and true. If there is none, returns the first unused name, and
+/// false.
 pub(crate) fn find(folder: &Folder, name: &str, content: &FileDigest) -> Result<(String, bool), Error> {
     let mut name = name.to_string();
     while let Some(found) = FileDigest::read(folder, &name, |_| {})? {

@@ -1,8 +1,8 @@
-//! Issued versions. A version is never issued twice (spec 6.3), even after a folder was restored or copied: clients that have
-//! seen the higher version would silently keep it.
+//! Issued versions. No version of a role is ever issued twice (spec 6.3), even after a folder was restored from a
+//! backup or copied: clients that have already seen the version would silently keep their old metadata.
 //!
-//! The next version follows the highest one of a role in the published metadata, in the file names in `metadata/`, and in
-//! `.issued.json`, which records the versions that are not in file names.
+//! The next version of a role follows the highest version found in the published metadata, in the file names in
+//! `metadata/`, and in `.issued.json`, which records the versions that do not appear in file names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -14,23 +14,23 @@ use crate::files::layout::{self, Layout};
 use crate::published::Published;
 use crate::{Error, RecordFault, VersionError, names};
 
-/// The name of the record in the repository's folder.
+/// The name of the record of issued versions, in the repository's folder.
 pub(crate) const RECORD: &str = ".issued.json";
-/// The maximum length of the record, in bytes.
+/// The maximum length of the record of issued versions, in bytes.
 const LONGEST: u64 = 64 << 20;
-/// Publishing never raises a version by more than this above the published one.
+/// The maximum difference between a new version and the published version of a role.
 pub(crate) const LARGEST_JUMP: u64 = 1000;
 
-/// The treatment of versions that are too high to result from publications.
+/// What to do about a version that is too high to be the result of publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Jumps {
-    /// Refuse to publish until a person has investigated.
+    /// Refuse to publish until a person has investigated the version.
     Refuse,
-    /// Ignore them: a planted file must not stop a revocation.
+    /// Ignore the version, so that a planted file cannot prevent a revocation.
     Ignore,
 }
 
-/// The highest version of each role that is known to have been issued.
+/// The highest version of each role that was issued, as far as the repository shows.
 #[derive(Clone, Debug, Default)]
 pub struct Issued {
     highest: BTreeMap<RoleName, Version>,
@@ -38,10 +38,10 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Finds the highest versions of these `roles`.
+    /// Finds the highest issued versions of `roles`.
     ///
     /// # Errors
-    /// When the folder cannot be read, or the record is not valid.
+    /// Returns an error if the folder cannot be read, or if the record is invalid.
     pub(crate) fn find<'r>(
         layout: &Layout,
         published: &Published,
@@ -77,16 +77,16 @@ impl Issued {
         Ok(issued)
     }
 
-    /// Records that `version` of `role` was issued.
+    /// Notes that `version` of `role` was issued.
     pub(crate) fn raise(&mut self, role: &RoleName, version: Version) {
         let highest = self.highest.entry(role.clone()).or_insert(version);
         *highest = version.max(*highest);
     }
 
-    /// Returns the first version of `role` that was never issued.
+    /// Returns the next version of `role`, which has not been issued yet.
     ///
     /// # Errors
-    /// [`Error::Version`] when it is far above the published one, or the numbers are exhausted.
+    /// [`Error::Version`] if the version is far above the published version, or if there is no higher version number.
     pub(crate) fn next(&self, role: &RoleName, published: Option<Version>) -> Result<Version, Error> {
         let Some(highest) = self.highest.get(role) else { return Ok(Version::ONE) };
         let above = highest.get() - published.map_or(0, Version::get);
@@ -96,7 +96,7 @@ impl Issued {
         highest.next().ok_or_else(|| VersionError::Exhausted { role: role.clone() }.into())
     }
 
-    /// Returns the record with these versions added.
+    /// Returns the content of the record after these versions are added.
     pub(crate) fn record(&self, issued: impl IntoIterator<Item = (RoleName, Version)>) -> Vec<u8> {
         let mut record = self.record.clone();
         record.extend(issued);
@@ -106,7 +106,8 @@ impl Issued {
     }
 }
 
-/// Reads the record. An invalid entry is refused, because ignoring it could issue a version twice.
+/// Reads the record of issued versions. An invalid entry is an error, because if it were ignored, a version might be
+/// issued twice.
 fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
     let path: PathBuf = layout.dir().join(RECORD);
     let Some(bytes) = layout::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };

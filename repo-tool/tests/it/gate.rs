@@ -42,7 +42,7 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
         (
             "an id without a key",
             |signed| keyids(signed, "targets").push("ab".repeat(32).into()),
-            &["but no key has it", "go-tuf"],
+            &["but no key has this id", "go-tuf"],
         ),
         (
             "a key of a kind that stops python-tuf",
@@ -56,7 +56,7 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
                 key["keyval"] = json!({});
                 list_in_root(signed, "targets", &(crate::planted_members::id_of(&key), key));
             },
-            &["no string `public`", "python-tuf"],
+            &["no `public` string", "python-tuf"],
         ),
         (
             "a broken key",
