@@ -10,35 +10,35 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.1-bytes",
         &["3.1-bytes", "4.9-length", "3.8-other-package"],
-        "a package with a changed byte, of the same length, one byte shorter or longer, or another valid package",
+        "the server sends a package with a changed byte, with a wrong length, or with the content of another package",
         "specification 1.5.2, arbitrary installation and wrong software",
         other_bytes,
     ),
     Scenario::new(
         "3.1-metadata",
         &["3.1-metadata"],
-        "targets unsigned, signed by the key of another role, or with the signatures of the last release",
+        "the targets file is unsigned, signed with another role's key, or has the signatures of the previous release",
         "specification 1.5.2, arbitrary installation",
         other_metadata,
     ),
     Scenario::new(
         "3.1-another-role",
         &["3.1-another-role"],
-        "the valid file of one role is served as another",
+        "the server sends the valid file of one role as the file of another role",
         "specification 4.2.1",
         another_role,
     ),
     Scenario::new(
         "3.6-dependencies",
         &["3.6-dependencies"],
-        "a delegated role lists packages outside of its paths in addition to the requested one",
+        "a delegated role lists a package outside its paths in addition to the requested one",
         "specification 1.5.2, extraneous dependencies",
         extraneous_dependencies,
     ),
     Scenario::new(
         "3.8-names",
         &["3.8-names"],
-        "a package is requested under another spelling of its name",
+        "the client requests a package under a different spelling of its name",
         "specification 4.5, wrong software",
         other_spellings,
     ),
@@ -50,11 +50,11 @@ fn other_bytes() -> Vec<Case> {
     honest.publish(&["targets"]);
     let samples: [(&str, &[u8], &'static str); 6] = [
         ("one byte changed", b"New package!", "Hash"),
-        ("of the same length", EVIL, "Hash"),
+        ("another package of the same length", EVIL, "Hash"),
         ("another valid package", GOOD, "Hash"),
         ("one byte shorter", b"new package", "Cut"),
         ("one byte longer", b"new package!!", "Length"),
-        ("nothing", b"", "Length"),
+        ("empty", b"", "Length"),
     ];
     let cases = samples.map(|(sample, body, why)| {
         let network = honest.network().fork();
@@ -85,10 +85,10 @@ fn other_metadata() -> Vec<Case> {
     };
     let cases = [
         ("unsigned", forged(&[], "targets")),
-        ("by the snapshot's key", forged(&[TestKey::new("snapshot")], "targets")),
-        ("by the delegated role's key", forged(&[TestKey::new("team")], "targets")),
-        ("by one root key", forged(&[TestKey::new("root-1")], "targets")),
-        ("with the signatures of the last release", kept),
+        ("signed with the snapshot key", forged(&[TestKey::new("snapshot")], "targets")),
+        ("signed with the key of a delegated role", forged(&[TestKey::new("team")], "targets")),
+        ("signed with one root key", forged(&[TestKey::new("root-1")], "targets")),
+        ("with the signatures of the previous release", kept),
     ];
     let cases = cases.map(|(sample, attacker)| {
         let case = Case::against(&honest).attacker(attacker.network()).get("team/package").sample(sample);
@@ -104,11 +104,12 @@ fn another_role() -> Vec<Case> {
     same_key.publish(&["root", "team", "targets"]);
     let mut cases = Vec::new();
     for (sample, honest, reason) in
-        [("keys of their own", honest, "ThresholdNotMet"), ("one key for both", same_key, "WrongType")]
+        [("different keys", honest, "ThresholdNotMet"), ("the same key", same_key, "WrongType")]
     {
         let network = honest.network().fork();
         network.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
-        let case = Case::against(&honest).attacker(&network).sample(format!("a snapshot as timestamp, {sample}"));
+        let case =
+            Case::against(&honest).attacker(&network).sample(format!("a snapshot as timestamp, signed with {sample}"));
         cases.push(case.refused("timestamp", reason));
     }
     cases
@@ -124,10 +125,10 @@ fn extraneous_dependencies() -> Vec<Case> {
     vec![
         case.clone()
             .get("dependency")
-            .sample("asked for")
+            .sample("requested")
             .refused("dependency", "NoSuchTarget")
             .advances(&["snapshot", "timestamp"]),
-        case.get("team/package").sample("beside the package"),
+        case.get("team/package").sample("in addition to the package"),
     ]
 }
 

@@ -15,12 +15,14 @@ pub const GOOD: &[u8] = b"good package";
 /// The content that an attacker tries to install.
 pub const EVIL: &[u8] = b"evil package";
 
-/// The number of releases that the honest repository publishes during an attack. It is greater than that of any attacker with
-/// stolen keys, whose versions count too.
+/// The number of releases that the honest repository publishes during an attack.
+///
+/// Attackers with stolen keys publish fewer, so the client never refuses the honest releases as older than the
+/// attacker's.
 const RELEASES_MEANWHILE: u32 = 5;
 
-/// Returns a repository after this many releases of `package` (in the top-level targets) and of `team/package` (in the delegated
-/// role `team`), both with the content [`GOOD`].
+/// Returns a repository with two targets, published `releases` times: `package`, listed by the top-level targets, and
+/// `team/package`, listed by the delegated role `team`. Both have the content [`GOOD`].
 #[must_use]
 pub fn release(releases: u32) -> Repository {
     let mut repository = Repository::new();
@@ -39,37 +41,37 @@ pub fn stranger() -> TestKey {
     TestKey::new("a stranger")
 }
 
-/// What the client does during the attack.
+/// An action of the client during the attack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Updates its trusted metadata.
+    /// Update the trusted metadata.
     Refresh,
-    /// Updates, and downloads this target.
+    /// Update the trusted metadata and download this target.
     Get(String),
 }
 
 /// The expected result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// An error about this role, target or file, of this kind: the name of a variant of `ErrorKind`, `FileError`,
-    /// `FetchError`, `Refusal` or `Error`.
+    /// An error. The first field is the role, target or file that the error names. The second is the name of a variant
+    /// of `ErrorKind`, `FileError`, `FetchError`, `Refusal` or `Error`.
     Refused(String, &'static str),
-    /// Success: the input is unusual but legal. The requested target has the content [`GOOD`].
+    /// Success, because the input is unusual but legal. A requested target must have the content [`GOOD`].
     Accepted,
 }
 
 /// Changes files in the client's metadata folder.
 type Tamper = Arc<dyn Fn(&Path) + Send + Sync>;
 
-/// An attack with one sample, or unusual but legal input that a client must accept.
+/// One variant of an attack, or unusual but legal input that a client must accept.
 #[derive(Clone)]
 pub struct Case {
-    /// What distinguishes the case from the others of its scenario.
+    /// A short name that distinguishes this case from the other cases of its scenario.
     pub sample: String,
     pub(super) shipped: Vec<u8>,
-    /// The honest repositories that the client follows before the attack, in this order.
+    /// The repositories from which the client updates before the attack, in this order.
     pub(super) before: Vec<FakeNetwork>,
-    /// The targets that it downloads from honest repositories.
+    /// The targets that the client downloads from honest repositories.
     pub(super) packages: Vec<String>,
     pub(super) tamper: Option<Tamper>,
     pub(super) attacker: FakeNetwork,
@@ -98,9 +100,10 @@ impl fmt::Debug for Case {
 }
 
 impl Case {
-    /// Creates a case for a client that has followed `honest` as it is now.
+    /// Creates a case for a client that has already updated from `honest` in its current state.
     ///
-    /// By default the attacker serves `honest`, the client refreshes and must succeed, and several honest releases follow.
+    /// By default, the attacker serves the same files as `honest`, the client refreshes and must succeed, and `honest`
+    /// then publishes several more releases.
     #[must_use]
     pub fn against(honest: &Repository) -> Case {
         let network = honest.network();
@@ -137,7 +140,7 @@ impl Case {
         }
     }
 
-    /// Like [`Case::against`], for a client that knows only the root with which it was shipped.
+    /// Like [`Case::against`], but for a new client, which knows only its shipped root.
     #[must_use]
     pub fn new_client(honest: &Repository) -> Case {
         Case { before: Vec::new(), ..Case::against(honest) }
@@ -149,13 +152,13 @@ impl Case {
         Case { sample: sample.into(), ..self }
     }
 
-    /// Sets the root with which the client is shipped. By default it is version 1.
+    /// Sets the root that is shipped with the client. The default is version 1.
     #[must_use]
     pub fn shipped_root(self, root: Vec<u8>) -> Case {
         Case { shipped: root, ..self }
     }
 
-    /// Lets the client follow this repository too before the attack, after the others. It may be an attacker's.
+    /// Adds a repository from which the client updates before the attack, after all others. An attacker may control it.
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());
@@ -168,57 +171,58 @@ impl Case {
         Case { packages: packages.iter().map(|path| (*path).to_owned()).collect(), ..self }
     }
 
-    /// Changes files in the client's metadata folder before the attack.
+    /// Sets a function that changes files in the client's metadata folder before the attack.
     #[must_use]
     pub fn tamper(self, change: impl Fn(&Path) + Send + Sync + 'static) -> Case {
         Case { tamper: Some(Arc::new(change)), ..self }
     }
 
-    /// Serves `network`, as it is now, during the attack.
+    /// Sets the files that the server offers during the attack: those of `network` in its current state.
     #[must_use]
     pub fn attacker(self, network: &FakeNetwork) -> Case {
         Case { attacker: network.fork(), ..self }
     }
 
-    /// Answers the requests during the attack with `responder`.
+    /// Sets the function that answers the client's requests during the attack.
     #[must_use]
     pub fn responder(self, responder: Arc<Responder>) -> Case {
         Case { responder: Some(responder), ..self }
     }
 
-    /// Downloads `path` during the attack.
+    /// Makes the client download the target `path` during the attack.
     #[must_use]
     pub fn get(self, path: impl Into<String>) -> Case {
         Case { action: Action::Get(path.into()), ..self }
     }
 
-    /// Expects a refusal because of `who`, which is a role, a target or a file, for the reason `why`: see [`Expect::Refused`].
+    /// Expects that the client refuses the role, target or file `who` for the reason `why`. See [`Expect::Refused`].
     #[must_use]
     pub fn refused(self, who: impl Into<String>, why: &'static str) -> Case {
         Case { expect: Expect::Refused(who.into(), why), ..self }
     }
 
-    /// Sets the roles whose new files pass all checks before the attack is noticed. The client keeps these files.
+    /// Sets the roles whose new files pass all checks before the client notices the attack. The client keeps these
+    /// files.
     #[must_use]
     pub fn advances(self, roles: &[&str]) -> Case {
         Case { advances: roles.iter().map(|role| (*role).to_owned()).collect(), ..self }
     }
 
-    /// Expects success without a change of the trusted files.
+    /// Expects that the update succeeds and changes no trusted file.
     #[must_use]
     pub fn changes_nothing(self) -> Case {
         Case { changes_nothing: true, ..self }
     }
 
-    /// Marks a case in which only the form is invalid: the keys that may sign have signed what the attacker serves. A client that
-    /// accepts it and has the right packages at the right versions was not harmed.
+    /// Marks a case in which the metadata is malformed but validly signed. A client that accepts such metadata and
+    /// still has the right packages at the right versions was not harmed.
     #[must_use]
     pub fn form_only(self) -> Case {
         Case { is_form_only: true, ..self }
     }
 
-    /// Marks a case in which the honest repository is unusual or uses what not every client supports. A client that refuses it,
-    /// before or after the attack, was not harmed.
+    /// Marks a case in which the honest repository is unusual or uses a feature that not every client supports. A
+    /// client that refuses this repository, before or after the attack, was not harmed.
     #[must_use]
     pub fn honest_may_be_refused(self) -> Case {
         Case { honest_may_be_refused: true, ..self }
@@ -231,56 +235,56 @@ impl Case {
         self
     }
 
-    /// Sets the honest repository that the client follows after the attack.
+    /// Sets the honest repository from which the client updates after the attack.
     #[must_use]
     pub fn honest(self, network: &FakeNetwork) -> Case {
         Case { honest: network.fork(), ..self }
     }
 
-    /// Sets the time before, during and after the attack. Runs in process only.
+    /// Sets the client's clock before, during and after the attack. The case then runs in process only.
     #[must_use]
     pub fn clock(self, times: [&str; 3]) -> Case {
         Case { clock: times.map(time), external: false, ..self }
     }
 
-    /// Sets the client's limits. Runs in process only.
+    /// Sets the client's limits. The case then runs in process only.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Case {
         Case { limits, external: false, ..self }
     }
 
-    /// Sets the client's HTTP settings and the number of retries. Runs in process only.
+    /// Sets the client's HTTP settings and number of retries. The case then runs in process only.
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Case {
         let retry_policy = RetryPolicy { retries, ..self.retry_policy };
         Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, retry_policy, external: false, ..self }
     }
 
-    /// Sets the client's retries and timeouts. Runs in process only.
+    /// Sets the client's retries and timeouts. The case then runs in process only.
     #[must_use]
     pub fn retry_policy(self, retry_policy: RetryPolicy) -> Case {
         Case { retry_policy, external: false, ..self }
     }
 
-    /// Sets the maximum number of bytes that the server may send in one run.
+    /// Sets the maximum number of bytes that the server may send to the client in one run.
     #[must_use]
     pub fn max_bytes(self, max_bytes: u64) -> Case {
         Case { max_bytes, ..self }
     }
 
-    /// Runs in process only, because another client may correctly behave differently.
+    /// Runs the case in process only, because other clients may behave differently and still be correct.
     #[must_use]
     pub fn in_process_only(self) -> Case {
         Case { external: false, ..self }
     }
 
-    /// Whether the case can run against other clients.
+    /// Returns `true` if the case can be run against other clients.
     #[must_use]
     pub fn runs_externally(&self) -> bool {
         self.external
     }
 
-    /// Whether a refusal is expected.
+    /// Returns `true` if the client must refuse the input, and `false` if the input is legal.
     #[must_use]
     pub fn is_attack(&self) -> bool {
         matches!(self.expect, Expect::Refused(..))

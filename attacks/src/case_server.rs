@@ -1,4 +1,4 @@
-//! The server of a case, at one address for honest repositories and attackers, and the files that the runners compare.
+//! The server of a case, and functions that read and compare the client's files before and after the attack.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Request, Responder, Se
 
 use crate::Case;
 
-/// A server that serves honest repositories and attackers in turn at one address.
+/// A server that plays an honest repository or an attacker, and can switch between them without changing its address.
 pub(super) struct CaseServer {
     server: Server,
     responder: Arc<Mutex<Arc<Responder>>>,
@@ -26,17 +26,17 @@ impl CaseServer {
         CaseServer { server, responder }
     }
 
-    /// The URL of the server's root, ending in `/`.
+    /// Returns the server's base URL, with a `/` at the end.
     pub(super) fn url(&self) -> String {
         self.server.url()
     }
 
-    /// Serves an honest repository from now on.
+    /// Switches to the honest repository `network`.
     pub(super) fn honest(&self, network: &FakeNetwork) {
         self.respond_with(serving(network.fork()));
     }
 
-    /// Serves the attacker of `case` from now on.
+    /// Switches to the attacker of `case`.
     pub(super) fn attack(&self, case: &Case) {
         self.respond_with(case.responder.clone().unwrap_or_else(|| serving(case.attacker.fork())));
     }
@@ -45,13 +45,14 @@ impl CaseServer {
         *self.responder.lock().expect("no code panics while it holds this lock") = responder;
     }
 
-    /// Returns the result of `work`, or an error if the server sent more bytes meanwhile than the case allows.
+    /// Calls `work` and returns its result, or an error if the server sent more bytes in that time than the case
+    /// allows.
     pub(super) fn counted<T>(&self, case: &Case, work: impl FnOnce() -> T) -> Result<T, String> {
         let before = self.server.sent();
         let result = work();
         let sent = self.server.sent() - before;
         if sent > case.max_bytes {
-            return Err(format!("{sent} bytes were read, more than {}", case.max_bytes));
+            return Err(format!("the client read {sent} bytes, more than {}", case.max_bytes));
         }
         Ok(result)
     }
@@ -68,13 +69,14 @@ pub(super) fn newest(network: &FakeNetwork) -> u64 {
     timestamp["signed"]["version"].as_u64().expect("a version")
 }
 
-/// Returns the names of the files that differ.
+/// Returns the names of the files that were added, changed or removed.
 pub(super) fn changed(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
     names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
-/// Returns all files below `folder` by path, with `/` as separator. Links are not followed.
+/// Returns the content of all files below `folder` by relative path, with `/` as the separator. Symbolic links are not
+/// followed.
 pub(super) fn below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

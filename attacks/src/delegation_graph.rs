@@ -1,4 +1,4 @@
-//! Attacks on the structure of delegations: cycles, several delegating roles, bins.
+//! Attacks on the graph of delegations: cycles, roles with several delegators, and bins.
 
 use lastmile_testkit::{Delegation, METADATA, NetworkFault, TestKey};
 use serde_json::{Value, json};
@@ -6,94 +6,100 @@ use serde_json::{Value, json};
 use crate::forgery::{before, newer, republish, signed_so, with_signatures};
 use crate::{Case, EVIL, GOOD, Scenario, release};
 
-/// A change of a delegation.
+/// A function that changes the `delegations` object of a role.
 type Edit = fn(&mut Value);
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-77hh-43cm-v8j6",
         &["GHSA-77hh-43cm-v8j6"],
-        "a role whose name is not that of a bin is served as a bin",
+        "a role that is not one of the bins, but is signed with their key, lists a package",
         "GHSA-77hh-43cm-v8j6",
         role_beside_the_bins,
     ),
     Scenario::new(
         "2.1-diamond",
         &["2.1-diamond", "2.2-diamond"],
-        "a role that was verified for one delegator is served for another that lists other keys",
-        "issues 2977 and 759 of two implementations",
+        "two roles delegate to a third with different keys, and it is signed with the key of only one of them",
+        "issues 2977 and 759 of two other implementations",
         diamond,
     ),
     Scenario::new(
         "2.2-bit-length",
         &["2.2-bit-length"],
-        "bins with a bit length of 0, -1, 33, 64 or 2^31",
-        "a defect of an implementation",
+        "a succinct delegation has a bit length of 0, -1, 33, 64 or 2^31",
+        "a bug in another implementation",
         bit_lengths,
     ),
     Scenario::new(
         "GHSA-j8x2-777p-23fc",
         &["GHSA-j8x2-777p-23fc", "4.6-cycles"],
-        "roles delegate to themselves, to each other in a cycle, and along two paths on each of thirty levels",
+        "a role delegates to itself, two roles delegate to each other, or the number of paths doubles on thirty levels",
         "GHSA-j8x2-777p-23fc",
         cycles,
     ),
     Scenario::new(
         "S-2.3-6",
         &["S-2.3-6"],
-        "none: one role is delegated by two parents and found through the second",
-        "our own reading of sources",
+        "not an attack: two roles delegate to a third, and only the second delegation covers the package",
+        "review of the source code of other implementations",
         second_parent,
     ),
     Scenario::new(
         "4.6-many-roles",
         &["4.6-many-roles"],
-        "a chain of 100 roles, and 1,000 roles side by side",
+        "there is a chain of 100 delegations, or one role has 1,000 delegations",
         "specification 5.6.7.1",
         many_roles,
     ),
     Scenario::new(
         "4.6-duplicate-roles",
         &["4.6-duplicate-roles", "4.6-terminating", "4.6-succinct-and-list"],
-        "a role is listed twice; `terminating` is not a boolean; bins and a list of roles in one document",
-        "classes of bad input: delegations",
+        "a role is listed twice, `terminating` is not a boolean, or delegations have both bins and a list of roles",
+        "bad input: delegations",
         bad_delegations,
     ),
     Scenario::new(
         "4.6-missing-role",
         &["4.6-missing-role", "4.6-invalid-role"],
-        "a role is missing or unsigned; a later role offers the package",
+        "a delegated role is missing or unsigned, and a role with lower priority lists the requested package",
         "specification 5.6.7",
         first_role_fails,
     ),
     Scenario::new(
         "4.6-every-edge",
         &["4.6-every-edge"],
-        "a role on the second level lists a package that only its own delegation covers",
+        "a role lists a package that its own delegation covers, but the delegation above it does not",
         "specification 5.6.7",
         every_edge,
     ),
     Scenario::new(
         "4.6-same-keyid",
         &["4.6-same-keyid"],
-        "a delegated role lists another key under a key id of its delegator",
-        "classes of bad input: delegations",
+        "a delegated role lists an unknown key under the id of its own key and is then signed with it",
+        "bad input: delegations",
         same_keyid,
     ),
     Scenario::new(
         "4.6-top-level-first",
         &["4.6-top-level-first"],
-        "none: an entry of the top-level targets wins over one of a delegated role",
+        "not an attack: the top-level targets and a delegated role list the same package; the top-level entry wins",
         "specification 5.6.7",
         top_level_first,
     ),
-    Scenario::new("4.6-bins", &["4.6-bins"], "none: bins of 1 to 9 bits", "TAP 15", bins),
+    Scenario::new(
+        "4.6-bins",
+        &["4.6-bins"],
+        "not an attack: a succinct delegation has a bit length of 1, 4, 5 or 9",
+        "TAP 15",
+        bins,
+    ),
 ];
 
 fn role_beside_the_bins() -> Vec<Case> {
     let mut honest = release(1);
     let bins = honest.delegate_to_bins("targets", 1, "bins");
-    // Succinct roles exclude a list of roles.
+    // Delegations may have either `succinct_roles` or `roles`, not both.
     honest.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
     let bin = lastmile_testkit::bin_of("bins", 1, "team/package");
     honest.add_target(&bin, "team/package", GOOD);
@@ -142,14 +148,14 @@ fn diamond() -> Vec<Case> {
         case.clone()
             .attacker(attacker.network())
             .honest(restored.network())
-            .sample("not seen")
+            .sample("not stored before")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right", "snapshot", "timestamp"]),
-        // The role is verified and stored for the left delegator before the right one is visited.
+        // The client has verified and stored the role for the left delegator before it visits the right one.
         case.followed(attacker.network())
             .attacker(attacker.network())
             .honest(restored.network())
-            .sample("seen")
+            .sample("stored before")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right"]),
     ]
@@ -199,16 +205,16 @@ fn cycles() -> Vec<Case> {
     let nothing = |honest, sample, advances: &[&str]| {
         Case::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
     };
-    // The search stops at its limit. The roles visited before are valid.
+    // The search stops at a limit. The client keeps the files of the roles that it visited before.
     let read: Vec<String> =
         (0..30).map(|level| format!("left-{level:02}")).chain(["right-28".into(), "right-29".into()]).collect();
     let read: Vec<&str> = read.iter().map(String::as_str).collect();
     vec![
-        nothing(&selfish, "itself", &["a"]),
-        nothing(&circle, "two in a circle", &["a", "b"]),
+        nothing(&selfish, "to itself", &["a"]),
+        nothing(&circle, "two in a cycle", &["a", "b"]),
         Case::against(&wide)
             .get("x")
-            .sample("thirty levels, two wide")
+            .sample("thirty levels of two roles")
             .refused("right-27", "LimitReached")
             .advances(&read),
     ]
@@ -223,7 +229,10 @@ fn second_parent() -> Vec<Case> {
     }
     honest.publish(&["left", "right", "shared", "targets"]);
     let asked = |packages: &[&str]| Case::against(&honest).packages(packages).get("right/package");
-    vec![asked(&["package"]).sample("at once"), asked(&["left/package", "package"]).sample("after the first")]
+    vec![
+        asked(&["package"]).sample("without the first package"),
+        asked(&["left/package", "package"]).sample("after the first package"),
+    ]
 }
 
 fn many_roles() -> Vec<Case> {
@@ -245,12 +254,12 @@ fn many_roles() -> Vec<Case> {
     let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
     chain.publish(&roles);
     wide.publish(&roles);
-    // The search stops at its limit. The roles visited before are valid.
+    // The search stops at a limit. The client keeps the files of the roles that it visited before.
     let visited: Vec<&str> = names.iter().map(String::as_str).take(32).collect();
     let case = |honest, sample| Case::against(honest).get("claimed").sample(sample).advances(&visited);
     vec![
-        case(&chain, "a chain").refused("link-032", "LimitReached").in_process_only(),
-        case(&wide, "side by side").refused("link-032", "LimitReached").in_process_only(),
+        case(&chain, "a chain of 100").refused("link-032", "LimitReached").in_process_only(),
+        case(&wide, "1,000 delegations").refused("link-032", "LimitReached").in_process_only(),
     ]
 }
 
@@ -261,8 +270,8 @@ fn bad_delegations() -> Vec<Case> {
             let first = delegations["roles"][0].clone();
             delegations["roles"].as_array_mut().unwrap().push(first);
         }),
-        ("terminating is text", |delegations| delegations["roles"][0]["terminating"] = json!("false")),
-        ("bins beside a list", |delegations| {
+        ("`terminating` is a string", |delegations| delegations["roles"][0]["terminating"] = json!("false")),
+        ("bins in addition to a list", |delegations| {
             delegations["succinct_roles"] =
                 json!({"keyids": [], "threshold": 1, "bit_length": 4, "name_prefix": "bin"});
         }),
@@ -310,7 +319,7 @@ fn every_edge() -> Vec<Case> {
 fn same_keyid() -> Vec<Case> {
     let honest = release(2);
     let mut attacker = honest.fork();
-    // `team` delegates to another role and lists an unknown key under the id of its own key.
+    // `team` delegates to another role and lists an unknown key for it, under the id of the key of `team` itself.
     let own = TestKey::new("team").keyid().to_owned();
     let stranger = TestKey::new("a stranger").with_keyid(&own);
     attacker.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));

@@ -1,4 +1,4 @@
-//! Attacks on delegations: paths, order, files of delegated roles.
+//! Attacks on delegations: their paths, their order, and the files of delegated roles.
 
 use lastmile_testkit::{Delegation, METADATA, Repository, TestKey, sign};
 use serde_json::json;
@@ -10,57 +10,57 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-qp9x-wp8f-qgjj",
         &["GHSA-qp9x-wp8f-qgjj"],
-        "a role with a delegation for `Team/*` or `team\\*` offers a package in `team/*`",
+        "a role that may list `Team/*` or `team\\*` lists a package in `team/`",
         "GHSA-qp9x-wp8f-qgjj",
         patterns_that_fold_case,
     ),
     Scenario::new(
         "CVE-2024-47534",
         &["CVE-2024-47534"],
-        "none: many roles list a package, and the first delegation decides",
+        "not an attack: many roles list the same package, and the first delegation wins",
         "CVE-2024-47534, GHSA-4f8r-qqr9-fq8j",
         the_first_role_decides,
     ),
     Scenario::new(
         "2.2-not-in-snapshot",
         &["2.2-not-in-snapshot", "S-2.3-5", "S-2.4-2"],
-        "a delegated role is missing from the snapshot; a later role offers the package",
-        "a defect of an implementation, 2024",
+        "the snapshot omits a delegated role, and a role with lower priority lists the requested package",
+        "a bug in another implementation, 2024",
         not_in_snapshot,
     ),
     Scenario::new(
         "CVE-2025-2886",
         &["CVE-2025-2886", "4.6-terminating-at-depth"],
-        "a role after a terminating one offers a package",
+        "a role after a terminating delegation lists the requested package",
         "CVE-2025-2886, GHSA-v4wr-j3w6-mxqc",
         behind_a_terminating_role,
     ),
     Scenario::new(
         "CVE-2026-6967",
         &["CVE-2026-6967", "3.7-M3"],
-        "a delegated role has expired, belongs to another release, or is longer than listed",
+        "a delegated role has expired, is longer than the snapshot says, or has another hash",
         "CVE-2026-6967, GHSA-4v58-8p28-2rq3",
         delegated_role_unchecked,
     ),
     Scenario::new(
         "2.4-neither-paths-nor-prefixes",
         &["2.4-neither-paths-nor-prefixes", "4.6-paths-and-prefixes"],
-        "a delegation with neither paths nor prefixes, with both, with an invalid prefix, or with empty lists",
-        "issue 344 of an implementation",
+        "a delegation has both paths and hash prefixes, neither of them, an empty list, or an invalid prefix",
+        "issue 344 of another implementation",
         neither_paths_nor_prefixes,
     ),
     Scenario::new(
         "2.4-custom",
         &["2.4-custom"],
-        "none: two roles list a package, and the first one's entry counts",
-        "issue 562 of an implementation",
+        "not an attack: two roles list the same package with different custom data, and the first entry wins",
+        "issue 562 of another implementation",
         first_entry_counts,
     ),
     Scenario::new(
         "2.4-unsigned-delegated",
         &["2.4-unsigned-delegated"],
-        "a delegated role without signatures, or signed by the keys of another delegator",
-        "issues 275 and 279 of an implementation",
+        "a delegated role is unsigned, or signed with the key of its delegator or of the snapshot",
+        "issues 275 and 279 of another implementation",
         unsigned_delegated,
     ),
 ];
@@ -76,30 +76,31 @@ fn patterns_that_fold_case() -> Vec<Case> {
         attacker.delegate("targets", &Delegation::paths("team", &["team/*"]));
         attacker.add_target("thief", path, EVIL);
         attacker.publish(&["thief", "targets"]);
-        // The delegations are honest; only the targets are the attacker's.
+        // The delegations are legal. Only the target that `thief` lists is malicious.
         Case::against(&attacker).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
     });
     cases.into()
 }
 
 fn the_first_role_decides() -> Vec<Case> {
-    let samples = [("names that rise", false), ("names that fall", true)].map(|(sample, falling)| {
-        let mut honest = release(1);
-        let number = |place: u32| if falling { 50 - place } else { place };
-        let names: Vec<String> = (1..=16).map(|place| format!("role-{:02}", number(place))).collect();
-        for (place, name) in names.iter().enumerate() {
-            honest.delegate("targets", &Delegation::paths(name, &["claimed"]));
-            honest.add_target(name, "claimed", if place == 0 { GOOD } else { EVIL });
-        }
-        let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
-        honest.publish(&roles);
-        Case::against(&honest).packages(&["package"]).get("claimed").sample(sample)
-    });
+    let samples =
+        [("names in ascending order", false), ("names in descending order", true)].map(|(sample, falling)| {
+            let mut honest = release(1);
+            let number = |place: u32| if falling { 50 - place } else { place };
+            let names: Vec<String> = (1..=16).map(|place| format!("role-{:02}", number(place))).collect();
+            for (place, name) in names.iter().enumerate() {
+                honest.delegate("targets", &Delegation::paths(name, &["claimed"]));
+                honest.add_target(name, "claimed", if place == 0 { GOOD } else { EVIL });
+            }
+            let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
+            honest.publish(&roles);
+            Case::against(&honest).packages(&["package"]).get("claimed").sample(sample)
+        });
     samples.into()
 }
 
 fn not_in_snapshot() -> Vec<Case> {
-    // The first role was never in a snapshot, so no role disappears from it.
+    // No snapshot ever listed the first role, so the client cannot notice that it disappeared.
     let mut honest = release(1);
     honest.signed("targets")["delegations"]["roles"] = json!([]);
     honest.delegate("targets", &Delegation::paths("first", &["claimed"]));
@@ -133,7 +134,7 @@ fn delegated_role_unchecked() -> Vec<Case> {
     let mut expired = honest.fork();
     expired.signed("team")["expires"] = json!("2020-01-01T00:00:00Z");
     expired.publish(&["team"]);
-    // The role is signed by the right key but no snapshot lists it.
+    // The files below are signed with the right key, but the snapshot lists a different length or hash.
     let mut other = honest.fork();
     other.publish(&["team"]);
     let mut unlisted = other.fork();
@@ -157,7 +158,7 @@ fn delegated_role_unchecked() -> Vec<Case> {
     vec![
         case(&expired, "expired").refused("team", "Expired"),
         case(&unlisted, "longer than listed").refused(file, "TooLong"),
-        case(&same_length, "of another hash").refused("team", "HashMismatch"),
+        case(&same_length, "with another hash").refused("team", "HashMismatch"),
     ]
 }
 
@@ -165,7 +166,7 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
     let honest = release(2);
     let samples = [
         ("both", json!({"paths": ["*"], "path_hash_prefixes": ["0"]})),
-        ("no hexadecimal", json!({"path_hash_prefixes": ["xy"]})),
+        ("not hexadecimal", json!({"path_hash_prefixes": ["xy"]})),
         ("an empty prefix", json!({"path_hash_prefixes": [""]})),
         ("65 digits", json!({"path_hash_prefixes": ["0".repeat(65)]})),
         ("upper case", json!({"path_hash_prefixes": ["AB"]})),
@@ -173,7 +174,8 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
     let refused = samples.map(|(sample, members)| {
         let mut attacker = honest.fork();
         attacker.delegate("targets", &Delegation::with_members("thief", members));
-        // The empty prefix matches all hashes; no other delegation here covers the package.
+        // A client may accept the empty prefix, which matches every hash. The package is then legal, so its content is
+        // good.
         let content = if sample == "an empty prefix" { GOOD } else { EVIL };
         attacker.add_target("thief", "claimed", content);
         attacker.publish(&["thief", "targets"]);
@@ -217,8 +219,8 @@ fn first_entry_counts() -> Vec<Case> {
 fn unsigned_delegated() -> Vec<Case> {
     let honest = release(3);
     let samples = [
-        ("nobody", vec![]),
-        ("the delegator", vec![TestKey::new("targets")]),
+        ("no key", vec![]),
+        ("the delegator's key", vec![TestKey::new("targets")]),
         ("the snapshot's key", vec![TestKey::new("snapshot")]),
     ];
     let cases = samples.map(|(sample, signers)| {
@@ -229,7 +231,7 @@ fn unsigned_delegated() -> Vec<Case> {
         let case = Case::against(&honest)
             .attacker(attacker.network())
             .get("team/package")
-            .sample(format!("signed by {sample}"));
+            .sample(format!("signed with {sample}"));
         case.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
     });
     cases.into()

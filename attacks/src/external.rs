@@ -1,7 +1,8 @@
-//! Runs cases against any program that implements the client-under-test protocol, and judges its exit code and its files.
+//! Runs cases against any program that implements the client-under-test protocol, and checks its exit code and its
+//! files.
 //!
-//! The protocol is that of the TUF community's conformance suite: the commands `init`, `refresh` and `download`, exit code 0 or 1,
-//! and trusted roles as `ROLE.json` in the metadata folder.
+//! The protocol is that of the TUF community's conformance suite: the client has the commands `init`, `refresh` and
+//! `download`, ends with exit code 0 or 1, and stores trusted roles as `ROLE.json` in the metadata folder.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,16 +25,17 @@ use crate::{Action, Case, Expect, GOOD};
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The maximum memory of one run, in bytes. It is measured on systems with `/proc`.
 pub const MAX_MEMORY: u64 = 512 << 20;
-/// The client's folder below its temporary directory. It is so deep that a name with several `..` still ends in the temporary
-/// directory, where it is found.
+/// The client's folder, relative to its temporary directory. The folder is several levels deep so that a path with some
+/// `..` segments still ends in the temporary directory, where the checks find the file.
 const HOME: &str = "a/b/c";
 
-/// The environment variables that a client can see, if they are set. All others are removed: they may hold pass-phrases, tokens
-/// or proxies. What a client needs besides can be passed with `env NAME=VALUE CLIENT` as its command.
+/// The environment variables that are passed on to the client if they are set. All others are removed, because they may
+/// contain pass-phrases, tokens or proxies. To pass other variables to a client, use `env NAME=VALUE CLIENT` as its
+/// command.
 pub const VISIBLE_VARIABLES: [&str; 9] =
     ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
 
-/// A client program: its command, the environment variables that it can see, and its time limit.
+/// A client program: its command, its environment variables, and its time limit.
 #[derive(Debug, Clone)]
 pub struct Program {
     command: Vec<OsString>,
@@ -42,8 +44,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program and its first arguments. `variable` returns the value of an environment variable; it is called for
-    /// [`VISIBLE_VARIABLES`] only. The time limit is [`TIME_LIMIT`].
+    /// Creates a client from the program and first arguments in `command`, with the time limit [`TIME_LIMIT`].
+    ///
+    /// `variable` returns the value of an environment variable. It is called for [`VISIBLE_VARIABLES`] only.
     pub fn new(command: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Program {
         let environment = VISIBLE_VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?)));
         Program { command: command.to_vec(), environment: environment.collect(), time_limit: TIME_LIMIT }
@@ -55,7 +58,7 @@ impl Program {
         Program { time_limit, ..self }
     }
 
-    /// The command without the arguments of the protocol.
+    /// Returns the command, without the arguments that the protocol adds.
     fn command(&self) -> io::Result<Command> {
         let (program, arguments) =
             self.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
@@ -65,28 +68,29 @@ impl Program {
     }
 }
 
-/// The result of a case for a client.
+/// The result of running a case against a client.
 ///
-/// With the first four the client is safe, with the others it is not. Of the safe ones, `Harmless` and `TooStrict` mean that its
-/// strictness differs from what is expected.
+/// The first four verdicts mean that the client is safe, the others that it is not. `Harmless` and `TooStrict` mean
+/// that a safe client is less or more strict than expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The attack was refused twice and left nothing behind, and the client recovered.
+    /// The client refused the attack twice, kept no files of the attacker, and recovered.
     Refused,
-    /// Unusual but legal input was accepted.
+    /// The client accepted unusual but legal input.
     Served,
-    /// Input that should be refused was accepted; the client still has the right packages at the right versions, and
-    /// recovered.
+    /// The client accepted input that it should refuse, but it still has the right packages at the right versions, and
+    /// it recovered.
     Harmless,
-    /// Unusual but legal input was refused; the client recovered.
+    /// The client refused unusual but legal input, and recovered.
     TooStrict,
-    /// The attack succeeded: wrong bytes, an older or incomplete state, or a file outside the client's folders.
+    /// The attack succeeded: the client has wrong bytes, is in an older or incomplete state, or wrote a file outside
+    /// its folders.
     Accepted,
-    /// The client ended by a signal, or with an exit code that the protocol does not have.
+    /// The client was terminated by a signal, or ended with an exit code that the protocol does not define.
     Crashed,
-    /// The client did not end in time, or read too many bytes, or used too much memory.
+    /// The client did not end in time, read too many bytes, or used too much memory.
     Hung,
-    /// An honest repository was refused, before the attack or after it.
+    /// The client refused an honest repository, before or after the attack.
     NotRecovered,
 }
 
@@ -106,32 +110,32 @@ impl fmt::Display for Verdict {
 }
 
 impl Verdict {
-    /// The verdicts that mean that an attack succeeded.
+    /// The verdicts for a client that is not safe.
     pub const UNSAFE: [Verdict; 4] = [Verdict::Accepted, Verdict::Crashed, Verdict::Hung, Verdict::NotRecovered];
     /// The verdicts for a safe client that is less or more strict than expected.
     pub const STRICTNESS: [Verdict; 2] = [Verdict::Harmless, Verdict::TooStrict];
 
-    /// Whether the client was not harmed.
+    /// Returns `true` if the attack did not harm the client.
     #[must_use]
     pub fn is_safe(self) -> bool {
         !Verdict::UNSAFE.contains(&self)
     }
 
-    /// Whether the client did exactly what was expected.
+    /// Returns `true` if the client did exactly what the case expects.
     #[must_use]
     pub fn is_expected(self) -> bool {
         matches!(self, Verdict::Refused | Verdict::Served)
     }
 }
 
-/// An unexpected verdict and its reason.
+/// An unexpected verdict and the observation that led to it.
 type Finding = (Verdict, String);
 
-/// Runs a case against `program`. Returns the verdict, and its reason if it is not the expected one.
+/// Runs a case against `program`. Returns the verdict, and the reason if the verdict is not the expected one.
 ///
 /// # Errors
 ///
-/// If the program cannot be started, or if its folders cannot be created.
+/// Returns an error if the program cannot be started, or if its folders cannot be created.
 pub fn run(case: &Case, program: &Program) -> io::Result<(Verdict, String)> {
     let installation = Installation::new(program)?;
     match installation.run_case(case) {
@@ -157,14 +161,14 @@ fn fail<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Judged((verdict, seen.into())))
 }
 
-/// A client with its own folders.
+/// A client with its own folders and its own server.
 struct Installation<'a> {
     program: &'a Program,
     server: CaseServer,
     folder: TempDir,
 }
 
-/// What an attack could have changed.
+/// All files that an attack could change.
 struct State {
     trusted: BTreeMap<String, Vec<u8>>,
     output: BTreeMap<String, Vec<u8>>,
@@ -187,7 +191,7 @@ impl<'a> Installation<'a> {
         self.folder.path().join(HOME).join("targets")
     }
 
-    /// Runs the case. Returns how the client's strictness differs from what is expected, if it does.
+    /// Runs the case. Returns a finding if the client is safe but less or more strict than expected.
     fn run_case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &case.shipped)?;
@@ -216,7 +220,8 @@ impl<'a> Installation<'a> {
         Ok(difference.or(self.followed(case, &case.honest, "after the attack")?))
     }
 
-    /// Runs the client against an honest repository. If that is unusual, a client that refuses it is too strict.
+    /// Runs the client against an honest repository. If the repository is marked as unusual, a client that refuses it
+    /// is reported as too strict.
     fn followed(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<Option<Finding>, Failure> {
         match self.honest(case, network, when) {
             Ok(()) => Ok(None),
@@ -231,16 +236,19 @@ impl<'a> Installation<'a> {
         self.server.honest(network);
         let code = self.act(&case.packages)?;
         if code != Some(0) {
-            return fail(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
+            return fail(Verdict::NotRecovered, format!("{when}, an honest repository was refused: {}", word(code)));
         }
         let state = self.state();
         if !case.packages.is_empty() && !is_good(&state.output) {
-            return fail(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
+            return fail(
+                Verdict::NotRecovered,
+                format!("{when}, a package of an honest repository was not downloaded"),
+            );
         }
         match state.trusted.get("timestamp.json").and_then(|bytes| version(bytes)) {
             Some(found) if found != newest(network) => fail(
                 Verdict::NotRecovered,
-                format!("{when} version {found} of the timestamp is trusted, {} is published", newest(network)),
+                format!("{when}, version {found} of the timestamp is trusted, but {} is published", newest(network)),
             ),
             _ => Ok(()),
         }
@@ -257,7 +265,7 @@ impl<'a> Installation<'a> {
         let after = self.state();
         let outside = changed(&before.outside, &after.outside);
         if !outside.is_empty() {
-            return fail(Verdict::Accepted, format!("changed outside of its folders: {outside:?}"));
+            return fail(Verdict::Accepted, format!("files outside the client's folders changed: {outside:?}"));
         }
         let succeeded = code == Some(0);
         if case.expect == Expect::Accepted && succeeded {
@@ -270,13 +278,14 @@ impl<'a> Installation<'a> {
         let mut trusted = changed(&before.trusted, &after.trusted);
         trusted.retain(|name| !may.contains(name));
         Ok(match &case.expect {
-            Expect::Accepted => Some((Verdict::TooStrict, format!("what is legal: {}", word(code)))),
+            Expect::Accepted => Some((Verdict::TooStrict, format!("legal input was refused: {}", word(code)))),
             Expect::Refused(..) if succeeded => {
                 Some((Verdict::Harmless, format!("{}, with the right packages at the right versions", word(code))))
             }
-            Expect::Refused(..) if !trusted.is_empty() => {
-                Some((Verdict::Harmless, format!("{}, and these are trusted without harm: {trusted:?}", word(code))))
-            }
+            Expect::Refused(..) if !trusted.is_empty() => Some((
+                Verdict::Harmless,
+                format!("{}, but these trusted files changed, without harm: {trusted:?}", word(code)),
+            )),
             Expect::Refused(..) => None,
         })
     }
@@ -296,14 +305,15 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// Returns the content of a trusted file that is a link within the folder. Some clients store roots like this.
+    /// Returns the content of a trusted file that is a symbolic link within the metadata folder. Some clients store
+    /// `root.json` as such a link.
     fn linked(&self, name: &str) -> Option<Vec<u8>> {
         let folder = self.metadata().canonicalize().ok()?;
         let file = folder.join(name).canonicalize().ok()?;
         file.starts_with(&folder).then(|| fs::read(file).ok())?
     }
 
-    /// Runs `refresh`, or `download` if there are targets.
+    /// Runs `download` for `targets`, or `refresh` if the list is empty.
     fn act(&self, targets: &[String]) -> Result<Option<i32>, Failure> {
         let mut words: Vec<OsString> = vec!["--metadata-url".into(), format!("{}metadata/", self.server.url()).into()];
         for target in targets {
@@ -318,7 +328,7 @@ impl<'a> Installation<'a> {
         self.run(&words)
     }
 
-    /// Runs the client and returns its exit code, 0 or 1.
+    /// Runs the client and returns its exit code. Any code other than 0 and 1 is a crash.
     fn run(&self, words: &[OsString]) -> Result<Option<i32>, Failure> {
         let mut command = self.program.command()?;
         command.arg("--metadata-dir").arg(self.metadata()).args(words);
@@ -348,17 +358,18 @@ impl State {
     }
 }
 
-/// Returns what is wrong after unusual but legal input was accepted, if anything is.
+/// Checks the state of a client that accepted unusual but legal input. Returns a description of the first fault.
 fn legal(case: &Case, before: &State, after: &State) -> Option<String> {
     let trusted = changed(&before.trusted, &after.trusted);
     if case.changes_nothing && !trusted.is_empty() {
         return Some(format!("trusted files changed: {trusted:?}"));
     }
     let is_wrong = matches!(case.action, Action::Get(_)) && !is_good(&after.output);
-    is_wrong.then(|| "the package that is legal did not arrive".to_owned())
+    is_wrong.then(|| "the legal package was not downloaded".to_owned())
 }
 
-/// Whether there are packages, all of them good. A client may choose their names.
+/// Returns `true` if there is at least one file and all files have the content [`GOOD`]. Clients may choose the file
+/// names.
 fn is_good(output: &BTreeMap<String, Vec<u8>>) -> bool {
     !output.is_empty() && output.values().all(|bytes| bytes == GOOD)
 }
@@ -371,9 +382,10 @@ fn version(bytes: &[u8]) -> Option<u64> {
     serde_json::from_slice::<serde_json::Value>(bytes).ok()?["signed"]["version"].as_u64()
 }
 
-/// Waits until the client ends, or ends it when it exceeds the time limit or the memory limit.
+/// Waits until the client ends. Kills a client that exceeds the time limit or the memory limit.
 fn wait(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus, String>> {
-    // Pauses are added up, so that a suspended machine does not look like a client that hangs.
+    // The pauses are added up instead of reading a clock. Otherwise, a suspended machine would look like a client that
+    // hangs.
     let mut waited = Duration::ZERO;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let mut pause = Duration::from_millis(1);
@@ -382,10 +394,10 @@ fn wait(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus
             return Ok(Ok(status));
         }
         if waited > time_limit {
-            break format!("no end after {} s", time_limit.as_secs());
+            break format!("did not end within {} s", time_limit.as_secs());
         }
         if let Some(memory) = peak_memory(&status).filter(|memory| *memory > MAX_MEMORY) {
-            break format!("{} MiB of memory", memory >> 20);
+            break format!("used {} MiB of memory", memory >> 20);
         }
         thread::sleep(pause);
         waited += pause;
@@ -420,7 +432,7 @@ mod tests {
         let mut expected: Vec<_> = VISIBLE_VARIABLES.into_iter().filter(|name| *name != "TZ").collect();
         expected.sort_unstable();
         assert_eq!(passed, expected);
-        // The variables of this process, such as `CARGO`, are not inherited.
+        // The client must not inherit variables of this process, such as `CARGO`.
         let output = Command::new("sh").args(["-c", "command -v env"]).output().unwrap();
         let env = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         let output = Program::new(&[env.into()], |_| None).command().unwrap().output().unwrap();

@@ -1,11 +1,11 @@
-//! Building blocks of attacks: changed and newly signed files, keys and releases.
+//! Functions that forge files, keys and releases for the attacks.
 
 use lastmile_testkit::{Delegation, Repository, TestKey, canonical};
 use serde_json::{Value, json};
 
 use crate::{Case, release};
 
-/// Returns the roles whose new files are already trusted when a new file of `role` is verified.
+/// Returns the roles whose new files the client has already accepted when it verifies a new file of `role`.
 pub(super) fn before(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -14,14 +14,16 @@ pub(super) fn before(role: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the last written file of `role` with the last occurrence of `old` replaced.
+/// Returns the newest file of `role`, with the last occurrence of `old` replaced by `new`. The signatures stay the
+/// same.
 pub(super) fn respelled(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
     let text = String::from_utf8(repository.written(role)).unwrap();
     let at = text.rfind(old).unwrap_or_else(|| panic!("no {old} in {role}"));
     [&text[..at], new, &text[at + old.len()..]].concat().into_bytes()
 }
 
-/// Returns the file of `role` with the last occurrence of `old` in the signed text replaced, and with valid signatures over that.
+/// Returns the file of `role`, with the last occurrence of `old` in the signed part replaced, and with valid signatures
+/// over the result.
 pub(super) fn signed_so(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
     let written: Value = serde_json::from_slice(&repository.written(role)).unwrap();
     let text = String::from_utf8(canonical::write(&written["signed"])).unwrap();
@@ -45,7 +47,7 @@ pub(super) fn with_keys(honest: &mut Repository, role: &str, keys: &[TestKey], t
     }
 }
 
-/// Returns `file` with its list of signatures changed by `edit`.
+/// Returns `file` after `edit` has changed its list of signatures.
 pub(super) fn with_signatures(file: &[u8], edit: impl FnOnce(&mut Vec<Value>)) -> Vec<u8> {
     let mut envelope: Value = serde_json::from_slice(file).unwrap();
     edit(envelope["signatures"].as_array_mut().unwrap());
@@ -60,7 +62,7 @@ pub(super) fn two_of_two(role: &str) -> Repository {
     honest
 }
 
-/// Publishes `bytes` as the file of `role`, and updates what snapshot and timestamp say about it.
+/// Publishes `bytes` as the file of `role`, and updates the snapshot and the timestamp to match.
 pub(super) fn republish(attacker: &mut Repository, role: &str, bytes: Vec<u8>) {
     attacker.put_metadata(role, bytes);
     if !["root", "snapshot", "timestamp"].contains(&role) {
@@ -73,7 +75,8 @@ pub(super) fn republish(attacker: &mut Repository, role: &str, bytes: Vec<u8>) {
     }
 }
 
-/// Returns the other valid ECDSA signature of the same message, in which s is replaced by n − s. Both are DER in hexadecimal.
+/// Returns the second valid ECDSA signature of the same message, which has n − s in place of s. The argument and the
+/// result are DER in hexadecimal.
 pub(super) fn negated(signature: &str) -> String {
     let der = hex::decode(signature).unwrap();
     let (r_length, integer) = (usize::from(der[3]), |value: &[u8]| {
@@ -96,14 +99,14 @@ pub(super) fn negated(signature: &str) -> String {
     hex::encode([&[0x30, u8::try_from(body.len()).unwrap()][..], &body].concat())
 }
 
-/// Returns the repository with one more release.
+/// Returns a copy of the repository with one more release.
 pub(super) fn newer(repository: &Repository) -> Repository {
     let mut newer = repository.fork();
     newer.publish(&["targets"]);
     newer
 }
 
-/// Creates a case with a new timestamp whose signatures were changed by `edit`.
+/// Creates a case in which `edit` has changed the signatures of a new timestamp.
 pub(super) fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Case {
     let honest = release(2);
     let mut attacker = newer(&honest);
@@ -112,7 +115,7 @@ pub(super) fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Case {
     Case::against(&honest).attacker(attacker.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
 }
 
-/// Creates a case in which a role with the path pattern `pattern` lists the target `path`.
+/// Creates a case in which a delegated role with the path pattern `pattern` lists the target `path`.
 pub(super) fn claimed(pattern: &str, path: &str, content: &[u8]) -> Case {
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::paths("role", &[pattern]));

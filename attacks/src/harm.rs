@@ -19,8 +19,8 @@ pub(super) struct Holdings<'a> {
     pub(super) output: &'a Files,
 }
 
-/// Returns how the client was harmed, if it was. If the client `succeeded`, it must also have the requested package, and trusted
-/// roles of one release.
+/// Returns a description of the harm to the client, or `None` if it was not harmed. A client that `succeeded` must also
+/// have the requested package, and its trusted roles must belong to the same release.
 pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, succeeded: bool) -> Option<String> {
     let known = Known::of(case);
     known.untrusted(case, before.trusted, after.trusted).or_else(|| {
@@ -33,7 +33,7 @@ pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, succe
     })
 }
 
-/// The files that a client may have.
+/// The files that a client may have without being harmed.
 struct Known {
     networks: Vec<FakeNetwork>,
     honest: FakeNetwork,
@@ -48,17 +48,17 @@ impl Known {
         Known { networks, honest: case.honest.clone() }
     }
 
-    /// Finds a trusted file that no honest repository offers, or one that is older than before.
+    /// Returns a description of the first trusted file that no honest repository offers, or that is older than before.
     fn untrusted(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let steps: Vec<String> = case.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
         changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
             let Some(bytes) = after.get(&name) else { return Some(format!("`{name}` is no longer trusted")) };
             if !self.metadata(&name).iter().any(|known| is_same(known, bytes)) {
-                return Some(format!("`{name}` is trusted, which an honest client would not have"));
+                return Some(format!("the content of `{name}` is trusted, but no honest repository offers it"));
             }
             let then = before.get(&name).and_then(|old| version(old))?;
             let now = version(bytes)?;
-            (now < then).then(|| format!("`{name}` went from version {then} to {now}"))
+            (now < then).then(|| format!("`{name}` went back from version {then} to {now}"))
         })
     }
 
@@ -73,7 +73,7 @@ impl Known {
         files.filter(|(path, _)| is_of_the_role(path)).map(|(_, bytes)| bytes).collect()
     }
 
-    /// Finds downloaded bytes that differ from the requested package, or a package that is missing.
+    /// Returns a description of a downloaded file that differs from the requested package, or of a missing package.
     fn wrong_output(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let Action::Get(path) = &case.action else {
             let output = changed(before, after);
@@ -83,13 +83,13 @@ impl Known {
         let is_right = |bytes: &Vec<u8>| bytes != EVIL && right.contains(&hash(bytes));
         let changed = changed(before, after);
         if let Some(name) = changed.iter().find(|name| !after.get(*name).is_some_and(is_right)) {
-            return Some(format!("`{name}` holds what no honest repository offers as `{path}`"));
+            return Some(format!("no honest repository offers the content of `{name}` as `{path}`"));
         }
         let is_missing = !right.is_empty() && !after.values().any(is_right);
-        is_missing.then(|| format!("exit code 0, and `{path}` is not there"))
+        is_missing.then(|| format!("exit code 0, but `{path}` is missing"))
     }
 
-    /// Returns the SHA-256 of every file that honest repositories offer as `path`.
+    /// Returns the SHA-256 hashes that honest repositories list for `path`.
     fn hashes_of(&self, path: &str) -> Vec<String> {
         let networks = self.networks.iter().chain([&self.honest]);
         let files = networks.flat_map(|network| network.files()).filter(|(name, _)| name.starts_with(METADATA));
@@ -99,7 +99,8 @@ impl Known {
     }
 }
 
-/// Finds trusted roles that are of different releases or have expired: the client was kept at an older state.
+/// Returns a description of trusted roles that belong to different releases or have expired. Either shows that the
+/// client was kept on an older release.
 fn inconsistent(trusted: &Files) -> Option<String> {
     let read = |role: &str| trusted.get(&format!("{role}.json")).and_then(|bytes| signed(bytes));
     for (role, below) in [("timestamp", "snapshot"), ("snapshot", "targets")] {
@@ -108,7 +109,7 @@ fn inconsistent(trusted: &Files) -> Option<String> {
         if let (Some(listed), Some(there)) = (listed, there)
             && listed != there
         {
-            return Some(format!("{role} lists version {listed} of {below}, and version {there} is trusted"));
+            return Some(format!("{role} lists version {listed} of {below}, but version {there} is trusted"));
         }
     }
     ["root", "timestamp", "snapshot", "targets"].into_iter().find_map(|role| {
@@ -117,7 +118,7 @@ fn inconsistent(trusted: &Files) -> Option<String> {
     })
 }
 
-/// Whether these are the same document, in any spelling.
+/// Returns `true` if both are the same JSON document, even if they are formatted differently.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || document(one).is_some_and(|one| document(other) == Some(one))
 }
@@ -145,7 +146,7 @@ mod tests {
 
     const ROLES: [&str; 4] = ["root", "timestamp", "snapshot", "targets"];
 
-    /// The files that a client of `repository` trusts.
+    /// Returns the files that a client of `repository` trusts.
     fn trusted(repository: &Repository) -> Files {
         ROLES.iter().map(|role| (format!("{role}.json"), repository.written(role))).collect()
     }
@@ -154,7 +155,7 @@ mod tests {
         [("package".to_owned(), GOOD.to_vec())].into()
     }
 
-    /// The harm to a client that followed `honest` and now has `after`.
+    /// Returns the harm to a client that trusted the files of `honest` and now has the files `after`.
     fn of(case: &Case, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
         let before = trusted(honest);
         let output = good();
@@ -170,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unusual_file_is_harmless_and_in_an_attack_it_is_not() {
+    fn an_unusual_file_is_harmless_unless_it_is_an_attack() {
         let honest = release(2);
         let mut odd = honest.fork();
         odd.publish(&["targets"]);
         odd.put_metadata("timestamp", [odd.written("timestamp"), b"{}".to_vec()].concat());
         let case = Case::against(&honest).attacker(odd.network()).refused("timestamp", "Malformed");
         assert_eq!(of(&case.clone().form_only(), &honest, (&trusted(&odd), &good())), None);
-        assert!(of(&case, &honest, (&trusted(&odd), &good())).unwrap().contains("an honest client would not have"));
+        assert!(of(&case, &honest, (&trusted(&odd), &good())).unwrap().contains("no honest repository offers it"));
     }
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
         let other: Files = good().into_iter().chain([("more".to_owned(), b"more".to_vec())]).collect();
         assert!(of(&case, &honest, (&all, &other)).unwrap().contains("no honest repository offers"));
         let before = Holdings { trusted: &all, output: &Files::new() };
-        assert!(harm(&case, before, before, true).unwrap().contains("is not there"));
+        assert!(harm(&case, before, before, true).unwrap().contains("is missing"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A server that attacks at the level of HTTP bytes: it answers the request for one file of a new release with arbitrary bytes.
+//! A server that answers the request for one file of a new release with arbitrary bytes, and all other requests
+//! honestly.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -7,11 +8,11 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, T
 
 use crate::{Case, GOOD, release};
 
-/// The maximum number of bytes sent of an endless answer: the client's limit for the file, and what the system buffers between two
-/// sockets, which can be several million bytes.
+/// The maximum number of bytes that the server may send of an endless response. This is more than the client's limit
+/// for any file, because the operating system can buffer several million bytes between two sockets.
 pub(super) const UNREAD: u64 = 20_000_000;
 
-/// A repository as the client knows it, and its next release.
+/// A repository in the state that the client knows, and the same repository after its next release.
 pub(super) struct NewRelease {
     pub(super) honest: Repository,
     pub(super) newer: Repository,
@@ -24,7 +25,7 @@ pub(super) struct ServedFile {
     pub(super) path: String,
     /// The role that the file belongs to, or `new-package`.
     pub(super) role: &'static str,
-    /// How errors about its transfer name it: the file name of the metadata, or the target.
+    /// The name of the file in transfer errors: a metadata file name, or `the target …`.
     pub(super) file: String,
 }
 
@@ -37,7 +38,8 @@ impl NewRelease {
         NewRelease { honest, newer }
     }
 
-    /// Returns the file of `role` in the new release: the next root (which does not exist), another role, or `new-package`.
+    /// Returns the file of `role` in the new release: for `root`, the file of version 2, which does not exist; for
+    /// `new-package`, the target of that name.
     pub(super) fn served(&self, role: &'static str) -> ServedFile {
         if role == "new-package" {
             let path = format!("{TARGETS}{}.{role}", hash(GOOD));
@@ -52,12 +54,13 @@ impl NewRelease {
         ServedFile { path: format!("{METADATA}{file}"), role, file }
     }
 
-    /// Returns all files that a client requests.
+    /// Returns all files of the new release that a client requests.
     pub(super) fn served_files(&self) -> Vec<ServedFile> {
         ["root", "timestamp", "snapshot", "targets", "team", "new-package"].map(|role| self.served(role)).to_vec()
     }
 
-    /// Creates a case in which `act` writes the answer to the request for `served`, and all other answers are honest.
+    /// Creates a case in which `act` writes the response to the request for `served`, and all other responses are
+    /// honest.
     pub(super) fn case(
         &self,
         served: &ServedFile,
@@ -67,7 +70,7 @@ impl NewRelease {
         self.case_with_request(served, sample, move |_, connection, file| act(connection, file))
     }
 
-    /// Like [`NewRelease::case`]; `act` gets the request too.
+    /// Like [`NewRelease::case`], but also passes the request to `act`.
     pub(super) fn case_with_request(
         &self,
         served: &ServedFile,
@@ -77,11 +80,11 @@ impl NewRelease {
         let network = self.newer.network().fork();
         let path = served.path.clone();
         let case = Case::against(&self.honest).sample(format!("{}: {}", served.role, sample.into()));
-        // A client that extracts the right file from an invalid answer is not harmed.
+        // A client that extracts the right file from an invalid response is not harmed.
         let case = case.may_trust(self.newer.network());
         let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {
-                // Redirects lead to `elsewhere/`.
+                // The redirects of the cases lead to the same path below `elsewhere/`.
                 let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
                 if request.path == path {
                     act(request, connection, &network.file(&path).unwrap_or_default())?;
@@ -97,13 +100,13 @@ impl NewRelease {
         }
     }
 
-    /// Returns the network of the new release.
+    /// Returns the files of the new release.
     pub(super) fn network(&self) -> &FakeNetwork {
         self.newer.network()
     }
 }
 
-/// Returns the roles whose new files are already trusted when the file of `role` is requested.
+/// Returns the roles whose new files the client has already accepted when it requests the file of `role`.
 pub(super) fn advanced(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -114,12 +117,12 @@ pub(super) fn advanced(role: &str) -> &'static [&'static str] {
 }
 
 impl ServedFile {
-    /// Expects an error about the transfer: missing bytes, or too many.
+    /// Expects that the client reports an error about the transfer, such as a truncated body, for the reason `why`.
     pub(super) fn refused_transfer(&self, case: Case, why: &'static str) -> Case {
         case.refused(self.file.clone(), why)
     }
 
-    /// Expects an error about the content.
+    /// Expects that the client receives the file but refuses its content for the reason `why`.
     pub(super) fn refused_content(&self, case: Case, why: &'static str) -> Case {
         case.refused(self.role, why)
     }
@@ -134,7 +137,7 @@ pub(super) fn endless(connection: &mut Connection, first: &str, part: &[u8]) -> 
     }
 }
 
-/// Writes a complete answer.
+/// Writes a complete response.
 pub(super) fn answer(connection: &mut Connection, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
     let length = body.len();
     write!(connection, "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
@@ -149,7 +152,7 @@ pub(super) fn chunk(body: &[u8]) -> Vec<u8> {
 /// Returns a gzip member of about 3 MB that decodes to more than 500 million zeros.
 pub(super) fn gzip_bomb() -> Vec<u8> {
     let mut bits = Bits::default();
-    // One final block with fixed codes: a zero, then copies of 258 bytes at distance one.
+    // A single block with fixed Huffman codes: one zero byte, then many copies of 258 bytes at distance 1.
     bits.put(1, 1);
     bits.put(1, 2);
     bits.put_code(0x30, 8);
@@ -164,7 +167,7 @@ pub(super) fn gzip_bomb() -> Vec<u8> {
 
 /// Returns a zstd frame of 40 KB that decodes to more than a gigabyte of zeros.
 pub(super) fn zstd_bomb() -> Vec<u8> {
-    // A window of 128 KiB, and blocks of 128 KiB that repeat one byte.
+    // The window is 128 KiB, and each block repeats one byte 128 Ki times.
     let block = (131_072_u32 << 3) | (1 << 1);
     let [a, b, c, _] = block.to_le_bytes();
     let head = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];

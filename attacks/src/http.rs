@@ -1,4 +1,4 @@
-//! HTTP bodies that contradict their header (advisories 4.8).
+//! Malformed and misleading HTTP responses (rows 4.8 of `tests/attack-rows.txt`).
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,55 +11,56 @@ use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario =
-        |id, attack, cases| Scenario { id, rows: &["4.8"], attack, source: "bad input: bodies of HTTP", cases };
+        |id, attack, cases| Scenario { id, rows: &["4.8"], attack, source: "bad input: HTTP responses", cases };
     vec![
-        scenario("4.8-bombs", "a compressed body of some kilobytes decompresses to gigabytes", bombs),
+        scenario("4.8-bombs", "a small compressed body decompresses to hundreds of megabytes or more", bombs),
         scenario(
             "4.8-codings",
-            "a body does not match its encoding, or has a transfer coding; none: a content coding that was not requested",
+            "a body does not match its Content-Encoding, or has a gzip Transfer-Encoding; other encodings are legal",
             codings,
         ),
         scenario(
             "4.8-lengths",
-            "Content-Length is too small, too large, duplicated, negative, 2^64, or not a number",
+            "Content-Length is too small, too large, repeated, negative, 2^64 or not a number",
             lengths,
         ),
         scenario(
             "4.8-chunks",
-            "a chunk is truncated, longer than 2^64, or without a length; Content-Length in addition to chunks",
+            "a chunk is truncated, longer than 2^64 bytes or without a length; Content-Length with chunks is legal",
             chunks,
         ),
-        scenario("4.8-bodies", "the body is empty, an HTML page, or something else that is not JSON", bodies),
-        scenario("4.8-statuses", "a status other than 200 with the file as its body", statuses),
+        scenario("4.8-bodies", "the body is empty, an HTML page, or JSON that is not metadata", bodies),
+        scenario("4.8-statuses", "the file is the body of a response with a status other than 200", statuses),
         scenario(
             "4.8-retry-after",
-            "the server asks the client to retry tomorrow, or after more seconds than fit into 64 bits",
+            "the server asks the client to retry tomorrow, in the year 9999, or after more than 2^64 seconds",
             retry_after,
         ),
         scenario(
             "4.8-not-http",
-            "HTTP/0.9, another protocol, or a connection that is closed or reset at once",
+            "the response is not HTTP/1.1 or has an invalid status, or the server closes the connection at once",
             not_http,
         ),
         scenario(
             "4.8-names",
-            "the names of a role and a target contain line ends and text that looks like a header",
+            "the names of a role and a target contain line breaks and text that looks like an HTTP header",
             names,
         ),
         scenario(
             "4.8-resume",
-            "a download is interrupted, and the rest is of another file or from another offset",
+            "a download is interrupted, and the resumed part is of another file or starts at another offset",
             resume,
         ),
     ]
 }
 
-/// The files for which statuses and headers are tested. One function checks them for all files.
+/// The files for which statuses and headers are tested. A few are enough, because the client checks all files in one
+/// function.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 type Act = fn(&mut Connection, &[u8]) -> io::Result<()>;
 
-/// Creates cases for the timestamp and a target in which `act` leads to this error.
+/// Creates two cases, one for the timestamp and one for a target, in which the client must fail for the reason `why`.
 fn both(new_release: &NewRelease, sample: &str, act: Act, why: &'static str) -> Vec<Case> {
     let served_files = ["timestamp", "new-package"].map(|role| new_release.served(role));
     served_files.iter().map(|served| served.refused_transfer(new_release.case(served, sample, act), why)).collect()
@@ -75,7 +76,7 @@ fn bombs() -> Vec<Case> {
             let case =
                 new_release.case(&served, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
             let case = case.max_bytes(UNREAD);
-            // A target is never decoded: its bytes are taken as they are.
+            // The client never decodes a target, so it compares the compressed bytes with the listed length.
             let is_target = served.role == "new-package";
             cases.push(if is_target {
                 case.refused(served.role, "Length")
@@ -91,10 +92,10 @@ fn codings() -> Vec<Case> {
     let new_release = NewRelease::new();
     let mut cases = Vec::new();
     for coding in ["br", "deflate", "gzip, gzip", "x"] {
-        // There is no next root.
+        // There is no next root, so it has no body to encode.
         for served in SOME.iter().filter(|role| **role != "root").map(|role| new_release.served(role)) {
             let header = format!("Content-Encoding: {coding}\r\n");
-            // The client did not ask for it, so it describes the file.
+            // The client did not request this encoding, so it takes the body as it is.
             let case =
                 new_release.case(&served, coding, move |connection, file| answer(connection, "200 OK", &header, file));
             cases.push(case);
@@ -107,7 +108,7 @@ fn codings() -> Vec<Case> {
     let timestamp = new_release.served("timestamp");
     for coding in ["gzip", "zstd"] {
         let header = format!("Content-Encoding: {coding}\r\n");
-        let case = new_release.case(&timestamp, format!("{coding}, and it is not"), move |connection, file| {
+        let case = new_release.case(&timestamp, format!("{coding}, but not encoded"), move |connection, file| {
             answer(connection, "200 OK", &header, file)
         });
         cases.push(timestamp.refused_transfer(case, "Undecodable"));
@@ -124,7 +125,7 @@ fn codings() -> Vec<Case> {
     cases
 }
 
-/// Answers with the file and this `Content-Length`.
+/// Answers with `body` and with `length` as the `Content-Length` header lines.
 fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Result<()> {
     write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)
@@ -149,7 +150,7 @@ fn lengths() -> Vec<Case> {
         ("negative", |connection, file| of_length(connection, "Content-Length: -1", file)),
         ("2^64", |connection, file| of_length(connection, "Content-Length: 18446744073709551616", file)),
         ("hexadecimal", |connection, file| of_length(connection, "Content-Length: 0x10", file)),
-        ("no number", |connection, file| of_length(connection, "Content-Length: many", file)),
+        ("not a number", |connection, file| of_length(connection, "Content-Length: many", file)),
     ];
     for (sample, act) in samples {
         cases.extend(both(&new_release, sample, act, "Cut"));
@@ -180,14 +181,14 @@ fn chunks() -> Vec<Case> {
             write!(connection, "{HEAD}{:x}\r\n", file.len())?;
             connection.write_all(&file[..file.len() - 1])
         }),
-        ("without the last one", |connection, file| {
+        ("without the last chunk", |connection, file| {
             connection.write_all(HEAD.as_bytes())?;
             connection.write_all(&chunk(&file[..file.len() - 1]))
         }),
     ];
     let mut cases: Vec<Case> =
         cases.into_iter().flat_map(|(sample, act)| both(&new_release, sample, act, "Cut")).collect();
-    // Chunks take precedence over a length (RFC 9112, 6.3), so the whole file is read.
+    // Chunks take precedence over Content-Length (RFC 9112, section 6.3), so the client reads the whole file.
     let timestamp = new_release.served("timestamp");
     cases.push(new_release.case(&timestamp, "with a length", |connection, file| {
         connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -201,16 +202,17 @@ fn bodies() -> Vec<Case> {
     let mut cases = Vec::new();
     for served in new_release.served_files() {
         for (sample, body) in [
-            ("nothing", ""),
-            ("a page of HTML", "<!DOCTYPE html><html><body>Please log in to this network</body></html>"),
-            ("another document", r#"{"error": "busy"}"#),
+            ("empty", ""),
+            ("an HTML page", "<!DOCTYPE html><html><body>Please log in to this network</body></html>"),
+            ("other JSON", r#"{"error": "busy"}"#),
         ] {
             let case = new_release
                 .case(&served, sample, move |connection, _| answer(connection, "200 OK", "", body.as_bytes()));
             let listed = new_release.network().file(&served.path).map_or(0, |file| file.len());
             cases.push(match served.role {
                 "new-package" => served.refused_content(case, "Length"),
-                // What is no JSON at all is the answer of a login page or of a broken server.
+                // A body that is not JSON comes from a login page or a broken server, so the error is about the
+                // network.
                 _ if !body.starts_with('{') => served.refused_transfer(case, "NotMetadata"),
                 "root" | "timestamp" => served.refused_content(case, "Malformed"),
                 _ if body.len() > listed => served.refused_transfer(case, "TooLong"),
@@ -250,7 +252,7 @@ fn statuses() -> Vec<Case> {
     for status in ["404 Not Found", "410 Gone"] {
         for served in SOME.map(|role| new_release.served(role)) {
             let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
-            // An honest server also answers that there is no newer root.
+            // For the next root, this response is correct, because there is no newer root.
             cases.push(if served.role == "root" { case } else { served.refused_transfer(case, "NotFound") });
         }
     }
@@ -264,7 +266,7 @@ fn retry_after() -> Vec<Case> {
     for served in SOME.map(|role| new_release.served(role)) {
         for (sample, header, why) in [
             ("429, a day", "Retry-After: 86400\r\n", "RetryLater"),
-            ("503, more seconds than there are", "Retry-After: 99999999999999999999999\r\n", "Status"),
+            ("503, more than 2^64 seconds", "Retry-After: 99999999999999999999999\r\n", "Status"),
             ("503, a date", "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", "Status"),
         ] {
             let status = if sample.starts_with("429") { "429 Busy" } else { "503 Busy" };
@@ -280,15 +282,15 @@ fn not_http() -> Vec<Case> {
     let cases: [(&str, Act); 5] = [
         ("HTTP/0.9", |connection, file| connection.write_all(file)),
         ("another protocol", |connection, _| connection.write_all(b"SSH-2.0-x\r\n")),
-        ("a version that there is not", |connection, file| {
+        ("an unknown HTTP version", |connection, file| {
             connection.write_all(b"HTTP/9.9 200 OK\r\n\r\n")?;
             connection.write_all(file)
         }),
-        ("a status that there is not", |connection, file| {
+        ("an invalid status", |connection, file| {
             connection.write_all(b"HTTP/1.1 20 OK\r\n\r\n")?;
             connection.write_all(file)
         }),
-        ("the end at once", |_, _| Ok(())),
+        ("closed at once", |_, _| Ok(())),
     ];
     cases.into_iter().flat_map(|(sample, act)| both(&new_release, sample, act, "Cut")).collect()
 }
@@ -305,7 +307,7 @@ fn names() -> Vec<Case> {
     let network = newer.network().fork();
     let watching = std::sync::Arc::new(move |request: &Request, _: &mut Connection| {
         let smuggled = request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("x-evil"));
-        assert!(!smuggled, "a name became a header: {request:?}");
+        assert!(!smuggled, "a name was sent as a header: {request:?}");
         Ok(Some(network.answer(&request.path)))
     });
     let role = Case::against(&honest).sample("a role").responder(watching.clone()).get("crlf/package");
@@ -327,7 +329,7 @@ fn resume() -> Vec<Case> {
             if request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("range:")) {
                 return rest(connection, file);
             }
-            // Sends the beginning of the file and closes the connection.
+            // The first response ends after two bytes, so the client must resume.
             write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
             connection.write_all(&file[..2])
         });
@@ -344,7 +346,7 @@ fn resume() -> Vec<Case> {
         .refused("new-package", "Hash"),
         case("the whole of another file", |connection, _| answer(connection, "200 OK", "", EVIL))
             .refused("new-package", "Hash"),
-        case("more than there is", |connection, file| {
+        case("more bytes than listed", |connection, file| {
             answer(
                 connection,
                 "206 Partial Content",
@@ -354,21 +356,19 @@ fn resume() -> Vec<Case> {
         })
         .refused("new-package", "Length"),
         target.refused_transfer(
-            case("from another place", |connection, file| {
+            case("from another offset", |connection, file| {
                 answer(connection, "206 Partial Content", "Content-Range: bytes 0-11/12\r\n", file)
             }),
             "WrongRange",
         ),
         target.refused_transfer(
-            case("without saying from where", |connection, file| {
-                answer(connection, "206 Partial Content", "", &file[2..])
-            }),
+            case("without Content-Range", |connection, file| answer(connection, "206 Partial Content", "", &file[2..])),
             "WrongRange",
         ),
-        case("there is no more", |connection, _| answer(connection, "416 Range Not Satisfiable", "", b""))
+        case("range not satisfiable", |connection, _| answer(connection, "416 Range Not Satisfiable", "", b""))
             .refused("new-package", "Length"),
         target.refused_transfer(
-            case("never again", |connection, _| answer(connection, "404 Not Found", "", b"")),
+            case("not found any more", |connection, _| answer(connection, "404 Not Found", "", b"")),
             "NotFound",
         ),
     ]
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_new_package_is_the_one_whose_parts_are_served() {
+    fn the_parts_in_resume_are_those_of_the_new_package() {
         let new_release = NewRelease::new();
         assert_eq!(new_release.network().file(&new_release.served("new-package").path).unwrap(), GOOD);
         assert_eq!((GOOD.len(), EVIL.len()), (12, 12));

@@ -1,4 +1,4 @@
-//! Runs cases against `lastmile-client` in process, over a socket and with a store in a folder.
+//! Runs cases against `lastmile-client` in process, with real sockets and a real folder.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -13,14 +13,14 @@ use lastmile_testkit::{FakeNetwork, TestClient, Versions, file_name};
 use crate::case_server::{CaseServer, below, changed, newest};
 use crate::{Action, Case, Expect, GOOD, Scenario, run_cases};
 
-/// The time limit of a case: the honest runs, two runs during the attack, and another honest run.
+/// The time limit for all runs of a case together: the honest ones and the two during the attack.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs a case. Returns the client's error about the attack, or `None` if it had to accept.
+/// Runs a case. Returns the client's error about the attack, or `None` if the client had to accept the input.
 ///
 /// # Errors
 ///
-/// A description of the first check that failed.
+/// Returns a description of the first check that failed.
 pub fn run(case: &Case) -> Result<Option<String>, String> {
     let server = CaseServer::new();
     let mut client = TestClient::with_root(case.shipped.clone(), &FakeNetwork::new());
@@ -40,13 +40,13 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
     let again = Case { advances: std::collections::BTreeSet::new(), ..case.clone() };
     let second = attacked(&again, &server, &client).map_err(|error| format!("the second time: {error}"))?;
     if attack != second && case.advances.is_empty() {
-        return Err(format!("the second time: {second:?}, but at first {attack:?}"));
+        return Err(format!("the first time the result was {attack:?}, the second time {second:?}"));
     }
     client.now = case.clock[2];
     server.honest(&case.honest);
     honest_run(case, &client, &case.honest).map_err(|error| format!("after the attack: {error}"))?;
     if !client.files_outside().is_empty() {
-        return Err(format!("files outside: {:?}", client.files_outside()));
+        return Err(format!("the client wrote files outside its folders: {:?}", client.files_outside()));
     }
     Ok(attack)
 }
@@ -54,7 +54,7 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
 /// A case and its result from [`run`].
 pub type CaseResult = (Scenario, Case, Result<Option<String>, String>);
 
-/// Runs all cases of these scenarios in parallel, and returns them in order.
+/// Runs all cases of these scenarios in parallel, and returns their results in order.
 #[must_use]
 pub fn run_all(scenarios: &[Scenario]) -> Vec<CaseResult> {
     run_cases(0, scenarios, |_, case| run_with_time_limit(case.clone()))
@@ -64,33 +64,38 @@ pub fn run_all(scenarios: &[Scenario]) -> Vec<CaseResult> {
 fn run_with_time_limit(case: Case) -> Result<Option<String>, String> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(run(&case)));
-    // Seconds are counted, so that a suspended machine does not look like a client that hangs.
+    // The loop counts seconds instead of reading a clock. Otherwise, a suspended machine would look like a client that
+    // hangs.
     for _ in 0..TIME_LIMIT.as_secs() {
         match told.recv_timeout(Duration::from_secs(1)) {
             Ok(result) => return result,
-            Err(RecvTimeoutError::Disconnected) => return Err("a panic, see above".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => return Err("the client panicked, see above".to_owned()),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
-    Err(format!("no end after {} s", TIME_LIMIT.as_secs()))
+    Err(format!("did not end within {} s", TIME_LIMIT.as_secs()))
 }
 
 fn honest_run(case: &Case, client: &TestClient, network: &FakeNetwork) -> Result<(), String> {
     let paths: Vec<TargetPath> =
         case.packages.iter().map(TargetPath::new).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
     let versions =
-        client.update(&paths).map_err(|error| format!("an honest repository is refused: {}", error_chain(&error)))?;
+        client.update(&paths).map_err(|error| format!("an honest repository was refused: {}", error_chain(&error)))?;
     if versions[1] != newest(network) {
-        return Err(format!("version {} of the timestamp is trusted, {} is published", versions[1], newest(network)));
+        return Err(format!(
+            "version {} of the timestamp is trusted, but {} is published",
+            versions[1],
+            newest(network)
+        ));
     }
     let output = below(&client.output_path());
     match case.packages.iter().find(|path| output.get(*path).is_none_or(|bytes| bytes != GOOD)) {
-        Some(path) => Err(format!("`{path}` did not arrive")),
+        Some(path) => Err(format!("`{path}` was not downloaded")),
         None => Ok(()),
     }
 }
 
-/// What an attack could have changed.
+/// All files that an attack could change.
 #[derive(PartialEq)]
 struct State {
     trusted: BTreeMap<String, Vec<u8>>,
@@ -101,7 +106,8 @@ struct State {
 
 fn state(client: &TestClient) -> State {
     let mut stored = client.all_stored();
-    // The time of the last update by this machine's clock. No decision about trust depends on it.
+    // This file contains the time of the last update. It changes in every run, and no decision about trust depends on
+    // it.
     stored.remove("state/stamp.json");
     State { trusted: client.files(), stored, output: below(&client.output_path()), outside: client.files_outside() }
 }
@@ -112,36 +118,40 @@ fn attacked(case: &Case, server: &CaseServer, client: &TestClient) -> Result<Opt
     let result = server.counted(case, || act(case, client))?;
     let after = state(client);
     if before.outside != after.outside {
-        return Err(format!("files outside: {:?}", after.outside));
+        return Err(format!("the client wrote files outside its folders: {:?}", after.outside));
     }
     let (who, why) = match &case.expect {
         Expect::Accepted => {
             let changes = changed(&before.trusted, &after.trusted);
             if case.changes_nothing && !changes.is_empty() {
-                return Err(format!("trusted files that changed: {changes:?}"));
+                return Err(format!("trusted files changed: {changes:?}"));
             }
             return accepted(case, &result.map_err(|error| error_chain(&error)), &after).map(|()| None);
         }
         Expect::Refused(who, why) => (who, *why),
     };
     let error = match result {
-        Ok(versions) => return Err(format!("accepted, and {versions:?} are trusted")),
+        Ok(versions) => return Err(format!("the attack was accepted; the trusted versions are {versions:?}")),
         Err(error) => error,
     };
     if subject_and_reason(&error) != (who.clone(), why.to_owned()) {
-        return Err(format!("refused for another reason, {:?}: {}", subject_and_reason(&error), error_chain(&error)));
+        return Err(format!(
+            "refused for an unexpected reason, {:?}: {}",
+            subject_and_reason(&error),
+            error_chain(&error)
+        ));
     }
     let advanced: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
     let mut found = changed(&before.trusted, &after.trusted);
     found.sort();
     if found != advanced {
-        return Err(format!("trusted files that changed: {found:?}, and not {advanced:?}"));
+        return Err(format!("the trusted files {found:?} changed, expected {advanced:?}"));
     }
     if advanced.is_empty() && !case.before.is_empty() && before.stored != after.stored {
-        return Err(format!("the client's own files changed: {:?}", changed(&before.stored, &after.stored)));
+        return Err(format!("the client's stored files changed: {:?}", changed(&before.stored, &after.stored)));
     }
     if before.output != after.output {
-        return Err(format!("the output changed: {:?}", changed(&before.output, &after.output)));
+        return Err(format!("downloaded files changed: {:?}", changed(&before.output, &after.output)));
     }
     Ok(Some(error_chain(&error)))
 }
@@ -157,16 +167,16 @@ fn act(case: &Case, client: &TestClient) -> Result<Versions, Error> {
 }
 
 fn accepted(case: &Case, result: &Result<Versions, String>, after: &State) -> Result<(), String> {
-    result.as_ref().map_err(|error| format!("refused, though it is legal: {error}"))?;
+    result.as_ref().map_err(|error| format!("legal input was refused: {error}"))?;
     match &case.action {
         Action::Get(path) if after.output.get(path).is_none_or(|bytes| bytes != GOOD) => {
-            Err(format!("`{path}` did not arrive"))
+            Err(format!("`{path}` was not downloaded"))
         }
         _ => Ok(()),
     }
 }
 
-/// The subject and the reason of an error, as in [`Expect::Refused`].
+/// Returns the subject and the reason of an error, in the form of [`Expect::Refused`].
 fn subject_and_reason(error: &Error) -> (String, String) {
     let variant = |text: String| text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
     match error {
@@ -183,7 +193,7 @@ fn subject_and_reason(error: &Error) -> (String, String) {
     }
 }
 
-/// The error and its causes, as a program would print them.
+/// Returns the error and its causes, joined with colons, as programs print them.
 fn error_chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

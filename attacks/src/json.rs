@@ -1,4 +1,4 @@
-//! Bad input: JSON, numbers, text encodings, dates.
+//! Bad input: malformed JSON, numbers, text encodings and dates, and wrong clocks.
 
 use lastmile_testkit::{Repository, canonical};
 use serde_json::{Value, json};
@@ -10,113 +10,113 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-duplicate-members",
         &["2.1-duplicate-members"],
-        "a duplicate member: one value is signed, the other is read",
-        "issue 372 of an implementation",
+        "a member occurs twice: one value is signed, the other is read",
+        "issue 372 of another implementation",
         duplicate_members,
     ),
     Scenario::new(
         "2.1-long-integer",
         &["2.1-long-integer"],
-        "a version of 15,000 digits",
+        "a version has 15,000 digits",
         "CVE-2020-10735; audit finding TUF-CR-22-03",
         long_integer,
     ),
     Scenario::new(
         "CVE-2026-23991",
         &["CVE-2026-23991"],
-        "valid JSON that is not metadata is served as each role",
+        "the server sends valid JSON that is not metadata as the file of each role",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         json_that_is_no_metadata,
     ),
     Scenario::new(
         "CVE-2026-23991-stored",
         &["CVE-2026-23991"],
-        "none: a stored file is JSON that is not metadata",
+        "not an attack: a stored file of the client is valid JSON but not metadata",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         stored_json_that_is_no_metadata,
     ),
     Scenario::new(
         "4.1-nesting",
         &["4.1-nesting"],
-        "arrays and objects with 100 to 100,000 levels in an unknown member",
-        "classes of bad input: JSON",
+        "an unknown member contains arrays or objects that are nested 100 to 100,000 levels deep",
+        "bad input: JSON",
         deep_nesting,
     ),
     Scenario::new(
         "4.1-numbers",
         &["4.1-numbers", "4.1-negative", "4.1-floats", "4.1-nan", "4.1-wrong-types"],
-        "a version that is negative, zero, too large, a fraction, an exponent, text, true or null",
-        "classes of bad input: JSON",
+        "a version is negative, zero, too large, a fraction, in exponent form, a string, true or null",
+        "bad input: JSON",
         odd_numbers,
     ),
     Scenario::new(
         "4.1-unread-numbers",
         &["4.1-unread-numbers"],
-        "fractions, exponents and NaN in unknown members",
-        "classes of bad input: JSON",
+        "an unknown member contains a fraction, an exponent or NaN",
+        "bad input: JSON",
         unread_numbers,
     ),
     Scenario::new(
         "4.1-duplicates",
         &["4.1-duplicates"],
-        "a duplicate member in the envelope, in keys, roles, targets or hashes, also in escaped form",
-        "classes of bad input: JSON",
+        "a member occurs twice in the envelope, a role, a target, a hash list or a snapshot, also with escapes",
+        "bad input: JSON",
         duplicates,
     ),
     Scenario::new(
         "4.1-trailing",
         &["4.1-trailing", "4.1-empty", "4.2-byte-order-mark"],
-        "a second document, NUL, garbage or a comment after the metadata; an empty file; a byte order mark",
-        "classes of bad input: JSON",
+        "the metadata is followed by other data or preceded by a byte order mark, or the file is empty",
+        "bad input: JSON",
         trailing_data,
     ),
     Scenario::new(
         "4.1-missing",
         &["4.1-missing", "4.1-null", "4.1-lone-types"],
-        "each member of a timestamp and a snapshot is missing, null, or a list",
-        "classes of bad input: JSON",
+        "a member of a timestamp or a snapshot is missing, null or a list",
+        "bad input: JSON",
         missing_members,
     ),
     Scenario::new(
         "4.1-type",
         &["4.1-type", "4.1-spec-version"],
-        "another `_type`, or a `spec_version` of another major version",
+        "a timestamp has another `_type`, or a `spec_version` with another major version",
         "specification 4.3",
         types_and_versions,
     ),
     Scenario::new(
         "4.1-unknown-members",
         &["4.1-unknown-members"],
-        "none: unknown members, and a `spec_version` with a later minor version",
+        "not an attack: files have unknown members and a `spec_version` with a later minor version",
         "specification 4.1",
         unknown_members,
     ),
     Scenario::new(
         "4.2-text",
         &["4.2-text"],
-        "invalid UTF-8, an overlong form, UTF-16, half a surrogate pair, a raw control character",
-        "classes of bad input: text",
+        "a file is not valid UTF-8, is in UTF-16, or contains half a surrogate pair or a raw control character",
+        "bad input: text",
         bad_text,
     ),
     Scenario::new(
         "4.5-dates",
         &["4.5-dates"],
-        "an expiry without a zone, with second 61, on February 30, or as a number",
+        "an expiry date has no time zone, has an invalid day, hour or second, or is a Unix timestamp",
         "specification 4.2.3",
         bad_dates,
     ),
     Scenario::new(
         "4.5-clocks",
         &["4.5-clocks"],
-        "a clock far in the future",
-        "classes of bad input: clocks",
+        "the client's clock is far in the future",
+        "bad input: clocks",
         far_clocks,
     ),
     Scenario::new(
         "4.5-clock-steps-back",
         &["4.5-clock-steps-back"],
-        "an older release while the clock has stepped back",
-        "classes of bad input: clocks",
+        "the client's clock has stepped back, and the server sends an older release",
+        "bad input: clocks",
         clock_steps_back,
     ),
 ];
@@ -181,7 +181,8 @@ fn json_that_is_no_metadata() -> Vec<Case> {
         let text = format!("\"_type\":\"{}\"", if role == "team" { "targets" } else { role });
         let bytes = signed_so(&attacker, role, &text, "\"_type\":5");
         republish(&mut attacker, role, bytes);
-        let case = Case::against(&honest).attacker(attacker.network()).sample(format!("{role}: signed, of type 5"));
+        let case =
+            Case::against(&honest).attacker(attacker.network()).sample(format!("{role}: signed, but `_type` is 5"));
         let case = if role == "team" { case.get("team/package") } else { case };
         cases.push(case.refused(role, "Malformed").advances(before(role)));
     }
@@ -203,7 +204,8 @@ fn stored_json_that_is_no_metadata() -> Vec<Case> {
     cases.collect()
 }
 
-/// Creates a case for each of `samples`, with a new timestamp that `edit` has changed.
+/// Creates one case for each of `samples`. `edit` applies the sample to a new timestamp and returns the bytes of the
+/// file.
 fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Case> {
     let honest = release(2);
     let case = |sample: &&str| {
@@ -228,7 +230,7 @@ fn deep_nesting() -> Vec<Case> {
     let honest = release(2);
     let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     let samples = [
-        // The tokenizer alone accepts it.
+        // This depth is within the limit of `serde_json`, but not within that of lastmile.
         (100, nested("[", "]", 100)),
         (1_000, nested("[", "]", 1_000)),
         (1_500, nested("{\"a\":", "}", 1_500)),
@@ -272,7 +274,7 @@ fn odd_numbers() -> Vec<Case> {
         "[4]",
         &million,
     ];
-    // Values with a canonical form can be signed, but are refused too.
+    // A value with a canonical form can be signed. The client must refuse such a value even with a valid signature.
     let has_canonical_form =
         |sample: &str| serde_json::from_str::<serde_json::Value>(sample).is_ok_and(|value| !value.is_f64());
     let cases = timestamps(&samples, "Malformed", |attacker, sample| {
@@ -283,7 +285,7 @@ fn odd_numbers() -> Vec<Case> {
         let version = format!("\"version\": {}", attacker.version("timestamp"));
         respelled(attacker, "timestamp", &version, &format!("\"version\": {sample}"))
     });
-    // Other spellings of the signed version. All other samples change the signed content.
+    // These samples only spell the signed version differently. All other samples change the signed content.
     let is_signed = |case: &Case| ["4.0", "+4", "4."].contains(&case.sample.as_str());
     cases.into_iter().map(|case| if is_signed(&case) { case.form_only() } else { case }).collect()
 }
@@ -297,7 +299,7 @@ fn duplicates() -> Vec<Case> {
     let samples: [(&str, &str, &str, &str); 7] = [
         ("timestamp", "in the envelope", "\"signed\": {", "\"signed\": {}, \"signed\": {"),
         ("timestamp", "among the signatures", "\"signatures\": [", "\"signatures\": [], \"signatures\": ["),
-        ("timestamp", "of the role", "\"version\":", "\"_type\": \"timestamp\", \"version\":"),
+        ("timestamp", "in the role", "\"version\":", "\"_type\": \"timestamp\", \"version\":"),
         ("timestamp", "escaped", "\"version\":", "\"\\u005ftype\": \"timestamp\", \"version\":"),
         (
             "targets",
@@ -308,7 +310,7 @@ fn duplicates() -> Vec<Case> {
         ("targets", "among the hashes", "\"sha256\":", "\"sha256\": \"00\", \"sha256\":"),
         (
             "snapshot",
-            "among what is listed",
+            "among the listed files",
             "\"targets.json\": {",
             "\"targets.json\": {\"version\": 1}, \"targets.json\": {",
         ),
@@ -358,7 +360,7 @@ fn missing_members() -> Vec<Case> {
                     None => drop(attacker.signed(role).as_object_mut().unwrap().remove(member)),
                     Some(value) => attacker.signed(role)[member] = value,
                 }
-                // The file name still contains the version, which may be missing from the file.
+                // The file may lack a version, but its name still needs one.
                 let signed = attacker.signed(role).clone();
                 let bytes = lastmile_testkit::sign(&signed, &attacker.signers(role));
                 attacker.signed(role)["version"] = json!(version + 1);
@@ -407,11 +409,11 @@ fn unknown_members() -> Vec<Case> {
 
 fn bad_text() -> Vec<Case> {
     let samples: [(&str, &[u8]); 7] = [
-        ("invalid", b"\xff"),
-        ("overlong", b"\xc0\xaf"),
-        ("a surrogate", b"\xed\xa0\x80"),
-        ("half a pair", b"\\ud800"),
-        ("a reversed pair", b"\\udc00\\ud800"),
+        ("an invalid byte", b"\xff"),
+        ("an overlong form", b"\xc0\xaf"),
+        ("an encoded surrogate", b"\xed\xa0\x80"),
+        ("half a surrogate pair", b"\\ud800"),
+        ("a reversed surrogate pair", b"\\udc00\\ud800"),
         ("a raw control character", b"\x01"),
         ("a raw line end", b"\n"),
     ];
@@ -428,7 +430,7 @@ fn bad_text() -> Vec<Case> {
     });
     let mut cases: Vec<Case> = bent.into();
     // Canonical JSON does not escape control characters, so the signature is valid.
-    let mut signed = timestamps(&["what is signed"], "Malformed", |attacker, _| {
+    let mut signed = timestamps(&["a signed control character"], "Malformed", |attacker, _| {
         attacker.signed("timestamp")["x"] = json!("\u{1}");
         let envelope: Value = serde_json::from_slice(&attacker.write("timestamp")).unwrap();
         canonical::write(&envelope)

@@ -1,23 +1,25 @@
-//! Known attacks on TUF update clients, each defined once and run against `lastmile-client` in process and against any other
-//! client as a program.
+//! Known attacks on TUF update clients. Each attack is defined once and can be run against `lastmile-client` in
+//! process, or against any other client as a program.
 //!
-//! A [`Scenario`] describes an attack, cites its source, and lists [`Case`]s, one for each sample. A case is data: the honest
-//! repositories that the client has followed, what the attacker then serves, what the client is asked to do, and the expected
-//! result. Two runners execute a case over real sockets and real files:
+//! A [`Scenario`] describes an attack, cites its source, and has one or more [`Case`]s, which are the variants of the
+//! attack. A case contains the honest repositories from which the client first updates, the attacker's files, the
+//! action of the client, and the expected result. Two runners run cases with real sockets and real files:
 //!
-//! * [`in_process::run`] uses the client library and checks the typed error;
-//! * [`external::run`] starts a program that implements the client-under-test protocol and judges its exit code and its files.
+//! * [`in_process::run`] calls the client library and checks the typed error;
+//! * [`external::run`] starts a program that implements the client-under-test protocol, and checks its exit code and
+//!   its files.
 //!
 //! The runners make these checks in every case:
 //!
-//! 1. The attack is refused, by an error that names the expected role and reason (in process only).
-//! 2. Nothing is created or changed outside the folders that the client was given.
-//! 3. The trusted files are byte for byte the same, except those of the steps that had passed ([`Case::advances`]).
-//! 4. No file in the output folder appears or changes.
-//! 5. The same attack is refused again, with the same error, and changes nothing more.
-//! 6. The client then follows an honest repository to its newest release and installs its packages.
-//! 7. The server sends at most [`Case::max_bytes`] in each run, and the process stays below [`external::MAX_MEMORY`].
-//! 8. The client does not panic, is not ended by a signal, and finishes in time (a program: within [`external::TIME_LIMIT`]).
+//! 1. The client refuses the attack. In process, the error must name the expected role and reason.
+//! 2. The client creates and changes no files outside its folders.
+//! 3. The trusted files stay the same, byte for byte, except those of the roles in [`Case::advances`].
+//! 4. The client creates and changes no files in the output folder.
+//! 5. The client refuses the same attack a second time, with the same error, and changes no more files.
+//! 6. The client then updates to the newest release of an honest repository and downloads its packages.
+//! 7. The server sends at most [`Case::max_bytes`] in each run, and the program uses at most [`external::MAX_MEMORY`].
+//! 8. The client does not panic, is not terminated by a signal, and ends in time. The limit for a program is
+//!    [`external::TIME_LIMIT`].
 //!
 //! # Run the attacks
 //!
@@ -42,21 +44,22 @@
 //! in_process::run(&case).unwrap();
 //! ```
 //!
-//! A case is an attack unless it is marked with [`Case::form_only`]: then the keys that may sign have signed what the attacker
-//! serves, and only its form is invalid. A client that accepts it is not harmed if it has the right packages at the right versions;
-//! [`external::run`] reports it as less strict, not as attacked.
+//! Mark a case with [`Case::form_only`] if the metadata is malformed but validly signed. A client that accepts such
+//! metadata is not harmed as long as it has the right packages at the right versions. [`external::run`] then reports
+//! that the client is less strict than expected, not that the attack succeeded.
 //!
-//! An attacker serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork): documents and faults. To attack at the level of HTTP bytes,
-//! pass [`Case::responder`] a function of the request and the [`Connection`](lastmile_testkit::Connection). It writes any bytes and
-//! returns `Ok(None)`, or returns `Ok(Some(answer))` to have that written; `network.answer(&request.path)` is the answer without
-//! the attack. [`Case::limits`], [`Case::http`] and [`Case::clock`] change settings that a program cannot be given, so such cases
-//! run in process only.
+//! The attacker usually serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork), which contains files and faults. To
+//! send arbitrary bytes instead of HTTP responses, call [`Case::responder`] with a function that takes the request and
+//! the [`Connection`](lastmile_testkit::Connection). This function either writes to the connection and returns
+//! `Ok(None)`, or returns `Ok(Some(answer))`. `network.answer(&request.path)` is the honest answer. Cases that call
+//! [`Case::limits`], [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because programs
+//! have no such options.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "the attacks change documents of the simulator, whose form is known"
+    reason = "the attacks change files that the repository simulator wrote, so the members that they access exist"
 )]
 
 mod arbitrary_software;
@@ -94,20 +97,21 @@ pub use case::{Action, Case, EVIL, Expect, GOOD, release, stranger};
 /// An attack, with one or more cases.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// The name. It begins with the id of a row; a word is appended if the row has several scenarios.
+    /// The name of the scenario: the id of a row in `tests/attack-rows.txt`, with a word appended if the row has
+    /// several scenarios.
     pub id: &'static str,
-    /// The ids of the rows in `tests/attack-rows.txt` of the project that it covers.
+    /// The ids of the rows in `tests/attack-rows.txt` that the scenario covers.
     pub rows: &'static [&'static str],
-    /// What the attacker does, in one line.
+    /// A description of the attack in one line. It starts with `not an attack` if clients must accept the input.
     pub attack: &'static str,
-    /// Where the attack is described: an advisory, a section of the TUF specification, or an issue.
+    /// The source of the attack, such as an advisory, an issue, or a section of the TUF specification.
     pub source: &'static str,
-    /// Returns the cases, one for each sample.
+    /// A function that returns the cases.
     pub cases: fn() -> Vec<Case>,
 }
 
 impl Scenario {
-    /// Creates a scenario; see the fields.
+    /// Creates a scenario with these fields.
     #[must_use]
     pub const fn new(
         id: &'static str,
@@ -145,12 +149,14 @@ pub fn all() -> Vec<Scenario> {
     .concat()
 }
 
-/// Calls `work` for each case of `scenarios` on this many threads, and returns the results in the order of the cases. With 0
-/// threads it uses two for each processor, because cases wait for disks.
+/// Calls `work` for each case of `scenarios`, in parallel on `threads` threads, and returns the results in the order of
+/// the cases.
+///
+/// If `threads` is 0, the number of threads is twice the number of processors, because cases often wait for disks.
 ///
 /// # Panics
 ///
-/// If `work` panics.
+/// Panics if `work` panics.
 pub fn run_cases<T: Send>(
     threads: usize,
     scenarios: &[Scenario],

@@ -10,22 +10,28 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.7-M1",
         &["3.7-M1", "3.7-M2"],
-        "targets or a snapshot of the previous release under the name of the new one",
+        "the server sends the targets or snapshot file of the previous release under the file name of the new one",
         "specification 1.5.2, mix-and-match",
         mixed_releases,
     ),
     Scenario::new(
         "3.7-M4",
         &["3.7-M4"],
-        "a repository without consistent snapshots changes between two requests",
+        "a repository without consistent snapshots publishes a new release between two requests of the client",
         "specification 5.5, 5.6, mix-and-match",
         changed_on_the_way,
     ),
-    Scenario::new("3.7-M5", &["3.7-M5"], "a snapshot that lists no targets", "specification 5.6", no_targets_listed),
+    Scenario::new(
+        "3.7-M5",
+        &["3.7-M5"],
+        "the snapshot does not list the targets file",
+        "specification 5.6",
+        no_targets_listed,
+    ),
     Scenario::new(
         "3.7-M7",
         &["3.7-M7", "3.7-M6"],
-        "targets of another version, in a repository that lists neither lengths nor hashes",
+        "the server sends an older targets file, and the snapshot lists versions but neither lengths nor hashes",
         "specification 5.6.4, mix-and-match",
         versions_alone,
     ),
@@ -34,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn mixed_releases() -> Vec<Case> {
     let honest = release(3);
     let mut new = honest.fork();
-    // Has the length of the previous release, so that only the hash differs.
+    // The new file has the same length as the previous one, so only its hash differs.
     new.signed("targets")["targets"]["package"]["hashes"]["sha256"] = json!(hash(EVIL));
     new.publish(&["targets"]);
     let mixed = |role: &str, advances: &[&str]| {
@@ -76,12 +82,12 @@ fn no_targets_listed() -> Vec<Case> {
     vec![
         Case::against(&honest)
             .attacker(attacker.network())
-            .sample("no longer")
+            .sample("removed")
             .refused("snapshot", "Removed")
             .advances(&["timestamp"]),
         Case::new_client(&honest)
             .attacker(attacker.network())
-            .sample("never")
+            .sample("new client")
             .refused("targets", "NotListed")
             .advances(&["root", "snapshot", "timestamp"]),
     ]
@@ -99,9 +105,9 @@ fn versions_alone() -> Vec<Case> {
     vec![
         case.clone()
             .attacker(&network)
-            .sample("of the last release")
+            .sample("from the previous release")
             .refused("targets", "WrongVersion")
             .advances(&["snapshot", "timestamp"]),
-        case.attacker(new.network()).honest(newer(&new).network()).sample("of the new release").get("package"),
+        case.attacker(new.network()).honest(newer(&new).network()).sample("from the new release").get("package"),
     ]
 }

@@ -1,4 +1,4 @@
-//! Bad input: names of roles and targets, path patterns, files of targets.
+//! Bad input: names of roles and targets, and path patterns.
 
 use lastmile_testkit::Delegation;
 use serde_json::json;
@@ -10,35 +10,35 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.2-odd-role-names",
         &["2.2-odd-role-names"],
-        "none: role names with a space, a plus sign, a percent sign",
-        "a defect of an implementation",
+        "not an attack: role names contain spaces, plus signs or percent signs",
+        "a bug in another implementation",
         legal_role_names,
     ),
     Scenario::new(
         "S-2.3-8",
         &["S-2.3-8"],
-        "a package whose name differs only in its Unicode normal form",
-        "our own reading of sources",
+        "a package is requested or listed under a name that differs only in its Unicode normal form",
+        "review of the source code of other implementations",
         unicode_forms,
     ),
     Scenario::new(
         "CVE-2026-24137",
         &["CVE-2026-24137", "CVE-2021-41149", "CVE-2026-6968"],
-        "a validly signed package whose name leads out of the folder",
+        "the name of a validly signed package leads outside the output folder",
         "CVE-2026-24137, CVE-2021-41149, CVE-2026-6968",
         names_that_lead_out,
     ),
     Scenario::new(
         "S-2.4-3",
         &["S-2.4-3", "4.10-joined-urls"],
-        "a validly signed package whose name looks like a URL, a query or a fragment",
-        "our own reading of sources",
+        "not an attack: the name of a package looks like a URL, a query or a fragment",
+        "review of the source code of other implementations",
         names_that_look_like_urls,
     ),
     Scenario::new(
         "4.3-role-names",
         &["4.3-role-names", "CVE-2021-41131", "CVE-2021-41150", "2.4-359", "4.3-case"],
-        "none: delegated roles whose names would lead to other paths on disks and in URLs are stored under encoded names",
+        "not an attack: names of delegated roles are unsafe in paths and URLs, so clients must encode them",
         "CVE-2021-41131, GHSA-wjw6-2cqr-j4qr, CVE-2021-41150",
         odd_role_names,
     ),
@@ -46,41 +46,41 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "4.3-taken-names",
         &["4.3-taken-names"],
         "a delegated role has the name of a top-level role, or an empty name",
-        "classes of bad input: names",
+        "bad input: names",
         taken_names,
     ),
     Scenario::new(
         "4.3-target-names",
         &["4.3-target-names"],
-        "target names that are unsafe as file names: empty segments, devices, trailing dots",
-        "classes of bad input: names",
+        "the name of a package is unsafe as a file name: empty segments, device names, trailing dots",
+        "bad input: names",
         odd_target_names,
     ),
     Scenario::new(
         "4.3-long-names",
         &["4.3-long-names"],
-        "a role whose name has 255 to 4,096 bytes",
-        "classes of bad input: names",
+        "not an attack: the name of a role has 255 to 4,096 bytes",
+        "bad input: names",
         long_names,
     ),
     Scenario::new(
         "4.7-slash",
         &["4.7-slash", "GHSA-qr6c-8mjc-hpp5", "S-2.3-4", "2.4-174"],
-        "a pattern matches a path one folder deeper, or a path that another kind of pattern would match",
+        "a role lists a package that its path pattern does not match, for example in a deeper folder",
         "GHSA-qr6c-8mjc-hpp5; pull request 174; specification 4.5",
         patterns_that_match_less,
     ),
     Scenario::new(
         "4.7-matching",
         &["4.7-matching"],
-        "none: paths that patterns match",
+        "not an attack: path patterns match as the specification says",
         "specification 4.5",
         patterns_that_match,
     ),
     Scenario::new(
         "4.7-linear",
         &["4.7-linear", "S-2.4-4"],
-        "a pattern with many stars and a long name",
+        "a path pattern with thousands of wildcards is compared with a very long name",
         "CVE-2026-26996, GHSA-7r86-cg39-jmmj",
         many_stars,
     ),
@@ -103,19 +103,19 @@ fn unicode_forms() -> Vec<Case> {
     let mut honest = release(1);
     honest.add_target("targets", composed, GOOD);
     honest.publish(&["targets"]);
-    // The file has one normal form, and the signature covers the other.
+    // The file contains the name in one normal form, but the signature covers the other form.
     let mut attacker = newer(&honest);
     let text = String::from_utf8(attacker.written("targets")).unwrap().replace(composed, decomposed);
     republish(&mut attacker, "targets", text.into_bytes());
     vec![
-        Case::against(&honest).get(composed).sample("asked for as listed"),
+        Case::against(&honest).get(composed).sample("requested as listed"),
         Case::against(&honest)
             .get(decomposed)
-            .sample("asked for in the other form")
+            .sample("requested in the other form")
             .refused(decomposed, "NoSuchTarget"),
         Case::against(&honest)
             .attacker(attacker.network())
-            .sample("signed in the other form")
+            .sample("listed in the other form than signed")
             .refused("targets", "ThresholdNotMet")
             .advances(before("targets")),
     ]
@@ -127,7 +127,7 @@ fn names_that_lead_out() -> Vec<Case> {
         let mut attacker = release(2);
         attacker.add_target("targets", name, EVIL);
         attacker.publish(&["targets"]);
-        // Other clients may correctly store such a package under an encoded name: see section 4.3.
+        // Other clients may store such a package under an encoded name, which is correct too.
         Case::against(&attacker).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
     });
     cases.collect()
@@ -204,7 +204,7 @@ fn odd_target_names() -> Vec<Case> {
         let mut honest = release(1);
         honest.add_target("targets", name, EVIL);
         honest.publish(&["targets"]);
-        // Other clients may store it under an encoded name.
+        // Other clients may store such a package under an encoded name, which is correct too.
         Case::against(&honest)
             .get(name)
             .sample(name.escape_debug().to_string())
@@ -247,7 +247,7 @@ fn patterns_that_match_less() -> Vec<Case> {
         ("", "x"),
         ("x?", "x"),
     ];
-    // Other implementations give brackets, braces and double stars a special meaning.
+    // Some clients give brackets, braces and double stars a special meaning, so these packages must be harmless.
     let is_open = |pattern: &str| pattern.starts_with(['[', '{']) || pattern == "**";
     let cases = samples.map(|(pattern, path)| {
         let content = if is_open(pattern) { GOOD } else { EVIL };

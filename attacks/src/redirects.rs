@@ -1,4 +1,4 @@
-//! Redirects and URLs (advisories 4.10).
+//! Malicious redirects and unusual URLs (row 4.10 of `tests/attack-rows.txt`).
 
 use std::io;
 
@@ -12,24 +12,28 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario =
         |id, attack, cases| Scenario { id, rows: &["4.10"], attack, source: "bad input: URLs and redirects", cases };
     vec![
-        scenario("4.10-schemes", "a redirect to a file, FTP, data or gopher URL, or to an invalid URL", schemes),
-        scenario("4.10-credentials", "a redirect to a URL with a user and a password", credentials),
+        scenario("4.10-schemes", "a redirect leads to a file, FTP, data or gopher URL, or to an invalid URL", schemes),
+        scenario("4.10-credentials", "a redirect leads to a URL with a user name and a password", credentials),
         scenario(
             "4.10-hops",
-            "one redirect more than the limit; a redirect to itself; exactly as many as the limit",
+            "a file has one redirect more than the limit, or redirects to itself; as many as the limit are legal",
             hops,
         ),
-        scenario("4.10-places", "none: a redirect to another host, with a query, or relative to the file", locations),
-        scenario("4.10-file", "a redirect to a file of another role, or of another version", other_files),
+        scenario(
+            "4.10-places",
+            "not an attack: a redirect leads to another host, has a fragment, or is relative to the file",
+            locations,
+        ),
+        scenario("4.10-file", "a redirect leads to the file of another role or of another version", other_files),
         scenario(
             "4.10-names",
-            "none: targets whose names contain spaces, plus, percent, query and fragment characters",
+            "not an attack: target names contain spaces and other characters that have a meaning in URLs",
             names,
         ),
     ]
 }
 
-/// The files for which redirects are tested. One function checks redirects for all files.
+/// The files for which redirects are tested. A few are enough, because the client checks all redirects in one function.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 fn to(location: String) -> impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static {
@@ -43,16 +47,22 @@ fn schemes() -> Vec<Case> {
         for location in ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:application/json,{}", "gopher://127.0.0.1/x"]
         {
             let case = new_release.case(&served, location, to(location.to_owned()));
-            // A redirect without a host is not followed.
+            // The HTTP library does not follow a redirect to a URL without a host, so the client sees only the status.
             let why = if location.contains("://127") { "Redirect" } else { "Status" };
             cases.push(served.refused_transfer(case, why));
         }
-        // An invalid URL counts as an answer without the file.
-        cases.push(served.refused_transfer(new_release.case(&served, "no URL", to("http://[".to_owned())), "Status"));
-        cases.push(served.refused_transfer(
-            new_release.case(&served, "nowhere", |connection, _| answer(connection, "301 Moved", "", b"")),
-            "Status",
-        ));
+        // The HTTP library does not follow a redirect to an invalid URL, so the client sees only the status.
+        cases.push(
+            served.refused_transfer(new_release.case(&served, "an invalid URL", to("http://[".to_owned())), "Status"),
+        );
+        cases.push(
+            served.refused_transfer(
+                new_release.case(&served, "without a Location header", |connection, _| {
+                    answer(connection, "301 Moved", "", b"")
+                }),
+                "Status",
+            ),
+        );
     }
     cases
 }
@@ -88,7 +98,7 @@ fn hops() -> Vec<Case> {
     cases
 }
 
-/// A case with this many redirects before the file.
+/// Creates a case in which `hops` redirects lead to the file of `role`.
 fn hopping(new_release: &NewRelease, role: &'static str, hops: u32) -> Case {
     let served = new_release.served(role);
     let network = new_release.network().fork();
@@ -159,7 +169,7 @@ fn other_files() -> Vec<Case> {
 
 fn names() -> Vec<Case> {
     const NAMES: [&str; 5] = ["a b+c.tar", "100%25.tar", "dir/x#y", "dir/ü/名", "dir/a;b=c,d"];
-    // Not every system allows these file names.
+    // These names are not valid file names on every system, so the client refuses them everywhere.
     const ODD: [&str; 2] = ["dir/x?y=1&z", "http:/evil.test/x"];
     let mut honest = release(2);
     for name in NAMES.into_iter().chain(ODD) {

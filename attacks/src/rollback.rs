@@ -6,18 +6,24 @@ use crate::forgery::newer;
 use crate::{Case, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("3.2-R3", &["3.2-R3"], "the previous timestamp", "specification 5.4.3.1, rollback", last_timestamp),
+    Scenario::new(
+        "3.2-R3",
+        &["3.2-R3"],
+        "the server sends the previous timestamp again",
+        "specification 5.4.3.1, rollback",
+        last_timestamp,
+    ),
     Scenario::new(
         "3.2-R8",
         &["3.2-R8"],
-        "an older release after a failed update, and after a rotation of the targets keys",
+        "the server sends an older timestamp with newer files, or with a root that replaces the targets keys",
         "specification 5.3.11, rollback",
         floors_survive,
     ),
     Scenario::new(
         "3.2-R9",
         &["3.2-R9", "3.2-R10"],
-        "an older release, after stored files were damaged or deleted",
+        "the server sends an older release after some of the client's stored files were damaged or deleted",
         "specification 5.4.3, 5.5.5, rollback",
         damaged_floors,
     ),
@@ -41,7 +47,7 @@ fn floors_survive() -> Vec<Case> {
     network.put(&format!("{METADATA}timestamp.json"), old.written("timestamp"));
     let mut after = rotated.fork();
     after.publish(&["team", "targets"]);
-    // The timestamp of the next release counts although its snapshot was never received.
+    // All files except the timestamp are those of the newest release, which the client already has.
     let next = newer(&honest);
     let failed = next.network().fork();
     failed.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
@@ -49,10 +55,10 @@ fn floors_survive() -> Vec<Case> {
         Case::against(&honest)
             .attacker(&network)
             .honest(after.network())
-            .sample("new targets keys")
+            .sample("with new targets keys")
             .refused("timestamp", "Rollback")
             .advances(&["root"]),
-        Case::against(&next).attacker(&failed).sample("the newest timestamp").refused("timestamp", "Rollback"),
+        Case::against(&next).attacker(&failed).sample("with the newest files").refused("timestamp", "Rollback"),
     ]
 }
 
@@ -65,7 +71,7 @@ fn damaged_floors() -> Vec<Case> {
     lower.publish(&["snapshot"]);
     let mut cases = Vec::new();
     for (sample, damage) in
-        [("gone", None), ("empty", Some("")), ("cut off", Some("{\"signed\":{")), ("garbage", Some("\0\0"))]
+        [("missing", None), ("empty", Some("")), ("cut off", Some("{\"signed\":{")), ("garbage", Some("\0\0"))]
     {
         let change = move |folder: &std::path::Path| {
             let file = folder.join("timestamp.json");
@@ -74,14 +80,15 @@ fn damaged_floors() -> Vec<Case> {
                 Some(text) => std::fs::write(file, text).unwrap(),
             }
         };
-        // Only lastmile records versions separately from the file.
+        // Only lastmile stores the versions separately, so only lastmile can notice the rollback.
         let case = Case::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
         cases.push(case.in_process_only().refused("timestamp", "Rollback"));
     }
     let gone = |folder: &std::path::Path| std::fs::remove_file(folder.join("snapshot.json")).unwrap();
-    let case = Case::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot gone").in_process_only();
+    let case =
+        Case::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot missing").in_process_only();
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
-    // The timestamp no longer matches the stored snapshot, whose versions still count.
+    // The new timestamp lists another hash for the snapshot. The versions in the stored snapshot must still count.
     let case = Case::against(&honest).attacker(lower.network()).sample("another hash");
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
     cases

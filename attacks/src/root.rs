@@ -1,4 +1,4 @@
-//! Attacks on root metadata: chains that do not verify, hidden and replaced roots, rotation.
+//! Attacks on root metadata: chains that do not verify, hidden roots, replaced roots, and rotation.
 
 use std::fs;
 
@@ -12,43 +12,43 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2020-15163",
         &["CVE-2020-15163"],
-        "the last of several new roots is signed by an unknown key; a new root is signed by the old or by the new keys alone",
+        "the last of several new roots is signed with an unknown key, or a new root only with the old or the new keys",
         "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
         roots_that_do_not_verify,
     ),
     Scenario::new(
         "2.2-hidden-root",
         &["2.2-hidden-root", "3.3-F7", "S-2.3-2"],
-        "the server answers the request for the next root with 403, 401, 429, 500, a reset or silence",
-        "a defect of an implementation, 2025; specification 5.3.3",
+        "the server answers the request for the next root with status 401, 403, 429 or 500, or resets the connection",
+        "a bug in another implementation, 2025; specification 5.3.3",
         hidden_root,
     ),
     Scenario::new(
         "CVE-2025-2885",
         &["CVE-2025-2885", "3.2-R1"],
-        "an older, the same or a later root under the name of the next one",
+        "the server sends an older, the same or a later root under the file name of the next version",
         "CVE-2025-2885, GHSA-5vmp-m5v2-hx47",
         root_of_another_version,
     ),
     Scenario::new(
         "S-2.3-1",
         &["S-2.3-1", "3.2-R2"],
-        "roots are hidden from a client that has followed them, and a revoked key signs again",
-        "our own reading of sources",
+        "the server withholds roots that the client has already followed, and uses a key that they revoked",
+        "review of the source code of other implementations",
         hidden_chain,
     ),
     Scenario::new(
         "S-2.3-11",
         &["S-2.3-11", "3.11-FF6"],
-        "none: versions were inflated, and a root with a new threshold for the same keys brings them down",
-        "our own reading of sources; specification 5.3.11",
+        "not an attack: versions were inflated; a new threshold for the same keys counts as a rotation and resets them",
+        "review of the source code of other implementations; specification 5.3.11",
         threshold_as_rotation,
     ),
     Scenario::new(
         "2.4-stored-root",
         &["2.4-stored-root"],
-        "an attacker replaces the stored root and deletes all other stored files",
-        "an audit of an implementation; pull requests 171 and 180",
+        "an attacker replaces the client's stored root and deletes all other stored files",
+        "an audit of another implementation; pull requests 171 and 180",
         stored_root_replaced,
     ),
 ];
@@ -63,18 +63,20 @@ fn roots_that_do_not_verify() -> Vec<Case> {
         attacker.publish(&["root"]);
         attacker
     };
-    // The honest repository published the same roots, and signs the fourth one itself.
+    // The honest repository later publishes the same versions of the root, but with valid signatures on the last one
+    // too.
     let mut after = honest.fork();
     for _ in 0..3 {
         after.publish(&["root"]);
     }
     after.publish(&["team", "targets"]);
     let chained = Case::against(&honest).attacker(chain.network()).honest(after.network());
-    let mut cases =
-        vec![chained.sample("the third of three by a stranger").refused("root", "ThresholdNotMet").advances(&["root"])];
+    let mut cases = vec![
+        chained.sample("the last of three, by an unknown key").refused("root", "ThresholdNotMet").advances(&["root"]),
+    ];
     let new_keys = ["new-1", "new-2", "new-3"].map(TestKey::new);
     let old_keys = ["root-1", "root-2", "root-3"].map(TestKey::new);
-    for (sample, keys) in [("by the old keys alone", &old_keys), ("by the new keys alone", &new_keys)] {
+    for (sample, keys) in [("only by the old keys", &old_keys), ("only by the new keys", &new_keys)] {
         let mut attacker = honest.fork();
         attacker.set_keys("root", &new_keys, 2);
         attacker.bump("root");
@@ -100,7 +102,7 @@ fn hidden_root() -> Vec<Case> {
         let network = next.network().fork();
         network.fault(&format!("{METADATA}2.root.json"), fault);
         let case = Case::against(&honest).attacker(&network).honest(next.network()).sample(sample);
-        // A client that takes this for the end of the chain is in the same state as after a 404, which is legal.
+        // A client may treat the error like a 404, as the end of the chain. It then keeps its root, which is harmless.
         case.may_trust(next.network()).refused("2.root.json", why)
     });
     cases.collect()
@@ -137,7 +139,7 @@ fn hidden_chain() -> Vec<Case> {
         honest.publish(&["root"]);
     }
     honest.publish(&["targets", "timestamp"]);
-    // The attacker with the first timestamp key serves the old honest state with new timestamps.
+    // The attacker has the first timestamp key, and serves the old state of the repository with a new timestamp.
     let mut attacker = first.fork();
     attacker.signed("timestamp")["version"] = json!(1_000);
     attacker.publish(&["timestamp"]);
@@ -169,7 +171,8 @@ fn threshold_as_rotation() -> Vec<Case> {
     let mut fixed = honest.fork();
     fixed.signed("root")["roles"]["timestamp"]["threshold"] = json!(2);
     fixed.publish(&["root", "team", "targets"]);
-    // In lastmile, another threshold for the same keys counts as a rotation.
+    // lastmile treats a changed threshold as a rotation. The specification does not require this, so other clients are
+    // not tested.
     vec![
         Case::against(&honest)
             .followed(attacker.network())
@@ -201,7 +204,8 @@ fn stored_root_replaced() -> Vec<Case> {
         }
         fs::write(folder.join("root.json"), &root).unwrap();
     };
-    // The shipped root does not accept the attacker's files, and the stored root is restored from the chain.
+    // The client starts from the shipped root, which does not list the attacker's keys, and so restores the stored
+    // root.
     let case = Case::against(&honest).tamper(replace).attacker(attacker.network()).get("package");
     vec![case.refused("root", "ThresholdNotMet")]
 }

@@ -1,4 +1,4 @@
-//! Attacks on signatures and keys: keys that count twice, junk signatures, invalid encodings.
+//! Attacks on signatures and keys: keys that count twice, junk signatures, and invalid encodings.
 
 use lastmile_testkit::{TestKey, hash, sign};
 use serde_json::{Value, json};
@@ -17,92 +17,92 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "SB2022090678",
         &["SB2022090678"],
-        "a new root with a threshold of two of its own is signed twice by one of its keys",
+        "a new root requires two of its new keys, but one of them has signed twice and the other not at all",
         "bulletin SB2022090678",
         new_root_key_signs_twice,
     ),
     Scenario::new(
         "CVE-2020-6173",
         &["CVE-2020-6173"],
-        "a root with many invalid signatures, with unknown and known key ids",
+        "a root has many invalid signatures, under unknown or known key ids",
         "CVE-2020-6173, GHSA-2828-9vh6-9m6j",
         junk_signatures,
     ),
     Scenario::new(
         "GHSA-3633-5h82-39pq",
         &["GHSA-3633-5h82-39pq", "S-2.3-9", "S-2.4-1"],
-        "one public key is listed under two key ids and signs for both",
+        "one public key is listed under two key ids and signs under both",
         "GHSA-3633-5h82-39pq",
         one_key_under_two_ids,
     ),
     Scenario::new(
         "2.2-two-spellings",
         &["2.2-two-spellings"],
-        "one public key in two spellings: key type, PEM, case of hexadecimal",
-        "issue 733 of an implementation",
+        "one public key is listed in two spellings (key type, PEM or case of hexadecimal) and signs under both",
+        "issue 733 of another implementation",
         one_key_in_two_spellings,
     ),
     Scenario::new(
         "2.2-key-length",
         &["2.2-key-length", "4.4-ed25519-length"],
-        "the only key of a role has 0, 31, 33 or 64 bytes, or half a byte more",
-        "a defect of an implementation, 2026",
+        "the only key of a role has a wrong length: 0, 31, 31.5, 33 or 64 bytes",
+        "a bug in another implementation, 2026",
         keys_of_wrong_length,
     ),
     Scenario::new(
         "CVE-2015-9258",
         &["CVE-2015-9258", "4.4-method"],
-        "a signature names its own algorithm; the scheme of a key does not match its type",
+        "a signature names its own algorithm, or the scheme of a key does not match its type",
         "CVE-2015-9258, GHSA-785h-hrf7-gqxc",
         method_in_the_signature,
     ),
     Scenario::new(
         "2.4-envelope-member",
         &["2.4-envelope-member"],
-        "none: a network attacker adds a member outside the signed part",
-        "audit finding TUF-01-001 of 2018",
+        "not an attack: a network attacker adds a member outside the signed part of a file",
+        "audit finding TUF-01-001 from 2018",
         member_in_the_envelope,
     ),
     Scenario::new(
         "4.4-signatures",
         &["4.4-signatures"],
-        "signatures that are empty, not hexadecimal, too long, numbers, under an upper-case key id, or missing",
-        "classes of bad input: signatures",
+        "a signature is missing, empty, not hexadecimal, too long, a number, or under an upper-case key id",
+        "bad input: signatures",
         bad_signatures,
     ),
     Scenario::new(
         "4.4-ed25519",
         &["4.4-ed25519"],
-        "an ed25519 signature of 63 or 65 bytes, with S increased by the order of the group, or of a point of small order",
-        "classes of bad input: signatures; RUSTSEC-2022-0093",
+        "an Ed25519 signature has 63 or 65 bytes, an S that is not reduced, or an R of small order",
+        "bad input: signatures; RUSTSEC-2022-0093",
         bad_ed25519,
     ),
     Scenario::new(
         "4.4-ecdsa",
         &["4.4-ecdsa"],
-        "an ECDSA signature with r or s of 0, trailing bytes, or in the fixed-width form",
-        "classes of bad input: signatures",
+        "an ECDSA signature has an r or s of 0, has trailing bytes, or is in the fixed-width form",
+        "bad input: signatures",
         bad_ecdsa,
     ),
     Scenario::new(
         "4.4-harmless",
         &["4.4-harmless"],
-        "none: unknown key ids, unknown keys and upper-case signatures in addition to enough valid ones",
-        "classes of bad input: signatures",
+        "not an attack: unknown key ids, unknown keys and upper-case hexadecimal besides enough valid signatures",
+        "bad input: signatures",
         harmless_signatures,
     ),
     Scenario::new(
         "4.4-not-in-role",
         &["4.4-not-in-role"],
-        "the signing key is listed in the root, but not for this role",
-        "classes of bad input: keys",
+        "a file is signed with a key that the root lists, but not for this role",
+        "bad input: keys",
         key_of_another_role,
     ),
     Scenario::new(
         "4.4-opaque-keyids",
         &["4.4-opaque-keyids"],
-        "none: key ids that are not the digests of their keys",
-        "deployed repositories, 2025",
+        "not an attack: key ids are not the digests of their keys",
+        "found in deployed repositories, 2025",
         opaque_keyids,
     ),
 ];
@@ -118,7 +118,7 @@ fn one_key_signs_twice() -> Vec<Case> {
             let twice = with_signatures(&attacker.written(role), |signatures| {
                 let mut second = signatures[0].clone();
                 if again {
-                    // With s negated, an ECDSA signature is still valid.
+                    // An ECDSA signature with n − s in place of s is also valid.
                     second["sig"] = json!(negated(second["sig"].as_str().unwrap()));
                 }
                 signatures.push(second);
@@ -155,10 +155,10 @@ fn junk_signatures() -> Vec<Case> {
     let junk = |keyid: String| json!({"keyid": keyid, "sig": "00".repeat(64)});
     let known = TestKey::new("root-1").keyid().to_owned();
     let samples: [(&str, Vec<Value>, &'static str); 3] = [
-        ("unknown", (0..1_000_u32).map(|n| junk(hash(&n.to_be_bytes()))).collect(), "ThresholdNotMet"),
-        ("one known, repeated", vec![junk(known.clone()); 2_000], "DuplicateSignature"),
+        ("unknown key ids", (0..1_000_u32).map(|n| junk(hash(&n.to_be_bytes()))).collect(), "ThresholdNotMet"),
+        ("one known key id, repeated", vec![junk(known.clone()); 2_000], "DuplicateSignature"),
         (
-            "each known once",
+            "each known key id once",
             ["root-1", "root-2"].map(|name| junk(TestKey::new(name).keyid().into())).into(),
             "ThresholdNotMet",
         ),
@@ -174,7 +174,10 @@ fn junk_signatures() -> Vec<Case> {
     cases.collect()
 }
 
-/// `one` and `other` are the same key. Two of these two and `third` must sign `role`, and the attacker has one key.
+/// Creates a case in which an attacker has a single key, listed both as `one` and as `other`, and signs `role` with
+/// both.
+///
+/// `role` lists `one`, `other` and a third key, with a threshold of two.
 fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Case {
     let third = TestKey::new("third");
     let mut honest = release(2);
@@ -195,8 +198,8 @@ fn one_key_under_two_ids() -> Vec<Case> {
     let opaque = key.with_keyid("another id");
     let mut cases = Vec::new();
     for role in ["timestamp", "snapshot", "targets", "team"] {
-        cases.push(counted_twice("a further member", role, &key, &extra));
-        cases.push(counted_twice("an id of its own", role, &key, &opaque));
+        cases.push(counted_twice("an additional member", role, &key, &extra));
+        cases.push(counted_twice("another key id", role, &key, &opaque));
     }
     cases
 }
@@ -219,7 +222,7 @@ fn one_key_in_two_spellings() -> Vec<Case> {
         counted_twice("the older key type", "targets", &p256, &old_type),
         counted_twice("upper-case hexadecimal", "targets", &ed25519, &upper),
         counted_twice("PEM with CRLF", "targets", &p256, &crlf),
-        counted_twice("PEM with and without a last line end", "team", &blank, &tight),
+        counted_twice("PEM with and without a final line break", "team", &blank, &tight),
     ]
 }
 
@@ -287,7 +290,7 @@ fn member_in_the_envelope() -> Vec<Case> {
     vec![Case::against(&honest).attacker(next.network())]
 }
 
-/// A change to the bytes of a signature.
+/// A function that changes the bytes of a signature.
 type Change = fn(Vec<u8>) -> Vec<u8>;
 
 fn bad_signatures() -> Vec<Case> {
@@ -297,7 +300,7 @@ fn bad_signatures() -> Vec<Case> {
         with("empty", json!("")),
         with("half a byte", json!("abc")),
         with("blanks", json!("  ")),
-        with("no hexadecimal", json!("zz".repeat(64))),
+        with("not hexadecimal", json!("zz".repeat(64))),
         with("10,000 digits", json!("ab".repeat(5_000))),
         forged("upper-case key id", |signatures| {
             let id = signatures[0]["keyid"].as_str().unwrap().to_uppercase();
@@ -325,7 +328,7 @@ fn bad_ed25519() -> Vec<Case> {
             bytes
         }),
         with("65 bytes", |bytes| [bytes, vec![0]].concat()).form_only(),
-        with("S and the order of the group", |bytes| {
+        with("S plus the group order", |bytes| {
             let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
             let mut sum = bytes[..32].to_vec();
             let mut carry = 0_u16;
@@ -383,7 +386,7 @@ fn harmless_signatures() -> Vec<Case> {
         Case::against(&honest)
             .attacker(rooted.network())
             .honest(newer(&rooted).network())
-            .sample("a key in the root")
+            .sample("an unknown key in the root")
             .honest_may_be_refused(),
     ]
 }
@@ -402,7 +405,7 @@ fn key_of_another_role() -> Vec<Case> {
 fn opaque_keyids() -> Vec<Case> {
     let honest = release(2);
     let mut next = honest.fork();
-    next.set_keys("timestamp", &[TestKey::new("fresh").with_keyid("a name of its own")], 1);
+    next.set_keys("timestamp", &[TestKey::new("fresh").with_keyid("not a digest")], 1);
     next.publish(&["root", "team", "targets"]);
     vec![Case::against(&honest).attacker(next.network()).honest(newer(&next).network()).in_process_only()]
 }

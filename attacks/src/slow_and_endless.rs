@@ -1,4 +1,4 @@
-//! Endless and slow answers (advisories 3.4 and 3.5).
+//! Endless and slow responses (rows 3.4 and 3.5 of `tests/attack-rows.txt`).
 
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpListener;
@@ -12,7 +12,8 @@ use lastmile_testkit::Connection;
 use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, endless};
 use crate::{Case, Scenario};
 
-/// Longer than the timeout of the client. Then the server sends the whole file, so that a client without a timeout is detected.
+/// The time for which the server stalls, which is longer than the client's timeouts. The server then sends the rest of
+/// the file, so a client without a timeout would succeed and fail the test.
 const LONG: Duration = Duration::from_secs(4);
 
 const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)";
@@ -20,28 +21,40 @@ const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)"
 pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario = |id, attack, cases| Scenario { id, rows: rows(id), attack, source: SPECIFICATION, cases };
     vec![
-        scenario("3.4-bodies", "each file in turn is endless, with a length, in chunks, or with neither", bodies),
+        scenario(
+            "3.4-bodies",
+            "a body is endless: in chunks, with a huge Content-Length, or until the connection closes",
+            bodies,
+        ),
         scenario(
             "3.4-limits",
-            "each file in turn is one byte longer than its limit or its listed length, or exactly as long",
+            "a file is one byte longer than allowed; one that is exactly as long as allowed is legal",
             at_the_limit,
         ),
-        scenario("3.4-error-pages", "the error page for a missing file is endless", error_pages),
+        scenario("3.4-error-pages", "the body of an error response (404 or 500) is endless", error_pages),
         scenario("3.4-redirects", "the body of a redirect is endless", redirects),
         scenario(
             "3.4-headers",
-            "an endless header, 100,000 short headers, endless trailers and chunk extensions",
+            "a header, a trailer or a chunk extension is endless, or a response has 100,000 headers",
             headers,
         ),
-        scenario("3.4-informational", "an endless series of answers with status 103", informational),
+        scenario(
+            "3.4-informational",
+            "the server sends endless responses with status 103 (Early Hints)",
+            informational,
+        ),
         scenario(
             "3.5-silence",
-            "the server falls silent after the connection, after the header, or within the body (S1)",
+            "the server stops sending before the header, after the header, or within the body",
             silence,
         ),
-        scenario("3.5-drip", "the header or the body arrives byte by byte, each before the timeout (S2, S3)", drip),
-        scenario("3.5-open", "the whole file arrives, but the connection stays open (S4)", kept_open),
-        scenario("3.5-tls", "a redirect to a server that never answers the TLS handshake (S5)", silent_tls),
+        scenario(
+            "3.5-drip",
+            "the server sends the header or the body one byte at a time, with pauses shorter than the timeout",
+            drip,
+        ),
+        scenario("3.5-open", "the server sends the whole file but does not close the connection", kept_open),
+        scenario("3.5-tls", "a redirect leads to a server that never answers the TLS handshake", silent_tls),
     ]
 }
 
@@ -61,8 +74,8 @@ fn bodies() -> Vec<Case> {
     for served in new_release.served_files() {
         let heads: [(&str, &str, &[u8]); 3] = [
             ("in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nxxxx\r\n"),
-            ("until the connection ends", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x"),
-            ("of a vast length", "HTTP/1.1 200 OK\r\nContent-Length: 9000000000000000000\r\n\r\n", b"x"),
+            ("until the connection closes", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x"),
+            ("with a huge length", "HTTP/1.1 200 OK\r\nContent-Length: 9000000000000000000\r\n\r\n", b"x"),
         ];
         for (sample, head, part) in heads {
             let case = new_release
@@ -74,7 +87,7 @@ fn bodies() -> Vec<Case> {
     cases
 }
 
-/// Expects the error that a file is too long.
+/// Expects that the client refuses the file of `role` as too long.
 fn too_long(role: &'static str, file: &str, case: Case) -> Case {
     if role == "new-package" { case.refused(role, "Length") } else { case.refused(file, "TooLong") }
 }
@@ -85,7 +98,7 @@ fn at_the_limit() -> Vec<Case> {
     for served in new_release.served_files() {
         let length = new_release.network().file(&served.path).map_or(0, |file| file.len());
         if served.role == "root" {
-            // No metadata lists the length of the next root, so only the limit applies.
+            // No metadata lists the length of the next root, so only the client's own limit applies.
             let limits = || with(|limits| limits.root_length = 10);
             let exactly =
                 new_release.case(&served, "exactly", |connection, _| answer(connection, "200 OK", "", &[b'x'; 10]));
@@ -131,7 +144,7 @@ fn error_pages() -> Vec<Case> {
                 .case(&served, status, move |connection, _| endless(connection, &head, &page))
                 .max_bytes(UNREAD);
             cases.push(match (served.role, status) {
-                // An honest server also answers that there is no newer root.
+                // For the next root, this response is correct, because there is no newer root.
                 ("root", "404 Not Found") => case,
                 (_, "404 Not Found") => served.refused_transfer(case, "NotFound"),
                 _ => served.refused_transfer(case, "Status"),
@@ -161,23 +174,24 @@ fn headers() -> Vec<Case> {
             let case = new_release.case(&served, sample, act).max_bytes(UNREAD);
             cases.push(served.refused_transfer(case, "Cut"));
         };
-        add("one without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\nX: ", b"x"));
-        add("headers without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\n", b"X: y\r\n"));
-        add("a status line without an end", |connection, _| endless(connection, "HTTP/1.1 200 ", b"x"));
+        add("an endless header", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\nX: ", b"x"));
+        add("endlessly many headers", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\n", b"X: y\r\n"));
+        add("an endless status line", |connection, _| endless(connection, "HTTP/1.1 200 ", b"x"));
         add("100,000 headers", |connection, file| answer(connection, "200 OK", &"X: y\r\n".repeat(100_000), file));
-        add("trailers without an end", |connection, file| {
+        add("endlessly many trailers", |connection, file| {
             connection.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
             connection.write_all(&chunk(file))?;
             endless(connection, "0\r\n", b"X: y\r\n")
         });
-        add("a chunk extension without an end", |connection, _| {
+        add("an endless chunk extension", |connection, _| {
             endless(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;", b"x=y;")
         });
     }
     cases
 }
 
-/// Here memory and time are limited, but the number of bytes is not: the HTTP library skips such answers without reporting them.
+/// Returns cases that check the time limit, but not the number of bytes: the HTTP library skips these responses without
+/// reporting them to the client.
 fn informational() -> Vec<Case> {
     let new_release = NewRelease::new();
     let cases = ["timestamp", "new-package"].map(|role| new_release.served(role)).into_iter().map(|served| {
@@ -194,7 +208,7 @@ fn informational() -> Vec<Case> {
     cases.collect()
 }
 
-/// Sets timeouts that are short enough for a test.
+/// Gives the client timeouts that are short enough for a test.
 fn impatient(case: Case) -> Case {
     let retry_policy =
         RetryPolicy { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..RetryPolicy::default() };
@@ -210,7 +224,7 @@ fn silence() -> Vec<Case> {
         let mut add = |sample: &str, act: fn(&mut Connection, &[u8]) -> io::Result<()>| {
             cases.push(served.refused_transfer(impatient(new_release.case(&served, sample, act)), "Timeout"));
         };
-        add("no byte", |connection, file| {
+        add("before the header", |connection, file| {
             wait_long(connection)?;
             answer(connection, "200 OK", "", file)
         });
@@ -230,7 +244,7 @@ fn silence() -> Vec<Case> {
     cases
 }
 
-/// Sends nothing until the client closes the connection.
+/// Waits for [`LONG`], or until the client closes the connection.
 fn wait_long(connection: &mut Connection) -> io::Result<()> {
     connection.stream().set_read_timeout(Some(LONG))?;
     match connection.wait_for_close() {
@@ -258,7 +272,7 @@ fn drip() -> Vec<Case> {
     cases
 }
 
-/// Writes one byte at a time, each before the timeout for a gap.
+/// Writes `part` repeatedly, one byte at a time, with pauses that are shorter than the client's gap timeout.
 fn dripping(connection: &mut Connection, first: &[u8], part: &[u8]) -> io::Result<()> {
     connection.write_all(first)?;
     let started = Instant::now();
@@ -278,7 +292,7 @@ fn kept_open() -> Vec<Case> {
         new_release.case(&served, "with a length", move |connection, file| {
             let status = if is_root { "404 Not Found" } else { "200 OK" };
             let length = file.len();
-            // Another request on this connection would get no answer.
+            // A client that reuses the connection would get no response to its next request.
             write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
             connection.write_all(file)?;
             connection.wait_for_close()
@@ -291,7 +305,7 @@ fn silent_tls() -> Vec<Case> {
     let new_release = NewRelease::new();
     let served = new_release.served("timestamp");
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
-    let case = new_release.case(&served, "a connection and no more", move |connection, _| {
+    let case = new_release.case(&served, "a silent server", move |connection, _| {
         let silent = listener.try_clone()?;
         thread::spawn(move || silent.accept().map(|_connection| thread::sleep(LONG)));
         let location = format!("Location: https://{}/x\r\n", listener.local_addr()?);

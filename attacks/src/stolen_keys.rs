@@ -1,4 +1,4 @@
-//! Stolen keys, fast-forward attacks and recovery, and metadata of another repository.
+//! Attacks with stolen keys, fast-forward attacks and the recovery from them, and metadata of another repository.
 
 use lastmile_testkit::{METADATA, Repository, TestKey, sign};
 use serde_json::json;
@@ -10,90 +10,91 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.10-online-keys",
         &["3.10-online-keys"],
-        "an attacker with the timestamp key, the snapshot key, or both offers a package",
+        "an attacker with the timestamp key, the snapshot key or both publishes a malicious package",
         "specification 1.5.3, key compromise",
         online_keys,
     ),
     Scenario::new(
         "3.10-targets-key",
         &["3.10-targets-key"],
-        "an attacker with the targets key, and at most one of the online keys, offers a package",
+        "an attacker with the targets key and at most one of the two online keys publishes a malicious package",
         "specification 1.5.3, key compromise",
         targets_key,
     ),
     Scenario::new(
         "3.10-delegated-key",
         &["3.10-delegated-key"],
-        "an attacker with the key of a delegated role and both online keys offers the package of another role",
+        "an attacker with a delegated role's key and both online keys publishes a package outside the role's paths",
         "specification 1.5.3, key compromise",
         delegated_key,
     ),
     Scenario::new(
         "3.10-root-key",
         &["3.10-root-key"],
-        "an attacker with one of two required root keys publishes a root",
+        "an attacker with one of the two required root keys publishes a new root",
         "specification 1.5.3, key compromise",
         one_root_key,
     ),
     Scenario::new(
         "3.10-revoked-keys",
         &["3.10-revoked-keys"],
-        "replaced keys sign metadata with higher versions",
+        "an attacker signs metadata with higher versions, using keys that have been replaced",
         "specification 6.1, key compromise",
         revoked_keys,
     ),
     Scenario::new(
         "3.10-revoked-and-stored",
         &["3.10-revoked-and-stored"],
-        "the client has stored metadata signed with a stolen key, and the key is then replaced",
+        "the client has stored metadata signed with a stolen key; after the key is replaced, the server sends it again",
         "specification 5.3.11, key compromise",
         revoked_and_stored,
     ),
     Scenario::new(
         "3.11-FF1",
         &["3.11-FF1", "3.11-FF3"],
-        "none: after versions were inflated to the maximum, new online keys bring them down",
+        "not an attack: versions were inflated to the maximum, and new online keys make lower versions valid again",
         "specification 5.3.11, fast-forward",
         fast_forward_recovered,
     ),
     Scenario::new(
         "3.11-FF2",
         &["3.11-FF2"],
-        "versions were inflated; new keys for targets alone do not bring them down",
+        "versions were inflated, and replacing only the targets keys does not make lower versions valid again",
         "specification 5.3.11, fast-forward",
         fast_forward_not_recovered,
     ),
     Scenario::new(
         "3.11-FF5",
         &["3.11-FF5"],
-        "none: versions were inflated; the keys were replaced over several roots, or replaced and restored",
+        "not an attack: versions were inflated; the keys were replaced over several roots, or replaced and restored",
         "specification 5.3.11, fast-forward",
         rotation_over_several_roots,
     ),
     Scenario::new(
         "3.11-FF7",
         &["3.11-FF7"],
-        "a root with the greatest version, and one with a version out of range",
+        "a root has the greatest possible version, or a version that is out of range",
         "specification 5.3.5, fast-forward",
         greatest_root,
     ),
     Scenario::new(
         "3.11-FF8",
         &["3.11-FF8"],
-        "an attacker without keys serves a root with new online keys, so that the client deletes stored files",
+        "an unsigned root lists new online keys, to make the client delete its stored files",
         "specification 5.3.11, fast-forward",
         unsigned_rotation,
     ),
     Scenario::new(
         "3.12-cut-and-paste",
         &["3.12-cut-and-paste", "GOTUF-CR-23-01"],
-        "metadata of another repository that shares one key and has higher versions",
+        "the server sends metadata of another repository, which shares one key and has higher versions",
         "audit finding GOTUF-CR-23-01",
         another_repository,
     ),
 ];
 
-/// Returns the repository as published by an attacker who has only the keys of the roles in `stolen`.
+/// Returns the repository after an attacker has added the malicious target `path` to `role`. The attacker has only the
+/// keys of the roles in `stolen`, and signs all other roles with an unknown key.
 fn attacker(honest: &Repository, stolen: &[&str], role: &str, path: &str) -> Repository {
     let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
@@ -179,7 +180,8 @@ fn revoked_keys() -> Vec<Case> {
 
 fn revoked_and_stored() -> Vec<Case> {
     let honest = release(2);
-    // The client trusts the files signed with the stolen key; then they are served again with a root that no longer lists the key.
+    // The client first trusts a timestamp that was signed with the stolen key. Later it gets the same timestamp again,
+    // together with a root that no longer lists the key.
     let mut stolen = honest.fork();
     stolen.signed("timestamp")["version"] = json!(500);
     stolen.publish(&["timestamp"]);
@@ -192,7 +194,7 @@ fn revoked_and_stored() -> Vec<Case> {
     vec![case.refused("timestamp", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])]
 }
 
-/// Returns a repository in which an attacker with all online keys has inflated the versions of `driven`.
+/// Returns a repository in which an attacker has raised the versions of the roles in `driven` to `version`.
 fn inflated(honest: &Repository, driven: &[&str], version: u64) -> Repository {
     let mut attacker = honest.fork();
     for role in ["team", "targets", "snapshot", "timestamp"] {
@@ -269,8 +271,9 @@ fn rotation_over_several_roots() -> Vec<Case> {
             .honest(newer(fixed).network());
         case.get("package").sample(sample)
     };
-    // The specification leaves open whether keys that are removed and restored count as replaced. In lastmile they do.
-    vec![case(&slow, "over four roots"), case(&back, "replaced and put back").in_process_only()]
+    // The specification does not say whether keys that were removed and restored count as replaced. For lastmile, they
+    // do.
+    vec![case(&slow, "over four roots"), case(&back, "replaced and restored").in_process_only()]
 }
 
 fn greatest_root() -> Vec<Case> {
@@ -289,13 +292,16 @@ fn greatest_root() -> Vec<Case> {
     let network = honest.network().fork();
     network.put(&format!("{METADATA}{GREATEST}.root.json"), last.clone());
     vec![
-        Case::against(&honest).attacker(&jumping).sample("the greatest as the second").refused("root", "WrongVersion"),
+        Case::against(&honest)
+            .attacker(&jumping)
+            .sample("the greatest version as version 2")
+            .refused("root", "WrongVersion"),
         Case::against(&honest).attacker(&beyond).sample("out of range").refused("root", "Malformed"),
         Case::new_client(&honest)
             .shipped_root(last)
             .attacker(&network)
             .get("package")
-            .sample("shipped with the last one"),
+            .sample("shipped with the greatest version"),
     ]
 }
 

@@ -10,36 +10,36 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-hash-prefix",
         &["2.1-hash-prefix"],
-        "none: the hash is before the last segment of a path, not before the first",
-        "issue 1576 of an implementation; specification 6.2",
+        "not an attack: the hash is before the last segment of a path, not before the first",
+        "issue 1576 of another implementation; specification 6.2",
         hash_prefix,
     ),
     Scenario::new(
         "2.2-empty-hashes",
         &["2.2-empty-hashes", "4.9-unknown-hashes", "4.9-hash-of-wrong-length"],
-        "a package without hashes, with unknown hashes only, or with an empty or a wrong hash",
-        "a defect of an implementation, 2026",
+        "a package has no hashes, only unknown hashes, or an empty or invalid hash",
+        "a bug in another implementation, 2026",
         hashes_of_nothing,
     ),
     Scenario::new(
         "S-2.2-1",
         &["S-2.2-1", "4.9-empty-file"],
-        "an empty package is served with ten bytes; a prefix of path hashes is not hexadecimal",
-        "our own reading of sources",
+        "the server sends ten bytes for an empty package; a path hash prefix with three digits is legal",
+        "review of the source code of other implementations",
         prefixes_and_empty_files,
     ),
     Scenario::new(
         "4.9-hashes",
         &["4.9-hashes"],
-        "one of two known hashes of a package is wrong",
-        "classes of bad input: files of targets",
+        "one of the two hashes of a package is wrong",
+        "bad input: target files",
         one_hash_of_two,
     ),
     Scenario::new(
         "4.9-sha512",
         &["4.9-sha512"],
-        "none: sha512 alone, or unknown hashes in addition to a known one",
-        "classes of bad input: files of targets",
+        "not an attack: a package has only a SHA-512 hash, or unknown hashes in addition to a known one",
+        "bad input: target files",
         other_hashes,
     ),
 ];
@@ -49,7 +49,8 @@ fn hash_prefix() -> Vec<Case> {
     honest.add_target("targets", "a/b/package", GOOD);
     honest.publish(&["targets"]);
     assert!(honest.network().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
-    // The honest runs request no path with a folder, so that a client that handles those wrongly reaches this attack.
+    // The honest runs request only a path without a folder. Otherwise, a client that handles folders wrongly would fail
+    // before the actual case.
     vec![Case::against(&honest).packages(&["package"]).get("a/b/package")]
 }
 
@@ -57,10 +58,10 @@ fn hashes_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let samples: [(&str, Value, &'static str); 5] = [
         ("none", json!({}), "Malformed"),
-        ("unknown alone", json!({"md5": "00", "blake2b-256": hash(EVIL)}), "NoSupportedHash"),
+        ("only unknown hashes", json!({"md5": "00", "blake2b-256": hash(EVIL)}), "NoSupportedHash"),
         ("empty", json!({"sha256": ""}), "Malformed"),
         ("too short", json!({"sha256": "ab"}), "Malformed"),
-        ("no hexadecimal", json!({"sha256": "z".repeat(64)}), "Malformed"),
+        ("not hexadecimal", json!({"sha256": "z".repeat(64)}), "Malformed"),
     ];
     let cases = samples.map(|(sample, hashes, why)| {
         let mut attacker = honest.fork();
@@ -68,7 +69,8 @@ fn hashes_of_nothing() -> Vec<Case> {
         attacker.publish(&["targets"]);
         attacker.put_target("package", EVIL);
         let case = Case::against(&honest).attacker(attacker.network()).get("package").sample(sample);
-        // A targets file with unknown hashes is valid, but the package cannot be verified.
+        // A targets file with only unknown hashes is valid and becomes trusted, but the client cannot verify the
+        // package.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
         case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())
     });
@@ -84,7 +86,7 @@ fn prefixes_and_empty_files() -> Vec<Case> {
     let longer: Repository = honest.fork();
     longer.network().put(&format!("targets/{}.empty", hash(b"")), b"ten bytes.".to_vec());
     vec![
-        Case::against(&honest).get("claimed").sample("a prefix of three digits"),
+        Case::against(&honest).get("claimed").sample("a path hash prefix of three digits"),
         Case::against(&honest).attacker(longer.network()).get("empty").sample("ten bytes").refused("empty", "Length"),
     ]
 }
@@ -109,7 +111,7 @@ fn one_hash_of_two() -> Vec<Case> {
 fn other_hashes() -> Vec<Case> {
     let samples = [
         ("sha512 alone", json!({"sha512": sha512(GOOD)})),
-        ("an unknown one beside", json!({"sha256": hash(GOOD), "sha3-256": "00", "blake2b-256": ""})),
+        ("an additional unknown hash", json!({"sha256": hash(GOOD), "sha3-256": "00", "blake2b-256": ""})),
     ];
     let cases = samples.map(|(sample, hashes)| {
         let mut honest = release(1);

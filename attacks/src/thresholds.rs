@@ -1,4 +1,4 @@
-//! Attacks on thresholds: of zero, unreadable, above the number of keys, and not met.
+//! Attacks on thresholds: invalid values, values above the number of keys, and too few signatures.
 
 use lastmile_testkit::TestKey;
 use serde_json::json;
@@ -10,28 +10,28 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-23992",
         &["CVE-2026-23992"],
-        "a root with a threshold of 0, -1, null, none, text or 2^63 for each role, and files without signatures",
+        "a root sets the threshold of a role to 0, -1, null or another invalid value, and the role is unsigned",
         "CVE-2026-23992, GHSA-fphv-w9fq-2525",
         thresholds_of_nothing,
     ),
     Scenario::new(
         "CVE-2026-23992-delegated",
         &["CVE-2026-23992"],
-        "a delegation with such an invalid threshold",
+        "a delegation has a threshold of 0, -1, null or another invalid value, and its role is unsigned",
         "CVE-2026-23992, GHSA-fphv-w9fq-2525",
         delegated_thresholds_of_nothing,
     ),
     Scenario::new(
         "2.2-threshold-above-keys",
         &["CVE-2026-23992", "4.4-threshold-above-keys"],
-        "a root in which a role needs more keys than it has",
+        "a root requires more signatures for a role than the role has keys",
         "CVE-2026-23992, GHSA-fphv-w9fq-2525",
         threshold_above_keys,
     ),
     Scenario::new(
         "CVE-2026-6966",
         &["CVE-2026-6966"],
-        "a delegated role with a threshold of two is signed once, twice by one key, or by an unknown key",
+        "a delegated role with a threshold of two has fewer than two signatures by its keys",
         "CVE-2026-6966, GHSA-8m7c-8m39-rv4x",
         delegated_threshold,
     ),
@@ -43,11 +43,12 @@ fn thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let mut cases = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
-        // One parser reads the thresholds of all roles.
+        // One role is enough for the other values, because one parser reads the thresholds of all roles.
         let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
         for threshold in thresholds {
             let mut attacker = honest.fork();
-            // The root keys sign it because they were stolen or their owners were deceived. The other roles are unsigned.
+            // The root is validly signed, as if its keys were stolen or their owners deceived. The other role is
+            // unsigned.
             attacker.signed("root")["roles"][role]["threshold"] = json!("here");
             attacker.publish(&["root"]);
             let bytes = signed_so(&attacker, "root", "\"here\"", threshold);
@@ -89,7 +90,7 @@ fn threshold_above_keys() -> Vec<Case> {
         let mut fixed = attacker.fork();
         fixed.signed("root")["roles"][role]["threshold"] = json!(1);
         fixed.publish(&["root", "team", "targets"]);
-        // Another threshold for timestamp or snapshot counts as a rotation, so the stored files are deleted.
+        // lastmile treats a changed threshold as a rotation, and therefore deletes the stored timestamp and snapshot.
         let advances = ["root", "snapshot", "timestamp"];
         let case = Case::against(&honest).attacker(attacker.network()).honest(fixed.network()).sample(role);
         case.honest_may_be_refused().refused(role, "ThresholdNotMet").advances(&advances)
@@ -103,8 +104,8 @@ fn delegated_threshold() -> Vec<Case> {
     crate::forgery::with_keys(&mut honest, "team", &keys, 2);
     let samples = [
         ("one key", vec![keys[0].clone()]),
-        ("a stranger beside it", vec![keys[0].clone(), stranger()]),
-        ("nobody", vec![]),
+        ("one key and an unknown key", vec![keys[0].clone(), stranger()]),
+        ("no key", vec![]),
     ];
     let cases = samples.map(|(sample, signers)| {
         let mut attacker = honest.fork();

@@ -1,4 +1,4 @@
-//! Attacks on versions and expiry: older, withheld, expired and inconsistent files.
+//! Attacks on versions and expiry dates: older, withheld, expired and inconsistent files.
 
 use lastmile_testkit::{Delegation, FakeNetwork, METADATA, NetworkFault, Repository, TestKey};
 use serde_json::json;
@@ -10,78 +10,78 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-broken-snapshot",
         &["2.1-broken-snapshot"],
-        "a snapshot is invalid once, after its timestamp was accepted",
-        "issue 736 of an implementation",
+        "after a new timestamp was accepted, its snapshot is invalid, truncated or missing",
+        "issue 736 of another implementation",
         broken_snapshot,
     ),
     Scenario::new(
         "2.1-expired-floor",
         &["2.1-expired-floor", "3.2-R7", "2.4-expired-floor"],
-        "an older timestamp that has not expired, while the stored one has",
-        "issue 1498 of an implementation; specification 5.4.3",
+        "the stored timestamp has expired, and the server sends an older one that has not",
+        "issue 1498 of another implementation; specification 5.4.3",
         floor_survives_expiry,
     ),
     Scenario::new(
         "CVE-2022-29173",
         &["CVE-2022-29173"],
-        "an older, validly signed file of each role in turn",
+        "one role is rolled back to an older file with valid signatures",
         "CVE-2022-29173, GHSA-66x3-6cw3-v5gj",
         older_files,
     ),
     Scenario::new(
         "CVE-2022-29173-poisoned",
         &["CVE-2022-29173"],
-        "a new timestamp is served and the snapshot that it lists is withheld",
+        "the server sends a new timestamp but withholds the snapshot that it lists",
         "CVE-2022-29173, GHSA-66x3-6cw3-v5gj",
         held_back_snapshot,
     ),
     Scenario::new(
         "CVE-2025-2887",
         &["CVE-2025-2887", "3.2-R5"],
-        "a new snapshot lists a lower version of a delegated role, omits the role, or lists it again with a lower version",
+        "a new snapshot lists a lower version of a delegated role, or no longer lists the role",
         "CVE-2025-2887, GHSA-q6r9-r9pw-4cf7",
         delegated_role_falls,
     ),
     Scenario::new(
         "CVE-2025-2888",
         &["CVE-2025-2888", "3.2-R4", "2.4-listed-rollback"],
-        "a timestamp lists a lower snapshot version; the honest timestamp of the same version follows",
+        "a timestamp lists a lower snapshot version; the honest timestamp with the same version follows",
         "CVE-2025-2888, GHSA-76g3-38jv-wxh4",
         timestamp_lists_less,
     ),
     Scenario::new(
         "CVE-2015-9259",
         &["CVE-2015-9259", "HSEC-2023-0015", "3.3-F4"],
-        "one of root, timestamp, snapshot, targets and a delegated role has expired",
+        "exactly one role has expired: root, timestamp, snapshot, targets or a delegated role",
         "CVE-2015-9259, HSEC-2023-0015; specification 5.3.10, 5.4.4, 5.5.6, 5.6.5",
         expired_alone,
     ),
     Scenario::new(
         "2.4-greatest-version",
         &["2.4-greatest-version"],
-        "a timestamp with version 2^31, 2^53 or 2^63-1, and one above that",
-        "audit findings of 2015 and 2018",
+        "a timestamp has version 2^31, 2^53+1 or 2^63-1, which are legal, or a greater one, which is not",
+        "audit findings from 2015 and 2018",
         greatest_versions,
     ),
     Scenario::new(
         "2.4-fallback",
         &["2.4-fallback"],
-        "an invalid timestamp while a valid one is stored",
-        "issue 884 of an implementation",
+        "the server's timestamp is invalid or missing while the client has a valid one stored",
+        "issue 884 of another implementation",
         no_fallback_to_the_stored_copy,
     ),
     Scenario::new(
         "2.4-same-version",
         &["2.4-same-version", "3.2-R6"],
-        "a file of each role with the same version, other content and valid signatures",
-        "a paper of 2024; specification 5.3.5, 5.4.3.1, 5.5.2, 5.6.2",
+        "a file has the same version as the honest one and valid signatures, but different content",
+        "a paper from 2024; specification 5.3.5, 5.4.3.1, 5.5.2, 5.6.2",
         same_version_other_content,
     ),
     Scenario::new(
         "2.4-same-version-bins",
         &["2.4-same-version-bins"],
-        "a bin (by hash prefix and succinct) with the same version, other content and a valid signature",
-        "a paper of 2024; specification 5.6.2; TAP 15",
+        "the file of a bin has the same version as the honest one and a valid signature, but different content",
+        "a paper from 2024; specification 5.6.2; TAP 15",
         same_version_other_bins,
     ),
 ];
@@ -134,7 +134,8 @@ fn older_files() -> Vec<Case> {
     }
     let mut cases =
         vec![Case::against(&honest).attacker(old.network()).sample("timestamp").refused("timestamp", "Rollback")];
-    // An attacker with the timestamp key replays the snapshot; one with both online keys replays the other roles.
+    // An attacker with the timestamp key can replay the snapshot. With both online keys, an attacker can replay the
+    // other roles.
     let mut attacker = honest.fork();
     attacker.signed("timestamp")["meta"]["snapshot.json"] =
         old.fork().signed("timestamp")["meta"]["snapshot.json"].clone();
@@ -188,9 +189,9 @@ fn delegated_role_falls() -> Vec<Case> {
     };
     vec![
         case(&fallen, "from 5 to 4", "ListedRollback"),
-        case(&removed, "gone", "Removed"),
-        // Clients refuse the snapshot without the role; later they see a lower version.
-        case(&newer(&fallen), "gone and back lower", "ListedRollback"),
+        case(&removed, "removed", "Removed"),
+        // The snapshot is several versions newer, but still lists the lower version.
+        case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
     ]
 }
 
@@ -233,7 +234,7 @@ fn greatest_versions() -> Vec<Case> {
         let mut attacker = honest.fork();
         attacker.signed("timestamp")["version"] = json!(version);
         attacker.write("timestamp");
-        // A rotation brings inflated versions down again.
+        // New timestamp keys make the client accept lower versions again.
         let mut fixed = honest.fork();
         fixed.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
         fixed.publish(&["root", "team", "targets"]);
@@ -275,17 +276,20 @@ fn same_version_other_content() -> Vec<Case> {
     let mut attacker = honest.fork();
     later("timestamp")(&mut attacker);
     attacker.write("timestamp");
-    cases.push(Case::against(&honest).attacker(attacker.network()).sample("timestamp, seen").changes_nothing());
-    // Roots are requested by version, so the same version can only be served under the next name.
+    cases.push(
+        Case::against(&honest).attacker(attacker.network()).sample("timestamp, already stored").changes_nothing(),
+    );
+    // Clients request the next root by its version, so an attacker must serve the same version under the next file
+    // name.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
     let mut attacker = followed.fork();
     later("root")(&mut attacker);
     let other = attacker.write("root");
-    cases.push(Case::against(&followed).attacker(attacker.network()).sample("root, seen").changes_nothing());
+    cases.push(Case::against(&followed).attacker(attacker.network()).sample("root, already stored").changes_nothing());
     let network = followed.network().fork();
     network.put(&format!("{METADATA}3.root.json"), other);
-    let case = Case::against(&followed).attacker(&network).sample("root, under the next name");
+    let case = Case::against(&followed).attacker(&network).sample("root, under the next file name");
     cases.push(case.refused("root", "Rollback"));
     cases
 }
@@ -316,7 +320,7 @@ fn same_version_other_bins() -> Vec<Case> {
     cases
 }
 
-/// A delegation to a bin for all paths whose hash begins with one of these digits.
+/// Delegates all paths whose hash starts with one of the `digits` to a bin, and returns the name of the bin.
 fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
     let name = if digits.starts_with('0') { "bin-0" } else { "bin-1" };
     let prefixes: Vec<String> = digits.chars().map(String::from).collect();
@@ -325,8 +329,8 @@ fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
     name.to_owned()
 }
 
-/// Creates cases with the file of `role` after `forge`, under the listed version and name: for new clients, for clients that have
-/// the honest file, and in the next release.
+/// Creates cases in which `forge` has changed the file of `role`, but not its version: for a new client, for a client
+/// that has the honest file, and for a client that updates to the next release.
 fn other_content(
     honest: &Repository,
     next: &Repository,
@@ -351,6 +355,10 @@ fn other_content(
         refused(Case::new_client(honest).attacker(now.network()), "new client", &[&["root"], &advances[..]].concat()),
         refused(Case::against(honest).attacker(later.network()), "next release", &advances)
             .honest(newer(next).network()),
-        Case::against(honest).attacker(now.network()).get(package).sample(format!("{role}, seen")).changes_nothing(),
+        Case::against(honest)
+            .attacker(now.network())
+            .get(package)
+            .sample(format!("{role}, already stored"))
+            .changes_nothing(),
     ]
 }

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for (scenario, case, result) in results {
         let said = match result {
-            Ok(said) => said.unwrap_or_else(|| "accepted, as it must be".to_owned()),
+            Ok(said) => said.unwrap_or_else(|| "accepted, as expected".to_owned()),
             Err(wrong) => {
                 code = ExitCode::FAILURE;
                 format!("WRONG: {wrong}")
