@@ -10,20 +10,20 @@ const HEAD: &str = "| work | bar | lastmile | beside it | times as good | |\n|--
 const HOW: &str = "
 ## How
 
-* `get` is measured from the start of the process to its end, over HTTP on loopback. Before the first `get` only the root is
-  there; before the second, everything the first one fetched. python-tuf and tuf-js are called as in their own examples
-  (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
+* `get` is measured from the start of the process to its end, over HTTP on loopback. Before the first `get`, the client has only
+  the root; before the second `get`, it has all files that the first one fetched. python-tuf and tuf-js are called as in their
+  own examples (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
 * Unless a row says that the repository is ours, python-tuf generated it (`tests/perf/make.py`).
-* tuf-js and tough get a short time limit where they take minutes: for each target that it reads, tuf-js copies everything it
-  has read before; tough loads every bin.
-* Bytes are those that the server sent, including headers. It compresses metadata for clients that accept it: with gzip, as any
-  web server can; for our own repository, as `publish` compressed it.
+* In the rows where tuf-js and tough would take minutes, they have a short time limit. They are slow because tuf-js copies all
+  earlier targets for each target that it reads, and tough loads every bin.
+* The numbers of bytes are those that the server sent, including headers. The server compresses metadata for clients that accept
+  it: with gzip, as any web server can; for our own repository, it sends the files that `publish` compressed.
 * The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
   one round trip more. The measured refresh is the second one in the same process.
-* `lastmile get` of the large target verifies, writes to the disk and syncs; curl and openssl write nothing.
+* For the large target, `lastmile get` verifies the file, writes it to the disk and syncs; curl and openssl write nothing.
 * `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and sync. `tuftool create`
-  has its keys and root already; it signs and copies. The keys are never encrypted, because deriving a key from a pass-phrase is
-  slow by design.
+  uses existing keys and an existing root; it only signs and copies. The keys are never encrypted, because deriving a key from a
+  pass-phrase is slow by design.
 ";
 
 /// The content of the page so far.
@@ -36,10 +36,10 @@ pub(crate) struct Report {
     load_before: f64,
 }
 
-/// What the rows about the tool's own bins have to be read with.
+/// An explanation of the rows about bins that `lastmile-repo` made.
 const BINS: &str = "\nThe bars of the rows about 16,384 succinct bins of lastmile-repo were set when snapshots listed these bins by version \
-alone. They now list a hash of each bin too: the snapshot has 2.15 MB instead of 0.5 MB, and hashes do not compress. lastmile-repo \
-proposes at most 8,192 such bins; [scale.md](scale.md) has the figures for them.\n";
+alone. Snapshots now also list a hash of each bin: the snapshot has 2.15 MB instead of 0.5 MB, and hashes do not compress. \
+lastmile-repo proposes at most 8,192 such bins; [scale.md](scale.md) has the figures for them.\n";
 
 impl Report {
     pub(crate) fn new(load_before: f64) -> Self {
@@ -82,7 +82,9 @@ impl Report {
         let memory = kilobytes.map_or(String::new(), |kilobytes| format!(" and {} GiB of memory", kilobytes >> 20));
         let busy = if self.load_before > 0.5 {
             let load = self.load_before;
-            format!(" The machine was busy with other work (load {load:.1}): without it, everything here is faster.")
+            format!(
+                " The machine was busy with other work (load {load:.1}), so all of these times are longer than on an idle machine."
+            )
         } else {
             String::new()
         };

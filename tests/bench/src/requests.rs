@@ -17,7 +17,7 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let server = Server::start(&repository)?;
     let clients = Clients::new(setup, &repository, &server.url, "requests/visit");
     clients.forget(OURS)?;
-    report.part("Requests", "The requests of the client.");
+    report.part("Requests", "The client makes these requests:");
     let app = ["app.tar.gz".to_owned()];
     for (what, names) in [
         ("a first `get` of a top-level target", app.as_slice()),
