@@ -1,6 +1,7 @@
-//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hashes and key files. Everything else is computed.
+//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hash algorithms and private key files. Other
+//! values, such as versions and expiry dates, are computed.
 //!
-//! The file is edited in place, so that comments, order and spelling are preserved.
+//! The file is edited in place, so that comments, the order of entries and the formatting are preserved.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,29 +19,30 @@ use crate::publish::compress::Coding;
 use crate::renewal::Renewal;
 use crate::{ConfigError, Error, InvalidInput, InvalidKeyUri, NotFound};
 
-/// 9999-12-31T23:59:59Z in seconds since 1970.
+/// The time 9999-12-31T23:59:59Z, in seconds since the Unix epoch.
 pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
-/// The maximum number of days from signing to expiry in a new repository and on the command line.
+/// The maximum lifetime of metadata, in days, that can be set in a new repository and on the command line.
 pub(crate) const MOST_DAYS: u32 = 36_500;
-/// The maximum threshold of a role in a new repository. One key is generated for each.
+/// The maximum threshold of a role in a new repository, which limits the number of keys to generate.
 pub(crate) const MOST_KEYS: u32 = 100;
 
 /// The configuration of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleConfig {
-    /// How many keys must sign; at least 1. Clients follow the signed threshold: `set-threshold` changes both.
+    /// The number of keys that must sign for the role; at least 1. Clients follow the signed threshold, so this value
+    /// must agree with it. The command `set-threshold` changes both.
     pub threshold: u32,
-    /// Days from signing to expiry; at least 1.
+    /// The number of days from signing to expiry; at least 1.
     pub expires_days: u32,
-    /// Renewal is due when at most this many days are left; less than `expires_days`. 0 means a third of the time from
-    /// signing to expiry.
+    /// Renewal is due when at most this number of days is left until expiry. The value is less than `expires_days`. 0
+    /// stands for a third of the time from signing to expiry.
     pub renew_days: u32,
-    /// The locations of this role's private keys. Keys on other machines are not listed.
+    /// The locations of this role's private keys, except keys on other machines.
     pub keys: Vec<KeyUri>,
 }
 
 impl RoleConfig {
-    /// Returns the defaults for a new role.
+    /// Returns the default configuration of a role.
     #[must_use]
     pub fn default_for(role: &RoleName) -> Self {
         let (threshold, expires_days, renew_days) = match role.as_str() {
@@ -52,7 +54,8 @@ impl RoleConfig {
         Self { threshold, expires_days, renew_days, keys: Vec::new() }
     }
 
-    /// Sets the days to expiry. If the renewal period is not shorter, it becomes a third of the days to expiry.
+    /// Sets the number of days from signing to expiry. If `renew_days` is not less than that, it is set to a third of
+    /// `days`.
     pub fn set_expires_days(&mut self, days: u32) {
         self.expires_days = days.max(1);
         if self.renew_days >= self.expires_days {
@@ -60,8 +63,8 @@ impl RoleConfig {
         }
     }
 
-    /// Returns when metadata signed `now` expires, in whole seconds (spec 4.2.3) and at most at the end of the year 9999, which is
-    /// the last one that the format can express.
+    /// Returns the expiry date of metadata that is signed at the time `now`, in whole seconds (spec 4.2.3). The date is
+    /// at most the end of the year 9999, because the format has only four digits for the year.
     #[must_use]
     pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.with_nanosecond(0).unwrap_or(now);
@@ -76,7 +79,7 @@ impl RoleConfig {
         self.renewal(expires, now) >= Renewal::Due
     }
 
-    /// Returns how urgent the renewal of metadata is that expires at `expires`.
+    /// Returns how urgently metadata that expires at `expires` needs to be renewed.
     #[must_use]
     pub fn renewal(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> Renewal {
         let period = match self.renew_days {
@@ -98,18 +101,20 @@ impl RoleConfig {
     }
 }
 
-/// The configuration of a repository, with its source text.
+/// The configuration of a repository, together with its source text.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Metadata files carry their version in their name (spec 6.2).
+    /// Whether the names of metadata files contain their version (spec 6.2).
     pub consistent_snapshot: bool,
-    /// Target files carry their hash in their name (spec 6.2.1). Without it, each name can be published only once.
+    /// Whether the names of target files contain their hash (spec 6.2.1). If not, the file of a target can never be
+    /// replaced under the same name.
     pub hash_prefixed_targets: bool,
-    /// Hash algorithms listed for each target, never empty. With hash-prefixed names, the file has one name for each.
+    /// The hash algorithms for targets; never empty. If target file names contain hashes, a file is published under one
+    /// name for each algorithm.
     pub hashes: Vec<Algorithm>,
-    /// Content codings in which metadata is published in addition to the plain file.
+    /// The content codings in which compressed copies of metadata files are published.
     pub compress: Vec<Coding>,
-    /// The names of published targets whose content never changes.
+    /// The patterns for the names of targets whose content must not change once they are published.
     pub immutable: Immutable,
     roles: BTreeMap<String, RoleConfig>,
     document: DocumentMut,
@@ -172,7 +177,7 @@ impl Config {
     /// Reads the configuration of a repository from `repo.toml`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no repository; [`Error::Config`] when the configuration is not valid.
+    /// [`Error::NotFound`] if there is no repository; [`Error::Config`] if the configuration is invalid.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         let path = layout.config();
         let text =
@@ -182,7 +187,7 @@ impl Config {
         Self::parse(&text, &path)
     }
 
-    /// Reads the text of the configuration file `path`.
+    /// Parses the text of the configuration file at `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let wrong = |reason: ConfigError| Error::Config { path: path.to_path_buf(), reason };
         let toml = |text: String| wrong(ConfigError::Toml { text });
@@ -232,25 +237,26 @@ impl Config {
         })
     }
 
-    /// Sets the names of published targets whose content never changes.
+    /// Sets the patterns for the names of targets whose content must not change.
     pub fn set_immutable(&mut self, immutable: Immutable) {
         put(self.document.as_table_mut(), "immutable", Value::from_iter(immutable.texts()));
         self.immutable = immutable;
     }
 
-    /// Returns the form of the names of target files. Only repositories with consistent snapshots have hash prefixes.
+    /// Returns how target files are named. Hash prefixes are used only in repositories with consistent snapshots.
     #[must_use]
     pub fn target_names(&self, consistent_snapshot: bool) -> TargetNames {
         if self.hash_prefixed_targets && consistent_snapshot { TargetNames::HashPrefixed } else { TargetNames::Plain }
     }
 
-    /// Returns the text to write.
+    /// Returns the text of the configuration file.
     #[must_use]
     pub fn text(&self) -> String {
         self.document.to_string()
     }
 
-    /// Returns the configuration of `role`: its own entry, the longest matching entry that ends in `*`, or the defaults.
+    /// Returns the configuration of `role`: the entry with its name, the entry with the longest matching prefix that
+    /// ends in `*`, or the defaults.
     #[must_use]
     pub fn role(&self, role: &RoleName) -> RoleConfig {
         let name = role.as_str();
@@ -265,14 +271,14 @@ impl Config {
             .unwrap_or_else(|| RoleConfig::default_for(role))
     }
 
-    /// Returns all key URIs, each once.
+    /// Returns the URIs of all configured keys, without duplicates.
     #[must_use]
     pub fn key_uris(&self) -> Vec<KeyUri> {
         let all: std::collections::BTreeSet<_> = self.roles.values().flat_map(|role| &role.keys).cloned().collect();
         all.into_iter().collect()
     }
 
-    /// Writes the entry for the role `name`, or for all roles with a prefix if `name` ends in `*`.
+    /// Sets the entry for the role `name`, or for all roles with a given prefix if `name` ends in `*`.
     pub fn set_role(&mut self, name: &str, role: RoleConfig) {
         let section = if is_top_level(name) { "roles" } else { "delegations" };
         let table = self.document.entry(section).or_insert_with(|| {
@@ -311,7 +317,7 @@ impl Config {
         }
     }
 
-    /// Returns this configuration with the additional key URIs and roles of `other`.
+    /// Returns this configuration, extended by the key URIs and role entries that only `other` has.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {
@@ -327,12 +333,13 @@ impl Config {
         self
     }
 
-    /// Returns the names of all entries: role names, and prefixes of role names followed by `*`.
+    /// Returns the names of all entries. A name is the name of a role, or a prefix of role names followed by `*`.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         self.roles.keys().map(String::as_str)
     }
 
-    /// Returns the name of the entry that applies to `role`: its own, or the longest matching one with a `*`.
+    /// Returns the name of the entry that applies to `role`: the name of the role, or the longest matching prefix
+    /// followed by `*`.
     #[must_use]
     pub fn entry_name(&self, role: &RoleName) -> Option<&str> {
         let name = role.as_str();
@@ -344,7 +351,7 @@ impl Config {
     }
 }
 
-/// Replaces a value and keeps the comment after it.
+/// Replaces a value, but keeps the comment behind it.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         if old.to_string().trim() == new.to_string().trim() {

@@ -1,14 +1,16 @@
-//! Patterns of published target names whose content never changes (`immutable` in `repo.toml`).
+//! Patterns for the names of targets whose content must not change once they are published (`immutable` in
+//! `repo.toml`).
 //!
-//! The patterns are those of delegations: `*` and `?` do not match `/`. As in `.gitignore`, a pattern without `/` applies to
-//! the file name in every folder, `!` excludes names, and the last pattern that matches decides.
+//! The patterns have the syntax of path patterns in delegations: `*` and `?` do not match `/`. As in `.gitignore`, a
+//! pattern without `/` applies to file names in every folder, `!` excludes the names that match, and if several
+//! patterns match, the last one applies.
 
 use lastmile_metadata::{PathPattern, TargetFile, TargetPath};
 
 use crate::edit::path_patterns::is_useless;
 use crate::{Error, InvalidInput};
 
-/// The names of published targets whose content never changes.
+/// The patterns for the names of targets whose content must not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Immutable {
     rules: Vec<Rule>,
@@ -29,20 +31,20 @@ enum Effect {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
-    /// The whole path.
+    /// The pattern applies to the whole path.
     Path,
-    /// The last segment.
+    /// The pattern applies to the last segment of the path.
     FileName,
 }
 
 impl Immutable {
-    /// Returns the setting of new repositories: all names.
+    /// Returns the setting for new repositories, in which all target names are immutable.
     #[must_use]
     pub fn all() -> Self {
         Self { rules: vec![Rule::parse("*")] }
     }
 
-    /// Returns the setting of repositories without one: no name.
+    /// Returns the setting for repositories that do not configure one: no target name is immutable.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -51,7 +53,7 @@ impl Immutable {
     /// Parses patterns such as `*` or `!nightly/*`.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a pattern that no target path matches.
+    /// [`Error::InvalidInput`] if no target path can match a pattern.
     pub fn parse(texts: &[String]) -> Result<Self, Error> {
         let rules: Vec<Rule> = texts.iter().map(|text| Rule::parse(text)).collect();
         match rules.iter().position(|rule| is_useless(&rule.pattern)).and_then(|at| texts.get(at)) {
@@ -68,14 +70,14 @@ impl Immutable {
         })
     }
 
-    /// Returns whether the content of the target with this path never changes.
+    /// Returns whether the content of the target with this path must not change.
     #[must_use]
     pub fn covers(&self, path: &TargetPath) -> bool {
         let decides = self.rules.iter().rev().find(|rule| rule.matches(path));
         decides.is_some_and(|rule| rule.effect == Effect::Include)
     }
 
-    /// Returns whether `new` would replace the content of a published target.
+    /// Returns whether `new` would change the content of a published target with an immutable name.
     pub(crate) fn forbids(&self, published: &TargetFile, new: &TargetFile) -> bool {
         !self.rules.is_empty() && !has_same_bytes(published, new) && self.covers(&new.path)
     }
@@ -99,7 +101,8 @@ impl Rule {
     }
 }
 
-/// Returns whether both entries have the same length, a common hash, and no different hash.
+/// Returns whether both entries have the same length, share at least one hash algorithm, and agree on all hashes with
+/// shared algorithms.
 fn has_same_bytes(one: &TargetFile, other: &TargetFile) -> bool {
     let common = one.hashes.known().filter_map(|(algorithm, digest)| {
         let same = other.hashes.known().find(|(name, _)| *name == algorithm)?;
@@ -161,7 +164,7 @@ mod tests {
             (file(b"1", &[short]), file(b"1", &[short, long]), false),
             (file(b"1", &[short]), file(b"2", &[short]), true),
             (file(b"1", &[short]), file(b"22", &[short]), true),
-            // Nothing shows that the bytes are the same.
+            // The entries have no hash algorithm in common, so the content may be different.
             (file(b"1", &[short]), file(b"1", &[long]), true),
         ] {
             assert_eq!(Immutable::all().forbids(&one, &other), expected, "{one:?} {other:?}");

@@ -1,4 +1,4 @@
-//! Creates a repository: keys, configuration, and the first version of every role.
+//! Creates a repository, with its keys, its configuration, and the first version of every role.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,32 +29,32 @@ use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 /// The settings of a new repository.
 #[derive(Clone)]
 pub struct NewRepository {
-    /// Signature scheme of the generated keys.
+    /// The signature scheme of the generated keys.
     pub scheme: Scheme,
-    /// Metadata files carry their version in their name.
+    /// Whether the names of metadata files contain their version.
     pub consistent_snapshot: bool,
-    /// Target files carry their hash in their name.
+    /// Whether the names of target files contain their hash.
     pub hash_prefixed_targets: bool,
-    /// The names of published targets whose content never changes.
+    /// The patterns for the names of targets whose content must not change once they are published.
     pub immutable: Immutable,
-    /// Thresholds that are not the default, by role.
+    /// Thresholds that differ from the default, by role.
     pub thresholds: BTreeMap<String, u32>,
-    /// Days to expiry that are not the default, by role.
+    /// Lifetimes in days that differ from the default, by role.
     pub expiry_days: BTreeMap<String, u32>,
-    /// Folder for the private keys; `keys/` of the repository if none.
+    /// The folder for the private keys. If it is `None`, the keys are stored in the folder `keys/` of the repository.
     pub keys: Option<PathBuf>,
-    /// How the private root and targets keys are protected on disk.
+    /// The protection of the private root and targets keys on disk.
     pub offline_keys: Protection,
-    /// How the private snapshot and timestamp keys are protected on disk.
+    /// The protection of the private snapshot and timestamp keys on disk.
     pub online_keys: Protection,
-    /// Signers for top-level roles, such as hardware tokens and key services. No key file is generated for a role with signers.
-    /// Later runs need them too: see [`Invocation::signers`].
+    /// Signers for top-level roles, such as hardware tokens and key services. No key files are generated for a role
+    /// with signers. Later runs must provide the same signers ([`Invocation::signers`]).
     pub signers: BTreeMap<RoleName, Vec<NamedSigner>>,
 }
 
 impl NewRepository {
-    /// Returns safe defaults: consistent snapshots, immutable names, a root threshold of 2 of 3 keys, and one key for each
-    /// other role.
+    /// Returns secure default settings: consistent snapshots, immutable target names, a root threshold of 2 with 3
+    /// keys, and one key for each other role.
     #[must_use]
     pub fn new(keys: Protection) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl NewRepository {
         }
     }
 
-    /// Returns the configuration of `role`, without its keys.
+    /// Returns the initial configuration of `role`, without its keys.
     #[must_use]
     pub fn role(&self, role: &RoleName) -> RoleConfig {
         let mut config = RoleConfig::default_for(role);
@@ -84,17 +84,17 @@ impl NewRepository {
         config
     }
 
-    /// Returns how many keys are generated for `role`: its threshold, and for root one more, so that one can be lost.
+    /// Returns the number of keys to generate for `role`. It is the threshold, plus one spare key for root.
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
     }
 
-    /// Creates the repository in `dir`, which must not contain one.
+    /// Creates the repository in `dir`, which must not contain a repository yet.
     ///
     /// # Errors
-    /// [`Error::Path`] when a repository exists already; [`Error::InvalidInput`] or [`Error::Edit`] when a role has too few
-    /// signers; [`Error::File`] when the disk fails.
+    /// [`Error::Path`] if a repository already exists; [`Error::InvalidInput`] or [`Error::Edit`] if a role has too few
+    /// signers; [`Error::File`] if a file cannot be written.
     pub fn create(&self, dir: &Path, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Plan, Error> {
         self.check_numbers()?;
         self.check_signers()?;
@@ -113,7 +113,7 @@ impl NewRepository {
         for folder in ["metadata", "targets"] {
             layout.open()?.enter_or_make(folder, 0o777, layout.sharing())?;
         }
-        // Both folders exist now, and one may be a link into the other: check again.
+        // Check again now that both folders exist, because the key folder may be a link into a folder that is served.
         own_files::refuse_served(&layout, &folder)?;
         layout::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
@@ -122,7 +122,7 @@ impl NewRepository {
         let (plan, config) = self.plan(&layout, invocation, &mut key_files)?;
         let publication =
             Publication { layout: &layout, published: None, plan: &plan, config: &config, key_files: &key_files };
-        // Pin before publishing, so that an interruption never leaves an unpinned repository.
+        // Pin the root before publishing, so that an interruption never leaves an unpinned repository behind.
         if let Some(root) = &plan.completed.root {
             let digest = RootDigest::of(&root.file());
             invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;
@@ -135,10 +135,10 @@ impl NewRepository {
         Ok(plan)
     }
 
-    /// Does what [`NewRepository::create`] does, with all its checks, but writes nothing. The keys are examples.
+    /// Performs all checks of [`NewRepository::create`], but writes nothing. The keys in the result are examples.
     ///
     /// # Errors
-    /// As [`NewRepository::create`].
+    /// Returns the errors of [`NewRepository::create`].
     pub fn preview(&self, dir: &Path, invocation: &Invocation) -> Result<Plan, Error> {
         self.check_numbers()?;
         self.check_signers()?;
@@ -167,7 +167,7 @@ impl NewRepository {
         Ok(plan)
     }
 
-    /// Generates the keys, and makes and signs the first metadata.
+    /// Generates the keys, and creates and signs the first version of each role.
     fn plan(
         &self,
         layout: &Layout,
@@ -195,7 +195,7 @@ impl NewRepository {
         Ok((plan, config))
     }
 
-    /// Refuses thresholds and lifetimes out of range, before anything is written.
+    /// Refuses thresholds and lifetimes that are out of range, before any file is written.
     fn check_numbers(&self) -> Result<(), Error> {
         for (numbers, most, what) in
             [(&self.thresholds, MOST_KEYS, "threshold"), (&self.expiry_days, MOST_DAYS, "expiry")]
@@ -207,7 +207,7 @@ impl NewRepository {
         Ok(())
     }
 
-    /// Refuses signers for delegated roles, and fewer signers for a role than its threshold.
+    /// Refuses signers for delegated roles, and a number of signers that is less than the threshold of their role.
     fn check_signers(&self) -> Result<(), Error> {
         for (role, signers) in &self.signers {
             if !role.is_top_level() {
@@ -222,7 +222,7 @@ impl NewRepository {
         Ok(())
     }
 
-    /// Returns the URI of a generated key, as [`key_uri`] does. A preview has no files.
+    /// Returns the URI of a generated key. In a preview, the folder of the key does not have to exist.
     fn new_key_uri(&self, layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
         match (&self.offline_keys, key_uri(layout, folder, name)) {
             (Protection::NotWritten, Err(_)) => Ok(KeyUri::File(folder.join(format!("{name}.pem")))),
@@ -230,8 +230,8 @@ impl NewRepository {
         }
     }
 
-    /// Generates the keys and the first root. Key files inside the repository are written to `.publishing/` and moved with the
-    /// other files, so that a crash leaves none behind.
+    /// Generates the keys and the first root. If the keys are stored in the repository, their files are written to
+    /// `.publishing/` and moved together with the other files, so that a crash does not leave some of them behind.
     fn keys_and_root(
         &self,
         layout: &Layout,
@@ -256,7 +256,7 @@ impl NewRepository {
             .collect();
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
-        // Encrypting one key takes a third of a second.
+        // Generate the keys in parallel, because encrypting one takes a third of a second.
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");
@@ -299,13 +299,13 @@ impl NewRepository {
     }
 }
 
-/// Checks that a new key with this name could be written to `folder`, without writing anything.
+/// Checks that a new key file with this name could be written to `folder`, without writing it.
 ///
 /// # Errors
-/// [`PathError::KeyExists`]; [`Error::File`] when the folder does not exist and cannot be created.
+/// [`PathError::KeyExists`] if the file exists; [`Error::File`] if the folder does not exist and cannot be created.
 pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     key_store::check_name(name)?;
-    // Only the last folder of the path is created.
+    // Check the parent folder, because only the last folder of the path would be created.
     let is_there = folder.symlink_metadata().is_ok();
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     writable::check_writable(if is_there { folder } else { parent })?;
@@ -318,18 +318,19 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the URI of the key `name` in `folder` for `repo.toml`: relative inside the repository, absolute outside.
+/// Returns the URI for `repo.toml` of the key `name` in `folder`. Its path is relative if the key is inside the
+/// repository, and absolute otherwise.
 ///
 /// # Errors
-/// When `folder` does not exist.
+/// Returns an error if `folder` does not exist.
 pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
     key_file_uri(layout, &folder.join(format!("{name}.pem")))
 }
 
-/// Returns the URI of a private key file, as [`key_uri`] does.
+/// Returns the URI for `repo.toml` of a private key file, in the same form as [`key_uri`].
 ///
 /// # Errors
-/// When the file does not exist.
+/// Returns an error if the file does not exist.
 pub(crate) fn key_file_uri(layout: &Layout, file: &Path) -> Result<KeyUri, Error> {
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));

@@ -1,4 +1,4 @@
-//! Items for this project's own program and tests. They have no stability promise: any release may change or remove them.
+//! Items for this project's own command-line tool and tests. Any release may change or remove them.
 
 /// Re-exports the public items of a private module.
 macro_rules! expose {

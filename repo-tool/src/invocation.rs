@@ -1,4 +1,5 @@
-//! The context of one run of a command or program: the time, the user, the keys, and the treatment of other processes.
+//! The context of one run of a command or program: the time, the user, the keys, and the behavior towards other
+//! processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,37 +14,38 @@ use crate::pin::GivenRoot;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;
 
-/// The context of one run of a command or program: the time, the user, the keys, and the treatment of other processes.
+/// The context of one run of a command or program: the time, the user, the keys, and the behavior towards other
+/// processes.
 #[derive(Clone)]
 pub struct Invocation {
-    /// The current time. The whole run uses this time.
+    /// The time that the whole run treats as the current time.
     pub now: DateTime<Utc>,
     /// The source of pass-phrases.
     pub phrases: Arc<dyn PassPhrases>,
-    /// How long to wait for another process that is changing the same repository.
+    /// How long to wait while another process changes the same repository.
     pub lock_wait: LockWait,
     /// The configuration of the user.
     pub user: UserConfig,
-    /// A root that the user trusts in this run, in addition to the pinned one.
+    /// A root that the user trusts in this run, in addition to the pinned root.
     pub given_root: Option<GivenRoot>,
-    /// Whether to compare with the server before publishing.
+    /// Whether to compare the repository with the server before publishing.
     pub served: ServedState,
     /// Whether to compare this machine's clock with the published metadata before signing.
     pub clock: ClockCheck,
-    /// Unknown members and keys that the user accepts to sign.
+    /// Unknown members and keys in metadata that the user agrees to sign.
     pub accepted: Accepted,
-    /// Private key files outside the repository's folder that `repo.toml` may name in this run, in addition to those of the
-    /// user's configuration.
+    /// Private key files outside the repository's folder that `repo.toml` may name in this run, in addition to those
+    /// that the user's configuration allows.
     pub allowed_keys: Vec<PathBuf>,
-    /// Signers that are not key files. Each may sign in every repository that this run opens.
+    /// Signers other than key files. Each signer may sign in every repository that this run opens.
     pub signers: Vec<NamedSigner>,
-    /// The other users who may change the repository.
+    /// The users who may change the repository.
     pub sharing: Sharing,
 }
 
 impl Invocation {
-    /// Returns the settings of a user with this configuration: unencrypted keys only, a private repository, no waiting for
-    /// other processes.
+    /// Returns the context of a user with this configuration, with defaults for the other values: only unencrypted
+    /// keys, a private repository, and no waiting for other processes.
     #[must_use]
     pub fn new(now: DateTime<Utc>, user: UserConfig) -> Self {
         Self {
@@ -61,44 +63,46 @@ impl Invocation {
         }
     }
 
-    /// Returns the paths of the repository in `dir` for this user.
+    /// Returns the paths of the repository in `dir`, as this user accesses it.
     #[must_use]
     pub fn layout(&self, dir: &Path) -> Layout {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
     }
 }
 
-/// Whether to compare with the server before publishing, if the user's configuration has a metadata URL.
+/// Whether to compare the repository with the server before publishing. The comparison requires a metadata URL in the
+/// user's configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServedState {
-    /// Compare, and refuse to publish if the server has newer metadata or cannot be reached.
+    /// Compare the repository with the server. Refuse to publish if the server has newer metadata or cannot be reached.
     #[default]
     Compare,
-    /// Publish without asking the server.
+    /// Publish without contacting the server.
     Ignore,
 }
 
 /// Whether to compare this machine's clock with the published metadata before signing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockCheck {
-    /// Compare, and refuse to sign if the clock is more than a day behind the time when the metadata was signed.
+    /// Compare the clock, and refuse to sign if it is more than a day behind the time when the metadata was signed.
     #[default]
     Compare,
-    /// Trust the clock. This is for repositories that were last signed on a machine with a fast clock.
+    /// Trust the clock, for example because the published metadata was signed on a machine whose clock was ahead.
     Ignore,
 }
 
 /// How long to wait for the lock of another process.
 #[derive(Clone)]
 pub struct LockWait {
-    /// The longest time to wait. With zero, a held lock is an [`crate::Error::Busy`] at once.
+    /// The maximum time to wait. If it is zero, [`crate::Error::Busy`] is returned immediately while another process
+    /// holds the lock.
     pub at_most: Duration,
-    /// Called once when waiting begins.
+    /// A function that is called once if it is necessary to wait.
     pub on_wait: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl LockWait {
-    /// Returns the setting that does not wait.
+    /// Returns a setting with which nothing waits for the lock.
     #[must_use]
     pub fn none() -> Self {
         Self { at_most: Duration::ZERO, on_wait: Arc::new(|| {}) }

@@ -1,4 +1,4 @@
-//! Recognizes private key files in the formats of other tools by their content, and says how to convert each.
+//! Recognizes private key files in the formats of other tools by their content, and explains how to convert them.
 
 use std::path::Path;
 
@@ -6,15 +6,17 @@ use crate::KeyReason;
 
 /// How to convert a private key.
 enum Conversion {
-    /// By this command, in which `{from}` and `{to}` are files.
+    /// A command that converts the key. `{from}` and `{to}` stand for the file names.
     Command(&'static str),
-    /// There is no command.
+    /// There is no command that converts the key. The text explains what to do instead.
     None(&'static str),
 }
 
 const OPENSSL: Conversion = Conversion::Command("openssl pkcs8 -topk8 -in {from} -out {to}");
-const RSA: Conversion = Conversion::None("RSA keys cannot sign here; make a new key with `lastmile-repo key generate`");
-/// ssh-keygen 9.5 and older cannot write Ed25519 keys in PKCS#8.
+const RSA: Conversion =
+    Conversion::None("lastmile-repo cannot sign with RSA keys; make a new key with `lastmile-repo key generate`");
+/// The command that converts an Ed25519 key. It uses Python, because ssh-keygen up to version 9.5 cannot write Ed25519
+/// keys in PKCS#8.
 const OPEN_SSH_ED25519: Conversion = Conversion::Command(
     "python3 -c 'import sys; from cryptography.hazmat.primitives.serialization import *; \
      print(load_ssh_private_key(open(sys.argv[1], \"rb\").read(), None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, \
@@ -27,7 +29,7 @@ const SECURESYSTEMSLIB: Conversion = Conversion::Command(
      PrivateFormat.PKCS8, NoEncryption()).decode())' {from} > {to}",
 );
 
-/// Returns the error for a file in another format than PKCS#8 in PEM, if the format is known.
+/// Returns an error with conversion advice if a key file has a known format other than PKCS#8 in PEM.
 pub(crate) fn foreign(bytes: &[u8], path: &Path) -> Option<KeyReason> {
     let (format, conversion) = recognized(bytes)?;
     let advice = match conversion {
@@ -35,7 +37,7 @@ pub(crate) fn foreign(bytes: &[u8], path: &Path) -> Option<KeyReason> {
         Conversion::Command(command) => {
             let from = path.to_string_lossy();
             let to = quoted(&path.with_extension("pkcs8.pem").to_string_lossy());
-            // With this umask, nobody else can read the new file.
+            // The umask prevents other users from reading the new file.
             let command = command.replace("{from}", &quoted(&from)).replace("{to}", &to);
             format!("convert it with `umask 077; {command}`, then import {to}")
         }
@@ -52,7 +54,7 @@ fn recognized(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
         return None;
     }
     if has("EC PRIVATE KEY") {
-        return Some(("a private key in SEC 1 form", OPENSSL));
+        return Some(("a private key in SEC 1 format", OPENSSL));
     }
     if has("RSA PRIVATE KEY") {
         return Some(("an RSA private key", RSA));
@@ -61,20 +63,21 @@ fn recognized(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
         return Some(open_ssh(text));
     }
     if has("ENCRYPTED COSIGN PRIVATE KEY") || has("ENCRYPTED SIGSTORE PRIVATE KEY") {
-        let advice = Conversion::None("cosign cannot export it; make a new key with `lastmile-repo key generate`");
-        return Some(("a private key of cosign", advice));
+        let advice =
+            Conversion::None("cosign cannot export its keys; make a new key with `lastmile-repo key generate`");
+        return Some(("a cosign private key", advice));
     }
     if has("PUBLIC KEY") || has("CERTIFICATE") || text.starts_with("ssh-") || text.starts_with("ecdsa-") {
-        return Some(("a public key", Conversion::None("give the file with the private key")));
+        return Some(("a public key", Conversion::None("use the file with the private key instead")));
     }
     if text.starts_with("PuTTY-User-Key-File-") {
         let command = "puttygen {from} -O private-openssh -o {to} && openssl pkcs8 -topk8 -in {to} -out {to}";
-        return Some(("a private key of PuTTY", Conversion::Command(command)));
+        return Some(("a PuTTY private key", Conversion::Command(command)));
     }
     if text.matches("@@@@").count() >= 4 {
         let advice =
             "decrypt it with securesystemslib 0.31 or older, or make a new key with `lastmile-repo key generate`";
-        return Some(("an encrypted private key of securesystemslib", Conversion::None(advice)));
+        return Some(("an encrypted securesystemslib private key", Conversion::None(advice)));
     }
     let Ok(json) = serde_json::from_str::<serde_json::Value>(text) else {
         return binary(bytes);
@@ -85,12 +88,12 @@ fn recognized(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
     }
     let private = json.get("keyval")?.get("private")?.as_str()?;
     match json.get("keytype")?.as_str()? {
-        "ed25519" if !private.is_empty() => Some(("a private key of securesystemslib", SECURESYSTEMSLIB)),
-        _ => Some(("a key of securesystemslib", Conversion::None("give the file with the private key in PEM"))),
+        "ed25519" if !private.is_empty() => Some(("a securesystemslib private key", SECURESYSTEMSLIB)),
+        _ => Some(("a securesystemslib key", Conversion::None("use a PEM file with the private key instead"))),
     }
 }
 
-/// Recognizes PKCS#12 and other DER by the first bytes. The files of one tool differ in more than that.
+/// Recognizes keys in PKCS#12 and in other DER formats by their structure.
 fn binary(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
     let length = bytes.len() as u64;
     match crate::files::der::private_key(bytes, length)? {
@@ -103,26 +106,27 @@ fn binary(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
     }
 }
 
-/// The text `ssh-ed25519` in base64, at each offset.
+/// The possible base64 encodings of `ssh-ed25519`, which depend on the offset of the text in the encoded data.
 const ED25519_TYPE: [&str; 3] = ["c3NoLWVkMjU1MT", "NzaC1lZDI1NTE5", "zc2gtZWQyNTUxO"];
-/// The text `ssh-rsa` in base64, at each offset.
+/// The possible base64 encodings of `ssh-rsa`, which depend on the offset of the text in the encoded data.
 const RSA_TYPE: [&str; 3] = ["c3NoLXJzY", "NzaC1yc2", "zc2gtcnNh"];
 
-/// The block names the types of its public keys, even if it is encrypted.
+/// Determines the key type of an OpenSSH private key. An OpenSSH file contains the public key unencrypted, even if the
+/// private key is encrypted.
 fn open_ssh(text: &str) -> (&'static str, Conversion) {
     let content: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
     let has = |kind: [&str; 3]| kind.iter().any(|encoded| content.contains(encoded));
     if has(ED25519_TYPE) {
-        return ("an Ed25519 private key of OpenSSH", OPEN_SSH_ED25519);
+        return ("an Ed25519 private key in OpenSSH format", OPEN_SSH_ED25519);
     }
     if has(RSA_TYPE) {
-        return ("an RSA private key of OpenSSH", RSA);
+        return ("an RSA private key in OpenSSH format", RSA);
     }
     let command = "cp {from} {to} && ssh-keygen -p -m PKCS8 -f {to}";
-    ("a private key of OpenSSH", Conversion::Command(command))
+    ("a private key in OpenSSH format", Conversion::Command(command))
 }
 
-/// Quotes a path for a shell.
+/// Quotes a path for use in a shell command.
 fn quoted(path: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
     if !path.is_empty() && path.chars().all(is_plain) && !path.starts_with('-') {
@@ -148,20 +152,20 @@ mod tests {
         let cases: [(&str, &str); 13] = [
             (
                 &ec,
-                "is a private key in SEC 1 form; convert it with `umask 077; openssl pkcs8 -topk8 -in k -out k.pkcs8.pem`",
+                "is a private key in SEC 1 format; convert it with `umask 077; openssl pkcs8 -topk8 -in k -out k.pkcs8.pem`",
             ),
-            (&block("RSA PRIVATE KEY"), "RSA keys cannot sign here"),
+            (&block("RSA PRIVATE KEY"), "cannot sign with RSA keys"),
             (&block("OPENSSH PRIVATE KEY"), "cp k k.pkcs8.pem && ssh-keygen -p -m PKCS8 -f k.pkcs8.pem"),
-            (ed25519, "is an Ed25519 private key of OpenSSH; convert it with `umask 077; python3 -c"),
-            (&block("ENCRYPTED SIGSTORE PRIVATE KEY"), "cosign cannot export it"),
+            (ed25519, "is an Ed25519 private key in OpenSSH format; convert it with `umask 077; python3 -c"),
+            (&block("ENCRYPTED SIGSTORE PRIVATE KEY"), "cosign cannot export its keys"),
             ("PuTTY-User-Key-File-3: ecdsa-sha2-nistp256\n", "puttygen k -O private-openssh -o k.pkcs8.pem"),
-            ("1a@@@@100000@@@@1b@@@@1c@@@@1d", "an encrypted private key of securesystemslib"),
+            ("1a@@@@100000@@@@1b@@@@1c@@@@1d", "an encrypted securesystemslib private key"),
             (r#"{"kty": "OKP", "d": "x"}"#, "step crypto key format"),
             (
                 r#"{"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": "", "private": "00"}}"#,
-                "is a private key of securesystemslib; convert it with",
+                "is a securesystemslib private key; convert it with",
             ),
-            (&block("PUBLIC KEY"), "is a public key; give the file with the private key"),
+            (&block("PUBLIC KEY"), "is a public key; use the file with the private key instead"),
             ("ssh-ed25519 AAAA", "is a public key"),
             (&block("PRIVATE KEY"), ""),
             ("hello", ""),

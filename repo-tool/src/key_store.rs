@@ -1,9 +1,10 @@
-//! The keys that can sign on this machine: private keys in PEM files, each read once when needed, and signers that the
-//! program provides.
+//! The keys that can sign on this machine: private keys in PEM files, which are read on first use, and signers that the
+//! calling program provides.
 //!
-//! The file `root-1.pub` next to `root-1.pem` has the public key in the format of metadata. It identifies the key without a
-//! pass-phrase, and a maintainer gives it to others. It is only a hint, because anyone could have created it: before anything
-//! is signed, written, rotated or revoked, the private key is opened and compared with it.
+//! The file `root-1.pub` next to `root-1.pem` contains the public key in the format of TUF metadata. It identifies the
+//! key without asking for a pass-phrase, and a maintainer gives it to the other maintainers. The file is only a hint,
+//! because anyone could have created it: before anything is signed, written, rotated or revoked, the private key is
+//! opened and its public key is compared with the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind::PermissionDenied;
@@ -26,25 +27,25 @@ use crate::{Error, InvalidInput, KeyReason, PathError, key_formats};
 
 /// The maximum length of a key file, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// The maximum length of a key's name, without the extension of its file.
+/// The maximum length of a key's name, which is its file name without the extension.
 const LONGEST_NAME: usize = 240;
-/// The maximum length of the part of a key's name that comes from a role name.
+/// The maximum length of the part of a key's name that is made from a role name.
 const LONGEST_STEM: usize = 200;
 
-/// One private key file.
+/// A private key file.
 struct KeyFile {
     name: String,
     path: PathBuf,
-    /// Links in the folder of a repository are not followed.
+    /// Whether links to the file are followed. For files in the repository's folder they are not.
     links: Links,
     public: OnceLock<PublicKey>,
     private: Mutex<Option<Arc<PrivateKey>>>,
 }
 
 /// The keys that can sign on this machine: private key files that `repo.toml` names and the user allows, files that the
-/// user names, and signers that the program provides.
+/// user specifies, and signers that the calling program provides.
 ///
-/// A signer has a name and no URI. If a signer and a file have the same key, the signer signs.
+/// A signer has a name, but no URI. If a signer and a key file have the same key, the signer is used.
 #[derive(Clone)]
 pub struct KeyStore {
     files: Vec<Arc<KeyFile>>,
@@ -54,7 +55,7 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// Creates a store of the keys at `uris`. Reads no file yet.
+    /// Creates a store with the keys at `uris`. No file is read before it is needed.
     pub fn new(repository: &Path, uris: impl IntoIterator<Item = KeyUri>, phrases: Arc<dyn PassPhrases>) -> Self {
         let mut store = Self { files: Vec::new(), signers: Vec::new(), avoided: Vec::new(), phrases };
         for uri in uris {
@@ -74,7 +75,7 @@ impl KeyStore {
         }
     }
 
-    /// Adds a key file whose private key is open already.
+    /// Adds a key file whose private key is already open.
     pub fn add_open(&mut self, repository: &Path, uri: &KeyUri, key: PrivateKey) {
         let path = uri.path(repository);
         let public = OnceLock::from(key.public_key().clone());
@@ -84,11 +85,11 @@ impl KeyStore {
         self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, links, public, private }));
     }
 
-    /// Adds a signer that is not a key file, such as a hardware token, a key service or an agent. Messages show `name`. The
-    /// signer replaces an earlier signer of the same key.
+    /// Adds a signer other than a key file, such as a hardware token, a key service or an agent. `name` identifies the
+    /// signer in messages. The signer replaces an earlier signer with the same key.
     ///
-    /// This adds the signer to this store only. [`Invocation::signers`](crate::Invocation::signers) adds it to every repository
-    /// that the run opens, including while it catches up or publishes for others.
+    /// The signer is added to this store only. Use [`Invocation::signers`](crate::Invocation::signers) to add a signer
+    /// to every repository that the run opens, including while it catches up or publishes for others.
     pub fn add_signer(&mut self, name: impl Into<String>, signer: Arc<dyn Signer>) {
         self.add_named(NamedSigner::new(name, signer));
     }
@@ -98,45 +99,47 @@ impl KeyStore {
         self.signers.push(signer);
     }
 
-    /// Returns whether the key file at `uri` may be used.
+    /// Returns whether the store contains the key file at `uri`.
     #[must_use]
     pub fn contains(&self, uri: &KeyUri) -> bool {
         let name = uri.to_string();
         self.files.iter().any(|file| file.name == name)
     }
 
-    /// Uses `key` only if the other keys do not reach a threshold, because it is being revoked.
+    /// Avoids `key`, because it is being revoked: the key signs only if the threshold cannot be reached without it.
     pub fn avoid(&mut self, key: &KeyMaterial) {
         self.avoided.push(key.clone());
     }
 
-    /// Returns whether other keys are preferred to `public`.
+    /// Returns whether `public` is a key to avoid.
     #[must_use]
     pub fn is_avoided(&self, public: &PublicKey) -> bool {
         self.avoided.contains(&public.into())
     }
 
-    /// Returns whether this store can sign with `public`. For a key file this is a hint that needs no pass-phrase.
+    /// Returns whether this store can sign with `public`. For a key file, the result is only a hint, which needs no
+    /// pass-phrase.
     #[must_use]
     pub fn has(&self, public: &PublicKey) -> bool {
         self.signer_of(public).is_some() || self.file_of(public).is_some()
     }
 
-    /// Returns the URI of the private key file of `public` on this machine, as a hint that needs no pass-phrase. `None` for a
-    /// key that only a signer has.
+    /// Returns the URI of the private key file of `public` on this machine, or `None` if only a signer has the key. The
+    /// result is only a hint, which needs no pass-phrase.
     #[must_use]
     pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
-    /// Returns the name of the signer of `public`, or else the URI of its key file as a hint. For messages.
+    /// Returns the name of the signer of `public`, or else the URI of its key file, for messages. The URI is only a
+    /// hint.
     #[must_use]
     pub fn name_of(&self, public: &PublicKey) -> Option<&str> {
         self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
     }
 
-    /// Opens private key files and returns the URIs of those that have the key `public`. Files that cannot be opened and
-    /// signers are left out.
+    /// Opens private key files and returns the URIs of those with the key `public`. Skips signers, and files that
+    /// cannot be opened.
     #[must_use]
     pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
         let phrases = self.phrases.as_ref();
@@ -145,10 +148,10 @@ impl KeyStore {
         confirmed.map(|file| file.name.as_str()).collect()
     }
 
-    /// Opens the private key at `uri`, which a user named, and keeps it. Returns its public key.
+    /// Adds the private key file at `uri`, which the user specified, and opens it. Returns its public key.
     ///
     /// # Errors
-    /// When it cannot be opened, or the `.pub` file next to it has another key.
+    /// Returns an error if the file cannot be opened, or if the `.pub` file next to it contains a different key.
     pub fn open(&mut self, repository: &Path, uri: &KeyUri) -> Result<PublicKey, Error> {
         self.add(repository, uri);
         let path = uri.path(repository);
@@ -161,7 +164,7 @@ impl KeyStore {
         Ok(public)
     }
 
-    /// Returns a store with only the key files at these URIs, without signers, which have no URI.
+    /// Returns a store that contains only the key files at these URIs, and no signers.
     #[must_use]
     pub fn restricted_to(&self, repository: &Path, uris: &[KeyUri]) -> Self {
         let paths: BTreeSet<PathBuf> = uris.iter().map(|uri| uri.path(repository)).collect();
@@ -171,7 +174,8 @@ impl KeyStore {
         Self { files, signers: Vec::new(), avoided, phrases: Arc::clone(&self.phrases) }
     }
 
-    /// Returns whether the private key file of `public` is encrypted; `None` if there is no such file on this machine.
+    /// Returns whether the private key file of `public` is encrypted, or `None` if there is no such file on this
+    /// machine.
     #[must_use]
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
         let file = self.file_of(public)?;
@@ -179,23 +183,23 @@ impl KeyStore {
         Some(String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY"))
     }
 
-    /// Starts to open the files of these keys, each in its own thread, because opening an encrypted key takes a third of a
-    /// second. Keys of signers are skipped.
+    /// Starts to open the files of these keys in the background. Each file is opened in its own thread, because opening
+    /// an encrypted key takes a third of a second. Keys of signers are skipped.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
         let keys = keys.into_iter().filter(|key| self.signer_of(key).is_none());
         for file in keys.filter_map(|key| self.file_of(key)) {
             let file = Arc::clone(file);
             let phrases = Arc::clone(&self.phrases);
-            // An error is reported when the key is used.
+            // Ignore errors, which are reported when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
     }
 
-    /// Returns the signer for `public`: the one that the program provided, or else the private key file. `None` if there is
-    /// neither.
+    /// Returns the signer for `public`: the one that the calling program provided, or else the private key file.
+    /// Returns `None` if there is neither.
     ///
     /// # Errors
-    /// [`Error::Key`] when the file cannot be opened.
+    /// [`Error::Key`] if the file cannot be opened.
     pub fn signer(&self, public: &PublicKey) -> Result<Option<Arc<dyn Signer>>, Error> {
         match self.signer_of(public) {
             Some(signer) => Ok(Some(Arc::new(signer.clone()))),
@@ -203,11 +207,11 @@ impl KeyStore {
         }
     }
 
-    /// Returns the private key file of `public`, never a provided signer: a proof forges files, and no token or key service
-    /// should sign those.
+    /// Returns the private key file of `public`, but never a provided signer: the proof of a revocation signs forged
+    /// files, which no hardware token or key service should sign.
     ///
     /// # Errors
-    /// As [`KeyStore::signer`].
+    /// Returns the errors of [`KeyStore::signer`].
     pub(crate) fn file_signer(&self, public: &PublicKey) -> Result<Option<Arc<dyn Signer>>, Error> {
         let Some(file) = self.file_of(public) else {
             return Ok(None);
@@ -220,8 +224,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the known public keys of all signers and key files, each with its name or URI. For files these are hints, as in
-    /// [`KeyStore::has`]. If a key has both, the URI of the file is returned.
+    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both, its URI is
+    /// returned. The results for key files are only hints, as in [`KeyStore::has`].
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));
@@ -230,7 +234,7 @@ impl KeyStore {
         publics
     }
 
-    /// Returns the known public keys of the key files, each with its URI, as hints.
+    /// Returns the public keys of the key files, each with its URI. The results are only hints.
     pub(crate) fn file_publics(&self) -> impl Iterator<Item = (PublicKey, String)> {
         self.files.iter().filter_map(|file| Some((file.public(self.phrases.as_ref())?, file.name.clone())))
     }
@@ -241,14 +245,14 @@ impl KeyStore {
 
     fn file_of(&self, public: &PublicKey) -> Option<&Arc<KeyFile>> {
         let mut fitting = self.files.iter().filter(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public));
-        // The public key file may remain after its private key was moved to another machine.
+        // Skip public key files whose private key was moved to another machine.
         fitting.find(|file| file.is_here())
     }
 }
 
 impl KeyFile {
-    /// Returns whether this user has the private key. A file that belongs to another maintainer and cannot be read does not
-    /// count, as if it were on another machine.
+    /// Returns whether the private key is available to this user. A file that belongs to another maintainer and cannot
+    /// be read is treated like a key on another machine.
     fn is_here(&self) -> bool {
         let is_of_another =
             || matches!(layout::open_regular(&self.path), Err(error) if error.kind() == PermissionDenied);
@@ -256,7 +260,8 @@ impl KeyFile {
         is_readable || self.private.lock().is_ok_and(|open| open.is_some())
     }
 
-    /// Returns the public key: of the private key if that needs no pass-phrase, else of the `.pub` file as a hint.
+    /// Returns the public key. Uses the private key file if it can be opened without a pass-phrase, and otherwise the
+    /// `.pub` file, which is only a hint.
     fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
         if let Some(public) = self.public.get() {
             return Some(public.clone());
@@ -271,9 +276,10 @@ impl KeyFile {
         Some(self.public.get_or_init(|| public).clone())
     }
 
-    /// Opens the private key. A `.pub` file with another key is an error, because others may have received that wrong key.
+    /// Opens the private key. It is an error if the `.pub` file contains a different key, because others may have
+    /// received that wrong key.
     fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
-        // Holding the lock makes other threads wait instead of opening the key twice.
+        // Hold the lock, so that other threads wait for the key instead of opening it, too.
         let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(private) = opened.as_ref() {
             return Ok(Arc::clone(private));
@@ -295,12 +301,13 @@ impl KeyFile {
     }
 }
 
-/// Returns whether links are followed to a key file: only the user names files outside the repository's folder.
+/// Returns whether links to a key file are followed. They are followed only outside the repository's folder, where the
+/// user specified or allowed the file.
 fn links_of(repository: &Path, uri: &KeyUri) -> Links {
     if uri.is_below(repository) { Links::Refuse } else { Links::Follow }
 }
 
-/// Reads a private key file, asking for its pass-phrase if it is encrypted.
+/// Reads a private key file. Asks for the pass-phrase if the key is encrypted.
 pub fn open_private_key(path: &Path, name: &str, links: Links, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
     let bytes = links::read_secret(path, links, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
     if let Some(reason) = key_formats::foreign(&bytes, path) {
@@ -321,18 +328,18 @@ pub fn open_private_key(path: &Path, name: &str, links: Links, phrases: &dyn Pas
     Err(Error::key(name, PemError::WrongPassPhrase))
 }
 
-/// How a new private key is protected on disk.
+/// The protection of a new private key on disk.
 #[derive(Clone)]
 pub enum Protection {
-    /// Encrypted with a pass-phrase.
+    /// The key is encrypted with this pass-phrase.
     PassPhrase(Zeroizing<Vec<u8>>),
-    /// Unencrypted: anyone who can read the file has the key.
+    /// The key is not encrypted, so anyone who can read the file can use it.
     None,
-    /// Not written: the key is an example in a dry run.
+    /// The key is not written, because it is an example in a dry run.
     NotWritten,
 }
 
-/// Writes `NAME.pem` (0600) and `NAME.pub` into `folder` (0700). Never replaces a file.
+/// Writes `NAME.pem` with mode 0600 and `NAME.pub` to `folder`, which is created with mode 0700. Never replaces a file.
 pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protection) -> Result<PublicKey, Error> {
     check_name(name)?;
     let pem = match protection {
@@ -344,7 +351,8 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     let folder = Folder::open_real(folder)?;
     let pem = pem.map_err(|error| Error::key(name, error))?;
     let public_name = format!("{name}.pub");
-    // The `.pub` file of a key that was moved to another machine may remain: a new private key must not get its name.
+    // If the private key was moved to another machine, its `.pub` file may still exist. A new key must not get the same
+    // name.
     if folder.look(&public_name)?.is_some() {
         let there = folder.path_of(&public_name);
         return Err(PathError::KeyExists { path: there }.into());
@@ -356,10 +364,10 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     Ok(public)
 }
 
-/// Refuses names that are not plain file names.
+/// Refuses key names that are not simple file names.
 ///
 /// # Errors
-/// [`Error::InvalidInput`] for such a name.
+/// [`Error::InvalidInput`] if the name is refused.
 pub fn check_name(name: &str) -> Result<(), Error> {
     let is_plain = !name.is_empty()
         && name.len() <= LONGEST_NAME
@@ -369,8 +377,8 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     if is_plain { Ok(()) } else { Err(InvalidInput::KeyFileName { name: name.to_string() }.into()) }
 }
 
-/// Returns the start of the names of the key files of `role`. A role name may be any text that a delegator chooses: unsafe
-/// bytes are percent-encoded, and a long name is cut and gets a hash of the whole name.
+/// Returns the stem of the names of the key files for `role`. A delegating role can choose any text as the name of
+/// `role`, so unsafe bytes are percent-encoded, and a long name is truncated, followed by a hash of the whole name.
 #[must_use]
 pub fn file_stem(role: &str) -> String {
     let mut stem = String::new();
@@ -385,7 +393,7 @@ pub fn file_stem(role: &str) -> String {
     stem
 }
 
-/// Returns the first of `ROLE-1`, `ROLE-2` … that no file in `folder` and no key in `config` has.
+/// Returns the first of the names `ROLE-1`, `ROLE-2` … that neither a file in `folder` nor a key in `config` uses.
 #[must_use]
 pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =
@@ -399,7 +407,7 @@ pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     (1_u64..).map(|number| format!("{stem}-{number}")).find(|name| !taken(name)).expect("one of 2^64 names is free")
 }
 
-/// Returns the public key in the format of metadata, on one line.
+/// Returns the public key in the format of TUF metadata, on one line.
 #[must_use]
 pub fn public_key_text(key: &PublicKey) -> String {
     let object = json!({
@@ -408,8 +416,8 @@ pub fn public_key_text(key: &PublicKey) -> String {
     format!("{object}\n")
 }
 
-/// Reads a public key file. Its content determines the format: JSON in the format of metadata and of securesystemslib, PEM, a
-/// certificate in PEM, or a line of OpenSSH.
+/// Reads a public key file. The format is determined from its content: JSON in the format of TUF metadata or
+/// securesystemslib, PEM, an X.509 certificate in PEM, or an OpenSSH public key line.
 pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
     let name = path.to_string_lossy();
     let bytes = links::read_through(path, links, LONGEST)?;
@@ -418,7 +426,7 @@ pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
 }
 
-/// Returns whether the content of a file that the user named is a private key in PEM, whatever its name is.
+/// Returns whether the file at `path` contains a private key in PEM. The name of the file does not matter.
 pub(crate) fn is_private_key(path: &Path) -> Result<bool, Error> {
     let bytes = Zeroizing::new(links::read_through(path, Links::Follow, LONGEST)?.unwrap_or_default());
     Ok(String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----"))
@@ -437,7 +445,7 @@ fn parse_public_key(text: &str) -> Result<PublicKey, KeyReason> {
     }
 }
 
-/// Returns the key id: the SHA-256 of the canonical form of the key.
+/// Returns the key id, which is the SHA-256 of the canonical form of the key.
 #[must_use]
 pub fn keyid_of(key: &PublicKey) -> String {
     Key::from_public(key).keyid().as_str().to_string()

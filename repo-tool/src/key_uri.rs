@@ -1,4 +1,4 @@
-//! URIs of private keys in `repo.toml` and on the command line.
+//! URIs that specify private keys in `repo.toml` and on the command line.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -10,12 +10,12 @@ use crate::InvalidKeyUri;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyUri {
-    /// `file:PATH`: a PKCS#8 PEM file. A relative path is relative to the repository's folder.
+    /// A PKCS#8 PEM file, written as `file:PATH`. A relative path is relative to the repository's folder.
     File(PathBuf),
 }
 
 impl KeyUri {
-    /// Returns the path of the key file; a relative path is joined to the repository's folder.
+    /// Returns the path of the key file. A relative path is joined to the repository's folder.
     #[must_use]
     pub fn path(&self, repository: &Path) -> PathBuf {
         match self {
@@ -23,14 +23,14 @@ impl KeyUri {
         }
     }
 
-    /// Returns whether the key is below the repository's folder. Symbolic links are resolved.
+    /// Returns whether the key file is inside the repository's folder. Symbolic links are resolved.
     #[must_use]
     pub fn is_below(&self, repository: &Path) -> bool {
         let path = self.path(repository);
         let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
         match (folder, repository.canonicalize()) {
             (Some(folder), Ok(repository)) => folder.starts_with(repository),
-            // A missing file cannot be used as a key, so the path alone decides.
+            // If the file does not exist, it cannot be used as a key, so comparing the unresolved paths is safe.
             _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
         }
     }

@@ -1,9 +1,9 @@
-//! Makes, changes, signs and publishes TUF repositories (spec 6), and checks each publication with simulated clients.
+//! Creates, changes, signs and publishes TUF repositories (spec 6). Each publication is checked with simulated clients.
 //!
-//! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change takes three steps:
-//! [`Repository::open_for_change`] reads and verifies the published files as a client would, an [`Edit`] changes a draft,
-//! and [`Repository::conclude`] publishes the draft after two simulated clients have accepted it. If signatures are missing,
-//! `conclude` stages the draft as a pending change.
+//! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change takes three
+//! steps: [`Repository::open_for_change`] reads and verifies the published files as a client would, an [`Edit`] changes
+//! a draft, and [`Repository::conclude`] publishes the draft after two simulated clients have accepted it. If
+//! signatures are missing, `conclude` stages the draft as a pending change.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
 
@@ -77,7 +77,7 @@ pub use repository::Repository;
 pub use sign::review::Accepted;
 pub use user::{PinnedRoot, RootDigest, UserConfig};
 
-/// The example of the README is a test.
+/// Compiles the example in the README as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,15 +1,15 @@
-//! A signer that the program provides: a key in a hardware token, a key service or an agent.
+//! A signer that the calling program provides: a key in a hardware token, a key service or an agent.
 
 use std::fmt;
 use std::sync::Arc;
 
 use lastmile_keys::{PublicKey, SignError, Signer};
 
-/// A signer that the program provides, with a name for messages.
+/// A signer that the calling program provides, with a name for messages.
 ///
-/// A repository's folder cannot name such a signer, and no pass-phrase opens it. The program authorizes its use by providing
-/// it, so the list of allowed key files does not apply. All other checks apply: the signer signs only for roles that trust
-/// its public key, and for root, targets and delegated roles only if the root is pinned.
+/// The list of allowed key files does not apply to such a signer: `repo.toml` cannot name it, and the program
+/// authorizes its use by providing it. All other checks apply: the signer signs only for roles that trust its public
+/// key, and for root, targets and delegated roles only if the root is pinned.
 #[derive(Clone)]
 pub struct NamedSigner {
     name: String,
@@ -18,13 +18,13 @@ pub struct NamedSigner {
 }
 
 impl NamedSigner {
-    /// Creates a signer with a name such as `hsm:timestamp`, which messages and `status` show.
+    /// Creates a signer with a name such as `hsm:timestamp`, which is shown in messages and by `status`.
     pub fn new(name: impl Into<String>, signer: Arc<dyn Signer>) -> Self {
         let public = signer.public_key().clone();
         Self { name: name.into(), public, signer }
     }
 
-    /// Returns the name that messages show.
+    /// Returns the name of the signer for messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -32,13 +32,14 @@ impl NamedSigner {
 }
 
 impl Signer for NamedSigner {
-    /// Returns the public key that the signer had when this value was created.
+    /// Returns the signer's public key, as it was when this value was created.
     fn public_key(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs and verifies the signature. The signer is outside this library, and a token may have another key than expected:
-    /// without this check, a wrong signature would count until the file is checked before publication.
+    /// Signs the text and verifies the signature. The signer is outside this library, and a token may contain a
+    /// different key than expected. If the signature were not verified here, a wrong signature would be counted until
+    /// the file is checked before publication.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.signer.sign(message)?;
         if self.public.verify(message, &signature) {

@@ -1,5 +1,5 @@
-//! Rules for names that this tool writes. They are stricter than those for reading: every server and file system must accept
-//! the names.
+//! Rules for file names that this tool writes. They are stricter than the rules for reading, because every server and
+//! file system must accept the names.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use lastmile_metadata::{RoleName, TargetPath, Version};
 
 use crate::{EditError, Error, InvalidInput, PathError, RoleNameError};
 
-/// Returns the name of a metadata file on disk. A web server decodes the path of a request, so names are not
-/// percent-encoded on disk, except for those that would otherwise be paths.
+/// Returns the name of a metadata file on disk. The name is not percent-encoded, because a web server decodes the paths
+/// of requests. The exception is a name that would otherwise be a path.
 #[must_use]
 pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     let name = role.as_str();
@@ -21,10 +21,10 @@ pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     }
 }
 
-/// Checks the name of a new delegated role, which must be a valid file name on every platform.
+/// Checks the name of a new delegated role. It must be usable as a file name on every platform.
 ///
 /// # Errors
-/// [`Error::Edit`] for reserved names, `/`, and names that some platform does not allow.
+/// [`Error::Edit`] if the name is reserved, contains `/`, or is not allowed on some platform.
 pub fn new_role(name: &str) -> Result<RoleName, Error> {
     checked_role(name).map_err(|error| EditError::from(error).into())
 }
@@ -35,7 +35,8 @@ fn checked_role(name: &str) -> Result<RoleName, RoleNameError> {
     if name.contains(['/', '%']) || name.starts_with('.') || name.len() > 200 {
         return Err(RoleNameError::NoFileName { role });
     }
-    // Without consistent snapshots, the file of the role `7.root` would have the name of root version 7.
+    // In a repository without consistent snapshots, the file of a role named `7.root` would have the same name as
+    // version 7 of the root.
     if name.split_once('.').is_some_and(|(start, _)| start.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(RoleNameError::LooksVersioned { role });
     }
@@ -45,7 +46,7 @@ fn checked_role(name: &str) -> Result<RoleName, RoleNameError> {
 /// Parses the name of an existing role.
 ///
 /// # Errors
-/// [`Error::InvalidInput`] for the empty name.
+/// [`Error::InvalidInput`] if the name is empty.
 pub fn role(name: &str) -> Result<RoleName, Error> {
     Ok(RoleName::listed(name).map_err(InvalidInput::from)?)
 }
@@ -53,7 +54,7 @@ pub fn role(name: &str) -> Result<RoleName, Error> {
 /// Returns the file name of `path`.
 ///
 /// # Errors
-/// [`Error::Path`] for a path without a file name, or with one that is not UTF-8. This tool makes neither.
+/// [`Error::Path`] if the path has no file name, or if the file name is not UTF-8. This tool never creates such files.
 pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| PathError::ForeignName { path: path.to_path_buf() }.into())

@@ -1,25 +1,27 @@
-//! Where the pass-phrases of encrypted private keys come from.
+//! Sources of the pass-phrases for encrypted private keys.
 
 use lastmile_keys::Zeroizing;
 
 use crate::{Error, InvalidInput, KeyReason};
 
-/// A source of pass-phrases: a prompt, a file, the environment. Never the command line.
+/// A source of pass-phrases, such as a prompt, a file or an environment variable. Pass-phrases are never read from the
+/// command line.
 pub trait PassPhrases: Send + Sync {
-    /// Returns the pass-phrase of the key file `key`. `attempt` starts at 0 and counts wrong pass-phrases.
+    /// Returns the pass-phrase of the key file `key`. `attempt` is the number of wrong pass-phrases that were returned
+    /// before.
     ///
     /// # Errors
-    /// When there is no pass-phrase, or no further one.
+    /// Returns an error if there is no pass-phrase, or no other one after a wrong pass-phrase.
     fn pass_phrase(&self, key: &str, attempt: u32) -> Result<Zeroizing<Vec<u8>>, Error>;
 
-    /// Returns the pass-phrase for encrypting new keys.
+    /// Returns the pass-phrase with which new keys are encrypted.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns an error if there is no pass-phrase.
     fn new_pass_phrase(&self) -> Result<Zeroizing<Vec<u8>>, Error>;
 }
 
-/// A source without pass-phrases: only unencrypted keys can be used.
+/// A source that has no pass-phrases, so that only unencrypted keys can be used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPassPhrases;
 

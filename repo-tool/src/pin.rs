@@ -1,9 +1,9 @@
-//! The root that the user trusts, and the roles that may be signed for it.
+//! The root that the user trusts, and the roles that may be signed because of it.
 //!
-//! A repository's folder cannot authenticate itself: a forged folder has a root of its own, with which all its files verify.
-//! So keys sign for root, targets, delegated roles and bins only if the published state was verified from a root that this
-//! user has pinned. Without a pin, only snapshots and timestamps may be signed, and only by keys that sign for no other
-//! role: these roles cannot list packages.
+//! A repository's folder cannot authenticate itself: in a forged folder, all files verify with the forged root. So keys
+//! sign for root, targets, delegated roles and bins only if the published state was verified from a root that this user
+//! has pinned. If no root is pinned, only snapshots and timestamps may be signed, and only with keys that sign for no
+//! other role, because snapshots and timestamps cannot list packages.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,26 +19,27 @@ use crate::published::Published;
 use crate::user::{PinnedRoot, RootDigest, UserConfig};
 use crate::{Error, Invocation, PinError, Repository, check};
 
-/// A root that the user gives for this run, to use a repository for the first time or without a stored configuration.
+/// A root that the user specifies for this run, either to use a repository for the first time or because there is no
+/// stored configuration.
 #[derive(Clone, Debug)]
 pub struct GivenRoot {
     /// The digest of the root.
     pub digest: RootDigest,
-    /// Whether to pin it for later runs.
+    /// Whether to pin the root for later runs.
     pub remember: bool,
 }
 
 impl GivenRoot {
-    /// Reads the root from a file.
+    /// Reads a root file and computes its digest.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn read(file: &Path) -> Result<Self, Error> {
         Ok(Self { digest: RootDigest::of(&links::read_named_root(file)?), remember: true })
     }
 }
 
-/// The root from which a repository is verified.
+/// The root from which a repository is verified, and whether the user trusts it.
 #[derive(Debug)]
 pub(crate) struct Start {
     /// The digest of the oldest root in the folder. It identifies the repository in the user's configuration.
@@ -50,10 +51,11 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// Returns the pinned root, or the one that was given; else the oldest in the folder, which is not trusted.
+    /// Returns the pinned root, or the root that the user specified. If there is neither, returns the oldest root in
+    /// the folder, which is not trusted.
     ///
     /// # Errors
-    /// [`Error::Pin`] when the folder does not have the root that the user trusts.
+    /// [`Error::Pin`] if the folder does not contain the root that the user trusts.
     pub(crate) fn find(layout: &Layout, user: &UserConfig, given: Option<&GivenRoot>) -> Result<Self, Error> {
         let oldest = check::oldest_root(layout)?;
         let repository = RootDigest::of(&oldest);
@@ -68,7 +70,8 @@ impl Start {
             let is_pinned = given.is_some();
             return Ok(Self { repository, root: given.unwrap_or(oldest), is_pinned });
         };
-        // A pin moves only along the verified chain, even if another root is given.
+        // Start from the pinned root even if the user specified another one, because a pin may move only along the
+        // verified chain of roots.
         let path = root_file(layout, version);
         match layout::read_if_there(&path)? {
             Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
@@ -82,7 +85,7 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
     layout.metadata().join(format!("{version}.root.json"))
 }
 
-/// Returns the root in the folder with this digest.
+/// Returns the root in the metadata folder that has this digest.
 fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in check::root_versions(layout)? {
         let path = root_file(layout, version);
@@ -93,15 +96,15 @@ fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     Err(PinError::GivenRootMissing { folder: layout.metadata(), digest }.into())
 }
 
-/// The roles that keys may sign for in a repository.
+/// The roles for which keys may sign in a repository.
 #[derive(Clone, Debug)]
 pub struct Authority(Scope);
 
 #[derive(Clone, Debug)]
 enum Scope {
-    /// All roles: the published state was verified from a root that the user trusts.
+    /// All roles, because the published state was verified from a root that the user trusts.
     Everything,
-    /// Snapshots and timestamps, by keys that sign for no other role.
+    /// Only snapshots and timestamps, with keys that sign for no other role.
     OnlineRoles { content_keys: Arc<BTreeSet<PublicKey>>, folder: PathBuf, digest: RootDigest },
 }
 
@@ -111,7 +114,7 @@ impl Authority {
         Self(Scope::Everything)
     }
 
-    /// Returns the authority for `published`, which was verified from `start`.
+    /// Returns the authority for the repository `published`, which was verified from `start`.
     pub(crate) fn of(start: &Start, published: &Published, layout: &Layout) -> Self {
         if start.is_pinned {
             return Self(Scope::Everything);
@@ -120,7 +123,7 @@ impl Authority {
         let root = root.flat_map(|(_, listed)| &listed.keyids).filter_map(|id| published.root.keys.get(id));
         let delegated = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
         let delegated = delegated.flat_map(|delegations| delegations.keys.values());
-        // Unusable keys cannot sign.
+        // Leave out unusable keys, which cannot sign anyway.
         let usable = root.chain(delegated).filter_map(|key| key.public_key().ok().cloned());
         let content_keys = Arc::new(usable.collect());
         let folder = layout.dir().to_path_buf();
@@ -131,7 +134,7 @@ impl Authority {
     /// Checks that `key` may sign for `role`.
     ///
     /// # Errors
-    /// [`Error::NotPinned`] when that requires a pinned root.
+    /// [`Error::NotPinned`] if signing for this role with this key requires a pinned root.
     pub(crate) fn check(&self, role: &RoleName, key: &PublicKey) -> Result<(), Error> {
         match &self.0 {
             Scope::OnlineRoles { content_keys, .. } if role.is_online() && !content_keys.contains(key) => Ok(()),
@@ -142,7 +145,7 @@ impl Authority {
     /// Checks that the repository was verified from a pinned root.
     ///
     /// # Errors
-    /// [`Error::NotPinned`] when it was not.
+    /// [`Error::NotPinned`] if it was not.
     pub(crate) fn require_pin(&self) -> Result<(), Error> {
         match &self.0 {
             Scope::Everything => Ok(()),
@@ -152,7 +155,7 @@ impl Authority {
         }
     }
 
-    /// Returns whether keys may sign for all roles.
+    /// Returns whether keys may sign for all roles, because the root is pinned.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         matches!(self.0, Scope::Everything)
@@ -160,16 +163,16 @@ impl Authority {
 }
 
 impl Repository {
-    /// Returns the roles that keys may sign for.
+    /// Returns the roles for which keys may sign.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Pins the newest root, which was verified from the root that the user trusts.
+    /// Pins the newest root, which was verified from the root that the user trusts. Does nothing if no root is trusted.
     ///
     /// # Errors
-    /// When the user's configuration cannot be written.
+    /// Returns an error if the user's configuration cannot be written.
     pub fn move_pin(&self) -> Result<(), Error> {
         let remember = self.invocation.given_root.as_ref().is_none_or(|given| given.remember);
         if !self.authority.is_pinned() || !remember {
@@ -181,8 +184,8 @@ impl Repository {
         self.invocation.user.set_repository_in(self.layout.dir(), self.digest)
     }
 
-    /// Pins the newest root and allows the keys that the user named. A failure is only a warning, because the publication has
-    /// already succeeded.
+    /// Pins the newest root and allows the keys that the user specified. An error only causes a warning, because the
+    /// publication has already succeeded.
     pub(crate) fn remember(&mut self) {
         let named = std::mem::take(&mut self.named_keys);
         let remembered = self.move_pin().and_then(|()| named.iter().try_for_each(|uri| self.allow_key(uri)));
@@ -191,15 +194,16 @@ impl Repository {
         }
     }
 
-    /// Allows the use of a private key that the user named, after the change that lists it is published or staged.
+    /// Allows the use of a private key that the user specified, but only once the change that lists the key is
+    /// published or staged.
     pub fn allow_later(&mut self, uri: &KeyUri) {
         self.named_keys.push(uri.clone());
     }
 
-    /// Allows the use of a private key file outside the repository's folder that the user named.
+    /// Allows the use of a private key file that the user specified, if it is outside the repository's folder.
     ///
     /// # Errors
-    /// When the user's configuration cannot be written.
+    /// Returns an error if the user's configuration cannot be written.
     pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
         if uri.is_below(self.layout.dir()) {
             Ok(())
@@ -209,8 +213,7 @@ impl Repository {
     }
 }
 
-/// Returns the keys that the configuration names, without those outside the repository's folder that the user has not
-/// allowed.
+/// Returns the keys that `repo.toml` names, except keys outside the repository's folder that the user has not allowed.
 pub(crate) fn usable_keys(
     layout: &Layout,
     config: &Config,

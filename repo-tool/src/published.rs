@@ -1,5 +1,5 @@
-//! The published state of a repository, verified as a client would. The verification time is the epoch, so that an expired
-//! repository can be renewed. Delegated roles are read on demand.
+//! The published state of a repository, verified as by a client whose clock is set to the Unix epoch, so that an
+//! expired repository can be read and renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::edit::Edit;
 use crate::files::layout::Layout;
 use crate::{Error, NotFound, check, names, parallel};
 
-/// The published metadata, verified by the same code as in all clients: this module only reads the files.
+/// The published metadata. This module only reads the files; they are verified by the same code as in clients.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The newest root.
@@ -30,7 +30,7 @@ pub struct Published {
     pub snapshot: Verified<Snapshot>,
     trusted: TrustedMetadata,
     roles: BTreeMap<RoleName, KnownRole>,
-    /// The metadata files, which a preview may hold in memory.
+    /// The metadata files. In a preview, some of them are only in memory.
     files: Overlay,
     shipped: Arc<[u8]>,
     memory: MemoryStore,
@@ -39,18 +39,18 @@ pub struct Published {
 /// A targets role that has been read.
 #[derive(Clone, Debug)]
 struct KnownRole {
-    /// Shared, because a role with many delegations is large.
+    /// The content of the role. It is shared, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
-    /// The role that delegates to it; none for the top-level role.
+    /// The role that delegates to this role; `None` for the top-level role.
     delegator: Option<RoleName>,
 }
 
-/// A role, its delegator, and the ring by which the delegator trusts the role; the top-level role has no delegator.
+/// A role, with the role that delegates to it and the key ring in the delegation; `None` for the top-level role.
 type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
-    /// Creates the published state from what a client trusts that was shipped with the root `shipped` and stored its files in
-    /// `memory`.
+    /// Creates the published state from the metadata that a client trusts. The client was shipped with the root
+    /// `shipped` and stored its files in `memory`.
     pub(crate) fn new(
         files: Overlay,
         trusted: &TrustedMetadata,
@@ -75,33 +75,34 @@ impl Published {
         self.files.layout()
     }
 
-    /// Returns the metadata files.
+    /// Returns access to the metadata files.
     pub(crate) fn files(&self) -> &Overlay {
         &self.files
     }
 
-    /// Returns the same state with all metadata files in the folder.
+    /// Returns the same state, after all files in memory were written to the folder.
     pub(crate) fn written(self) -> Self {
         let files = Overlay::published(self.files.layout());
         Self { files, ..self }
     }
 
-    /// Returns the store of the client that verified the published state. Fork it to get a client that trusts this state.
+    /// Returns the store of the client that verified the published state. A client with a fork of this store trusts the
+    /// published state.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory
     }
 
-    /// Returns the root that the verifying client was shipped with.
+    /// Returns the root with which the verifying client was shipped.
     pub(crate) fn shipped(&self) -> &[u8] {
         &self.shipped
     }
 
-    /// Returns the top-level targets, for other clients in the same process.
+    /// Returns the top-level targets role, so that other clients in the same process need not parse it again.
     pub(crate) fn reusable_targets(&self) -> Option<ReusableTargets> {
         self.trusted.reusable_targets()
     }
 
-    /// Returns the published version of a role; `None` if it was never published.
+    /// Returns the published version of a role, or `None` if it was never published.
     #[must_use]
     pub fn version(&self, role: &RoleName) -> Option<Version> {
         match role.as_str() {
@@ -115,18 +116,18 @@ impl Published {
     /// Returns the top-level targets role.
     ///
     /// # Errors
-    /// None in a repository that was opened.
+    /// Never returns an error in a repository that was opened.
     pub fn targets(&self) -> Result<&Verified<Targets>, Error> {
         self.read_already(&RoleName::TARGETS).map(|targets| &**targets)
     }
 
-    /// Returns a role that was read before.
+    /// Returns a role that has already been read.
     fn read_already(&self, role: &RoleName) -> Result<&Arc<Verified<Targets>>, Error> {
         let found = self.roles.get(role).map(|role| &role.targets);
         found.ok_or_else(|| NotFound::Role { role: role.clone() }.into())
     }
 
-    /// Reads the role `role`, to which `delegator` delegates in its content `view`.
+    /// Reads and verifies `role`, to which `delegator` delegates according to its content `view`.
     pub fn read_delegated(&mut self, delegator: &RoleName, view: &Targets, role: &RoleName) -> Result<(), Error> {
         let ring = view
             .delegations
@@ -138,10 +139,11 @@ impl Published {
         Ok(())
     }
 
-    /// Reads the `roles` that are published and not read yet. The published `delegator` delegates to all of them.
+    /// Reads those of the `roles` that are published and have not been read yet. `delegator` must delegate to all of
+    /// them.
     ///
     /// # Errors
-    /// When one of them does not verify.
+    /// Returns an error if one of the roles does not verify.
     pub fn read_children(&mut self, delegator: &RoleName, roles: &[RoleName]) -> Result<(), Error> {
         let Some(delegations) = self.known(delegator).and_then(|view| view.delegations.as_ref()) else {
             return Ok(());
@@ -162,10 +164,10 @@ impl Published {
         Ok(())
     }
 
-    /// Returns a targets role at any depth of delegation, and reads it if necessary.
+    /// Returns a targets role at any depth of delegation. Reads the role if necessary.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when no role delegates to it; [`Error::Untrusted`] when a file on the way does not verify.
+    /// [`Error::NotFound`] if no role delegates to `role`; [`Error::Untrusted`] if metadata does not verify.
     pub fn role(&mut self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
         if !self.roles.contains_key(role) {
             let delegator = self.find_delegator(role)?;
@@ -175,13 +177,13 @@ impl Published {
         self.read_already(role).map(|targets| &**targets)
     }
 
-    /// Returns a role that has been read.
+    /// Returns the content of a role, if it has been read.
     #[must_use]
     pub fn known(&self, role: &RoleName) -> Option<&Targets> {
         self.roles.get(role).map(|role| &**role.targets)
     }
 
-    /// Returns the canonical text of a role that has been read, which its signatures cover.
+    /// Returns the canonical text of a role that has been read. Signatures cover this text.
     #[must_use]
     pub fn signed_text(&self, role: &RoleName) -> Option<&str> {
         Some(match role.as_str() {
@@ -202,7 +204,7 @@ impl Published {
         top_level.into_iter().chain(self.roles.iter().map(|(role, known)| (role, known.targets.signed())))
     }
 
-    /// Returns the file of a targets role that has been read.
+    /// Returns the bytes of the file of a targets role that has been read.
     #[cfg(feature = "http")]
     pub(crate) fn file(&self, role: &RoleName) -> Option<&[u8]> {
         self.roles.get(role).map(|role| &**role.targets.bytes())
@@ -213,21 +215,21 @@ impl Published {
         self.roles.get(role).map(|role| role.targets.bytes().len())
     }
 
-    /// Returns the targets roles that have been read.
+    /// Returns all targets roles that have been read.
     pub fn read_roles(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
         self.roles.iter().map(|(name, role)| (name, &**role.targets))
     }
 
-    /// Returns the delegator of a role that was read; `None` for top-level roles.
+    /// Returns the role that delegates to `role`, if `role` has been read. Returns `None` for top-level roles.
     #[must_use]
     pub fn delegator(&self, role: &RoleName) -> Option<&RoleName> {
         self.roles.get(role)?.delegator.as_ref()
     }
 
-    /// Returns the keys and the threshold of a role, by the root or by the delegator through which the role was read.
+    /// Returns the key ring of a role: from the root, or from the delegation through which the role was read.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a delegated role that was not read.
+    /// [`Error::NotFound`] if the role is a delegated role that has not been read.
     pub fn key_ring(&self, role: &RoleName) -> Result<KeyRing, Error> {
         if role.is_top_level() {
             return Ok(self.root.key_ring(role)?);
@@ -238,10 +240,10 @@ impl Published {
         Ok(delegations.key_ring(delegator, role)?)
     }
 
-    /// Searches for `path` as clients do, and reads only the roles on the way.
+    /// Searches for `path` as clients do. Reads only the roles that the search visits.
     ///
     /// # Errors
-    /// [`Error::Untrusted`] when a file on the way does not verify.
+    /// [`Error::Untrusted`] if a role that the search visits does not verify.
     pub fn find(&mut self, path: &TargetPath) -> Result<Option<Found>, Error> {
         let mut search = self.trusted.search(path.clone());
         while let Some(request) = search.request() {
@@ -259,15 +261,15 @@ impl Published {
         Ok(found)
     }
 
-    /// Reads every delegated role, at any depth. Returns each role with its delegator, delegators first. A role with two
-    /// delegators is returned twice.
+    /// Reads every delegated role, at any depth. Returns each role with the role that delegates to it. A delegating
+    /// role always precedes the roles it delegates to. A role with two delegating roles is returned twice.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let edges = self.read_edges()?.into_iter();
         let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
         Ok(named.collect())
     }
 
-    /// Like [`Published::read_all`], with the ring by which each delegator trusts the role.
+    /// Like [`Published::read_all`], but also returns the key ring in each delegation.
     fn read_edges(&mut self) -> Result<Vec<DelegationEdge>, Error> {
         let mut order = vec![(RoleName::TARGETS, None)];
         let mut seen = BTreeSet::from([RoleName::TARGETS]);
@@ -290,18 +292,20 @@ impl Published {
         Ok(order)
     }
 
-    /// Returns every role that lists `key`, in any spelling, with its delegator; `None` for the roles of the root. Reads all
-    /// roles.
+    /// Returns every role that lists `key`, in any encoding, with the role that delegates to it. That is `None` for the
+    /// roles of the root. Reads all roles.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         Edit::new(self, Draft::default()).roles_trusting(key)
     }
 
-    /// Returns the role with this name or, if the name ends in `*`, all delegated roles with that prefix.
+    /// Returns the role with this name. If the name ends in `*`, returns all delegated roles whose names have this
+    /// prefix.
     pub fn named(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
 
-    /// Like [`Published::named`], for a change of keys: succinct bins share their keys, so only the first bin is returned.
+    /// Like [`Published::named`], but for a change of keys: of succinct bins, which share their keys, only the first
+    /// bin is returned.
     pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         let mut succinct = BTreeSet::new();
         let mut fitting = Vec::new();
@@ -324,13 +328,14 @@ impl Published {
         if edges.is_empty() { Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()) } else { Ok(edges) }
     }
 
-    /// Returns whether the file of this version exists, published or left over. Its version number cannot be used again.
+    /// Returns whether a file of this version exists, even if it is not published. Its version number cannot be used
+    /// again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         self.files.has(role, version)
     }
 
-    /// Returns the versions of all root files in the folder, in order.
+    /// Returns the versions of all root files in the folder, in ascending order.
     #[must_use]
     pub fn root_versions(&self) -> Vec<Version> {
         let mut versions = Vec::new();
@@ -344,7 +349,7 @@ impl Published {
         versions
     }
 
-    /// Returns the version of the oldest root in the folder, with which clients may have been shipped.
+    /// Returns the version of the oldest root in the folder, which some clients may have been shipped with.
     #[must_use]
     pub(crate) fn oldest_root(&self) -> Version {
         let all = std::iter::successors(Some(Version::ONE), |version| version.next());
@@ -359,11 +364,12 @@ impl Published {
                 DelegatedRoles::Succinct(bins) => bins.contains(role),
             })
         };
-        // There may be many bins, and most belong to the top-level role.
+        // Check the top-level targets role first, which is fast. It usually delegates to the bins, and there may be
+        // many of them.
         if self.known(&RoleName::TARGETS).is_some_and(delegates) {
             return Ok(RoleName::TARGETS);
         }
-        // If a role that was read already delegates to it, no file needs to be read.
+        // Check the roles that have already been read, before reading other files.
         if let Some((name, _)) = self.roles.iter().find(|(_, known)| delegates(&known.targets)) {
             return Ok(name.clone());
         }
@@ -387,7 +393,7 @@ impl Published {
         Err(NotFound::Delegation { role: role.clone() }.into())
     }
 
-    /// Reads and verifies a role (5.6): a file in the folder is not trusted because of its place.
+    /// Reads and verifies a role (5.6). Files in the folder are not trusted.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
         let verify = || {
             let file = read(&self.files, &self.trusted.delegated_request(role)?)?;
@@ -397,13 +403,13 @@ impl Published {
     }
 }
 
-/// Reads the file that clients would request.
+/// Reads the file that a client would request.
 fn read(files: &Overlay, request: &Request) -> Result<Vec<u8>, Error> {
     let file = files.metadata(&request.role, request.version, request.max_length)?;
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 
-/// Returns the content of a role whose file was given in memory and so is held in memory.
+/// Returns the content of a verified role, which is in memory because its file was passed as bytes.
 fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
     targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }

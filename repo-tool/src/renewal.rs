@@ -1,12 +1,12 @@
-//! How urgent the renewal of a role is.
+//! The urgency of renewing a role.
 
-/// How urgent the renewal of a role is. The renewal period starts `renew_days` before the role expires.
+/// The urgency of renewing a role. The renewal period starts `renew_days` before the role expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Renewal {
-    /// The renewal period has not started.
+    /// The renewal period has not started yet.
     Later,
-    /// The renewal period has started: the next `renew` signs the role.
+    /// The renewal period has started, so the next `renew` command signs the role again.
     Due,
     /// Half of the renewal period has passed without a renewal.
     Overdue,
@@ -17,7 +17,7 @@ pub enum Renewal {
 }
 
 impl Renewal {
-    /// Returns the name in JSON.
+    /// Returns the name of the urgency in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

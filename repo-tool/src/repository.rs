@@ -1,4 +1,5 @@
-//! A repository on disk. Opening it verifies it as a client would; changing it requires its lock.
+//! A repository on disk. It is verified when it is opened, as a client would verify it, and it must be locked before it
+//! is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,27 +28,27 @@ use crate::published::Published;
 use crate::user::RootDigest;
 use crate::{Error, PublicationError, names};
 
-/// A repository that was verified as a client would when it was opened.
+/// A repository that was verified as by a client when it was opened.
 pub struct Repository {
-    /// Its paths.
+    /// The paths of the repository.
     pub layout: Layout,
-    /// Its configuration.
+    /// The configuration of the repository.
     pub config: Config,
-    /// The available keys.
+    /// The keys that are available for signing.
     pub keys: KeyStore,
-    /// Its published state.
+    /// The published state of the repository.
     pub published: Published,
-    /// The digest of the oldest root. It identifies the repository in the user's configuration.
+    /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// Versions on the server that this folder lacks and must not issue again.
+    /// Versions that exist on the server but not in this folder, and must not be issued again.
     pub(crate) seen: BTreeMap<RoleName, Version>,
-    /// Whether the folder was compared with the server.
+    /// Whether the repository has been compared with the server.
     #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
-    /// Whether a key is being revoked: nothing that an attacker publishes may stop that.
+    /// Whether a key is being revoked. Metadata that an attacker published must not be able to prevent a revocation.
     pub(crate) is_emergency: bool,
-    /// Private keys that the user named for the current change.
+    /// Private keys that the user specified for the current change.
     pub(crate) named_keys: Vec<KeyUri>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
@@ -59,7 +60,7 @@ impl Repository {
     /// Opens a repository for reading.
     ///
     /// # Errors
-    /// When there is no repository, or a published file does not verify.
+    /// Returns an error if there is no repository, or if a published file does not verify.
     pub fn open(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         Self::open_layout(invocation.layout(dir), invocation, None)
     }
@@ -67,7 +68,7 @@ impl Repository {
     /// Opens a repository for a change: takes the lock and finishes an interrupted publication.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another process holds the lock for too long; otherwise as [`Repository::open`].
+    /// [`Error::Busy`] if another process holds the lock for too long. Also returns the errors of [`Repository::open`].
     pub fn open_for_change(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         let layout = invocation.layout(dir);
         Config::read(&layout)?;
@@ -77,10 +78,12 @@ impl Repository {
         Self::open_layout(layout, invocation, Some(lock))
     }
 
-    /// Opens a repository for signing the pending change: takes the lock, and changes nothing.
+    /// Opens a repository for signing the pending change. Takes the lock, but does not finish an interrupted
+    /// publication.
     ///
     /// # Errors
-    /// [`Error::Publication`] when a publication was interrupted; otherwise as [`Repository::open_for_change`].
+    /// [`Error::Publication`] if a publication was interrupted. Also returns the errors of
+    /// [`Repository::open_for_change`].
     pub fn open_for_signing(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         let layout = invocation.layout(dir);
         Config::read(&layout)?;
@@ -106,7 +109,8 @@ impl Repository {
             _ => error,
         })?;
         if !start.is_pinned {
-            // Keys of nested delegated roles must not sign timestamps without a pin either, so read all roles.
+            // Read all roles, because without a pinned root, the keys of nested delegated roles must not sign
+            // timestamps either.
             published.read_all()?;
         }
         let authority = Authority::of(&start, &published, &layout);
@@ -133,7 +137,7 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Returns the current time of this run.
+    /// Returns the time that this run treats as the current time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.invocation.now
@@ -145,16 +149,16 @@ impl Repository {
         self.invocation.phrases.as_ref()
     }
 
-    /// Returns the source of pass-phrases, shared.
+    /// Returns the source of pass-phrases as a shared pointer.
     #[must_use]
     pub fn pass_phrases(&self) -> Arc<dyn PassPhrases> {
         Arc::clone(&self.invocation.phrases)
     }
 
-    /// Returns the configuration without the keys that no role trusts after `draft` is published.
+    /// Returns the configuration without the keys that no role will trust once `draft` is published.
     ///
     /// # Errors
-    /// When published metadata does not verify.
+    /// Returns an error if published metadata does not verify.
     pub fn config_without_unused_keys(&mut self, draft: &Draft) -> Result<Config, Error> {
         let mut config = self.config.clone();
         let publics: BTreeMap<String, PublicKey> =
@@ -163,7 +167,7 @@ impl Repository {
         for entry in self.config.entries() {
             match Edit::new(&mut self.published, draft.clone()).trust(&names::role(entry)?) {
                 Ok((keys, _)) => drop(trusted.insert(entry.to_string(), keys)),
-                // An entry for many roles, or for a role that does not exist yet, is not changed.
+                // Keep the keys of an entry that applies to several roles or to a role that does not exist yet.
                 Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -171,7 +175,7 @@ impl Repository {
         config.edit_roles(|entry, role| {
             if let Some(keys) = trusted.get(entry) {
                 role.keys.retain(|uri| match publics.get(&uri.to_string()) {
-                    // The `.pub` file is only a hint: open the private key before removing its URI.
+                    // The `.pub` file is only a hint, so open the private key before removing its URI.
                     Some(public) if !keys.contains(public) => {
                         !self.keys.confirmed_uris_of(public).contains(&uri.to_string().as_str())
                     }
@@ -185,22 +189,22 @@ impl Repository {
     /// Returns the pending change as a draft, or an empty draft if there is none.
     ///
     /// # Errors
-    /// When the pending change no longer matches what is published.
+    /// Returns an error if the pending change no longer matches the published state.
     pub fn staged(&mut self) -> Result<Draft, Error> {
         staged::read(&self.layout, &mut self.published)
     }
 
-    /// Returns an editor that applies changes to `draft` on top of what is published.
+    /// Returns an editor that applies changes to `draft`, on top of the published state.
     pub fn edit(&mut self, draft: Draft) -> Edit<'_> {
         Edit::new(&mut self.published, draft)
     }
 
-    /// Copies files into the repository's working folder and lists them in `role`, or in the bins below it. `progress` is called
-    /// with the number of files so far.
+    /// Copies files into the repository's working folder and adds them to `role`, or to its bins. Calls `progress` with
+    /// the number of files processed.
     ///
     /// # Errors
-    /// [`Error::Private`] for files that must stay private; [`Error::NotFound`] when there is no such role; [`Error::File`] when
-    /// a file cannot be read.
+    /// [`Error::Private`] if files must stay private; [`Error::NotFound`] if the role does not exist; [`Error::File`]
+    /// if a file cannot be read.
     pub fn add_files(
         &mut self,
         draft: Draft,
@@ -217,11 +221,11 @@ impl Repository {
         self.list_files(draft, role, (&incoming, &files), options)
     }
 
-    /// Lists files in `role` as [`Repository::add_files`] would, without copying them. The draft can only be previewed:
-    /// [`Repository::preview`].
+    /// Adds files to `role` like [`Repository::add_files`], but without copying them. The resulting draft can only be
+    /// previewed with [`Repository::preview`].
     ///
     /// # Errors
-    /// As [`Repository::add_files`].
+    /// Returns the errors of [`Repository::add_files`].
     pub fn preview_files(
         &mut self,
         draft: Draft,
@@ -235,7 +239,7 @@ impl Repository {
         self.preview_measured(draft, role, &incoming, options)
     }
 
-    /// Lists measured files.
+    /// Adds files to `role` that were already hashed.
     pub(crate) fn preview_measured(
         &mut self,
         draft: Draft,
@@ -253,7 +257,7 @@ impl Repository {
         self.list_files(draft, role, (measured, &files), options)
     }
 
-    /// Returns the files to publish for files that are in `.publishing/` already.
+    /// Returns the files to publish, with their final paths, for copied files in `.publishing/`.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
@@ -265,7 +269,7 @@ impl Repository {
         Ok(files)
     }
 
-    /// Lists files, and adds the files to publish to the draft.
+    /// Adds targets to a role, and the files to publish to the draft.
     pub(crate) fn list_files(
         &mut self,
         draft: Draft,
@@ -274,7 +278,7 @@ impl Repository {
         options: &AddOptions,
     ) -> Result<Draft, Error> {
         let mut draft = self.list_targets(draft, role, incoming, options)?;
-        // A new file replaces a pending file with the same name.
+        // If a pending file has the same path, the new file replaces it.
         let new: BTreeSet<&Path> = files.iter().map(|file| file.to.as_path()).collect();
         draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
         draft.files.extend_from_slice(files);
@@ -297,23 +301,23 @@ impl Repository {
         edit.finish()
     }
 
-    /// Returns the form of the names of published target files.
+    /// Returns how published target files are named.
     pub(crate) fn target_names(&self) -> TargetNames {
         self.config.target_names(self.published.root.consistent_snapshot)
     }
 
-    /// Removes copied files that will not be published.
+    /// Removes copied files that are not going to be published.
     ///
     /// # Errors
-    /// [`Error::File`] when the disk fails.
+    /// [`Error::File`] if a file cannot be removed.
     pub fn forget_incoming(&self) -> Result<(), Error> {
         self.lock.as_ref().map_or(Ok(()), |lock| transaction::recover(&self.layout, lock).map(drop))
     }
 
-    /// Returns the lock.
+    /// Returns the lock on the repository.
     ///
     /// # Errors
-    /// [`Error::Publication`] when the repository was opened for reading.
+    /// [`Error::Publication`] if the repository was opened for reading.
     pub(crate) fn lock(&self) -> Result<&Lock, Error> {
         self.lock.as_ref().ok_or_else(|| PublicationError::ReadOnly.into())
     }
@@ -323,7 +327,8 @@ impl Repository {
         self.lock = None;
     }
 
-    /// Starts to open the keys of these roles and those that every publication needs, in the background.
+    /// Starts to open the keys of these roles in the background, and the keys of snapshot and timestamp, which every
+    /// publication needs.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {
@@ -336,10 +341,11 @@ impl Repository {
 
 #[cfg(not(feature = "http"))]
 impl Repository {
-    /// Without the feature `http`, the server cannot be compared.
+    /// Refuses to publish if a comparison with the server is required, which is not possible without the feature
+    /// `http`.
     ///
     /// # Errors
-    /// [`Error::Served`] when the user's configuration requires a comparison.
+    /// [`Error::Served`] if the user's configuration contains a metadata URL.
     pub(crate) fn compare_with_served(
         &mut self,
         _: &Draft,

@@ -1,7 +1,8 @@
-//! Finds the roles that list a key, in any spelling, and the listed key ids that do not stand for one usable key.
+//! Finds the roles that list a given key, in any encoding, and odd key ids: ids in the key list of a role that have no
+//! usable key or are listed twice.
 //!
-//! Lastmile ignores keys of unknown types and invalid keys. Other clients may honor them, so this tool finds, shows and
-//! removes them like all other keys.
+//! Lastmile ignores invalid keys and keys of unknown types. Other clients may accept them, so this tool finds, shows
+//! and removes them like all other keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,23 +11,23 @@ use lastmile_client::text::printable;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, RoleName, Root};
 
-/// A key id in the list of a role that does not stand for one usable key.
+/// A key id in the key list of a role that has no usable key or is listed more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
-    /// The id.
+    /// The key id.
     pub id: KeyId,
-    /// What is wrong with it.
+    /// The reason why the key id is odd.
     pub kind: OddKind,
 }
 
-/// What is wrong with a key id.
+/// The reason why a key id is odd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OddKind {
-    /// Its key has an unknown type or is invalid. Other clients may honor it.
+    /// The key has an unknown type or is invalid. Other clients may accept it.
     Unusable(Box<Key>),
     /// No key has this id.
     Dangling,
-    /// It is listed more than once.
+    /// The key id is listed more than once.
     Twice,
 }
 
@@ -44,7 +45,7 @@ impl fmt::Display for Odd {
     }
 }
 
-/// Returns the odd ids among `keyids`, each once.
+/// Returns the odd key ids in `keyids`, each only once.
 pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd> {
     let mut counts: BTreeMap<&KeyId, usize> = BTreeMap::new();
     keyids.iter().for_each(|id| *counts.entry(id).or_default() += 1);
@@ -56,7 +57,7 @@ pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd>
     counts.into_iter().filter_map(|(id, count)| Some(Odd { id: id.clone(), kind: kind(id, count)? })).collect()
 }
 
-/// Returns the odd ids of each role of a root.
+/// Returns the odd key ids in a root, each with the role that lists it.
 pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     let odd = root
         .roles
@@ -65,7 +66,8 @@ pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     odd.collect()
 }
 
-/// Returns the odd ids of each delegated role. Succinct bins share one list, so only the first bin is returned.
+/// Returns the odd key ids in delegations, each with the delegated role that lists it. Succinct bins share one list, so
+/// their ids are returned only for the first bin.
 pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Odd)> {
     let of_role = |name: &RoleName, keyids: &[KeyId]| -> Vec<(RoleName, Odd)> {
         odd_ids(&delegations.keys, keyids).into_iter().map(|odd| (name.clone(), odd)).collect()
@@ -76,7 +78,7 @@ pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Od
     }
 }
 
-/// Returns the roles of a root that list this key.
+/// Returns the roles of a root that list the key `material`.
 pub(crate) fn roles_of_root(root: &Root, material: &KeyMaterial) -> Vec<RoleName> {
     let ids = ids_of(&root.keys, material);
     let listing = root.roles.iter().filter(|(_, role)| role.keyids.iter().any(|id| ids.contains(id)));
@@ -86,7 +88,7 @@ pub(crate) fn roles_of_root(root: &Root, material: &KeyMaterial) -> Vec<RoleName
     known.chain(others).cloned().collect()
 }
 
-/// Returns the delegated roles that list this key.
+/// Returns the delegated roles that list the key `material`.
 pub(crate) fn delegated_roles(delegations: &Delegations, material: &KeyMaterial) -> BTreeSet<RoleName> {
     let ids = ids_of(&delegations.keys, material);
     let lists = |keyids: &[KeyId]| !ids.is_empty() && keyids.iter().any(|id| ids.contains(id));
@@ -99,7 +101,7 @@ pub(crate) fn delegated_roles(delegations: &Delegations, material: &KeyMaterial)
     }
 }
 
-/// Returns the ids of this key.
+/// Returns the key ids under which `keys` contains the key `material`.
 fn ids_of(keys: &BTreeMap<KeyId, Key>, material: &KeyMaterial) -> BTreeSet<KeyId> {
     keys.iter().filter(|(_, key)| key.material() == *material).map(|(id, _)| id.clone()).collect()
 }

@@ -1,17 +1,17 @@
-//! The configuration of the user who runs the tool. It is outside every repository, because a repository's folder is data:
-//! someone who can write there must not choose the trusted root, the private keys or the server.
+//! The configuration of the user who runs the tool. It is stored outside every repository: someone who can write to a
+//! repository's folder must not be able to choose the trusted root, the private keys or the server.
 //!
-//! It is one file, edited in place so that comments are preserved:
+//! The configuration is a single file, which is edited in place so that comments are preserved:
 //!
 //! ```toml
 //! [repositories.9f86d081…]                   # SHA-256 of the repository's oldest root, 1.root.json
-//! pinned-root = { version = 3, sha256 = "2c26b46b…" }   # moves along the verified chain
+//! pinned-root = { version = 3, sha256 = "2c26b46b…" }   # the newest root that was verified
 //! metadata-url = "https://example.org/packages/metadata/"
 //! keys = ["/media/usb/root-1.pem"]           # private keys outside the repository's folder
 //!
 //! [folders."/srv/packages"]
-//! repository = "9f86d081…"                  # the repository in this folder; another one is refused
-//! shared-with-group = "release"              # other members of this group publish here too
+//! repository = "9f86d081…"                  # any other repository in this folder is refused
+//! shared-with-group = "release"              # members of this group may also publish from the folder
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -32,20 +32,20 @@ use crate::files::layout::Sharing;
 use crate::files::writable;
 use crate::{ConfigError, Error, InvalidDigest, PathError};
 
-/// The longest configuration file that is read, in bytes.
+/// The maximum length of the configuration file, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// How long to wait for another command that changes the file.
+/// The maximum time to wait for another command that changes the file.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The pause between two attempts to lock the file.
+/// The time between two attempts to lock the file.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// SHA-256 of a root file.
+/// The SHA-256 of a root file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RootDigest([u8; 32]);
 
 impl RootDigest {
-    /// Computes the digest of a root file.
+    /// Computes the digest from the bytes of a root file.
     #[must_use]
     pub fn of(root: &[u8]) -> Self {
         Self(Sha256::digest(root).into())
@@ -61,7 +61,7 @@ impl std::fmt::Display for RootDigest {
 impl std::str::FromStr for RootDigest {
     type Err = InvalidDigest;
 
-    /// Parses 64 hexadecimal digits, with or without the prefix `sha256:`.
+    /// Parses 64 hexadecimal digits, optionally with the prefix `sha256:`.
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let mut digest = [0; 32];
@@ -75,24 +75,24 @@ impl std::str::FromStr for RootDigest {
 pub struct PinnedRoot {
     /// Its version.
     pub version: Version,
-    /// The digest of its file.
+    /// The digest of the root file.
     pub digest: RootDigest,
 }
 
-/// The configuration file of the user.
+/// The user's configuration file.
 #[derive(Clone, Debug)]
 pub struct UserConfig {
     file: Option<PathBuf>,
 }
 
 impl UserConfig {
-    /// Returns the configuration in this file, which need not exist.
+    /// Returns the configuration in the file at this path, which need not exist.
     #[must_use]
     pub fn at(file: &Path) -> Self {
         Self { file: Some(file.to_path_buf()) }
     }
 
-    /// Returns an empty configuration: no root is pinned, and nothing is stored.
+    /// Returns an empty configuration, in which no root is pinned and nothing can be stored.
     #[must_use]
     pub fn none() -> Self {
         Self { file: None }
@@ -107,7 +107,7 @@ impl UserConfig {
     /// Returns the pinned root of the repository whose oldest root has this digest.
     ///
     /// # Errors
-    /// When the file cannot be read, is not the user's own, or is not valid.
+    /// Returns an error if the file cannot be read, does not belong to the user, or is invalid.
     pub fn pinned_root(&self, repository: RootDigest) -> Result<Option<PinnedRoot>, Error> {
         let document = self.read()?;
         let Some(pin) = entry(&document, repository).and_then(|entry| entry.get("pinned-root")) else {
@@ -125,7 +125,7 @@ impl UserConfig {
     /// Pins a root of the repository whose oldest root has the digest `repository`.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// Returns an error if the file cannot be read or written.
     pub fn pin(&self, repository: RootDigest, root: PinnedRoot) -> Result<(), Error> {
         if self.file.is_none() || self.pinned_root(repository)? == Some(root) {
             return Ok(());
@@ -139,10 +139,10 @@ impl UserConfig {
         })
     }
 
-    /// Returns the digest of the oldest root of the repository that was in `folder` when its root was pinned.
+    /// Returns the digest that identifies the repository which was in `folder` when its root was pinned.
     ///
     /// # Errors
-    /// As [`UserConfig::pinned_root`].
+    /// Returns the errors of [`UserConfig::pinned_root`].
     pub fn repository_in(&self, folder: &Path) -> Result<Option<RootDigest>, Error> {
         let document = self.read()?;
         let Some(digest) = folder_entry(&document, folder).and_then(|entry| entry.get("repository")) else {
@@ -152,10 +152,10 @@ impl UserConfig {
         digest.map(Some).ok_or_else(|| self.invalid(ConfigError::Repository))
     }
 
-    /// Stores which repository is in `folder`.
+    /// Stores the digest that identifies the repository in `folder`.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// Returns an error if the file cannot be read or written.
     pub fn set_repository_in(&self, folder: &Path, repository: RootDigest) -> Result<(), Error> {
         if self.repository_in(folder)? == Some(repository) {
             return Ok(());
@@ -166,10 +166,10 @@ impl UserConfig {
         })
     }
 
-    /// Checks that the file can be written.
+    /// Checks that the file can be written. Creates its folder if necessary.
     ///
     /// # Errors
-    /// When it cannot.
+    /// Returns an error if the file cannot be written.
     pub fn check_writable(&self) -> Result<(), Error> {
         match &self.file {
             Some(path) => lock(folder_of(path)?).map(drop),
@@ -182,10 +182,10 @@ impl UserConfig {
         self.file.as_deref().and_then(Path::parent).map_or(Ok(()), writable::check_creatable)
     }
 
-    /// Returns the URL of the served metadata, if it is configured.
+    /// Returns the URL from which the metadata is served, if it is configured.
     ///
     /// # Errors
-    /// As [`UserConfig::pinned_root`]; [`Error::Config`] when it cannot be a base URL.
+    /// Returns the errors of [`UserConfig::pinned_root`], and [`Error::Config`] if the value is not a valid base URL.
     pub fn metadata_url(&self, repository: RootDigest) -> Result<Option<BaseUrl>, Error> {
         let document = self.read()?;
         let url = entry(&document, repository).and_then(|entry| entry.get("metadata-url"));
@@ -194,20 +194,20 @@ impl UserConfig {
         BaseUrl::new(url).map(Some).map_err(|error| self.invalid(ConfigError::InvalidMetadataUrl(error)))
     }
 
-    /// Stores the URL of the served metadata.
+    /// Stores the URL from which the metadata is served.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// Returns an error if the file cannot be read or written.
     pub fn set_metadata_url(&self, repository: RootDigest, url: &BaseUrl) -> Result<(), Error> {
         self.change("repositories", &repository.to_string(), |entry| {
             entry.insert("metadata-url", value(url.as_str()));
         })
     }
 
-    /// Returns the private key files outside the repository's folder that may be used for it.
+    /// Returns the private key files outside the repository's folder that the user has allowed for the repository.
     ///
     /// # Errors
-    /// As [`UserConfig::pinned_root`].
+    /// Returns the errors of [`UserConfig::pinned_root`].
     pub fn keys(&self, repository: RootDigest) -> Result<Vec<PathBuf>, Error> {
         let document = self.read()?;
         let Some(keys) = entry(&document, repository).and_then(|entry| entry.get("keys")) else {
@@ -217,10 +217,10 @@ impl UserConfig {
         Ok(keys.iter().filter_map(Value::as_str).map(PathBuf::from).collect())
     }
 
-    /// Allows the use of a private key outside the repository's folder.
+    /// Allows the use of a private key file outside the repository's folder.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// Returns an error if the file cannot be read or written.
     pub fn allow_key(&self, repository: RootDigest, key: &Path) -> Result<(), Error> {
         if self.file.is_none() || self.keys(repository)?.iter().any(|known| known == key) {
             return Ok(());
@@ -236,10 +236,10 @@ impl UserConfig {
         })
     }
 
-    /// Returns the group with which the user shares the repository in `folder`, as a name or a number.
+    /// Returns the name or the id of the group with which the user shares the repository in `folder`.
     ///
     /// # Errors
-    /// As [`UserConfig::pinned_root`].
+    /// Returns the errors of [`UserConfig::pinned_root`].
     pub fn shared_with_group(&self, folder: &Path) -> Result<Option<String>, Error> {
         let document = self.read()?;
         let Some(group) = folder_entry(&document, folder).and_then(|entry| entry.get("shared-with-group")) else {
@@ -252,10 +252,10 @@ impl UserConfig {
         }
     }
 
-    /// Returns the other users who may change the repository in `folder`.
+    /// Returns which users may change the repository in `folder`.
     ///
     /// # Errors
-    /// As [`UserConfig::shared_with_group`]; [`Error::Config`] when there is no such group.
+    /// Returns the errors of [`UserConfig::shared_with_group`], and [`Error::Config`] if the group does not exist.
     pub fn sharing(&self, folder: &Path) -> Result<Sharing, Error> {
         let Some(group) = self.shared_with_group(folder)? else { return Ok(Sharing::Private) };
         match group.parse().ok().or_else(|| group_number(&group)) {
@@ -299,7 +299,7 @@ impl UserConfig {
     }
 }
 
-/// Returns the folder of the configuration file, and creates it if it is missing.
+/// Returns the folder of the configuration file. Creates the folder if it does not exist.
 fn folder_of(path: &Path) -> Result<&Path, Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
@@ -317,7 +317,7 @@ fn folder_entry<'d>(document: &'d DocumentMut, folder: &Path) -> Option<&'d dyn 
     entry.as_table_like()
 }
 
-/// Returns the number of the group with this name on this machine.
+/// Returns the id of the group with this name on this machine.
 fn group_number(name: &str) -> Option<u32> {
     let groups = std::fs::read_to_string("/etc/group").ok()?;
     let mut fields = groups.lines().map(|line| line.split(':'));
@@ -328,7 +328,7 @@ fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edi
     document.get("repositories")?.as_table_like()?.get(&repository.to_string())?.as_table_like()
 }
 
-/// Locks the configuration, waiting for other commands of this user.
+/// Locks the configuration. Waits while another command of this user holds the lock.
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(".lastmile-repo.lock");
     let failed = |error| Error::file("lock", &path, error);
@@ -344,7 +344,8 @@ fn lock(folder: &Path) -> Result<File, Error> {
     }
 }
 
-/// Reads a file that this user or root owns and nobody else can write. Links are followed, because the user named the file.
+/// Reads a file that belongs to this user or root and that nobody else can write to. Links are followed, because the
+/// user specified the file.
 fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
