@@ -1,4 +1,4 @@
-"""Makes the repositories of one scenario with python-tuf.
+"""Creates the repositories of one scenario with python-tuf.
 
 usage: make_with_python_tuf.py SCENARIO FOLDER
 
@@ -21,14 +21,14 @@ NAMES = {
     "größe/日本語-🦀.tar.gz": "näme and content".encode(),
     "a+b&c=d;e,f@g!.txt": b"signs that a URL may hold",
     "empty": b"",
-    # Two names that look the same: names are not normalised.
+    # These two names look the same, but are different targets, because names are not normalised.
     "caf\u00e9.txt": b"one letter",
     "cafe\u0301.txt": b"a letter and its accent",
 }
 
 
 def publish(repository: Repository, folder: Path, state: int = 1, raised: bool = False) -> None:
-    """Writes one state and its targets. The first state also writes the root that clients start from."""
+    """Writes one state and its targets. With the first state, also writes the root that clients start from."""
     to = folder / str(state)
     if not repository.old_roots:
         (folder / "root.json").write_bytes(repository.write_root(to))
@@ -48,7 +48,7 @@ def with_names(repository: Repository) -> Repository:
 
 
 def plain(folder: Path) -> None:
-    """No consistent snapshots, and no lengths and hashes of metadata."""
+    """A repository without consistent snapshots and without lengths and hashes of metadata."""
     publish(with_names(Repository(consistent=False)), folder)
 
 
@@ -102,10 +102,10 @@ def delegations(folder: Path) -> None:
     repository.add_target("libs/deep/två.crate", b"two", "inner")
     repository.add_target("closed/door", b"closed", "closed")
     repository.add_target("other/thing", b"other", "last")
-    # None of these must be found: they are outside the delegated paths, or behind a terminating delegation.
+    # Clients must not find these targets, which are outside the delegated paths or behind a terminating delegation.
     repository.role("inner").targets["other/stolen"] = repository.targets.targets["top.txt"]
     repository.role("last").targets["closed/window"] = repository.targets.targets["top.txt"]
-    # The first role with `libs/...` lists this one, so a later role does not count.
+    # An earlier role also lists this target, so clients must ignore this entry.
     repository.role("last").targets["libs/one-1.0.0.crate"] = repository.targets.targets["top.txt"]
     publish(repository, folder)
 
@@ -143,7 +143,7 @@ def succinct(folder: Path) -> None:
 
 
 def rotated(folder: Path) -> None:
-    """State 2 has four more roots, with new root keys, a new threshold, new online keys and lower versions."""
+    """State 2 adds four roots, which replace root keys, the threshold and online keys, and then lower the versions."""
     repository = with_names(Repository())
     repository.timestamp.version = 900
     repository.snapshot.version = 800
@@ -154,7 +154,7 @@ def rotated(folder: Path) -> None:
         make = getattr(CryptoSigner, f"generate_{kind}")
         repository.replace_keys("root", [make() for _ in range(3)], threshold)
         repository.rotate_root(former, to)
-    # 5.3.11: after the online keys are replaced, versions may start again.
+    # After the online keys are replaced, versions may start at 1 again (5.3.11).
     for role in ["timestamp", "snapshot"]:
         repository.replace_keys(role, [CryptoSigner.generate_ed25519()])
     repository.rotate_root([], to)
@@ -192,14 +192,14 @@ def attacker(folder: Path) -> None:
 
     lie(5, lambda: expire(repository.timestamp))
     lie(6, lambda: expire(repository.targets))
-    # 7: a targets file that no snapshot lists. 8: a timestamp signed by a key that the root does not list.
+    # State 7 has a targets file that no snapshot lists. State 8 has a timestamp signed by a key that the root does not list.
     publish(repository, folder, 7)
     targets = folder / "7/metadata/6.targets.json"
     targets.write_bytes(targets.read_bytes().replace(b"plain.txt", b"pla1n.txt"))
     honest = repository.signers["timestamp"]
     repository.signers["timestamp"] = [CryptoSigner.generate_ed25519()]
     publish(repository, folder, 8)
-    # 9 is honest again, with versions above all signed ones.
+    # State 9 is honest again, with higher versions than all previous states.
     repository.signers["timestamp"] = honest
     publish(repository, folder, 9, raised=True)
 

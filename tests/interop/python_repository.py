@@ -1,4 +1,4 @@
-"""Makes repositories with python-tuf's metadata API, from which lastmile fetches.
+"""Creates repositories with python-tuf's metadata API, from which lastmile fetches.
 
 A Repository is edited in memory and written whole, as often as a scenario asks for it.
 """
@@ -31,7 +31,7 @@ class Repository:
         self.expires = (datetime.now(timezone.utc) + timedelta(days=30)).replace(microsecond=0)
         self.serializer = JSONSerializer(compact=compact)
         self.hash_algorithms = ["sha256"]
-        # Whether snapshot and timestamp list lengths and hashes.
+        # True if snapshot and timestamp list lengths and hashes.
         self.pin_metadata = False
         self.signers: dict[str, list[CryptoSigner]] = {}
         self.contents: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-//! The attacks of `lastmile_attacks`, run against the library and against a client process.
+//! Runs the attacks of `lastmile_attacks` against the library and against a client process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
-/// The number of samples of each scenario that run against a process, to save time. All samples run against the library.
+/// The number of cases of each scenario that run against a process. All cases run against the library, but processes
+/// are slow.
 const SAMPLES_OUTSIDE: usize = 4;
 
 fn without_fault(wrong: &[String]) {
@@ -28,9 +29,9 @@ fn the_library_refuses_every_attack_and_recovers_and_the_page_shows_its_errors()
         .lines()
         .zip(written.lines())
         .find(|(now, before)| now != before)
-        .map(|(now, before)| format!("now: {now}\nthere: {before}"));
+        .map(|(now, before)| format!("expected: {now}\nfound: {before}"));
     let is_same = written == scenario::page::page(&results);
-    assert!(is_same, "docs/attacks.md is not up to date; its head says how it is written\n{differing:?}");
+    assert!(is_same, "docs/attacks.md is not up to date; its introduction says how to generate it\n{differing:?}");
 }
 
 #[test]
@@ -53,8 +54,8 @@ fn a_client_process_refuses_every_attack_that_runs_externally() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// Runs the attack lab on `client`. Returns the number of attacks for each verdict (withstood, accepted, crashed, hung, not
-/// recovered), and the numbers of attacks in which a sample was harmless or the client too strict.
+/// Runs the attack lab on `client`. Returns two lists of counts: the attacks that the client withstood, accepted,
+/// crashed on, hung on, or did not recover from; and the attacks in which the client was less strict, or too strict.
 fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
@@ -66,7 +67,7 @@ fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let unsafe_ones = Verdict::UNSAFE.map(|verdict| count("security", &verdict.to_string()));
     let is_secure = unsafe_ones == [0; 4];
     assert_eq!(report["security"]["passed"], serde_json::json!(is_secure));
-    assert_eq!(output.status.code(), Some(if is_secure { 0 } else { 7 }), "strictness decides nothing");
+    assert_eq!(output.status.code(), Some(if is_secure { 0 } else { 7 }), "strictness must not change the exit code");
     let [accepted, crashed, hung, not_recovered] = unsafe_ones;
     let strictness = Verdict::STRICTNESS.map(|verdict| count("strictness", &verdict.to_string()));
     ([count("security", "withstood"), accepted, crashed, hung, not_recovered], strictness)
@@ -107,23 +108,31 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
-/// Clients that behave like lastmile until it refuses something.
+/// Tests clients that behave like lastmile until lastmile refuses something.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_reports_each_kind_of_failure() {
     let ways = [
-        ("writes elsewhere", r#""$0" "$@" || { touch "$2/../left"; exit 1; }"#, [0, 1, 0, 0, 0]),
-        ("keeps what it refused", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 1; }"#, [0, 1, 0, 0, 0]),
-        ("accepts and keeps it", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 0; }"#, [0, 1, 0, 0, 0]),
+        ("writes outside its folders", r#""$0" "$@" || { touch "$2/../left"; exit 1; }"#, [0, 1, 0, 0, 0]),
+        ("stores a refused file", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 1; }"#, [0, 1, 0, 0, 0]),
         (
-            "links to it",
+            "accepts and stores a refused file",
+            r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 0; }"#,
+            [0, 1, 0, 0, 0],
+        ),
+        (
+            "stores a link to a refused file",
             r#""$0" "$@" || { echo evil >"$2/x"; ln -sf x "$2/timestamp.json"; exit 1; }"#,
             [0, 1, 0, 0, 0],
         ),
         ("dies", r#""$0" "$@" || kill -SEGV $$"#, [0, 0, 1, 0, 0]),
         ("panics", r#""$0" "$@" || exit 101"#, [0, 0, 1, 0, 0]),
         ("waits", r#""$0" "$@" || exec sleep 60"#, [0, 0, 0, 1, 0]),
-        ("gives up", r#"test ! -e "$2/no" || exit 1; "$0" "$@" || { touch "$2/no"; exit 1; }"#, [0, 0, 0, 0, 1]),
+        (
+            "never works again after a refusal",
+            r#"test ! -e "$2/no" || exit 1; "$0" "$@" || { touch "$2/no"; exit 1; }"#,
+            [0, 0, 0, 0, 1],
+        ),
         ("refuses everything", "exit 1", [0, 0, 0, 0, 1]),
         ("does nothing", "exit 0", [0, 0, 0, 0, 1]),
     ];
@@ -133,27 +142,27 @@ fn the_attack_lab_reports_each_kind_of_failure() {
     }
 }
 
-/// Clients that behave like lastmile but are more or less strict.
+/// Tests clients that behave like lastmile but are more or less strict.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
-    // Each client with the attack that shows the difference.
+    // Each line has a client and the attack that shows how strict this client is.
     let ways = [
-        ("says that a refusal is a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
-        ("does not mind what is odd", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
+        ("reports a refusal as a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
+        ("accepts malformed metadata", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
         (
-            "does not know bins",
+            "does not support bins",
             "4.6-bins",
             r#""$0" "$@" || exit 1; ! grep -qs succinct_roles "$2/targets.json""#,
             [0, 1],
         ),
-        ("refuses odd names", "2.2-odd-role-names", r#"case "$*" in *odd/*) exit 1;; esac; "$0" "$@""#, [0, 1]),
+        ("refuses unusual names", "2.2-odd-role-names", r#"case "$*" in *odd/*) exit 1;; esac; "$0" "$@""#, [0, 1]),
     ];
     for (what, attack, script, strictness) in ways {
         let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
         assert_eq!(report(&[attack], &client), ([1, 0, 0, 0, 0], strictness), "a client that {what}");
     }
-    // A run that succeeds with other bytes, or with none, counts as a successful attack.
+    // If the client reports success but has a wrong package or no package, the attack succeeded.
     let evil = r#""$0" "$@" && exit; for word; do test "$last" = --target-dir && printf 'evil package' >"$word/package"
         last=$word; done; exit 0"#;
     let none =
@@ -213,7 +222,7 @@ fn names_tests_or_a_reason(row: &str, text: &str, tests: &BTreeSet<String>) {
     }
 }
 
-/// Promises about our repositories must be tested on repositories that `lastmile-repo` made.
+/// Scenarios that depend on how `lastmile-repo` makes repositories must also be tested on repositories that it made.
 #[test]
 fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
     let text = read("attack-coverage.md");
@@ -225,7 +234,8 @@ fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
         assert!(all.contains(id), "there is no scenario {id}");
         names_tests_or_a_reason(id, text, &tests);
     }
-    // Stolen keys, fast-forward, keys of several repositories, and files with the same version but other content.
+    // The scenarios about stolen keys, fast-forward attacks, keys of several repositories, and files with the same
+    // version.
     let is_about_ours =
         |id: &&&str| ["3.10-", "3.11-", "3.12-", "2.4-same-version"].iter().any(|start| id.starts_with(start));
     let missing: Vec<_> = all.iter().filter(is_about_ours).filter(|id| !listed.contains_key(**id)).collect();
@@ -259,6 +269,6 @@ fn every_patch_applies_and_every_attack_is_named_by_one() {
     let differing: Vec<_> = attacks.symmetric_difference(&named).collect();
     assert!(
         differing.is_empty(),
-        "no patch of tests/planted-bugs names these, or there is no such scenario: {differing:?}"
+        "these scenarios have no patch in tests/planted-bugs, or a patch names them but they do not exist: {differing:?}"
     );
 }

@@ -1,5 +1,5 @@
-//! A cache with files that the client did not write, or that an older version wrote (advisories of local state). The client never
-//! follows links, waits for pipes, reads without a limit, or accepts a rollback because of them.
+//! Runs the client with a cache that contains damaged, foreign or special files. The client must never follow links,
+//! wait for pipes, read without a limit, or accept a rollback because of such files.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -31,7 +31,7 @@ const FILES: [&str; 9] = [
 /// The files that every refresh reads as metadata.
 const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 
-/// What replaces a file.
+/// The kinds of replacement for a file.
 const KINDS: [&str; 11] =
     ["missing", "empty", "corrupt", "truncated", "huge", "link", "dangling link", "device", "fifo", "socket", "folder"];
 
@@ -40,7 +40,7 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("cached: {line}\n").as_bytes()).unwrap();
 }
 
-/// Replaces a file. Returns false if the replacement cannot be created on this system.
+/// Replaces a file. Returns `false` if this system does not allow the replacement to be created.
 fn put(kind: &str, path: &Path, outside: &Path) -> bool {
     let whole = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();
@@ -59,7 +59,7 @@ fn put(kind: &str, path: &Path, outside: &Path) -> bool {
             if !Command::new("mknod").arg(path).args(["c", "1", "5"]).output().is_ok_and(|made| made.status.success()) {
                 return false;
             }
-            // If devices are forbidden, the node can be created but not opened.
+            // On systems that forbid devices, the node may exist but cannot be opened.
             assert!(fs::symlink_metadata(path).unwrap().file_type().is_char_device());
         }
         "fifo" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
@@ -97,18 +97,19 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
                 continue;
             };
             let before = fs::read(&outside).ok();
-            // A server that replays an old state.
+            // With a server that replays an old state, the refresh must fail.
             victim.use_network(oldest.network());
             let ended = victim.refresh();
             assert!(ended.is_err(), "{told}: {ended:?}");
-            // With the honest server, the client is up to date or reports an error, and does so again.
+            // With the honest server, the client must either be up to date, or report an error now and in the next run
+            // too.
             let honest = fs::remove_file(&outside).ok().map_or_else(changed, |()| changed()).unwrap();
             match honest.refresh() {
                 Ok(versions) => {
                     recovered += 1;
                     assert_eq!(versions, [2, 3, 3, 3], "{told}");
                     let noticed = honest.events().iter().any(|notice| matches!(notice, Event::UnusableFile { .. }));
-                    assert!(noticed || kind != "link" || !ROLES.contains(&name), "{told}: followed");
+                    assert!(noticed || kind != "link" || !ROLES.contains(&name), "{told}: the link was followed");
                     honest.use_network(oldest.network());
                     assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
                 }
@@ -120,16 +121,16 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
                 }
                 Err(error) => panic!("{told}: {error:?}"),
             }
-            assert_eq!(fs::read(&outside).ok(), before, "{told}: what a link leads to");
+            assert_eq!(fs::read(&outside).ok(), before, "{told}: the target of the link changed");
             assert!(!outside.with_extension("none").exists(), "{told}");
         }
     }
     let all = FILES.len() * KINDS.len();
     if unchecked > 0 {
-        say(&format!("NOT CHECKED: {unchecked} device nodes, which cannot be made here"));
+        say(&format!("NOT CHECKED: {unchecked} device nodes, which this machine does not allow"));
     }
-    say(&format!("{} of {all} cases tried; one refresh mends {recovered} of them", all - unchecked));
-    // The client does not remove folders, and without its identity and its locks a cache cannot be used.
+    say(&format!("{} of {all} cases tested; one refresh repairs {recovered} of them", all - unchecked));
+    // The client does not remove folders, and it cannot use a cache without the identity file and the lock files.
     let may_stay = |kept: &String| {
         ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| kept.contains(kind))
     };
@@ -157,11 +158,11 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_used() {
         shipped.copy_store_of(cache);
         assert_eq!(shipped.refresh().unwrap()[0], 7);
         shipped.use_network(fifth.network());
-        // The client never returns to an older root.
+        // The client must keep its newer root or report an error.
         assert!(shipped.refresh().map_or(true, |versions| versions[0] == newest[0]));
         shipped.use_network(repository.network());
     }
-    // A cache with other keys belongs to another repository and is not changed.
+    // A cache with other root keys belongs to another repository, so the client must not change it.
     let mut other = Repository::new();
     other.set_keys("root", &[TestKey::new("other")], 1);
     other.reissue(&["root"]);
@@ -172,7 +173,7 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_used() {
     assert_eq!(foreign.all_stored(), before);
 }
 
-/// A repository on the disk and the environment of a client.
+/// A folder with a repository, and a client that has its state there.
 struct Home(TempDir);
 
 impl Home {
@@ -207,7 +208,7 @@ impl Home {
         let (name, arguments) = wrapper.split_first().unwrap();
         let mut command = Command::new(name);
         // `set -e` ignores commands after `!`.
-        let fails = "fails() { if \"$@\"; then echo \"it went well: $*\"; exit 1; fi; }";
+        let fails = "fails() { if \"$@\"; then echo \"succeeded unexpectedly: $*\"; exit 1; fi; }";
         command.args(arguments).args(["-euc", &format!("{fails}\n{script}")]).current_dir(self.0.path());
         command.env("client", program("lastmile")).env("repo", program("lastmile-repo"));
         command
@@ -228,11 +229,11 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// Whether file systems can be mounted in a separate namespace. Prints a message if not.
+/// Returns `true` if file systems can be mounted in a separate namespace. Otherwise, prints a message.
 fn mounts(home: &Home) -> bool {
     let tried = home.shell(&["unshare", "-m", "sh"], "mkdir -p try; mount -t tmpfs -o size=64k none try");
     if !tried.status.success() {
-        say(&format!("NOT CHECKED: no file system can be mounted here: {}", text(&tried).trim()));
+        say(&format!("NOT CHECKED: this machine does not allow mounting file systems: {}", text(&tried).trim()));
     }
     tried.status.success()
 }
@@ -240,7 +241,7 @@ fn mounts(home: &Home) -> bool {
 #[test]
 fn a_full_disk_is_reported_and_nothing_is_lost() {
     let home = Home::new();
-    // A limit on file sizes needs no privileges and makes every write fail, as on a full disk.
+    // With a file size limit of zero, every write fails as on a full disk. Setting the limit requires no privileges.
     let limited = home.shell(
         &["sh"],
         "trap '' XFSZ; cp -r state before
@@ -301,7 +302,7 @@ fn missing_folders_and_links_in_their_place_are_reported() {
          export LASTMILE_STATE_DIR=$HERE/state; $client refresh --quiet; fails $client get file; echo told",
     );
     assert!(gone.status.success() && text(&gone).contains("told"), "{}", text(&gone));
-    // The cache is removed or replaced by a link: the client reports it and writes nothing.
+    // If a folder of the cache is replaced by a link or a file, the client must report an error and write nothing.
     let metadata = home.0.path().join("state/it/metadata");
     let outside = home.0.path().join("outside");
     fs::create_dir(&outside).unwrap();

@@ -1,4 +1,4 @@
-//! Spec 4.1: canonical JSON.
+//! Tests of canonical JSON (specification 4.1).
 
 use lastmile_metadata::{ErrorKind, Json, RoleName, TargetPath, Targets, Threshold};
 use lastmile_testkit::{Repository, TestClient, TestKey, canonical, sign};
@@ -172,7 +172,7 @@ fn f_cj_7_files_are_stored_and_hashed_as_received() {
     for role in ["root", "timestamp", "snapshot", "targets"] {
         assert_eq!(client.stored(role).unwrap(), repository.written(role), "{role}");
         let value: Value = serde_json::from_slice(&repository.written(role)).unwrap();
-        assert_ne!(canonical::write(&value), repository.written(role), "{role} is not canonical as published");
+        assert_ne!(canonical::write(&value), repository.written(role), "the published {role} is not in canonical form");
     }
 }
 
@@ -188,7 +188,7 @@ fn f_4_1_2_the_signature_covers_canonical_json() {
         judge_bytes::<Targets>(&repository, "targets", bytes).map(drop)
     };
     assert_eq!(over(&canonical::write(&signed)), Ok(()));
-    // serde_json escapes the line feed, which makes it another message.
+    // serde_json escapes the line feed, so a signature over its output is a signature over another message.
     assert_eq!(over(&serde_json::to_vec(&signed).unwrap()), Err(verdict("targets", unsigned())));
 }
 

@@ -1,4 +1,4 @@
-//! The two programs on the command line: each file in `cmd/` contains commands and their expected output.
+//! Tests the two programs on the command line. Each file in `cmd/` contains commands and their expected output.
 //!
 //! The programs see the date 2030-01-01. Each file runs in a new folder that [`client_folder`] or [`repository_folder`] prepares.
 //! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes the current output into `cmd/`. Then replace what differs
@@ -23,18 +23,18 @@ pub(crate) fn program(name: &str) -> PathBuf {
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(
         path.exists(),
-        "`{name}` is not built: run `cargo build --workspace --bins --examples` first (`cargo xtask test` does), then it is at {}",
+        "`{name}` is not built; run `cargo build --workspace --bins --examples`, as `cargo xtask test` does, to build {}",
         path.display()
     );
     path
 }
 
-/// Returns the library to preload for a faked clock.
+/// Returns the path of the library that fakes the clock when it is preloaded.
 fn faketime() -> &'static str {
     static PRELOAD: OnceLock<String> = OnceLock::new();
     PRELOAD.get_or_init(|| {
         let output = Command::new("faketime").args(["-f", "2030-01-01 00:00:00", "env"]).output();
-        let output = output.expect("`faketime` is needed: `apt-get install faketime` (cargo xtask setup does)");
+        let output = output.expect("`faketime` is missing; run `apt-get install faketime` or `cargo xtask setup`");
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).expect("faketime preloads").to_owned()
     })
@@ -87,7 +87,7 @@ fn run(kind: &str, prepared: &Path, proxy: Option<&Server>) {
             fs::copy(folder.path().join(case.file_name().unwrap()), case).unwrap();
         }
     }
-    // `TestCases` reports by panicking. Dropping it would run the cases again.
+    // `TestCases::run` panics if a case fails. The panic continues only now, after the new output has been copied.
     drop(tests);
     if let Err(said) = overwritten {
         std::panic::resume_unwind(said);
@@ -118,14 +118,15 @@ fn packages() -> Repository {
     repository
 }
 
-/// Returns the network of a repository after `change`.
+/// Returns the files of the repository of [`packages`] after `change`.
 fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     let mut repository = packages();
     change(&mut repository);
     repository.network().clone()
 }
 
-/// The hosts with faulty repositories. Only one file uses each host.
+/// Returns the repositories by host name. All but `repository.test` are faulty or under attack. Only one test file uses
+/// each of them.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [
@@ -146,7 +147,7 @@ fn hosts() -> BTreeMap<String, FakeNetwork> {
         ),
         ("rollback.test", {
             let newer = changed(|repository| repository.publish(&["timestamp"]));
-            // The first answer is honest; then the server replays the older timestamp.
+            // The first response is the newest timestamp. After that, the server replays an older one.
             newer.fault_times(METADATA, NetworkFault::Body(newer.file(METADATA).unwrap()), 1);
             newer.put(METADATA, honest.written("timestamp"));
             newer
@@ -178,7 +179,7 @@ fn hosts() -> BTreeMap<String, FakeNetwork> {
     hosts.into_iter().map(|(host, network)| (host.to_owned(), network)).collect()
 }
 
-/// The files in the folder in which a file of `cmd/client` runs.
+/// Returns a folder with the files that the commands in `cmd/client` use.
 fn client_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let first = packages().network().file("metadata/1.root.json").unwrap();
@@ -195,7 +196,8 @@ fn the_output_of_the_client_is_as_expected() {
     run("client", client_folder().path(), Some(&server));
 }
 
-/// Returns a folder with the repositories `packages` and `split`, made at the faked time, and files to add.
+/// Returns a folder with the repositories `packages` and `split`, which are created at the faked time, and with files
+/// to add.
 fn repository_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("dist/linux/tool.tar", "for linux"), ("dist/tool.zip", "for all"), ("größe.txt", "wide")]
@@ -217,7 +219,7 @@ fn repository_folder() -> TempDir {
         let output = init.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    // The targets key of `split` is not on this machine.
+    // The repository `split` does not have its targets key, as if the key were on another machine.
     fs::rename(folder.path().join("split/keys/targets-1.pem"), folder.path().join("targets.pem")).unwrap();
     folder
 }
@@ -249,7 +251,7 @@ fn only_data_is_written_to_standard_output() {
     let (code, stdout, stderr) = lastmile(&["refresh", "--verbose"]);
     assert_eq!((code, stdout.lines().count()), (Some(0), 4));
     assert!(stderr.contains("http://repository.test/metadata/timestamp.json"));
-    // With --json the output is always one document.
+    // With `--json`, standard output must always contain exactly one JSON document.
     for (arguments, expected) in [
         (&["refresh"][..], 0),
         (&["list"], 0),
@@ -271,7 +273,7 @@ fn only_data_is_written_to_standard_output() {
 }
 
 #[test]
-fn a_process_that_may_open_few_files_ends_with_an_error() {
+fn a_process_that_may_open_only_a_few_files_ends_with_an_error() {
     let folder = client_folder();
     let home = folder.path().join("home");
     let state = folder.path().join("state");

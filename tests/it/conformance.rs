@@ -1,4 +1,5 @@
-//! Runs `lastmile-conformance` as a process against an HTTP server, with the protocol of the community's conformance suite.
+//! Runs the program `lastmile-conformance` against an HTTP server, with the protocol of the community's conformance
+//! suite.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,7 @@ struct Client {
     folder: TempDir,
     repository: Repository,
     server: Server,
-    /// The path between the server's address and `metadata/`.
+    /// The prefix of all URL paths, before `metadata/`.
     prefix: &'static str,
 }
 
@@ -224,7 +225,7 @@ fn download_refreshes_first_and_stores_each_target_under_one_name() {
     assert_eq!(client.repository.network().requests()[1], "metadata/timestamp.json");
     let expected = targets.map(|(path, name)| (name.to_owned(), path.as_bytes().to_vec()));
     assert_eq!(files(&client.path("targets")), BTreeMap::from(expected));
-    assert_eq!(fs::read_dir(client.path("targets")).unwrap().count(), 4, "no stray files or folders");
+    assert_eq!(fs::read_dir(client.path("targets")).unwrap().count(), 4, "there must be no other files or folders");
 }
 
 #[test]
@@ -304,7 +305,8 @@ fn the_program_follows_a_faked_clock() {
         };
         let mut faked = Command::new("faketime");
         faked.env("TZ", "UTC").arg("-f").arg(format!("@{now}")).arg(plain.get_program()).args(plain.get_args());
-        let output = faked.output().expect("`faketime` is needed: `apt-get install faketime` (cargo xtask test does)");
+        let output =
+            faked.output().expect("`faketime` is missing; run `apt-get install faketime` or `cargo xtask setup`");
         assert_eq!(output.status.code(), Some(expected), "{now}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A requirement: its id, and the slug for names of tests.
+/// A requirement: its id, and its slug, which is the id in the form for test names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     id: String,
@@ -29,13 +29,13 @@ fn rows() -> Vec<Row> {
 fn row(words: &[&str]) -> Row {
     let id = words[0].to_owned();
     let given = words[1].strip_prefix('[').and_then(|slug| slug.strip_suffix(']'));
-    // The slug of a row with several steps is that of the first.
+    // A row with several steps has the slug of the first step.
     let first = id.split('–').next().unwrap().replace("W-5.3.7-8", "W-5.3.7");
     let slug = given.map_or_else(|| first.to_lowercase().replace(['.', '-'], "_"), str::to_owned);
     Row { id, slug }
 }
 
-/// Returns the slugs in the name of a test: at its start, and after each `_and_`.
+/// Returns the slugs in the name of a test. A slug can be at the start of the name and after each `_and_`.
 fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
     let claims = test.split("_and_");
     let longest = |claim: &str| {
@@ -51,7 +51,7 @@ pub(crate) fn tests() -> BTreeSet<String> {
     folders.iter().flat_map(|folder| tests_below(&project().join(folder))).collect()
 }
 
-/// Adds the names of the tests in the files below `folder`.
+/// Returns the names of the tests in all source files below `folder`.
 pub(crate) fn tests_below(folder: &Path) -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     for file in sources(folder) {
@@ -83,7 +83,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Parses `COVERAGE.md`: lines of the form `- ID: reason`.
+/// Returns the reasons in `COVERAGE.md` by id. They are in lines of the form ``- `ID`: reason``.
 fn excused() -> BTreeMap<String, String> {
     let text = read(project().join("tests/COVERAGE.md"));
     let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
@@ -108,7 +108,7 @@ fn every_requirement_has_a_test_or_a_reason() {
     let excused = excused();
     let lost: Vec<_> =
         rows().into_iter().filter(|row| !tested.contains_key(&row.slug) && !excused.contains_key(&row.id)).collect();
-    assert!(lost.is_empty(), "neither a test nor a line in COVERAGE.md: {lost:#?}");
+    assert!(lost.is_empty(), "these requirements have neither a test nor a line in COVERAGE.md: {lost:#?}");
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn every_reason_is_for_a_requirement_that_has_no_test() {
     let tested = tested();
     let rows: BTreeMap<_, _> = rows().into_iter().map(|row| (row.id, row.slug)).collect();
     for (id, why) in excused() {
-        let slug = rows.get(&id).unwrap_or_else(|| panic!("COVERAGE.md: {id} is no requirement"));
-        assert_eq!(tested.get(slug), None, "COVERAGE.md: {id} is tested");
+        let slug = rows.get(&id).unwrap_or_else(|| panic!("COVERAGE.md: {id} is not in spec-rows.txt"));
+        assert_eq!(tested.get(slug), None, "COVERAGE.md: {id} has a test, so it must not have a reason");
         assert!(why.split(' ').count() > 4, "COVERAGE.md: {id} needs a reason");
     }
 }

@@ -1,4 +1,4 @@
-//! After a crash at any write, the next update continues and no floor is lost.
+//! Tests that after a crash at any write, the next update succeeds and no recorded version is lost.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{FakeNetwork, Repository, TestClient, TestKey, Versions, refused};
 use serde_json::json;
 
-/// A store that fails after a number of changes, as after a power failure.
+/// A store in which all changes after the first `left` fail, as if the machine had crashed.
 #[derive(Clone)]
 struct Crashing {
     store: MemoryStore,
@@ -74,7 +74,7 @@ fn survives(
             return changes;
         }
     }
-    panic!("no end of changes");
+    panic!("the refresh still fails after 100 changes");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn w_5_0_a_crash_at_any_write_of_an_update_is_harmless() {
         store
     };
     let changes = survives(&client, prepare, repository.network(), [3, 4, 4, 4], older.network());
-    assert!(changes >= 7, "two roots, three roles and the record: {changes}");
+    assert!(changes >= 7, "expected writes of two roots, three roles and the record, got {changes}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
     }
     repository.publish(&["root", "targets"]);
     repository.publish(&["root"]);
-    // The first metadata signed by the new keys must not be accepted again.
+    // This is the first metadata signed with the new keys. The client must later refuse it as a rollback.
     let older = repository.fork();
     repository.publish(&["targets"]);
     let prepare = || {

@@ -1,4 +1,5 @@
-//! Decisions of lastmile where the specification leaves a choice (rows A and D), unless another module tests them.
+//! Decisions of lastmile where the specification leaves a choice (rows A and D of `spec-rows.txt`). Other modules test
+//! some of them.
 
 use std::fs;
 
@@ -24,7 +25,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns a rollback of `repository`: all roles except the root begin with version 1 again.
+/// Returns a copy of `repository` in which all roles except the root start again with version 1.
 fn younger(repository: &Repository) -> Repository {
     let mut old = Repository::on_network(lastmile_testkit::FakeNetwork::new(), true);
     assert_eq!(old.version("timestamp"), 1);
@@ -155,7 +156,7 @@ fn d3_if_file_and_record_are_damaged_nothing_is_accepted() {
         let lost = verdict("timestamp", ErrorKind::StateLost);
         assert_eq!(refused(client.refresh()), lost);
         client.use_network(younger(&repository).network());
-        assert_eq!(refused(client.refresh()), lost, "and it stays so");
+        assert_eq!(refused(client.refresh()), lost, "the error must persist");
     }
 }
 
@@ -241,7 +242,7 @@ fn f_4_7_2_and_d6_mirrors_are_asked_in_their_order() {
     client.refresh().unwrap();
     assert_eq!(first.network().requests().len(), 4);
     let asked = ["metadata/2.root.json", TIMESTAMP];
-    assert_eq!(second.network().requests(), asked, "whether there is a newer root or timestamp, each is asked");
+    assert_eq!(second.network().requests(), asked, "every mirror must be asked for a newer root and timestamp");
 }
 
 #[test]
@@ -257,8 +258,12 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     assert!(["state/2.root.json", "state/3.root.json"].iter().all(|name| client.all_stored().contains_key(*name)));
     let asked = hiding.network().requests();
     let roots = asked.iter().filter(|path| path.ends_with("root.json"));
-    assert_eq!(roots.collect::<Vec<_>>(), ["metadata/2.root.json"], "who hid one root is not asked first for the next");
-    // This needs no trust in the server: a root without valid signatures changes nothing.
+    assert_eq!(
+        roots.collect::<Vec<_>>(),
+        ["metadata/2.root.json"],
+        "a mirror that hid one root must not be asked first for the next"
+    );
+    // A mirror cannot abuse this: a root without valid signatures changes nothing.
     let mut lying = repository.fork();
     lying.signed("root")["version"] = json!(4);
     lying.set_signers("root", &[TestKey::new("stranger")]);
@@ -273,7 +278,7 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
 #[test]
 fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
     let (repository, client) = warm();
-    // The state that the client has.
+    // This mirror stays in the state that the client has.
     let frozen = repository.fork();
     let mut newer = repository.fork();
     newer.publish(&["targets"]);
@@ -284,14 +289,18 @@ fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
     let rest = |network: &lastmile_testkit::FakeNetwork| {
         network.requests().iter().filter(|path| !path.ends_with("root.json")).count()
     };
-    assert_eq!((rest(frozen.network()), rest(newer.network())), (1, 3), "the rest comes from the mirror that has it");
+    assert_eq!(
+        (rest(frozen.network()), rest(newer.network())),
+        (1, 3),
+        "the other files must come from the newer mirror"
+    );
     for order in [[&frozen, &newer, &newest], [&newest, &newer, &frozen], [&newer, &newest, &frozen]] {
         let client = client.copy();
         client.use_mirrors(&order.map(|mirror| mirror.network()));
         assert_eq!(client.refresh().unwrap(), [1, 4, 4, 4]);
-        assert!(client.events().is_empty(), "a mirror that is behind is not worth a warning");
+        assert!(client.events().is_empty(), "an outdated mirror must not cause a warning");
     }
-    // This needs no trust in the other mirrors: what is not valid does not count, and is reported.
+    // A mirror cannot abuse this: the client ignores an invalid timestamp and reports it.
     let mut lying = newest.fork();
     lying.set_signers("timestamp", &[TestKey::new("stranger")]);
     lying.publish(&["timestamp"]);
@@ -445,7 +454,7 @@ fn g_1_5_4_report_every_failure_to_update_is_an_error() {
     for fault in [NetworkFault::Status(404), NetworkFault::Status(500), NetworkFault::Timeout, NetworkFault::Reset] {
         let (repository, client) = warm();
         repository.network().fault(TIMESTAMP, fault.clone());
-        assert!(client.refresh().is_err(), "{fault:?}: what is stored is valid, and no news is not success");
+        assert!(client.refresh().is_err(), "{fault:?}: the refresh must fail, even though the stored files are valid");
     }
 }
 

@@ -1,11 +1,11 @@
-//! Spec 4.5: delegations, path patterns, hash prefixes; TAP 15: succinct hash bins.
+//! Tests of delegations, path patterns and hash prefixes (specification 4.5), and of succinct hash bins (TAP 15).
 
 use lastmile_metadata::{DelegatedRoles, Error, ErrorKind, HashPrefix, PathPattern, TargetPath, Targets, Verified};
 use lastmile_testkit::{Delegation, Repository, bin_of, hash};
 use lastmile_tests::{judge_targets, malformed};
 use serde_json::{Value, json};
 
-/// Verifies targets with one honest delegation of all paths to `a`, after `edit` of the delegations.
+/// Verifies a targets role that delegates all paths to `a`, after `edit` has changed its delegations.
 fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error> {
     judge_targets(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
@@ -13,7 +13,7 @@ fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error
     })
 }
 
-/// Verifies such targets with `value` as a member of the delegation.
+/// Verifies a targets role that delegates all paths to `a`, with `value` as the `member` of that delegation.
 fn delegation(member: &str, value: Value) -> Result<Verified<Targets>, Error> {
     delegations(|delegations| delegations["roles"][0][member] = value)
 }

@@ -1,5 +1,6 @@
-//! Faults at every call with which the client changes a disk: a crash or an error. Afterwards an honest server brings the client up
-//! to date, a malicious one cannot roll it back, and no temporary files are left.
+//! Injects a crash or an error at every system call with which the client changes a disk. After each fault, an honest
+//! server must bring the client up to date, a malicious server must not be able to roll it back, and no temporary files
+//! may be left.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,23 +12,23 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
 use serde_json::{Value, json};
 
-/// A run of the client that is repeated, each time with another fault.
+/// A run of the client, which is repeated with each fault at each system call.
 struct Scene<'a> {
-    /// The name in the documentation.
+    /// The name of the run in docs/crashes.md.
     name: &'a str,
     /// A client before the run.
     before: TestClient,
     run: &'a dyn Fn(&TestClient) -> Result<(), ClientError>,
-    /// The newest state, and its versions.
+    /// The newest state of the repository. `expected` has its versions.
     newest: &'a Repository,
     expected: Versions,
-    /// Older states of the repository, each with its timestamp version.
+    /// Older states of the repository.
     older: Vec<Repository>,
-    /// A check after each fault.
+    /// A function that checks the client after each fault.
     inspect: &'a dyn Fn(&TestClient),
 }
 
-/// The faults to inject at a call.
+/// Returns the faults to inject at a system call.
 fn faults(call: Syscall) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -48,12 +49,13 @@ fn home(client: &TestClient) -> std::path::PathBuf {
 
 fn timestamp_version(client: &TestClient) -> u64 {
     let stored = client.stored("timestamp");
-    let parsed: Option<Value> = stored.map(|bytes| serde_json::from_slice(&bytes).expect("whole or not there"));
+    let parsed: Option<Value> =
+        stored.map(|bytes| serde_json::from_slice(&bytes).expect("the file is either complete or missing"));
     parsed.map_or(0, |timestamp| timestamp["signed"]["version"].as_u64().unwrap())
 }
 
 impl Scene<'_> {
-    /// Injects every fault at every call, and prints their number.
+    /// Injects every fault at every system call, and prints the number of calls and runs.
     fn inject_every_fault(&self) {
         let clean = self.before.copy();
         let watched = arm(&home(&clean), usize::MAX, Fault::Die);
@@ -76,19 +78,20 @@ impl Scene<'_> {
         let client = self.before.copy();
         let armed = arm(&home(&client), number, fault);
         let ended = (self.run)(&client);
-        assert!(armed.has_struck(), "{told}: not met");
+        assert!(armed.has_struck(), "{told}: the fault did not occur");
         drop(armed);
         match (ended, fault) {
             (Err(ClientError::Local(error)), Fault::Once(number) | Fault::FromNowOn(number)) => {
                 assert_eq!(error.error.raw_os_error(), Some(number), "{told}: {error:?}");
             }
-            // The run succeeded, or only the cleanup failed.
+            // A run may succeed despite the fault if only the cleanup failed.
             (Ok(()) | Err(ClientError::Local(_)), _) => {}
             (Err(error), _) => panic!("{told}: {error:?}"),
         }
         (self.inspect)(&client);
         match fault {
-            // Different error codes lead to the same state, and later errors do too.
+            // The complete check would be slow. It is enough for one error code, because the others lead to the same
+            // state.
             Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
             Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
             _ => self.check(&client, told),
@@ -96,10 +99,11 @@ impl Scene<'_> {
         assert_eq!(names(&client), names(clean), "{told}");
     }
 
-    /// Continues with the current state of the client.
+    /// Checks that the client in its current state refuses rollbacks and can update to the newest state.
     fn check(&self, client: &TestClient, told: &str) {
         let reached = timestamp_version(client);
-        // An attacker's versions are not those of the repository.
+        // Versions from 1,000,000 are an attacker's. A client that trusts them must be able to recover, so this is not
+        // a rollback.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
             let victim = client.copy();
@@ -116,13 +120,13 @@ impl Scene<'_> {
     }
 }
 
-/// Returns all files by name.
+/// Returns the names of all files in the store and in the output folder.
 fn names(client: &TestClient) -> Vec<String> {
     let stored = client.all_stored().into_keys().map(|name| format!("store/{name}"));
     stored.chain(client.output().into_iter().map(|name| format!("output/{name}"))).collect()
 }
 
-/// Prints the number even if the test passes, and checks that the documentation contains it.
+/// Prints the number of calls and runs, even if the test passes, and checks that docs/crashes.md contains them.
 fn tell(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();

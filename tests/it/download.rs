@@ -1,4 +1,4 @@
-//! Spec 5.7: downloads of targets.
+//! Tests of target downloads (specification 5.7).
 
 use lastmile_client::{Error as ClientError, FetchError, Refusal};
 use lastmile_metadata::FileError;
@@ -12,7 +12,7 @@ fn repository(path: &str, content: &[u8]) -> Repository {
     repository
 }
 
-/// How the bytes of a target differ from the listed ones.
+/// Returns the reason why the client refused the bytes of a target. Panics if it did not refuse them.
 fn refused_bytes<T: std::fmt::Debug>(result: Result<T, ClientError>) -> FileError {
     match result {
         Err(ClientError::Refused(error)) => match error.refusal {

@@ -1,4 +1,4 @@
-//! Spec 4.2.1: the envelope, its signatures, and how they count towards a threshold.
+//! Tests of the envelope, its signatures, and how these count towards a threshold (specification 4.2.1).
 
 use lastmile_metadata::{Error, ErrorKind, KeyId, RoleName, Root, Snapshot, Targets, Threshold, Timestamp};
 use lastmile_testkit::{Repository, TestKey, sign};
@@ -9,7 +9,8 @@ fn unmet(valid: u32, threshold: u32) -> ErrorKind {
     ErrorKind::ThresholdNotMet { valid, threshold: Threshold::new(threshold).unwrap() }
 }
 
-/// Applies `edit` to the envelope of the honest targets file, and verifies it with two of `keys` required.
+/// Applies `edit` to the envelope of a targets file that `signers` have signed, and verifies it. Two of `keys` must
+/// have signed.
 fn two_of(keys: &[TestKey], signers: &[TestKey], edit: impl FnOnce(&mut Value)) -> Result<(), Error> {
     let mut repository = Repository::new();
     repository.set_keys("targets", keys, 2);
@@ -51,7 +52,7 @@ fn f_4_2_1_1_the_type_is_the_expected_one() {
 }
 
 #[test]
-fn f_4_2_1_1_the_type_is_there_and_spelled_exactly() {
+fn f_4_2_1_1_the_type_is_required_and_spelled_exactly() {
     for bad in [Value::Null, json!("Targets"), json!("targets "), json!(""), json!(1)] {
         let found = judge_targets(|repository| repository.signed("targets")["_type"] = bad).map(drop).unwrap_err();
         assert!(matches!(found.kind, ErrorKind::WrongType { .. } | ErrorKind::Malformed { .. }), "{found}");
@@ -144,7 +145,7 @@ fn a3_one_key_in_two_spellings_counts_once() {
 #[test]
 fn tap_12_key_ids_are_names_and_keys_are_counted() {
     let [a, b, ..] = keys();
-    let named = [a.with_keyid("any name at all"), b.with_keyid("\u{1F511}")];
+    let named = [a.with_keyid("an arbitrary name"), b.with_keyid("\u{1F511}")];
     assert_eq!(two_of(&named, &named, |_| ()), Ok(()));
     let twins = [a.with_keyid("one"), a.with_keyid("two")];
     assert_eq!(two_of(&twins, &twins, |_| ()), Err(verdict("targets", unmet(1, 2))));

@@ -1,4 +1,5 @@
-//! The examples of the library crates. The examples of the client run against a server with a repository made by `lastmile-repo`.
+//! Runs the examples of the library crates. Those of the client run against a server with a repository that
+//! `lastmile-repo` made.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -40,7 +41,7 @@ impl Setup {
         command.env("NO_PROXY", "*").args(arguments).output().unwrap()
     }
 
-    /// Serves the repository with other bytes for every target.
+    /// Starts a server for the same repository, but with wrong bytes for every target.
     fn tamper(&mut self) {
         let honest = self.made.served();
         let tampered = FakeNetwork::new();

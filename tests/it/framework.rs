@@ -1,5 +1,5 @@
-//! Spec 1 to 3: the attacks that TUF prevents, each against a client that trusts about version 10 of all roles, and what each
-//! stolen key can and cannot do.
+//! Tests of specification 1 to 3: the attacks that TUF prevents, and what an attacker can and cannot do with each
+//! stolen key. The client under attack trusts about version 10 of all roles.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, FileError, Threshold};
@@ -26,8 +26,8 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns the repository as published by an attacker with the keys of `roles`: `role` lists a malicious package. Other roles keep
-/// their last honest signatures.
+/// Returns the repository after an attacker with the keys of `roles` has added the malicious target `path` to `role`.
+/// The attacker signs all other roles with an unknown key.
 fn stolen(honest: &Repository, roles: &[&str], role: &str, path: &str) -> Repository {
     let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
@@ -76,7 +76,11 @@ fn g_2_1_2_a_stolen_delegated_key_reaches_its_own_paths_only() {
     assert!(matches!(client.get("other"), Err(ClientError::NoSuchTarget(_))));
     let attacker = stolen(&attacker, &online, "team", "team/package");
     client.use_network(attacker.network());
-    assert_eq!(client.get("team/package").unwrap(), EVIL, "what the delegation allows, and no test can forbid");
+    assert_eq!(
+        client.get("team/package").unwrap(),
+        EVIL,
+        "the delegation covers this path, so the client must accept the package"
+    );
 }
 
 #[test]
@@ -102,7 +106,8 @@ fn g_2_1_1_3_one_stolen_root_key_below_the_threshold_can_be_replaced() {
     honest.set_keys("root", &[&kept[..], &[TestKey::new("root-4")]].concat(), 2);
     honest.publish(&["root"]);
     assert_eq!(client.refresh().unwrap()[0], 2);
-    // A revoked key and a stolen one: only one of the two required signatures is valid.
+    // The attacker signs with the revoked key and with one current key, so only one of the two required signatures is
+    // valid.
     let mut attacker = honest.fork();
     attacker.bump("root");
     let signed = attacker.signed("root").clone();
@@ -120,7 +125,7 @@ fn g_2_1_1_3_after_a_threshold_of_root_keys_is_stolen_a_newly_shipped_root_recov
     honest.publish(&["root", "timestamp"]);
     let renewed = TestClient::with_root(honest.written("root"), honest.network());
     renewed.refresh().unwrap();
-    // That client refuses everything signed with the old keys.
+    // The client with the newly shipped root refuses metadata that is signed with the old keys.
     let mut attacker = honest.fork();
     attacker.set_signers("root", &["root-1", "root-2", "root-3"].map(TestKey::new));
     attacker.publish(&["root"]);
@@ -171,10 +176,10 @@ fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
 
 #[test]
 fn g_1_5_4_taps_compressed_metadata_is_not_metadata() {
-    // TAP 10. The file is never decompressed, so a gzip header is invalid JSON.
+    // The client never decompresses metadata files (TAP 10), so a file with a gzip header is not valid JSON.
     let repository = Repository::new();
     repository.network().put("metadata/timestamp.json", b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec());
-    // A file that is no JSON may come from a proxy on the way.
+    // A file that is not JSON may come from a proxy, so the client reports a network error.
     let error = TestClient::new(&repository).refresh().map(drop).unwrap_err();
     let ClientError::Network(error) = error else { panic!("{error:?}") };
     assert!(error.to_string().contains("timestamp.json"), "{error}");
@@ -209,7 +214,7 @@ fn w_5_6_2_a_mix_of_two_releases_is_refused() {
 
 #[test]
 fn g_3_1_metadata_of_another_repository_is_refused() {
-    // The other repository has the same timestamp key, and different keys for all other roles.
+    // The other repository has the same timestamp key, but its own snapshot and targets keys.
     let (_, client) = warm();
     let mut other = Repository::new();
     for role in ["snapshot", "targets"] {

@@ -1,12 +1,13 @@
-//! Runs the commands in the documents, one after another, as a reader would.
+//! Runs the commands in the documents in order, as a reader would.
 //!
-//! Each document gets its own folder and home directory. Every block marked as `console` is run: lines after `$` are commands, and
-//! the lines after a command are its output, including standard error. A line `…` in a document matches any number of lines, `…`
-//! within a line any text. Digests, dates and ages are not compared. A command without output in the document must only succeed;
-//! one that fails must be followed by `$ echo $?`.
+//! Each document gets its own folder and home directory. The test runs every block that is marked as `console`. In such
+//! a block, lines that start with `$` are commands, and the lines after a command are its output, including standard
+//! error. The line `…` matches any number of output lines, and `…` within a line matches any text. Digests, dates and
+//! ages are not compared. If the document shows no output for a command, the command must only succeed. After a command
+//! that fails, the document must have `$ echo $?`.
 //!
-//! Two hidden comments apply to the block after them: `<!-- before: COMMANDS -->` prepares what the reader is assumed to have, and
-//! `<!-- not run: REASON -->` skips the block.
+//! Two hidden comments apply to the block after them. `<!-- before: COMMANDS -->` runs commands that the reader does
+//! not see, and `<!-- not run: REASON -->` skips the block.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,7 +17,7 @@ use std::process::Command;
 
 use crate::cli::program;
 
-/// The port of the server in the documents. Each run replaces it by a free one.
+/// The port of the server in the documents. Each run replaces it with a free port.
 const SHOWN_PORT: &str = "8931";
 
 /// A command in a document, and the output that the document shows.
@@ -25,7 +26,7 @@ struct Step {
     line: usize,
     command: String,
     shown: Vec<String>,
-    /// Whether the document shows the command. Commands in comments are not shown.
+    /// `true` if the reader sees the command, and `false` if it is in a hidden comment.
     is_shown: bool,
 }
 
@@ -84,7 +85,7 @@ fn script(steps: &[Step]) -> String {
     script + "true\n"
 }
 
-/// Replaces what differs from run to run: digests, key ids, dates, times, and numbers of days and seconds.
+/// Replaces text that differs from run to run: digests, key ids, dates, times, and numbers of days and seconds.
 fn normalized(line: &str) -> String {
     let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let mut words: Vec<String> = Vec::new();
@@ -115,7 +116,7 @@ fn normalized(line: &str) -> String {
     words.join(" ")
 }
 
-/// Whether a line matches the documented line, in which `…` matches any text.
+/// Returns `true` if a line matches the documented line, in which `…` matches any text.
 fn fits(shown: &str, line: &str) -> bool {
     match shown.split_once('…') {
         None => shown == line,
@@ -125,7 +126,7 @@ fn fits(shown: &str, line: &str) -> bool {
     }
 }
 
-/// Whether the lines match the documented lines, in which a line `…` matches any number of lines.
+/// Returns `true` if the lines match the documented lines, in which a line `…` matches any number of lines.
 fn all_fit(shown: &[String], lines: &[String]) -> bool {
     match (shown.split_first(), lines.split_first()) {
         (None, None) => true,

@@ -1,4 +1,4 @@
-//! The clients that are compared, each with its own folder of state and output.
+//! The clients that are compared. Each has its own folder for state and output.
 
 use crate::process::{self, TIME_LIMIT, Used};
 use crate::row::{Contestant, OURS};
@@ -12,7 +12,7 @@ pub(crate) const PYTHON_TUF: &str = "python-tuf";
 pub(crate) const TUF_JS: &str = "tuf-js";
 pub(crate) const TOUGH: &str = "tough";
 
-/// The clients of one repository.
+/// All clients for one repository.
 pub(crate) struct Clients<'a> {
     setup: &'a Setup,
     repository: PathBuf,
@@ -21,7 +21,8 @@ pub(crate) struct Clients<'a> {
 }
 
 impl<'a> Clients<'a> {
-    /// `url` serves the folder `repository`. The clients keep their state below the folder `scratch`.
+    /// Creates clients for the folder `repository`, which is served at `url`. Each client has a state folder in
+    /// `scratch`.
     pub(crate) fn new(setup: &'a Setup, repository: &Path, url: &str, scratch: &str) -> Self {
         let scratch = setup.scratch.join(scratch);
         Self { setup, repository: repository.to_path_buf(), url: url.to_owned(), scratch }
@@ -31,7 +32,7 @@ impl<'a> Clients<'a> {
         self.scratch.join(program)
     }
 
-    /// Resets the client to the state after its installation, with only the root that it is shipped with.
+    /// Resets the client to the state after its installation, with only the shipped root.
     pub(crate) fn forget(&self, program: &str) -> Result<(), String> {
         let folder = self.folder(program);
         let _ = fs::remove_dir_all(&folder);
@@ -59,7 +60,8 @@ impl<'a> Clients<'a> {
         self.repository.join("metadata/1.root.json").display().to_string()
     }
 
-    /// Returns the command `program` with the common arguments: the URLs of metadata and targets, the root, and the state folder.
+    /// Returns the command for `program` with the common arguments: the URLs of metadata and targets, the root, and the
+    /// state folder.
     fn start(&self, program: &str) -> Command {
         let setup = self.setup;
         let folder = self.folder(program);
@@ -87,7 +89,7 @@ impl<'a> Clients<'a> {
         command
     }
 
-    /// Returns the command with which `program` fetches `names`, or only the metadata if there are none.
+    /// Returns the command with which `program` fetches `names`, or only the metadata if `names` is empty.
     pub(crate) fn get(&self, program: &str, names: &[String]) -> Command {
         if program == OURS {
             return self.ours(names);
@@ -99,7 +101,7 @@ impl<'a> Clients<'a> {
 
     fn ours(&self, names: &[String]) -> Command {
         let mut command = process::command(&self.setup.client, &self.folder(OURS));
-        // The files are larger than the default limit.
+        // The targets metadata is larger than the default limit.
         command.args(["--quiet", "--state-dir", "state", "--limit", "targets_length=4000000000"]);
         if names.is_empty() {
             command.arg("refresh");
@@ -109,7 +111,8 @@ impl<'a> Clients<'a> {
         command
     }
 
-    /// Lets `program` refresh twice over one connection, and returns the seconds that the second refresh took.
+    /// Runs `program`, which refreshes twice over one connection. Returns the duration of the second refresh in
+    /// seconds.
     pub(crate) fn refresh_again(&self, program: &str) -> Result<f64, String> {
         self.forget(program)?;
         let said = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;
@@ -123,7 +126,7 @@ impl<'a> Clients<'a> {
         process::measure(&self.setup.python, command, limit)
     }
 
-    /// A contestant that gets `names` for the first time in each turn.
+    /// Returns a contestant that starts each turn without state and then gets `names`.
     pub(crate) fn first(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || {
             self.forget(program)?;
@@ -131,7 +134,7 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Like [`Clients::first`], but with a shorter time limit, for a program that may be unable to do it.
+    /// Like [`Clients::first`], but with a shorter time limit, for a program that will probably not finish in time.
     pub(crate) fn tries(&'a self, program: &'static str, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, 1, move || {
             self.forget(program)?;
@@ -139,12 +142,13 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// A contestant that got `names` before.
+    /// Returns a contestant that already has `names` from an earlier run and gets them again.
     pub(crate) fn second(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
 
-    /// A contestant that does `turn` in this many rounds. Other implementations get no round without `--peers`.
+    /// Returns a contestant that runs `turn` in this many rounds. Other implementations have no rounds without
+    /// `--peers`.
     pub(crate) fn contestant(
         &self,
         program: &'static str,
@@ -155,7 +159,7 @@ impl<'a> Clients<'a> {
         Contestant { program, rounds, turn: Box::new(turn) }
     }
 
-    /// Returns the number of bytes that the server sends while `program` refreshes.
+    /// Lets `program` refresh, and returns the number of bytes that the server sent.
     pub(crate) fn bytes_of_refresh(&self, program: &'static str, server: &Server) -> Result<f64, String> {
         server.take_log();
         self.measure(&self.get(program, &[]), TIME_LIMIT)?;

@@ -1,4 +1,4 @@
-//! How costs grow with the number of targets: docs/curves.md and its plots.
+//! Measures how costs grow with the number of targets, and writes docs/curves.md and its plots.
 
 use crate::clients::{Clients, PYTHON_TUF, TOUGH, TUF_JS};
 use crate::generated::{Generated, names};
@@ -17,7 +17,7 @@ const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-bytes", "Bytes of a first get", Unit::Bytes),
 ];
 
-/// A repository of one size, and its clients with their numbers of rounds.
+/// A repository of one size, and the clients that are measured with it, each with its number of rounds.
 struct Step {
     made: Generated,
     clients: Vec<(&'static str, usize)>,
@@ -46,7 +46,7 @@ pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Other implementations are left out where they would take minutes or use all memory.
+/// Returns the sizes to measure. Other implementations are left out where they would take minutes or use all memory.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();
@@ -130,7 +130,7 @@ fn page(curves: &Curves) -> String {
     page
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes were whole numbers before")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes are whole numbers")]
 fn size(x: f64) -> usize {
     x.round() as usize
 }

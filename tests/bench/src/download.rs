@@ -1,4 +1,4 @@
-//! A large target over loopback, compared with curl and openssl, which only fetch and hash it.
+//! The download of a large target over loopback, compared with curl and openssl, which only fetch and hash the file.
 
 use crate::clients::Clients;
 use crate::process::{self, TIME_LIMIT};
@@ -11,9 +11,9 @@ use std::path::Path;
 
 const CURL: &str = "curl + openssl";
 const BAR: Bar =
-    Bar { text: "0.9 of curl + openssl sha256, under 48 MB", ratios: &[(CURL, 0.9)], most: None, memory: Some(48e6) };
+    Bar { text: "0.9× curl + openssl sha256, under 48 MB", ratios: &[(CURL, 0.9)], most: None, memory: Some(48e6) };
 
-/// lastmile refreshes, fetches, verifies, writes to the disk and syncs. The other writes nothing.
+/// lastmile refreshes, fetches, verifies, writes to the disk and syncs. curl and openssl write nothing.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let folder = setup.scratch.join("download");
     let new = folder.join("new");
@@ -32,13 +32,13 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
             clients.measure(shell.args(["-c", &pipe]), TIME_LIMIT)
         }),
     ]);
-    let work = format!("target of {} MiB on loopback", setup.sizes.mebibytes);
+    let work = format!("download of a target of {} MiB over loopback", setup.sizes.mebibytes);
     report.row(&Row::new(&work, &BAR, Unit::Seconds, &series, None));
     let _ = fs::remove_dir_all(&folder);
     Ok(())
 }
 
-/// Writes a file that does not compress. Its blocks are equal, so that it is written quickly.
+/// Writes a file that compression would not shrink. To save time, all its blocks are the same.
 fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut block = Vec::with_capacity(1 << 20);
@@ -52,7 +52,7 @@ fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     (0..mebibytes).try_for_each(|_| file.write_all(&block))
 }
 
-/// Returns the name of the published file, which begins with its hash.
+/// Returns the name of the published file, which starts with its hash.
 fn served_name(folder: &Path) -> Result<String, String> {
     let entries = fs::read_dir(folder.join("repository/targets")).map_err(|error| error.to_string())?;
     let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());

@@ -22,7 +22,7 @@ pub(crate) struct Generated {
     pub(crate) form: &'static str,
 }
 
-/// The time limit for generating a repository. Ten million targets take some minutes.
+/// The time limit for generating a repository. With ten million targets, this takes some minutes.
 const LONGEST: Duration = Duration::from_secs(900);
 
 /// The length of each target, in bytes.
@@ -37,7 +37,8 @@ impl Generated {
         Self { targets, real: 5, key: "ed25519", bits, form }
     }
 
-    /// Returns the folder with `metadata/`, `targets/` and `names`, in its first state. Generates it if it does not exist.
+    /// Returns the folder with `metadata/`, `targets/` and `names`, in its first state. Generates the folder if it does
+    /// not exist.
     pub(crate) fn folder(&self, setup: &Setup) -> Result<PathBuf, String> {
         let Self { targets, real, key, bits, form } = self;
         let kept = setup.project.join("target/bench-data");

@@ -34,7 +34,8 @@ usage: cargo xtask bench [--peers] [--quick] [NAME…]
 
 names: flat, bins, scale, network, download, publish, requests, loops";
 
-/// Measures something and adds its rows and sections to the report. The error says why it cannot be measured.
+/// A function that runs one bench and adds its rows and sections to the report. The error says why the bench could not
+/// run.
 type Bench = fn(&Setup, &mut Report) -> Result<(), String>;
 
 const BENCHES: [(&str, Bench); 8] = [
@@ -50,12 +51,12 @@ const BENCHES: [(&str, Bench); 8] = [
 
 /// The arguments of the command line.
 struct Arguments<'a> {
-    /// Whether to measure other implementations too.
+    /// If set, other implementations are measured too.
     peers: bool,
-    /// Whether to measure only how costs grow with the number of targets.
+    /// If set, only the growth of costs with the number of targets is measured.
     curves: bool,
     sizes: Sizes,
-    /// The benches to run; all if empty.
+    /// The benches to run. If empty, all are run.
     names: Vec<&'a str>,
 }
 
@@ -63,7 +64,7 @@ struct Arguments<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sizes {
     targets: usize,
-    /// The number of bits of the hash that select the bin.
+    /// The number of bits of the path hash that select a bin.
     bits: u32,
     /// The number of small targets that are fetched over a slow network.
     small_files: usize,
@@ -72,7 +73,7 @@ struct Sizes {
     /// The size of the large target.
     mebibytes: usize,
     publishers: usize,
-    /// The time limit for a program that will probably not meet it.
+    /// The time limit for a program that will probably not finish in time.
     slow: Duration,
 }
 
@@ -112,25 +113,26 @@ impl<'a> Arguments<'a> {
         Some(arguments)
     }
 
-    /// Whether all benches run. Only then is docs/performance.md written: otherwise the page would lose rows.
+    /// Returns `true` if all benches run in full size and with all programs. Otherwise, docs/performance.md is not
+    /// written, because the page would lose rows.
     fn is_full(&self) -> bool {
         self.peers && self.sizes == FULL && self.names.is_empty()
     }
 }
 
-/// The folders of the benches and the programs that they measure.
+/// The folders that the benches use and the programs that they measure.
 struct Setup {
     project: PathBuf,
-    /// A new folder for each run of the benches, which is removed after it.
+    /// A temporary folder, which is new in each run of the benches and removed at the end.
     scratch: PathBuf,
     peers: bool,
     sizes: Sizes,
     client: PathBuf,
     repo_tool: PathBuf,
-    /// Programs that use the libraries lastmile-client and tough.
+    /// The programs `refresh` and `tough` call the libraries lastmile-client and tough.
     refresh: PathBuf,
     tough: PathBuf,
-    /// A Python with python-tuf. It also measures time and memory.
+    /// A Python interpreter with python-tuf. It also measures the time and memory of all programs.
     python: PathBuf,
     /// The system's load average before the benches started.
     load_before: f64,
@@ -153,7 +155,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the benches. Returns true if each was measured and met its bar.
+/// Runs the benches. Returns `true` if all of them could be measured and met their bars.
 fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     let setup = Setup::prepare(arguments)?;
     let result = if arguments.curves {
@@ -161,7 +163,7 @@ fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     } else {
         rows(&setup, arguments)
     };
-    // It is below target/, so that a folder that cannot be removed does no harm.
+    // The folder is below target/, where it does no harm if it cannot be removed.
     let _ = fs::remove_dir_all(&setup.scratch);
     result
 }
@@ -192,13 +194,14 @@ fn rows(setup: &Setup, arguments: &Arguments<'_>) -> Result<bool, String> {
 
 impl Setup {
     fn prepare(arguments: &Arguments<'_>) -> Result<Self, String> {
-        // Read before the programs are built, because the build itself is a load.
+        // The load is read before the programs are built, because the build would increase it.
         let load_before = load();
         let project = project_folder();
         if !setup::others(&project) {
             return Err("other TUF implementations are missing, see above".into());
         }
-        // Two builds, so that cargo does not unify the features of the examples with those of the programs.
+        // These are two separate builds, because cargo would otherwise unify the features of the examples and the
+        // programs.
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
         let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];
@@ -207,7 +210,7 @@ impl Setup {
                 return Err(format!("the release build failed: {why}"));
             }
         }
-        // One folder for each process, so that two runs do not remove each other's files.
+        // The folder contains the process id, so two concurrent runs do not remove each other's files.
         let scratch = project.join(format!("target/bench/{}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
         let release = project.join("target/release");
@@ -225,7 +228,7 @@ impl Setup {
         })
     }
 
-    /// Creates the repository `FOLDER/repository` and publishes `FOLDER/FILES` in it.
+    /// Creates the repository `repository` in `folder`, and publishes the files of the subfolder `files` with it.
     fn repository(&self, folder: &Path, files: &str) -> Result<(), String> {
         process::run(&self.repo_tool, &["init", "repository"], folder)?;
         process::run(&self.repo_tool, &["--repository", "repository", "add", files], folder).map(drop)

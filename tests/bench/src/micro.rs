@@ -1,4 +1,4 @@
-//! Times of the inner loops in `tests/perf`.
+//! Measures the inner loops in `tests/perf`.
 
 use crate::Setup;
 use crate::report::Report;

@@ -1,4 +1,4 @@
-//! A network with a long round trip: a refresh, and many small targets.
+//! Measures a refresh and the download of many small targets over a network with a long round trip.
 
 use crate::clients::{Clients, PYTHON_TUF, TUF_JS};
 use crate::generated::{Generated, names};
@@ -10,7 +10,7 @@ use crate::row::{Bar, OURS, Row, Unit, in_turns};
 use crate::{Setup, server::Server};
 use std::time::Duration;
 
-/// Half a round trip is left for everything but the network.
+/// The refresh may take 1.5 round trips, because half a round trip is allowed for all work besides the network.
 const REFRESH: Bar = Bar { text: "1 round trip", ratios: &[], most: Some(0.150), memory: None };
 const MANY: Bar = Bar { text: "10× python-tuf", ratios: &[(PYTHON_TUF, 10.0)], most: None, memory: None };
 
@@ -26,8 +26,8 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     };
     let series = in_turns([OURS, PYTHON_TUF, TUF_JS].map(again).into());
     let trips = series.first().and_then(crate::row::Series::median).unwrap_or_default() / 0.1;
-    let work = "refresh with nothing new, 100 ms round trip, connection open";
-    // The time also contains the client's own work, so up to 1.5 round trips count as one.
+    let work = "refresh with nothing new, 100 ms round trip, open connection";
+    // The time includes the client's own work, so up to 1.5 round trips count as one.
     let also = Some((format!("{trips:.2} round trips"), trips < 1.5));
     report.row(&Row::new(work, &REFRESH, Unit::Seconds, &series, also));
 

@@ -1,6 +1,6 @@
 //! Plots with logarithmic axes, as SVG.
 //!
-//! The benches have no dependencies, so that they build quickly on a new machine; this replaces the crate `plotters`.
+//! This replaces the crate `plotters`, because without dependencies the benches build quickly on a new machine.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub(crate) struct Curve {
     pub(crate) name: String,
-    /// In ascending order of x; all values are greater than zero.
+    /// The points in ascending order of x. All values are greater than zero.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -74,7 +74,7 @@ fn whole(decade: f64) -> i32 {
     decade as i32
 }
 
-/// Returns the plot. `tick` formats a value of the y axis. Curves without points are left out.
+/// Returns the plot as SVG. `tick` formats a value of the y axis. Curves without points are left out.
 pub(crate) fn svg(title: &str, curves: &[Curve], tick: fn(f64) -> String) -> String {
     let points = || curves.iter().flat_map(|curve| curve.points.iter());
     let across = Axis::new(points().map(|point| point.0), ACROSS);

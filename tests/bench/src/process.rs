@@ -8,12 +8,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
     pub(crate) seconds: f64,
-    /// The largest resident set of any of its processes, in bytes.
+    /// The largest resident set of any process of the program, in bytes.
     pub(crate) memory: f64,
 }
 
 impl Used {
-    /// Adds a program that ran after this one.
+    /// Adds the time and memory of a program that ran after this one.
     pub(crate) fn and(self, next: Self) -> Self {
         Self { seconds: self.seconds + next.seconds, memory: self.memory.max(next.memory) }
     }
@@ -22,11 +22,14 @@ impl Used {
 /// The time limit for a program.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// Python's standard library reports the resident set of a child that has ended; Rust's does not. Python itself uses about ten
-/// megabytes, so smaller values cannot be measured. Only the program is timed.
+/// A Python program that runs and measures another program.
+///
+/// Python is used because its standard library reports the resident set of a child that has ended, and Rust's does not.
+/// Python itself uses about ten megabytes, so smaller values cannot be measured. The time does not include the start of
+/// Python.
 const MEASURE: &str = "\
 import resource, signal, subprocess, sys, time
-def late(*_): child.kill(); sys.exit('not in ' + sys.argv[1] + ' s')
+def late(*_): child.kill(); sys.exit('timed out after ' + sys.argv[1] + ' s')
 signal.signal(signal.SIGALRM, late)
 start = time.perf_counter()
 child = subprocess.Popen(sys.argv[2:])
@@ -71,7 +74,7 @@ pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Res
     let text = String::from_utf8_lossy(&said.stderr);
     let last = text.lines().last().unwrap_or_default();
     if !said.status.success() {
-        // The line before the last is the last one that the program wrote.
+        // The last line is from Python, so the line before it is the last one that the program wrote.
         let before = text.lines().rev().nth(1).filter(|_| last.starts_with("it ended with"));
         return Err(before.unwrap_or(last).to_owned());
     }
@@ -109,6 +112,6 @@ mod tests {
     #[test]
     fn a_program_that_takes_too_long_is_killed() {
         let said = measure(Path::new("python3"), &shell("exec sleep 30"), Duration::from_secs(1));
-        assert_eq!(said.unwrap_err(), "not in 1 s");
+        assert_eq!(said.unwrap_err(), "timed out after 1 s");
     }
 }

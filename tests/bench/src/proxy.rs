@@ -1,4 +1,4 @@
-//! A slow network: a proxy on loopback that delays bytes by half a round trip in each direction.
+//! A proxy on loopback that simulates a slow network: it delays bytes by half a round trip in each direction.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
@@ -6,11 +6,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The maximum number of pieces in flight in one direction of a connection. The sender waits when there are more.
+/// The maximum number of pieces in flight in one direction of a connection. When it is reached, the sender waits.
 const MAX_IN_FLIGHT: usize = 256;
 const PIECE: usize = 64 << 10;
 
-/// Bytes and the time of their arrival. An empty piece marks the end.
+/// Some bytes and the time of their arrival. An empty piece marks the end of the stream.
 type Piece = (Instant, Vec<u8>);
 
 /// A proxy in front of a server. It runs until the program ends.
@@ -19,7 +19,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy to `server` with this round-trip time. Opening a connection takes one round trip more.
+    /// Starts a proxy to `server` with this round-trip time. Opening a connection takes one additional round trip.
     pub(crate) fn start(server: SocketAddrV4, round_trip: Duration) -> Result<Self, String> {
         Self::listen(server, round_trip).map_err(|error| format!("no proxy on loopback: {error}"))
     }
@@ -29,7 +29,7 @@ impl Proxy {
         let url = format!("http://{}/", listener.local_addr()?);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // The client reports a broken connection.
+                // If the connection breaks, the client reports the error.
                 let _ = connect(client, server, round_trip);
             }
         });
@@ -44,14 +44,14 @@ fn connect(client: TcpStream, server: SocketAddrV4, round_trip: Duration) -> io:
     }
     let to_server = server.try_clone()?;
     let to_client = client.try_clone()?;
-    // On loopback the client is connected at once; on a real network it would be after a round trip.
+    // On loopback, the client is connected immediately. On a real network, connecting would take one round trip.
     let now = Instant::now();
     pass(client, to_server, round_trip / 2, now + round_trip);
     pass(server, to_client, round_trip / 2, now);
     Ok(())
 }
 
-/// Forwards bytes with a `delay`, as if `from` could send nothing before `open`.
+/// Forwards bytes with a `delay`, but treats all bytes that arrive before `open` as if they arrived at that time.
 fn pass(from: TcpStream, to: TcpStream, delay: Duration, open: Instant) {
     let (sender, receiver) = sync_channel(MAX_IN_FLIGHT);
     thread::spawn(move || depart(from, &sender, delay, open));

@@ -1,4 +1,4 @@
-//! A new repository with many small files, compared with tuftool.
+//! Measures the creation of a repository with many small files, and compares lastmile-repo with tuftool.
 
 use crate::Setup;
 use crate::large::thousands;
@@ -14,8 +14,8 @@ const TUFTOOL: &str = "0.17.0";
 const NAME: &str = "tuftool create";
 const BAR: Bar = Bar { text: "10× `tuftool create`", ratios: &[(NAME, 10.0)], most: None, memory: None };
 
-/// lastmile-repo makes keys, signs, copies, reads the result with the client and syncs. tuftool has its keys and root already.
-/// The keys of both are not encrypted.
+/// Measures the creation of a repository. lastmile-repo creates its keys, copies and signs the files, checks the result
+/// with the client, and syncs. tuftool already has its keys and its root. Neither encrypts its keys.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let folder = setup.scratch.join("publish");
     let files = folder.join("files");
@@ -34,7 +34,7 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
         });
         contestants.push(Contestant { program: NAME, rounds: 3, turn });
     }
-    let work = format!("`init` + `add` of {} files of 1 KiB, durable", thousands(setup.sizes.files));
+    let work = format!("`init` + `add` of {} files of 1 KiB, with sync", thousands(setup.sizes.files));
     report.row(&Row::new(&work, &BAR, Unit::Seconds, &in_turns(contestants), None));
     let _ = fs::remove_dir_all(&folder);
     Ok(())
@@ -47,7 +47,7 @@ fn ours(setup: &Setup, folder: &Path) -> Result<Used, String> {
     Ok(init.and(add))
 }
 
-/// A root with one ed25519 key in every role.
+/// Creates the file `root.json` for tuftool, in which all roles have the same ed25519 key.
 fn theirs_prepare(tuftool: &Path, folder: &Path) -> Result<(), String> {
     let genpkey = ["genpkey", "-algorithm", "ed25519", "-outform", "DER", "-out", "key"];
     process::run(Path::new("openssl"), &genpkey, folder)?;
@@ -72,7 +72,7 @@ fn theirs(setup: &Setup, tuftool: &Path, folder: &Path) -> Result<Used, String> 
     process::measure(&setup.python, &command, TIME_LIMIT)
 }
 
-/// Returns the path of tuftool. Installs it below target/ if it is not there.
+/// Returns the path of tuftool. Installs the program below target/ if it is missing.
 fn tuftool(project: &Path) -> Result<PathBuf, String> {
     let root = project.join("target/bench-tools");
     let program = root.join("bin/tuftool");

@@ -4,20 +4,20 @@ use crate::row::Row;
 use std::fmt::Write as _;
 use xtask::say;
 
-const HEAD: &str = "| work | bar | lastmile | beside it | times as good | |\n|---|---|---|---|---|---|";
+const HEAD: &str = "| work | bar | lastmile | other programs | ratio | bar met? |\n|---|---|---|---|---|---|";
 
-/// How the rows were measured.
+/// The last section of the page, which describes how the rows were measured.
 const HOW: &str = "
 ## How
 
 * `get` is measured from the start of the process to its end, over HTTP on loopback. Before the first `get`, the client has only
   the root; before the second `get`, it has all files that the first one fetched. python-tuf and tuf-js are called as in their
   own examples (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
-* Unless a row says that the repository is ours, python-tuf generated it (`tests/perf/make.py`).
+* Unless a row names lastmile-repo, python-tuf generated it (`tests/perf/make.py`).
 * In the rows where tuf-js and tough would take minutes, they have a short time limit. They are slow because tuf-js copies all
   earlier targets for each target that it reads, and tough loads every bin.
 * The numbers of bytes are those that the server sent, including headers. The server compresses metadata for clients that accept
-  it: with gzip, as any web server can; for our own repository, it sends the files that `publish` compressed.
+  it: with gzip, as any web server can; for repositories of lastmile-repo, it sends the files that `publish` compressed.
 * The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
   one round trip more. The measured refresh is the second one in the same process.
 * For the large target, `lastmile get` verifies the file, writes it to the disk and syncs; curl and openssl write nothing.
@@ -90,7 +90,7 @@ impl Report {
         };
         format!(
             "# Performance\n\n\
-             Written by `cargo xtask bench --peers`: release builds, on a machine with {cores} cores{memory}. All \
+             This page is written by `cargo xtask bench --peers`: release builds, on a machine with {cores} cores{memory}. All \
              numbers come from one run, in which the programs took turns. Times are medians; memory is the largest of all \
              turns (values below 11 MB cannot be measured). Measure again on your own machine before you quote a number.{busy} \
              Plots of how costs grow are in [curves.md](curves.md).\n\n## Side by side\n\n{}{BINS}{}{HOW}",

@@ -1,4 +1,4 @@
-//! A row of the table: the same work by several programs, measured in turns, and the bar that lastmile must meet.
+//! A row of the table: the measurements of several programs that do the same work, and the bar that lastmile must meet.
 
 use crate::process::Used;
 
@@ -18,9 +18,9 @@ pub(crate) enum Unit {
 pub(crate) struct Series {
     pub(crate) program: &'static str,
     values: Vec<f64>,
-    /// The largest memory of all turns, in bytes; zero if it is not measured.
+    /// The largest memory of all turns, in bytes, or zero if memory is not measured.
     memory: f64,
-    /// Why the program failed, if it did.
+    /// The error of the program, if it failed.
     failed: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Series {
         sorted.get(sorted.len() / 2).copied().filter(|_| self.failed.is_none())
     }
 
-    /// Returns the text for the table.
+    /// Returns the text of the cell in the table.
     pub(crate) fn text(&self, unit: Unit) -> String {
         match (&self.failed, self.median()) {
             (Some(why), _) => why.clone(),
@@ -58,12 +58,13 @@ impl Series {
 /// A program that does the work of a row.
 pub(crate) struct Contestant<'a> {
     pub(crate) program: &'static str,
-    /// An odd number; smaller for slow programs.
+    /// The number of rounds. It is odd, so that the median is a measured value, and smaller for slow programs.
     pub(crate) rounds: usize,
     pub(crate) turn: Box<dyn FnMut() -> Result<Used, String> + 'a>,
 }
 
-/// Measures the programs in turns, so that a disturbance of the machine affects all of them. A program that fails gets no more turns.
+/// Measures the programs in turns, so that other work on the machine slows down all of them. A program that fails gets
+/// no more turns.
 pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
     contestants.retain(|contestant| contestant.rounds > 0);
     let rounds = contestants.iter().map(|contestant| contestant.rounds).max().unwrap_or(0);
@@ -91,7 +92,7 @@ pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
     all.into_iter().map(|(series, _)| series).collect()
 }
 
-/// What lastmile must reach.
+/// The bar for a row: the ratios and limits that lastmile must meet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bar {
     /// The text in the table.
@@ -108,15 +109,16 @@ pub(crate) struct Bar {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) cells: String,
-    /// Whether the bar is met; `None` if that is unknown.
+    /// `Some(true)` if the bar is met, `Some(false)` if not, and `None` if this is unknown.
     pub(crate) kept: Option<bool>,
 }
 
 impl Row {
-    /// The first of `series` is lastmile. `also` is a further condition of the bar: its text, and whether it is met.
+    /// Creates a row. The first of `series` is lastmile. `also` is an additional condition of the bar: its text, and
+    /// whether it is met.
     pub(crate) fn new(work: &str, bar: &Bar, unit: Unit, series: &[Series], also: Option<(String, bool)>) -> Self {
         let Some((ours, peers)) = series.split_first() else {
-            return Self::not_measured(work, bar, "nothing ran");
+            return Self::not_measured(work, bar, "no program ran");
         };
         let Some(value) = ours.median() else {
             return Self::not_measured(work, bar, &ours.text(unit));
@@ -126,8 +128,9 @@ impl Row {
             peers.iter().filter_map(|peer| Some(format!("{} {}", number(ratio(peer)?), peer.program))).collect();
         let cleared = |(program, least): &(&str, f64)| {
             let peer = peers.iter().find(|peer| peer.program == *program)?;
-            // A peer that exceeds the time limit is slower than any ratio asks for. Nothing is known of a peer that did not run.
-            let is_late = || peer.failed.as_ref().filter(|why| why.contains("not in")).map(|_| true);
+            // A peer that exceeds the time limit counts as slow enough for any ratio. The speed of a peer that did not
+            // run is unknown.
+            let is_late = || peer.failed.as_ref().filter(|why| why.contains("timed out")).map(|_| true);
             ratio(peer).map(|ratio| ratio >= *least).or_else(is_late)
         };
         let conditions: Vec<Option<bool>> = (bar.ratios.iter().map(cleared))
@@ -143,9 +146,9 @@ impl Row {
         let also = also.map_or(String::new(), |(found, _)| format!("; {found}"));
         let peers: Vec<_> = peers.iter().map(|peer| format!("{}: {}", peer.program, peer.text(unit))).collect();
         let word = match kept {
-            Some(true) => "kept",
-            Some(false) => "**not kept**",
-            None => "not judged",
+            Some(true) => "met",
+            Some(false) => "**not met**",
+            None => "unknown",
         };
         let cells = [work, bar.text, &(ours.text(unit) + &also), &peers.join("<br>"), &ratios.join("<br>"), word];
         Self { cells: cells.join(" | "), kept }
@@ -202,12 +205,12 @@ mod tests {
         assert_eq!(row.kept, Some(true));
         assert_eq!(
             row.cells,
-            "work | 10× python-tuf | 2.00 s, 4.00 MB | python-tuf: 20.00 s, 4.00 MB | 10× python-tuf | kept"
+            "work | 10× python-tuf | 2.00 s, 4.00 MB | python-tuf: 20.00 s, 4.00 MB | 10× python-tuf | met"
         );
     }
 
     #[test]
-    fn a_row_is_not_judged_if_a_peer_fails() {
+    fn the_result_is_unknown_if_a_peer_fails() {
         let series = in_turns(vec![taking(OURS, vec![1.0, 2.0, 1.0]), taking("python-tuf", vec![])]);
         let row = Row::new("work", &BAR, Unit::Seconds, &series, None);
         assert_eq!(row.kept, None);
@@ -218,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_exceeds_its_time_limit_is_slower() {
-        let late = Series::once("python-tuf", Err("not in 120 s".into()));
+        let late = Series::once("python-tuf", Err("timed out after 120 s".into()));
         let row = Row::new("work", &BAR, Unit::Bytes, &[Series::once(OURS, Ok(2000.0)), late], None);
         assert_eq!(row.kept, Some(true));
     }

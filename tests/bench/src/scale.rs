@@ -1,4 +1,4 @@
-//! A repository of lastmile-repo with a million targets: creating it, and the cost of each change.
+//! Measures lastmile-repo with a million targets: the creation of the repository, and the cost of each change.
 
 use crate::generated::{self, Generated};
 use crate::large::{gets_from_bins, returning, thousands};
@@ -18,7 +18,7 @@ const RELEASE: Bar = Bar { text: "under 100 ms, 3 metadata files", ratios: &[], 
 const RENEW: Bar = Bar { text: "under 50 ms", ratios: &[], most: Some(0.05), memory: None };
 const SIGN_ALL: Bar = Bar { text: "under 5 s", ratios: &[], most: Some(5.0), memory: None };
 const PUBLISHERS: Bar =
-    Bar { text: "at most 10 publications; all visible", ratios: &[], most: Some(10.0), memory: None };
+    Bar { text: "at most 10 publications; all releases visible", ratios: &[], most: Some(10.0), memory: None };
 
 /// A folder with the repository and the files to publish.
 struct Scale<'a> {
@@ -42,18 +42,23 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
         thousands(1 << setup.sizes.bits)
     );
     scale.row(report, &work, &IMPORT, 3, Scale::import);
-    scale.row(report, "one release into that repository", &RELEASE, 11, Scale::release);
-    scale.row(report, "`renew` there (snapshot and timestamp)", &RENEW, 11, |scale| scale.tool(&["renew", "--force"]));
-    scale.row(report, "all bins signed anew", &SIGN_ALL, 3, |scale| scale.tool(&["renew", "--force", "bin-*"]));
+    scale.row(report, "one release in that repository", &RELEASE, 11, Scale::release);
+    scale.row(report, "`renew` of snapshot and timestamp in that repository", &RENEW, 11, |scale| {
+        scale.tool(&["renew", "--force"])
+    });
+    scale.row(report, "`renew` of all bins in that repository", &SIGN_ALL, 3, |scale| {
+        scale.tool(&["renew", "--force", "bin-*"])
+    });
     let first = scale.newest();
     let repository = scale.repository();
-    gets_from_bins(setup, report, &repository, "succinct bins, ours", &[first])?;
+    gets_from_bins(setup, report, &repository, "succinct bins of lastmile-repo", &[first])?;
     let publishers = scale.publishers();
-    let also = publishers.as_ref().ok().map(|(_, seconds)| (format!("all visible; {seconds:.1} s in all"), true));
-    let work = format!("{} publishers at once, one release each", setup.sizes.publishers);
+    let also =
+        publishers.as_ref().ok().map(|(_, seconds)| (format!("all releases visible; {seconds:.1} s in total"), true));
+    let work = format!("{} concurrent publishers, one release each", setup.sizes.publishers);
     let series = [Series::once(OURS, publishers.map(|(publications, _)| publications))];
     report.row(&Row::new(&work, &PUBLISHERS, Unit::Publications, &series, also));
-    returning(setup, report, &repository, "succinct bins of ours", || scale.compressed_release())?;
+    returning(setup, report, &repository, "succinct bins of lastmile-repo", || scale.compressed_release())?;
     let _ = fs::remove_dir_all(&scale.folder);
     Ok(())
 }
@@ -79,7 +84,7 @@ impl Scale<'_> {
             }),
         };
         let series = in_turns(vec![contestant]);
-        // The new timestamp replaces the old one, so it is not counted as a new file.
+        // The new timestamp replaces the old one, so the number of files does not include it.
         let also = written.filter(|_| bar.text == RELEASE.text).map(|new| (format!("{} files", new + 1), new == 2));
         report.row(&Row::new(work, bar, Unit::Seconds, &series, also));
     }
@@ -99,7 +104,7 @@ impl Scale<'_> {
         self.setup.measure_repo_tool(&[&["--quiet", "--repository", "repository"], arguments].concat(), &self.folder)
     }
 
-    /// Keys are not encrypted: deriving a key from a pass-phrase is slow on purpose.
+    /// The keys are not encrypted, because deriving a key from a pass-phrase is slow by design.
     fn import(&mut self) -> Result<Used, String> {
         let _ = fs::remove_dir_all(self.repository());
         let bits = self.setup.sizes.bits.to_string();
@@ -115,7 +120,7 @@ impl Scale<'_> {
         self.tool(&["add", &format!("new/{name}")])
     }
 
-    /// Makes a release whose metadata is also published in compressed form, as `repo.toml` can request.
+    /// Publishes a release with metadata that is also stored in compressed form, which is an option in `repo.toml`.
     fn compressed_release(&mut self) -> Result<(), String> {
         let policy = self.repository().join("repo.toml");
         let text = fs::read_to_string(&policy).map_err(|error| error.to_string())?;
@@ -132,7 +137,7 @@ impl Scale<'_> {
         fs::write(self.folder.join("new").join(name), name.repeat(512)).map_err(|error| error.to_string())
     }
 
-    /// Returns the number of publications and the seconds that they took.
+    /// Runs all publishers, and returns the number of publications and their duration in seconds.
     fn publishers(&self) -> Result<(f64, f64), String> {
         let names: Vec<_> =
             (0..self.setup.sizes.publishers).map(|number| format!("published-{number}.tar.gz")).collect();

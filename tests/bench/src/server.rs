@@ -29,7 +29,7 @@ impl Server {
         Self::listen(folder, false).map_err(|error| format!("no server on loopback: {error}"))
     }
 
-    /// Starts a server that compresses metadata for clients that accept it, as web servers can.
+    /// Starts a server that compresses metadata for clients that accept compression, as many web servers do.
     pub(crate) fn compressing(folder: &Path) -> Result<Self, String> {
         Self::listen(folder, true).map_err(|error| format!("no server on loopback: {error}"))
     }
@@ -44,14 +44,14 @@ impl Server {
             for stream in listener.incoming().flatten() {
                 let folder = folder.clone();
                 let log = Arc::clone(&shared_log);
-                // The client reports a broken connection.
+                // If the connection breaks, the client reports the error.
                 thread::spawn(move || serve(&stream, &folder, compresses, &log));
             }
         });
         Ok(Self { url: format!("http://{address}/"), address, log })
     }
 
-    /// Returns the requests since the last call, and forgets them.
+    /// Returns the requests since the last call, and clears the log.
     pub(crate) fn take_log(&self) -> Log {
         std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -134,7 +134,7 @@ impl Answer {
     fn send(self, mut stream: &TcpStream) -> io::Result<()> {
         stream.write_all(self.head.as_bytes())?;
         match self.body {
-            // On Linux this is sendfile.
+            // On Linux, `io::copy` calls `sendfile` here.
             Body::File(mut file) => io::copy(&mut file, &mut stream).map(drop),
             Body::Bytes(bytes) => stream.write_all(&bytes),
         }

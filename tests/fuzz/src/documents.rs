@@ -18,7 +18,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 
 pub(crate) fn root(input: &[u8]) {
     document::<Root>(&RoleName::ROOT, input);
-    // A shipped root is verified with its own keys.
+    // A shipped root must verify with its own keys if it has enough valid signatures, and only then.
     if let Ok(envelope) = Envelope::<Root>::parse(&RoleName::ROOT, input.to_vec()) {
         let Ok(root) = envelope.unverified(&RoleName::ROOT) else { return };
         let rings = RoleName::TOP_LEVEL.map(|role| root.key_ring(&role));
@@ -44,51 +44,56 @@ pub(crate) fn targets(input: &[u8]) {
     let Ok(targets) = envelope.unverified(&RoleName::TARGETS) else { return };
     assert_eq!(targets.paths().count(), targets.len());
     for target in targets.targets() {
-        assert_eq!(targets.target(&target.path).as_ref(), Some(&target), "a target that is listed is found");
+        assert_eq!(targets.target(&target.path).as_ref(), Some(&target), "a listed target must be found");
     }
 }
 
-/// Checks that an accepted document is equal after it is written in canonical form and read again.
+/// Checks that an accepted document has the same content after a signature is added and the file is parsed again.
 fn document<R: Role>(role: &RoleName, input: &[u8]) {
     let Ok(envelope) = Envelope::<R>::parse(role, input.to_vec()) else { return };
     let signed = envelope.signed();
     if is_json(signed) {
-        assert_eq!(Json::parse(signed).expect("what is signed is JSON").canonical(), signed);
+        assert_eq!(Json::parse(signed).expect("the signed part must be JSON").canonical(), signed);
     }
     let Ok(content) = envelope.unverified(role) else { return };
     let again = envelope.with_signature(Signature::new(KeyId::new("one more"), vec![1]));
-    let again = Envelope::<R>::parse(role, again).expect("with a signature more it is read again");
+    let again = Envelope::<R>::parse(role, again).expect("the file must parse with one more signature");
     assert_eq!(again.signed(), envelope.signed());
-    let content_again = again.unverified(role).expect("what was read once is read again");
+    let content_again = again.unverified(role).expect("the signed part must parse a second time");
     assert_eq!((content_again.version, content_again.expires), (content.version, content.expires));
     assert!(again.signatures().len() <= envelope.signatures().len() + 1);
 }
 
-/// Escapes control characters, which canonical JSON contains unescaped and JSON does not allow.
+/// Returns `true` if the canonical text is also valid JSON. It is not if it contains control characters, which
+/// canonical JSON does not escape.
 fn is_json(canonical: &str) -> bool {
     !canonical.bytes().any(|byte| byte < 0x20)
 }
 
-/// Compares with an independent implementation of canonical JSON.
+/// Compares our canonical JSON with that of an independent implementation.
 pub(crate) fn canonical(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let value: Result<Value, _> = serde_json::from_str(text);
     if let Ok(ours) = Json::parse(text) {
         let canonical = ours.canonical();
-        let other = value.as_ref().expect("what we read is JSON");
-        // serde_json reads integers that do not fit into 64 bits as floats.
+        let other = value.as_ref().expect("accepted input must be JSON");
+        // `written` returns `None` for floats, and `serde_json` reads integers that do not fit into 64 bits as floats.
         if let Some(other) = written(other) {
-            assert_eq!(canonical, other, "both write the same");
+            assert_eq!(canonical, other, "both canonical forms must be equal");
         }
         if is_json(canonical) {
-            assert_eq!(Json::parse(canonical).expect("canonical JSON is read").canonical(), canonical);
+            assert_eq!(Json::parse(canonical).expect("canonical JSON must parse").canonical(), canonical);
         }
     } else if let Some(canonical) = value.ok().as_ref().and_then(written)
         && is_json(&canonical)
         && depth(&canonical) < 32
     {
-        // A duplicate member is a reason for a refusal. Without duplicates the document must be accepted.
-        assert_eq!(Json::parse(&canonical).expect("nothing is wrong with it").canonical(), canonical);
+        // Our parser may refuse the input because of a duplicate member, but it must accept `canonical`, which has
+        // none.
+        assert_eq!(
+            Json::parse(&canonical).expect("canonical JSON without duplicates must parse").canonical(),
+            canonical
+        );
     }
 }
 
@@ -127,7 +132,8 @@ pub(crate) fn key_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Each input is a key type, the length of a signature, the signature, and the text of a public key.
+/// Checks that a parsed key stays the same when it is written and parsed again, and that incremental verification gives
+/// the same results. Each input is a key type, the length of a signature, the signature, and the text of a public key.
 pub(crate) fn keys(input: &[u8]) {
     const KINDS: [(&str, &str); 8] = [
         ("ed25519", "ed25519"),
@@ -144,7 +150,7 @@ pub(crate) fn keys(input: &[u8]) {
     let Ok(public) = std::str::from_utf8(public) else { return };
     let (keytype, scheme) = KINDS[usize::from(*kind) % KINDS.len()];
     let Ok(key) = PublicKey::from_tuf(keytype, scheme, public) else { return };
-    let again = PublicKey::from_tuf(key.keytype(), key.scheme(), &key.public()).expect("what we write we read");
+    let again = PublicKey::from_tuf(key.keytype(), key.scheme(), &key.public()).expect("a written key must parse");
     assert_eq!(again, key);
     assert_eq!(again.material(), key.material());
     let mut checks = SignatureChecks::default();
@@ -153,6 +159,9 @@ pub(crate) fn keys(input: &[u8]) {
     checks.update(b"mess");
     checks.update(b"age");
     let expected = [signature, b"another"].map(|signature| key.verify(b"message", signature));
-    assert_eq!(checks.finish(), expected, "in parts as at once");
-    assert!(!key.verify(b"another message", signature) || !key.verify(b"message", signature), "one of two messages");
+    assert_eq!(checks.finish(), expected, "incremental verification must give the same result");
+    assert!(
+        !key.verify(b"another message", signature) || !key.verify(b"message", signature),
+        "a signature must not be valid for two messages"
+    );
 }

@@ -1,4 +1,4 @@
-//! Arbitrary bytes as the answer of a server, sent to the client over loopback.
+//! Arbitrary bytes as the response of a server, which the client receives over loopback.
 
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.chars().map(|byte| u8::try_from(u32::from(byte)).unwrap()).collect()).to_vec()
 }
 
-/// Checks that a request ends soon, with an error or with no more bytes than allowed.
+/// Checks that a request ends soon, either with an error or with at most the allowed number of bytes.
 pub(crate) fn http(input: &[u8]) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        // As a proxy, the server also answers after redirects to other hosts.
+        // The server is configured as a proxy, so it also receives the requests to other hosts after a redirect.
         let proxy = ProxyChoice::Url(format!("http://{address}"));
         let connect_timeout = Duration::from_secs(2);
         let gap_timeout = Duration::from_secs(2);

@@ -26,7 +26,7 @@ pub struct Target {
     pub name: &'static str,
     /// Runs one input.
     pub run: fn(&[u8]),
-    /// Returns valid inputs to start from.
+    /// Returns valid inputs from which random inputs are made.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// The number of inputs in the short run.
     pub short: u64,
@@ -55,7 +55,8 @@ pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-/// Returns a random input made from seeds: bytes are changed, removed, repeated, or replaced by those of another seed.
+/// Returns a random input made from `seeds`: bytes are changed, removed, repeated, or replaced by bytes of another
+/// seed.
 #[must_use]
 pub fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     const WORDS: [&str; 16] = [

@@ -1,4 +1,4 @@
-//! Names of roles and targets, and path patterns.
+//! Fuzz targets for the names of roles and targets, and for path patterns.
 
 use lastmile_client::metadata::{PathPattern, RoleName, TargetPath, Version};
 
@@ -16,7 +16,8 @@ pub(crate) fn pattern_seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
 }
 
-/// Each input is a pattern, a zero byte and a path. Compares with a matcher that tries every possibility.
+/// Compares the matching of path patterns with a naive matcher that tries every possibility. Each input is a pattern, a
+/// zero byte and a path.
 pub(crate) fn patterns(input: &[u8]) {
     let Some((pattern, path)) = two(input) else { return };
     let Ok(target) = TargetPath::new(path) else { return };
@@ -56,7 +57,8 @@ pub(crate) fn name_seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
 }
 
-/// Checks that two names have different URLs and that neither leads to another folder.
+/// Checks that two different names have different file names and URLs, and that no name leads outside its folder. Each
+/// input is one name, a zero byte and another name.
 pub(crate) fn names(input: &[u8]) {
     let Some((one, other)) = two(input) else { return };
     if let (Ok(role), Ok(second)) = (RoleName::delegated(one), RoleName::delegated(other)) {
@@ -65,7 +67,7 @@ pub(crate) fn names(input: &[u8]) {
             assert!(is_plain(&file), "{file}");
             assert_eq!(file == second.file_name(version), one == other, "{one:?} and {other:?}");
         }
-        // A name with a version must differ from another name.
+        // A file name with a version must differ from the file name of any other role without a version.
         if second.as_str().bytes().all(|byte| !byte.is_ascii_digit()) {
             assert_ne!(role.file_name(Version::new(12)), second.file_name(None));
         }
@@ -87,7 +89,8 @@ pub(crate) fn names(input: &[u8]) {
     }
 }
 
-/// Checks that a text is one component of a URL and has no character with a special meaning for servers or disks.
+/// Returns `true` if `name` is a single segment of a URL and has no character with a special meaning for servers or
+/// file systems.
 fn is_plain(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
     !name.is_empty() && name != "." && name != ".." && name.bytes().all(is_plain)

@@ -1,4 +1,5 @@
-//! A store with arbitrary content: an honest update brings the client up to date or reports an error.
+//! A fuzz target for stores with arbitrary content. An honest update must bring the client up to date or report an
+//! error.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,8 @@ fn good() -> MemoryStore {
     store
 }
 
-/// Each input is a sequence of files: the number of the file, two bytes of length, and the content.
+/// Returns the seeds. Each input is a sequence of files, written as the number of the file, a length of two bytes, and
+/// the content.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let store = good();
     let kept = files().map(|file| store.read(&file, u64::MAX).unwrap());
@@ -60,10 +62,11 @@ pub(crate) fn store(mut input: &[u8]) {
     }
     match refresh(&shipped, &published, store.clone()) {
         Ok(trusted) => {
-            assert_eq!(signed(&trusted), signed(&newest(&published)), "one run brings the client up to date");
+            assert_eq!(signed(&trusted), signed(&newest(&published)), "one run must bring the client up to date");
             assert_eq!(refresh(&shipped, &published, store).expect("a second run succeeds"), trusted);
         }
-        // Examples are lost state, floors above the published versions, and an identity in another format. The error must persist.
+        // The refresh may fail, for example if the stored versions are higher than the published ones, or if the file
+        // with the identity of the store is damaged. The next refresh must then fail too.
         Err(Error::Refused(_) | Error::Limit(_) | Error::State(_) | Error::Local(_)) => {
             assert!(
                 refresh(&shipped, &published, store).is_err(),
@@ -78,7 +81,8 @@ fn newest(published: &BTreeMap<String, Bytes>) -> Vec<Vec<u8>> {
     FILES.iter().map(|name| published[*name].to_vec()).collect()
 }
 
-/// Returns the signed content. A stored copy with the same version is kept, even if it has other additional signatures.
+/// Returns the signed parts of the files. Only these are compared, because a client keeps a stored file with the same
+/// version even if its signatures differ.
 fn signed(files: &[Vec<u8>]) -> Vec<Value> {
     let signed = |file: &Vec<u8>| serde_json::from_slice::<Value>(file).expect("JSON")["signed"].take();
     files.iter().map(signed).collect()

@@ -1,4 +1,5 @@
-//! Validly signed metadata with arbitrary content, to test the workflow behind the signature checks.
+//! Fuzz targets for validly signed metadata with arbitrary content, which test the update workflow after the signature
+//! checks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const KIND: u32 = 1 << 27;
 /// The newest files of the top-level roles in the simplest repository.
 pub(crate) const FILES: [&str; 4] = ["1.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"];
 
-/// Each input is the number of a role and its signed document.
+/// Returns the seeds. Each input is the number of a role, followed by the signed part of its file.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let (_, published) = published(KIND);
     let signed = |(number, name): (usize, &&str)| {
@@ -28,7 +29,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     FILES.iter().enumerate().map(signed).collect()
 }
 
-/// Returns a repository in which the document of one role comes from the input and is validly signed.
+/// Returns a repository in which one role has the signed part from the input, with valid signatures.
 fn repository(input: &[u8]) -> Option<(Bytes, BTreeMap<String, Bytes>)> {
     let (number, text) = input.split_first()?;
     let text = std::str::from_utf8(text).ok()?;
@@ -43,7 +44,7 @@ fn repository(input: &[u8]) -> Option<(Bytes, BTreeMap<String, Bytes>)> {
     Some((shipped, published))
 }
 
-/// Checks that trusted files are stored as received and are trusted again.
+/// Checks that the client stores trusted files exactly as received, and that the next refresh trusts the stored files.
 pub(crate) fn workflow(input: &[u8]) {
     let Some((shipped, published)) = repository(input) else { return };
     let store = MemoryStore::default();
@@ -51,17 +52,18 @@ pub(crate) fn workflow(input: &[u8]) {
     for (role, bytes) in RoleName::TOP_LEVEL.into_iter().zip(&trusted) {
         assert_eq!(store.read(&StoredFile::Role(role), u64::MAX).unwrap().as_ref(), Some(bytes), "as received");
     }
-    assert_eq!(refresh(&shipped, &published, store).expect("what is trusted is trusted again"), trusted);
+    assert_eq!(refresh(&shipped, &published, store).expect("a second refresh must succeed"), trusted);
 }
 
-/// Checks that a role that is read from its stored file gives the same results as one in memory.
+/// Checks that searches give the same results whether the targets role is in memory or is read in parts from its stored
+/// file.
 pub(crate) fn stored(input: &[u8]) {
     let Some((shipped, published)) = repository(input) else { return };
     let held = MemoryStore::default();
     let Ok(_) = refresh(&shipped, &published, held.clone()) else { return };
     let large = LargeStore(held.fork());
     let [one, other] = [find(&shipped, &published, held), find(&shipped, &published, large)];
-    assert_eq!(one, other, "read where it is stored, and held in memory");
+    assert_eq!(one, other, "reading from the store and from memory must give the same result");
 }
 
 type Found = Result<(u64, usize, Vec<Result<Option<String>, String>>, Result<Vec<String>, String>), String>;
@@ -97,7 +99,7 @@ fn updater(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Sto
     builder.fetch(Published(published.clone())).build().unwrap()
 }
 
-/// One update; the files that are then trusted: root, timestamp, snapshot, targets.
+/// Refreshes once. Returns the trusted files: root, timestamp, snapshot and targets.
 pub(crate) fn refresh(
     shipped: &Bytes,
     published: &BTreeMap<String, Bytes>,
@@ -110,7 +112,7 @@ pub(crate) fn refresh(
         trusted.root().bytes().to_vec(),
         trusted.timestamp().bytes().to_vec(),
         trusted.snapshot().bytes().to_vec(),
-        trusted.targets().held().expect("fetched, or given whole").bytes().to_vec(),
+        trusted.targets().held().expect("the targets role is in memory").bytes().to_vec(),
     ])
 }
 
@@ -123,7 +125,7 @@ impl Fetch for Published {
     }
 }
 
-/// Gives every targets role as a file that is read in parts.
+/// A store that returns every targets role as a file that is read in parts.
 struct LargeStore(MemoryStore);
 
 #[derive(Debug)]

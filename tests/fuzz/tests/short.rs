@@ -1,4 +1,4 @@
-//! A short run of every target with the same inputs each time, and all inputs that once failed.
+//! A short run of every fuzz target with reproducible inputs, and with all inputs that once failed.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,11 +11,11 @@ fn a_short_run_of_every_target_finds_nothing() {
     std::thread::scope(|scope| {
         let runs: Vec<_> = TARGETS.iter().map(|target| scope.spawn(|| short_run(target))).collect();
         let found: Vec<String> = runs.into_iter().filter_map(|run| run.join().expect("caught")).collect();
-        assert!(found.is_empty(), "to be kept in tests/fuzz/found:\n{}", found.join("\n"));
+        assert!(found.is_empty(), "add these inputs to tests/fuzz/found:\n{}", found.join("\n"));
     });
 }
 
-/// Returns the message of the panic, if there was one.
+/// Runs a target with all inputs. Returns the message and the input of the first panic, if any.
 fn short_run(target: &Target) -> Option<String> {
     let seeds = (target.seeds)();
     let mut chance = Chance(u64::from_be_bytes(*b"lastmile"));
@@ -29,11 +29,11 @@ fn short_run(target: &Target) -> Option<String> {
     })
 }
 
-/// Returns the files `found/TARGET-…`.
+/// Runs each target with the inputs in the files `found/TARGET-…`.
 #[test]
 fn inputs_that_once_failed_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
-    for entry in fs::read_dir(folder).expect("the folder of finds") {
+    for entry in fs::read_dir(folder).expect("the folder `found` exists") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
         let Some(target) = TARGETS.iter().find(|target| name.split('-').next() == Some(target.name)) else { continue };

@@ -32,7 +32,11 @@ const LOOPS: [Loop; 9] = [
         prepare: canonical_form,
     },
     Loop { name: "verify-role", does: "verify a role of 10,000 targets (ed25519) and read it", prepare: verify_role },
-    Loop { name: "verify-snapshot", does: "the same of a snapshot of 16,384 bins", prepare: verify_snapshot },
+    Loop {
+        name: "verify-snapshot",
+        does: "verify a snapshot of 16,384 bins (ed25519) and read it",
+        prepare: verify_snapshot,
+    },
     Loop { name: "verify-ed25519", does: "verify ed25519 over 1 KiB", prepare: || verify(Scheme::Ed25519) },
     Loop { name: "verify-ecdsa-p256", does: "verify ecdsa-p256 over 1 KiB", prepare: || verify(Scheme::EcdsaP256) },
     Loop { name: "look-up-target", does: "look up one of 10,000 targets", prepare: look_up_target },
