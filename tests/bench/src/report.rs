@@ -19,7 +19,7 @@ const HOW: &str = "
 * The numbers of bytes are those that the server sent, including headers. The server compresses metadata for clients that accept
   it: with gzip, as any web server can; for repositories of lastmile-repo, it sends the files that `publish` compressed.
 * The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
-  one round trip more. The measured refresh is the second one in the same process.
+  one more round trip. The measured refresh is the second one in the same process.
 * For the large target, `lastmile get` verifies the file, writes it to the disk and syncs; curl and openssl write nothing.
 * `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and sync. `tuftool create`
   uses existing keys and an existing root; it only signs and copies. The keys are never encrypted, because deriving a key from a
