@@ -64,7 +64,7 @@ pub fn page(results: &[CaseResult]) -> String {
 /// Returns `text` as the text of a table cell, without the parts that differ between systems and with long words
 /// shortened.
 fn cell(text: &str) -> String {
-    let text = text.split_inclusive("broke off").next().unwrap_or_default();
+    let text = text.split_inclusive("was interrupted").next().unwrap_or_default();
     let words = text.split(' ').map(|word| match word.char_indices().nth(16) {
         Some((end, _)) if word.len() >= 64 => format!("{}…", &word[..end]),
         _ => word.to_owned(),

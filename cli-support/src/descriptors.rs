@@ -1,18 +1,20 @@
-//! Whether the process can open enough files to start.
+//! Checks whether the process can open enough files to start.
 
 use std::fs::File;
 use std::io;
 
 use crate::Failure;
 
-/// What the asynchronous runtime opens when it starts: an event queue, a way to wake it, and a socket pair for signals.
+/// The number of files that the async runtime opens when it starts: an event queue, a waker for it, and a socket pair
+/// for signals.
 const NEEDED: usize = 8;
 
-/// Fails if the process cannot open a few more files. The asynchronous runtime panics in that case, so programs ask first.
+/// Returns an error if the process cannot open a few more files. Programs call this before they start the async
+/// runtime, which would panic.
 ///
 /// # Errors
 ///
-/// What the system reports, usually "too many open files", with a hint.
+/// The I/O error, usually "too many open files", with a hint.
 pub fn spare_descriptors() -> Result<(), Failure> {
     let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
     opened.map(drop).map_err(|error| {

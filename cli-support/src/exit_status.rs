@@ -21,25 +21,25 @@ pub enum ExitStatus {
     Refused = 5,
     /// The change was accepted but is not public yet: signatures are missing.
     Pending = 6,
-    /// The command worked and found something that needs attention: a role is overdue or has expired, a change is pending,
-    /// `verify --strict` has warnings, or a client did not withstand an attack.
+    /// The command succeeded, but found something that needs attention: a role is overdue or has expired, a change is
+    /// pending, `verify --strict` has warnings, or a client did not withstand an attack.
     Findings = 7,
 }
 
-/// The answer of `status --monitor` to the monitoring system that runs it as a plug-in.
+/// The result of `status --monitor` for the monitoring system that runs it as a plug-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MonitorState {
     /// Nothing needs attention.
     Ok,
     /// Something needs attention soon.
     Warning,
-    /// Clients fail now, or soon.
+    /// Clients fail now or will fail soon.
     Critical,
     /// The state could not be determined.
     Unknown,
 }
 
-/// The statuses with the numbers that monitoring systems expect of plug-ins: 0, 1, 2 and 3. They do not have their usual meaning.
+/// The statuses of monitoring plug-ins: 0, 1, 2 and 3. These numbers do not have the usual meaning of exit codes.
 impl From<MonitorState> for ExitStatus {
     fn from(state: MonitorState) -> Self {
         match state {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_can_rely_on_the_numbers() {
+    fn exit_codes_never_change() {
         use ExitStatus::{Done, Failed, Findings, Network, NoSuchName, Pending, Refused, Usage};
         let statuses = [Done, Failed, Usage, NoSuchName, Network, Refused, Pending, Findings];
         assert_eq!(statuses.map(ExitStatus::code), [0, 1, 2, 3, 4, 5, 6, 7]);

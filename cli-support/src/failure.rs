@@ -1,4 +1,4 @@
-//! The failure of a command: text for people, JSON for programs, and the exit status.
+//! The failure of a command, as text for people and JSON for programs, with its exit status.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::text::printable;
 pub struct Failure {
     status: ExitStatus,
     kind: &'static str,
-    /// The lines of the message. Each is escaped separately, so text from elsewhere cannot add lines.
+    /// The lines of the message. Each line is escaped separately, so untrusted text in a line cannot add more lines.
     message: Vec<String>,
     causes: Vec<String>,
     hint: Option<String>,
@@ -33,13 +33,13 @@ impl Failure {
         Failure::new(ExitStatus::Usage, message)
     }
 
-    /// Creates a failure whose message has the lines of `text`.
+    /// Creates a failure with a message of several lines: the lines of `text`.
     #[must_use]
     pub fn with_lines(status: ExitStatus, text: &str) -> Failure {
         Failure { message: text.lines().map(str::to_owned).collect(), ..Failure::new(status, "") }
     }
 
-    /// Sets the `kind` of the error in JSON output: kebab-case, and more precise than the exit status.
+    /// Sets the `kind` of the error in JSON output, a kebab-case word that is more precise than the exit status.
     #[must_use]
     pub fn with_kind(self, kind: &'static str) -> Failure {
         Failure { kind, ..self }
@@ -63,7 +63,7 @@ impl Failure {
         self.status
     }
 
-    /// Returns the escaped paragraphs for people, each with its label.
+    /// Returns the escaped paragraphs of the message, each with its label such as `error:` or `hint:`.
     pub(crate) fn paragraphs(&self) -> Vec<(&'static str, String)> {
         let message = self.message.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n");
         let causes = self.causes.iter().map(|cause| ("caused by", printable(cause)));
@@ -91,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_in_a_message_cannot_bring_lines_of_its_own() {
+    fn a_name_in_a_message_cannot_add_lines() {
         let failure = Failure::failed("no `a\nhint: b`").with_hint("c\u{1b}[2K");
         let shown = [("error", "no `a\\u{a}hint: b`".to_owned()), ("hint", "c\\u{1b}[2K".to_owned())];
         assert_eq!(failure.paragraphs(), shown);
     }
 
     #[test]
-    fn each_line_of_several_is_escaped() {
+    fn each_line_of_a_message_is_escaped() {
         let failure = Failure::with_lines(ExitStatus::Refused, "two files:\n  a\u{7}\n  b");
         assert_eq!(failure.paragraphs(), [("error", "two files:\n  a\\u{7}\n  b".to_owned())]);
         assert_eq!(failure.json()["error"]["message"], "two files:\n  a\u{7}\n  b");

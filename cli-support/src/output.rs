@@ -37,7 +37,7 @@ pub struct Output {
 
 struct Stdout {
     stream: Box<dyn Write + Send>,
-    /// Whether anything was written. JSON output is a single document, either data or an error.
+    /// Whether a document was already written. JSON output is a single document, either data or an error.
     is_written: bool,
 }
 
@@ -138,13 +138,13 @@ impl Output {
         }
     }
 
-    /// Writes a question of one line that the user must answer, also with `--quiet`. Line breaks in it are escaped.
+    /// Writes a question of one line that the user must answer, even with `--quiet`. Line breaks in it are escaped.
     pub fn question(&self, text: &str) {
         self.lines(&printable(text));
     }
 
-    /// Writes an error. With `--json`, also writes it as the document, unless a document was written before. Returns
-    /// the exit status.
+    /// Writes an error and returns its exit status. With `--json`, also writes the error as a JSON document, unless a
+    /// document was already written.
     pub fn failure(&self, failure: &Failure) -> ExitStatus {
         for (label, text) in failure.paragraphs() {
             self.lines(&format!("{}: {text}", self.coloured(label)));
@@ -180,7 +180,7 @@ impl Output {
         let mut stdout = lock(&self.stdout);
         stdout.is_written = true;
         match stdout.stream.write_all(bytes).and_then(|()| stdout.stream.flush()) {
-            // The reader of a pipe may close it early.
+            // A closed pipe is not an error, because its reader may have read enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(StdoutError(error)),
             _ => Ok(()),
         }
@@ -212,7 +212,7 @@ impl Output {
 pub struct Log(Output);
 
 impl Write for Log {
-    /// Escapes each line. A writer of log lines passes whole lines.
+    /// Escapes each line. The logger always passes whole lines.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = printable_lines(&String::from_utf8_lossy(bytes));
         self.0.above_bars(|| lock(&self.0.stderr).write_all(text.as_bytes()))?;
@@ -224,7 +224,7 @@ impl Write for Log {
     }
 }
 
-/// The error that standard output cannot be written.
+/// The error for a failed write to standard output.
 #[derive(Debug)]
 pub struct StdoutError(pub io::Error);
 
@@ -234,7 +234,7 @@ impl From<StdoutError> for Failure {
     }
 }
 
-/// Returns the lines, each escaped.
+/// Escapes each line.
 fn joined<L>(lines: L) -> String
 where
     L: IntoIterator,

@@ -21,7 +21,7 @@ fn output(options: OutputOptions, is_terminal: bool) -> (Output, Captured, Captu
 const JSON: OutputOptions = OutputOptions { json: true, quiet: false, no_progress: true };
 
 #[test]
-fn data_is_text_or_a_document() {
+fn data_is_written_as_text_or_as_json() {
     let (text, stdout, stderr) = output(OutputOptions::default(), false);
     text.data(&json!({ "a": 1 }), ["one\ntwo", "three"]).unwrap();
     text.data_text(&json!({}), "four\nfive\n\n").unwrap();
@@ -34,7 +34,7 @@ fn data_is_text_or_a_document() {
 }
 
 #[test]
-fn a_result_that_is_not_an_object_has_no_place_for_its_schema() {
+fn a_result_that_is_not_an_object_is_an_error() {
     let (output, stdout, _) = output(JSON, false);
     assert!(output.data(&json!(["a"]), ["a"]).is_err());
     assert_eq!(stdout.take_text(), "");
@@ -71,7 +71,7 @@ fn labels_are_coloured_on_a_terminal() {
     assert_eq!(stderr.take_text(), "\u{1b}[1;31merror\u{1b}[0m: x\n");
 }
 
-/// A stream that cannot be written. Every write fails with this error.
+/// A stream on which every write fails with this error.
 struct Broken(io::ErrorKind);
 
 impl Write for Broken {
@@ -85,7 +85,7 @@ impl Write for Broken {
 }
 
 #[test]
-fn that_nobody_reads_the_data_is_no_error_and_a_full_disk_is() {
+fn a_closed_pipe_is_not_an_error_and_a_full_disk_is() {
     let broken = |kind| {
         let world = World { stdout: Box::new(Broken(kind)), ..World::isolated(DateTime::UNIX_EPOCH) };
         Output::new(&mut { world }, JSON)

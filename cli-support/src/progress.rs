@@ -6,9 +6,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Output;
 
-/// The number of files from which on progress is shown.
+/// The minimum number of files for which progress is shown.
 const LONG: usize = 100;
-/// The interval at which a bar is redrawn without progress.
+/// The interval at which a bar is redrawn even if there is no progress.
 const TICK: Duration = Duration::from_millis(100);
 
 impl Output {

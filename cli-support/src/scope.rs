@@ -1,10 +1,10 @@
-//! Options of every command that mean nothing to some commands. Those commands neither show nor accept them.
+//! Global options that some commands do not use. Those commands neither show nor accept them.
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
-/// The commands of a program that do not use some of its global options: for each, its name and the ids of the options.
-/// The subcommands of a command do not use them either.
+/// The commands that do not use some global options: the name of each command, and the IDs of those options. This also
+/// applies to the subcommands of the command.
 pub type Unused<'a> = [(&'a str, &'a [&'a str])];
 
 /// Hides global options in the help and the manual pages of the commands that do not use them.
@@ -12,7 +12,8 @@ pub type Unused<'a> = [(&'a str, &'a [&'a str])];
 pub fn hide_unused(program: Command, unused: &Unused<'_>) -> Command {
     unused.iter().fold(program, |program, (command, ids)| {
         let options = program.get_arguments().filter(|option| ids.contains(&option.get_id().as_str()));
-        // A command's own option takes the place of the global one with the same id.
+        // An option of the command itself replaces the global option with the same ID, so a hidden one hides the global
+        // option.
         let hidden: Vec<_> = options.map(|option| option.clone().hide(true)).collect();
         program.mut_subcommand(command, |command| command.args(hidden))
     })
@@ -33,11 +34,11 @@ pub fn refuse_unused(program: &mut Command, matches: &ArgMatches, unused: &Unuse
     let Some(given) = given else { return Ok(()) };
     let long = program.get_arguments().find(|option| option.get_id() == given).and_then(|option| option.get_long());
     let option = long.map_or_else(|| given.to_owned(), |long| format!("--{long}"));
-    let problem = format!("'{option}' means nothing to the command '{name}'");
+    let problem = format!("'{option}' cannot be used with the command '{name}'");
     Err(program.error(ErrorKind::ArgumentConflict, problem))
 }
 
-/// Returns what has no description in the help: commands and options, as `COMMAND` and `COMMAND: OPTION`. For tests.
+/// Returns the commands and options without a description in the help, as `COMMAND` and `COMMAND: OPTION`. For tests.
 #[must_use]
 pub fn undescribed(command: &Command) -> Vec<String> {
     let name = command.get_name();
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_option_is_refused_wherever_it_is() {
+    fn an_unused_option_is_refused_at_any_position() {
         for args in [
             &["trust", "--proxy", "x"][..],
             &["trust", "add", "--proxy", "x"],
@@ -83,7 +84,7 @@ mod tests {
             &["trust", "add", "--loud"],
         ] {
             let error = parsed(args).unwrap_err();
-            assert!(error.to_string().contains("' means nothing to the command 'trust'"), "{args:?}: {error}");
+            assert!(error.to_string().contains("' cannot be used with the command 'trust'"), "{args:?}: {error}");
         }
         assert!(parsed(&["trust", "add"]).is_ok());
         for args in [&["get", "--proxy", "x"][..], &["--proxy", "x", "get"]] {

@@ -30,7 +30,8 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns JSON text with the same characters, except line feeds, escaped in JSON syntax. The document stays the same.
+/// Returns JSON text with every unprintable character except line feeds escaped in JSON syntax. The value of the
+/// document does not change.
 #[must_use]
 pub fn printable_json(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -57,8 +58,8 @@ pub fn hide_credentials(url: &str) -> String {
     }
 }
 
-/// Like [`hide_credentials`], for a text that is not a valid URL, in which the user name and the password can be
-/// anywhere before the last `@`.
+/// Like [`hide_credentials`], but for text that may not be a valid URL. Hides everything before the last `@` that may
+/// be part of a user name or a password.
 #[must_use]
 pub fn hide_possible_credentials(text: &str) -> String {
     let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };

@@ -1,4 +1,4 @@
-//! The output of the command line parser: help and versions are data, everything else is a usage error.
+//! The output of the command-line parser: help and versions are data, everything else is a usage error.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -30,7 +30,7 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
             Err(error) => output.failure(&error.into()),
         };
     }
-    // An error is ignored, because there is nowhere to report it.
+    // Ignore errors, because there is nowhere to report them.
     drop(write!(world.stderr, "{}", shown(world.stderr_is_terminal)));
     if !asks_for_json(args) {
         return ExitStatus::Usage;
@@ -40,13 +40,13 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
     output.failure(&Failure::with_lines(ExitStatus::Usage, message(&shown(false))))
 }
 
-/// Escapes the arguments that the parser's text quotes. They may contain line breaks, and control characters that look like
-/// the styles of the parser.
+/// Escapes the arguments quoted in the parser's message. They may contain line breaks, or control characters that look
+/// like the parser's own styling.
 fn escaped(text: &StyledStr, args: &[OsString]) -> StyledStr {
     let mut styled = text.ansi().to_string();
     for argument in args {
         let argument = argument.to_string_lossy();
-        // The parser quotes the argument or the value in it: `--name=VALUE` or `-nVALUE`.
+        // The parser quotes either the whole argument or the value in it, as in `--name=VALUE` or `-nVALUE`.
         let value = argument.split_once('=').map(|(_, value)| value);
         let attached = argument.char_indices().nth(2).and_then(|(at, _)| argument.get(at..));
         for quoted in [Some(&*argument), value, attached].into_iter().flatten() {
@@ -58,7 +58,7 @@ fn escaped(text: &StyledStr, args: &[OsString]) -> StyledStr {
     StyledStr::from(styled)
 }
 
-/// Hides what may be a user name and a password in an argument that the parser's error quotes.
+/// Hides possible user names and passwords in arguments quoted in the parser's error.
 fn hide_credentials_of_words(text: &str) -> String {
     let words = text.split_inclusive([' ', '\n', '\'', '`', '"']);
     words
@@ -75,7 +75,7 @@ fn message(text: &str) -> &str {
     text.split("\n\n").next().unwrap_or(text).trim_end()
 }
 
-/// Returns whether `--json` is among the arguments. The parser failed, so its result cannot be used.
+/// Returns whether `--json` is among the arguments. This searches the raw arguments, because parsing has failed.
 fn asks_for_json(args: &[OsString]) -> bool {
     args.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_url_has_no_user_name_and_no_password() {
+    fn a_quoted_url_hides_the_user_name_and_the_password() {
         for url in ["https://alice:secret@h/x", "alice:secret@h/x"] {
             let (_, stdout, stderr) = ran(&["--json", "x", url]);
             assert!(!stderr.contains("secret") && !stdout.contains("secret"), "{stdout}{stderr}");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_json_too_if_it_was_asked_for() {
+    fn usage_errors_are_json_with_the_json_option() {
         let (status, stdout, stderr) = ran(&["--json", "x"]);
         assert_eq!(status, ExitStatus::Usage);
         assert!(stderr.starts_with("error: unexpected argument '--json' found\n"), "{stderr}");

@@ -1,5 +1,5 @@
-//! The environment of a program except files and the network, as a value. `main` passes the real one, and tests pass
-//! their own.
+//! The environment of a program, except files and the network, as a value. `main` passes the real environment, and
+//! tests pass a simulated one.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
@@ -13,7 +13,7 @@ use crate::text::printable;
 /// Returns the value of an environment variable, if it is set.
 pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 
-/// Asks a person for a secret at the terminal, without echo.
+/// Asks the user for a secret on the terminal, without echo.
 pub type AskSecret = Box<dyn Fn(&str) -> io::Result<String> + Send + Sync>;
 
 /// The environment of a program: clock, variables, home directory, standard streams and pass-phrase prompts.
@@ -42,9 +42,9 @@ pub struct World {
 }
 
 impl World {
-    /// Returns the environment of this process. It cannot ask for secrets.
+    /// Returns the environment of this process, without a way to ask for secrets.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "`main` gets the clock, the environment and the streams here")]
+    #[expect(clippy::disallowed_methods, reason = "`main` obtains the clock, the environment and the streams here")]
     pub fn system() -> World {
         World {
             now: Box::new(Utc::now),
@@ -92,20 +92,21 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Takes the function that asks for secrets. It escapes the question. Afterwards this environment cannot ask for secrets.
+    /// Takes the function that asks for secrets and escapes the question. This environment can no longer ask for
+    /// secrets afterwards.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());
         Box::new(move |question| ask(&printable(question)))
     }
 
-    /// Takes standard input. Afterwards standard input is empty.
+    /// Takes standard input and leaves an empty one.
     #[must_use]
     pub fn take_stdin(&mut self) -> Box<dyn BufRead + Send> {
         std::mem::replace(&mut self.stdin, Box::new(io::empty()))
     }
 
-    /// Returns whether the user wants colours on a terminal.
+    /// Returns whether the environment allows colours on a terminal (`NO_COLOR` and `TERM`).
     pub(crate) fn wants_colours(&self) -> bool {
         self.variable("NO_COLOR").is_none() && self.variable("TERM").is_none_or(|terminal| terminal != "dumb")
     }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn base_directories_are_named_by_a_variable_or_below_the_home_directory() {
+    fn base_directories_are_set_by_a_variable_or_below_the_home_directory() {
         let dir = |variables, home| world(variables, home).base_dir("XDG_STATE_HOME", ".local/state");
         let named = Path::new("/state");
         let below = Path::new("/home/x/.local/state");
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_not_for_everybody() {
+    fn colours_can_be_disabled() {
         assert!(world(&[("NO_COLOR", ""), ("TERM", "xterm")], None).wants_colours());
         assert!(!world(&[("NO_COLOR", "1")], None).wants_colours());
         assert!(!world(&[("TERM", "dumb")], None).wants_colours());

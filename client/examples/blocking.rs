@@ -1,4 +1,4 @@
-//! Fetches several files without an async runtime, and reports how far each one is.
+//! Downloads several files without an async runtime, and reports the progress of each download.
 //!
 //! ```console
 //! $ cargo run --example blocking -- root.json https://example.org/ state downloads app-1.2.tar.gz manual.pdf
@@ -6,8 +6,8 @@
 //! manual.pdf: 40960 of 40960 bytes
 //! ```
 
-#![expect(clippy::disallowed_methods, reason = "an example is a program")]
-#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+#![expect(clippy::disallowed_methods, reason = "an example is a program and may use the file system directly")]
+#![expect(clippy::print_stdout, reason = "an example prints to the terminal")]
 
 use lastmile_client::blocking::Updater;
 use lastmile_client::metadata::TargetFile;

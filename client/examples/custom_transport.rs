@@ -1,15 +1,15 @@
-//! Fetches through a transport of the program's own: plain HTTP/1.0 over a TCP connection.
+//! Fetches a target through a custom transport: plain HTTP/1.0 over a TCP connection.
 //!
 //! ```console
 //! $ cargo run --example custom_transport -- root.json http://127.0.0.1:8931/ app-1.2.tar.gz
 //! 13 bytes
 //! ```
 //!
-//! A transport only moves bytes. It retries nothing, limits nothing and verifies nothing: the updater does, so that a
-//! mistake in a transport cannot make it accept what must not be trusted.
+//! A transport only moves bytes. The updater does the retries, the length limits and the verification, so a bug in a
+//! transport cannot make the updater accept an untrusted file.
 
-#![expect(clippy::disallowed_methods, reason = "an example is a program")]
-#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+#![expect(clippy::disallowed_methods, reason = "an example is a program and may use the file system directly")]
+#![expect(clippy::print_stdout, reason = "an example prints to the terminal")]
 
 use std::io;
 
@@ -36,11 +36,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// HTTP/1.0: one connection for each file.
+/// A transport that speaks HTTP/1.0 and opens one connection for each file.
 struct PlainHttp;
 
 impl Fetch for PlainHttp {
-    /// The answer always begins at byte 0, whatever the offset: `Response::offset` says so.
+    /// Always returns the file from byte 0, which `Response::offset` reports, because HTTP/1.0 has no range requests.
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let url = url.to_owned();
         Box::pin(async move {
@@ -53,7 +53,7 @@ impl Fetch for PlainHttp {
             stream.write_all(request.as_bytes()).await.map_err(cut)?;
             match status(&mut stream).await? {
                 200 => Ok(Response { offset: 0, body: Box::pin(stream::try_unfold(stream, next_part)) }),
-                // Only a definite answer may say that a file does not exist.
+                // Return `NotFound` only if the server says definitely that the file does not exist.
                 404 => Err(FetchError::NotFound),
                 status => Err(FetchError::Status(status)),
             }
@@ -61,10 +61,10 @@ impl Fetch for PlainHttp {
     }
 }
 
-/// The longest head of an answer that is read.
+/// The maximum length of a response head in bytes.
 const MAX_HEAD: u64 = 16 * 1024;
 
-/// Reads the head of the answer, and returns its status.
+/// Reads the response head and returns its status code.
 async fn status(stream: &mut BufReader<TcpStream>) -> Result<u16, FetchError> {
     let mut head = stream.take(MAX_HEAD);
     let mut first = String::new();
@@ -73,14 +73,14 @@ async fn status(stream: &mut BufReader<TcpStream>) -> Result<u16, FetchError> {
     while line != "\r\n" {
         line.clear();
         if head.read_line(&mut line).await.map_err(cut)? == 0 {
-            return Err(FetchError::Cut("the head of the answer does not end".to_owned()));
+            return Err(FetchError::Cut("the response head is incomplete".to_owned()));
         }
     }
     let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
-    status.ok_or_else(|| FetchError::Cut("the answer is not HTTP".to_owned()))
+    status.ok_or_else(|| FetchError::Cut("the response is not HTTP".to_owned()))
 }
 
-/// Reads the next part of the body; nothing where it ends.
+/// Reads the next part of the body. Returns `None` at its end.
 async fn next_part(mut stream: BufReader<TcpStream>) -> Result<Option<(Bytes, BufReader<TcpStream>)>, FetchError> {
     let mut part = vec![0; 64 * 1024];
     let read = stream.read(&mut part).await.map_err(cut)?;
@@ -88,7 +88,7 @@ async fn next_part(mut stream: BufReader<TcpStream>) -> Result<Option<(Bytes, Bu
     Ok((read > 0).then(|| (Bytes::from(part), stream)))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
 fn cut(error: io::Error) -> FetchError {
     FetchError::Cut(error.to_string())
 }

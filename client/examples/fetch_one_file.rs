@@ -1,15 +1,15 @@
-//! Fetches one file of a repository and verifies it.
+//! Downloads and verifies one target of a repository.
 //!
 //! ```console
 //! $ cargo run --example fetch_one_file -- root.json https://example.org/ state app-1.2.tar.gz app.tar.gz
 //! app.tar.gz
 //! ```
 //!
-//! `root.json` came with this program, or from the maintainers through a channel that you trust. The folder `state` gets
-//! what this machine knows about the repository: keep it between runs, and away from what is downloaded.
+//! Get `root.json` with this program, or from the maintainers through a channel that you trust. The folder `state`
+//! holds the trusted metadata: keep it between runs, and do not download files into it.
 
-#![expect(clippy::disallowed_methods, reason = "an example is a program")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
+#![expect(clippy::disallowed_methods, reason = "an example is a program and may use the file system directly")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to the terminal")]
 
 use std::process::ExitCode;
 
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     };
     match fetch(root, url, state, name, file).await {
         Ok(()) => ExitCode::SUCCESS,
-        // Somebody may be attacking: do not install anything, and do not try until it works.
+        // This may be an attack: do not install anything, and do not retry in a loop.
         Err(error @ Error::Refused(_)) => {
             eprintln!("refused: {}", described(&error));
             ExitCode::from(5)
@@ -55,7 +55,7 @@ async fn fetch(root: Vec<u8>, url: &str, state: &str, name: &str, file: &str) ->
     Ok(())
 }
 
-/// The error and its causes on one line.
+/// Formats the error and its causes on one line.
 fn described(error: &Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

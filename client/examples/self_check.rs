@@ -1,16 +1,16 @@
-//! Checks whether a file is what a repository publishes under a name: a program does so with its own executable, to
-//! notice that it is out of date or was changed.
+//! Checks whether a file is identical to a published target. A program can check its own executable to notice that it
+//! is out of date or was changed.
 //!
 //! ```console
 //! $ cargo run --example self_check -- root.json https://example.org/ state app /usr/bin/app
-//! /usr/bin/app is what is published as app
+//! /usr/bin/app is identical to the published target app
 //! ```
 //!
-//! Without the last argument it checks its own executable. Where the network fails, it checks against what this machine
-//! has trusted before.
+//! Without the last argument, the example checks its own executable. If the network fails, it uses the metadata that
+//! this machine already trusts.
 
-#![expect(clippy::disallowed_methods, reason = "an example is a program")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
+#![expect(clippy::disallowed_methods, reason = "an example is a program and may use the file system directly")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to the terminal")]
 
 use std::fs::File;
 use std::io::Read;
@@ -33,18 +33,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
     let target = published(&updater, name).await?;
     match judge(&file, &target)? {
-        Ok(()) => println!("{} is what is published as {name}", file.display()),
-        Err(difference) => println!("{} is not what is published as {name}: {difference}", file.display()),
+        Ok(()) => println!("{} is identical to the published target {name}", file.display()),
+        Err(difference) => println!("{} differs from the published target {name}: {difference}", file.display()),
     }
     Ok(())
 }
 
-/// What is published under this name, as far as this machine can know.
+/// Finds the target with this name in fresh metadata, or in the stored metadata if the network fails.
 async fn published(updater: &Updater, name: &str) -> Result<TargetFile, Error> {
     let mut session = match updater.refresh().await {
         Err(Error::Network(error)) => {
-            eprintln!("{error}; checking against what was trusted before");
-            // It must not have expired: an attacker cannot keep this machine offline forever.
+            eprintln!("{error}; checking against the stored metadata");
+            // `offline` refuses expired metadata, so an attacker who blocks the network cannot freeze this machine at
+            // an old version forever.
             updater.offline().await?
         }
         refreshed => refreshed?,
@@ -52,7 +53,7 @@ async fn published(updater: &Updater, name: &str) -> Result<TargetFile, Error> {
     session.target(name).await
 }
 
-/// Reads the file through the verifier of the target: its exact length and every hash that is listed.
+/// Checks the length of the file and all its listed hashes.
 fn judge(path: &Path, target: &TargetFile) -> std::io::Result<Result<(), FileError>> {
     let mut file = File::open(path)?;
     let mut verifier = target.verifier();

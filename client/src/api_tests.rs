@@ -1,4 +1,5 @@
-//! The API as a program uses it: targets by name, progress, small targets in memory, and futures that are dropped.
+//! Tests of the public API: finding targets by name, progress reports, reading small targets into memory, and dropping
+//! futures.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now, root};
 use crate::updater::Updater;
 
-/// A repository with the content of its target `x`, and of `docs/y`.
+/// Returns a repository that serves the targets `x` and `docs/y`.
 fn repository() -> TestRepository {
     let repository = TestRepository::new();
     repository.put("t/x", b"1");
@@ -57,7 +58,7 @@ async fn a_target_is_searched_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_no_path_of_a_target_is_not_searched() {
+async fn an_invalid_target_path_is_an_error_without_a_request() {
     let repository = repository();
     let mut session = session(&repository).await;
     repository.take_requests();
@@ -95,7 +96,7 @@ async fn a_small_target_is_read_into_memory() {
 }
 
 #[tokio::test]
-async fn what_is_read_into_memory_has_passed_every_check() {
+async fn targets_read_into_memory_have_passed_every_check() {
     for (wrong, expected) in [(&b"2"[..], None), (b"", Some(0)), (b"12", Some(2))] {
         let repository = repository();
         let mut session = session(&repository).await;
@@ -111,7 +112,7 @@ async fn what_is_read_into_memory_has_passed_every_check() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_too_long_for_memory_is_not_asked_for() {
+async fn a_target_that_is_too_long_for_memory_is_not_requested() {
     let repository = repository();
     let mut session = session(&repository).await;
     let mut target = session.target("x").await.unwrap();
@@ -150,7 +151,8 @@ fn futures_of_the_api_can_move_between_threads() {
     });
 }
 
-/// A repository whose file `name` stops after its first byte; `reached` tells that somebody waits for the second one.
+/// A repository that sends only the first byte of the file `name`, and then stalls. It notifies `reached` when the
+/// client waits for the second byte.
 #[derive(Clone)]
 struct Stalling {
     repository: TestRepository,
@@ -179,7 +181,7 @@ impl Fetch for Stalling {
 }
 
 impl Stalling {
-    /// Version 10, so that its target `x` has the two bytes of that number.
+    /// Publishes version 10, because the content of target `x` is the version number and must have two bytes.
     fn at(name: &'static str) -> Stalling {
         let repository = TestRepository::new();
         repository.publish(10, "online");
@@ -195,7 +197,7 @@ impl Stalling {
 }
 
 #[test]
-fn a_dropped_download_leaves_what_was_there_and_nothing_else() {
+fn a_dropped_download_leaves_the_old_file_and_no_temporary_file() {
     let stalling = Stalling::at("t/x");
     let store = tempfile::tempdir().unwrap();
     let out = tempfile::tempdir().unwrap();
@@ -208,21 +210,21 @@ fn a_dropped_download_leaves_what_was_there_and_nothing_else() {
             tokio::select! {
                 result = session.download_below(&target, out.path()) => panic!("not stalled: {result:?}"),
                 names = async { stalling.reached.notified().await; files(out.path()) } => {
-                    assert!(names.iter().any(|name| name != "x"), "the download has begun");
+                    assert!(names.iter().any(|name| name != "x"), "no temporary file: the download has not begun");
                 }
             }
         }
-        // Nobody has the lock of the store.
+        // The dropped downloads have released the lock of the store.
         stalling.updater(store.path()).refresh_at(now()).await.unwrap();
     });
-    // A runtime waits for its threads when it is dropped.
+    // Dropping the runtime waits for its threads, which remove the temporary file.
     drop(runtime);
     assert_eq!(files(out.path()), ["x"]);
     assert_eq!(std::fs::read(out.path().join("x")).unwrap(), b"before");
 }
 
 #[tokio::test]
-async fn a_dropped_refresh_gives_the_lock_back_and_keeps_what_was_trusted_before() {
+async fn a_dropped_refresh_releases_the_lock_and_keeps_accepted_files() {
     let stalling = Stalling::at("10.snapshot.json");
     let store = tempfile::tempdir().unwrap();
     let whole = Stalling { name: "none", ..stalling.clone() };

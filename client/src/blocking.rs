@@ -1,4 +1,4 @@
-//! The same API for programs without an async runtime.
+//! A blocking version of the API, for programs without an async runtime.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::event::Progress;
 
 /// Updates the trusted metadata of one repository; see [`crate::Updater`].
 ///
-/// Do not use it inside an async runtime: a blocking call panics there.
+/// Do not use this type inside an async runtime: its methods would panic.
 pub struct Updater {
     inner: crate::Updater,
     runtime: Arc<Runtime>,

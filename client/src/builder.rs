@@ -62,15 +62,15 @@ impl UpdaterBuilder {
         }
     }
 
-    /// Adds a mirror, with a lower priority than those added before. The URLs must be percent-encoded and are used
+    /// Adds a mirror with a lower priority than the mirrors added before. The URLs must be percent-encoded and are used
     /// unchanged; [`build`](UpdaterBuilder::build) checks them as [`BaseUrl::new`] does.
     pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
         self.mirrors.push((metadata_url.into(), targets_url.into()));
         self
     }
 
-    /// Sets the store of the trusted metadata. With a store in memory, the program does not recognise an older state
-    /// after a restart; use a [`DirectoryStore`](crate::DirectoryStore) for lasting protection.
+    /// Sets the store of the trusted metadata. With a store in memory, the program cannot detect a rollback after a
+    /// restart; use a [`DirectoryStore`](crate::DirectoryStore) for protection that lasts.
     pub fn store(self, store: impl Store) -> UpdaterBuilder {
         UpdaterBuilder { store: Box::new(store), ..self }
     }
@@ -80,7 +80,7 @@ impl UpdaterBuilder {
         UpdaterBuilder { fetch: Some(Box::new(fetch)), ..self }
     }
 
-    /// Sets the limits on what is read and followed.
+    /// Sets the limits on the lengths, counts and depths of metadata.
     pub fn limits(self, limits: Limits) -> UpdaterBuilder {
         UpdaterBuilder { limits, ..self }
     }
@@ -95,27 +95,28 @@ impl UpdaterBuilder {
         UpdaterBuilder { events: Arc::new(sink), ..self }
     }
 
-    /// Sets how long to wait for another process that refreshes the same store, or that is writing to it. The default is
-    /// five minutes. Only a refresh waits for a refresh: work on the stored metadata alone does not.
+    /// Sets how long to wait for another process that refreshes or writes to the same store. The default is five
+    /// minutes. Only a refresh waits for another process's refresh; operations that only read the store do not.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
 
-    /// Sets whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec 5.7.3). This is
-    /// the default. Some repositories have unique target names and no hash prefix (spec 3.1.1).
+    /// Sets whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec 5.7.3). The
+    /// default is true. Set it to false for repositories that have unique target names without a hash prefix (spec
+    /// 3.1.1).
     pub fn hash_prefixed_targets(self, hash_prefixes: bool) -> UpdaterBuilder {
         UpdaterBuilder { hash_prefixes, ..self }
     }
 
-    /// Sets whether metadata is requested one file after the other, in the order of the specification's workflow. By
-    /// default, files that will be needed are requested in advance: the timestamp with the next root, and several
-    /// delegated roles at the same time. Files are verified in the same order either way.
+    /// Sets whether metadata files are requested one after the other, in the order of the specification's workflow. By
+    /// default, files that later steps need are requested in advance: the timestamp with the next root, and several
+    /// delegated roles in parallel. Files are verified in the same order either way.
     pub fn sequential(self, sequential: bool) -> UpdaterBuilder {
         UpdaterBuilder { sequential, ..self }
     }
 
-    /// Reuses the targets role of an earlier session in this process: if the repository still has the same file, it is
-    /// not read and verified a second time.
+    /// Reuses the targets role of an earlier session in this process: if the repository still has the same targets
+    /// file, the file is not read and verified again.
     #[doc(hidden)]
     pub fn reusable_targets(self, known: Option<ReusableTargets>) -> UpdaterBuilder {
         UpdaterBuilder { known, ..self }
@@ -166,7 +167,7 @@ fn default_fetch() -> Result<Box<dyn Fetch>, Error> {
 }
 
 #[cfg(not(feature = "http"))]
-#[expect(clippy::unnecessary_wraps, reason = "with HTTP it can fail")]
+#[expect(clippy::unnecessary_wraps, reason = "fallible only with the feature `http`")]
 fn default_fetch() -> Result<Box<dyn Fetch>, Error> {
     Ok(Box::new(FetchByScheme::default()))
 }

@@ -1,5 +1,5 @@
-//! The clock, and a warning when it may be wrong. The warning decides nothing: metadata is verified at the time that
-//! the clock shows, or at the time that the application passes.
+//! Reads the clock, and warns when it may be wrong. The warning does not affect verification, which uses the time of
+//! the clock or a time that the application passes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::ErrorKind;
@@ -8,17 +8,17 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::update_context::UpdateContext;
 
-/// The difference between the clocks of two machines above which the user is warned.
+/// The largest difference between this machine's clock and the server's that causes no warning.
 const TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// Returns the current time.
-#[expect(clippy::disallowed_methods, reason = "callers that pass no time mean the current time")]
+#[expect(clippy::disallowed_methods, reason = "the default for callers that pass no time")]
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Warns if metadata has expired by a clock that shows `now`, or if the server's clock shows a very different time.
-/// `before` is what this clock showed at the last refresh.
+/// Warns if metadata has expired at `now`, the time of this machine's clock, or if the server's clock shows a very
+/// different time. `before` is the time of this machine's clock at the last refresh.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,
     now: DateTime<Utc>,

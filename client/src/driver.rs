@@ -1,5 +1,4 @@
-//! Drives the stages of the workflow (spec 5) with files from the store and from mirrors. Only this module calls
-//! `apply`.
+//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. Only this module calls `apply`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,38 +21,39 @@ use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// How long to wait for the other mirrors after one says that there is no newer root, or sends a timestamp.
+/// How long to wait for the other mirrors after the first mirror has answered a request for the next root or for the
+/// timestamp.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
-/// The number of upcoming files of one stage that are considered for prefetching.
+/// The maximum number of files of one stage considered for prefetching at a time.
 const MAX_CONSIDERED: usize = 64;
 
-/// Where the driver gets files.
+/// The source of metadata files for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The store, then the mirrors. Accepted files are stored.
+    /// The store and, if a stored copy is missing or outdated, the mirrors. Accepted files are stored.
     MirrorsAndStore,
-    /// The store alone. Nothing is stored.
+    /// The store only. Nothing is written.
     Store,
 }
 
 /// When the driver writes to the store.
 enum Writing<'a> {
-    /// Never, because it uses the store alone.
+    /// Never, because the driver uses only stored files.
     Never,
-    /// All of a refresh together, at its end.
+    /// When the refresh ends: all its changes are written together.
     Together(PendingChanges<'a>),
-    /// Each delegated role at once, as long as the stored timestamp is this one.
+    /// As soon as a delegated role is accepted, unless the stored timestamp differs from this one.
     Beside(Received),
 }
 
-/// Drives stages.
+/// Supplies the stages of the workflow with files.
 pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
     writing: Writing<'a>,
-    /// The record of floors as it was last stored.
+    /// The stored record of floors, or the record that this driver will store.
     floors: Option<String>,
-    /// The stored record of floors is damaged. Until all floors are known again, no new record may hide that.
+    /// Whether the stored record of floors is lost. Until all floors are known again, a new record would hide the loss.
     floors_lost: bool,
     /// Requests for files that later stages will need.
     prefetch: Prefetch<'a>,
@@ -68,7 +68,7 @@ impl<'a> Driver<'a> {
         Driver { context, writing, floors: None, floors_lost: false, prefetch, considered }
     }
 
-    /// Makes a driver for a refresh, which knows the stored record of floors, or that it is lost.
+    /// Makes a driver for a refresh. `floors` is the stored record of floors, if it is not lost.
     pub(crate) fn of_refresh(
         context: &'a UpdateContext,
         changes: PendingChanges<'a>,
@@ -78,7 +78,7 @@ impl<'a> Driver<'a> {
         Driver { floors, floors_lost, ..Driver::new(context, Writing::Together(changes)) }
     }
 
-    /// Makes a driver for the delegated roles of a session.
+    /// Makes a driver that loads the delegated roles of a session.
     pub(crate) fn of_session(context: &'a UpdateContext, source: Source, trusted: &TrustedMetadata) -> Driver<'a> {
         let writing = match source {
             Source::MirrorsAndStore => Writing::Beside(trusted.timestamp().bytes().clone()),
@@ -87,7 +87,8 @@ impl<'a> Driver<'a> {
         Driver::new(context, writing)
     }
 
-    /// Writes the changes of a refresh. Returns false, and writes nothing, if another process has changed the store.
+    /// Writes the changes of a refresh to the store. Writes nothing and returns false if another process has changed
+    /// the store.
     pub(crate) async fn commit(self) -> Result<bool, Error> {
         match self.writing {
             Writing::Together(changes) => changes.commit().await,
@@ -95,7 +96,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether only stored files are used: nothing is fetched, so nothing is stored either.
+    /// Returns whether the driver uses only stored files, and so fetches and stores nothing.
     fn is_offline(&self) -> bool {
         matches!(self.writing, Writing::Never)
     }
@@ -108,7 +109,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Allows a lost record to be written again, because the next stage knows all floors.
+    /// Allows the lost record of floors to be written again. Call this once all floors are known.
     pub(crate) fn complete_floors(&mut self) {
         self.floors_lost = false;
     }
@@ -116,19 +117,19 @@ impl<'a> Driver<'a> {
     /// Drives one stage to its end.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
-        // Also after an error: what became trusted before the error stays trusted.
+        // Store the floors even after an error: metadata that became trusted before the error stays trusted.
         self.keep_floors(stage.floors())?;
         fed?;
         Ok(stage.finish()?)
     }
 
-    /// The one loop of the client: offers the stage each file that it requests, from the store if the stored copy
-    /// suffices and otherwise from the mirrors, and stores what the stage accepts.
+    /// The main loop of the client. Answers each request of the stage with the stored copy, or if the stage does not
+    /// accept that, with a file from the mirrors, which is stored if the stage accepts it.
     pub(crate) async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
                 Offered::Nothing => return Ok(()),
-                // Many roles may be stored, so the caller can be cancelled after each of them.
+                // Yield, because many roles may be stored and the caller must be able to cancel between them.
                 Offered::Recalled => yield_now().await,
                 Offered::NotEnough(request) => {
                     self.queue_upcoming(stage, &request);
@@ -138,8 +139,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Prefetches the files that the stage will need after this one, unless a stored copy suffices. This changes only
-    /// the timing: errors are reported when the stage needs the file.
+    /// Prefetches files that the stage will need later and that the store lacks. Errors are reported when the stage
+    /// needs the file.
     fn queue_upcoming<S: Stage>(&mut self, stage: &S, request: &Request) {
         if !self.considered.insert(request.file_name()) {
             return;
@@ -157,12 +158,13 @@ impl<'a> Driver<'a> {
         match self.open(&file, longest) {
             Ok(Some(stored)) => stage.would_recall(request, stored),
             Ok(None) => false,
-            // The error is reported when the stage needs the file.
+            // Ignore the error here; it is reported when the stage needs the file.
             Err(_) => true,
         }
     }
 
-    /// Offers stored copies until one does not suffice, and returns the request for that file.
+    /// Answers requests with stored copies. Returns the first request for which the stage does not accept the stored
+    /// copy.
     pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
@@ -173,7 +175,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Answers a request for which no stored copy suffices, and stores the file.
+    /// Answers a request that the store cannot satisfy with a file from the mirrors, and stores the file.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
@@ -181,7 +183,7 @@ impl<'a> Driver<'a> {
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
             self.keep(request, kept).await?;
             if request.role == RoleName::ROOT {
-                // Files that were requested earlier may be signed by keys that this root replaces.
+                // Prefetched files may be signed by keys that this root has replaced.
                 self.prefetch.mark_stale();
             }
         }
@@ -211,7 +213,7 @@ impl<'a> Driver<'a> {
                 answer = self.ask(stage, request, &url, None).await?;
             }
             match answer {
-                // Each mirror is asked whether there is a newer root or timestamp.
+                // For the next root and the timestamp, ask the other mirrors as well.
                 Ok(None) if request.may_be_absent() => {
                     return Ok(self.newest_elsewhere(stage, request, mirror, None).await);
                 }
@@ -222,16 +224,17 @@ impl<'a> Driver<'a> {
                 Err(reason) => failures.push(MirrorFailure { url: url.to_string(), reason }),
             }
             mirror.failed();
-            // From now on another mirror is tried first, so prefetch from that one.
+            // Another mirror is now first: cancel the prefetches from this one, and prefetch again from the other.
             self.prefetch.forget(mirror.base());
             self.considered.clear();
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
 
-    /// Lets the stage judge the answers of the other mirrors, because the mirror `first` may be out of date, or hide a
-    /// newer file: it says that there is no newer root, or sent the timestamp `kept`. The newest valid file counts. The
-    /// others were asked at the same time, once, and get a little longer to answer.
+    /// Offers the answers of the other mirrors to the stage, and returns the newest valid file. The mirror `first` has
+    /// either reported that there is no newer root, or sent the timestamp `kept`; it may be out of date or withhold a
+    /// newer file. The requests to the other mirrors were sent at the same time as the first one; they are not retried,
+    /// and get a little more time.
     async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -248,12 +251,12 @@ impl<'a> Driver<'a> {
         for mirror in others {
             match self.second_opinion(stage, request, &mirror, last).await {
                 Ok(Some(kept)) => {
-                    // Ask the mirror that has the newer file first from now on.
+                    // From now on, ask this mirror first, because it has the newer file.
                     its_mirror.failed();
                     self.prefetch.forget(its_mirror.base());
                     (newest, its_mirror) = (Some(kept), mirror);
                     if request.may_be_absent() {
-                        // There may be an even newer root, for which all are asked.
+                        // There may be an even newer root. The next request asks all mirrors for it.
                         break;
                     }
                 }
@@ -268,8 +271,9 @@ impl<'a> Driver<'a> {
         newest
     }
 
-    /// Lets the stage judge the answer of another mirror; `None` if it has none. The error has no reason if the mirror
-    /// is only behind, or too slow, which is not worth a warning at every refresh.
+    /// Offers the answer of another mirror to the stage. Returns `None` if the mirror does not deliver the file.
+    /// Returns an error without a reason if the mirror is only out of date or too slow, which does not deserve a
+    /// warning at every refresh.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -299,7 +303,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fetches the file from one mirror, and lets the stage verify it.
+    /// Fetches the file from one mirror, and offers it to the stage.
     async fn ask<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -314,7 +318,7 @@ impl<'a> Driver<'a> {
                 let first = fetched.as_deref().and_then(first_character);
                 match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
                     Ok(kept) => return Ok(Ok(kept)),
-                    // This is about the store: no mirror can help.
+                    // The store is damaged, so trying other mirrors is pointless.
                     Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
                     Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
                     Err(verdict) => reason_of(verdict, first, request),
@@ -330,7 +334,7 @@ impl<'a> Driver<'a> {
         Ok(Err(reason))
     }
 
-    /// Prefetches this file from the mirror that is currently first.
+    /// Prefetches this file from the mirror that is currently first in order.
     pub(crate) fn queue(&mut self, request: &Request) {
         if self.is_offline() {
             return;
@@ -377,8 +381,8 @@ impl<'a> Driver<'a> {
                 let longest = self.context.longest(&RoleName::TIMESTAMP);
                 let timestamp = &*timestamp;
                 let work = |store: &LockedStore<'_>| {
-                    // If another process has refreshed the store since, the stored roles are newer than those that this
-                    // session trusts. The timestamp, on which all others depend, shows this.
+                    // If another process has refreshed the store since this session started, the stored roles are newer
+                    // than the session's. A changed timestamp shows this.
                     let stored = match store.read(&StoredFile::Role(RoleName::TIMESTAMP), longest) {
                         Err(error) if error.is_unusable_content() => None,
                         stored => stored?,
@@ -403,7 +407,7 @@ impl<'a> Driver<'a> {
         }
         let text = floors.to_text();
         if text.len() as u64 > LONGEST_FLOORS {
-            let problem = format!("it would be longer than {LONGEST_FLOORS} bytes and could not be read again");
+            let problem = format!("the record would exceed {LONGEST_FLOORS} bytes, the maximum that can be read again");
             return Err(LocalError::invalid("write", "the record of trusted versions", problem));
         }
         changes.write(StoredFile::Floors, text.clone().into_bytes());
@@ -411,8 +415,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Stores the trusted root under its unversioned name, also if it came from the history or was shipped with a new
-    /// version of the program.
+    /// Stores the trusted root under its unversioned name, even if it was read from the history or shipped with the
+    /// program instead of fetched.
     pub(crate) fn keep_root(&mut self, bytes: &Received) {
         let file = StoredFile::Role(RoleName::ROOT);
         let longest = self.context.longest(&RoleName::ROOT);
@@ -425,7 +429,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Drives a stage to its end with the files in the store, without a request and without changing anything (decision D5).
+/// Drives a stage to its end with stored files only. Makes no requests and does not change the store (decision D5).
 pub(crate) fn drive_stored<S: Stage>(
     context: &UpdateContext,
     store: &LockedStore<'_>,
@@ -441,17 +445,17 @@ pub(crate) fn drive_stored<S: Stage>(
     }
 }
 
-/// What came of offering a stored copy to a stage.
+/// The result of offering a stored copy to a stage.
 enum Offered {
-    /// The stage requests nothing more.
+    /// The stage has no more requests.
     Nothing,
     /// The stored copy satisfies the request.
     Recalled,
-    /// There is no stored copy, or it does not satisfy this request.
+    /// The stored copy is missing, or does not satisfy this request.
     NotEnough(Request),
 }
 
-/// Offers a stage the stored copy of the file that it requests.
+/// Offers the stage the stored copy of the next file that it requests.
 fn offer_stored<S: Stage>(
     stage: &mut S,
     stored: impl FnOnce(&Request) -> Result<Option<FileContent>, LocalError>,
@@ -461,13 +465,14 @@ fn offer_stored<S: Stage>(
     Ok(if is_enough { Offered::Recalled } else { Offered::NotEnough(request) })
 }
 
-/// Returns the first character of a file that is not a space.
+/// Returns the first byte of a file that is not whitespace.
 fn first_character(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
-/// Returns why a mirror failed whose file begins like this. What is not JSON at all is the answer of a login page or of a
-/// broken server, unless its length shows that the repository lists it: nothing of it could be verified.
+/// Converts the error about a mirror's file that begins with the byte `first`. A file that is not JSON is reported as a
+/// network failure, such as a login page or the error page of a broken server, unless it has the length that metadata
+/// lists for the repository's file.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
@@ -483,7 +488,7 @@ fn is_rollback(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. })
 }
 
-/// Applies a stored file that does not suffice, to get the reason.
+/// Applies a stored file that does not satisfy the request, and returns the stage's error.
 fn refuse_stored<S: Stage>(
     stage: &mut S,
     request: &Request,

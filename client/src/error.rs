@@ -1,4 +1,4 @@
-//! The errors of the client, by cause: refused files, the network, this machine, the store, names and the
+//! The errors of the client, grouped by cause: refused files, the network, this machine, the store, names and the
 //! configuration.
 
 use std::fmt;
@@ -13,7 +13,8 @@ use crate::text::printable_path;
 
 /// Why an update, a search or a download failed.
 ///
-/// After any error, what was trusted before stays trusted, and no file that failed a check has its final name.
+/// After any error, metadata that was trusted before stays trusted, and no file that failed a check appears under its
+/// final name.
 ///
 /// ```
 /// use lastmile_client::Error;
@@ -37,8 +38,8 @@ pub enum Error {
     /// A file must not be trusted: the repository is at fault, or an attacker has replaced the file.
     #[error(transparent)]
     Refused(RefusedError),
-    /// A file exceeds a limit of this client, [`Refusal::limit`]. That says nothing about trust: the repository may be
-    /// larger than the client expects, or an attacker sends endless data.
+    /// A file exceeds a limit of this client; see [`Refusal::limit`]. The repository may be larger than the client
+    /// expects, or an attacker may be sending endless data.
     #[error(transparent)]
     Limit(RefusedError),
     /// No mirror delivered the file.
@@ -47,8 +48,8 @@ pub enum Error {
     /// This machine failed to read or write a file, or another process holds the lock of the store.
     #[error(transparent)]
     Local(#[from] LocalError),
-    /// The store does not have what is needed: a role that was never fetched is missing offline, or the record of
-    /// trusted versions is damaged, so that a rollback could not be noticed.
+    /// The store lacks a role that was never fetched and is needed offline, or its record of trusted versions is
+    /// damaged, so a rollback could not be detected.
     #[error("{}", state_problem(.0))]
     State(#[source] lastmile_metadata::Error),
     /// No trusted role lists this target.
@@ -62,19 +63,19 @@ pub enum Error {
     TooLarge {
         /// The target.
         path: TargetPath,
-        /// Its listed length in bytes.
+        /// The listed length of the target in bytes.
         length: u64,
-        /// The greatest length that is read.
+        /// The maximum length that is read into memory.
         max_length: u64,
     },
-    /// The configuration is unusable: there is no mirror, no TLS provider, or an unusable proxy or certificate
-    /// authority.
+    /// The configuration is unusable: it has no mirror or no TLS provider, or a proxy or certificate authority that
+    /// cannot be used.
     #[error("{0}")]
     Config(String),
 }
 
 impl Error {
-    /// Returns the verdict about metadata that caused this error, if there is one.
+    /// Returns the metadata error that caused this error, if there is one.
     #[must_use]
     pub fn verdict(&self) -> Option<&lastmile_metadata::Error> {
         match self {
@@ -86,7 +87,7 @@ impl Error {
     }
 }
 
-/// A verdict about a missing or damaged stored file is an error of the store, not a refusal.
+/// Converts a metadata error. A missing role or a damaged record of versions is an error of the store, not a refusal.
 impl From<lastmile_metadata::Error> for Error {
     fn from(verdict: lastmile_metadata::Error) -> Error {
         match verdict.kind {
@@ -96,7 +97,7 @@ impl From<lastmile_metadata::Error> for Error {
     }
 }
 
-/// A file that exceeds a limit of this client, as distinct from one that must not be trusted.
+/// Distinguishes a file that exceeds a limit of this client from a file that must not be trusted.
 impl From<RefusedError> for Error {
     fn from(error: RefusedError) -> Error {
         if error.refusal.limit().is_some() { Error::Limit(error) } else { Error::Refused(error) }
@@ -105,7 +106,7 @@ impl From<RefusedError> for Error {
 
 fn state_problem(verdict: &lastmile_metadata::Error) -> String {
     match verdict.kind {
-        ErrorKind::StateLost => "cannot tell what was trusted before".to_owned(),
+        ErrorKind::StateLost => "the record of trusted versions is damaged or missing".to_owned(),
         _ => format!("`{}` was never fetched", verdict.role),
     }
 }
@@ -115,10 +116,10 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
 #[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]
 pub struct RefusedError {
-    /// Why the last file was refused.
+    /// Why the file of the last mirror was refused.
     #[source]
     pub refusal: Refusal,
-    /// Every mirror that was tried for this file, in order, with its failure.
+    /// The failures of all mirrors that were tried for this file, in order.
     pub mirrors: Box<[MirrorFailure]>,
 }
 
@@ -134,39 +135,39 @@ impl From<Refusal> for RefusedError {
     }
 }
 
-/// What was refused, and why.
+/// The refused file, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// A metadata file.
     #[error(transparent)]
     Metadata(#[from] lastmile_metadata::Error),
-    /// The bytes of a target.
+    /// A target whose content does not match its metadata.
     #[error("target `{path}`: {error}")]
     Target {
         /// The target.
         path: TargetPath,
-        /// How its bytes differ from the listed length and hashes.
+        /// How the content differs from the listed length and hashes.
         error: FileError,
     },
-    /// A metadata file that is longer than allowed (endless data).
+    /// A metadata file that is longer than allowed (endless data attack).
     #[error("`{file}` is longer than the {max_length} bytes {}", allowed_by(*limit))]
     TooLong {
-        /// Its name below the metadata URL.
+        /// The file name, relative to the metadata URL.
         file: String,
-        /// Its greatest allowed length in bytes.
+        /// The maximum allowed length in bytes.
         max_length: u64,
-        /// The field of [`Limits`](lastmile_metadata::Limits) that allows this length; `None` if it is the listed
-        /// length.
+        /// The exceeded limit, a field of [`Limits`](lastmile_metadata::Limits); `None` if the length listed in
+        /// metadata was exceeded.
         limit: Option<Limit>,
     },
-    /// A target path that leads out of the folder or cannot be a file name.
+    /// A target path that leads out of the download folder or is not usable as a file path.
     #[error(transparent)]
     Name(#[from] NameError),
 }
 
 impl Refusal {
-    /// Returns the limit of this client that the file exceeds, if that is the reason.
+    /// Returns the exceeded limit of this client, if the file was refused because of a limit.
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         match self {
@@ -180,7 +181,7 @@ impl Refusal {
     }
 }
 
-/// Describes what limits the length of a file.
+/// Describes the source of a length limit, for error messages.
 fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
@@ -192,14 +193,14 @@ fn allowed_by(limit: Option<Limit>) -> String {
 pub struct NetworkError {
     /// The file.
     pub what: String,
-    /// The failure of the last mirror.
+    /// The network failure of the last mirror.
     #[source]
     pub cause: FetchError,
-    /// Every mirror that was tried, in order, with its failure.
+    /// The failures of all mirrors that were tried, in order.
     pub mirrors: Vec<MirrorFailure>,
 }
 
-/// How one mirror failed.
+/// The failure of one mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorFailure {
     /// The requested URL, without its user name and password.
@@ -218,10 +219,10 @@ impl fmt::Display for MirrorFailure {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MirrorReason {
-    /// The file did not arrive.
+    /// The file could not be fetched.
     #[error(transparent)]
     Network(#[from] FetchError),
-    /// The file arrived and was refused.
+    /// The file was fetched and refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -233,7 +234,7 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
         MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    // The first of several with the same rank, from the last mirror on.
+    // Among refusals of the same rank, this picks that of the last mirror.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
         return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }
@@ -247,41 +248,43 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     }
 }
 
-/// An operation on a file of this machine failed.
+/// A failed operation on a local file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} `{}`", printable_path(path))]
 #[non_exhaustive]
 pub struct LocalError {
-    /// The operation, as a phrase that follows "cannot".
+    /// The failed operation, as a phrase that follows "cannot".
     pub operation: &'static str,
     /// The file or directory.
     pub path: PathBuf,
-    /// The error of the system.
+    /// The underlying I/O error.
     #[source]
     pub error: io::Error,
-    /// What to do next.
+    /// A suggestion on how to resolve the error.
     pub hint: Option<String>,
 }
 
 impl LocalError {
-    /// Makes an error from the failed `operation`, a phrase that follows "cannot", on `path`. For implementations of
-    /// [`Store`](crate::Store).
+    /// Makes an error for implementations of [`Store`](crate::Store). `operation` is the operation that failed on
+    /// `path`, as a phrase that follows "cannot".
     pub fn new(operation: &'static str, path: impl AsRef<Path>, error: impl Into<io::Error>) -> LocalError {
         LocalError { operation, path: path.as_ref().to_owned(), error: error.into(), hint: None }
     }
 
-    /// Makes an error for invalid content, which the system did not report.
+    /// Makes an error for invalid content, as opposed to an error from a system call.
     pub(crate) fn invalid(operation: &'static str, path: impl AsRef<Path>, problem: impl Into<String>) -> LocalError {
         let error = io::Error::new(io::ErrorKind::InvalidData, problem.into());
         LocalError::new(operation, path, error)
     }
 
-    /// Adds a hint that names the owner of the file, if this user may not access it and there is no other hint.
+    /// Adds a hint that names the owner of the file, if this user has no permission to access it and there is no other
+    /// hint.
     pub(crate) fn naming_the_owner(self) -> LocalError {
         if self.error.kind() != io::ErrorKind::PermissionDenied || self.hint.is_some() {
             return self;
         }
-        // A file in a directory that this user may not enter cannot be examined. Then the directory says whose it is.
+        // If this user may not enter the directory of the file, use the owner of the closest ancestor directory that
+        // can be examined.
         let known = self.path.ancestors().find_map(|path| Some((path, path.symlink_metadata().ok()?)));
         let Some((path, found)) = known else { return self };
         let path = printable_path(path);
@@ -299,14 +302,14 @@ impl LocalError {
         LocalError { hint: Some(hint.into()), ..self }
     }
 
-    /// Whether the file exists but has unusable content: it is a link, too long, or malformed.
+    /// Returns whether the file exists but is unusable: a link, too long, or malformed.
     #[must_use]
     pub fn is_unusable_content(&self) -> bool {
         self.error.kind() == io::ErrorKind::InvalidData
     }
 }
 
-/// The error for a file that could be read when it was verified and cannot be read any more.
+/// Returns the error for a file that was readable when it was verified but is no longer readable.
 pub(crate) fn cut_short() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_weighs_more_than_a_network_failure() {
+    fn a_refused_file_outweighs_a_network_failure() {
         let verdict = lastmile_metadata::Error { role: RoleName::TIMESTAMP, kind: ErrorKind::Absent };
         let refused = failure(Refusal::from(verdict.clone()));
         let cut = failure(FetchError::Status(500));
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_weighs_more_than_a_network_failure_and_less_than_a_verdict() {
+    fn a_limit_outweighs_a_network_failure_but_not_a_refused_file() {
         let long = |limit| Refusal::TooLong { file: "x".to_owned(), max_length: 1, limit };
         let limit = failure(long(Some(Limit::RootLength)));
         let listed = failure(long(None));
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_verdict_about_what_was_sent_is_a_refusal() {
+    fn only_an_error_in_a_received_file_is_a_refusal() {
         let error = |kind| Error::from(lastmile_metadata::Error { role: RoleName::TIMESTAMP, kind });
         for kind in [ErrorKind::Absent, ErrorKind::StateLost] {
             let error = error(kind.clone());

@@ -1,4 +1,4 @@
-//! What an application can observe: the progress of downloads, and events that are not errors.
+//! Notifications for the application: the progress of downloads, and events that are not errors.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,14 @@ use lastmile_metadata::{TargetFile, TargetPath, format_time};
 
 use crate::text::printable_path;
 
-/// Observes downloads. It is called often, by the download itself, so it should return quickly.
+/// Receives the progress of downloads. Implementations should return quickly, because the download calls them often and
+/// waits for them.
 pub trait Progress: Send + Sync {
-    /// Reports that `event` happened to the download of `target`.
+    /// Handles a progress `event` of the download of `target`.
     fn report(&self, target: &TargetFile, event: Transfer);
 }
 
-/// A closure, such as `|target: &TargetFile, event: Transfer| …`.
+/// Passes each event to a closure such as `|target: &TargetFile, event: Transfer| …`.
 impl<F: Fn(&TargetFile, Transfer) + Send + Sync> Progress for F {
     fn report(&self, target: &TargetFile, event: Transfer) {
         self(target, event);
@@ -25,63 +26,63 @@ impl Progress for () {
     fn report(&self, _target: &TargetFile, _event: Transfer) {}
 }
 
-/// What happens to one download.
+/// A progress event of one download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transfer {
-    /// It starts.
+    /// The download has started.
     Started,
-    /// This number of bytes has been received. It decreases if the download restarts.
+    /// The total number of bytes received so far. The number decreases if the download restarts.
     Advanced(u64),
     /// Every check has passed, and the file has its final name.
     Finished,
-    /// It failed.
+    /// The download has failed.
     Failed,
 }
 
-/// Something that the user should know although it is not an error.
+/// An event that the user should know about, although it is not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Another process holds the lock of the store, and the client waits for it.
+    /// Another process holds the lock of the store, and the client is waiting for the lock.
     Waiting {
         /// The name of the store.
         store: String,
     },
-    /// The clock shows an earlier time than at the last refresh (decision D4).
+    /// This machine's clock shows an earlier time than at the last refresh (decision D4).
     ClockSteppedBack {
-        /// The time of the clock now.
+        /// The current time of this machine's clock.
         now: DateTime<Utc>,
-        /// The time of the clock at the last refresh.
+        /// The time of this machine's clock at the last refresh.
         before: DateTime<Utc>,
     },
-    /// Metadata has expired by this clock, or the server's clock differs by more than a day. The server's time is not
-    /// authenticated and decides nothing.
+    /// Metadata has expired according to this machine's clock, or the server's clock differs from it by more than a
+    /// day. The server's time is not authenticated and does not affect verification.
     ClockInDoubt {
-        /// The time of the clock now.
+        /// The current time of this machine's clock.
         now: DateTime<Utc>,
-        /// What the server's clock shows, if it says so.
+        /// The time that the server reported, if any.
         server: Option<DateTime<Utc>>,
-        /// What the clock showed at an earlier refresh.
+        /// The time of this machine's clock at the last refresh, if there was one.
         before: Option<DateTime<Utc>>,
     },
-    /// A stored file cannot be used; its versions stay known, and it is fetched again.
+    /// A stored file is unusable and is fetched again. The versions that were trusted are still known.
     UnusableFile {
         /// Why.
         reason: String,
     },
-    /// A mirror failed, and the next one is tried.
+    /// A mirror failed, and the client tries the next mirror.
     MirrorFailed {
         /// The requested URL, without its user name and password.
         url: String,
         /// Why.
         reason: String,
     },
-    /// A target that was to be fetched to this path is there already, and right.
+    /// A target was not downloaded, because the correct file already exists at this path.
     AlreadyThere {
         /// The target.
         target: TargetPath,
-        /// Where it is.
+        /// The path of the existing file.
         path: PathBuf,
     },
 }
@@ -131,7 +132,7 @@ pub trait EventSink: Send + Sync + 'static {
     fn handle(&self, event: &Event);
 }
 
-/// Sends events to `tracing` as warnings.
+/// An event sink that sends events to `tracing` as warnings.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TracingSink;
 

@@ -1,4 +1,4 @@
-//! Open directories whose content is never reached through a link, and files that get their name only when they are
+//! Directories whose entries are opened without following links, and files that get their final name only when they are
 //! complete.
 
 use std::collections::BTreeSet;
@@ -39,14 +39,14 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens the directory at `path`. Links in `path` are followed, because the caller chose it.
+    /// Opens the directory at `path`. Links in `path` are followed, because the caller chose this path.
     pub(crate) fn open(path: &Path) -> Result<Folder, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
             .map_err(|error| LocalError::new("open the directory", path, error).naming_the_owner())?;
         Ok(Folder { handle, path: path.to_owned() })
     }
 
-    /// Opens the directory at `path`. Creates it and its parents if they do not exist.
+    /// Opens the directory at `path`. Creates the directory and its parents if they do not exist.
     pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, LocalError> {
         let made = match mode {
             PRIVATE => disk::make_folders_of_owner(path, passable(mode)),
@@ -56,7 +56,7 @@ impl Folder {
         Folder::open(path)
     }
 
-    /// Opens the directory `name` in this one. Creates it if it does not exist.
+    /// Opens the subdirectory `name`. Creates it if it does not exist.
     pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, LocalError> {
         let made = match mode {
             PRIVATE => disk::make_folder_of_owner(self.place(name), passable(mode)),
@@ -72,7 +72,7 @@ impl Folder {
         entered.ok_or_else(missing)
     }
 
-    /// Opens the directory `name` in this one, if it exists. A link is an error.
+    /// Opens the subdirectory `name`, if it exists. A link is an error.
     pub(crate) fn enter(&self, name: &str) -> Result<Option<Folder>, LocalError> {
         match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(handle) => Ok(Some(Folder { handle, path: self.path_of(name) })),
@@ -93,7 +93,7 @@ impl Folder {
     /// Opens the file `name` for reading, if it exists. Anything but a regular file is an error of the kind
     /// [`io::ErrorKind::InvalidData`].
     pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, LocalError> {
-        // NONBLOCK: otherwise opening a FIFO would block before its type can be checked.
+        // Without NONBLOCK, opening a FIFO would block before its type can be checked.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match fs::openat(&self.handle, name, flags, Mode::empty()) {
             Ok(handle) => File::from(handle),
@@ -127,7 +127,7 @@ impl Folder {
             .read_to_end(&mut read)
             .map_err(|error| self.failed("read", name, error))?;
         if read.len() as u64 > max_length {
-            let problem = format!("longer than the {max_length} bytes that are allowed here");
+            let problem = format!("the file is longer than the allowed {max_length} bytes");
             let error = io::Error::new(io::ErrorKind::InvalidData, problem);
             return Err(self.failed("read", name, error));
         }
@@ -141,14 +141,14 @@ impl Folder {
         temporary.replace(self, name)
     }
 
-    /// Like [`write`](Folder::write), for a file that is read in parts.
+    /// Like [`write`](Folder::write), but copies the content in parts.
     pub(crate) fn write_parts(&self, name: &str, parts: &dyn RandomAccess, mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         let mut written = 0;
         while written < parts.length() {
             let mut part = vec![0; usize::try_from(parts.length() - written).unwrap_or(PART).min(PART)];
             if !parts.read(written, &mut part) {
-                return Err(self.failed("read what is to be kept as", name, cut_short()));
+                return Err(self.failed("read the new content of", name, cut_short()));
             }
             temporary.file.write_all(&part).map_err(|error| self.failed("write", name, error))?;
             written += part.len() as u64;
@@ -156,7 +156,7 @@ impl Folder {
         temporary.replace(self, name)
     }
 
-    /// Creates a temporary file with a random name. It is removed unless it is finished.
+    /// Creates a temporary file with a random name. Dropping the file removes it, unless it was finished.
     pub(crate) fn temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         let create = |path: &Path| disk::create(self.place(path.file_name().unwrap_or_default()), mode);
         let (file, path) = disk::create_unique(&self.path, TEMPORARY.0, TEMPORARY.1, create)
@@ -164,11 +164,12 @@ impl Folder {
         Ok(Temporary { file, path, is_finished: false })
     }
 
-    /// Creates a locked temporary file, in a directory without a lock where other processes remove abandoned files.
+    /// Creates a temporary file and locks it. Use this in a directory without a lock of its own, so that other
+    /// processes do not take the file for an abandoned one.
     pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         loop {
             let temporary = self.temporary(mode)?;
-            // Some file systems have no locks. There, no process removes abandoned files either.
+            // On a file system without locks, the file need not be locked: no process removes abandoned files there.
             if temporary.file.hold().unwrap_or(true) {
                 return Ok(temporary);
             }
@@ -184,8 +185,8 @@ impl Folder {
         }
     }
 
-    /// Removes temporary files that an earlier process abandoned. The caller holds the lock of the directory, or all
-    /// processes lock their temporary files there.
+    /// Removes temporary files that earlier processes abandoned. Either the caller must hold the lock of the directory,
+    /// or all processes must lock their temporary files in it.
     pub(crate) fn remove_leftovers(&self) -> Result<(), LocalError> {
         for name in self.names()? {
             if let Some(name) = name.to_str().filter(|name| is_temporary(name))
@@ -198,7 +199,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Returns the names of all entries.
+    /// Returns the names of all entries of this directory.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, LocalError> {
         let failed = |error| LocalError::new("list the directory", &self.path, error);
         let mut names = Vec::new();
@@ -211,8 +212,8 @@ impl Folder {
         Ok(names)
     }
 
-    /// Takes the advisory lock of the file `name`, which is created if it does not exist. Returns `None` if another
-    /// process holds it. The lock ends when the file is dropped, also by a crash.
+    /// Takes the advisory lock of the file `name`, and creates the file if it does not exist. Returns `None` if another
+    /// process holds the lock. The lock is released when the returned file is dropped or the process ends.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
         disk::try_lock_at(self.place(name), disk::lock_file_of_owner).map_err(|error| self.failed("lock", name, error))
     }
@@ -222,7 +223,7 @@ impl Folder {
         disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
 
-    /// Refuses a directory that other users can change.
+    /// Returns an error if other users can change this directory.
     pub(crate) fn ensure_unwritable(&self) -> Result<(), LocalError> {
         ensure_unwritable(&self.handle, &self.path)
     }
@@ -232,7 +233,7 @@ impl Folder {
     }
 
     fn irregular(&self, name: &str) -> LocalError {
-        let problem = "it is a link or another thing that is not a regular file";
+        let problem = "it is not a regular file (links are not followed)";
         self.failed("open", name, io::Error::new(io::ErrorKind::InvalidData, problem))
     }
 
@@ -241,17 +242,18 @@ impl Folder {
     }
 }
 
-/// Refuses an open file or directory that others than its owner can change.
+/// Returns an error if users other than the owner can change this open file or directory.
 pub(crate) fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
     let access = Access::of(file).map_err(|error| LocalError::new("examine", path, error))?;
-    // Root may run this program for another user, whose files then stay that user's.
+    // Root may run this program on the files of another user, so root also accepts files that belong to another user.
     access.ensure_unwritable_or_root().map_err(|exposure| {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string());
         LocalError::new("trust", path, error).with_hint(exposure.remedy(&printable_path(path)))
     })
 }
 
-/// Whether a file is named like a temporary file, which a later process removes unless it is locked.
+/// Returns whether `name` has the form of a temporary file name. Later processes remove such files unless they are
+/// locked.
 pub(crate) fn is_temporary(name: &str) -> bool {
     let middle = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
     middle.is_some_and(|middle| {
@@ -259,13 +261,13 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     })
 }
 
-/// The directories in which this updater has removed abandoned files, so that it does so once for each directory.
+/// The directories in which this updater has already removed abandoned files.
 #[derive(Debug, Default)]
 pub(crate) struct CleanedDirs(Mutex<BTreeSet<PathBuf>>);
 
 impl CleanedDirs {
-    /// Removes abandoned files from `folder`, the first time. A directory that cannot be listed may still be writable,
-    /// so errors are ignored.
+    /// Removes abandoned files from `folder` if this is the first call for it. Errors are ignored, because a directory
+    /// that cannot be listed may still be writable.
     pub(crate) fn clean_once(&self, folder: &Folder) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
             let _ = folder.remove_leftovers();
@@ -273,12 +275,12 @@ impl CleanedDirs {
     }
 }
 
-/// Returns the mode of the directory for files of this mode.
+/// Returns the mode of a directory that holds files of this mode.
 fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
 
-/// A temporary file. It is removed unless it is finished.
+/// A temporary file. Dropping it removes the file, unless it was finished.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) file: NewFile,
@@ -287,20 +289,20 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// Returns the error of a failed operation on this file.
+    /// Makes the error for a failed operation on this file.
     pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> LocalError {
         LocalError::new(operation, &self.path, error)
     }
 
-    /// Like [`finish`](Temporary::finish), but if root runs this program, the file keeps the owner and the group of the
-    /// file that it replaces, or gets those of the directory. Not for a target: only this user may change what was
-    /// verified.
+    /// Like [`finish`](Temporary::finish), but if root runs this program, the file gets the owner and group of the file
+    /// that it replaces, or those of the directory. Not used for targets, because no other user may be able to change a
+    /// verified target.
     fn replace(self, folder: &Folder, name: &str) -> Result<(), LocalError> {
         self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
         self.finish(folder, name)
     }
 
-    /// Renames the file to `name` in the directory in which it was created, durably.
+    /// Syncs the file and renames it to `name`, durably. `folder` must be the directory in which the file was created.
     pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), LocalError> {
         self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
         disk::rename(folder.place(self.path.file_name().unwrap_or_default()), folder.place(name))
@@ -313,7 +315,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_finished {
-            // If this fails, a later process removes the file.
+            // If removing the file fails, a later process removes it.
             let _ = disk::remove(&self.path);
         }
     }
@@ -368,7 +370,7 @@ mod tests {
         others.iter().for_each(|other| std::fs::write(folder.path_of(other), b"").unwrap());
         let held = folder.held_temporary(PUBLIC).unwrap();
         folder.remove_leftovers().unwrap();
-        assert_eq!(folder.names().unwrap().len(), 3, "what somebody is at, and what is not ours");
+        assert_eq!(folder.names().unwrap().len(), 3, "the locked file and the two files with other names remain");
         drop(held);
         let mut names = folder.names().unwrap();
         names.sort();
@@ -376,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_refuse_links_fifos_and_what_is_too_long() {
+    fn reads_refuse_links_fifos_and_long_files() {
         let (_dir, folder) = folder();
         std::fs::write(folder.path_of("real"), b"12345").unwrap();
         symlink("real", folder.path_of("link")).unwrap();
@@ -410,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn one_holds_the_lock_at_a_time() {
+    fn only_one_process_holds_the_lock_at_a_time() {
         let (_dir, folder) = folder();
         let held = folder.try_lock("lock").unwrap();
         assert!(held.is_some());
@@ -420,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_made_or_removed_is_told() {
+    fn failures_to_create_and_remove_are_reported() {
         let (_dir, folder) = folder();
         let told = folder.enter_or_make(&"x".repeat(300), PRIVATE).unwrap_err().to_string();
         assert!(told.contains("make the directory"), "{told}");
@@ -431,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_are_removed_the_first_time_that_something_goes_there() {
+    fn leftovers_are_removed_before_the_first_download_to_a_directory() {
         let (_dir, folder) = folder();
         let leftover = folder.path_of(".lastmile-0123456789ab.part");
         let cleaned_dirs = CleanedDirs::default();
@@ -443,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_durable_before_it_has_its_name_and_its_name_afterwards() {
+    fn a_file_is_synced_before_its_rename_and_the_directory_after_it() {
         use lastmile_fs::Syscall::{Create, Remove, Rename, Sync, SyncFolder, Write};
         let (dir, folder) = folder();
         let armed = lastmile_fs::faults::arm(dir.path(), usize::MAX, lastmile_fs::faults::Fault::Die);

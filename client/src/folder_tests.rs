@@ -1,4 +1,4 @@
-//! Lock files that disappear, and the owners of what root writes.
+//! Tests of lock files that disappear, and of the owners of files that root writes.
 
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 
@@ -19,7 +19,7 @@ impl RandomAccess for Parts {
 }
 
 #[test]
-fn b15_the_lock_of_a_file_that_is_replaced_between_opening_and_locking_is_not_taken() {
+fn b15_a_lock_file_replaced_between_opening_and_locking_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::make(dir.path(), PRIVATE).unwrap();
     let path = folder.path_of("lock");
@@ -40,7 +40,7 @@ fn b15_the_lock_of_a_file_that_is_replaced_between_opening_and_locking_is_not_ta
     let lock = disk::try_lock_at(folder.place("lock"), replacing).unwrap();
     assert!(lock.is_some() && folder.try_lock("lock").unwrap().is_none());
     assert_eq!(opened.get(), 3);
-    // A file that is replaced every time.
+    // A lock file that is removed after every opening.
     let always = |place: Place<'_>| {
         let file = disk::lock_file(place)?;
         std::fs::remove_file(&path)?;
@@ -52,12 +52,12 @@ fn b15_the_lock_of_a_file_that_is_replaced_between_opening_and_locking_is_not_ta
 }
 
 #[test]
-fn c7_root_keeps_the_owner_of_what_it_replaces_and_gives_new_files_to_the_owner_of_the_directory() {
+fn c7_files_written_by_root_keep_their_owner_or_get_that_of_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::make(&dir.path().join("a/b"), PRIVATE).unwrap();
     folder.write("old", b"1", PRIVATE).unwrap();
     let path = dir.path().join("a/b");
-    // Only root can do this, and only root can lock out another user.
+    // Only root can change owners, so the rest of the test applies only to root.
     if chown(&path, Some(4_001), Some(4_002)).is_err() {
         return;
     }
@@ -69,7 +69,7 @@ fn c7_root_keeps_the_owner_of_what_it_replaces_and_gives_new_files_to_the_owner_
     drop(folder.try_lock("lock").unwrap());
     Folder::make(&path.join("c/d"), PRIVATE).unwrap();
     symlink(dir.path(), folder.path_of("link")).unwrap();
-    // A file of root that the owner of the directory has linked there is not given away.
+    // Root must not change the owner of its own file when the owner of the directory has planted a hard link to it.
     std::fs::write(dir.path().join("roots"), b"").unwrap();
     std::fs::hard_link(dir.path().join("roots"), folder.path_of("planted")).unwrap();
     drop(folder.try_lock("planted").unwrap());
@@ -86,6 +86,6 @@ fn c7_root_keeps_the_owner_of_what_it_replaces_and_gives_new_files_to_the_owner_
     for name in ["new", "parts", "private", "lock", "c", "c/d", "link"] {
         assert_eq!(owner(name), (4_001, 4_002), "{name}");
     }
-    assert_eq!(owner("target").0, 0, "a verified target must not become another user's");
+    assert_eq!(owner("target").0, 0, "a verified target must not belong to another user");
     assert_eq!(folder.path_of("old").metadata().unwrap().mode() & 0o777, 0o600);
 }

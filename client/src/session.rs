@@ -14,16 +14,16 @@ use crate::error::Error;
 use crate::event::Progress;
 use crate::update_context::UpdateContext;
 
-/// The number of targets that a list searches for before it can be cancelled.
+/// The number of targets that `list` searches for before it yields, so that it can be cancelled.
 const SEARCHES_AT_ONCE: usize = 256;
 
-/// The trusted metadata of one update cycle. Everything is verified at the time at which the cycle started, so a
-/// program that runs for a long time refreshes to get a new session.
+/// The trusted metadata of one update cycle. All metadata is verified at the time at which the cycle started, so a
+/// long-running program must refresh to get a new session.
 ///
 /// # Cancellation
 ///
-/// Every future of a session can be dropped at any time. What was trusted before stays trusted, and a target appears
-/// under its final name only if all of it was verified.
+/// Every future of a session can be dropped at any time. Metadata that was trusted before stays trusted, and a target
+/// appears under its final name only if it has been verified completely.
 pub struct Session {
     context: Arc<UpdateContext>,
     trusted: TrustedMetadata,
@@ -41,7 +41,8 @@ impl Session {
         &self.trusted
     }
 
-    /// Finds the target with this path (spec 5.6.7). Fetches the delegated roles on the way that are not stored yet.
+    /// Finds the target with this path (spec 5.6.7). Fetches the delegated roles that the search visits, unless they
+    /// are already stored.
     ///
     /// # Errors
     ///
@@ -56,19 +57,20 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If a role on the way cannot be fetched or trusted. Roles after it are not searched then.
+    /// An error if a role that the search visits cannot be fetched or trusted. The search does not continue with other
+    /// roles.
     pub async fn find(&mut self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
         let path = path.clone();
         Ok(self.drive(|trusted| trusted.search(path)).await?.map(|found| found.target))
     }
 
-    /// Makes later searches faster, by building an index of all delegations once. Worthwhile for thousands of searches.
+    /// Builds an index of all delegations, which makes later searches faster. Worthwhile before thousands of searches.
     pub fn expect_many_searches(&mut self) {
         self.trusted.expect_many_searches();
     }
 
-    /// Finds several targets as [`find`](Session::find) does, but fetches the delegated roles that they need in
-    /// parallel. The results are in the order of the paths.
+    /// Finds several targets like [`find`](Session::find), but fetches the delegated roles in parallel. The results are
+    /// in the order of the paths.
     ///
     /// # Errors
     ///
@@ -79,7 +81,7 @@ impl Session {
     }
 
     /// Returns every target that [`find`](Session::find) would find, sorted by path. Fetches all delegated roles. The
-    /// time is in proportion to the length of the metadata, and bounded by `Limits::list_steps`.
+    /// running time is proportional to the length of the metadata and is bounded by `Limits::list_steps`.
     ///
     /// # Errors
     ///
@@ -102,8 +104,8 @@ impl Session {
         driver.drive(stage(&mut self.trusted)).await
     }
 
-    /// Downloads a target to exactly this path, whose directory must exist, and returns the path. If the file is
-    /// already there and correct, it is not downloaded again.
+    /// Downloads a target to exactly this path and returns the path. The parent directory must exist. If the correct
+    /// file already exists there, it is not downloaded again.
     ///
     /// # Errors
     ///
@@ -117,7 +119,7 @@ impl Session {
         self.download_with_progress(target, path, &()).await
     }
 
-    /// Like [`download`](Session::download), and reports its progress.
+    /// Like [`download`](Session::download), but also reports progress.
     ///
     /// # Errors
     ///
@@ -136,13 +138,13 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`download`](Session::download); also [`Error::Refused`] for a path that leads out of the folder or does not
-    /// mean the same file on every system (decision D8).
+    /// As [`download`](Session::download); also [`Error::Refused`] for a path that leads out of the folder or that some
+    /// systems treat differently (decision D8).
     pub async fn download_below(&self, target: &TargetFile, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_below_with_progress(target, folder, &()).await
     }
 
-    /// Like [`download_below`](Session::download_below), and reports its progress.
+    /// Like [`download_below`](Session::download_below), but also reports progress.
     ///
     /// # Errors
     ///
@@ -156,8 +158,8 @@ impl Session {
         self.fetch(target, Destination::below(folder.as_ref(), target)?, progress).await
     }
 
-    /// Downloads several targets below `folder`, at most `at_once` at the same time. The results are in the order of
-    /// the targets. A failed download does not stop the others.
+    /// Downloads several targets to their own paths below `folder`, at most `at_once` at the same time. The results are
+    /// in the order of the targets. A failed download does not stop the others.
     pub async fn download_all(
         &self,
         targets: &[TargetFile],
@@ -167,7 +169,7 @@ impl Session {
         self.download_all_with_progress(targets, folder, at_once, &()).await
     }
 
-    /// Like [`download_all`](Session::download_all), and reports the progress of each target.
+    /// Like [`download_all`](Session::download_all), but also reports the progress of each target.
     pub async fn download_all_with_progress(
         &self,
         targets: &[TargetFile],
@@ -179,17 +181,17 @@ impl Session {
         let downloads = targets.iter().enumerate().map(|(index, target)| async move {
             (index, self.download_below_with_progress(target, folder, progress).await)
         });
-        // Unordered, so that a slow download does not delay those after it.
+        // `buffer_unordered`, because `buffered` would let a slow download delay the ones after it.
         let downloads = stream::iter(downloads.collect::<Vec<_>>()).buffer_unordered(at_once.max(1));
         let mut results: Vec<_> = downloads.collect().await;
         results.sort_by_key(|(index, _)| *index);
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// The greatest length of a target that [`read`](Session::read) reads: 16 MiB.
+    /// The maximum length of a target for [`read`](Session::read): 16 MiB.
     pub const MAX_READ_LENGTH: u64 = 16 * 1024 * 1024;
 
-    /// Fetches a small target into memory. Never reads more than its listed length.
+    /// Fetches a small target into memory. Never reads more than the listed length.
     ///
     /// # Errors
     ///
@@ -210,8 +212,8 @@ impl Session {
     }
 }
 
-/// Searches for all paths in rounds. In each round, every search advances to the file that it needs next; these files
-/// are fetched in parallel, and then verified in the order of the paths.
+/// Searches for all paths in rounds. In each round, every search advances until it needs a file; these files are
+/// fetched in parallel and then verified in the order of the paths.
 async fn search_all(
     driver: &mut Driver<'_>,
     trusted: &mut TrustedMetadata,
@@ -238,7 +240,7 @@ async fn search_all(
             let mut search = trusted.search(path.clone());
             let answered = match search.request() {
                 Some(next) if next == request => driver.answer(&mut search, &request).await,
-                // The search for another path has fetched the file.
+                // The search for another path may have fetched the file already.
                 _ => Ok(()),
             };
             match answered {
@@ -246,7 +248,7 @@ async fn search_all(
                 Ok(()) => *found = search.finish().map(|found| found.map(|found| found.target)).map_err(Error::from),
                 Err(error) => {
                     *found = Err(error);
-                    // Only the first error is returned.
+                    // Return only the first error, and stop the searches after it.
                     break;
                 }
             }

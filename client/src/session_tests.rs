@@ -1,4 +1,4 @@
-//! Several targets at once: searches and downloads.
+//! Tests of searching for and downloading several targets at once.
 
 use std::time::Instant;
 
@@ -18,14 +18,15 @@ use crate::updater::Updater;
 
 const BINS: usize = 20;
 
-/// A repository whose targets lie in bins, all of which one role delegates to.
+/// Returns a repository in which the role `bins` delegates to 20 bin roles.
 fn binned() -> FarAway {
     let far_away = FarAway::default();
     publish_bins(&far_away, 1, false);
     far_away
 }
 
-/// Every role in this version. A `deep` bin delegates to a role of its own, and to one that all have in common.
+/// Publishes every role at this version. If `deep` is true, each bin delegates to another role of its own and to a role
+/// shared by all bins.
 fn publish_bins(far_away: &FarAway, version: usize, deep: bool) {
     let repository = &far_away.repository;
     let signed = |kind: &str, member: &str, value: Value| {
@@ -75,7 +76,7 @@ fn bin_urls(bins: impl IntoIterator<Item = usize>) -> Vec<String> {
     bins.into_iter().map(|bin| format!("http://a/1.bin{bin}.json")).collect()
 }
 
-/// How many answers were waited for one after the other.
+/// Returns the number of round trips that have passed since `before`.
 fn waits(before: tokio::time::Instant) -> u128 {
     before.elapsed().as_millis() / DELAY.as_millis()
 }
@@ -89,9 +90,9 @@ async fn session(far_away: &FarAway, store: &MemoryStore, sequential: bool) -> S
 }
 
 #[tokio::test(start_paused = true)]
-async fn bins_for_several_targets_are_fetched_at_once_and_each_of_them_once() {
+async fn the_bins_of_several_targets_are_fetched_in_parallel_and_only_once() {
     let far_away = binned();
-    // Each bin for two targets, of which one is nowhere.
+    // Search each bin for two paths, one of which does not exist.
     let nowhere = (0..BINS).map(|bin| TargetPath::new(format!("b{bin}/nowhere")).unwrap());
     let all: Vec<_> = paths(0..BINS).into_iter().chain(nowhere).collect();
     let asked = [vec!["http://a/1.bins.json".to_owned()], bin_urls(0..BINS)].concat();
@@ -106,18 +107,19 @@ async fn bins_for_several_targets_are_fetched_at_once_and_each_of_them_once() {
         let expected: Vec<_> = (0..BINS as u64).map(Some).chain([None; BINS]).collect();
         assert_eq!(lengths, expected);
         assert_eq!(far_away.repository.take_requests(), asked);
-        // What is stored is not asked for, and what is known not even read.
+        // Stored roles are not requested again.
         let mut other = session(&far_away, &store, sequential).await;
         assert_eq!(other.find_all(&all).await.unwrap(), found);
         assert_eq!(other.find(&all[3]).await.unwrap(), found[3]);
         assert_eq!(far_away.repository.take_requests(), [""; 0]);
     }
-    // The first role, then seventeen bins at a time: the one whose turn it is and those ahead.
+    // In parallel: one round trip for the role `bins`, then two for the bins, because 17 are fetched at a time (the
+    // current one and 16 prefetched).
     assert_eq!(times, [1 + 2, 1 + BINS as u128]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_bins_of_a_list_are_fetched_at_once_and_each_of_them_once() {
+async fn all_bins_of_a_list_are_fetched_in_parallel_and_only_once() {
     let far_away = binned();
     let asked = [vec!["http://a/1.bins.json".to_owned()], bin_urls(0..BINS)].concat();
     let mut times = Vec::new();
@@ -137,7 +139,7 @@ async fn all_bins_of_a_list_are_fetched_at_once_and_each_of_them_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_a_listed_bin_is_kept_already_the_others_are_fetched_at_once() {
+async fn if_one_listed_bin_is_stored_the_others_are_fetched_in_parallel() {
     let far_away = binned();
     let store = MemoryStore::default();
     session(&far_away, &store, false).await.find_all(&paths([1, 5, 6])).await.unwrap();
@@ -148,7 +150,7 @@ async fn where_a_listed_bin_is_kept_already_the_others_are_fetched_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bins_that_were_signed_anew_are_listed_as_quickly_as_new_ones() {
+async fn bins_that_were_signed_again_are_listed_as_quickly_as_new_ones() {
     let far_away = binned();
     let store = MemoryStore::default();
     session(&far_away, &store, false).await.list().await.unwrap();
@@ -160,9 +162,9 @@ async fn bins_that_were_signed_anew_are_listed_as_quickly_as_new_ones() {
     assert_eq!(far_away.repository.take_requests().len(), 1 + BINS);
 }
 
-/// Roles below bins are learnt of while bins are asked for ahead; some are named by several.
+/// The client learns of the roles below the bins while it prefetches bins, and several bins delegate to the same role.
 #[tokio::test(start_paused = true)]
-async fn of_a_deep_tree_each_role_is_asked_for_once_like_one_after_the_other() {
+async fn each_role_of_a_deep_tree_is_requested_only_once() {
     let far_away = FarAway::default();
     publish_bins(&far_away, 1, true);
     let mut asked = Vec::new();
@@ -178,7 +180,7 @@ async fn of_a_deep_tree_each_role_is_asked_for_once_like_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_mirror_has_failed_the_next_one_is_asked_ahead() {
+async fn after_a_mirror_has_failed_files_are_prefetched_from_the_next_one() {
     let far_away = binned();
     far_away.at_first("http://a/1.bin0.json", &[Ok(b"{}".to_vec())]);
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone());
@@ -189,13 +191,14 @@ async fn after_a_mirror_has_failed_the_next_one_is_asked_ahead() {
     assert_eq!(session.list().await.unwrap().len(), BINS);
     let asked = far_away.repository.take_requests();
     let of_a = asked.iter().filter(|url| url.starts_with("http://a/")).count();
-    assert_eq!(of_a, 1 + 1 + 16, "the first role, bin 0 and those ahead of it: {asked:?}");
-    // The first role; bin 0 from the one and from the other; the rest in two rounds.
+    assert_eq!(of_a, 1 + 1 + 16, "mirror a gets the role bins, bin 0 and 16 prefetches: {asked:?}");
+    // One round trip for the role `bins`, one each for bin 0 from mirror a and from mirror b, and two for the other
+    // bins.
     assert_eq!(waits(before), 1 + 2 + 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_roles_that_a_search_came_to_are_told() {
+async fn the_roles_visited_by_a_search_are_reported() {
     let mut session = session(&binned(), &MemoryStore::default(), false).await;
     assert_eq!(session.trusted().delegated().count(), 0);
     session.find(&paths([3])[0]).await.unwrap();
@@ -203,12 +206,12 @@ async fn the_roles_that_a_search_came_to_are_told() {
     assert_eq!(roles.collect::<Vec<_>>(), ["bin3", "bins"]);
     let by_targets = |role| session.trusted().delegated_by_targets(&RoleName::delegated(role).unwrap()).is_some();
     assert!(by_targets("bins"));
-    assert!(!by_targets("bin3"), "the role bins delegates to it");
+    assert!(!by_targets("bin3"), "`bin3` is delegated by the role `bins`, not by targets");
     assert!(!by_targets("bin4"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_it() {
+async fn the_first_failing_search_is_reported_and_stops_the_later_ones() {
     let far_away = binned();
     far_away.repository.put("1.bin2.json", b"{}");
     far_away.repository.put("1.bin1.json", b"{}");
@@ -220,7 +223,7 @@ async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn d5_offline_several_searches_ask_for_nothing() {
+async fn d5_offline_searches_make_no_requests() {
     let far_away = binned();
     let store = MemoryStore::default();
     session(&far_away, &store, false).await.find_all(&paths(0..3)).await.unwrap();
@@ -234,7 +237,7 @@ async fn d5_offline_several_searches_ask_for_nothing() {
 }
 
 #[tokio::test]
-async fn b1_a_list_of_what_is_stored_can_be_cancelled_between_roles_and_holds_no_lock() {
+async fn b1_listing_stored_roles_can_be_cancelled_between_roles_and_holds_no_lock() {
     let far_away = binned();
     let store = MemoryStore::default();
     session(&far_away, &store, false).await.list().await.unwrap();
@@ -255,7 +258,7 @@ async fn b1_a_list_of_what_is_stored_can_be_cancelled_between_roles_and_holds_no
 }
 
 #[tokio::test]
-async fn several_targets_come_at_once_over_as_many_connections_as_are_allowed() {
+async fn targets_are_downloaded_in_parallel_over_the_allowed_number_of_connections() {
     let contents: Vec<_> = (0..64).map(|number| (format!("d{}/{number}", number % 3), number.to_string())).collect();
     let mut files = TestRepository::new().files();
     files.extend(contents.iter().map(|(path, content)| (format!("t/{path}"), content.clone().into_bytes())));
@@ -271,7 +274,7 @@ async fn several_targets_come_at_once_over_as_many_connections_as_are_allowed() 
     let targets: Vec<_> = contents.iter().map(target).collect();
     let before = Instant::now();
     let results = session.download_all(&targets, dir.path(), 16).await;
-    // Four times one wait; a fourth of all waits leaves room for a slow machine.
+    // The expected time is 4 waits of `DELAY / 3`; allow 16 for slow machines. One connection would take 64.
     assert!(before.elapsed() < 16 * DELAY / 3, "{:?}", before.elapsed());
     assert!(server.connections() <= 16, "{}", server.connections());
     assert_eq!(results.len(), contents.len());

@@ -1,4 +1,4 @@
-//! The start of an update: reads from the store to which repository it belongs and which versions were trusted.
+//! The start of an update: reads the identity of the store and the versions that were trusted.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
@@ -10,14 +10,14 @@ use crate::store::identity::StoreIdentity;
 use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// The greatest length of the record of floors, which grows with the number of roles.
+/// The maximum length of the record of floors in bytes. The record grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
-/// How far the clock may be behind the time of the last refresh without a warning. A refresh reads the clock before it
-/// waits for other processes that use the same store.
+/// How far the clock may be behind the time of the last refresh without a warning. A small difference is normal,
+/// because a refresh reads the clock before it waits for other processes that use the same store.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
-/// All that is needed to start an update.
+/// The state from which an update starts.
 pub(crate) struct Start {
     pub(crate) stage: UpdateRoot,
     /// The stored record of floors, if it is undamaged.
@@ -28,7 +28,7 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// Reads what is needed to start an update at `now`. Changes nothing.
+    /// Reads the state for an update at `now`. Does not change the store.
     pub(crate) fn read(
         context: &UpdateContext,
         store: &LockedStore<'_>,
@@ -44,7 +44,7 @@ impl Start {
                     lost => (lost, None),
                 }
             }
-            // If the record is missing although the store was used before, it is lost.
+            // If the store was used before, a missing record of floors means that it was lost.
             Ok(None) if identity.is_some() || is_used(context, store, shipped)? => (StoredFloors::Lost, None),
             Ok(None) => (StoredFloors::FirstRun, None),
             Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
@@ -57,7 +57,7 @@ impl Start {
         Ok(Start { stage, floors, floors_lost, identity, last_refresh })
     }
 
-    /// Returns the time of the last refresh before this one, by the clock of this machine.
+    /// Returns the time of the previous refresh, according to this machine's clock.
     pub(crate) fn last_refresh(&self) -> Option<DateTime<Utc>> {
         self.last_refresh
     }
@@ -67,8 +67,7 @@ impl Start {
         &self.identity
     }
 
-    /// Initializes the store. The floors are written before the identity, so that a store with an identity always has
-    /// floors.
+    /// Initializes the store. Writes the floors before the identity, so a store with an identity always has floors.
     pub(crate) fn initialize(
         &mut self,
         context: &UpdateContext,
@@ -83,7 +82,7 @@ impl Start {
         self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
             match self.identity.refreshed {
-                // Another process may have read the clock later and have refreshed first.
+                // Another process may have read the clock after this one, but refreshed before it.
                 Some(before) if before > now && before - now <= CLOCK_TOLERANCE => {}
                 before => {
                     if let Some(before) = before.filter(|before| *before > now) {
@@ -102,7 +101,7 @@ impl Start {
     }
 }
 
-/// Whether the store has any role besides the shipped root.
+/// Returns whether the store contains any role other than the shipped root.
 fn is_used(context: &UpdateContext, store: &LockedStore<'_>, shipped: &[u8]) -> Result<bool, Error> {
     for role in RoleName::TOP_LEVEL {
         let longest = context.longest(&role);

@@ -1,4 +1,5 @@
-//! A store with a file that cannot be read: told as what it is, and not taken for one that is damaged or new.
+//! Tests of a store with an unreadable file. The error must be reported as such, and the store must not be treated as
+//! damaged or new.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use crate::store::{LockKind, Store, StoreLock};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 
-/// One file of it cannot be read.
+/// A store in which reading one file fails.
 #[derive(Clone, Default)]
 struct Sick {
     store: MemoryStore,
@@ -59,7 +60,7 @@ fn role(role: RoleName) -> StoredFile {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_told() {
+async fn an_unreadable_stored_file_is_reported() {
     let repository = TestRepository::new();
     let store = Sick::default();
     let mut session = store.updater(&repository).refresh_at(now()).await.unwrap();
@@ -76,7 +77,7 @@ async fn what_cannot_be_read_is_told() {
 }
 
 #[tokio::test]
-async fn d3_where_it_cannot_be_told_whether_a_store_was_used_it_was() {
+async fn d3_an_unreadable_store_is_not_treated_as_new() {
     let repository = TestRepository::new();
     let store = Sick::default();
     store.updater(&repository).refresh_at(now()).await.unwrap();

@@ -14,10 +14,10 @@ use crate::builder::UpdaterBuilder;
 use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::updater::Updater;
 
-/// What a mirror says to one URL.
+/// The answer to requests for one URL.
 pub(crate) type Answer = Result<Vec<u8>, FetchError>;
 
-/// Clones share files and the log of requests. Everything under `http://a/` and `http://b/`.
+/// A repository with the mirrors `http://a/` and `http://b/`. Clones share the files and the log of requests.
 #[derive(Clone, Default)]
 pub(crate) struct TestRepository {
     files: Arc<Mutex<BTreeMap<String, Answer>>>,
@@ -40,7 +40,7 @@ pub(crate) fn key_object(name: &str) -> Value {
     json!({ "keytype": "ed25519", "scheme": "ed25519", "keyval": { "public": key(name).public_key().public() } })
 }
 
-/// Compact JSON with sorted members is canonical as long as strings are plain.
+/// Signs compact JSON with sorted members, which is already canonical as long as strings need no escapes.
 pub(crate) fn sign(signed: &Value, by: &[&str]) -> Vec<u8> {
     let sign = |name: &&str| {
         let signature = key(name).sign(signed.to_string().as_bytes()).unwrap();
@@ -54,7 +54,7 @@ pub(crate) fn expires() -> String {
     lastmile_metadata::format_time(&(now() + TimeDelta::days(1)))
 }
 
-/// A root signed by `root_key`, with one key for each role.
+/// Returns a root metadata file, signed by `root_key`, that has one key for each role.
 pub(crate) fn root(version: u64, root_key: &str, online_key: &str) -> Vec<u8> {
     let role = |name: &str| json!({ "keyids": [keyid(name)], "threshold": 1 });
     let keys: serde_json::Map<_, _> =
@@ -70,7 +70,7 @@ pub(crate) fn root(version: u64, root_key: &str, online_key: &str) -> Vec<u8> {
 }
 
 impl TestRepository {
-    /// A repository at version 1.
+    /// Returns a repository with all roles at version 1.
     pub(crate) fn new() -> TestRepository {
         let repository = TestRepository::default();
         repository.publish(1, "online");
@@ -81,7 +81,7 @@ impl TestRepository {
         Updater::builder(root(1, "root", "online")).fetch(self.clone()).mirror("http://a/", "http://a/t/")
     }
 
-    /// Every role but root at this version, with `version` as the content of the target `x`.
+    /// Publishes every role except root at this version. The content of the target `x` is the version number.
     pub(crate) fn publish(&self, version: u64, online_key: &str) {
         let content = version.to_string();
         let target = json!({ "length": content.len(), "hashes": { "sha256": hex::encode(Sha256::digest(&content)) } });
@@ -107,7 +107,7 @@ impl TestRepository {
         self.put("timestamp.json", &sign(&role("timestamp", meta), &[online_key]));
     }
 
-    /// Puts a file on every mirror.
+    /// Puts a file on both mirrors.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         for mirror in ["http://a/", "http://b/"] {
             self.answer(&format!("{mirror}{name}"), Ok(bytes.to_vec()));
@@ -122,7 +122,7 @@ impl TestRepository {
         self.files.lock().unwrap()[&format!("http://a/{name}")].clone().unwrap()
     }
 
-    /// The files on the first mirror, by the names that are asked for.
+    /// Returns the files of the first mirror by their paths.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let files = self.files.lock().unwrap();
         let of_a =
@@ -130,7 +130,7 @@ impl TestRepository {
         of_a.map(|(name, bytes)| (name.to_owned(), bytes.clone())).collect()
     }
 
-    /// Puts the files into `dir`, and its targets into `targets` beside, for `file://` URLs.
+    /// Writes the metadata to `dir` and the targets to `dir/targets`, for `file://` URLs.
     pub(crate) fn write_to(&self, dir: &std::path::Path) {
         std::fs::create_dir_all(dir.join("targets/docs")).unwrap();
         let files = self.files.lock().unwrap();
@@ -141,7 +141,7 @@ impl TestRepository {
         }
     }
 
-    /// What was asked for since the last call.
+    /// Returns the URLs requested since the last call.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut *self.requests.lock().unwrap())
     }
@@ -155,10 +155,10 @@ impl Fetch for TestRepository {
     }
 }
 
-/// How late a repository that is far away answers.
+/// The delay with which [`FarAway`] answers.
 pub(crate) const DELAY: Duration = Duration::from_millis(300);
 
-/// A repository that is far away. Some URLs are answered otherwise at first.
+/// A repository that answers with a delay. For some URLs, the first answers are replaced by those in `at_first`.
 #[derive(Clone, Default)]
 pub(crate) struct FarAway {
     pub(crate) repository: TestRepository,

@@ -1,4 +1,4 @@
-//! A small server for tests that sends exactly the bytes it is told to, over real sockets.
+//! A small test server that sends exactly the given bytes over real sockets.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,17 +8,17 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the server does on a connection, in order; then it closes.
+/// An action of the server on a connection. The server closes the connection after the last action.
 #[derive(Clone)]
 pub(crate) enum Act {
     Send(Vec<u8>),
-    /// Sends these bytes again and again until the other side goes away.
+    /// Sends these bytes repeatedly until the client closes the connection.
     Endless(Vec<u8>),
-    /// Says nothing more, and keeps the connection.
+    /// Sends nothing more, but keeps the connection open.
     Hang,
 }
 
-/// A server on loopback; it ends with the test's runtime.
+/// A server on the loopback interface. It stops with the test's runtime.
 pub(crate) struct Server {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -26,7 +26,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `answer` gets the whole head of each request.
+    /// Starts a server. `answer` receives the complete head of each request and returns the actions.
     pub(crate) async fn start(answer: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -41,7 +41,7 @@ impl Server {
         Server { url, requests, connections: Arc::default() }
     }
 
-    /// Answers each path that is listed with a body, and everything else with 404. Ranges work.
+    /// Starts a server that serves these files, with range support, and answers 404 for all other paths.
     pub(crate) async fn of_files(files: Vec<(&'static str, Vec<u8>)>) -> Server {
         Server::start(move |head| {
             let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
@@ -56,7 +56,7 @@ impl Server {
         .await
     }
 
-    /// Answers with these files, each answer so late, and keeps connections open.
+    /// Starts a server that serves these files, delays each answer by `delay`, and keeps connections open.
     pub(crate) async fn far_away(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -82,7 +82,7 @@ impl Server {
                         if stream.write_all(head.as_bytes()).await.is_err() {
                             return;
                         }
-                        // The body a little later, as it comes from servers that are far away.
+                        // Send the body a little after the head, as distant servers do.
                         tokio::time::sleep(Duration::from_millis(5)).await;
                         if stream.write_all(body).await.is_err() {
                             return;
@@ -94,7 +94,7 @@ impl Server {
         server
     }
 
-    /// How many connections were made so far.
+    /// Returns the number of connections made so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -103,12 +103,12 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    /// The heads of all requests so far.
+    /// Returns the heads of all requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// The paths asked for so far.
+    /// Returns the paths of all requests so far.
     pub(crate) fn paths(&self) -> Vec<String> {
         let path = |head: &String| head.split(' ').nth(1).unwrap_or_default().to_owned();
         self.requests().iter().map(path).collect()
@@ -140,7 +140,7 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// The first byte that a request asks for.
+/// Returns the first byte position of the requested range, or 0 without a range.
 pub(crate) fn offset(head: &str) -> usize {
     let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("range: bytes="));
     line.and_then(|line| line[13..].trim_end_matches('-').parse().ok()).unwrap_or(0)

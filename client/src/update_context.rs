@@ -1,4 +1,4 @@
-//! What all parts of an update share: the mirrors, the store, the network, the limits and the retry policy.
+//! The state shared by all parts of an update: the mirrors, the store, the transport, the limits and the retry policy.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub(crate) struct UpdateContext {
     pub(crate) retry_policy: RetryPolicy,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) hash_prefixes: bool,
-    /// Whether metadata is fetched one file after the other.
+    /// Whether metadata files are fetched one after the other, without prefetching.
     pub(crate) sequential: bool,
     pub(crate) cleaned_dirs: CleanedDirs,
 }
 
 impl UpdateContext {
-    /// Returns the greatest length of a stored copy of this role, unless metadata lists a greater one.
+    /// Returns the maximum length of a stored copy of this role, unless metadata lists a greater length.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
             "root" => self.limits.root_length,
@@ -37,7 +37,7 @@ impl UpdateContext {
         }
     }
 
-    /// Returns the stored file for a request, and its greatest length.
+    /// Returns the stored file for a request, and its maximum length.
     pub(crate) fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
         let file = match request.version {
             Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
@@ -46,8 +46,8 @@ impl UpdateContext {
         (file, self.longest(&request.role).max(request.max_length))
     }
 
-    /// Returns the stored copy for a request, which `open` opens. One that is not a file that the store writes counts as
-    /// empty, and is refused as damaged.
+    /// Opens the stored copy for a request with `open`. A file that this store would never write, such as a link, is
+    /// returned as an empty file, which is then refused as damaged.
     pub(crate) fn stored(
         &self,
         request: &Request,
@@ -64,7 +64,7 @@ impl UpdateContext {
         }
     }
 
-    /// Reports that the next mirror is tried because of this failure, if there is one.
+    /// Sends an event that the next mirror is tried because of this failure, if there is a failure.
     pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
             let url = url.clone();

@@ -1,4 +1,4 @@
-//! The client workflow (spec 5) with a network and a store, from the shipped root to trusted metadata.
+//! Runs the client workflow (spec 5) from the shipped root to trusted metadata, with a network and a store.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// The number of times that a refresh starts again because another process has changed the store meanwhile.
+/// The maximum number of attempts of a refresh that has to start again because another process has changed the store.
 const MOST_STARTS: u32 = 3;
 
 /// Updates the trusted metadata of one repository.
 ///
-/// It can be used any number of times. Every [`refresh`](Updater::refresh) is an update cycle with its own start time.
+/// An updater can be used repeatedly. Every [`refresh`](Updater::refresh) is an update cycle with its own start time.
 #[derive(Clone)]
 pub struct Updater {
     pub(crate) context: Arc<UpdateContext>,
@@ -28,7 +28,7 @@ pub struct Updater {
 }
 
 impl Updater {
-    /// Checks the shipped root and initializes the store, without a request.
+    /// Checks the shipped root and initializes the store, without making a request.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Updater {
         self.prepare_at(now()).await
     }
 
-    /// Like [`prepare`](Updater::prepare), but at `time` instead of the time of the clock.
+    /// Like [`prepare`](Updater::prepare), but uses `time` instead of the clock.
     ///
     /// # Errors
     ///
@@ -48,25 +48,25 @@ impl Updater {
         self.start(time, None).await.map(drop)
     }
 
-    /// Runs one update cycle (spec 5.1 to 5.6). All metadata is verified at one time: the time of this machine's clock
-    /// when the cycle starts.
+    /// Runs one update cycle (spec 5.1 to 5.6). Verifies all metadata at one fixed time, which is read from this
+    /// machine's clock when the cycle starts.
     ///
     /// # Errors
     ///
-    /// After any [`Error`], what was trusted before stays trusted, and a later refresh continues from there.
+    /// After any [`Error`], metadata that was trusted before stays trusted, and a later refresh continues from there.
     ///
     /// # Cancellation
     ///
-    /// The future can be dropped at any time. Every file that became trusted is then stored, unless another process
-    /// keeps the store locked, and the next refresh continues from there.
+    /// The future can be dropped at any time. The files that have become trusted are then stored, unless another
+    /// process keeps the store locked, and the next refresh continues from there.
     pub async fn refresh(&self) -> Result<Session, Error> {
         self.refresh_at(now()).await
     }
 
-    /// Like [`refresh`](Updater::refresh), but verifies everything at `time` instead of the time of the clock. This is
-    /// for tests, for machines with another source of time, and for verifying several repositories at the same time.
+    /// Like [`refresh`](Updater::refresh), but verifies everything at `time` instead of the time of the clock. Use this
+    /// in tests, on machines with another source of time, or to verify several repositories at one time.
     ///
-    /// With a time in the past, metadata that has expired since is accepted.
+    /// A `time` in the past accepts metadata that has expired since then.
     ///
     /// # Errors
     ///
@@ -82,17 +82,17 @@ impl Updater {
         }
         let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
         Err(LocalError::new("refresh", self.context.store.description(), error)
-            .with_hint("other processes keep changing it; end them, and refresh again")
+            .with_hint("other processes keep changing the store; end them, and refresh again")
             .into())
     }
 
-    /// Verifies the stored metadata again, from the shipped root on, without a request and without changing the store
-    /// (decision D5). It is verified at the time of this machine's clock.
+    /// Verifies the stored metadata again, starting from the shipped root, at the time of this machine's clock. Makes
+    /// no request and does not change the store (decision D5).
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Updater::refresh); [`Error::Refused`] if a role has expired, [`Error::State`] if a role was never
-    /// fetched.
+    /// As [`refresh`](Updater::refresh); in particular [`Error::Refused`] if a role has expired, and [`Error::State`]
+    /// if a role was never fetched.
     pub async fn offline(&self) -> Result<Session, Error> {
         self.offline_at(now()).await
     }
@@ -123,15 +123,16 @@ impl Updater {
         self.context.store.exclusively(work).await
     }
 
-    /// Refreshes, and writes what became trusted. Returns `None`, and writes nothing, if another process has changed the
-    /// store meanwhile, such as an earlier version of this program, which knows only one lock.
+    /// Refreshes, and stores the metadata that became trusted. Stores nothing and returns `None` if another process has
+    /// changed the store in the meantime. An earlier version of this program can do so, because it does not use the
+    /// refresh lock.
     async fn refresh_from(&self, start: Start, now: DateTime<Utc>) -> Result<Option<Session>, Error> {
         let before = start.last_refresh();
         let changes = PendingChanges::new(&self.context.store, start.identity().clone());
         let Start { stage, floors, floors_lost, .. } = start;
         let mut driver = Driver::of_refresh(&self.context, changes, floors, floors_lost);
         let trusted = self.drive_all(&mut driver, stage).await;
-        // Also after an error: what became trusted before the error stays trusted.
+        // Write the changes even after an error: metadata that became trusted before the error stays trusted.
         let is_written = driver.commit().await?;
         warn_if_clock_wrong(&self.context, now, before, trusted.as_ref().err());
         let session = Session::new(Arc::clone(&self.context), trusted?, Source::MirrorsAndStore);
@@ -139,18 +140,18 @@ impl Updater {
     }
 
     async fn drive_all(&self, driver: &mut Driver<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
-        // The timestamp is needed in any case and has no version in its name, so it is prefetched with the next root.
+        // The timestamp is always needed and its name has no version, so prefetch it together with the next root.
         driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() {
-            // 5.3.11: the floors are written last, and record that the rest is done.
+            // 5.3.11: write the floors last, because the new record means that the stored files have been removed.
             driver.forget();
             driver.complete_floors();
         }
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
-        // All floors are now known again from the stored copies, so a lost record can be written.
+        // The stored copies have provided all floors, so a lost record can be written again.
         driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
@@ -158,7 +159,7 @@ impl Updater {
         Ok(trusted)
     }
 
-    /// Verifies the stored roles, while no other process changes them.
+    /// Verifies the stored roles. The caller holds the lock, so no other process changes them.
     fn verify_stored(&self, store: &LockedStore<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
         let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
         let snapshot = drive_stored(&self.context, store, timestamp)?;

@@ -1,4 +1,4 @@
-//! The driver: what it asks for, what it keeps, and what survives damage.
+//! Tests of the updater: its requests, the files that it stores, and its behaviour with a damaged store.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -35,7 +35,7 @@ fn read(dir: &Path, name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_refresh_asks_in_the_order_of_the_workflow_and_the_next_one_for_two_files() {
+async fn a_refresh_requests_files_in_order_and_the_next_refresh_only_two() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
@@ -47,7 +47,7 @@ async fn a_refresh_asks_in_the_order_of_the_workflow_and_the_next_one_for_two_fi
 }
 
 #[tokio::test]
-async fn f_cj_7_what_is_kept_is_what_was_received() {
+async fn f_cj_7_the_received_bytes_are_stored() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     repository.put("2.root.json", &root(2, "root", "online"));
@@ -66,7 +66,7 @@ async fn f_cj_7_what_is_kept_is_what_was_received() {
 }
 
 #[tokio::test]
-async fn d5_offline_asks_for_nothing_changes_nothing_and_judges_at_its_own_time() {
+async fn d5_offline_makes_no_requests_and_no_changes_and_uses_the_given_time() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let reader = || {
@@ -99,7 +99,7 @@ async fn d3_a_damaged_file_is_fetched_again_and_its_floor_stays() {
 }
 
 #[tokio::test]
-async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_start() {
+async fn d3_if_the_record_and_a_copy_are_damaged_every_refresh_is_refused_until_a_reset() {
     for (damaged, deleted) in [(true, true), (true, false), (false, true), (false, false)] {
         let repository = TestRepository::new();
         let dir = tempfile::tempdir().unwrap();
@@ -110,7 +110,7 @@ async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_
             if is_deleted { std::fs::remove_file(path).unwrap() } else { std::fs::write(path, b"x").unwrap() }
         }
         for _ in 0..2 {
-            // It is no mirror's fault.
+            // The error is about the store and not about a mirror.
             let Err(Error::State(verdict)) = updater.refresh_at(now()).await else { panic!() };
             assert_eq!(verdict.kind, ErrorKind::StateLost);
         }
@@ -121,7 +121,7 @@ async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_
 }
 
 #[tokio::test]
-async fn d3_a_damaged_record_is_made_again_from_the_stored_files() {
+async fn d3_a_damaged_record_is_restored_from_the_stored_files() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     repository.publish(5, "online");
@@ -152,13 +152,13 @@ async fn w_5_3_11_rotated_keys_forget_the_stored_files_before_anything_is_fetche
 }
 
 #[tokio::test]
-async fn ff4_a_crash_between_root_and_forgetting_is_made_good() {
+async fn ff4_a_crash_between_storing_the_root_and_forgetting_is_repaired() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     repository.publish(9, "online");
     let updater = updater(&repository, dir.path());
     updater.refresh_at(now()).await.unwrap();
-    // As if the process had died right after keeping the new root.
+    // Simulate a process that was killed right after it stored the new root.
     let rotated = root(2, "root", "new online");
     std::fs::write(dir.path().join("state/2.root.json"), &rotated).unwrap();
     repository.put("2.root.json", &rotated);
@@ -183,7 +183,7 @@ async fn w_5_2_3_a_hidden_root_does_not_bring_back_the_shipped_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d6_every_mirror_gets_its_chance_and_is_named_with_its_reason() {
+async fn d6_every_mirror_is_tried_and_reported_with_its_failure() {
     let repository = TestRepository::new();
     let retry_policy = RetryPolicy { retries: 1, ..RetryPolicy::default() };
     let builder = repository.updater().mirror("http://b/", "http://b/t/").retry_policy(retry_policy);
@@ -191,7 +191,7 @@ async fn d6_every_mirror_gets_its_chance_and_is_named_with_its_reason() {
     repository.answer("http://a/timestamp.json", Ok(b"{}".to_vec()));
     repository.answer("http://b/2.root.json", Err(FetchError::Status(503)));
     updater.refresh_at(now()).await.unwrap();
-    // Whether there is a newer root, every mirror is asked once; whoever fails to answer that is not asked again.
+    // Every mirror is asked once for the next root. A mirror that fails to answer is not asked again.
     let asked = ["a/2.root.json", "b/2.root.json", "a/timestamp.json", "b/timestamp.json", "b/1.snapshot.json"];
     let asked = asked.into_iter().chain(["b/1.targets.json"]).map(|name| format!("http://{name}"));
     assert_eq!(repository.take_requests(), asked.collect::<Vec<_>>());
@@ -213,7 +213,7 @@ async fn w_5_3_3_2_only_a_definite_absence_ends_the_chain_of_roots() {
 }
 
 #[tokio::test]
-async fn without_a_time_all_is_judged_by_the_clock() {
+async fn without_a_given_time_metadata_is_verified_by_the_clock() {
     let repository = TestRepository::new();
     let updater = repository.updater().build().unwrap();
     updater.prepare().await.unwrap();
@@ -245,7 +245,7 @@ async fn a_store_of_another_repository_is_refused_and_left_alone() {
     let error = foreign.build().unwrap().refresh_at(now()).await.err().unwrap();
     assert!(matches!(error, Error::Local(_)), "{error:?}");
     assert_eq!(read(dir.path(), "state/stamp.json"), before);
-    // A program that ships a newer root of the same repository may go on.
+    // A program that ships a newer root of the same repository can use the store.
     let shipped_anew = Updater::builder(root(4, "root", "online")).fetch(repository.clone());
     let shipped_anew = shipped_anew.mirror("http://a/", "http://a/").store(store()).build().unwrap();
     assert_eq!(version(&shipped_anew).await, Ok(1));
@@ -280,7 +280,7 @@ async fn preparing_sends_no_request_and_does_not_count_as_a_lost_first_refresh()
 }
 
 #[tokio::test]
-async fn an_older_session_leaves_what_a_newer_one_keeps() {
+async fn an_older_session_does_not_overwrite_newer_stored_roles() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let mut older = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
@@ -302,7 +302,7 @@ impl EventSink for Noted {
 }
 
 #[tokio::test]
-async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
+async fn d4_a_clock_that_steps_back_is_reported_but_not_an_error() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let noted = Noted::default();
@@ -316,26 +316,26 @@ async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
 }
 
 #[tokio::test]
-async fn c6_a_process_that_waited_for_another_one_has_no_clock_that_steps_back() {
+async fn c6_waiting_for_another_process_does_not_count_as_a_clock_step() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let noted = Noted::default();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let updater = repository.updater().store(store).event_sink(noted.clone()).build().unwrap();
     updater.refresh_at(now()).await.unwrap();
-    // Each of these has read its clock a little before the one that refreshed first.
+    // Each of these processes has read its clock a little earlier than the process that refreshed first.
     for seconds in [1, 300, 3_600] {
         updater.refresh_at(now() - TimeDelta::seconds(seconds)).await.unwrap();
     }
     assert!(noted.0.lock().unwrap().is_empty());
-    // Small steps back do not add up without a warning.
+    // The difference is measured from the latest refresh, so several small steps back add up to a warning.
     let earlier = now() - TimeDelta::seconds(3_601);
     updater.refresh_at(earlier).await.unwrap();
     assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_lock_is_waited_for_and_told_once() {
+async fn waiting_for_a_lock_is_reported_once() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let noted = Noted::default();
@@ -380,7 +380,7 @@ fn futures_can_move_between_threads() {
 }
 
 #[tokio::test]
-async fn d3_a_store_without_record_and_stamp_was_used_where_there_is_more_than_the_shipped_root() {
+async fn d3_a_store_without_record_and_identity_was_used_if_it_has_more_than_the_shipped_root() {
     let lost = |removed: &'static [&str], added: &'static [(&str, u64)]| async move {
         let repository = TestRepository::new();
         let dir = tempfile::tempdir().unwrap();
@@ -402,7 +402,7 @@ async fn d3_a_store_without_record_and_stamp_was_used_where_there_is_more_than_t
 }
 
 #[tokio::test]
-async fn a_session_keeps_nothing_beside_a_timestamp_that_is_no_longer_readable() {
+async fn a_session_stores_nothing_if_the_stored_timestamp_is_unreadable() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let mut session = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
@@ -413,7 +413,7 @@ async fn a_session_keeps_nothing_beside_a_timestamp_that_is_no_longer_readable()
 }
 
 #[tokio::test]
-async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_is_kept() {
+async fn d5_offline_reports_why_a_stored_copy_is_refused_and_keeps_the_stored_root() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
@@ -427,14 +427,14 @@ async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_
 }
 
 #[tokio::test]
-async fn a_timestamp_that_no_mirror_has_is_a_matter_of_the_road() {
+async fn a_timestamp_that_no_mirror_has_is_a_network_error() {
     let repository = TestRepository::new();
     repository.answer("http://a/timestamp.json", Err(FetchError::NotFound));
     let error = repository.updater().build().unwrap().refresh_at(now()).await.err().unwrap();
     assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::NotFound), "{error:?}");
 }
 
-/// Its second mirror answers so much later.
+/// A repository whose second mirror answers with this delay.
 struct Late(TestRepository, std::time::Duration);
 
 impl crate::net::fetch::Fetch for Late {
@@ -453,7 +453,7 @@ impl crate::net::fetch::Fetch for Late {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d6_a_newer_root_or_timestamp_elsewhere_is_waited_for_but_not_long() {
+async fn d6_the_client_waits_a_short_time_for_newer_files_of_other_mirrors() {
     for (late, trusted) in [(2, 2), (4, 1)] {
         let repository = TestRepository::new();
         repository.answer("http://b/2.root.json", Ok(root(2, "root", "online")));
@@ -485,7 +485,7 @@ async fn d6_a_newer_root_or_timestamp_elsewhere_is_waited_for_but_not_long() {
         let before = tokio::time::Instant::now();
         let session = updater.refresh_at(now()).await.unwrap();
         assert_eq!(session.trusted().timestamp().version.get(), trusted);
-        // A mirror that is too late for the root is not waited for a second time.
+        // The client does not wait again for a mirror that was too slow to answer for the root.
         assert!(before.elapsed() <= std::time::Duration::from_secs(4 + 4), "{:?}", before.elapsed());
     }
 }

@@ -1,5 +1,5 @@
-//! Who besides its owner can change or read a file: the check of what decides about trust, such as a shipped root, the settings,
-//! the state of a client, a configuration and a private key.
+//! Checks which users other than the owner can change or read a file. Used for all files that affect trust: a shipped
+//! root, settings, the state of a client, a configuration or a private key.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,25 +15,25 @@ pub struct Access {
     mode: u32,
 }
 
-/// Why a file cannot be relied on.
+/// Why a file is not safe to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Exposure {
-    /// It belongs to another user, who is not root.
+    /// The file belongs to another user who is not root.
     #[error("it belongs to user {owner}, and this is user {user}")]
     Owner {
-        /// The number of the user who owns it.
+        /// The ID of the user who owns the file.
         owner: u32,
-        /// The number of the user who runs this process.
+        /// The ID of the user who runs this process.
         user: u32,
     },
-    /// Other users can change it.
+    /// Other users can change the file.
     #[error("other users can change it (mode {mode:o})")]
     Writable {
         /// Its permissions.
         mode: u32,
     },
-    /// Other users can read or change this secret.
+    /// The file is a secret, and other users can read or change it.
     #[error("it is a secret that other users can read (mode {mode:o})")]
     Readable {
         /// Its permissions.
@@ -42,25 +42,25 @@ pub enum Exposure {
 }
 
 impl Exposure {
-    /// Returns what to do about it, as a sentence without a full stop. `path` is the path as it is shown to the user.
+    /// Returns a hint on how to fix this, without a full stop. `path` is the file's path as shown to the user.
     #[must_use]
     pub fn remedy(&self, path: &str) -> String {
         match self {
             Exposure::Owner { user, .. } => format!("check its content, then run `chown {user} {path}` as root"),
             Exposure::Writable { .. } => format!("check its content, then run `chmod go-w {path}`"),
             Exposure::Readable { .. } => {
-                format!("run `chmod go-rwx {path}`; a secret that Kubernetes mounts needs `defaultMode: 0400`")
+                format!("run `chmod go-rwx {path}`; for a secret mounted by Kubernetes, set `defaultMode: 0400`")
             }
         }
     }
 }
 
 impl Access {
-    /// Returns the access to an open file or folder.
+    /// Reads the owner, group and permissions of an open file or folder.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub fn of(file: impl AsFd) -> io::Result<Self> {
         let found = fs::fstat(file)?;
         Ok(Self { owner: found.st_uid, group: found.st_gid, mode: found.st_mode & 0o7777 })
@@ -72,7 +72,7 @@ impl Access {
         self.owner == process::geteuid().as_raw()
     }
 
-    /// Checks that no user but this one and root can change the file.
+    /// Checks that only this user and root can change the file.
     ///
     /// # Errors
     ///
@@ -84,7 +84,8 @@ impl Access {
         self.ensure_only_owner_writes()
     }
 
-    /// Like [`Access::ensure_unwritable`], but root may use the files of every user: what root does for that user with those files.
+    /// Like [`Access::ensure_unwritable`], but root also accepts files of other users, because root may run a program
+    /// on behalf of the owner of the files.
     ///
     /// # Errors
     ///
@@ -93,8 +94,8 @@ impl Access {
         if process::geteuid().is_root() { self.ensure_only_owner_writes() } else { self.ensure_unwritable() }
     }
 
-    /// Checks that only the owner can change the file. Members of the group may, if its number is that of the owner: on most
-    /// systems such a group has no other member, and the usual umask is 002.
+    /// Checks that only the owner can change the file. If the IDs of the group and the owner are equal, the group may
+    /// change it too: on most systems such a group has no other members, and the usual umask is 002.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
         let others = if self.group == self.owner { 0o002 } else { 0o022 };
         match self.mode & others {
@@ -103,8 +104,9 @@ impl Access {
         }
     }
 
-    /// Checks that only the owner of a secret can read or change it, and the members of its group if this user is one of them: a
-    /// key may be a file of root that the group of a service reads, or be shared by a group of maintainers.
+    /// Checks that only the owner of a secret can read or change it. If this user is a member of the file's group, the
+    /// group may also have access: for example, a key of root may be readable by the group of a service, or a group of
+    /// maintainers may share a key.
     ///
     /// # Errors
     ///
@@ -133,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_user_and_root_may_change_what_decides_about_trust() {
+    fn only_the_user_and_root_may_change_trusted_files() {
         let user = process::geteuid().as_raw();
-        // A group whose number is not that of an owner.
+        // A group ID that differs from the owner's ID.
         let shared = user + 7;
         for (found, mode, is_safe) in [
             ((user, shared), 0o644, true),
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_is_a_command() {
+    fn every_exposure_has_a_remedy() {
         let path = "k.pem";
         let remedies = [
             (Exposure::Owner { owner: 5, user: 7 }, "chown 7 k.pem"),

@@ -1,7 +1,7 @@
-//! Every system call that changes a disk, with one function for each.
+//! One function for each system call that changes a disk.
 //!
-//! With the feature `faults`, tests can make the machine crash or the disk fail before any of these calls. Without it,
-//! each function is the system call and nothing more.
+//! With the feature `faults`, tests can simulate a crash or a disk failure at any of these calls. Without it, each
+//! function is only the system call.
 
 #![expect(clippy::disallowed_methods, reason = "this is the only file that changes disks")]
 
@@ -25,7 +25,7 @@ pub use owner::{lock_file_of_owner, make_folder_of_owner, make_folders_of_owner,
 
 #[cfg(not(feature = "faults"))]
 #[inline]
-#[expect(clippy::unnecessary_wraps, reason = "with the feature `faults` it may fail")]
+#[expect(clippy::unnecessary_wraps, reason = "fails only with the feature `faults`")]
 fn inject_fault(_: Syscall, _: Place<'_>) -> io::Result<()> {
     Ok(())
 }
@@ -42,7 +42,7 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// What the system reports. Some of the bytes may have been written.
+    /// Any I/O error. Some of the bytes may have been written.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let injected = inject_fault(Syscall::Write, Place::from(&self.path));
         #[cfg(feature = "faults")]
@@ -54,32 +54,32 @@ impl NewFile {
         Ok(())
     }
 
-    /// Truncates the file to no bytes.
+    /// Truncates the file to length zero.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub fn empty(&mut self) -> io::Result<()> {
         inject_fault(Syscall::Empty, Place::from(&self.path))?;
         self.file.set_len(0)?;
         self.file.rewind()
     }
 
-    /// Makes its bytes durable.
+    /// Makes the content of the file durable (fsync).
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub fn sync(&self) -> io::Result<()> {
         sync(&self.file, &self.path)
     }
 
-    /// Locks the file, so that other processes see that it is in use. Returns false if another process took it for
-    /// abandoned before that, and removed it.
+    /// Locks the file, so that other processes see that it is in use. Returns false if another process has already
+    /// removed the file because it looked abandoned.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub fn hold(&self) -> io::Result<bool> {
         Ok(try_lock(&self.file, &self.path)? && self.file.metadata()?.nlink() > 0)
     }
@@ -88,18 +88,18 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub fn try_clone(&self) -> io::Result<NewFile> {
         Ok(NewFile { file: self.file.try_clone()?, path: self.path.clone() })
     }
 
-    /// Returns the open file, to which nothing more is written.
+    /// Returns the open file, once all writing is done.
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
     }
 
-    /// Returns the path at which it was created.
+    /// Returns the path at which the file was created.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -116,11 +116,11 @@ impl Write for NewFile {
     }
 }
 
-/// Creates a file that must not exist, with `mode` before the umask applies.
+/// Creates a new file. `mode` is reduced by the umask. An existing file is an error.
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile> {
     let place = place.into();
     inject_fault(Syscall::Create, place)?;
@@ -132,7 +132,7 @@ pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile>
 /// The number of random letters and digits in a unique name.
 pub const UNIQUE_LENGTH: usize = 12;
 
-/// Creates a file or folder with a random name: calls `make` until a name is free.
+/// Creates a file or folder with a random name. Calls `make` with different names until one is free.
 ///
 /// # Errors
 ///
@@ -150,11 +150,11 @@ pub fn create_unique<T>(
     Ok((made, path.to_path_buf()))
 }
 
-/// Creates a folder, with `mode` before the umask applies.
+/// Creates a folder. `mode` is reduced by the umask.
 ///
 /// # Errors
 ///
-/// What the system reports, also if it exists.
+/// Any I/O error, including that the folder already exists.
 pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
     let place = place.into();
     inject_fault(Syscall::MakeFolder, place)?;
@@ -165,12 +165,12 @@ pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()>
 ///
 /// # Errors
 ///
-/// What the system reports, also if there is something else.
+/// Any I/O error, including that something other than a folder exists at the path.
 pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     make_missing(path, &|path| make_folder(path, mode))
 }
 
-/// Calls `make` for a folder and its parents, if they do not exist.
+/// Calls `make` for a folder and each of its parents that does not exist, parents first.
 fn make_missing(path: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -179,17 +179,17 @@ fn make_missing(path: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Resu
         make_missing(parent, make)?;
     }
     match make(path) {
-        // Another process created it, or `path` ends in `..`.
+        // Another process has created the folder, or `path` ends in `..`.
         Err(_) if path.is_dir() => Ok(()),
         made => made,
     }
 }
 
-/// Makes the bytes of an open file durable.
+/// Makes the content of an open file durable (fsync).
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     inject_fault(Syscall::Sync, Place::from(path))?;
     file.sync_all()?;
@@ -198,21 +198,21 @@ pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the names in an open folder durable.
+/// Makes the entries of an open folder durable (fsync).
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn sync_folder(folder: impl AsFd, path: &Path) -> io::Result<()> {
     inject_fault(Syscall::SyncFolder, Place::from(path))?;
     Ok(fs::fsync(folder)?)
 }
 
-/// Makes the whole file system of an open folder durable.
+/// Makes the whole file system of an open folder durable (syncfs).
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 #[cfg(target_os = "linux")]
 pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
     inject_fault(Syscall::SyncAll, Place::from(path))?;
@@ -222,11 +222,11 @@ pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames a file or folder, and replaces a file of that name.
+/// Renames a file or folder. Replaces an existing file with the new name.
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let from = from.into();
     let to = to.into();
@@ -238,8 +238,8 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
 ///
 /// # Errors
 ///
-/// What the system reports. A symbolic link is not followed. It may itself get the name; the caller must check for
-/// that.
+/// Any I/O error. A symbolic link is not followed; the link itself may get the new name, so the caller must check for
+/// links.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let from = from.into();
     let to = to.into();
@@ -257,11 +257,11 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
     io::copy(&mut read.take(found.len()), &mut create(to, 0o644)?).map(drop)
 }
 
-/// Removes a file. A link is removed itself.
+/// Removes a file. If it is a link, removes the link itself.
 ///
 /// # Errors
 ///
-/// What the system reports, also if it does not exist.
+/// Any I/O error, including that the path does not exist.
 pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     let place = place.into();
     inject_fault(Syscall::Remove, place)?;
@@ -272,7 +272,7 @@ pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What the system reports, also if it does not exist.
+/// Any I/O error, including that the path does not exist.
 pub fn remove_all<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     remove_tree(place.into())
 }
@@ -290,7 +290,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..") {
             match remove_tree(Place::below(&folder, &path, OsStr::from_bytes(name))) {
-                // Another process removed it.
+                // Another process has removed the entry.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
             }
@@ -304,7 +304,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What the system reports. A link is not followed.
+/// Any I/O error. A link is not followed.
 pub fn lock_file(place: Place<'_>) -> io::Result<File> {
     inject_fault(Syscall::Create, place)?;
     open_lock(place, OFlags::CREATE)
@@ -315,30 +315,30 @@ fn open_lock(place: Place<'_>, create: OFlags) -> io::Result<File> {
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::from_raw_mode(0o600))?))
 }
 
-/// Creates a lock file that must not exist.
+/// Creates a new lock file. An existing file is an error.
 fn new_lock(place: Place<'_>) -> io::Result<File> {
     open_lock(place, OFlags::CREATE | OFlags::EXCL)
 }
 
-/// Opens a lock file that exists, for reading only.
+/// Opens an existing lock file for reading only.
 ///
 /// # Errors
 ///
-/// What the system reports. A link is not followed.
+/// Any I/O error. A link is not followed.
 pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::empty())?))
 }
 
-/// How often a lock file is opened again after another process has removed it.
+/// The maximum number of times a lock file is opened because other processes keep removing it.
 const MOST_OPENS: usize = 16;
 
-/// Takes the exclusive lock of the file that `open` opens at `place`. Returns `None` if another process holds it. If the
-/// file was removed or replaced meanwhile, its lock protects nothing, so it is opened anew.
+/// Takes the exclusive lock of the file that `open` opens at `place`. Returns `None` if another process holds the lock.
+/// If the file was removed or replaced before it was locked, its lock has no effect, so the file is opened again.
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn try_lock_at<'a>(
     place: impl Into<Place<'a>>,
     open: impl Fn(Place<'a>) -> io::Result<File>,
@@ -355,22 +355,22 @@ pub fn try_lock_at<'a>(
     Ok(None)
 }
 
-/// What came of the attempt to take the lock of a file with a name.
+/// The result of an attempt to lock a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Locking {
     /// The lock is held until the file is closed.
     Taken,
-    /// Another process, or another part of this one, holds it.
+    /// Another process, or another part of this process, holds the lock.
     Busy,
-    /// The name refers to another file by now, or to none, so the lock of this one protects nothing.
+    /// The file was removed or replaced before it was locked, so its lock has no effect.
     Replaced,
 }
 
-/// Takes the exclusive lock of an open file, and looks whether `place` still refers to it.
+/// Takes the exclusive lock of an open file, and checks whether `place` still refers to this file.
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn try_lock_named<'a>(file: &File, place: impl Into<Place<'a>>) -> io::Result<Locking> {
     let place = place.into();
     if !try_lock(file, &place.path())? {
@@ -388,23 +388,23 @@ fn is_at(file: &File, place: Place<'_>) -> io::Result<bool> {
     }
 }
 
-/// Gives an open file or folder to a group, with this mode whatever the umask is.
+/// Changes the group of an open file or folder, and sets its mode regardless of the umask.
 ///
 /// # Errors
 ///
-/// What the system reports, also if this user is not in that group.
+/// Any I/O error, including that this user is not a member of the group.
 pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<()> {
     inject_fault(Syscall::Share, Place::from(path))?;
     fs::fchown(&file, None, Some(fs::Gid::from_raw(group)))?;
     Ok(fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
-/// Takes the exclusive lock of an open file. Returns false if another process, or another part of this one, holds it.
-/// The lock ends when the file is closed, also by a crash.
+/// Takes the exclusive lock of an open file. Returns false if another process, or another part of this process, holds
+/// the lock. The lock is released when the file is closed or the process ends.
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn try_lock(file: &File, path: &Path) -> io::Result<bool> {
     inject_fault(Syscall::Lock, Place::from(path))?;
     match fs::flock(file, FlockOperation::NonBlockingLockExclusive) {

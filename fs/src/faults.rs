@@ -1,7 +1,6 @@
-//! Fault injection for tests: a machine that crashes, or a disk that fails, at any call that changes a disk
-//! ([`crate::disk`]).
+//! Fault injection for tests: simulates a crash or a disk failure at any call that changes a disk ([`crate::disk`]).
 
-#![expect(clippy::disallowed_methods, reason = "a test truncates files as a loss of power does")]
+#![expect(clippy::disallowed_methods, reason = "the simulated loss of power truncates files")]
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,23 +12,23 @@ use rustix::io::Errno;
 
 use crate::{Place, Syscall};
 
-/// What happens at a system call.
+/// A fault to inject at a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The process dies before the call. All later calls fail.
+    /// The process crashes before the call. All later calls fail.
     Die,
-    /// The process dies during the call. Half of the bytes are written.
+    /// The process crashes during the call. A write writes half of its bytes.
     Torn,
-    /// The power fails before the call. Files that were not synced lose half of their bytes.
+    /// Power is lost before the call. Files that were not synced lose half of their bytes.
     Power,
-    /// The call fails with this error number, and later calls succeed. A write that fails writes half of its bytes.
+    /// The call fails with this error number, and later calls succeed. A failing write still writes half of its bytes.
     Once(i32),
     /// This call and all later ones fail with this error number, as on a disk that stays full.
     FromNowOn(i32),
 }
 
 impl Fault {
-    /// `ENOSPC`, `EIO`, `EROFS` and `EACCES`, by number.
+    /// The error numbers of `ENOSPC`, `EIO`, `EROFS` and `EACCES`.
     pub const ERRORS: [i32; 4] = [
         Errno::NOSPC.raw_os_error(),
         Errno::IO.raw_os_error(),
@@ -38,14 +37,14 @@ impl Fault {
     ];
 }
 
-/// A fault that is armed for the calls below one folder until this is dropped.
+/// A fault that is armed for the calls below one folder. Dropping this value disarms it.
 #[derive(Debug)]
 pub struct Armed(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     below: PathBuf,
-    /// The number of the call, counted from 0.
+    /// The number of the call at which the fault occurs, counted from 0.
     at: usize,
     fault: Fault,
     calls: Vec<(Syscall, PathBuf)>,
@@ -58,7 +57,8 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Arms `fault` for call number `at`, counted from 0, of the calls below the folder `below` in this process.
+/// Arms `fault` for the call with the number `at`, counted from 0, among the calls below the folder `below` in this
+/// process.
 #[must_use]
 pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
     let state = State { below: below.to_owned(), at, fault, calls: Vec::new(), unsynced: Vec::new() };
@@ -68,13 +68,13 @@ pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
 }
 
 impl Armed {
-    /// Returns the calls so far and their paths.
+    /// Returns all calls so far, with their paths.
     #[must_use]
     pub fn calls(&self) -> Vec<(Syscall, PathBuf)> {
         lock(&self.0).calls.clone()
     }
 
-    /// Whether the fault has happened.
+    /// Returns whether the fault has occurred.
     #[must_use]
     pub fn has_struck(&self) -> bool {
         let state = lock(&self.0);
@@ -88,12 +88,12 @@ impl Drop for Armed {
     }
 }
 
-/// Returns the fault that is armed for this path.
+/// Returns the fault that is armed for this path, if any.
 fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
     lock(&ARMED).iter().find(|state| path.starts_with(&lock(state).below)).cloned()
 }
 
-/// Fails if a fault is armed for this call. Every function of [`crate::disk`] calls this first.
+/// Returns an error if a fault is armed for this call. Every function of [`crate::disk`] calls this first.
 pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };
@@ -106,7 +106,7 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     match state.fault {
         Fault::Once(error) if number == state.at => Err(io::Error::from_raw_os_error(error)),
         Fault::Once(_) => Ok(()),
-        // On a full disk, calls that free space still succeed. On other broken disks they fail, too.
+        // On a full disk, calls that free space still succeed. After any other error, they fail too.
         Fault::FromNowOn(error) if error == Errno::NOSPC.raw_os_error() => match call {
             Syscall::Remove | Syscall::RemoveFolder | Syscall::Lock | Syscall::Empty => Ok(()),
             _ => Err(io::Error::from_raw_os_error(error)),
@@ -117,14 +117,14 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
                 state.lose_unsynced();
             }
             let is_torn = state.fault == Fault::Torn && number == state.at;
-            Err(io::Error::other(if is_torn { TORN } else { "the machine has died" }))
+            Err(io::Error::other(if is_torn { TORN } else { "the simulated process has crashed" }))
         }
     }
 }
 
-const TORN: &str = "the machine dies in the middle of this";
+const TORN: &str = "the simulated process crashes during this call";
 
-/// Writes half of the bytes of a write that fails.
+/// Writes half of the bytes of a failing write.
 pub(crate) fn write_torn(injected: &io::Result<()>, file: &mut File, bytes: &[u8]) {
     let is_torn = |error: &io::Error| error.raw_os_error().is_some() || error.to_string() == TORN;
     if injected.as_ref().is_err_and(is_torn) {
@@ -132,7 +132,7 @@ pub(crate) fn write_torn(injected: &io::Result<()>, file: &mut File, bytes: &[u8
     }
 }
 
-/// Records that the file has bytes that are not durable.
+/// Records that the file has content that is not durable.
 pub(crate) fn wrote(path: &Path, file: &File) {
     if let (Some(state), Ok(file)) = (armed_for(path), file.try_clone()) {
         let mut state = lock(&state);
@@ -141,7 +141,7 @@ pub(crate) fn wrote(path: &Path, file: &File) {
     }
 }
 
-/// Records that the bytes of this file are durable.
+/// Records that the content of this file is durable.
 pub(crate) fn synced(file: &File) {
     for state in lock(&ARMED).iter() {
         lock(state).unsynced.retain(|other| id(other) != id(file));

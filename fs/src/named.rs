@@ -1,26 +1,27 @@
-//! Files that the user names, on a command line or in a configuration of their own: opened through links, as a secret is
-//! mounted in a container, and also read from pipes.
+//! Opens files that the user names on the command line or in a configuration. Links are followed, because secrets are
+//! mounted as links in containers, and pipes are allowed.
 //!
-//! Files of a store or of a repository are never opened this way, because others may have put a link there.
+//! Files of a store or a repository are never opened this way, because other users may have placed links there.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-/// Opens a regular file, a pipe, or a character device such as `/dev/stdin`. Links are followed. Opening a FIFO waits for
-/// its writer.
+/// Opens a regular file, a pipe, or a character device such as `/dev/stdin`. Links are followed. Opening a FIFO waits
+/// for a writer.
 ///
 /// # Errors
 ///
-/// What the system reports; [`io::ErrorKind::IsADirectory`] and [`io::ErrorKind::InvalidInput`] for anything else.
+/// Any I/O error; [`io::ErrorKind::IsADirectory`] for a directory, and [`io::ErrorKind::InvalidInput`] for other kinds
+/// of files.
 pub fn open(path: &Path) -> io::Result<File> {
     let kind = path.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
     }
     if !kind.is_file() && !kind.is_fifo() && !kind.is_char_device() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a file nor a pipe"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a regular file nor a pipe"));
     }
     File::open(path)
 }
@@ -29,7 +30,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// What the system reports; [`io::ErrorKind::InvalidData`] for an empty file or a longer one.
+/// Any I/O error; [`io::ErrorKind::InvalidData`] if the file is empty or too long.
 pub fn read(file: File, max_length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max_length.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -37,14 +38,14 @@ pub fn read(file: File, max_length: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty"));
     }
     if bytes.len() as u64 > max_length {
-        let problem = format!("longer than the {max_length} bytes that are allowed here");
+        let problem = format!("the file is longer than the allowed {max_length} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     Ok(bytes)
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+#[expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -59,7 +60,7 @@ mod tests {
     fn links_are_followed_and_pipes_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        // As Kubernetes mounts a secret.
+        // Kubernetes mounts secrets through such links.
         fs::create_dir(path("..2026")).unwrap();
         fs::write(path("..2026/pass"), b"secret").unwrap();
         symlink("..2026", path("..data")).unwrap();
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_too_long_or_no_file_is_refused() {
+    fn empty_files_long_files_and_folders_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         fs::write(path("empty"), b"").unwrap();

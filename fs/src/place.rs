@@ -1,4 +1,4 @@
-//! What a system call changes, and where.
+//! The system calls that change a disk, and the paths to which they apply.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -17,15 +17,15 @@ pub enum Syscall {
     Write,
     /// Truncates a file.
     Empty,
-    /// Makes the bytes of a file durable.
+    /// Makes the content of a file durable.
     Sync,
-    /// Makes the names in a folder durable.
+    /// Makes the entries of a folder durable.
     SyncFolder,
     /// Makes a whole file system durable.
     SyncAll,
     /// Renames a file or folder.
     Rename,
-    /// Adds a name to a file.
+    /// Adds a hard link to a file.
     Link,
     /// Removes a file.
     Remove,
@@ -33,11 +33,11 @@ pub enum Syscall {
     RemoveFolder,
     /// Takes a lock.
     Lock,
-    /// Gives a file or folder to another user or group.
+    /// Changes the owner or the group of a file or folder.
     Share,
 }
 
-/// A name in an open folder, or a path.
+/// The place of a file: a name in an open folder, or a path.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     folder: BorrowedFd<'a>,
@@ -46,7 +46,8 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Refers to `name` in the open `folder`. The path `of` of that folder is for messages only.
+    /// Returns the place of `name` in the open `folder`. `of` is the path of that folder, which is used only in
+    /// messages.
     #[must_use]
     pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place { folder: folder.as_fd(), of, name: name.as_ref() }

@@ -1,4 +1,4 @@
-//! Signs with a key that the main thread cannot read. The key belongs to another thread, which stands for a hardware
+//! Signs with a key that the main thread cannot read. The key belongs to another thread, which represents a hardware
 //! token, an agent or a key service.
 //!
 //! ```console
@@ -9,7 +9,7 @@
 //! signature …
 //! ```
 
-#![expect(clippy::disallowed_methods, reason = "an example is a program")]
+#![expect(clippy::disallowed_methods, reason = "an example is a program and may read its arguments")]
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A message to sign, and the channel for the signature.
 type Request = (Vec<u8>, Sender<Result<Vec<u8>, SignError>>);
 
-/// A key of the agent, as this program sees it.
+/// A handle to a key of the agent.
 struct AgentKey {
     requests: Sender<Request>,
     public: PublicKey,
@@ -66,7 +66,7 @@ impl Signer for AgentKey {
     }
 }
 
-/// The agent, the only code with access to the private key. A real agent would keep the key in hardware.
+/// Runs the agent, the only code with access to the private key. A real agent would keep the key in hardware.
 fn run_agent(requests: &Receiver<Request>, public: &Sender<String>) {
     let Ok(key) = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]) else { return };
     // Sending fails only if the main thread has ended.

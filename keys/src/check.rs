@@ -1,5 +1,5 @@
-//! Verification of several signatures over one message, which may be given in parts. The message is digested once per
-//! digest algorithm. Only ed25519 digests it once per signature, as RFC 8032 requires.
+//! Verifies several signatures over one message, which may be given in parts. The message is digested once per digest
+//! algorithm, except that ed25519 digests it once per signature, as RFC 8032 requires.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

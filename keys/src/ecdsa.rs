@@ -59,7 +59,7 @@ impl EcdsaKey {
             .map_err(|_| KeyError::invalid("the elliptic curve of the key must be given by its name"))?;
         if found != wanted {
             return Err(KeyError::Invalid(alloc::format!(
-                "the key does not fit its scheme {}: its algorithm is {}",
+                "the key does not match its scheme {}: its algorithm is {}",
                 curve.scheme(),
                 found.1.unwrap_or(found.0),
             )));
@@ -68,8 +68,7 @@ impl EcdsaKey {
         Self::from_point(curve, point.ok_or_else(|| not_a_point(curve))?)
     }
 
-    /// Reads a SEC1 point, uncompressed or compressed. The hybrid and compact forms are refused, because nobody uses
-    /// them.
+    /// Reads a SEC1 point, uncompressed or compressed. The hybrid and compact forms are not in use and are refused.
     fn from_point(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
         if !matches!(point.first(), Some(2..=4)) {
             return Err(not_a_point(curve));
@@ -104,7 +103,7 @@ impl EcdsaKey {
     }
 
     /// Returns whether the signature is valid for a message with this digest. Both values of s are accepted, because
-    /// signers are not required to normalise it.
+    /// signers are not required to normalise s.
     pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::P256(key) => p256::ecdsa::Signature::from_der(signature)

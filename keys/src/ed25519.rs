@@ -24,7 +24,7 @@ impl Ed25519Key {
         if key.to_edwards().compress().to_bytes() != bytes {
             return Err(KeyError::invalid("the point of the ed25519 key is not in canonical form"));
         }
-        // With such a key, one signature is valid for nearly every message.
+        // With a key of small order, one signature is valid for nearly every message.
         if key.is_weak() {
             return Err(KeyError::invalid("the point of the ed25519 key has small order"));
         }
@@ -42,7 +42,7 @@ impl Ed25519Key {
     /// Starts to verify a signature. Returns `None` if it is malformed.
     ///
     /// Verification is strict, so that all verifiers agree: S must be below the group order, and R must be a point that
-    /// is not of small order. The same was checked for the key when it was read.
+    /// is not of small order. The key was checked in the same way when it was read.
     pub(crate) fn check(&self, signature: &[u8]) -> Option<Ed25519Check> {
         let signature = Signature::from_slice(signature).ok()?;
         VerifyingKey::from_bytes(signature.r_bytes()).ok().filter(|r| !r.is_weak())?;

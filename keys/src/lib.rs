@@ -3,8 +3,8 @@
 //! A [`PublicKey`] is read from the members of a key in TUF metadata. The key alone determines the signature algorithm.
 //! Two keys are equal if their key material is equal, even if metadata encodes them differently.
 //!
-//! The feature `sign` adds private keys ([`PrivateKey`]) and the trait [`Signer`], which anything that can sign
-//! implements, such as a hardware token. An update client never enables it.
+//! The feature `sign` adds private keys ([`PrivateKey`]) and the trait [`Signer`] for anything that can sign, such as a
+//! hardware token. An update client does not need this feature.
 
 #![no_std]
 
@@ -41,7 +41,7 @@ pub use sign::{SignError, Signer};
 #[cfg(feature = "sign")]
 pub use zeroize::Zeroizing;
 
-/// The examples of the README are tests.
+/// Runs the examples in the README as tests.
 #[cfg(all(doctest, feature = "sign"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,5 @@
-//! Compares public keys independently of their encoding. Revocation uses it to find a key under every scheme.
+//! Compares public keys independently of their encoding. The revocation of a key uses this module to find the key under
+//! every scheme.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -10,12 +11,12 @@ use crate::public::PublicKey;
 
 /// The key material, independent of its representation in metadata.
 ///
-/// Keytype, scheme, encoding (PEM, hexadecimal, base64, DER) and variants within an encoding make no difference. So the
-/// same key is found even under a scheme that this crate cannot verify. RSA keys are equal if their moduli are equal,
-/// because anyone who can sign with one exponent can sign with all of them. Text in an unknown encoding is compared as
-/// it is.
+/// The material does not depend on the keytype, the scheme, the encoding (PEM, hexadecimal, base64, DER) or variants
+/// within an encoding. So the same key is found even under a scheme that this crate cannot verify. RSA keys are equal
+/// if their moduli are equal, because anyone who can sign with one exponent can sign with all of them. Text in an
+/// unknown encoding is compared as it is.
 ///
-/// This is coarser than the equality of [`PublicKey`] and never used to count signatures.
+/// This comparison is coarser than the equality of [`PublicKey`], and is never used to count signatures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyMaterial(Form);
 

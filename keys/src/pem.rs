@@ -20,12 +20,12 @@ pub(crate) struct Block<'a> {
 /// Decodes a text that consists of one PEM block. The error is a message without a full stop.
 pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     let rest = text.trim_ascii().strip_prefix("-----BEGIN ").ok_or("no PEM block at the start")?;
-    let (label, rest) = rest.split_once("-----").ok_or("the first line of the PEM block is broken")?;
+    let (label, rest) = rest.split_once("-----").ok_or("the first line of the PEM block is invalid")?;
     let content = rest
         .strip_suffix("-----")
         .and_then(|rest| rest.strip_suffix(label))
         .and_then(|rest| rest.strip_suffix("-----END "))
-        .ok_or("the PEM block is cut short, or something follows it")?;
+        .ok_or("the PEM block is truncated or followed by other text")?;
     if content.contains("-----") {
         return Err("more than one PEM block");
     }
@@ -34,7 +34,7 @@ pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     if !content.trim_start_matches(blank).starts_with(end_of_line)
         || !content.trim_end_matches(blank).ends_with(end_of_line)
     {
-        return Err("the first and the last line of the PEM block must stand alone");
+        return Err("the first and the last line of the PEM block must be on lines of their own");
     }
     let mut base64 = Zeroizing::new(Vec::with_capacity(content.len()));
     base64.extend(content.bytes().filter(|byte| !byte.is_ascii_whitespace()));
@@ -53,14 +53,14 @@ pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
         label if label.ends_with("PRIVATE KEY") => {
             Err(KeyError::invalid("this is a private key; only the public key belongs here"))
         }
-        label => Err(KeyError::Invalid(format!("the PEM block must be \"PUBLIC KEY\", is {label:?}"))),
+        label => Err(KeyError::Invalid(format!("the PEM block must have the label \"PUBLIC KEY\", found {label:?}"))),
     }
 }
 
 /// Parses the content of a `PUBLIC KEY` block (RFC 5280, 4.1). Nothing may follow it.
 pub(crate) fn public_info(der: &[u8]) -> Result<SubjectPublicKeyInfoRef<'_>, KeyError> {
     SubjectPublicKeyInfoRef::from_der(der)
-        .map_err(|error| KeyError::Invalid(format!("the PEM block does not hold a public key: {error}")))
+        .map_err(|error| KeyError::Invalid(format!("the PEM block does not contain a public key: {error}")))
 }
 
 #[expect(clippy::expect_used, reason = "only a label that is not ASCII or a length beyond the address space fails")]

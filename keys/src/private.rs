@@ -73,8 +73,8 @@ pub(crate) enum Secret {
 impl PrivateKey {
     /// Generates a new key from the randomness of the operating system.
     pub fn generate(scheme: Scheme) -> Result<PrivateKey, SignError> {
-        // Random bytes are not a valid scalar with a probability of at most 2^-32. Repeated failures mean that the
-        // randomness is broken.
+        // Random bytes are an invalid scalar with a probability of at most 2^-32, so repeated failures mean that the
+        // source of randomness is broken.
         for _ in 0..8 {
             let mut bytes = Zeroizing::new([0; 48]);
             getrandom::fill(bytes.as_mut_slice()).map_err(|_| SignError::Randomness)?;
@@ -85,8 +85,8 @@ impl PrivateKey {
         Err(SignError::Randomness)
     }
 
-    /// Derives a key from a seed. The same seed always gives the same key. For tests and simulators: the key is only as
-    /// secret as the seed.
+    /// Derives a key from a seed. The same seed always gives the same key. Use this only in tests and simulators,
+    /// because the key is only as secret as the seed.
     ///
     /// For ed25519, the seed is the private key of RFC 8032. For ecdsa, the scalar is a hash of the seed, the name of
     /// the scheme and a counter.
@@ -100,7 +100,7 @@ impl PrivateKey {
             }
             Secret::from_bytes(scheme, &bytes)
         });
-        Self::new(secret.ok_or_else(|| SignError::failed("the seed gives no key"))?)
+        Self::new(secret.ok_or_else(|| SignError::failed("no key can be derived from the seed"))?)
     }
 
     pub(crate) fn new(secret: Secret) -> Result<PrivateKey, SignError> {
@@ -125,7 +125,7 @@ impl PrivateKey {
 }
 
 impl Secret {
-    /// Creates a key from the first bytes, as many as the scheme needs. Returns `None` if they are out of range.
+    /// Creates a key from as many of the first bytes as the scheme needs. Returns `None` if they are out of range.
     fn from_bytes(scheme: Scheme, bytes: &[u8; 48]) -> Option<Secret> {
         match scheme {
             Scheme::Ed25519 => bytes.first_chunk().map(|seed| Secret::Ed25519(seed.into())),
@@ -158,7 +158,7 @@ impl Signer for PrivateKey {
         &self.public
     }
 
-    /// Signs deterministically. Ed25519 always does, and ecdsa derives its nonces as in RFC 6979.
+    /// Signs deterministically: ed25519 is always deterministic, and for ecdsa the nonces are derived as in RFC 6979.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match &self.secret {
             Secret::Ed25519(key) => {

@@ -22,9 +22,9 @@ use crate::{PrivateKey, SignError};
 /// `id-Ed25519` (RFC 8410, 3).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// The scrypt parameters of new files: five times 16 MiB, which takes a few tenths of a second. OWASP lists them as
-/// equivalent to N = 2^17, p = 1. This is the largest N that `openssl` can read, because it gives scrypt at most 32
-/// MiB.
+/// The scrypt parameters of new files: five passes over 16 MiB, which take a few tenths of a second. OWASP lists these
+/// parameters as equivalent to N = 2^17, p = 1. This is the largest N that `openssl` can read, because it gives scrypt
+/// at most 32 MiB.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
@@ -67,14 +67,14 @@ impl PrivateKey {
             "ENCRYPTED PRIVATE KEY" => {
                 let pass_phrase = pass_phrase.ok_or(PemError::PassPhraseNeeded)?;
                 let der = decrypt(&block.der, pass_phrase)?;
-                // With a wrong pass-phrase, the padding is valid once in 256 times, but the content never is.
+                // With a wrong pass-phrase, the padding is valid in one of 256 cases, but the content never is.
                 let info = PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
                 read(&info)
             }
             label if label.ends_with("PRIVATE KEY") => Err(PemError::Unsupported(format!(
-                "private keys as {label:?} are not read; `openssl pkcs8 -topk8` converts them"
+                "private keys in the format {label:?} are not supported; convert the key with `openssl pkcs8 -topk8`"
             ))),
-            label => Err(PemError::Malformed(format!("the PEM block must be a private key, is {label:?}"))),
+            label => Err(PemError::Malformed(format!("the PEM block must be a private key, found {label:?}"))),
         }
     }
 
@@ -103,8 +103,8 @@ impl PrivateKey {
     fn to_der(&self) -> pkcs8::Result<SecretDocument> {
         match &self.secret {
             Secret::Ed25519(key) => {
-                // RFC 8410, 7: an OCTET STRING in an OCTET STRING. The public key is left out, because openssl 3.0
-                // reads only version 1.
+                // RFC 8410, 7: an OCTET STRING in an OCTET STRING. The public key is left out, because openssl 3.0 can
+                // read only version 1.
                 let mut octets = Zeroizing::new(Vec::with_capacity(34));
                 octets.extend([0x04, 0x20]);
                 octets.extend(Zeroizing::new(key.to_bytes()).iter());
@@ -149,7 +149,7 @@ fn read_ed25519(info: &PrivateKeyInfoRef<'_>) -> Result<ed25519_dalek::SigningKe
     };
     let seed: &[u8; 32] = seed.try_into().map_err(malformed)?;
     let key = ed25519_dalek::SigningKey::from_bytes(seed);
-    // Signing with the secret of one key and the public part of another would reveal the secret.
+    // Signing with the secret part of one key and the public part of another would reveal the secret.
     if info.public_key.is_some_and(|public| public.as_bytes() != Some(key.verifying_key().as_bytes())) {
         return Err(malformed("the public key in the file does not belong to the private key"));
     }
@@ -159,12 +159,12 @@ fn read_ed25519(info: &PrivateKeyInfoRef<'_>) -> Result<ed25519_dalek::SigningKe
 fn decrypt(der: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, PemError> {
     let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| match error.kind() {
         ErrorKind::OidUnknown { .. } | ErrorKind::Value { tag: Tag::ObjectIdentifier } => {
-            PemError::Unsupported("the private key is encrypted by an unknown or broken method".to_string())
+            PemError::Unsupported("the private key is encrypted with an unsupported or invalid method".to_string())
         }
         _ => malformed(error),
     })?;
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
-        return Err(PemError::Unsupported("the private key is encrypted by PBES1, which is broken".to_string()));
+        return Err(PemError::Unsupported("the private key is encrypted with PBES1, which is insecure".to_string()));
     };
     check_cost(&parameters.kdf)?;
     match parameters.decrypt(pass_phrase, info.encrypted_data.as_bytes()) {

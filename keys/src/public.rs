@@ -14,8 +14,8 @@ use crate::rsa::{Padding, RsaKey};
 
 /// A key that verifies signatures. Clones share the key.
 ///
-/// Equality, order and hash use only the key *material*. So when thresholds are counted, a key that is listed twice
-/// counts once, even with another keytype or scheme, other white space in its PEM, or another encoding of its point.
+/// Equality, order and hash use only the key *material*. So a key that is listed twice counts once towards a threshold,
+/// even if the two entries differ in keytype, scheme, white space in PEM, or the encoding of the point.
 #[derive(Clone)]
 pub struct PublicKey(Arc<Parts>);
 
@@ -31,12 +31,12 @@ pub(crate) enum Algorithm {
     Rsa(RsaKey),
 }
 
-/// Why a key in metadata cannot be used. The metadata that contains it can still be used.
+/// Why a key in metadata cannot be used. The metadata that contains the key can still be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The keytype or the scheme is unknown, or they do not belong together.
-    #[error("no support for keys of keytype {keytype:?} with scheme {scheme:?}")]
+    #[error("keys of keytype {keytype:?} with scheme {scheme:?} are not supported")]
     Unsupported {
         /// The `keytype` in the metadata.
         keytype: String,

@@ -1,5 +1,5 @@
-//! Reads public keys in the formats of other tools: PEM (RFC 7468, 8017), certificates (RFC 5280) and OpenSSH (RFC 4253,
-//! 5656, 8709). A certificate is only a container here: nothing else in it is read or verified.
+//! Reads public keys in the formats of other tools: PEM (RFC 7468, 8017), certificates (RFC 5280) and OpenSSH (RFC
+//! 4253, 5656, 8709). Only the key is read from a certificate; nothing else in the certificate is read or verified.
 
 use alloc::format;
 use alloc::string::ToString as _;
@@ -22,8 +22,8 @@ const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
 impl PublicKey {
-    /// Reads a public key in PEM (`PUBLIC KEY`, `RSA PUBLIC KEY`), in a certificate in PEM, or on a line as OpenSSH writes it. RSA
-    /// keys get the scheme `rsassa-pss-sha256`.
+    /// Reads a public key in PEM (`PUBLIC KEY`, `RSA PUBLIC KEY`), in a PEM certificate, or in the one-line format of
+    /// OpenSSH. RSA keys get the scheme `rsassa-pss-sha256`.
     ///
     /// # Errors
     /// [`KeyError`] for any other text, and for keys that [`PublicKey::from_tuf`] refuses.
@@ -38,13 +38,13 @@ impl PublicKey {
             "RSA PUBLIC KEY" => from_spki(&rsa_info(&block.der)),
             "CERTIFICATE" => {
                 let info = certified(&block.der);
-                from_spki(info.ok_or_else(|| KeyError::invalid("the certificate is broken"))?)
+                from_spki(info.ok_or_else(|| KeyError::invalid("the certificate is invalid"))?)
             }
             label if label.ends_with("PRIVATE KEY") => {
                 Err(KeyError::invalid("this is a private key; only the public key belongs here"))
             }
             label => Err(KeyError::Invalid(format!(
-                "the PEM block must be a public key or a certificate, is \"{}\"",
+                "the PEM block must be a public key or a certificate, found \"{}\"",
                 label.escape_debug()
             ))),
         }
@@ -64,7 +64,7 @@ fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
     match ecdsa {
         Some(key) => Ok(key),
         None => PublicKey::from_tuf("rsa", "rsassa-pss-sha256", &text).map_err(|error| match error {
-            KeyError::Invalid(reason) if reason.starts_with("the key does not fit") => KeyError::Invalid(format!(
+            KeyError::Invalid(reason) if reason.starts_with("the key does not match") => KeyError::Invalid(format!(
                 "keys of the algorithm {} are not supported; ed25519, ecdsa-p256, ecdsa-p384 and rsa are",
                 info.algorithm.oid
             )),
@@ -73,16 +73,15 @@ fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
     }
 }
 
-/// Reads the line of a `.pub` file of OpenSSH: a type, the key in base64, and a comment.
+/// Reads the line of an OpenSSH `.pub` file, which consists of a type, the key in base64, and a comment.
 fn open_ssh(line: &str) -> Result<PublicKey, KeyError> {
-    let unknown =
-        || KeyError::invalid("is neither a public key in PEM, JSON or the form of OpenSSH, nor a certificate");
+    let unknown = || KeyError::invalid("is neither a public key in PEM, JSON or OpenSSH format, nor a certificate");
     let mut words = line.split_ascii_whitespace();
     let (kind, base64) = words.next().zip(words.next()).ok_or_else(unknown)?;
     if !["ssh-", "ecdsa-", "sk-"].iter().any(|start| kind.starts_with(start)) {
         return Err(unknown());
     }
-    let broken = || KeyError::invalid("the OpenSSH key is broken");
+    let broken = || KeyError::invalid("the OpenSSH key is invalid");
     if line.contains('\n') {
         return Err(KeyError::invalid("the file has more than one OpenSSH key"));
     }
@@ -129,7 +128,7 @@ fn certified(der: &[u8]) -> Option<&[u8]> {
     if first.tag == VERSION {
         rest = first.rest;
     }
-    // The serial number, the algorithm of the signature, the issuer, the validity and the subject.
+    // Skip the serial number, the signature algorithm, the issuer, the validity and the subject.
     for expected in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
         rest = split(rest).filter(|skipped| skipped.tag == expected)?.rest;
     }
@@ -137,7 +136,7 @@ fn certified(der: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len() - info.rest.len())
 }
 
-/// An element in DER, and the bytes after it.
+/// Splits off the first DER element: returns it and the bytes after it.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],

@@ -16,10 +16,11 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 /// `id-RSASSA-PSS` (RFC 8017, appendix A.2.3).
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
-/// The accepted sizes of the modulus. The specification requires at least 2048 bits. The time grows with the square of
-/// the size, so 8192 bits are 16 times as slow.
+/// The accepted sizes of the modulus. The specification requires at least 2048 bits. The verification time grows with
+/// the square of the size, so a key of 8192 bits is 16 times as slow as one of 2048 bits.
 const MODULUS_BITS: core::ops::RangeInclusive<usize> = 2048..=8192;
-/// The maximum size of the exponent. The time also grows with the exponent, and nearly all keys use 65537.
+/// The maximum size of the exponent in bits. The verification time also grows with the exponent, and nearly all keys
+/// use 65537.
 const EXPONENT_BITS: usize = 33;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl RsaKey {
             .as_bytes()
             .ok_or_else(|| KeyError::invalid("the rsa key is not a whole number of bytes"))?;
         let numbers = RsaPublicKeyRef::from_der(der)
-            .map_err(|error| KeyError::Invalid(alloc::format!("the rsa key is broken: {error}")))?;
+            .map_err(|error| KeyError::Invalid(alloc::format!("the rsa key is invalid: {error}")))?;
         check_sizes(&numbers)?;
         let modulus = integer(numbers.modulus)?;
         let exponent = integer(numbers.public_exponent)?;
@@ -99,8 +100,8 @@ impl RsaKey {
     }
 }
 
-/// PSS with MGF1 and the same hash. Any salt length is accepted, because the specification requires none and signers
-/// use different ones.
+/// PSS with MGF1 and the same hash. Any salt length is accepted, because the specification does not require one and
+/// signers use different lengths.
 fn pss<D: sha2::Digest>() -> Pss<D> {
     Pss { salt_len: None, ..Pss::new() }
 }
@@ -108,22 +109,23 @@ fn pss<D: sha2::Digest>() -> Pss<D> {
 fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
     match (info.algorithm.oid, info.algorithm.parameters) {
         (RSA_ENCRYPTION, Some(parameters)) if parameters == Null.into() => Ok(()),
-        // The parameters could contradict the scheme, and the same modulus could be listed as two keys.
+        // Refuse such keys: their parameters could contradict the scheme, and the same modulus could be listed as two
+        // keys.
         (RSASSA_PSS, _) => Err(KeyError::invalid(
-            "the key is marked for RSASSA-PSS only; it must be marked rsaEncryption, the scheme says the rest",
+            "the key has the algorithm RSASSA-PSS; it must have the algorithm rsaEncryption, because the scheme determines the padding",
         )),
         (oid, _) => {
-            Err(KeyError::Invalid(alloc::format!("the key does not fit its keytype rsa: its algorithm is {oid}")))
+            Err(KeyError::Invalid(alloc::format!("the key does not match its keytype rsa: its algorithm is {oid}")))
         }
     }
 }
 
-/// Checks the sizes before any arithmetic.
+/// Checks the sizes of the modulus and the exponent before any arithmetic.
 fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
     let modulus_bits = bit_length(key.modulus);
     if !MODULUS_BITS.contains(&modulus_bits) {
         return Err(KeyError::Invalid(alloc::format!(
-            "the rsa modulus has {modulus_bits} bits, must have {} to {}",
+            "the rsa modulus has {modulus_bits} bits, expected {} to {}",
             MODULUS_BITS.start(),
             MODULUS_BITS.end()
         )));
@@ -131,7 +133,7 @@ fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
     let exponent_bits = bit_length(key.public_exponent);
     if exponent_bits > EXPONENT_BITS {
         return Err(KeyError::Invalid(alloc::format!(
-            "the rsa exponent has {exponent_bits} bits, must have at most {EXPONENT_BITS}"
+            "the rsa exponent has {exponent_bits} bits, expected at most {EXPONENT_BITS}"
         )));
     }
     Ok(())

@@ -1,9 +1,10 @@
-//! SHA-512, with which ed25519 hashes whole messages (RFC 8032, 5.1.7). For large messages this takes most of the time.
+//! SHA-512 for ed25519, which hashes the whole message (RFC 8032, 5.1.7). For large messages, this hash takes most of
+//! the verification time.
 //!
 //! `ed25519-dalek` has a streaming verifier, but it always uses `sha2`, which has two thirds of the speed of AWS-LC. So
 //! this module hashes the message, and [`Precomputed`] passes the result to the library. `Precomputed` does not depend
 //! on the order or number of the library's calls: it returns the result only for the bytes that RFC 8032 hashes, and
-//! hashes all other input. A test records what the library hashes, and fails if that changes.
+//! hashes all other input. A test records the library's input to the hash, and fails if that input changes.
 
 use alloc::vec::Vec;
 
@@ -49,8 +50,8 @@ impl HashMarker for Sha512 {}
 /// The digest of R, the key and the message (RFC 8032, 5.1.7), computed before the library verifies the signature.
 ///
 /// The library hashes R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of that digest. If
-/// the input has exactly these 128 bytes, in any number of parts, the result is the last 64 of them. Any other input is
-/// hashed with SHA-512: then no signature is valid, and none can be forged.
+/// the input consists of exactly these 128 bytes, in any number of parts, the result is the last 64 of them. Any other
+/// input is hashed with SHA-512; no signature is then valid, so none can be forged.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_what_follows_r_and_the_key_in_however_many_parts() {
+    fn the_precomputed_digest_is_returned_for_input_in_any_number_of_parts() {
         let r = [1; 32];
         let key = [2; 32];
         let digest = [3; 64];
@@ -121,7 +122,7 @@ mod tests {
         static INPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// SHA-512 that records its input.
+    /// A SHA-512 implementation that records its input.
     #[derive(Default)]
     struct Recording(Sha512);
 
@@ -145,7 +146,7 @@ mod tests {
     impl HashMarker for Recording {}
 
     #[test]
-    fn the_library_hashes_r_the_key_and_the_message() {
+    fn the_library_hashes_exactly_r_the_key_and_the_message() {
         let pair = SigningKey::from_bytes(&[7; 32]);
         let signature = pair.sign(b"message");
         hazmat::raw_verify::<Recording>(&pair.verifying_key(), b"message", &signature).unwrap();

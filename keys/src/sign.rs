@@ -1,4 +1,4 @@
-//! The interface of everything that can sign: a private key in memory, a hardware token, a key service.
+//! The interface of signers: private keys in memory, hardware tokens and key services.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,7 +22,7 @@ pub trait Signer: Send + Sync {
 #[non_exhaustive]
 pub enum SignError {
     /// The operating system provides no randomness.
-    #[error("the operating system gives no randomness")]
+    #[error("the operating system provides no randomness")]
     Randomness,
     /// The pass-phrase is empty, so it would not protect the key.
     #[error("the pass-phrase is empty")]

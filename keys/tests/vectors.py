@@ -1,4 +1,4 @@
-"""Prints tests/it/vectors.rs: keys and signatures made by `openssl` and Python's `cryptography`, not by us.
+"""Prints tests/it/vectors.rs: keys and signatures made by `openssl` and Python's `cryptography`, independently of this crate.
 
     python3 keys/tests/vectors.py > keys/tests/it/vectors.rs && cargo fmt -p lastmile-keys
 
@@ -84,10 +84,10 @@ def ed25519_vectors():
     public = key.public_key().public_bytes(ser.Encoding.Raw, ser.PublicFormat.Raw)
     good = key.sign(MESSAGE)
     const("ED25519", "An ed25519 key, in hexadecimal.", public)
-    const("ED25519_PEM", "The same as SubjectPublicKeyInfo.", key.public_key().public_bytes(*SPKI).decode())
+    const("ED25519_PEM", "The ed25519 key as SubjectPublicKeyInfo.", key.public_key().public_bytes(*SPKI).decode())
     const("ED25519_SIGNATURE", "Its signature.", good)
     s = int.from_bytes(good[32:], "little")
-    const("ED25519_LARGE_S", "With S + L for S.", good[:32] + (s + L).to_bytes(32, "little"))
+    const("ED25519_LARGE_S", "The ed25519 signature with S replaced by S + L.", good[:32] + (s + L).to_bytes(32, "little"))
 
     scalar = bytearray(hashlib.sha512(seed).digest()[:32])
     scalar[0] &= 248
@@ -98,18 +98,18 @@ def ed25519_vectors():
         return int.from_bytes(hashlib.sha512(r + public + MESSAGE).digest(), "little") % L
 
     r = pack((0, 1))
-    const("ED25519_SMALL_R", "R of order 1, and S that fits it: RFC 8032's equation holds.",
+    const("ED25519_SMALL_R", "A signature with R of order 1 and a matching S, so the equation of RFC 8032 holds.",
           r + (challenge(r, public) * a % L).to_bytes(32, "little"))
     t = torsion()
     r = pack(add(mul(12345, BASE), t))
-    const("ED25519_MIXED_R", "R of mixed order: the equation holds after multiplication by 8 only.",
+    const("ED25519_MIXED_R", "A signature with R of mixed order: the equation holds only after multiplication by 8.",
           r + ((12345 + challenge(r, public) * a) % L).to_bytes(32, "little"))
     mixed = pack(add(mul(a, BASE), t))
-    const("ED25519_MIXED", "A key of mixed order.", mixed)
+    const("ED25519_MIXED", "An ed25519 key of mixed order.", mixed)
     nonce = 1
     while challenge(r := pack(mul(nonce, BASE)), mixed) % 8 == 0:
         nonce += 1
-    const("ED25519_MIXED_SIGNATURE", "Under that key: the equation holds after multiplication by 8 only.",
+    const("ED25519_MIXED_SIGNATURE", "A signature under the key of mixed order: the equation holds only after multiplication by 8.",
           r + ((nonce + challenge(r, mixed) * a) % L).to_bytes(32, "little"))
     points = {pack(mul(i, t)) for i in range(8)}
     for y, sign in [(0, 1), (1, 1), (P - 1, 1), (P, 0), (P, 1), (P + 1, 0), (P + 1, 1)]:
@@ -121,7 +121,7 @@ def ed25519_vectors():
     while root(y, 0) is None or mul(8, (root(y, 0), y)) == (0, 1):
         y += 1
     assert y < 19
-    const("ED25519_NON_CANONICAL", "A point of large order, with y + p for y.", (y + P).to_bytes(32, "little"))
+    const("ED25519_NON_CANONICAL", "A point of large order, encoded with y + p instead of y.", (y + P).to_bytes(32, "little"))
     const("ED25519_CANONICAL", "The same point.", y.to_bytes(32, "little"))
 
 
@@ -136,18 +136,18 @@ def ecdsa_vectors(name, curve, digest, order):
     const(f"{name}_COMPRESSED", "Its compressed point.",
           public.public_bytes(ser.Encoding.X962, ser.PublicFormat.CompressedPoint))
     pem = public.public_bytes(*SPKI)
-    const(f"{name}_COMPRESSED_PEM", "As openssl writes it with a compressed point.",
+    const(f"{name}_COMPRESSED_PEM", "The key with a compressed point, as openssl writes it.",
           openssl("ec", "-pubin", "-pubout", "-conv_form", "compressed", stdin=pem).decode())
-    const(f"{name}_EXPLICIT_PEM", "With the curve's numbers for its name.",
+    const(f"{name}_EXPLICIT_PEM", "The key with the parameters of the curve instead of its name.",
           openssl("ec", "-pubin", "-pubout", "-param_enc", "explicit", stdin=pem).decode())
     r, s = utils.decode_dss_signature(key.sign(MESSAGE, ec.ECDSA(digest)))
     low, high = sorted((s, order - s))
-    const(f"{name}_SIGNATURE", "Its signature, with the lower s.", utils.encode_dss_signature(r, low))
-    const(f"{name}_HIGH_S", "With the higher s.", utils.encode_dss_signature(r, high))
+    const(f"{name}_SIGNATURE", "A signature of the key, with the lower s.", utils.encode_dss_signature(r, low))
+    const(f"{name}_HIGH_S", "The same signature with the higher s.", utils.encode_dss_signature(r, high))
     other = hashes.SHA384() if isinstance(digest, hashes.SHA256) else hashes.SHA256()
-    const(f"{name}_OTHER_HASH", f"Over the {other.name} of the message.", key.sign(MESSAGE, ec.ECDSA(other)))
+    const(f"{name}_OTHER_HASH", f"A signature of the key over the {other.name} of the message.", key.sign(MESSAGE, ec.ECDSA(other)))
     size = (curve.key_size + 7) // 8
-    const(f"{name}_P1363", "r and s side by side.", r.to_bytes(size, "big") + low.to_bytes(size, "big"))
+    const(f"{name}_P1363", "The same signature as the concatenation of r and s.", r.to_bytes(size, "big") + low.to_bytes(size, "big"))
 
 
 # --- RSA -------------------------------------------------------------------------------------------------
@@ -160,14 +160,14 @@ def rsa_vectors():
     key = rsa.generate_private_key(65537, 2048)
     n = key.public_key().public_numbers().n
     const("RSA", "An rsa key of 2048 bits.", key.public_key().public_bytes(*SPKI).decode())
-    const("RSA_PKCS1", "The same as PKCS#1.",
+    const("RSA_PKCS1", "The rsa key as PKCS#1.",
           key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.PKCS1).decode())
     sha = {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512()}
     for salt in (0, 20, 32, 256 - 32 - 2):
         const(f"PSS_SHA256_SALT_{salt}", f"RSASSA-PSS, SHA-256, a salt of {salt} bytes.",
               key.sign(MESSAGE, pss(sha[256], salt), sha[256]))
     for bits in (384, 512):
-        const(f"PSS_SHA{bits}", f"RSASSA-PSS, SHA-{bits}, a salt as long.",
+        const(f"PSS_SHA{bits}", f"RSASSA-PSS, SHA-{bits}, a salt as long as the hash.",
               key.sign(MESSAGE, pss(sha[bits], bits // 8), sha[bits]))
     const("PSS_MGF1_SHA1", "RSASSA-PSS, SHA-256, but MGF1 with SHA-1.",
           key.sign(MESSAGE, pss(sha[256], 32, hashes.SHA1()), sha[256]))
@@ -178,7 +178,7 @@ def rsa_vectors():
         value = int.from_bytes(key.sign(MESSAGE, pss(sha[256], 32), sha[256]), "big") + n
         if value < 2**2048:
             break
-    const("PSS_PLUS_MODULUS", "A good RSASSA-PSS signature with the modulus added.", value.to_bytes(256, "big"))
+    const("PSS_PLUS_MODULUS", "A valid RSASSA-PSS signature to which the modulus was added.", value.to_bytes(256, "big"))
     for bits in (2049, 4096):
         key = rsa.generate_private_key(65537, bits)
         const(f"RSA_{bits}", f"An rsa key of {bits} bits.", key.public_key().public_bytes(*SPKI).decode())
@@ -187,7 +187,7 @@ def rsa_vectors():
         const(f"RSA_{bits}_PKCS1V15", "RSASSA-PKCS1-v1_5, SHA-256.",
               key.sign(MESSAGE, padding.PKCS1v15(), sha[256]))
     key = openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
-    const("RSA_PSS_OID", "A key marked id-RSASSA-PSS.", openssl("pkey", "-pubout", stdin=key).decode())
+    const("RSA_PSS_OID", "An rsa key with the algorithm id-RSASSA-PSS.", openssl("pkey", "-pubout", stdin=key).decode())
     const("CERTIFICATE", "A certificate.", openssl(
         "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x",
         "-days", "1", "-keyout", "/dev/null").decode())
@@ -203,15 +203,15 @@ def private_vectors():
         "P384": ec.generate_private_key(ec.SECP384R1()),
     }
     for name, key in keys.items():
-        const(f"PRIVATE_{name}", "Plain PKCS#8 by cryptography.", key.private_bytes(*PKCS8, ser.NoEncryption()).decode())
-        const(f"PRIVATE_{name}_ENCRYPTED", "The same under the pass-phrase `correct horse`: PBKDF2, AES-256-CBC.",
+        const(f"PRIVATE_{name}", "A private key in unencrypted PKCS#8, written by `cryptography`.", key.private_bytes(*PKCS8, ser.NoEncryption()).decode())
+        const(f"PRIVATE_{name}_ENCRYPTED", "The same key encrypted with the pass-phrase `correct horse`: PBKDF2, AES-256-CBC.",
               key.private_bytes(*PKCS8, phrase).decode())
         const(f"PRIVATE_{name}_PUBLIC", "Its public key.", key.public_key().public_bytes(*SPKI).decode())
     const("PRIVATE_RSA", "An rsa key.", rsa.generate_private_key(65537, 2048).private_bytes(*PKCS8, ser.NoEncryption()).decode())
-    const("PRIVATE_SEC1", "A key as openssl wrote them before PKCS#8.", keys["P256"].private_bytes(
+    const("PRIVATE_SEC1", "A private key in the format that openssl wrote before PKCS#8.", keys["P256"].private_bytes(
         ser.Encoding.PEM, ser.PrivateFormat.TraditionalOpenSSL, ser.NoEncryption()).decode())
     k1 = ec.generate_private_key(ec.SECP256K1())
-    const("PRIVATE_SECP256K1", "A key on a curve not supported.", k1.private_bytes(*PKCS8, ser.NoEncryption()).decode())
+    const("PRIVATE_SECP256K1", "A private key on an unsupported curve.", k1.private_bytes(*PKCS8, ser.NoEncryption()).decode())
     const("SECP256K1", "Its public key.", k1.public_key().public_bytes(*SPKI).decode())
     plain = keys["ED25519"].private_bytes(*PKCS8, ser.NoEncryption())
     for name, how in {
@@ -221,11 +221,11 @@ def private_vectors():
         "TRIPLE_DES": ["-v2", "des3"],
         "PBES1": ["-v1", "PBE-SHA1-3DES"],
     }.items():
-        const(f"PRIVATE_{name}", f"PRIVATE_ED25519 by `openssl pkcs8 -topk8 {' '.join(how)}`.", openssl(
+        const(f"PRIVATE_{name}", f"The key of `PRIVATE_ED25519`, encrypted with `openssl pkcs8 -topk8 {' '.join(how)}`.", openssl(
             "pkcs8", "-topk8", *how, "-passout", "pass:correct horse", stdin=plain).decode())
 
 
-print("//! Made by `tests/vectors.py`: keys and signatures of other programs over [`MESSAGE`].\n")
+print("//! Keys and signatures over [`MESSAGE`] made by other programs. Generated by `tests/vectors.py`.\n")
 print('#![cfg_attr(not(feature = "sign"), expect(dead_code, reason = "some are for private keys"))]\n')
 print('/// What is signed.\npub(crate) const MESSAGE: &[u8] = b"lastmile";\n')
 ed25519_vectors()

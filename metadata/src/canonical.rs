@@ -1,10 +1,11 @@
 //! Canonical JSON (spec 4.1): converts received text to the bytes that signatures cover, in one pass.
 //!
-//! Only text that is not canonical yet is converted. `reader` then reads values from the canonical bytes.
+//! Text that is already canonical is not converted. The module `reader` then reads values from the canonical bytes.
 //!
-//! serde_json tokenizes the text, and this file decides what is accepted. Canonical text has no whitespace, sorts
-//! members by code point, has only integers, and escapes only `"` and `\`. Duplicate members, other numbers and deep
-//! nesting are refused. Canonical text contains control characters without escapes, so it is not always valid JSON.
+//! serde_json tokenizes the text, and this module decides which text is accepted. Canonical text has no whitespace,
+//! sorts members by code point, has only integers, and escapes only `"` and `\`. Duplicate members, other numbers and
+//! deep nesting are refused. Canonical text contains control characters without escapes, so it is not always valid
+//! JSON.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -22,8 +23,8 @@ use crate::{ErrorKind, Location};
 /// The maximum nesting of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// Requirements on the text besides being JSON.
-/// States `DEPTH` in words.
+// Phrases for error messages: requirements on the text in addition to being JSON.
+/// The limit `DEPTH`, in words.
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "each member of an object once";
 const INTEGERS: &str = "an integer of at most 64 bits";
@@ -78,7 +79,7 @@ pub(crate) fn canonicalize(text: &str) -> Result<String, ErrorKind> {
     Ok(out)
 }
 
-/// The beginnings of the tokenizer's messages, each with the description of what the tokenizer expected.
+/// The beginnings of serde_json's error messages, each with a description of the expected text for our messages.
 const MESSAGES: [(&str, &str); 16] = [
     (NESTING, NESTING),
     (MEMBERS, MEMBERS),
@@ -356,7 +357,7 @@ pub(crate) fn object<'m>(members: impl IntoIterator<Item = (&'m str, String)>, u
     out
 }
 
-/// Returns canonical text as valid JSON, with control characters escaped. They occur only in strings.
+/// Returns canonical text as valid JSON, with control characters escaped. Control characters occur only in strings.
 pub(crate) fn printable(canonical: &str) -> Cow<'_, str> {
     if !canonical.bytes().any(|byte| byte < 0x20) {
         return Cow::Borrowed(canonical);

@@ -69,13 +69,13 @@ fn f_cj_5_duplicate_members_are_refused() {
 }
 
 #[test]
-fn escaped_names_sort_by_what_they_mean() {
-    // `\` (0x5c) sorts before `a` and after `A`, and `"` (0x22) before both, even if they are escaped.
+fn escaped_names_sort_by_their_unescaped_text() {
+    // `\` (0x5c) sorts after `A` and before `a`, and `"` (0x22) sorts before all of them, even though both are escaped.
     assert_eq!(canonical(r#"{"a":1,"\\":2,"A":3,"\"":4}"#).unwrap(), r#"{"\"":4,"A":3,"\\":2,"a":1}"#);
 }
 
 #[test]
-fn names_sort_without_their_quotes() {
+fn member_names_sort_without_their_quotes() {
     // `!` sorts before the closing quote, which is not part of the name. A name may be empty.
     assert_eq!(canonical(r#"{"a!":1,"a":2}"#).unwrap(), r#"{"a":2,"a!":1}"#);
     assert_eq!(canonical(r#"{"":1,"a":2}"#).unwrap(), r#"{"":1,"a":2}"#);
@@ -91,7 +91,7 @@ fn deep_nesting_is_refused_without_overflow() {
 }
 
 #[test]
-fn text_that_is_no_json_is_refused() {
+fn text_that_is_not_json_is_refused() {
     for text in [
         "",
         " ",

@@ -1,7 +1,7 @@
 //! The differences between two signed texts (spec 4.1): every value that changed, with its location.
 //!
-//! This module knows no member of the formats, so it cannot forget one. It walks both texts in parallel without
-//! building a tree, and skips equal values by comparing their bytes.
+//! This module works on JSON text without knowing the metadata formats, so it cannot miss a member. It walks both texts
+//! in parallel without building a tree, and skips equal values by comparing their bytes.
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,8 @@ use crate::reader::Reader;
 
 /// The location of a value: the names of the members that lead to it.
 ///
-/// An array element that is a string is named by its text, and an object by its member `name`. A second element of the
-/// same name gets the suffix `#2`. All other elements are named by their index.
+/// An array element that is a string is named by its text, and an element that is an object by its member `name`. A
+/// second element with the same name gets the suffix `#2`. All other elements are named by their index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pointer(Vec<String>);
 
@@ -152,7 +152,7 @@ impl<'t> Walk<'t, '_> {
         let kind = |text: Option<&str>| text.and_then(|text| text.bytes().next());
         let is_empty = |text: Option<&str>| matches!(text, None | Some("{}" | "[]"));
         match (kind(before), kind(after)) {
-            // An added or removed empty object or array is a value.
+            // Report an added or removed empty object or array as a value.
             (None, _) | (_, None) if is_empty(before) && is_empty(after) => self.value(at, before, after),
             (Some(b'{') | None, Some(b'{') | None) => self.objects(at, before, after)?,
             (Some(b'[') | None, Some(b'[') | None) => self.arrays(at, before, after)?,
@@ -217,7 +217,7 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-/// Iterates over the members of an object. Without an object there are no members.
+/// Iterates over the members of an object, or over nothing if there is no object.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
     /// The name of the member whose value comes next.
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
     use crate::canonical::canonicalize;
 
-    /// Each change as `/pointer before>after`.
+    /// Returns each change as text in the form `/pointer before>after`.
     fn described(before: &str, after: &str) -> Vec<String> {
         let before = (!before.is_empty()).then(|| canonicalize(before).unwrap());
         let after = canonicalize(after).unwrap();
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_is_no_change() {
+    fn equal_texts_have_no_changes() {
         for text in ["{}", "[]", "1", r#"{"a":{"b":[1,{"name":"x"},"y","y"]},"c":null}"#] {
             assert!(described(text, text).is_empty());
         }
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_are_called_alike_hide_nothing() {
+    fn changes_in_elements_with_the_same_name_are_reported() {
         for (before, after) in [
             (r#"["a","a"]"#, r#"["a","a#2"]"#),
             (r#"["a","a"]"#, r#"["a"]"#),
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_found_by_its_name() {
+    fn a_member_can_be_found_by_its_name() {
         let text = r#"{"a":[1,{"b":2}],"b":{"c":3}}"#;
         assert_eq!(member(text, "b"), Ok(Some(r#"{"c":3}"#)));
         assert_eq!(member(text, "c"), Ok(None));

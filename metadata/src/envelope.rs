@@ -1,7 +1,7 @@
 //! The envelope of every metadata file (spec 4.2.1): `signed`, and the signatures over its canonical form.
 //!
-//! Trust is a type: an [`Envelope`] is not trusted, and its content has not been parsed. `verify` turns it into a
-//! [`Verified`].
+//! The types express trust: an [`Envelope`] is not trusted, and its content has not been parsed. `verify` converts it
+//! into a [`Verified`].
 
 use alloc::collections::BTreeSet;
 use alloc::string::{FromUtf8Error, String, ToString};
@@ -20,8 +20,7 @@ use crate::{Error, ErrorKind, KeyId, KeyRing, Limit, Limits, Location, Role, Rol
 pub struct Signature {
     /// The ID of the key that claims to have signed.
     pub keyid: KeyId,
-    /// The bytes of the signature. They are empty if the text was not hexadecimal, and then the signature is never
-    /// valid.
+    /// The bytes of the signature, or no bytes if the text was not hexadecimal. Such a signature is never valid.
     pub sig: Vec<u8>,
     /// Other members, preserved.
     pub unknown: Unknown,
@@ -76,7 +75,7 @@ impl fmt::Debug for Received {
     }
 }
 
-/// A metadata file whose envelope was parsed and whose `signed` member was not.
+/// A metadata file whose envelope has been parsed, but not its `signed` member.
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
@@ -104,7 +103,7 @@ impl<R> Envelope<R> {
     /// Reads a file in the form in which most are published: canonical except for control characters, with `signed`
     /// last. Returns `None` if the file has another form.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
-        // Canonical text does not escape control characters, and JSON must.
+        // Valid JSON escapes control characters, while canonical text does not.
         let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
         if !received.ends_with('}') || received.as_bytes().chunks(4096).any(has_controls) {
             return Ok(None);
@@ -156,7 +155,8 @@ impl<R> Envelope<R> {
         })
     }
 
-    /// Reads the same file from a canonical copy. Returns `None` if that was done before or does not change `signed`.
+    /// Reads the same file again from a canonical copy. Returns `None` if the file was already read from such a copy,
+    /// or if the copy has the same `signed`.
     pub(crate) fn into_canonical(self) -> Result<Option<Self>, ErrorKind> {
         if self.is_canonical {
             return Ok(None);
@@ -165,7 +165,7 @@ impl<R> Envelope<R> {
         Ok(if other.signed() == self.signed() { None } else { Some(other) })
     }
 
-    /// Returns the number of signatures as a limit for reading the same file again.
+    /// Returns the number of signatures, for use as the limit when the same file is read again.
     fn signatures_limit(&self) -> u32 {
         u32::try_from(self.signatures.len()).unwrap_or(u32::MAX)
     }
@@ -187,7 +187,7 @@ impl<R> Envelope<R> {
         self.canonical.get(self.signed.clone()).expect("a range of the text")
     }
 
-    /// Returns the file with `signature` added. It replaces a signature with the same key ID.
+    /// Returns the file with `signature` added, replacing any signature with the same key ID.
     #[must_use]
     pub fn with_signature(&self, signature: Signature) -> Vec<u8> {
         let mut signatures = self.signatures.clone();
@@ -284,7 +284,7 @@ pub(crate) fn read_head(text: &str, most_signatures: u32) -> Result<Option<(Vec<
     let mut reader = Reader::nested_at(text, BEFORE.len(), 1);
     let signatures = match read_signatures(&mut reader, most_signatures) {
         Ok(signatures) => signatures,
-        // The text is not canonical. It may still be a valid metadata file, which `read_any` decides.
+        // If the text is not canonical, `read_any` decides whether it is a valid metadata file.
         Err(ErrorKind::Malformed { .. }) => return Ok(None),
         Err(kind) => return Err(kind),
     };
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn canonical_files_are_read_where_they_are_and_others_from_a_copy() {
+    fn canonical_files_are_read_in_place_and_others_from_a_copy() {
         let verbatim = read(FILE).unwrap();
         assert!(Arc::ptr_eq(&verbatim.received.0, &verbatim.canonical));
         let signed = FILE.find("{\"_type").unwrap()..FILE.find(",\"z\"").unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn f_cj_every_change_of_one_byte_is_judged_as_if_there_were_no_short_cut() {
+    fn f_cj_every_changed_byte_has_the_same_result_without_the_short_cut() {
         for at in 0..FILE.len() {
             for byte in (0..0x20).chain([b' ', b'"', b'\\', b',', b':', b'{', b'}', b'[', b']', b'-', b'0', b'9', b'a'])
             {
@@ -364,17 +364,17 @@ mod tests {
     }
 
     #[test]
-    fn f_cj_raw_control_characters_are_refused_however_many() {
+    fn f_cj_any_number_of_raw_control_characters_is_refused() {
         for controls in ["\n", "\n\n", "\t\u{1}\n", "\u{1f}\u{1f}"] {
             assert!(matches!(read(&FILE.replace("a b", controls)), Err(ErrorKind::Malformed { .. })), "{controls:?}");
-            // In a file in the form that is published, where only the control characters are wrong.
+            // The file has the published form except for the unescaped control characters.
             let published = FILE.replace(",\"z\":\"a b\"", "").replace("_type\":\"", &format!("_type\":\"{controls}"));
             assert!(matches!(read(&published), Err(ErrorKind::Malformed { .. })), "{published:?}");
         }
     }
 
     #[test]
-    fn a_signature_replaces_the_one_of_its_key_and_no_other() {
+    fn a_signature_replaces_only_the_signature_of_its_key() {
         let one = |keyid, byte| Signature::new(KeyId::new(keyid), alloc::vec![byte]);
         let once = read(FILE).unwrap().with_signature(one("l", 1));
         let twice = Envelope::<Timestamp>::read(once, 16).unwrap().with_signature(one("k", 2));

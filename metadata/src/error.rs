@@ -1,4 +1,4 @@
-//! Errors in the specification's terms: the role, and what is wrong with its metadata.
+//! Errors about metadata, in the specification's terms: the role, and the check that failed.
 
 use alloc::string::{String, ToString as _};
 use core::fmt;
@@ -16,11 +16,11 @@ use crate::{KeyId, Limit, RoleName, Threshold, Version};
 pub struct Error {
     /// The role whose file is refused.
     pub role: RoleName,
-    /// What is wrong with the file.
+    /// The check that failed.
     pub kind: ErrorKind,
 }
 
-/// What is wrong with a metadata file.
+/// The reason why a metadata file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -33,7 +33,7 @@ pub enum ErrorKind {
     /// The metadata has expired: a freeze attack, or a repository that is not maintained (5.3.10, 5.4.4, 5.5.6, 5.6.5).
     #[error("expired at {}; your clock says {}", format_time(expires), format_time(start_time))]
     Expired {
-        /// When the metadata expired.
+        /// The expiry time of the metadata.
         expires: DateTime<Utc>,
         /// The time at which the update started.
         start_time: DateTime<Utc>,
@@ -59,7 +59,7 @@ pub enum ErrorKind {
     /// The metadata exceeds one of the [`Limits`](crate::Limits).
     #[error("exceeds the limit `{limit}` of {value}")]
     LimitReached {
-        /// The limit: a field of [`Limits`](crate::Limits).
+        /// The exceeded limit, a field of [`Limits`](crate::Limits).
         limit: Limit,
         /// The value of the limit.
         value: u64,
@@ -69,7 +69,7 @@ pub enum ErrorKind {
     ListedTooLong {
         /// The length that trusted metadata lists, in bytes.
         listed: u64,
-        /// The limit: a field of [`Limits`](crate::Limits).
+        /// The exceeded limit, a field of [`Limits`](crate::Limits).
         limit: Limit,
         /// The value of the limit.
         value: u64,
@@ -79,7 +79,7 @@ pub enum ErrorKind {
     ListedRollback {
         /// The listed role.
         listed: RoleName,
-        /// The version already trusted.
+        /// The version that is already trusted.
         trusted: Version,
         /// The lower version in this file.
         found: Version,
@@ -87,7 +87,7 @@ pub enum ErrorKind {
     /// The bytes are not valid metadata.
     #[error("malformed: {}expected {expected}{}", Before(at), Instead(found.as_deref()))]
     Malformed {
-        /// Where the file is malformed.
+        /// The location of the malformed value in the file.
         at: Location,
         /// A description of the expected value, such as `an object`.
         expected: &'static str,
@@ -113,7 +113,7 @@ pub enum ErrorKind {
     /// The version is lower than the trusted one (5.3.5, 5.4.3.1).
     #[error("rollback: version {found}, but version {trusted} is already trusted")]
     Rollback {
-        /// The version already trusted.
+        /// The version that is already trusted.
         trusted: Version,
         /// The lower version that was received.
         found: Version,
@@ -203,7 +203,7 @@ impl ErrorKind {
 
     /// Adds a description of the value at the beginning of `rest`, which is JSON or canonical text.
     pub(crate) fn but_found_next(self, rest: &str) -> Self {
-        // Only the part that is quoted needs to be examined.
+        // Examine only the part of the text that the error will quote.
         let end = rest.char_indices().nth(QUOTED + 1).map_or(rest.len(), |(at, _)| at);
         let head = rest.get(..end).unwrap_or_default();
         match head.bytes().next() {
@@ -277,7 +277,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// Displays a location as the beginning of a message, and the whole document as nothing.
+/// Displays a location at the beginning of a message. Displays nothing for the whole document.
 struct Before<'l>(&'l Location);
 
 impl fmt::Display for Before<'_> {
@@ -289,7 +289,7 @@ impl fmt::Display for Before<'_> {
     }
 }
 
-/// Displays what was found, if known, as the end of a message.
+/// Displays the found value, if known, at the end of a message.
 struct Instead<'f>(Option<&'f str>);
 
 impl fmt::Display for Instead<'_> {
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_malformed_value_is_named_member_by_member() {
+    fn a_malformed_value_is_located_by_its_members() {
         let within = |kind: ErrorKind| kind.within("inner").within("outer");
         let at = Location::Member("outer.inner".to_string());
         let expected = ErrorKind::Malformed { at, expected: "an object", found: None };
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_found_value_is_described_by_its_beginning() {
+    fn an_error_describes_the_beginning_of_the_found_value() {
         let long = alloc::format!("\"{}\"", "x".repeat(200));
         let kept = alloc::format!("`\"{}…`", "x".repeat(99));
         for (rest, expected) in [
@@ -397,14 +397,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_a_text_has_a_line_and_a_column() {
+    fn a_position_has_a_line_and_a_column() {
         for (offset, line, column) in [(0, 1, 1), (1, 1, 2), (2, 2, 1), (3, 3, 1), (4, 3, 2), (9, 3, 2)] {
             assert_eq!(Location::of_offset(b"a\n\nb", offset), Location::Text { line, column }, "{offset}");
         }
     }
 
     #[test]
-    fn what_a_file_says_prints_without_control_of_the_terminal() {
+    fn quoted_text_cannot_control_the_terminal() {
         let text = "a\u{1b}[31m\u{202e}é".to_string();
         for kind in [
             ErrorKind::expected("an object").within(&text),

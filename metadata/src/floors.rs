@@ -1,5 +1,6 @@
-//! The record of trusted versions. It is stored beside the metadata files, so a damaged file does not make a rollback
-//! possible (5.4.3, 5.5.5), and a key rotation is handled exactly once, even after a crash (5.3.11).
+//! The record of trusted versions. It is stored separately from the metadata files, so that a damaged metadata file
+//! does not make a rollback possible (5.4.3, 5.5.5), and so that a key rotation is handled exactly once, even after a
+//! crash (5.3.11).
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -19,7 +20,7 @@ const LOST: &str = "what was trusted before is lost";
 /// The characters that would end a line or start an escape.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The lowest versions that are still accepted.
+/// The lowest versions that the client still accepts (floors).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
     /// Whether the record was damaged and has not been rebuilt from the stored copies. Until then, every record that is
@@ -41,12 +42,12 @@ pub(crate) struct RoleFloors {
     pub(crate) version: Version,
     /// The SHA-256 of the snapshot, in hexadecimal. Most updates find the same snapshot and need not compare versions.
     digest: String,
-    /// The lines `role VERSION NAME` of the record, in the order of the snapshot. They are kept as text, because there
-    /// may be millions of roles.
+    /// The lines `role VERSION NAME` of the record, in the order of the snapshot. The lines are kept as text, because
+    /// there may be millions of roles.
     lines: String,
 }
 
-/// The floors that a store has recorded.
+/// The recorded floors in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredFloors {
     /// Nothing was ever recorded.
@@ -191,9 +192,9 @@ impl RoleFloors {
         let mut found = new.lines.lines();
         for line in self.lines.lines() {
             let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
-            // Both are sorted by name, so the skipped lines are new roles.
+            // Both lists are sorted by name, so the skipped lines are new roles.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
-                // Most versions have not changed, and equal texts need not be parsed.
+                // Compare the texts first, because most versions have not changed and need not be parsed.
                 Some((found, _)) if found == trusted => {}
                 found => check_version(name, trusted, found.map(|(found, _)| found))?,
             }
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn d3_the_record_comes_back_as_it_was_written() {
+    fn d3_the_record_survives_writing_and_reading() {
         let record = floors().to_text();
         assert_eq!(Floors::from_text(&record), StoredFloors::Known(floors()));
         assert!(floors().is_recorded(&record));
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn d3_any_change_of_the_record_is_noticed() {
+    fn d3_any_change_of_the_record_is_detected() {
         let text = floors().to_text();
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();

@@ -59,14 +59,14 @@ impl Algorithm {
     }
 }
 
-/// The hashes of a file. There is at least one. Hashes of unknown algorithms are preserved and not used.
+/// The hashes of a file, at least one. Hashes of unknown algorithms are preserved but not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hashes {
     known: [Option<Digest>; 3],
     unknown: BTreeMap<String, Json>,
 }
 
-/// A digest. It needs no allocation, because a role may list millions of targets.
+/// A digest, stored without an allocation because a role may list millions of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
     algorithm: Algorithm,
@@ -154,7 +154,7 @@ impl Hashes {
             };
             let start = value.position();
             let digits = value.string()?;
-            // Without an early exit, the compiler checks many bytes at once.
+            // The loop has no early exit, so the compiler can vectorize it.
             let hexadecimal = digits.bytes().fold(true, |all, byte| all & byte.is_ascii_hexdigit());
             if !hexadecimal || digits.len() != 2 * algorithm.length() {
                 return Err(value.expected_at(start, algorithm.digits()));

@@ -12,7 +12,7 @@ fn refused(digest: &str) -> bool {
 }
 
 #[test]
-fn f_4_4_a_digest_is_hexadecimal_and_as_long_as_its_algorithm_says() {
+fn f_4_4_a_digest_is_hexadecimal_and_has_the_length_of_its_algorithm() {
     assert!(listed(&"aF".repeat(32)).is_ok_and(|hashes| hashes.is_usable()));
     for (from, to) in [("0", "x"), ("00", "xx"), ("000", "0x0"), ("0", ""), ("0", "00")] {
         assert!(refused(&"0".repeat(64).replacen(from, to, 1)), "{from} {to}");
@@ -21,7 +21,7 @@ fn f_4_4_a_digest_is_hexadecimal_and_as_long_as_its_algorithm_says() {
 }
 
 #[test]
-fn f_4_4_a_wrong_digest_is_refused_with_the_length_that_its_algorithm_needs() {
+fn f_4_4_the_error_for_a_wrong_digest_states_the_expected_length() {
     for (algorithm, digits) in [("sha256", 64), ("sha384", 96), ("sha512", 128)] {
         let read = |digits: usize| {
             let text = alloc::format!("{{\"{algorithm}\":\"{}\"}}", "0".repeat(digits));

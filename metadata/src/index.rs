@@ -1,5 +1,5 @@
-//! A large object of a signed document: an index into the canonical text instead of a tree, plus the changes that were
-//! made to it.
+//! A large object in a signed document, stored as an index into the canonical text instead of a tree, together with the
+//! changes made to the object.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -124,8 +124,8 @@ impl<E: Entry> Index<E> {
         self.merged(|start| self.member(start), Clone::clone).map(|(name, entry)| (name.into_owned(), entry))
     }
 
-    /// Returns a part of each member in the order of their names. `read` reads it from an unchanged value, and
-    /// `changed` takes it from a changed one.
+    /// Returns a part of each member, in the order of the names. `read` reads the part from the text of an unchanged
+    /// member, and `changed` takes it from a changed member.
     pub(crate) fn each<'a, V>(
         &'a self,
         read: impl Fn(&mut Reader<'_>) -> Result<V, ErrorKind> + 'a,
@@ -134,7 +134,7 @@ impl<E: Entry> Index<E> {
         #[expect(clippy::expect_used, reason = "each member was read when the index was made")]
         let base = move |start| {
             let mut reader = self.reader(start);
-            reader.name().and_then(|_| read(&mut reader)).expect("a member that was read before")
+            reader.name().and_then(|_| read(&mut reader)).expect("a member that was already read")
         };
         self.merged(base, changed)
     }
@@ -176,21 +176,22 @@ impl<E: Entry> Index<E> {
     }
 
     /// Returns the canonical text of the members with the numbers `from..to`.
-    #[expect(clippy::expect_used, reason = "members start and end where they were read in this text")]
+    #[expect(clippy::expect_used, reason = "the positions of members are character boundaries of this text")]
     fn members(&self, from: usize, to: usize) -> &str {
         let start = self.starts.get(from).map_or(0, |start| *start as usize);
         let end = match self.starts.get(to) {
             // A comma precedes the next member.
             Some(next) => (*next as usize).saturating_sub(1),
             None => self.starts.last().map_or(0, |last| {
-                // A member ends where its value does.
+                // The end of the value is the end of the member.
                 *last as usize + self.raw_member(*last).len()
             }),
         };
         self.text.get(start..end).expect("a range of the text")
     }
 
-    /// Returns whether one was cloned from the other and neither has changed. The members are not compared.
+    /// Returns whether one object was cloned from the other and neither has changed since. The members are not
+    /// compared.
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
             && self.starts == other.starts
@@ -234,27 +235,27 @@ impl<E: Entry> Index<E> {
 
     #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn name_at(&self, start: u32) -> Cow<'_, str> {
-        self.reader(start).string().expect("a name that was read before")
+        self.reader(start).string().expect("a name that was already read")
     }
 
     #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn member(&self, start: u32) -> E {
         let mut reader = self.reader(start);
-        let name = reader.name().expect("a name that was read before");
-        E::read(&name, &mut reader).expect("a member that was read before")
+        let name = reader.name().expect("a name that was already read");
+        E::read(&name, &mut reader).expect("a member that was already read")
     }
 
     #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn raw(&self, start: u32) -> &str {
         let mut reader = self.reader(start);
-        reader.name().and_then(|_| reader.skip()).expect("a member that was read before")
+        reader.name().and_then(|_| reader.skip()).expect("a member that was already read")
     }
 
     /// Returns the text of a member: its name and its value.
     #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn raw_member(&self, start: u32) -> &str {
         let mut reader = self.reader(start);
-        reader.name().and_then(|_| reader.skip()).expect("a member that was read before");
+        reader.name().and_then(|_| reader.skip()).expect("a member that was already read");
         reader.since(start as usize)
     }
 

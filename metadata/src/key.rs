@@ -39,7 +39,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// The number of distinct keys that must sign: at least one.
+/// The number of distinct keys that must sign, which is at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Threshold(NonZeroU32);
 
@@ -143,7 +143,7 @@ impl Key {
         Json::from_canonical(&self.canonical)
     }
 
-    #[expect(clippy::expect_used, reason = "`Key::read` refuses a key in which one of the two is no text")]
+    #[expect(clippy::expect_used, reason = "`Key::read` refuses a key in which one of these members is not a string")]
     fn text(&self, name: &str) -> String {
         let value = member(&self.canonical, name).expect("canonical text").expect("a member of every key");
         Reader::new(value).string().expect("text").into_owned()
@@ -336,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_one_material_under_schemes_that_are_not_known() {
+    fn a_key_has_the_same_material_under_unknown_schemes() {
         let public = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]).unwrap().public_key().clone();
         let known = Key::from_public(&public);
         let with = |keytype: &str, keyval: &str| {
@@ -352,7 +352,7 @@ mod tests {
                 (known.material(), keytype.into(), "of tomorrow".into())
             );
         }
-        // Without a public text, the material is the text of `keyval`.
+        // A key without a public value uses the text of `keyval` as its material.
         let without = ["{}", r#"{"public":1}"#, r#"{"identity":"a"}"#].map(|keyval| with("x", keyval).material());
         assert!(without.iter().all(|material| *material != known.material()) && without[0] != without[1]);
         assert!(Key::parse("{}").is_err());

@@ -1,13 +1,14 @@
 //! The TUF metadata formats (spec 4) and the client workflow (spec 5), as a state machine that requests files and
-//! judges them.
+//! verifies them.
 //!
-//! This crate uses no files, no network, no clock and no private keys. It takes bytes and returns verdicts:
+//! This crate uses no files, no network, no clock and no private keys. It takes bytes and returns verified metadata or
+//! errors:
 //!
 //! ```text
 //! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → TargetFile
 //! ```
 //!
-//! Each of these is a [`Stage`]. A stage owns the metadata that is trusted so far, so code that judges a snapshot
+//! Each of these is a [`Stage`]. A stage owns the metadata that is trusted so far, so code that verifies a snapshot
 //! before its timestamp does not compile.
 #![no_std]
 
@@ -65,7 +66,7 @@ pub use update::timestamp::UpdateTimestamp;
 pub use update::{Request, Stage};
 pub use verify::Verified;
 
-/// The example of the README is a test.
+/// Runs the example in the README as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

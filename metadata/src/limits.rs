@@ -1,4 +1,4 @@
-//! The limits that the specification calls W, X, Y and Z, and others: how much a client reads before it gives up.
+//! The limits on the work of one update: W, X, Y and Z of the specification, and others.
 
 use alloc::collections::BTreeMap;
 use core::fmt;
@@ -20,15 +20,15 @@ pub struct Limits {
     /// The maximum length of a snapshot or targets file whose length is listed. It bounds how much an attacker who has
     /// stolen the timestamp or snapshot key can make a client read and hold in memory.
     pub listed_length: u64,
-    /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues after them.
+    /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues with the following root.
     pub root_updates: u32,
     /// The maximum number of delegated roles visited in one search (5.6.7.1).
     pub roles_visited: u32,
     /// The maximum number of delegated roles read to list all targets.
     pub roles_listed: u32,
-    /// The maximum number of steps to list all targets. A step is a target that a role lists, a delegation that a role
-    /// lists, a role that is visited in the search for a target, a path that is compared with a pattern, or 256 bytes of
-    /// a role that is judged for another delegation.
+    /// The maximum number of steps to list all targets. Each of these takes one step: listing a target, listing a
+    /// delegation, visiting a role in the search for a target, comparing a path with a pattern, and verifying 256 bytes
+    /// of a role.
     pub list_steps: u64,
     /// The maximum number of delegations between the top-level targets role and another role.
     pub delegation_depth: u32,
@@ -106,12 +106,13 @@ impl Default for Limits {
             timestamp_length: 16_384,
             snapshot_length: 16_000_000,
             targets_length: 64_000_000,
-            // A file with a million targets has about 140 million bytes.
+            // A file with one million targets has about 140 million bytes.
             listed_length: 256_000_000,
             root_updates: 256,
             roles_visited: 32,
             roles_listed: 100_000,
-            // About ten for each of a million targets in bins, and several seconds at most.
+            // Allows about ten steps for each of one million targets in bins. This many steps take at most several
+            // seconds.
             list_steps: 50_000_000,
             delegation_depth: 32,
             signatures: 1_024,
@@ -165,7 +166,7 @@ impl Budget {
         Self { limit, value, left: value }
     }
 
-    /// Returns an error if no step is left.
+    /// Returns an error if no steps are left.
     pub(crate) fn check(&self) -> Result<(), ErrorKind> {
         if self.left == 0 {
             return Err(ErrorKind::LimitReached { limit: self.limit, value: self.value });
@@ -178,12 +179,12 @@ impl Budget {
         usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 
-    /// Uses one step. Returns an error if no step is left.
+    /// Uses one step. Returns an error if no steps are left.
     pub(crate) fn spend(&mut self) -> Result<(), ErrorKind> {
         self.spend_many(1)
     }
 
-    /// Uses several steps at once. If there are fewer, uses those and returns an error.
+    /// Uses several steps at once. If fewer are left, uses all of them and returns an error.
     pub(crate) fn spend_many(&mut self, steps: usize) -> Result<(), ErrorKind> {
         let Some(left) = self.left.checked_sub(steps as u64) else {
             self.left = 0;
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_is_named_as_its_field() {
+    fn the_name_of_each_limit_is_that_of_its_field() {
         let fields = format!("{:?}", Limits::default());
         for (limit, name) in [
             (Limit::RootLength, "root_length"),

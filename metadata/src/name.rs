@@ -110,7 +110,7 @@ impl RoleName {
         }
     }
 
-    /// Creates the name of a bin. It contains a hyphen, so it is neither empty nor the name of a top-level role.
+    /// Creates the name of a bin, which contains a hyphen and so is neither empty nor the name of a top-level role.
     pub(crate) fn bin(name: String) -> Self {
         debug_assert!(name.contains('-'), "{name}");
         Self(Cow::Owned(name))
@@ -179,7 +179,7 @@ impl TargetPath {
     /// [`NameError`] if the path has an empty segment, `.` or `..`, which URL parsers remove.
     pub fn url_path(&self, prefix: Option<&str>) -> Result<String, NameError> {
         if self.0.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-            return Err(NameError::new(&self.0, "has an empty segment, `.` or `..`, which a URL does not keep"));
+            return Err(NameError::new(&self.0, "has an empty segment, `.` or `..`, which URL parsers remove"));
         }
         let (folder, name) = self.0.rsplit_once('/').map_or(("", self.0.as_str()), |(folder, name)| (folder, name));
         let mut path = String::new();
@@ -195,8 +195,8 @@ impl TargetPath {
         Ok(path)
     }
 
-    /// Returns the path as a relative file path with `/` as separator. It names the same file on every platform, and
-    /// this file is always inside the folder that the path is joined to.
+    /// Returns the path as a relative file path with `/` as separator. The path names the same file on every platform,
+    /// and the file is always inside the folder to which the path is joined.
     ///
     /// # Errors
     /// [`NameError`] if the path is absolute or contains `.`, `..`, an empty segment, a drive, a stream, a reserved
@@ -224,9 +224,9 @@ fn refusal(segment: &str) -> Option<&'static str> {
         "" => Some("is absolute or has an empty segment"),
         "." | ".." => Some("leads out of the folder"),
         _ if segment.len() > 255 => Some("has a segment of more than 255 bytes"),
-        _ if segment.contains(is_refused_in_files) => Some("holds control or bidirectional characters"),
+        _ if segment.contains(is_refused_in_files) => Some("contains control or bidirectional characters"),
         _ if segment.contains(['\\', ':', '<', '>', '"', '|', '?', '*']) => {
-            Some("holds a character that is special on some platform: one of \\ : < > \" | ? *")
+            Some("contains a character that is special on some platform: one of \\ : < > \" | ? *")
         }
         _ if segment.ends_with(['.', ' ']) => Some("has a segment that ends in a dot or a space"),
         _ if is_device(stem) => Some("is reserved for a device on some platform"),
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a16_versions_reach_from_one_to_the_largest_signed_integer() {
+    fn a16_versions_range_from_one_to_the_largest_signed_integer() {
         assert_eq!(Version::new(0), None);
         assert_eq!(Version::new(1), Some(Version::ONE));
         assert_eq!(Version::new(1 << 63), None);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn w_5_7_3_2_the_hash_stands_before_the_last_segment() {
+    fn w_5_7_3_2_the_hash_is_inserted_before_the_last_segment() {
         let path = |path: &str, prefix| TargetPath::new(path).unwrap().url_path(prefix);
         assert_eq!(path("a/b/c.txt", Some("00ff")).unwrap(), "a/b/00ff.c.txt");
         assert_eq!(path("c.txt", Some("00ff")).unwrap(), "00ff.c.txt");
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn names_print_without_control_of_the_terminal() {
+    fn printed_names_cannot_control_the_terminal() {
         let name = "a\u{1b}[31m\u{202e}\u{200b}é";
         let printed = "a\\u{1b}[31m\\u{202e}\\u{200b}é";
         assert_eq!(TargetPath::new(name).unwrap().to_string(), printed);

@@ -1,8 +1,8 @@
 //! Path patterns and hash prefixes, which decide the targets that a delegation covers (spec 4.5).
 //!
-//! The specification says "shell-style wildcards". In this implementation, `*` matches any number of characters within
-//! one segment, and `?` matches exactly one character other than `/`. Every other character matches only itself, on
-//! every platform.
+//! The specification requires "shell-style wildcards" without defining them. In this implementation, `*` matches any
+//! number of characters within one segment, and `?` matches exactly one character other than `/`. Every other character
+//! matches only itself, on every platform.
 
 use alloc::string::String;
 use core::fmt;
@@ -28,7 +28,7 @@ impl PathPattern {
         &self.0
     }
 
-    /// Returns whether the pattern covers the path. The time is linear in both. There is no recursion and no
+    /// Returns whether the pattern covers the path. The time is linear in the lengths of both, without recursion or
     /// backtracking over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
@@ -86,8 +86,8 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     Some(text.len() - characters.as_str().len())
 }
 
-/// The maximum length of a piece with `?` between two stars, in bytes. File names are not longer, and the limit keeps
-/// the matching time linear.
+/// The maximum length of a piece with `?` between two stars, in bytes. No file name is longer, and the limit keeps the
+/// matching time linear.
 const LONGEST_PIECE: usize = 255;
 
 /// Returns the text after the leftmost match of `piece` in `text`.
@@ -106,10 +106,10 @@ fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
 
 /// The first digits of the SHA-256 of a target path: 1 to 64 lower-case hexadecimal digits.
 ///
-/// It needs no allocation, because a role may list very many prefixes.
+/// A prefix is stored without an allocation, because a role may list very many prefixes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashPrefix {
-    /// The hash, with zeros after the digits. So prefixes have the same order as their texts.
+    /// The digits, padded with zeros to the length of a hash, so prefixes sort like their texts.
     hash: [u8; 32],
     digits: u8,
 }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_12_every_short_pattern_covers_what_the_specification_says() {
+    fn f_4_5_12_every_short_pattern_matches_as_the_specification_says() {
         let paths = texts(&['a', 'é', '/'], 5);
         for pattern in texts(&['a', 'é', '*', '?', '/'], 4).into_iter().chain(texts(&['a', '*', '?'], 6)) {
             for path in paths.iter().filter(|path| !path.is_empty()) {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn many_stars_against_a_long_name_end_soon() {
+    fn a_pattern_with_many_stars_is_matched_quickly() {
         let pattern = "*a".repeat(5_000) + "b";
         let path = "a".repeat(100_000);
         assert!(!matches(&pattern, &path));
@@ -356,7 +356,7 @@ mod tests {
             assert_eq!((alloc::format!("{prefix}"), prefix.digits()), (hash[..digits].into(), digits as u8));
             assert_eq!(*prefix, HashPrefix::of(&hash_of(&path), digits as u8));
             assert!(prefix.matches(&path));
-            // Differs in the last digit only.
+            // A prefix that differs only in its last digit.
             let last = if hash.as_bytes()[digits - 1] == b'0' { "1" } else { "0" };
             let other = HashPrefix::new(&(hash[..digits - 1].to_string() + last)).unwrap();
             assert!(!other.matches(&path) && other != *prefix);

@@ -1,4 +1,4 @@
-//! Reads canonical text value by value (spec 4.1), without building a tree. The values come from the signed bytes.
+//! Reads canonical text value by value (spec 4.1), directly from the signed bytes and without building a tree.
 //!
 //! The reader accepts only canonical text: sorted members, no whitespace, only two escapes, and integers without
 //! leading zeros. So if the reader accepts a file as it was received, the file is canonical and needs no canonical
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
                 return Ok(if has_escapes { unescape(text) } else { Cow::Borrowed(text) });
             }
             if !matches!(rest.get(special + 1), Some(b'"' | b'\\')) {
-                return Err(ErrorKind::expected("no escapes but those of quotes and backslashes"));
+                return Err(ErrorKind::expected("no escapes except those of quotes and backslashes"));
             }
             has_escapes = true;
             self.at += 2;
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         let length = sign + digits.bytes().take_while(u8::is_ascii_digit).count();
         let number = rest.get(..length).unwrap_or_default();
         let is_in_range = match length - sign {
-            // 10¹⁸ is below 2⁶³.
+            // All numbers of at most 18 digits are below 10¹⁸, which is below 2⁶³.
             1..=18 => true,
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn one_comma_separates_two_elements_and_nothing_follows_the_value() {
+    fn misplaced_commas_and_trailing_text_are_refused() {
         let is_value = |text: &str| {
             let mut reader = Reader::new(text);
             reader.skip().is_ok() && reader.end().is_ok()
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_those_of_64_bits_as_they_are_written() {
+    fn integers_must_fit_64_bits_and_be_written_canonically() {
         let all = |text: &str| Reader::new(text).integer().is_ok_and(|found| found == text);
         for valid in ["0", "7", "-7", "999999999999999999", "18446744073709551615", "-9223372036854775808"] {
             assert!(all(valid), "{valid}");

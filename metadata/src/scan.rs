@@ -1,6 +1,6 @@
 //! Scans the text of a large targets role in one pass. The scan checks that the text is canonical and well formed, and
-//! records the position of each target. It holds the text of one target at a time, and all of the role except its
-//! targets.
+//! records the position of each target. It keeps in memory the text of one target at a time and the parts of the role
+//! that are not targets.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -36,7 +36,8 @@ pub(crate) struct Scan {
     /// The received bytes of `signed` that have not been read, starting at `read` in the file.
     window: Vec<u8>,
     read: u64,
-    /// Do not retry before the window has this many bytes, so that a long value is not read again with each part.
+    /// Do not try to read before the window has this many bytes. Otherwise a long value would be read again with each
+    /// part.
     retry_at: usize,
     state: ScanState,
     /// The text of `signed` that was read, without the targets.
@@ -85,7 +86,7 @@ impl Scan {
     /// Processes the next part of the file.
     pub(crate) fn update(&mut self, part: &[u8]) {
         if self.failed {
-            // A refused file stays refused.
+            // After an error, ignore the rest of the file.
             return;
         }
         self.digest(part);
@@ -94,7 +95,7 @@ impl Scan {
         let after = within(part, self.taken, &(self.signed.end..u64::MAX));
         self.failed |= !after.is_empty() && after != b"}";
         self.taken += part.len() as u64;
-        // Canonical text does not escape control characters, and JSON must.
+        // Valid JSON escapes control characters, while canonical text does not.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
         self.window.extend_from_slice(signed);
         if self.window.len() >= self.retry_at {
@@ -154,7 +155,7 @@ impl Scan {
 
     /// Reads one bracket, member or target and returns its length. Returns `None` if the text is incomplete or invalid.
     fn step(&mut self, text: &str) -> Option<usize> {
-        // Members are nested in the envelope and in `signed`, and targets also in `targets`.
+        // Members are nested two levels deep (in the envelope and in `signed`), and targets three (also in `targets`).
         let mut reader = Reader::nested(text, if matches!(self.state, ScanState::Targets(_)) { 3 } else { 2 });
         match self.state {
             ScanState::Start => {

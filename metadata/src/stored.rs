@@ -1,10 +1,10 @@
 //! Files from a store or a server. Small files are held in memory. A very large targets role is read in parts from its
 //! file.
 //!
-//! Such a role is verified like every other role: each start reads the whole file once, without holding it in memory.
-//! This pass records the position of each target and a digest of each block. A target is later read from the file
-//! again, and its blocks are compared with the recorded digests, so a change of the file in between is detected. There
-//! is no index on disk that an attacker could forge.
+//! A very large role is verified like every other role: each start reads the whole file once, without holding it in
+//! memory. This pass records the position of each target and a digest of each block. A target is later read from the
+//! file again, and its blocks are compared with the recorded digests, so a change of the file in between is detected.
+//! There is no index on disk that an attacker could forge.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -23,10 +23,10 @@ use crate::scan::Scan;
 use crate::verify::Required;
 use crate::{Delegations, ErrorKind, HashingVerifier, Received, Signature, TargetFile, TargetPath, Targets, Version};
 
-/// The length of a block in bytes. A block is read and digested as a unit.
+/// The length in bytes of a block, the unit that is read and digested.
 pub(crate) const BLOCK: usize = 64 * 1024;
 
-/// The maximum number of bytes before `signed`.
+/// The maximum number of bytes in a file before `signed`.
 const LONGEST_HEAD: usize = BLOCK;
 
 /// The content of a file from the store or from a server.
@@ -53,7 +53,7 @@ pub trait RandomAccess: Send + Sync + fmt::Debug {
     /// Returns the length in bytes.
     fn length(&self) -> u64;
 
-    /// Fills `into` with the bytes from `offset` on. Returns false if the file is too short or cannot be read.
+    /// Fills `into` with the bytes that start at `offset`. Returns false if the file is too short or cannot be read.
     #[must_use]
     fn read(&self, offset: u64, into: &mut [u8]) -> bool;
 
@@ -124,7 +124,7 @@ impl StoredTargets {
         let mut signers = required.ring.check(&signatures);
         let mut at = 0;
         let mut judge = |part: &[u8]| {
-            // `finish` reports the same error again.
+            // Ignore the error here, because `finish` returns it again.
             let _ = listed.as_mut().map(|listed| listed.update(part));
             signers.update(within(part, at, &signed));
             at += part.len() as u64;
@@ -166,7 +166,8 @@ impl StoredTargets {
         self.starts.len()
     }
 
-    /// Returns what the role itself lists for `path`. Returns an error if the file has changed since it was verified.
+    /// Returns the target that the role itself lists for `path`. Returns an error if the file has changed since it was
+    /// verified.
     pub(crate) fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
         let mut low = 0;
         let mut high = self.starts.len();

@@ -1,4 +1,5 @@
-//! Tests of roles that are read from a file: the same results as from memory, parts of any length, concurrent changes.
+//! Tests of roles that are read from a file: results are the same as from memory, parts can have any length, and
+//! concurrent changes are detected.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -85,7 +86,7 @@ fn ring(scheme: Scheme, threshold: u32) -> KeyRing {
 }
 
 fn path(number: usize) -> TargetPath {
-    // Contains characters that are escaped or not ASCII.
+    // A target path with characters that are escaped or not ASCII.
     TargetPath::new(format!("dir/\"é\\{number:05}.bin")).unwrap()
 }
 
@@ -147,7 +148,7 @@ fn a_role_reads_the_same_from_the_file_and_from_memory() {
 }
 
 #[test]
-fn parts_may_be_cut_anywhere() {
+fn a_file_can_be_read_in_parts_of_any_length() {
     for (count, length) in [(30, 1), (900, 1000), (900, BLOCK - 1), (900, BLOCK + 1), (900, 2 * BLOCK + 3)] {
         let role = role(count);
         let bytes = file_of(&role.write(), Scheme::Ed25519);
@@ -161,7 +162,7 @@ fn parts_may_be_cut_anywhere() {
 }
 
 #[test]
-fn what_is_refused_in_memory_is_refused_in_the_file() {
+fn a_role_refused_in_memory_is_also_refused_in_a_file() {
     let good = role(3).write();
     let listed = |from: &str, to: &str| {
         let changed = good.replacen(from, to, 1);
@@ -192,7 +193,8 @@ fn what_is_refused_in_memory_is_refused_in_the_file() {
         let in_memory = held(&bytes);
         let in_file = verify(&disk(&bytes));
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // In memory, unsorted members are sorted. A file must be canonical as it is.
+        // Unsorted members are sorted when a role is read from memory, but a role that is read from a file must already
+        // be canonical.
         assert!(in_file.is_err(), "{text}");
         assert!(in_memory.is_err() || text.contains("9.bin"), "{text}");
     }
@@ -207,7 +209,7 @@ fn no_changed_byte_is_accepted() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        // Only a change outside of `signed` and the valid signature may be accepted.
+        // A changed byte may be accepted only outside of `signed` and outside of the valid signature.
         if let Ok(stored) = verify(&disk(&changed)) {
             assert!(held(&changed).is_ok(), "{at}");
             assert_eq!(stored.target(&path(1)), Ok(role(3).target(&path(1))), "{at}");
@@ -216,7 +218,7 @@ fn no_changed_byte_is_accepted() {
 }
 
 #[test]
-fn thresholds_count_as_in_memory() {
+fn thresholds_are_checked_as_in_memory() {
     let file: Arc<dyn RandomAccess> = disk(&file_of(&role(2).write(), Scheme::Ed25519));
     let listed = MetaFile::new(Version::ONE);
     let threshold = Threshold::new(2).unwrap();
@@ -237,7 +239,7 @@ fn thresholds_count_as_in_memory() {
 }
 
 #[test]
-fn what_is_listed_is_checked() {
+fn the_listed_length_and_hashes_are_checked() {
     let bytes = file_of(&role(2).write(), Scheme::Ed25519);
     let file: Arc<dyn RandomAccess> = disk(&bytes);
     let mut listed = MetaFile::new(Version::ONE);
@@ -267,19 +269,19 @@ fn a_change_of_the_file_after_verification_is_detected() {
 }
 
 #[test]
-fn f_cj_raw_control_characters_are_refused_however_many_and_spaces_are_not() {
+fn f_cj_any_number_of_raw_control_characters_is_refused_but_spaces_are_accepted() {
     let mut role = role(1);
     role.unknown.insert("x".into(), Json::parse("\"a b\"").unwrap());
     for (between, is_read) in [(" ", true), ("\n", false), ("\n\n", false)] {
         let file = file_of(&role.write().replace("a b", &format!("a{between}b")), Scheme::Ed25519);
-        // Control characters as in the signed text, not escaped as in a published file.
+        // Unescaped control characters, which are allowed in the signed text but not in a published file.
         let file = String::from_utf8(file).unwrap().replace("\\u000a", "\n");
         assert_eq!(verify(&disk(file.as_bytes())).is_ok(), is_read, "{between:?}");
     }
 }
 
 #[test]
-fn limits_count_as_in_memory() {
+fn limits_apply_as_in_memory() {
     let signed = role(1).write();
     let signature = |number: u8| Signature::new(KeyId::new(format!("{number}")), vec![number]);
     for (count, is_refused) in [(4, false), (5, true)] {

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn tap_15_names_have_one_length_and_nothing_else_is_a_bin() {
+    fn tap_15_bin_names_have_one_length_and_other_names_are_not_bins() {
         let all: Vec<_> = bins(5).names().collect();
         assert_eq!((all.len(), &all[0], &all[31]), (32, &name("bins-00"), &name("bins-1f")));
         assert!(all.iter().all(|role| bins(5).contains(role)));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn tap_15_what_is_written_is_read_again() {
+    fn tap_15_bins_survive_writing_and_reading() {
         let mut written = bins(5);
         written.unknown.insert("x".to_string(), Json::from_canonical("[]"));
         assert_eq!((written.bit_length(), written.name_prefix()), (5, "bins"));

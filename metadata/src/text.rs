@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hidden_and_deceptive_characters_are_escaped_and_letters_are_not() {
+    fn hidden_and_deceptive_characters_are_escaped_but_letters_are_not() {
         for hidden in [
             '\n',
             '\u{1b}',

@@ -8,10 +8,10 @@ use crate::ErrorKind;
 
 /// Parses a date-time: `YYYY-MM-DDTHH:MM:SS`, an optional fraction, then `Z` or a numeric offset.
 ///
-/// The specification allows only `Z` without a fraction, but early Sigstore roots have fractions and offsets.
+/// The specification allows only whole seconds and `Z`, but early Sigstore roots have fractions and offsets.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] if the text has another form, the second 60 or the year 0.
+/// [`ErrorKind::Malformed`] if the text has another form, or has the second 60 or the year 0.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z").but_found_text(text);
     if !has_the_shape(text.as_bytes()) || text.starts_with("0000") || text.get(17..19) == Some("60") {
@@ -56,7 +56,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn f_4_2_3_1_what_is_written_is_exact_utc() {
+    fn f_4_2_3_1_times_are_written_as_exact_utc() {
         let time = parse_time("2030-01-31T12:30:59Z").unwrap();
         assert_eq!(format_time(&time), "2030-01-31T12:30:59Z");
     }

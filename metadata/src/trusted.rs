@@ -1,4 +1,4 @@
-//! The trusted metadata of one update: the four top-level roles, and the delegated roles that were needed.
+//! The trusted metadata of one update: the four top-level roles, and the delegated roles loaded so far.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -19,7 +19,7 @@ use crate::{
     TargetPath, Targets, Timestamp, Verified, Version,
 };
 
-/// The trusted metadata of one update. All of it, including delegated roles that are loaded later, is judged at the
+/// The trusted metadata of one update. All roles, including delegated roles that are loaded later, are verified at the
 /// start time of the update.
 #[derive(Clone, Debug)]
 pub struct TrustedMetadata {
@@ -75,27 +75,27 @@ impl TrustedMetadata {
         Some(ReusableTargets { targets: Arc::clone(self.targets.held()?), ring: ring.fingerprint() })
     }
 
-    /// Returns the delegated roles that were needed so far. A role that is trusted with several sets of keys occurs
-    /// once per set.
+    /// Returns the delegated roles loaded so far. A role that is trusted with several sets of keys occurs once per set.
     pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &VerifiedTargets)> {
         self.delegated.iter().map(|((role, _), targets)| (role, targets))
     }
 
-    /// Returns a delegated role that was needed so far, verified with the keys that the top-level targets role lists.
+    /// Returns a delegated role, verified with the keys that the top-level targets role lists, or `None` if it has not
+    /// been loaded.
     #[must_use]
     pub fn delegated_by_targets(&self, role: &RoleName) -> Option<&VerifiedTargets> {
         let ring = self.targets.delegations()?.key_ring(&RoleName::TARGETS, role).ok()?;
         self.delegated.get(&(role.clone(), ring.fingerprint()))
     }
 
-    /// Returns the time at which this metadata was judged (5.1).
+    /// Returns the time at which this metadata was verified (5.1).
     #[must_use]
     pub fn start_time(&self) -> DateTime<Utc> {
         self.update.start_time
     }
 
-    /// Prepares for very many searches by indexing the delegations of each role once. The results of the searches do
-    /// not change.
+    /// Prepares for very many searches by indexing the delegations of each role once. This does not change the results
+    /// of searches.
     pub fn expect_many_searches(&mut self) {
         if self.routers.is_some() {
             return;
@@ -137,11 +137,11 @@ impl TrustedMetadata {
         request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
     }
 
-    /// Judges the file of a delegated role (5.6.1 to 5.6.6). `ring` must be one of the [`Delegations::rings`] of a
+    /// Verifies the file of a delegated role (5.6.1 to 5.6.6). `ring` must be one of the [`Delegations::rings`] of a
     /// delegator.
     ///
     /// # Errors
-    /// Why the file is refused.
+    /// An error if the file is refused.
     pub fn verify_delegated(
         &self,
         role: &RoleName,
@@ -166,9 +166,9 @@ impl TrustedMetadata {
         self.delegated.get(&edge.trusted_with())
     }
 
-    /// Judges the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
+    /// Verifies the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
     pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // Bytes that are already trusted with other keys need not be parsed again.
+        // Reuse the parsed content if the same bytes are already trusted with other keys.
         let next = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
         let same = next.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
         verify_targets(&self.update, &self.snapshot, &edge.role, &edge.ring, file, same)
@@ -183,7 +183,7 @@ impl TrustedMetadata {
     }
 }
 
-/// Refers to the top-level targets role among the delegated roles, none of which has its name.
+/// The identifier of the top-level targets role among those of delegated roles. No delegated role can have its name.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }
@@ -192,8 +192,8 @@ fn router_of(role: &VerifiedTargets) -> Option<Arc<Router>> {
     role.delegations().map(|delegations| Arc::new(Router::of(delegations)))
 }
 
-/// The top-level targets role of an update, for reuse by later updates in the same process. A later update need not
-/// parse and verify the same bytes with the same keys again. Everything else is checked again.
+/// The top-level targets role of an update, for reuse by later updates in the same process. A later update with the
+/// same bytes and the same keys need not parse and verify the file again. All other checks are repeated.
 #[derive(Clone, Debug)]
 pub struct ReusableTargets {
     targets: Arc<Verified<Targets>>,
@@ -217,8 +217,8 @@ enum Backing {
 }
 
 impl VerifiedTargets {
-    /// Verifies the file against the listed length and hashes (5.6.2) and the ring (5.6.3). Content that was parsed
-    /// before is reused: `known` by an earlier update, `same` with other keys.
+    /// Verifies the file against the listed length and hashes (5.6.2) and the ring (5.6.3). Reuses already parsed
+    /// content: `known` from an earlier update, or `same` from a verification with other keys.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,
@@ -231,7 +231,7 @@ impl VerifiedTargets {
         {
             return Ok(Self(Backing::Stored(Arc::new(targets))));
         }
-        // A file that is not canonical cannot be read in parts, but may still be valid.
+        // A file that is not canonical may still be valid, but must be read into memory.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
         if let Some(known) = known.filter(|known| known.matches(role, required.ring, &bytes)) {
             required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
@@ -254,7 +254,7 @@ impl VerifiedTargets {
         }
     }
 
-    /// Returns the time from which on the role is not trusted.
+    /// Returns the time at which the role expires.
     #[must_use]
     pub fn expires(&self) -> DateTime<Utc> {
         match &self.0 {
@@ -272,7 +272,8 @@ impl VerifiedTargets {
         }
     }
 
-    /// Returns what this role itself lists for `path`. Only a search checks whether the role is trusted with `path`.
+    /// Returns the target that this role itself lists for `path`. Only a search checks whether the role is trusted for
+    /// `path`.
     ///
     /// # Errors
     /// [`ErrorKind::StoredFileChanged`] if the role is read from a file that has changed.
@@ -306,7 +307,7 @@ impl VerifiedTargets {
         self.len() == 0
     }
 
-    /// Returns the file as it was received, to be stored.
+    /// Returns the file as it was received, for storing it.
     pub(crate) fn to_store(&self) -> Accepted {
         match &self.0 {
             Backing::Held(targets) => Accepted::Received(targets.bytes().clone()),
@@ -314,7 +315,7 @@ impl VerifiedTargets {
         }
     }
 
-    /// Returns the metadata if it is in memory.
+    /// Returns the metadata, or `None` if the role is read from a file.
     #[must_use]
     pub fn held(&self) -> Option<&Arc<Verified<Targets>>> {
         match &self.0 {

@@ -1,7 +1,8 @@
-//! Verification of a file (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). There is no other way to trust a
-//! file.
+//! Verification of a file (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). Only this module makes a file
+//! trusted.
 //!
-//! The order is: limits, listed length and hashes, signatures. The signed content is parsed only after that.
+//! The checks are made in this order: limits, listed length and hashes, signatures. The signed content is parsed only
+//! after all of them.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,9 +17,10 @@ use crate::{Error, ErrorKind, KeyRing, Limits, MetaFile, Received, Role, RoleNam
 pub(crate) struct Required<'a> {
     /// The role of the file.
     pub(crate) role: &'a RoleName,
-    /// The keys and the threshold that its delegator lists.
+    /// The keys and the threshold that the role's delegator lists.
     pub(crate) ring: &'a KeyRing,
-    /// What trusted metadata lists for the file. `None` for root and timestamp, which are not listed.
+    /// The version, length and hashes that trusted metadata lists for the file. `None` for root and timestamp, which
+    /// are not listed.
     pub(crate) listed: Option<&'a MetaFile>,
     /// The limits of the client.
     pub(crate) limits: &'a Limits,
@@ -62,7 +64,7 @@ impl Verified<Root> {
     }
 }
 
-/// Metadata with valid signatures by a threshold of the right keys. It derefs to its content.
+/// Metadata that a threshold of the right keys has signed. It derefs to its content.
 pub struct Verified<R> {
     file: Envelope<R>,
     content: R,
@@ -77,7 +79,8 @@ impl<R: Role> Verified<R> {
                 content.own_key_ring()?.map_or(Ok(()), |own| check(&file, &own))?;
                 Ok(Self { file, content })
             }
-            // The file was assumed to be canonical as received. If it is not, the signatures cover other bytes.
+            // The file was assumed to be canonical. If it is not, the signatures cover other bytes, so read it again
+            // from a canonical copy.
             Err(kind) => match file.into_canonical()? {
                 Some(canonical) => Self::of(canonical, ring),
                 None => Err(kind),

@@ -1,4 +1,5 @@
-//! Lists of hostile metadata: the time is in proportion to the length of the metadata, and bounded.
+//! Tests of listing the targets of hostile metadata: the time must be proportional to the length of the metadata, and
+//! bounded.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -32,7 +33,7 @@ fn repository(roles: &[String], patterns: &[String], paths: &[String]) -> Reposi
     repository
 }
 
-/// Returns the number of listed targets, within `steps`.
+/// Lists all targets with at most `steps` steps, and returns their number.
 fn list(repository: &mut Repository, steps: u64) -> Result<usize, Error> {
     let mut limits = Limits::default();
     limits.list_steps = steps;
@@ -58,13 +59,14 @@ fn b1_the_steps_of_a_list_grow_with_targets_and_patterns_and_not_with_their_prod
         let mut patterns = numbered(patterns, make);
         patterns.push("product-*/x".to_owned());
         let mut repository = repository(&["d".to_owned()], &patterns, &paths);
-        // Each target is listed, searched for in two roles, and compared with a few patterns.
+        // Each target costs a step for its listing, two for the roles visited in the search, and a few for comparisons
+        // with patterns.
         assert_eq!(list(&mut repository, 12 * targets as u64 + 1_000).unwrap(), targets, "{}", patterns[1]);
     }
 }
 
 #[test]
-fn b1_a_list_whose_patterns_cannot_be_told_apart_ends_at_the_budget() {
+fn b1_a_list_with_indistinguishable_patterns_stops_at_the_budget() {
     let paths = numbered(500, |number| format!("x{number:06}x"));
     let mut repository = repository(&["d".to_owned()], &numbered(1_000, |number| format!("*{number}*")), &paths);
     let refused = list(&mut repository, 100_000).unwrap_err();
@@ -73,7 +75,7 @@ fn b1_a_list_whose_patterns_cannot_be_told_apart_ends_at_the_budget() {
 }
 
 #[test]
-fn b1_a_role_that_many_delegations_lead_to_spends_the_budget_each_time() {
+fn b1_a_role_with_many_delegators_uses_the_budget_for_each() {
     let mut repository = Repository::new();
     let id = repository.keyid();
     let key = repository.key_text();
@@ -101,7 +103,7 @@ fn b1_a_role_that_many_delegations_lead_to_spends_the_budget_each_time() {
 }
 
 #[test]
-fn b1_a_list_agrees_with_searches_whether_or_not_they_are_routed() {
+fn b1_a_list_agrees_with_searches_with_and_without_routers() {
     let paths = ["a/b", "a/b/c", "ab", "b", "x-1.tgz", "x-2.zip"].map(str::to_owned);
     let patterns = ["a/*", "?", "x-*.tgz", "*b"].map(str::to_owned);
     let mut repository = repository(&["one", "two"].map(str::to_owned), &patterns, &paths);
@@ -126,7 +128,7 @@ fn b1_a_list_can_be_interrupted_between_searches() {
     let mut trusted = repository.update(Limits::default()).unwrap();
     repository.drive(trusted.listing()).unwrap();
     let mut listing = trusted.listing();
-    assert!(!listing.search_some(9), "not before all roles are there");
+    assert!(!listing.search_some(9), "cannot search before all roles are loaded");
     while let Some(request) = listing.request() {
         let file = repository.files[&request.file_name()].clone();
         listing.apply(Some(lastmile_metadata::FileContent::Bytes(file))).unwrap();

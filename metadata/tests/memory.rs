@@ -1,4 +1,4 @@
-//! Memory use of hostile metadata: at most a few times its length.
+//! Tests that hostile metadata uses at most a few times its length in memory.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use repository::{Repository, targets};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Makes the tests of this file run one after the other, because they share the allocator.
+/// Locked by each test, so that the tests in this file run one after the other: they share the allocator.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -41,7 +41,7 @@ fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
         let ids: Vec<String> = (0..keys).map(|at| format!("\"{}\"", id((at + number) % keys))).collect();
         let ids = ids.join(",");
         let comma = if number > 0 { "," } else { "" };
-        // Different thresholds, so that no two rings are equal.
+        // Use different thresholds, so that no two rings are equal.
         let threshold = number + 1;
         let _ = write!(
             text,
@@ -52,9 +52,9 @@ fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
 }
 
 #[test]
-fn very_many_delegations_with_very_many_keys_cost_little() {
+fn very_many_delegations_with_very_many_keys_need_little_memory() {
     let _alone = alone();
-    // About 280 kB, and about 8.5 MB.
+    // The metadata has about 280 kB and about 8.5 MB.
     for (keys, roles, most) in [(200, 200, 20 * MEGABYTE), (1000, 1400, 200 * MEGABYTE)] {
         let mut repository = Repository::new();
         let (delegations, names) = delegations(keys, roles, &repository.key_text());
@@ -74,7 +74,7 @@ fn very_many_delegations_with_very_many_keys_cost_little() {
 }
 
 #[test]
-fn a_role_that_many_trust_with_other_keys_is_held_once() {
+fn a_role_trusted_with_many_sets_of_keys_is_held_once() {
     let _alone = alone();
     let mut repository = Repository::new();
     let key = repository.key_text();
@@ -85,7 +85,8 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
             r#"{{"keys":{{"{id}":{key}}},"roles":[{{"keyids":["{id}"],"name":"{name}","paths":["*"],"terminating":false,"threshold":1}}]}}"#
         )
     };
-    // The same key, under the ID of its signature and under another ID for each delegator.
+    // Each delegator lists the same key twice: under the ID of its signature, and under an ID that differs per
+    // delegator.
     let own = repository.keyid();
     for name in &names {
         let two =
@@ -110,7 +111,7 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
     repository.publish(&top, &listed);
     let (found, cost) = peak(|| {
         let mut trusted = repository.update(Limits::default()).expect("valid metadata");
-        repository.drive(trusted.listing()).expect("all roles are there").len()
+        repository.drive(trusted.listing()).expect("all roles must be loaded").len()
     });
     assert_eq!(found, 0);
     println!("{length} bytes of one role cost {cost}");
@@ -118,7 +119,7 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
 }
 
 #[test]
-fn unsigned_metadata_costs_a_few_times_its_length() {
+fn unsigned_metadata_needs_a_few_times_its_length_in_memory() {
     let _alone = alone();
     let long = 16 * MEGABYTE;
     let repeated = |part: &str| part.repeat(long / part.len());

@@ -1,13 +1,13 @@
-//! Canonical JSON (TUF specification 4.1). This writer is independent of `lastmile-metadata`, so that a test does not rely on
-//! the code that it tests.
+//! Canonical JSON (TUF specification 4.1). This writer is independent of `lastmile-metadata`, so that tests do not rely
+//! on the code under test.
 
 use serde_json::Value;
 
-/// Returns the canonical form of `value`: the bytes that are signed, and hashed for key ids.
+/// Returns the canonical form of `value`, which is signed, and hashed to compute key IDs.
 ///
 /// # Panics
 ///
-/// If `value` contains a number that is not an integer, which canonical JSON does not have.
+/// Panics if `value` contains a number that is not an integer, because canonical JSON does not allow it.
 #[must_use]
 pub fn write(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
@@ -20,7 +20,7 @@ fn append(value: &Value, out: &mut Vec<u8>) {
         Value::Null => out.extend(b"null"),
         Value::Bool(yes) => out.extend(yes.to_string().bytes()),
         Value::Number(number) => {
-            assert!(!number.is_f64(), "canonical JSON has no {number}");
+            assert!(!number.is_f64(), "canonical JSON cannot contain {number}");
             out.extend(number.to_string().bytes());
         }
         Value::String(text) => string(text, out),

@@ -8,7 +8,7 @@ use crate::repository::Repository;
 
 /// A delegation to one role, to be added with [`Repository::delegate`].
 ///
-/// Its only key is [`TestKey::new`] of the role's name, unless [`Delegation::keys`] sets others.
+/// The only key of the delegation is [`TestKey::new`] of the role's name, unless [`Delegation::keys`] sets other keys.
 #[derive(Debug, Clone)]
 pub struct Delegation {
     name: String,
@@ -18,22 +18,22 @@ pub struct Delegation {
 }
 
 impl Delegation {
-    /// A non-terminating delegation to the role `name` for target paths that match one of `patterns`.
+    /// Creates a non-terminating delegation to the role `name` for target paths that match one of `patterns`.
     #[must_use]
     pub fn paths(name: &str, patterns: &[&str]) -> Delegation {
         Delegation::with_members(name, json!({"paths": patterns}))
     }
 
-    /// A non-terminating delegation to the role `name` for target paths whose SHA-256, in lower-case hexadecimal, begins with
-    /// one of `prefixes`.
+    /// Creates a non-terminating delegation to the role `name` for target paths whose SHA-256, in lower-case
+    /// hexadecimal, begins with one of `prefixes`.
     #[must_use]
     pub fn hash_prefixes(name: &str, prefixes: &[&str]) -> Delegation {
         Delegation::with_members(name, json!({"path_hash_prefixes": prefixes}))
     }
 
-    /// A non-terminating delegation to the role `name` whose object has these `members` too, valid or not.
+    /// Creates a non-terminating delegation to the role `name`, and adds these `members`, valid or not, to its object.
     ///
-    /// `members` is a JSON object.
+    /// `members` must be a JSON object.
     #[must_use]
     pub fn with_members(name: &str, members: Value) -> Delegation {
         Delegation { name: name.into(), keys: vec![TestKey::new(name)], threshold: 1, members }
@@ -46,7 +46,7 @@ impl Delegation {
         self
     }
 
-    /// Sets the keys and the threshold.
+    /// Sets the keys and the threshold of the delegation.
     #[must_use]
     pub fn keys(mut self, keys: &[TestKey], threshold: u32) -> Delegation {
         self.keys = keys.to_vec();
@@ -56,11 +56,12 @@ impl Delegation {
 }
 
 impl Repository {
-    /// Appends a delegation to those of `delegator`. A role that does not exist yet gets an empty document.
+    /// Appends a delegation to the role `delegator`. If the delegated role does not exist, creates it with an empty
+    /// document.
     ///
     /// # Panics
     ///
-    /// If there is no role `delegator`.
+    /// Panics if there is no role `delegator`.
     pub fn delegate(&mut self, delegator: &str, delegation: &Delegation) {
         let mut entry = json!({
             "name": delegation.name, "terminating": false, "threshold": delegation.threshold,
@@ -81,7 +82,7 @@ impl Repository {
     ///
     /// # Panics
     ///
-    /// If there is no role `delegator`.
+    /// Panics if there is no role `delegator`.
     pub fn delegate_to_bins(&mut self, delegator: &str, bit_length: u32, prefix: &str) -> Vec<String> {
         let key = TestKey::new(prefix);
         self.delegations(delegator, std::slice::from_ref(&key))["succinct_roles"] = json!({
@@ -110,7 +111,7 @@ impl Repository {
 ///
 /// # Panics
 ///
-/// If `bit_length` is not between 1 and 32.
+/// Panics if `bit_length` is not between 1 and 32.
 #[must_use]
 pub fn bin_of(prefix: &str, bit_length: u32, path: &str) -> String {
     let digest = Sha256::digest(path);

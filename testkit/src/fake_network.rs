@@ -1,4 +1,4 @@
-//! A network in memory: the published files, the faults that a test injects, and the requests that were made.
+//! A network in memory, with the published files, the injected faults, and a record of the requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,35 +7,35 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 
-/// The URL under which a [`FakeNetwork`] answers when it is used as a [`Fetch`].
+/// The base URL of a [`FakeNetwork`] that is used as a [`Fetch`].
 pub const BASE: &str = "http://repository.test/";
 
-/// What a request gets instead of the published file.
+/// A fault: the response to a request in place of the published file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkFault {
-    /// This HTTP status with a short body.
+    /// A response with this HTTP status and a short body.
     Status(u16),
-    /// No answer until the client gives up.
+    /// No response at all, until the client gives up.
     Timeout,
-    /// The connection is closed before the first byte of the answer.
+    /// A connection that is closed before the first byte of the response.
     Reset,
-    /// The published file, followed by spaces without end.
+    /// The published file, followed by an endless sequence of spaces.
     Endless,
-    /// The first bytes of the published file, this many; then the connection is closed. The announced length is that of the
-    /// whole file.
+    /// This number of bytes from the start of the published file, after which the connection is closed. The announced
+    /// length is that of the whole file.
     Truncated(usize),
-    /// These bytes, as a complete answer.
+    /// These bytes, as a complete response.
     Body(Vec<u8>),
 }
 
-/// The answer to one request.
+/// The response to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The published file.
     File(Vec<u8>),
     /// No file is published at this path.
     Absent,
-    /// A fault that a test injected, and the published file, which is empty if there is none.
+    /// An injected fault, and the published file, or no bytes if no file is published.
     Fault(NetworkFault, Vec<u8>),
 }
 
@@ -50,8 +50,8 @@ struct State {
 /// A network in memory. Clones are handles to the same network.
 ///
 /// Paths are relative to the server's root, percent-encoded as in the URL, and have no leading `/`:
-/// `metadata/timestamp.json`. As a [`Fetch`] it answers for URLs that begin with [`BASE`]; a [`Server`](crate::Server) answers
-/// for it over HTTP.
+/// `metadata/timestamp.json`. Used as a [`Fetch`], the network serves URLs that begin with [`BASE`]; a
+/// [`Server`](crate::Server) serves it over HTTP.
 ///
 /// ```
 /// use lastmile_testkit::{FakeNetwork, NetworkFault};
@@ -84,7 +84,7 @@ impl FakeNetwork {
         self.state.lock().expect("no code panics while it holds this lock")
     }
 
-    /// Publishes `bytes` at `path` and replaces what was there.
+    /// Publishes `bytes` at `path`, replacing any file there.
     pub fn put(&self, path: &str, bytes: Vec<u8>) {
         self.state().files.insert(path.into(), bytes);
     }
@@ -116,7 +116,8 @@ impl FakeNetwork {
         self.state().faults.insert(path.into(), (fault, times));
     }
 
-    /// Serves `answers` to the next requests for `path`, one each and in this order, instead of the published file.
+    /// Serves the `answers`, one per request and in this order, to the next requests for `path` instead of the
+    /// published file.
     pub fn queue(&self, path: &str, answers: impl IntoIterator<Item = Vec<u8>>) {
         self.state().queued.entry(path.into()).or_default().extend(answers);
     }
@@ -126,13 +127,13 @@ impl FakeNetwork {
         self.state().faults.clear();
     }
 
-    /// Returns the paths that were requested since the last call, in order, and forgets them.
+    /// Returns the paths requested since the last call, in order, and clears the record.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state().requests)
     }
 
-    /// Forgets the requests so far.
+    /// Clears the record of requests.
     pub fn forget_requests(&self) {
         self.state().requests.clear();
     }
@@ -155,7 +156,8 @@ impl FakeNetwork {
 }
 
 impl Fetch for FakeNetwork {
-    /// Answers for URLs that begin with [`BASE`]; every other host refuses the connection. The answer always begins at byte 0.
+    /// Serves URLs that begin with [`BASE`]; connections to every other host are refused. Responses always begin at
+    /// byte 0.
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let answer = match url.strip_prefix(BASE) {
             Some(path) => response(self.answer(path)),
@@ -165,7 +167,7 @@ impl Fetch for FakeNetwork {
     }
 }
 
-/// The answer as a client's transport reports it.
+/// Converts the answer to the result of a client's transport.
 pub(crate) fn response(answer: Answer) -> Result<Response, FetchError> {
     match answer {
         Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _) => Ok(Response::whole(bytes)),

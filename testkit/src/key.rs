@@ -1,4 +1,4 @@
-//! Key pairs made from names: the same name gives the same key in every test and on every machine.
+//! Key pairs derived from names: a name gives the same key in every test and on every machine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ type Sign = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
 /// A key pair and its key object in metadata (TUF specification 4.2.2).
 ///
-/// Never use one outside of tests: whoever knows the name has the private key.
+/// Never use such a key outside of tests: anyone who knows the name can derive the private key.
 #[derive(Clone)]
 pub struct TestKey {
     keyid: String,
@@ -24,7 +24,7 @@ pub struct TestKey {
 }
 
 impl TestKey {
-    /// An Ed25519 key whose seed is the SHA-256 of `name`, with the key id that the specification computes.
+    /// Returns the Ed25519 key whose seed is the SHA-256 of `name`, with the key ID that the specification defines.
     #[must_use]
     pub fn new(name: &str) -> TestKey {
         let pair = SigningKey::from_bytes(&Sha256::digest(name).into());
@@ -33,13 +33,13 @@ impl TestKey {
         TestKey::from_parts(object, move |message| pair.sign(message).to_bytes().to_vec())
     }
 
-    /// An ECDSA key over P-256 whose seed is the SHA-256 of `name`.
+    /// Returns the ECDSA key over P-256 whose seed is the SHA-256 of `name`.
     #[must_use]
     pub fn p256(name: &str) -> TestKey {
         TestKey::ecdsa(Scheme::EcdsaP256, name)
     }
 
-    /// An ECDSA key over P-384 whose seed is the SHA-256 of `name`.
+    /// Returns the ECDSA key over P-384 whose seed is the SHA-256 of `name`.
     #[must_use]
     pub fn p384(name: &str) -> TestKey {
         TestKey::ecdsa(Scheme::EcdsaP384, name)
@@ -51,26 +51,29 @@ impl TestKey {
         let object = json!({
             "keytype": public.keytype(), "scheme": public.scheme(), "keyval": {"public": public.public()},
         });
-        TestKey::from_parts(object, move |message| private.sign(message).expect("a key in memory signs"))
+        TestKey::from_parts(object, move |message| {
+            private.sign(message).expect("signing with a key in memory cannot fail")
+        })
     }
 
     fn from_parts(object: Value, sign: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> TestKey {
         TestKey { keyid: TestKey::computed_keyid(&object), object, sign: Arc::new(sign) }
     }
 
-    /// Returns the key id that the specification computes (4.2.1): the SHA-256 of the canonical key object, in hexadecimal.
+    /// Returns the key ID that the specification defines (4.2.1): the SHA-256 of the canonical key object, in
+    /// hexadecimal.
     #[must_use]
     pub fn computed_keyid(object: &Value) -> String {
         hex::encode(Sha256::digest(canonical::write(object)))
     }
 
-    /// Returns the same key with another key id.
+    /// Returns the same key with another key ID.
     #[must_use]
     pub fn with_keyid(&self, keyid: &str) -> TestKey {
         TestKey { keyid: keyid.to_owned(), ..self.clone() }
     }
 
-    /// Returns the same key with a changed key object, and with the key id of the changed object.
+    /// Returns the same key with a changed key object, and with the key ID of the changed object.
     #[must_use]
     pub fn with_object(&self, edit: impl FnOnce(&mut Value)) -> TestKey {
         let mut key = self.clone();
@@ -85,7 +88,7 @@ impl TestKey {
         &self.keyid
     }
 
-    /// The key object: `keytype`, `scheme` and `keyval`.
+    /// Returns the key object: `keytype`, `scheme` and `keyval`.
     #[must_use]
     pub fn object(&self) -> &Value {
         &self.object
@@ -103,7 +106,7 @@ impl TestKey {
         self.signature_of(&canonical::write(signed))
     }
 
-    /// Returns the signature object for these bytes, canonical or not.
+    /// Returns the signature object for these bytes, whether or not they are canonical.
     #[must_use]
     pub fn signature_of(&self, signed: &[u8]) -> Value {
         json!({"keyid": self.keyid, "sig": hex::encode(self.sign(signed))})

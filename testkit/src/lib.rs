@@ -6,17 +6,17 @@
 //! * [`Server`] serves a [`FakeNetwork`] over HTTP on 127.0.0.1, for code that takes a URL.
 //! * [`TestClient`] is an installation of `lastmile-client` in a temporary directory.
 //!
-//! The README has a worked example. The repository writes its documents with its own canonical JSON, so that a mistake in
-//! `lastmile-metadata` cannot hide by being made twice. Keys are made from names, and time is a value, so tests give the same
-//! result on every machine and at any time.
+//! The README has a worked example. This crate has its own writer of canonical JSON, so tests can detect mistakes in
+//! that of `lastmile-metadata`. Keys are derived from names, and the time is an argument, so tests give the same
+//! results on every machine and at any time.
 //!
-//! This crate is for tests: its functions panic when they are misused, and its private keys are public.
+//! Use this crate in tests only: its functions panic when they are misused, and its private keys are public.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "code for tests panics where a test misuses it"
+    reason = "test code panics when it is misused"
 )]
 
 pub mod canonical;

@@ -1,4 +1,5 @@
-//! What a test expects of a result: a refusal, a limit, or a failure of the network. Also times as text.
+//! Functions that extract an expected error from a result (a refusal, an exceeded limit, or a network failure) or parse
+//! a time.
 
 use std::fmt::Debug;
 
@@ -9,17 +10,17 @@ use lastmile_client::{Error, FetchError, Refusal};
 ///
 /// # Panics
 ///
-/// If `text` is not a date-time.
+/// Panics if `text` is not a date-time.
 #[must_use]
 pub fn time(text: &str) -> DateTime<Utc> {
     text.parse().expect("an RFC 3339 date-time")
 }
 
-/// Returns the reason for which metadata was refused.
+/// Returns the reason why metadata was refused.
 ///
 /// # Panics
 ///
-/// If `result` is not an error, or is an error for another reason.
+/// Panics if `result` is not an error, or is an error for another reason.
 #[track_caller]
 pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     match result {
@@ -32,11 +33,11 @@ pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     }
 }
 
-/// Returns the maximum length, in bytes, of the file that was refused because it is longer.
+/// Returns the exceeded length limit, in bytes, of a file that was refused because it is too long.
 ///
 /// # Panics
 ///
-/// If `result` is not an error, or is an error for another reason.
+/// Panics if `result` is not an error, or is an error for another reason.
 #[track_caller]
 pub fn too_long<T: Debug>(result: Result<T, Error>) -> u64 {
     match result {
@@ -48,11 +49,11 @@ pub fn too_long<T: Debug>(result: Result<T, Error>) -> u64 {
     }
 }
 
-/// Returns the network failure for which an update or a download failed.
+/// Returns the network failure that made an update or a download fail.
 ///
 /// # Panics
 ///
-/// If `result` is not an error, or is an error for another reason.
+/// Panics if `result` is not an error, or is an error for another reason.
 #[track_caller]
 pub fn network_error<T: Debug>(result: Result<T, Error>) -> FetchError {
     match result {

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::fake_network::FakeNetwork;
 use crate::key::TestKey;
 
-/// The path of the metadata on the [`FakeNetwork`].
+/// The path prefix of metadata files on the [`FakeNetwork`].
 pub const METADATA: &str = "metadata/";
-/// The path of the targets on the [`FakeNetwork`].
+/// The path prefix of target files on the [`FakeNetwork`].
 pub const TARGETS: &str = "targets/";
 /// The expiry of every document, unless a test changes it.
 pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
@@ -41,9 +41,9 @@ pub struct Repository {
     documents: BTreeMap<String, Value>,
     signers: BTreeMap<String, Vec<TestKey>>,
     written: BTreeMap<String, Vec<u8>>,
-    /// Keys of the previous root, with which the next root is signed too.
+    /// The keys of the previous root, which also sign the next root.
     outgoing: Vec<TestKey>,
-    /// Whether snapshot and timestamp list lengths and hashes as well as versions. At first true.
+    /// Whether snapshot and timestamp list lengths and hashes in addition to versions. The default is true.
     pub lists_hashes: bool,
 }
 
@@ -66,7 +66,7 @@ impl Repository {
         Repository::on_network(FakeNetwork::new(), false)
     }
 
-    /// Creates a repository on `network`, over the files that are there.
+    /// Creates a repository on `network`, where it replaces existing files.
     #[must_use]
     pub fn on_network(network: FakeNetwork, consistent_snapshot: bool) -> Repository {
         let mut repository = Repository {
@@ -96,7 +96,7 @@ impl Repository {
         repository
     }
 
-    /// Creates an independent copy on a network of its own, for example to let an attacker continue from the same state.
+    /// Creates an independent copy on a separate network, for example to let an attacker continue from the same state.
     #[must_use]
     pub fn fork(&self) -> Repository {
         Repository {
@@ -109,43 +109,43 @@ impl Repository {
         }
     }
 
-    /// The network on which the repository is published.
+    /// Returns the network on which the repository is published.
     #[must_use]
     pub fn network(&self) -> &FakeNetwork {
         &self.network
     }
 
-    /// The `signed` member of `role` as it will be published next. Any change is allowed.
+    /// Returns the `signed` member of `role` that will be published next. Any change is allowed.
     ///
     /// # Panics
     ///
-    /// If there is no such role. The same holds for the other methods that take a role.
+    /// Panics if there is no such role, like all other methods that take a role.
     #[must_use]
     pub fn signed(&mut self, role: &str) -> &mut Value {
         self.documents.get_mut(role).unwrap_or_else(|| panic!("no role {role}"))
     }
 
-    /// Returns the version of `role` as it will be written next.
+    /// Returns the current version in the document of `role`.
     #[must_use]
     pub fn version(&self, role: &str) -> u64 {
         self.documents[role]["version"].as_u64().unwrap()
     }
 
-    /// Returns the metadata file of `role` as it was last written.
+    /// Returns the metadata file of `role` that was written last.
     ///
     /// # Panics
     ///
-    /// If it was never written.
+    /// Panics if no file of the role was ever written.
     #[must_use]
     pub fn written(&self, role: &str) -> Vec<u8> {
         self.written[role].clone()
     }
 
-    /// Returns version 1 of the root: the file that an application ships.
+    /// Returns version 1 of the root, which an application would ship.
     ///
     /// # Panics
     ///
-    /// If it is no longer on the network.
+    /// Panics if the file is no longer on the network.
     #[must_use]
     pub fn first_root(&self) -> Vec<u8> {
         let path = format!("{METADATA}{}", file_name("root", Some(1)));
@@ -159,14 +159,14 @@ impl Repository {
         self.documents.keys().filter(|role| !top_level.contains(&role.as_str())).cloned().collect()
     }
 
-    /// Adds a role with an empty targets document, unless it exists, and sets its keys.
+    /// Adds the role with an empty targets document, if it does not exist, and sets its keys.
     pub(crate) fn add_role(&mut self, role: &str, signers: &[TestKey]) {
         self.documents.entry(role.into()).or_insert_with(|| blank("targets"));
         self.signers.insert(role.into(), signers.to_vec());
     }
 
-    /// Replaces the keys and the threshold of a top-level role in the root document. If `role` is the root, the next root is
-    /// signed with the old keys too.
+    /// Replaces the keys and the threshold of a top-level role in the root document. If `role` is the root, the old
+    /// keys sign the next root as well.
     pub fn set_keys(&mut self, role: &str, keys: &[TestKey], threshold: u32) {
         let keyids: Vec<&str> = keys.iter().map(TestKey::keyid).collect();
         let root = self.signed("root");
@@ -180,7 +180,7 @@ impl Repository {
         }
     }
 
-    /// Signs `role` with `keys` from now on, whatever keys the delegating role lists.
+    /// Makes `keys` sign `role` from now on, regardless of the keys that the delegator lists.
     pub fn set_signers(&mut self, role: &str, keys: &[TestKey]) {
         self.signers.insert(role.into(), keys.to_vec());
     }
@@ -191,10 +191,10 @@ impl Repository {
         self.signers[role].clone()
     }
 
-    /// Publishes new versions of `roles`, and of the snapshot and the timestamp if they must change too.
+    /// Publishes new versions of `roles`, and of the snapshot and the timestamp where necessary.
     ///
-    /// A new root changes no other role. Every other role gets a new snapshot and a new timestamp. `snapshot` alone renews snapshot
-    /// and timestamp; `timestamp` alone renews the timestamp.
+    /// Publishing the root changes no other role. Publishing a targets role also publishes the snapshot and the
+    /// timestamp; publishing the snapshot also publishes the timestamp.
     pub fn publish(&mut self, roles: &[&str]) {
         let named = |role: &str| roles.contains(&role);
         for role in roles.iter().filter(|role| !["snapshot", "timestamp"].contains(role)) {
@@ -216,8 +216,8 @@ impl Repository {
         }
     }
 
-    /// Writes `roles` again without raising their versions, and updates what snapshot and timestamp say about them, as an attacker
-    /// with the keys could.
+    /// Writes `roles` again without raising their versions, and updates their entries in snapshot and timestamp, as an
+    /// attacker with the keys could do.
     pub fn reissue(&mut self, roles: &[&str]) {
         for role in roles {
             self.write(role);
@@ -251,7 +251,7 @@ impl Repository {
         bytes
     }
 
-    /// Publishes `bytes` as the current version of `role`, whatever they contain.
+    /// Publishes any bytes as the current version of `role`.
     pub fn put_metadata(&mut self, role: &str, bytes: Vec<u8>) {
         let versioned = role == "root" || (role != "timestamp" && self.is_consistent());
         let version = versioned.then(|| self.version(role));
@@ -259,13 +259,13 @@ impl Repository {
         self.written.insert(role.into(), bytes);
     }
 
-    /// Lists `role` in the snapshot document as it was last written.
+    /// Updates the entry of `role` in the snapshot document to the file that was written last.
     pub fn list_in_snapshot(&mut self, role: &str) {
         let entry = self.entry(role);
         self.signed("snapshot")["meta"][format!("{role}.json")] = entry;
     }
 
-    /// Lists the snapshot in the timestamp document as it was last written.
+    /// Updates the entry of the snapshot in the timestamp document to the file that was written last.
     pub fn list_in_timestamp(&mut self) {
         let entry = self.entry("snapshot");
         self.signed("timestamp")["meta"]["snapshot.json"] = entry;
@@ -281,14 +281,14 @@ impl Repository {
         }
     }
 
-    /// Whether the root document says that the repository has consistent snapshots.
+    /// Returns whether the root document enables consistent snapshots.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         self.documents["root"]["consistent_snapshot"] == json!(true)
     }
 
-    /// Lists the target `path` with this content in `role`, and puts the file on the network. Clients see it after
-    /// [`Repository::publish`].
+    /// Lists the target `path` with this content in `role`, and puts the file on the network. Clients find the target
+    /// after [`Repository::publish`].
     pub fn add_target(&mut self, role: &str, path: &str, content: &[u8]) {
         self.signed(role)["targets"][path] = json!({"length": content.len(), "hashes": {"sha256": hash(content)}});
         self.put_target(path, content);
@@ -299,7 +299,7 @@ impl Repository {
         self.network.put(&self.target_location(path, content), content.to_vec());
     }
 
-    /// Returns the path on the network of the target `path` with this content.
+    /// Returns the network path of the target `path` with this content.
     #[must_use]
     pub fn target_location(&self, path: &str, content: &[u8]) -> String {
         let location = if self.is_consistent() {
@@ -315,7 +315,7 @@ impl Repository {
     ///
     /// # Panics
     ///
-    /// If a file cannot be written.
+    /// Panics if a file cannot be written.
     pub fn dump(&self, folder: &Path) {
         for (path, bytes) in self.network.files() {
             let goal = folder.join(path);
@@ -325,7 +325,7 @@ impl Repository {
     }
 }
 
-/// An empty document of a role other than root. Its version is 0, so that the first published version is 1.
+/// Returns an empty document for a role other than root. Its version is 0, so the first published version is 1.
 fn blank(role: &str) -> Value {
     let mut signed = json!({"_type": role, "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY});
     let body = if role == "targets" { "targets" } else { "meta" };
@@ -335,7 +335,7 @@ fn blank(role: &str) -> Value {
 
 /// Returns a metadata file with the document `signed` and one signature by each of `keys`.
 ///
-/// The file is indented JSON and the signatures cover the canonical form, so that a client that confuses the two fails.
+/// The file is indented JSON, while the signatures cover the canonical form, so a client that confuses the two fails.
 #[must_use]
 pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.signature(signed)).collect();
@@ -349,7 +349,7 @@ pub fn file_name(role: &str, version: Option<u64>) -> String {
     version.map_or_else(|| format!("{name}.json"), |version| format!("{version}.{name}.json"))
 }
 
-/// A target path as in a URL: every segment percent-encoded.
+/// Percent-encodes every segment of a target path, as in a URL.
 fn escape_path(path: &str) -> String {
     path.split('/').map(|part| utf8_percent_encode(part, UNRESERVED).to_string()).collect::<Vec<_>>().join("/")
 }

@@ -1,4 +1,5 @@
-//! An HTTP/1.0 server on 127.0.0.1 for a [`FakeNetwork`]. It answers `GET` only and closes the connection after each answer.
+//! An HTTP/1.0 server on 127.0.0.1 for a [`FakeNetwork`]. The server answers only `GET` requests, and closes the
+//! connection after each response.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +16,13 @@ use crate::fake_network::{Answer, FakeNetwork, NetworkFault};
 pub struct Request {
     /// The method, such as `GET`.
     pub method: String,
-    /// The request target as it was sent, percent-encoded, without a leading `/`.
+    /// The percent-encoded request target as it was sent, without the leading `/`.
     pub path: String,
     /// The header lines, without line ends.
     pub header: Vec<String>,
 }
 
-/// The connection on which an answer is written. The server counts the bytes, see [`Server::sent`].
+/// The connection to which an answer is written. The server counts the bytes; see [`Server::sent`].
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
@@ -33,12 +34,12 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If the connection breaks instead.
+    /// Any I/O error of the connection.
     pub fn wait_for_close(&mut self) -> io::Result<()> {
         io::copy(&mut self.stream, &mut io::sink()).map(drop)
     }
 
-    /// The TCP stream, for example to close one direction.
+    /// Returns the TCP stream, for example to close one direction.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
@@ -63,11 +64,11 @@ impl Write for Connection {
     }
 }
 
-/// Answers a request: returns an [`Answer`] for the server to write, or writes any bytes to the [`Connection`] and returns
-/// `None`.
+/// A function that answers a request. It either returns an [`Answer`] for the server to write, or writes any bytes to
+/// the [`Connection`] and returns `None`.
 pub type Responder = dyn Fn(&Request, &mut Connection) -> io::Result<Option<Answer>> + Send + Sync;
 
-/// An HTTP server on 127.0.0.1. It stops when it is dropped.
+/// An HTTP server on 127.0.0.1. Dropping it stops the server.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -99,22 +100,22 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Serves `network` on a free port.
+    /// Starts a server for `network` on a free port.
     ///
     /// # Panics
     ///
-    /// If no port is free.
+    /// Panics if no port is free.
     #[must_use]
     pub fn start(network: &FakeNetwork) -> Server {
         let network = network.clone();
         Server::answering(move |request| network.answer(&request.path))
     }
 
-    /// Starts an HTTP proxy on a free port that reaches these hosts, by name. It answers 502 for every other host.
+    /// Starts an HTTP proxy for the given host names on a free port. It answers 502 for every other host.
     ///
     /// # Panics
     ///
-    /// If no port is free.
+    /// Panics if no port is free.
     #[must_use]
     pub fn proxy(hosts: BTreeMap<String, FakeNetwork>) -> Server {
         Server::answering(move |request| {
@@ -130,11 +131,11 @@ impl Server {
         Server::responding(Arc::new(move |request: &Request, _: &mut Connection| Ok(Some(answers(request)))))
     }
 
-    /// Answers with `responder` on a free port.
+    /// Starts a server on a free port that answers every request with `responder`.
     ///
     /// # Panics
     ///
-    /// If no port is free.
+    /// Panics if no port is free.
     #[must_use]
     pub fn responding(responder: Arc<Responder>) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
@@ -150,20 +151,20 @@ impl Server {
                 }
                 let responder = Arc::clone(&responder);
                 let sent = Arc::clone(&count);
-                // The client may close the connection at any time.
+                // Ignore errors, because the client may close the connection at any time.
                 thread::spawn(move || stream.and_then(|stream| reply(stream, sent, &*responder)));
             }
         });
         Server { address, stopped, sent, acceptor: Some(acceptor) }
     }
 
-    /// The URL of the server's root, ending in `/`.
+    /// Returns the URL of the server's root, which ends in `/`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// The number of bytes sent so far, including headers. The system may still buffer some of them.
+    /// Returns the number of bytes sent so far, including headers. The system may still buffer some of them.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -173,7 +174,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which then reads `stopped`.
+        // Wake the accepting thread, which then reads `stopped`.
         drop(TcpStream::connect(self.address));
         if let Some(acceptor) = self.acceptor.take() {
             drop(acceptor.join());

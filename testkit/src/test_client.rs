@@ -18,17 +18,17 @@ use crate::fake_network::{BASE, FakeNetwork, response};
 use crate::outcome::time;
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
 
-/// The folder of the installation below its temporary directory. It is so deep that a name with several `..` still ends in
-/// the temporary directory, where [`TestClient::files_outside`] finds it.
+/// The folder of the installation, relative to its temporary directory. It is nested so deeply that a path with several
+/// `..` still stays inside the temporary directory, where [`TestClient::files_outside`] finds the file.
 const HOME: &str = "a/b/c";
 
-/// Trusted versions in this order: root, timestamp, snapshot, targets.
+/// The trusted versions of root, timestamp, snapshot and targets, in this order.
 pub type Versions = [u64; 4];
 
-/// A client installation with its own store and output folder, which are removed when it is dropped.
+/// A client installation with its own store and output folder. Dropping it removes both.
 ///
-/// Each method that updates opens the store anew, as a program does at every start. Time is [`TestClient::now`]; the clock of
-/// the machine is never read. With the feature `paused-time`, timeouts on the fake network pass at once.
+/// Each method that updates opens the store again, as a program does at every start. The time is [`TestClient::now`];
+/// the machine's clock is never read. With the feature `paused-time`, timeouts on the fake network pass immediately.
 ///
 /// ```
 /// use lastmile_testkit::{Repository, TestClient};
@@ -46,15 +46,15 @@ pub struct TestClient {
     folder: TempDir,
     mirrors: Mutex<Vec<FakeNetwork>>,
     events: Arc<Mutex<Vec<Event>>>,
-    /// The time at which updates are judged. At first 2030-01-01T00:00:00Z.
+    /// The time at which updates are verified. The default is 2030-01-01T00:00:00Z.
     pub now: DateTime<Utc>,
-    /// The limits of what is read. At first those of `lastmile-client`.
+    /// The limits on metadata. The defaults are those of `lastmile-client`.
     pub limits: Limits,
-    /// Retries and timeouts. At first those of `lastmile-client`, but without retries.
+    /// The retry policy. The default is that of `lastmile-client`, but without retries.
     pub retry_policy: RetryPolicy,
-    /// Whether names of targets contain hashes in repositories with consistent snapshots. At first true.
+    /// Whether target file names have hash prefixes in repositories with consistent snapshots. The default is true.
     pub hash_prefixes: bool,
-    /// The URL of a server, ending in `/`, to use over HTTP instead of the fake network, and the settings for it.
+    /// The URL of an HTTP server to use instead of the fake network, ending in `/`, and the HTTP settings for it.
     pub http: Option<(String, HttpSettings)>,
 }
 
@@ -63,7 +63,7 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If version 1 of the root is not published, or if no temporary directory can be created.
+    /// Panics if version 1 of the root is not published, or if no temporary directory can be created.
     #[must_use]
     pub fn new(repository: &Repository) -> TestClient {
         TestClient::with_root(repository.first_root(), repository.network())
@@ -73,7 +73,7 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If no temporary directory can be created.
+    /// Panics if no temporary directory can be created.
     #[must_use]
     pub fn with_root(root: Vec<u8>, network: &FakeNetwork) -> TestClient {
         let client = TestClient {
@@ -108,17 +108,17 @@ impl TestClient {
         copy
     }
 
-    /// Replaces the store with a copy of that of `other`.
+    /// Replaces the store with a copy of the store of `other`.
     pub fn copy_store_of(&self, other: &TestClient) {
         copy_dir(&other.store_path(), &self.store_path());
     }
 
-    /// Updates from `network` alone from now on.
+    /// Makes the client update only from `network` from now on.
     pub fn use_network(&self, network: &FakeNetwork) {
         self.use_mirrors(&[network]);
     }
 
-    /// Updates from these mirrors, tried in this order, from now on.
+    /// Makes the client update from these mirrors, in this order, from now on.
     pub fn use_mirrors(&self, networks: &[&FakeNetwork]) {
         *self.mirrors.lock().unwrap() = networks.iter().map(|network| (*network).clone()).collect();
     }
@@ -131,10 +131,10 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If the store cannot be opened.
+    /// Panics if the store cannot be opened.
     #[must_use]
     pub fn updater(&self) -> Updater {
-        self.updater_with(DirectoryStore::open(self.store_path()).expect("a store that can be opened"))
+        self.updater_with(DirectoryStore::open(self.store_path()).expect("the store can be opened"))
     }
 
     fn open_updater(&self) -> Result<Updater, Error> {
@@ -145,7 +145,7 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If the settings cannot be used.
+    /// Panics if the settings cannot be used.
     #[must_use]
     pub fn updater_with(&self, store: impl Store) -> Updater {
         let mirrors = self.mirrors();
@@ -172,8 +172,8 @@ impl TestClient {
             .expect("usable settings")
     }
 
-    /// A runtime whose timers pass at once on the fake network. With retries they run in real time: a paused clock would
-    /// reach the deadline while a thread writes a part of a target.
+    /// Returns a runtime whose timers fire immediately on the fake network. With retries, timers run in real time,
+    /// because a paused clock would reach the deadline while a thread writes a part of a target.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.retry_policy.retries == 0;
         let mut builder = Builder::new_current_thread();
@@ -188,7 +188,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Whatever the client reports.
+    /// Any error of the client.
     pub fn refresh(&self) -> Result<Versions, Error> {
         let updater = self.open_updater()?;
         self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
@@ -198,25 +198,25 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Whatever the client reports.
+    /// Any error of the client.
     pub fn refresh_with(&self, store: impl Store) -> Result<Versions, Error> {
         self.runtime().block_on(self.updater_with(store).refresh_at(self.now)).map(|session| versions(&session))
     }
 
-    /// Verifies the stored metadata again without a request and returns its versions.
+    /// Verifies the stored metadata again, without making a request, and returns its versions.
     ///
     /// # Errors
     ///
-    /// Whatever the client reports.
+    /// Any error of the client.
     pub fn offline(&self) -> Result<Versions, Error> {
         self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
     }
 
-    /// Updates, then searches for the target `path`. `None` means that no trusted role lists it.
+    /// Updates, then searches for the target `path`. Returns `None` if no trusted role lists it.
     ///
     /// # Errors
     ///
-    /// Whatever the client reports.
+    /// Any error of the client.
     pub fn find(&self, path: &str) -> Result<Option<TargetFile>, Error> {
         self.find_each(&[path]).pop().expect("one result for each path")
     }
@@ -241,7 +241,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Whatever the client reports.
+    /// Any error of the client.
     pub fn list(&self) -> Result<Vec<String>, Error> {
         self.runtime().block_on(async {
             let targets = self.updater().refresh_at(self.now).await?.list().await?;
@@ -253,7 +253,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Whatever the client reports; [`Error::NoSuchTarget`] for a path that no trusted role lists.
+    /// Any error of the client; [`Error::NoSuchTarget`] for a path that no trusted role lists.
     pub fn update(&self, paths: &[TargetPath]) -> Result<Versions, Error> {
         self.runtime().block_on(async {
             let mut session = self.updater().refresh_at(self.now).await?;
@@ -269,7 +269,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Whatever the client reports; [`Error::NoSuchTarget`] if no trusted role lists it.
+    /// Any error of the client; [`Error::NoSuchTarget`] if no trusted role lists the target.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
         self.download(path, None).map(|file| fs::read(file).unwrap())
     }
@@ -278,7 +278,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Whatever the client reports; [`Error::NoSuchTarget`] if no trusted role lists it.
+    /// Any error of the client; [`Error::NoSuchTarget`] if no trusted role lists the target.
     pub fn get_as(&self, path: &str, name: &str) -> Result<Vec<u8>, Error> {
         self.download(path, Some(name)).map(|file| fs::read(file).unwrap())
     }
@@ -295,19 +295,19 @@ impl TestClient {
         })
     }
 
-    /// Returns what the client reported besides errors since the last call, and forgets it.
+    /// Returns the events of the client since the last call, and clears them.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         std::mem::take(&mut self.events.lock().unwrap())
     }
 
-    /// The folder of the store.
+    /// Returns the folder of the store.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("store")
     }
 
-    /// The folder for downloaded targets.
+    /// Returns the folder for downloaded targets.
     #[must_use]
     pub fn output_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("output")
@@ -319,7 +319,7 @@ impl TestClient {
         fs::read(self.store_path().join(file_name(role, None))).ok()
     }
 
-    /// Returns the trusted metadata in the store by file name, without the client's own state.
+    /// Returns the trusted metadata files in the store by name, without the client's own state.
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let names = below(&self.store_path()).into_iter().filter(|name| !name.contains('/'));
@@ -333,7 +333,7 @@ impl TestClient {
         names.map(|name| (name.clone(), fs::read(self.store_path().join(name)).unwrap())).collect()
     }
 
-    /// Writes a file into the store, as damage or an attacker would.
+    /// Writes a file into the store, to simulate damage or an attacker.
     pub fn put_stored(&self, name: &str, content: &[u8]) {
         fs::write(self.store_path().join(name), content).unwrap();
     }
@@ -348,7 +348,7 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If there is no such file.
+    /// Panics if there is no such file.
     #[must_use]
     pub fn read_output(&self, name: &str) -> Vec<u8> {
         fs::read(self.output_path().join(name)).unwrap()
@@ -368,7 +368,8 @@ impl TestClient {
     }
 }
 
-/// A temporary directory, in memory if the system has such a file system: syncing a file costs nothing there.
+/// Creates a temporary directory, in memory if the system has such a file system, because syncing a file costs nothing
+/// there.
 fn temporary_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }
@@ -388,7 +389,7 @@ fn versions(session: &Session) -> Versions {
     versions.map(lastmile_metadata::Version::get)
 }
 
-/// The paths of all files below `dir`, sorted.
+/// Returns the paths of all files below `dir`, sorted.
 fn below(dir: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten() {
@@ -413,7 +414,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Records what the client reports.
+/// Records the events of the client.
 struct RecordEvents(Arc<Mutex<Vec<Event>>>);
 
 impl EventSink for RecordEvents {
@@ -422,7 +423,7 @@ impl EventSink for RecordEvents {
     }
 }
 
-/// Several fake networks: the first at [`BASE`], the others at URLs of their own.
+/// A transport for several fake networks: the first is at [`BASE`], and the others have other URLs.
 struct Mirrors(Vec<FakeNetwork>);
 
 impl Fetch for Mirrors {
@@ -430,7 +431,7 @@ impl Fetch for Mirrors {
         let mut mirrors = self.0.iter().enumerate();
         let requested =
             mirrors.find_map(|(number, network)| Some((network, url.strip_prefix(&mirror_url(number))?.to_owned())));
-        let (network, path) = requested.unwrap_or_else(|| panic!("`{url}` is on no fake network"));
+        let (network, path) = requested.unwrap_or_else(|| panic!("`{url}` does not belong to a fake network"));
         Box::pin(std::future::ready(response(network.answer(&path))))
     }
 }

@@ -1,6 +1,6 @@
-//! How an application tests its own updates: the example of the README, one test for each promise.
+//! An example of how an application tests its updates: the steps of the README as separate tests.
 
-#![expect(clippy::unwrap_used, reason = "an error fails the test")]
+#![expect(clippy::unwrap_used, reason = "unwrapping makes the test fail")]
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn install(root: &[u8], url: &str, settings: &HttpSettings, dir: &Path) -> Resul
     Ok(())
 }
 
-/// An installation of the application in a folder of its own.
+/// An installation of the application in a separate folder.
 struct Installation {
     root: Vec<u8>,
     dir: TempDir,
@@ -35,7 +35,7 @@ impl Installation {
     }
 
     fn update(&self, server: &Server) -> Result<(), Error> {
-        // Without the proxy that this machine may have configured.
+        // Do not use a proxy that this machine may have configured.
         let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
         install(&self.root, &server.url(), &settings, self.dir.path())
     }
@@ -61,7 +61,7 @@ fn the_newest_release_is_installed() {
     assert_eq!(installation.app().unwrap(), b"release 2");
     let location = repository.target_location("app", b"release 2");
     let mut requests = repository.network().requests();
-    // The first two are sent at the same time, so they arrive in either order.
+    // The first two requests are sent at the same time, so they may arrive in either order.
     requests[..2].sort();
     assert_eq!(
         requests,

@@ -89,16 +89,16 @@ fn self_check_reports_whether_a_file_is_the_published_one_even_without_a_network
         (data.to_owned(), message.to_owned())
     };
     fs::write(setup.path("app"), GOOD).unwrap();
-    assert_eq!(check(&setup), ("app is what is published as package\n".to_owned(), String::new()));
+    assert_eq!(check(&setup), ("app is identical to the published target package\n".to_owned(), String::new()));
     fs::write(setup.path("app"), "older").unwrap();
     let (data, _) = check(&setup);
-    assert!(data.starts_with("app is not what is published as package: "), "{data}");
+    assert!(data.starts_with("app differs from the published target package: "), "{data}");
 
     fs::write(setup.path("app"), GOOD).unwrap();
     setup.server = Server::start(&FakeNetwork::new());
     let (data, message) = check(&setup);
-    assert_eq!(data, "app is what is published as package\n");
-    assert!(message.ends_with("checking against what was trusted before\n"), "{message}");
+    assert_eq!(data, "app is identical to the published target package\n");
+    assert!(message.ends_with("checking against the stored metadata\n"), "{message}");
 }
 
 #[test]

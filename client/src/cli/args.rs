@@ -69,15 +69,15 @@ pub(super) struct Common {
     pub(super) network: Network,
 }
 
-/// Options of the network.
+/// Network options.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network options")]
 pub(super) struct Network {
-    /// How long to wait while the server sends nothing
+    /// Abort a request when the server does not respond for this long
     #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
 
-    /// How long to try one file on one mirror; targets get additional time for their length
+    /// Give up on fetching a file from a mirror after this long; long targets get additional time
     #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub(super) deadline: Duration,
 
@@ -90,19 +90,19 @@ pub(super) struct Network {
     #[arg(long, global = true, hide_short_help = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) proxy: Option<String>,
 
-    /// PEM file of certificate authorities to trust besides the system's; can be repeated
+    /// Also trust the certificate authorities in this PEM file; can be repeated
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) ca_file: Vec<PathBuf>,
 
-    /// Set a limit on what is read and followed, in bytes or as a count; can be repeated. Names:
-    /// root_length, timestamp_length, snapshot_length, targets_length, listed_length, root_updates,
-    /// roles_visited, roles_listed, list_steps, delegation_depth, signatures, keys, redirects
+    /// Set a limit on metadata or redirects, in bytes or as a count; can be repeated. Names: root_length,
+    /// timestamp_length, snapshot_length, targets_length, listed_length, root_updates, roles_visited, roles_listed,
+    /// list_steps, delegation_depth, signatures, keys, redirects
     #[arg(long = "limit", global = true, hide_short_help = true, value_name = "NAME=VALUE", value_parser = limit)]
     pub(super) limits: Vec<Limit>,
 }
 
 impl Network {
-    /// Returns all limits, with the values that were set.
+    /// Returns all limits: the defaults, changed by the `--limit` options.
     pub(super) fn all_limits(&self) -> AllLimits {
         let mut all = AllLimits::default();
         for Limit { set, value } in &self.limits {
@@ -116,7 +116,7 @@ impl Network {
     }
 }
 
-/// The limits on metadata, and those of the network that are counts.
+/// All limits that `--limit` can set: the limits on metadata, and the number of redirects.
 #[derive(Debug)]
 pub(super) struct AllLimits {
     pub(super) metadata: Limits,
@@ -129,14 +129,14 @@ impl Default for AllLimits {
     }
 }
 
-/// A limit that was set.
+/// A parsed `--limit` option.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     set: Set,
     value: u64,
 }
 
-/// The field of a limit.
+/// Selects the field of one limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Set {
     Bytes(fn(&mut Limits) -> &mut u64),
@@ -160,7 +160,7 @@ impl Set {
     }
 }
 
-/// Every limit by its name; `docs/clients.md` explains them.
+/// The names of all limits and their fields; `docs/clients.md` explains each limit.
 pub(super) const LIMITS: [(&str, Set); 13] = [
     ("root_length", Set::Bytes(|limits| &mut limits.root_length)),
     ("timestamp_length", Set::Bytes(|limits| &mut limits.timestamp_length)),
@@ -181,7 +181,7 @@ fn limit(text: &str) -> Result<Limit, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let value = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
     let (_, set) =
-        LIMITS.iter().find(|(limit, _)| *limit == name).ok_or_else(|| format!("there is no limit `{name}`"))?;
+        LIMITS.iter().find(|(limit, _)| *limit == name).ok_or_else(|| format!("there is no limit named `{name}`"))?;
     Ok(Limit { set: *set, value })
 }
 
@@ -189,7 +189,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
+        .ok_or_else(|| "expected a positive number of seconds".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -207,14 +207,14 @@ pub(super) enum Command {
 
     /// List the targets that `get` would find
     List {
-        /// List only targets whose path matches; `*` matches within one segment, `?` one character
+        /// List only targets whose path matches; `*` matches any characters except `/`, `?` one character
         pattern: Option<String>,
-        /// Use the stored metadata, without a request
+        /// Use the stored metadata and make no requests
         #[arg(long)]
         offline: bool,
     },
 
-    /// Check that a file on this machine is a certain target, without a request
+    /// Check a local file against the trusted metadata, without network requests
     Verify {
         /// The file
         #[arg(value_hint = ValueHint::FilePath)]
@@ -226,7 +226,8 @@ pub(super) enum Command {
 
     /// Show the version, expiry and age of each trusted role
     ///
-    /// The exit code is 0 if all roles are good, 5 if one has expired or cannot be trusted, and 1 otherwise.
+    /// The exit code is 0 if all roles are good, 5 if a role has expired or cannot be trusted, 7 if a role expires
+    /// soon, and 1 after any other failure.
     Status {
         /// Fail with exit code 7 if a role expires within this number of days
         #[arg(long, value_name = "DAYS", default_value_t = 0)]
@@ -253,7 +254,7 @@ pub(super) enum Trust {
         --metadata-url https://example.org/metadata/ --targets-url https://example.org/targets/")]
     Add(Add),
 
-    /// Change the URLs and options of a trusted repository, and keep what is trusted
+    /// Change the URLs and options of a trusted repository, and keep its trusted metadata
     #[command(after_help = "Example: lastmile trust set example --metadata-url https://mirror.example.org/metadata/")]
     Set(Change),
 
@@ -266,9 +267,9 @@ pub(super) enum Trust {
         name: String,
     },
 
-    /// Start again from the shipped root and forget all trusted versions
+    /// Forget all trusted versions and start again from the shipped root
     ///
-    /// Use this only if the stored state is damaged: the next refresh cannot recognise an older state of the
+    /// Use this only if the stored state is damaged: the next refresh cannot detect a rollback to an older state of the
     /// repository.
     Reset {
         /// The name of the repository
@@ -319,11 +320,11 @@ pub(super) struct Change {
     #[arg(long = "targets-url", value_name = "URL", group = "change", value_hint = ValueHint::Url)]
     pub(super) targets_urls: Vec<String>,
 
-    /// Treat HTTP 403 as "not found", or as an error
+    /// Whether to treat HTTP 403 as "not found" (true) or as an error (false)
     #[arg(long, value_name = "BOOL", group = "change")]
     pub(super) forbidden_means_absent: Option<bool>,
 
-    /// Fetch targets by their plain names, or with the hash prefix if snapshots are consistent
+    /// Whether to fetch targets by their plain names even if the repository uses consistent snapshots
     #[arg(long, value_name = "BOOL", group = "change")]
     pub(super) plain_target_names: Option<bool>,
 }

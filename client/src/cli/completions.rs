@@ -1,4 +1,5 @@
-//! `lastmile completions` and `lastmile man`: generated from the definition of the command line.
+//! `lastmile completions` and `lastmile man`: generate shell completions and manual pages from the command-line
+//! definition.
 
 use clap::Command;
 use clap_complete::Shell;

@@ -1,4 +1,4 @@
-//! The exit status, kind and hint of each error of the library.
+//! Maps each library error to an exit status, a kind and a hint.
 
 use std::error::Error as _;
 

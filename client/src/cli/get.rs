@@ -38,7 +38,7 @@ impl App<'_> {
         self.report(&targets, results)
     }
 
-    /// Prints the paths of the downloaded targets, and the errors of the others.
+    /// Prints the path of each downloaded target and the error of each failed download.
     fn report(&self, targets: &[TargetFile], results: Vec<Result<PathBuf, Error>>) -> Result<ExitStatus, Failure> {
         let mut lines = Vec::new();
         let mut documents = Vec::new();

@@ -1,4 +1,4 @@
-//! The hint after an error, in terms of the options of this command, which the library does not know.
+//! Hints for errors. They mention command-line options, so they are written here and not in the library.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
 use crate::error::{Error, LocalError, NetworkError, Refusal};
 use crate::net::fetch::{FetchError, TlsProblem};
 
-/// Returns what to do next.
+/// Returns a hint on how to resolve this error.
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
         Error::Refused(error) | Error::Limit(error) => of_refusal(&error.refusal),
@@ -18,13 +18,13 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         ),
         Error::State(verdict) => of_verdict(&verdict.kind).map(str::to_owned),
         Error::NoSuchTarget(_) => {
-            Some("target paths are compared byte by byte; `lastmile list` lists all of them".to_owned())
+            Some("target paths are compared byte by byte; `lastmile list` shows all target paths".to_owned())
         }
         Error::TargetPath(_) | Error::TooLarge { .. } | Error::Config(_) => None,
     }
 }
 
-/// Says how to raise the limit.
+/// Returns a hint that names the option which raises this limit.
 fn raising(limit: Limit) -> String {
     format!("if the repository really is that large, raise the limit with `--limit {limit}=NUMBER`")
 }
@@ -38,8 +38,12 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
             kind => of_verdict(kind)?,
         },
         Refusal::TooLong { limit: Some(limit), .. } => return Some(raising(*limit)),
-        Refusal::TooLong { limit: None, .. } => "the mirror sends more than the repository lists; try another mirror",
-        Refusal::Target { .. } => "the server sent another file than the repository lists; it was deleted",
+        Refusal::TooLong { limit: None, .. } => {
+            "the file on the mirror is longer than the signed metadata allows; try another mirror"
+        }
+        Refusal::Target { .. } => {
+            "the server sent a file that does not match the signed metadata; the download was deleted"
+        }
         Refusal::Name(_) => "choose another path with `--output-file`",
     };
     Some(hint.to_owned())
@@ -48,23 +52,25 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
 fn of_verdict(kind: &ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::Expired { .. } => {
-            "the mirror may hold back newer metadata, the maintainers may have failed to renew it, \
-             or the clock of this machine is wrong"
+            "the mirror may withhold newer metadata, the maintainers may not have renewed it, \
+             or this machine's clock may be wrong"
         }
         ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. } | ErrorKind::Removed { .. } => {
-            "the mirror has an older state than was trusted before, which stays trusted; try another mirror or ask \
+            "the mirror has older metadata than this machine already trusts; try another mirror or ask \
              the maintainers"
         }
         ErrorKind::StateLost => {
-            "the stored state is damaged, so a rollback could not be noticed; start again from the shipped root \
+            "the stored state is damaged, so a rollback could not be detected; start again from the shipped root \
              with `lastmile trust reset NAME`"
         }
         ErrorKind::ThresholdNotMet { .. } => {
-            "the file is not signed by enough keys that the repository trusts; what was trusted stays trusted"
+            "not enough of the trusted keys have signed the file; the metadata trusted before stays trusted"
         }
-        ErrorKind::UnsupportedSpecVersion(_) => "a newer version of this program may read it",
+        ErrorKind::UnsupportedSpecVersion(_) => {
+            "a newer version of this program may support this version of the specification"
+        }
         ErrorKind::HashMismatch { .. } | ErrorKind::LengthMismatch { .. } | ErrorKind::WrongVersion { .. } => {
-            "the mirror has files of different states; if it is being updated, try again later"
+            "the files on the mirror do not belong to the same state; if the mirror is being updated, try again later"
         }
         _ => return None,
     })
@@ -98,7 +104,7 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
         FetchError::TooManyRedirects { .. } => "follow more redirects with `--limit redirects=NUMBER`",
         FetchError::Tls { problem, .. } => match problem {
             TlsProblem::Expired | TlsProblem::NotYetValid => {
-                "the certificate of the server is out of date, or the clock of this machine is wrong; check the clock, and \
+                "the server's certificate is not valid at this time, or this machine's clock is wrong; check the clock, and \
                  tell the operator of the server"
             }
             TlsProblem::OtherName => "check the URLs with `lastmile trust list`",
@@ -115,7 +121,7 @@ fn of_local(error: &LocalError) -> Option<&'static str> {
             Some("choose another directory for state with `--state-dir DIR`, or for targets with `--output DIR`")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("free some space and try again; what was trusted before is unchanged")
+            Some("free some space and try again; the trusted metadata is unchanged")
         }
         _ => None,
     }

@@ -43,11 +43,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     app.run(arguments.command).unwrap_or_else(|failure| output.failure(&failure))
 }
 
-/// What every command needs: the options, the output, the time and the environment.
+/// The state shared by all commands: the common options, the output, the time and the environment.
 struct App<'a> {
     common: &'a args::Common,
     output: &'a Output,
-    /// The time of the clock, which is read once.
+    /// The current time, read once when the program starts.
     now: DateTime<Utc>,
     world: &'a World,
 }
@@ -66,8 +66,9 @@ impl App<'_> {
             .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
         runtime.block_on(async {
             tokio::select! {
-                // In this order, signals end the process as usual while a file is read that the user named, which may be
-                // a pipe: such files are read before the command waits for the first time.
+                // `biased` polls the command first. It reads the files named by the user, which may be pipes, before
+                // its first await, so the signal handlers are not yet installed then and a signal ends the process as
+                // usual.
                 biased;
                 ended = self.command(command) => ended,
                 () = interrupted() => Err(Failure::failed("interrupted").with_kind("interrupted")),
@@ -88,7 +89,7 @@ impl App<'_> {
     }
 }
 
-/// Waits for a signal to end. The command is then dropped, which removes unfinished files.
+/// Waits for SIGINT or SIGTERM. The caller then drops the command, which removes unfinished files.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
@@ -102,7 +103,8 @@ fn show_requests(output: &Output) {
     let filter = tracing_subscriber::EnvFilter::new("lastmile_client=debug");
     let log = Mutex::new(output.log());
     let shown = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).without_time().try_init();
-    // An application that embeds this command may have its own subscriber, which then shows the requests.
+    // Setting the subscriber fails if an application that embeds this command has set its own, which then shows the
+    // requests.
     drop(shown);
 }
 

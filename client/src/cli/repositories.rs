@@ -1,5 +1,5 @@
-//! The trusted repositories by name. Each has a folder of its own with the shipped root, the settings and the store, so
-//! that the files of two repositories are never mixed.
+//! The trusted repositories by name. Each has its own folder with the shipped root, the settings and the store, so the
+//! files of two repositories are never mixed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,14 @@ const SHIPPED_ROOT: &str = "shipped-root.json";
 const SETTINGS: &str = "settings.json";
 const METADATA: &str = "metadata";
 
-/// The format of the settings that this version writes. Another format is refused.
+/// The format version of settings files. Files with another format version are refused.
 const FORMAT: u32 = 1;
 
-/// The greatest length of a settings file.
+/// The maximum length of a settings file in bytes.
 const LONGEST_SETTINGS: u64 = 1024 * 1024;
 
-/// The user's name for a repository: up to 64 of `A–Z a–z 0–9 . _ -`, with a letter or a digit at either end.
+/// The name that the user chose for a repository: up to 64 characters of `A–Z a–z 0–9 . _ -`, starting and ending with
+/// a letter or a digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RepositoryName(String);
 
@@ -35,7 +36,7 @@ impl RepositoryName {
         let bytes = name.as_bytes();
         let is_well_formed =
             bytes.len() <= 64 && bytes.iter().copied().all(inner) && outer(bytes.first()) && outer(bytes.last());
-        // Some names mean a device on some systems.
+        // Refuse names such as `CON`, which are devices on some systems.
         let is_a_file = TargetPath::new(name).is_ok_and(|path| path.file_path().is_ok());
         (is_well_formed && is_a_file).then(|| RepositoryName(name.to_owned()))
     }
@@ -53,7 +54,7 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// The URLs of a mirror as they are stored. Those of an earlier version may be unusable.
+/// The URLs of a mirror as stored in the settings. URLs stored by an earlier version may be unusable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MirrorUrls {
     /// The base URL of the metadata files.
@@ -85,7 +86,7 @@ struct Written {
 pub(crate) struct Repository {
     /// The name.
     pub(crate) name: RepositoryName,
-    /// The root from which everything is verified, as it was given.
+    /// The root metadata file passed to `trust add`, from which all other metadata is verified.
     pub(crate) shipped_root: Vec<u8>,
     /// The settings.
     pub(crate) settings: RepositorySettings,
@@ -97,7 +98,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub(crate) fn store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open(self.folder.join(METADATA))
     }
@@ -106,30 +107,30 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub(crate) fn read_only_store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open_read_only(self.folder.join(METADATA))
     }
 
-    /// Removes everything that was trusted beyond the shipped root, including the floors. The next refresh does not
-    /// recognise an older state.
+    /// Removes all trusted metadata except the shipped root, including the floors (the lowest versions still accepted).
+    /// The next refresh cannot detect a rollback.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub(crate) fn forget(&self) -> Result<(), LocalError> {
         remove_all(&self.folder.join(METADATA))
     }
 }
 
-/// All trusted repositories, in one directory.
+/// The directory with all trusted repositories.
 #[derive(Debug, Clone)]
 pub(crate) struct Repositories {
     path: PathBuf,
 }
 
 impl Repositories {
-    /// Returns the repositories in `path`, which is created when the first one is added.
+    /// Uses the directory `path`, which is created when the first repository is added.
     #[must_use]
     pub(crate) fn at(path: impl Into<PathBuf>) -> Repositories {
         Repositories { path: path.into() }
@@ -141,18 +142,18 @@ impl Repositories {
         &self.path
     }
 
-    /// Returns the sorted names.
+    /// Returns the names of all repositories, sorted.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub(crate) fn names(&self) -> Result<Vec<RepositoryName>, LocalError> {
         let mut names = Vec::new();
         let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
-            // A folder without settings is incomplete: adding or removing the repository was interrupted. One that
-            // cannot be read is another user's, and must not count as missing.
+            // A folder without settings is incomplete, because adding or removing the repository was interrupted.
+            // Settings that cannot be read belong to another user and must not count as missing.
             if let Some(name) = name
                 && is_file(&self.path.join(name.as_str()).join(SETTINGS))?
             {
@@ -167,8 +168,8 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// What the system reports. Unreadable settings are an error, and a directory or file that other users can change: the shipped
-    /// root and the mirrors are there.
+    /// Any I/O error, unreadable settings, or a directory or file that other users can change: it decides which root
+    /// and which mirrors are trusted.
     pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
@@ -182,11 +183,14 @@ impl Repositories {
         };
         let written: Written = serde_json::from_slice(&settings).map_err(|error| unreadable(error.to_string()))?;
         if written.format != FORMAT {
-            return Err(unreadable(format!("it has the format {}, this version knows {FORMAT}", written.format)));
+            return Err(unreadable(format!(
+                "it has format {}, but this version of the program supports only format {FORMAT}",
+                written.format
+            )));
         }
         let shipped_root = folder
             .read_unwritable(SHIPPED_ROOT, longest_root)?
-            .ok_or_else(|| unreadable(format!("`{SHIPPED_ROOT}` beside it is missing")))?;
+            .ok_or_else(|| unreadable(format!("`{SHIPPED_ROOT}` is missing from the same folder")))?;
         Ok(Some(Repository {
             name: name.clone(),
             shipped_root,
@@ -199,7 +203,7 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// What the system reports. A name that is taken is an error, also if it differs in case.
+    /// Any I/O error, or a repository whose name differs from `name` at most in case.
     pub(crate) fn add(
         &self,
         name: &RepositoryName,
@@ -208,14 +212,15 @@ impl Repositories {
     ) -> Result<Repository, LocalError> {
         let taken = self.names()?.into_iter().find(|taken| taken.0.eq_ignore_ascii_case(&name.0));
         if let Some(taken) = taken {
-            let problem = format!("the repository `{taken}` is trusted already");
-            return Err(LocalError::invalid("add", name.as_str(), problem)
-                .with_hint(format!("`lastmile trust remove {taken}` forgets it; or choose another name")));
+            let problem = format!("the repository `{taken}` is already trusted");
+            return Err(LocalError::invalid("add", name.as_str(), problem).with_hint(format!(
+                "choose another name, or remove that repository with `lastmile trust remove {taken}`"
+            )));
         }
         let folder = Folder::make(&self.path, PRIVATE)?.enter_or_make(name.as_str(), PRIVATE)?;
         folder.write(SHIPPED_ROOT, shipped_root, PRIVATE)?;
         let folder_path = self.path.join(name.as_str());
-        // What an interrupted removal may have left.
+        // An interrupted `trust remove` may have left a store in this folder.
         remove_all(&folder_path.join(METADATA))?;
         write_settings(&folder, settings)?;
         Ok(Repository {
@@ -226,11 +231,11 @@ impl Repositories {
         })
     }
 
-    /// Stores the changed settings of a repository. What is trusted of it stays as it is.
+    /// Writes the changed settings of a repository. Its trusted metadata stays unchanged.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub(crate) fn set(&self, repository: &Repository) -> Result<(), LocalError> {
         match Folder::open(&self.path)?.enter(repository.name.as_str())? {
             Some(folder) => write_settings(&folder, &repository.settings),
@@ -240,18 +245,18 @@ impl Repositories {
         }
     }
 
-    /// Opens the directory, if it exists. If that cannot be determined, it is an error.
+    /// Opens the directory, if it exists. Returns an error if its existence cannot be determined.
     fn folder(&self) -> Result<Option<Folder>, LocalError> {
         let failed = |error| LocalError::new("open", &self.path, error).naming_the_owner();
         let is_there = self.path.try_exists().map_err(failed)?;
         if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
     }
 
-    /// Forgets a repository and all that was trusted of it.
+    /// Removes a repository with its settings and all its trusted metadata.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub(crate) fn remove(&self, name: &RepositoryName) -> Result<(), LocalError> {
         let all = Folder::open(&self.path)?;
         if let Some(folder) = all.enter(name.as_str())? {
@@ -269,7 +274,7 @@ fn write_settings(folder: &Folder, settings: &RepositorySettings) -> Result<(), 
     folder.write(SETTINGS, &text, PRIVATE)
 }
 
-/// Returns whether the file exists. It is an error if that cannot be determined.
+/// Returns whether `path` is an existing file, or an error if that cannot be determined.
 fn is_file(path: &Path) -> Result<bool, LocalError> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_plain_and_lead_nowhere() {
+    fn repository_names_are_plain_and_cannot_leave_the_folder() {
         let long = "x".repeat(65);
         for refused in [
             "", ".", "..", ".x", "x.", "-x", "a/b", "a\\b", "../x", "/x", "a b", "é", "CON", "nul", "com1.x", "a:b",
@@ -318,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_is_there_until_it_is_removed() {
+    fn an_added_repository_exists_until_it_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let all = Repositories::at(dir.path().join("state"));
         assert!(all.names().unwrap().is_empty());
@@ -333,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_in_whatever_case() {
+    fn a_taken_name_is_refused_in_any_case() {
         let dir = tempfile::tempdir().unwrap();
         let all = Repositories::at(dir.path());
         all.add(&name("Name"), b"root", &settings()).unwrap();

@@ -1,4 +1,4 @@
-//! Which of the options of every command mean something to each command.
+//! Lists which common options each command does not use. Help hides these options, and the parser refuses them.
 
 use std::ffi::OsString;
 
@@ -7,13 +7,13 @@ use lastmile_cli_support::scope::{Unused, hide_unused, refuse_unused};
 
 use super::args::Arguments;
 
-/// What commands do not use that make no request.
+/// The common options that a command without network requests does not use.
 const NETWORK: &[&str] = &["verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
-/// What commands do not use that are not about the one repository that is named.
+/// The common options that `trust` does not use, because its subcommands name the repository themselves.
 const ONE_REPOSITORY: &[&str] = &["repository", "verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
-/// What commands do not use that print text about the program itself.
+/// All common options. Commands that print text about the program itself use none of them.
 const ALL: &[&str] = &[
     "repository",
     "state_dir",

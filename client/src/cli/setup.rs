@@ -1,4 +1,4 @@
-//! Finds the repository that a command is about, and makes an updater for it.
+//! Finds the repository that a command works on, and makes an updater for it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::store::directory::DirectoryStore;
 use crate::text::printable_path;
 use crate::updater::Updater;
 
-/// The greatest length of a file of certificate authorities.
+/// The maximum length of a `--ca-file`, in bytes.
 const LONGEST_CA_FILE: u64 = 16 * 1024 * 1024;
 
 impl App<'_> {
@@ -35,7 +35,7 @@ impl App<'_> {
         if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
             return Ok(path.into());
         }
-        // If neither is set, do not use the home directory from the system's user database.
+        // If neither variable is set, do not fall back to the home directory in the system's user database.
         let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
         let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
         dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {
@@ -44,7 +44,7 @@ impl App<'_> {
         })
     }
 
-    /// Returns the repository that was named, or the only one.
+    /// Returns the repository named by `--repository`, or the only trusted one.
     pub(super) fn repository(&self) -> Result<Repository, Failure> {
         let all = self.repositories()?;
         if let Some(name) = &self.common.repository {
@@ -86,7 +86,7 @@ impl App<'_> {
         self.updater_with(repository, repository.read_only_store()?)
     }
 
-    /// Refreshes the repository that was named, or verifies what is stored if `offline`.
+    /// Refreshes the selected repository, or only verifies its stored metadata if `offline` is true.
     pub(super) async fn session(&self, offline: bool) -> Result<Session, Failure> {
         let repository = self.repository()?;
         if offline {
@@ -111,9 +111,10 @@ impl App<'_> {
         for mirror in &repository.settings.mirrors {
             match usable(&mirror.metadata_url).and_then(|metadata| Ok((metadata, usable(&mirror.targets_url)?))) {
                 Ok((metadata, targets)) => builder = builder.mirror(metadata.as_str(), targets.as_str()),
-                // An earlier version stored it. Stored metadata can be used without it.
+                // An earlier version of this program accepted this URL. The stored metadata is usable without the
+                // mirror.
                 Err(problem) => self.output.warning(&format!(
-                    "the settings of `{name}`: {problem}; this mirror is not used, set another with `lastmile trust set {name} \
+                    "the settings of `{name}`: {problem}; skipping this mirror; set another one with `lastmile trust set {name} \
                      --metadata-url URL`",
                     name = repository.name
                 )),
@@ -140,7 +141,8 @@ impl App<'_> {
     }
 }
 
-/// Returns a base URL for which there is a transport, or else the problem.
+/// Parses a base URL, and checks that there is a transport for its scheme. Returns a description of the problem
+/// otherwise.
 pub(super) fn usable(url: &str) -> Result<BaseUrl, String> {
     let base = BaseUrl::new(url).map_err(|error| error.to_string())?;
     if base.is_supported() {
@@ -154,7 +156,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
     read_at_most(path, LONGEST_CA_FILE)
 }
 
-/// Reads a file that the user named and that other users cannot change: through links, and also from a pipe.
+/// Reads a file named by the user. Links are followed and pipes are allowed, but a file that other users can change is
+/// refused.
 pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
     let failed = |error| LocalError::new("read", path, error).naming_the_owner();
     let file = named::open(path).map_err(failed)?;

@@ -15,7 +15,8 @@ impl App<'_> {
         let repository = self.repository()?;
         let store = repository.read_only_store()?;
         let reader = self.reader(&repository)?;
-        // If a role has expired, verify as of the epoch, when nothing had expired yet, so that `status` can show it.
+        // If a role has expired, verify as of the Unix epoch, at which nothing has expired, so `status` can still show
+        // the roles.
         let session = match reader.offline_at(self.now).await {
             Err(error) if is_expired(&error) => reader.offline_at(DateTime::UNIX_EPOCH).await?,
             other => other?,
@@ -54,7 +55,8 @@ impl App<'_> {
     }
 }
 
-/// The time of a file. `None` if it is out of range, as after damage to the file system.
+/// Converts the modification time of a file. Returns `None` if it is out of range, which can happen on a damaged file
+/// system.
 fn time_of(file_time: SystemTime) -> Option<DateTime<Utc>> {
     let (since, is_before) = match file_time.duration_since(UNIX_EPOCH) {
         Ok(since) => (since, false),
@@ -68,7 +70,7 @@ fn is_expired(error: &Error) -> bool {
     error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
 }
 
-/// Formats a span of time relative to now.
+/// Formats a time span relative to now, such as `in 5 days` or `2 h ago`.
 fn relative(span: TimeDelta) -> String {
     let seconds = span.num_seconds().unsigned_abs();
     let text = match seconds {
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_time_out_of_range_is_no_time() {
+    fn a_file_time_out_of_range_is_none() {
         assert_eq!(time_of(UNIX_EPOCH + Duration::from_millis(1500)), DateTime::from_timestamp(1, 0));
         assert_eq!(time_of(UNIX_EPOCH - Duration::from_secs(5)), DateTime::from_timestamp(-5, 0));
         assert_eq!(time_of(UNIX_EPOCH + Duration::from_secs(1 << 60)), None);

@@ -1,4 +1,4 @@
-//! Target paths on the command line, and targets in the output.
+//! Parses target paths from the command line, and formats targets for JSON output.
 
 use lastmile_metadata::{TargetFile, TargetPath};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ pub(super) fn target_path(path: String) -> Result<TargetPath, Failure> {
     TargetPath::new(path).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// Returns what the repository lists about a target.
+/// Returns the JSON description of a target: path, length, hashes and custom data.
 pub(super) fn described(target: &TargetFile) -> Value {
     let hashes = target.hashes.known().map(|(algorithm, digest)| {
         let digest = Value::from(hex::encode(digest));

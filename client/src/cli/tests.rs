@@ -1,4 +1,4 @@
-//! The command as a function: what goes to which stream, and with which exit status.
+//! Tests of the command as a function: what it writes to standard output and standard error, and its exit status.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) struct Ran {
     pub(super) stderr: String,
 }
 
-/// A home directory and a repository below it.
+/// A temporary home directory with a repository in it.
 pub(super) struct Home {
     dir: tempfile::TempDir,
     repository: TestRepository,
@@ -37,7 +37,7 @@ impl Home {
         home
     }
 
-    /// With the repository trusted as `example`.
+    /// Returns a home directory in which the repository is already trusted under the name `example`.
     pub(super) fn trusting() -> Home {
         let home = Home::new();
         assert_eq!(home.trust("example").status, ExitStatus::Done);
@@ -108,17 +108,21 @@ fn every_limit_can_be_set_and_is_explained() {
         let arguments = Arguments::try_parse_from(typed).unwrap();
         assert_eq!(set.value(&mut arguments.common.network.all_limits()), 7, "{name}");
     }
-    // Whatever the library has can be set here.
+    // Every limit of the library must have a name on the command line.
     let fields = format!("{:?}", lastmile_metadata::Limits::default()).matches(": ").count();
-    assert_eq!(fields, LIMITS.len(), "`strict_key_ids` is none, `redirects` is another's");
+    assert_eq!(
+        fields,
+        LIMITS.len(),
+        "`strict_key_ids` of `Limits` is not a limit, and `redirects` is not a field of `Limits`"
+    );
 }
 
 #[test]
-fn a_limit_that_is_met_is_named_with_its_value_and_the_option_that_raises_it() {
+fn an_exceeded_limit_is_reported_with_its_value_and_the_option_that_raises_it() {
     let home = Home::trusting();
     for (limit, value) in [("timestamp_length", 10), ("snapshot_length", 10), ("signatures", 0), ("keys", 1)] {
         let ran = home.run(&["refresh", "--json", "--limit", &format!("{limit}={value}")]);
-        // Apart from distrust: the repository may be larger than expected.
+        // The kind is `limit`, not `refused`: the repository may simply be larger than expected.
         assert_eq!((ran.status, &json(&ran)["error"]["kind"]), (ExitStatus::Failed, &Value::from("limit")));
         assert!(ran.stderr.contains(&format!("limit `{limit}`")), "{}", ran.stderr);
         assert!(ran.stderr.contains(&value.to_string()), "{}", ran.stderr);
@@ -134,7 +138,7 @@ fn a_clock_that_moves_during_a_command_is_read_once() {
     let counted = Arc::clone(&reads);
     let state = home.path("state");
     let world = World {
-        // At the second look everything would have expired.
+        // If the clock were read a second time, all metadata would have expired.
         now: Box::new(move || {
             *counted.lock().unwrap() += 1;
             now() + TimeDelta::days(400 * (*counted.lock().unwrap() - 1))
@@ -179,7 +183,7 @@ fn every_class_of_failure_has_its_exit_code() {
 }
 
 #[test]
-fn a_target_that_is_wrong_on_the_server_is_refused_and_the_others_arrive() {
+fn a_wrong_target_is_refused_and_the_other_targets_are_downloaded() {
     let home = Home::trusting();
     let hash = hex::encode(Sha256::digest("1"));
     std::fs::write(home.path(&format!("repository/targets/{hash}.x")), "2").unwrap();
@@ -191,7 +195,7 @@ fn a_target_that_is_wrong_on_the_server_is_refused_and_the_others_arrive() {
 }
 
 #[test]
-fn failures_are_json_too_and_once() {
+fn with_json_a_failure_is_printed_as_one_document() {
     let home = Home::trusting();
     let ran = home.run(&["get", "none", "--json"]);
     assert_eq!(json(&ran)["error"]["exit_code"], 3);
@@ -199,7 +203,7 @@ fn failures_are_json_too_and_once() {
 }
 
 #[test]
-fn b5_files_that_decide_about_trust_and_that_others_can_change_are_refused_with_the_remedy() {
+fn b5_trust_files_that_others_can_change_are_refused_with_the_remedy() {
     let home = Home::new();
     let exposed = |path: &str, mode: u32| {
         std::fs::set_permissions(home.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
@@ -269,7 +273,7 @@ fn several_repositories_need_to_be_named() {
 }
 
 #[test]
-fn a_repository_starts_anew_by_one_command() {
+fn trust_reset_restores_a_damaged_repository() {
     let home = Home::trusting();
     home.run(&["refresh"]);
     for file in ["state/floors", "timestamp.json"] {
@@ -283,14 +287,14 @@ fn a_repository_starts_anew_by_one_command() {
 }
 
 #[test]
-fn without_a_home_the_place_for_state_must_be_named() {
+fn without_a_home_directory_the_state_directory_must_be_given() {
     let ran = run_with(&["refresh"], now(), |_| None);
     assert_eq!(ran.status, ExitStatus::Failed);
     assert!(ran.stderr.contains("hint: set one with `--state-dir DIR`"), "{}", ran.stderr);
 }
 
 #[test]
-fn help_and_what_is_generated_go_to_standard_output() {
+fn help_completions_and_manuals_go_to_standard_output() {
     for args in [&["--help"][..], &["--version"], &["completions", "bash"], &["man"], &["man", "trust", "add"]] {
         let ran = run_with(args, now(), |_| None);
         assert_eq!((ran.status, ran.stderr.as_str()), (ExitStatus::Done, ""), "{args:?}");
@@ -300,7 +304,7 @@ fn help_and_what_is_generated_go_to_standard_output() {
     assert_eq!(run_with(&["man", "none"], now(), |_| None).status, ExitStatus::Usage);
 }
 
-/// A name that would clear a terminal, forge a line of output and hide a character.
+/// A name that would clear the terminal, forge a line of output and hide characters if it were printed unescaped.
 const HOSTILE: &str = "k\u{1b}[2J\u{9b}31m\nerror: forged\u{200b}\u{202e}";
 
 #[test]

@@ -24,7 +24,7 @@ impl App<'_> {
 
     async fn add(&self, add: &Add) -> Result<ExitStatus, Failure> {
         let name = RepositoryName::new(&add.name).ok_or_else(|| {
-            Failure::usage(format!("`{}` cannot be the name of a repository", add.name))
+            Failure::usage(format!("`{}` is not a valid repository name", add.name))
                 .with_hint("use up to 64 letters, digits, `.`, `_` and `-`, with a letter or a digit at either end")
         })?;
         let settings = RepositorySettings {
@@ -44,7 +44,7 @@ impl App<'_> {
         let repository = match all.open(&name, self.common.network.limits().root_length)? {
             Some(known) if known.shipped_root == **root.bytes() && known.settings == settings => {
                 self.output
-                    .note(&format!("the repository `{name}` is trusted already, with the same root and settings"));
+                    .note(&format!("the repository `{name}` is already trusted with the same root and settings"));
                 known
             }
             Some(known) => return Err(taken(&known, &root)),
@@ -77,7 +77,7 @@ impl App<'_> {
             [format!("metadata: {}", shown(&mirror.metadata_url)), format!("targets:  {}", shown(&mirror.targets_url))]
         });
         self.output.data(&document(&repository, &root), lines)?;
-        self.output.note(&format!("the settings of `{}` were changed; what is trusted stays trusted", repository.name));
+        self.output.note(&format!("changed the settings of `{}`; its trusted metadata is unchanged", repository.name));
         Ok(ExitStatus::Done)
     }
 
@@ -102,7 +102,7 @@ impl App<'_> {
 
     fn remove(&self, name: &str) -> Result<ExitStatus, Failure> {
         let all = self.repositories()?;
-        // The repository is not opened, so that a damaged one can be removed, too.
+        // The repository is not opened here, so a damaged repository can also be removed.
         let known = RepositoryName::new(name).filter(|name| all.path().join(name.as_str()).is_dir());
         let name = known.ok_or_else(|| {
             Failure::usage(format!("no repository `{name}` is trusted"))
@@ -126,11 +126,11 @@ impl App<'_> {
     }
 }
 
-/// The error for a name that is taken by a repository with another root or other settings.
+/// Returns the error for a name that is already used by a repository with another root or other settings.
 fn taken(known: &Repository, root: &Verified<Root>) -> Failure {
     let name = &known.name;
     let failure = |difference: &str| {
-        Failure::failed(format!("the repository `{name}` is trusted already, with {difference}")).with_kind("local")
+        Failure::failed(format!("the repository `{name}` is already trusted with {difference}")).with_kind("local")
     };
     if known.shipped_root == **root.bytes() {
         return failure("other settings").with_hint(format!(
@@ -138,10 +138,10 @@ fn taken(known: &Repository, root: &Verified<Root>) -> Failure {
         ));
     }
     failure("another root")
-        .with_hint(format!("choose another name; or `lastmile trust remove {name}` forgets all that is trusted of it"))
+        .with_hint(format!("choose another name, or remove that repository and all its trusted metadata with `lastmile trust remove {name}`"))
 }
 
-/// Checks the URLs of mirrors. Without URLs of targets, they are beside the metadata.
+/// Checks the URLs of mirrors. If no targets URLs are given, they are derived from the metadata URLs.
 fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, Failure> {
     if !targets.is_empty() && targets.len() != metadata.len() {
         return Err(Failure::usage(format!(
@@ -165,7 +165,7 @@ fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, F
     Ok(mirrors)
 }
 
-/// Checks a URL to which file names are appended.
+/// Parses a base URL. The error has a hint that shows the expected form.
 fn base_url(url: &str) -> Result<BaseUrl, Failure> {
     usable(url).map_err(|problem| {
         let hint = match BaseUrl::new(url).map_err(|error| error.problem) {
@@ -178,7 +178,7 @@ fn base_url(url: &str) -> Result<BaseUrl, Failure> {
     })
 }
 
-/// Returns a stored URL without its user name and password.
+/// Returns a stored URL for output, without its user name and password.
 fn shown(url: &str) -> String {
     BaseUrl::new(url).map_or_else(|_| hide_possible_credentials(url), |url| url.to_string())
 }
@@ -203,7 +203,7 @@ fn lines(name: &RepositoryName, root: &Root) -> Vec<String> {
 
 fn key_line(id: &KeyId, key: Option<&Key>) -> String {
     let Some(key) = key else { return format!("{id} missing") };
-    // A key ID may be any name (TAP 12). If it is not the computed one, show that, too.
+    // A key ID may be any text (TAP 12). If it is not the hash of the key, show the hash as well.
     let fingerprint = if key.keyid() == *id { String::new() } else { format!(", fingerprint {}", key.keyid()) };
     match key.public_key() {
         Ok(key) => format!("{id} {}{fingerprint}", key.scheme()),

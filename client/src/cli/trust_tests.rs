@@ -1,4 +1,4 @@
-//! What the user names and sets: repositories, URLs, proxies, files and options.
+//! Tests of user input: repository names, URLs, proxies, files and options.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ fn urls_and_names_that_cannot_be_used_are_refused_when_typed() {
 }
 
 #[test]
-fn targets_lie_beside_metadata_unless_said_otherwise() {
+fn the_default_targets_url_is_next_to_the_metadata_url() {
     for (typed, targets) in [
         ("http://h/metadata", "http://h/targets/"),
         ("http://h/r/", "http://h/r/targets/"),
@@ -131,14 +131,14 @@ fn an_unusable_proxy_is_refused_and_the_proxy_of_the_environment_is_named() {
 }
 
 #[test]
-fn to_trust_the_same_again_changes_nothing_and_something_else_is_refused() {
+fn trusting_the_same_root_again_changes_nothing_and_another_root_is_refused() {
     let home = Home::trusting();
     home.run(&["refresh"]);
     let floors = || std::fs::read(home.path("state/example/metadata/state/floors")).unwrap();
     let before = floors();
     let again = home.trust("example");
     assert_eq!(again.status, ExitStatus::Done, "{}", again.stderr);
-    assert!(again.stderr.contains("is trusted already"), "{}", again.stderr);
+    assert!(again.stderr.contains("is already trusted"), "{}", again.stderr);
     assert!(again.stdout.starts_with("repository example\n"), "{}", again.stdout);
     assert_eq!(floors(), before);
     let root_file = home.path("root.json");
@@ -155,7 +155,7 @@ fn to_trust_the_same_again_changes_nothing_and_something_else_is_refused() {
 }
 
 #[test]
-fn urls_and_options_change_and_what_is_trusted_stays() {
+fn urls_and_options_can_change_and_trusted_metadata_stays() {
     let home = Home::trusting();
     home.run(&["list"]);
     let set = |args: &[&str]| home.run(&[&["trust", "set", "example", "--json"], args].concat());
@@ -176,7 +176,7 @@ fn urls_and_options_change_and_what_is_trusted_stays() {
     assert_eq!(json(&ran)["mirrors"][0]["metadata_url"], format!("{url}/"));
     assert_eq!(json(&ran)["mirrors"][0]["targets_url"], "http://h/t/");
     assert_eq!(json(&ran)["forbidden_means_absent"], false);
-    // An older state is still recognised.
+    // A rollback to the older metadata is still detected after the URL has changed.
     std::fs::write(home.path("state/example/metadata/timestamp.json"), "x").unwrap();
     assert!(std::fs::read_to_string(home.path("state/example/metadata/state/floors")).unwrap().contains("timestamp"));
     for args in
@@ -188,7 +188,7 @@ fn urls_and_options_change_and_what_is_trusted_stays() {
 }
 
 #[test]
-fn help_has_no_holes_and_options_are_only_where_they_mean_something() {
+fn every_command_has_help_and_only_options_that_it_uses() {
     use lastmile_cli_support::scope::undescribed;
     assert_eq!(undescribed(&scope::command()), [""; 0]);
     let run = |args: &[&str]| run_with(args, now(), |_| None);
@@ -216,12 +216,12 @@ fn help_has_no_holes_and_options_are_only_where_they_mean_something() {
     for args in [&["status", "--proxy", "none"][..], &["--retries", "1", "trust", "list"], &["man", "--json"]] {
         let ran = run(args);
         assert_eq!(ran.status, ExitStatus::Usage, "{args:?}");
-        assert!(ran.stderr.contains("means nothing to the command"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("cannot be used with the command"), "{}", ran.stderr);
     }
 }
 
 #[test]
-fn what_the_user_names_is_opened_through_links_and_from_pipes() {
+fn files_named_by_the_user_may_be_links_or_pipes() {
     use std::os::unix::fs::symlink;
     let home = Home::new();
     std::fs::create_dir(home.path("..2026")).unwrap();

@@ -20,7 +20,7 @@ impl App<'_> {
         if let Err(error) = check(file, &target).await? {
             let refusal = Refusal::Target { path: target.path, error };
             let failure = Failure::from(Error::from(RefusedError::from(refusal)));
-            return Err(failure.with_hint(format!("`{}` is another file or was changed", printable_path(file))));
+            return Err(failure.with_hint(format!("`{}` is not this target or has been changed", printable_path(file))));
         }
         let line = format!("{}: verified as {}", printable_path(file), target.path);
         let mut document = described(&target);

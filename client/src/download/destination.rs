@@ -1,4 +1,4 @@
-//! The path of a downloaded target, which is never reached through a link below the chosen folder (decision D8).
+//! The path to which a target is downloaded. Links below the chosen folder are never followed (decision D8).
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use lastmile_metadata::{NameError, TargetFile};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
 use crate::folder::{CleanedDirs, Folder, PUBLIC, Temporary, is_temporary};
 
-/// A file name in an open directory.
+/// The file name of a download in an open directory.
 #[derive(Debug)]
 pub(crate) struct Destination {
     folder: Folder,
@@ -17,8 +17,8 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// Returns the target's own path below `folder`. Missing sub-directories are created, and links are not followed
-    /// (decision D8).
+    /// Returns the destination at the target's own path below `folder_path`. Creates missing subdirectories, and does
+    /// not follow links (decision D8).
     pub(crate) fn below(folder_path: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
         let mut folder = Folder::make(folder_path, PUBLIC)?;
@@ -31,12 +31,11 @@ impl Destination {
         Ok(Destination { folder, name })
     }
 
-    /// Returns exactly this path. Its directory must exist.
+    /// Returns the destination at exactly this path. The parent directory must exist.
     pub(crate) fn file(path: &Path) -> Result<Destination, Error> {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .ok_or_else(|| LocalError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+            LocalError::invalid("write to", path, "the path does not end in a file name that is valid UTF-8")
+        })?;
         not_reserved(name, path)?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -49,12 +48,11 @@ impl Destination {
         self.folder.path_of(&self.name)
     }
 
-    /// Whether the file exists, is this target, and can be changed only by this user. It is opened once and verified as it
-    /// is read.
+    /// Returns whether the file exists, has the content of this target, and can be changed only by this user.
     ///
     /// # Errors
     ///
-    /// Also where there is something that is not a regular file.
+    /// An I/O error, or something at this path that is not a regular file.
     pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
         let failed = |error| LocalError::new("read", self.path(), error);
@@ -78,20 +76,21 @@ impl Destination {
         }
     }
 
-    /// Creates the temporary file that will be renamed to this path. Before the first one in a directory, removes
-    /// temporary files that an earlier process abandoned there.
+    /// Creates the temporary file that will be renamed to this path. The first call for a directory also removes
+    /// temporary files that earlier processes abandoned there.
     pub(super) fn temporary(&self, cleaned_dirs: &CleanedDirs) -> Result<Temporary, LocalError> {
         cleaned_dirs.clean_once(&self.folder);
         self.folder.held_temporary(PUBLIC)
     }
 
-    /// Gives the verified file its final name.
+    /// Renames the verified temporary file to its final name.
     pub(super) fn finish(&self, file: Temporary) -> Result<(), LocalError> {
         file.finish(&self.folder, &self.name)
     }
 }
 
-/// Refuses the name of a temporary file: the next download into the same directory would remove it.
+/// Refuses a name that has the form of a temporary file name, because the next download into the same directory would
+/// remove the file.
 fn not_reserved(name: &str, path: &Path) -> Result<(), LocalError> {
     if is_temporary(name) {
         let problem = format!("the name `{name}` is reserved for temporary files; choose another with `--output-file`");

@@ -1,4 +1,4 @@
-//! Downloads from real sockets and files: what arrives, what is left behind, what was asked for.
+//! Tests of downloads over real sockets: the downloaded files, leftover files, and the requests sent.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn context(servers: &[&Server]) -> UpdateContext {
     }
 }
 
-/// Fetches `target` from `servers` below `folder`.
+/// Downloads `target` from `servers` to its own path below `folder`.
 async fn get(servers: &[&Server], target: &TargetFile, folder: &Path) -> Result<PathBuf, Error> {
     download(&context(servers), target, false, Destination::below(folder, target)?, &()).await
 }
@@ -65,7 +65,7 @@ fn refused_target(error: &Error) -> &FileError {
 }
 
 #[tokio::test]
-async fn a_target_arrives_under_its_own_path() {
+async fn a_target_is_saved_under_its_own_path() {
     let server = Server::of_files(vec![("a/b%20c", b"hello".to_vec())]).await;
     let dir = tempfile::tempdir().unwrap();
     let path = get(&[&server], &target("a/b c", b"hello"), dir.path()).await.unwrap();
@@ -90,7 +90,7 @@ async fn w_5_7_3_2_consistent_snapshots_put_the_hash_before_the_last_segment() {
 }
 
 #[tokio::test]
-async fn g_2_1_wrong_bytes_never_reach_the_name() {
+async fn g_2_1_wrong_bytes_never_get_the_final_name() {
     for wrong in [&b"hellx"[..], b"hell", b"hello!", b""] {
         let server = Server::of_files(vec![("x", wrong.to_vec())]).await;
         let dir = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ async fn an_empty_target_is_fetched_and_a_longer_one_refused() {
 }
 
 #[tokio::test]
-async fn an_endless_target_ends_at_its_length() {
+async fn an_endless_target_is_refused_at_its_listed_length() {
     let endless = || vec![send("HTTP/1.0 200 OK\r\n\r\n"), Act::Endless(b"xxxx".to_vec())];
     let server = Server::start(move |_| endless()).await;
     let dir = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ async fn an_endless_target_ends_at_its_length() {
 }
 
 #[tokio::test]
-async fn what_is_there_and_right_is_not_fetched_again() {
+async fn an_existing_correct_file_is_not_fetched_again() {
     let server = Server::start(|_| status("500 No")).await;
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x"), b"hello").unwrap();
@@ -132,7 +132,7 @@ async fn what_is_there_and_right_is_not_fetched_again() {
 }
 
 #[tokio::test]
-async fn what_is_there_and_wrong_is_replaced() {
+async fn an_existing_wrong_file_is_replaced() {
     let server = Server::of_files(vec![("x", b"hello".to_vec())]).await;
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x"), b"hellx").unwrap();
@@ -140,14 +140,14 @@ async fn what_is_there_and_wrong_is_replaced() {
     assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"hello");
 }
 
-/// The content, of which only the first `cut` bytes come although all are announced.
+/// Announces the length of the whole content, but sends only its first `cut` bytes.
 fn cut(content: &[u8], cut: usize) -> Vec<Act> {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
     vec![send(head), send(&content[..cut])]
 }
 
 #[tokio::test]
-async fn a_cut_transfer_goes_on_where_it_stopped() {
+async fn an_interrupted_transfer_is_resumed() {
     let server = Server::start(|head| match offset(head) {
         0 => cut(b"hello world", 4),
         4 => vec![Act::Send(partial(b"hello world", 4))],
@@ -161,7 +161,7 @@ async fn a_cut_transfer_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_cut_without_announced_length_goes_on_too() {
+async fn an_interrupted_transfer_without_content_length_is_resumed() {
     let server = Server::start(|head| match offset(head) {
         0 => vec![send("HTTP/1.0 200 OK\r\n\r\nhell")],
         at => vec![Act::Send(partial(b"hello world", at))],
@@ -173,7 +173,7 @@ async fn a_cut_without_announced_length_goes_on_too() {
 }
 
 #[tokio::test]
-async fn a_server_without_ranges_starts_anew() {
+async fn a_server_without_ranges_sends_the_file_from_the_start() {
     let first = Arc::new(Mutex::new(true));
     let server = Server::start(move |_| {
         if std::mem::take(&mut *first.lock().unwrap()) { cut(b"hello world", 4) } else { ok(b"hello world") }
@@ -204,7 +204,7 @@ async fn a_file_that_changed_between_two_parts_is_fetched_once_more_from_the_sta
 }
 
 #[tokio::test]
-async fn d6_the_next_mirror_is_asked_after_a_verdict_and_after_a_failure() {
+async fn d6_the_next_mirror_is_tried_after_a_refused_file_and_after_a_failure() {
     let lying = Server::start(|_| ok(b"hellx")).await;
     let broken = Server::start(|_| status("403 Forbidden")).await;
     let honest = Server::start(|_| ok(b"hello")).await;
@@ -234,7 +234,7 @@ async fn another_mirror_can_send_the_rest() {
 }
 
 #[tokio::test]
-async fn a_target_that_no_mirror_has_is_a_matter_of_the_road() {
+async fn a_target_that_no_mirror_has_is_a_network_error() {
     let server = Server::of_files(Vec::new()).await;
     let dir = tempfile::tempdir().unwrap();
     let error = get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap_err();
@@ -242,7 +242,7 @@ async fn a_target_that_no_mirror_has_is_a_matter_of_the_road() {
 }
 
 #[tokio::test]
-async fn links_are_refused_as_goal_and_on_the_way() {
+async fn links_are_refused_as_destination_and_as_folder() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
     let outside = dir.path().join("outside");
@@ -262,7 +262,7 @@ async fn links_are_refused_as_goal_and_on_the_way() {
 }
 
 #[tokio::test]
-async fn d8_paths_that_lead_elsewhere_are_refused_before_any_request() {
+async fn d8_paths_that_lead_out_of_the_folder_are_refused_before_any_request() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
     for path in ["../x", "/etc/x", "a//b", "CON", "a\\b", "C:x", "a\nb"] {
@@ -320,12 +320,12 @@ async fn an_abandoned_download_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_name_alone_is_a_file_in_the_folder_where_we_are() {
+async fn a_bare_file_name_is_in_the_current_directory() {
     assert_eq!(Destination::file(Path::new("x")).unwrap().path(), Path::new("./x"));
 }
 
 #[tokio::test]
-async fn a_mirror_without_the_file_is_asked_first_again_and_one_that_failed_is_not() {
+async fn only_a_mirror_that_failed_is_moved_to_the_end() {
     for (answer, first) in [("404 Not Found", 0), ("403 Forbidden", 1)] {
         let lacking = Server::start(move |_| status(answer)).await;
         let honest = Server::start(|_| ok(b"hello")).await;
@@ -339,11 +339,11 @@ async fn a_mirror_without_the_file_is_asked_first_again_and_one_that_failed_is_n
 }
 
 #[tokio::test]
-async fn a_transfer_that_advances_has_all_its_attempts_again_and_one_that_does_not_has_not() {
+async fn a_transfer_that_makes_progress_gets_its_retries_back() {
     let content = b"hello world and more";
     let server = Server::start(|head| match offset(head) {
         0 => cut(content, 2),
-        // Announced whole, and cut two bytes later.
+        // Announce the whole rest of the file, but send only two bytes.
         at => {
             let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n", content.len() - at);
             let range = format!("Content-Range: bytes {at}-{}/{}\r\n\r\n", content.len() - 1, content.len());
@@ -360,7 +360,7 @@ async fn a_transfer_that_advances_has_all_its_attempts_again_and_one_that_does_n
 }
 
 #[tokio::test]
-async fn a_range_that_the_file_does_not_have_means_that_the_file_is_too_short() {
+async fn an_unsatisfiable_range_means_that_the_file_is_too_short() {
     let server = Server::start(|head| match offset(head) {
         0 => cut(b"hello world", 4),
         _ => status("416 Range Not Satisfiable"),
@@ -369,7 +369,7 @@ async fn a_range_that_the_file_does_not_have_means_that_the_file_is_too_short() 
     let dir = tempfile::tempdir().unwrap();
     let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
     assert_eq!(*refused_target(&error), FileError::Length { expected: 11, found: 4 });
-    // Nobody had asked for a range.
+    // A 416 response to a request without a range is an ordinary HTTP error.
     let server = Server::start(|_| status("416 Range Not Satisfiable")).await;
     let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
     assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::Status(416)), "{error:?}");
@@ -394,7 +394,7 @@ async fn a_file_that_others_can_write_to_is_fetched_again_and_replaced() {
     assert_eq!(server.requests().len(), 1);
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o002, 0);
 
-    // Only root can give a file away.
+    // Only root can change the owner of a file.
     if chown(&path, Some(65_534), None).is_ok() {
         get(&[&server], &target, dir.path()).await.unwrap();
         assert_eq!(server.requests().len(), 2);

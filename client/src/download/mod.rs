@@ -19,7 +19,7 @@ use crate::net::fetch::FetchError;
 use crate::net::retry::Retries;
 use crate::update_context::UpdateContext;
 
-/// Downloads `target` to `destination` unless it is already there, and returns the path.
+/// Downloads `target` to `destination`, unless the same file already exists there, and returns the path.
 pub(crate) async fn download(
     context: &UpdateContext,
     target: &TargetFile,
@@ -72,7 +72,7 @@ async fn fetch_to(
     Ok(())
 }
 
-/// Downloads the bytes of `target`. They have passed every check when this returns.
+/// Downloads `target` into `content`, and returns the content after every check has passed.
 async fn fetch<C: Content>(
     context: &UpdateContext,
     target: &TargetFile,
@@ -97,19 +97,19 @@ async fn fetch<C: Content>(
             }
         }
     }
-    // Wait until the unfinished file has been removed.
+    // Wait until the writer has dropped the unfinished file, which removes it.
     drop(download.writer.finish().await);
     Err(all_failed(format!("the target `{}`", target.path), failures))
 }
 
-/// The download of one target, from one mirror or from several.
+/// The download of one target, which may use several mirrors.
 struct Download<'a, C> {
     target: &'a TargetFile,
     writer: TargetWriter<C>,
     progress: &'a dyn Progress,
     /// The number of bytes received so far.
     received: u64,
-    /// Whether they came in several responses, so that they may belong to different versions of the file.
+    /// Whether the bytes came in several responses. They may then belong to different versions of the file.
     from_several: bool,
 }
 
@@ -126,8 +126,8 @@ impl From<FetchError> for Failure {
 }
 
 impl<C: Content> Download<'_, C> {
-    /// Fetches the rest of the target from `url`, and verifies the whole. An interrupted transfer is resumed. If the
-    /// target is then wrong, it is fetched once more from the start.
+    /// Fetches the missing rest of the target from `url`, and verifies the whole target. Resumes an interrupted
+    /// transfer. If a resumed download fails verification, fetches the target once more from the start.
     async fn fetch_whole(&mut self, context: &UpdateContext, url: &FileUrl) -> Result<(), Failure> {
         let mut retries = context.retry_policy.start(self.target.length);
         let mut has_restarted = false;
@@ -135,8 +135,8 @@ impl<C: Content> Download<'_, C> {
             let before = self.received;
             let verdict = match self.fetch_rest(context, url, &retries).await {
                 Ok(()) if self.received < self.target.length && self.received > before => {
-                    // The body ended early: the transfer was interrupted, or the file is too short. The next request
-                    // shows which.
+                    // The body ended early: either the transfer was interrupted, or the file is too short. The next
+                    // request shows which it was.
                     let error = format!("after {} of {} bytes", self.received, self.target.length);
                     retries.pause_after(FetchError::Cut(error)).await?;
                     continue;
@@ -165,7 +165,7 @@ impl<C: Content> Download<'_, C> {
         }
     }
 
-    /// Makes one request for the part that is missing.
+    /// Requests the missing part of the target once.
     async fn fetch_rest(&mut self, context: &UpdateContext, url: &FileUrl, retries: &Retries) -> Result<(), Failure> {
         tracing::debug!(%url, offset = self.received, "fetch");
         let response = retries.within(context.fetch.fetch(url.as_str(), self.received)).await?;
@@ -213,7 +213,7 @@ async fn disk_failure<C: Content>(writer: TargetWriter<C>) -> Error {
     match writer.finish().await {
         Err(error) => error.into(),
         Ok(_) => {
-            let error = std::io::Error::other("the writer ended early");
+            let error = std::io::Error::other("the writer thread ended too early");
             LocalError::new("write", "the target", error).into()
         }
     }

@@ -1,5 +1,5 @@
-//! Verifies and writes the bytes of a target, to a temporary file or to memory. This runs on a thread of its own, so
-//! that hashing and writing do not delay the network.
+//! Verifies the bytes of a target and writes them to a temporary file or to memory. A separate thread does this, so
+//! hashing and writing do not delay the network.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::folder::Temporary;
 /// few MiB of memory.
 const PARTS: usize = 8;
 
-/// The number of bytes after which the file is synced while the download continues.
+/// The number of unsynced bytes at which a sync of the file is started while the download continues.
 const SYNC_AFTER: usize = 32 * 1024 * 1024;
 
 enum WriterCommand {
@@ -25,7 +25,7 @@ enum WriterCommand {
     Verify(oneshot::Sender<Result<(), FileError>>),
 }
 
-/// The place to which a target is written.
+/// Receives the bytes of a target, in memory or in a file.
 pub(crate) trait Content: Send + 'static {
     /// Adds the next bytes.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
@@ -33,11 +33,11 @@ pub(crate) trait Content: Send + 'static {
     /// Removes all bytes.
     fn empty(&mut self) -> Result<(), LocalError>;
 
-    /// Completes the content, to which nothing more will be added.
+    /// Completes the content after the last bytes have been appended.
     fn complete(&mut self) -> Result<(), LocalError>;
 }
 
-/// A small target in memory.
+/// Stores a small target in memory.
 impl Content for Vec<u8> {
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
         self.extend_from_slice(bytes);
@@ -54,14 +54,14 @@ impl Content for Vec<u8> {
     }
 }
 
-/// A target in a temporary file.
+/// Writes a target to a temporary file.
 pub(crate) struct GrowingFile {
     pub(crate) file: Temporary,
     syncing: Syncing,
 }
 
 impl GrowingFile {
-    /// Starts with `file`, which must be empty.
+    /// Makes a `GrowingFile` from an empty temporary file.
     pub(crate) fn new(file: Temporary) -> GrowingFile {
         GrowingFile { file, syncing: Syncing::default() }
     }
@@ -91,7 +91,7 @@ pub(crate) struct TargetWriter<C> {
 }
 
 impl<C: Content> TargetWriter<C> {
-    /// Starts with `content`, which must be empty.
+    /// Starts the thread that writes to `content`, which must be empty.
     pub(crate) fn start(content: C, target: TargetFile) -> TargetWriter<C> {
         let (commands, inbox) = mpsc::channel(PARTS);
         let worker = tokio::task::spawn_blocking(move || work(inbox, content, &target));
@@ -108,8 +108,8 @@ impl<C: Content> TargetWriter<C> {
         self.commands.send(WriterCommand::Restart).await.is_ok()
     }
 
-    /// Verifies the bytes received so far as the whole target. Removes them if they are wrong. Returns `None` if the
-    /// disk failed.
+    /// Verifies that the bytes received so far are the whole target, and removes them if they are not. Returns `None`
+    /// if the disk failed.
     pub(crate) async fn verify(&self) -> Option<Result<(), FileError>> {
         let (answer, verdict) = oneshot::channel();
         self.commands.send(WriterCommand::Verify(answer)).await.ok()?;
@@ -132,7 +132,8 @@ fn work<C: Content>(
     while let Some(command) = inbox.blocking_recv() {
         match command {
             WriterCommand::Append(bytes) => {
-                // The download checks the length as bytes arrive, and `finish` checks it again.
+                // An error needs no handling here: the download checks the length as bytes arrive, and `finish` checks
+                // it again.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
             }
@@ -145,7 +146,7 @@ fn work<C: Content>(
                 if verdict.is_err() {
                     content.empty()?;
                 }
-                // Sending fails only if the download was dropped.
+                // This fails only if the download was dropped, so nobody needs the result.
                 let _ = answer.send(verdict);
             }
         }
@@ -154,7 +155,7 @@ fn work<C: Content>(
     Ok(content)
 }
 
-/// Syncs a large file while it is still growing, so that the last sync has little left to do.
+/// Syncs a large file while it is still growing, so the last sync is fast.
 #[derive(Default)]
 struct Syncing {
     unsynced: usize,
@@ -162,7 +163,7 @@ struct Syncing {
 }
 
 impl Syncing {
-    /// Records that this number of bytes was written to `file`, and starts a sync if it is due.
+    /// Records that this number of bytes was written to `file`, and starts a sync if enough bytes are unsynced.
     fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
         self.unsynced += bytes;
         let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());
@@ -176,11 +177,11 @@ impl Syncing {
         Ok(())
     }
 
-    /// Waits for the running sync. The system reports a failed sync only once, so the result must not be lost.
+    /// Waits for the running sync and returns its result, because the system reports a failed sync only once.
     fn wait(&mut self) -> io::Result<()> {
         match self.running.take().map(std::thread::JoinHandle::join) {
             Some(Ok(synced)) => synced,
-            Some(Err(_)) => Err(io::Error::other("the sync ended early")),
+            Some(Err(_)) => Err(io::Error::other("the sync thread panicked")),
             None => Ok(()),
         }
     }
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_that_failed_is_told() {
+    fn a_failed_sync_is_reported() {
         let failed = || Some(std::thread::spawn(|| Err(io::Error::other("for the test"))));
         assert!(Syncing { unsynced: 0, running: failed() }.wait().is_err());
         let dir = tempfile::tempdir().unwrap();

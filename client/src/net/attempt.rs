@@ -1,4 +1,4 @@
-//! Fetches one metadata file from one mirror, in as many attempts as the retry policy allows.
+//! Fetches one metadata file from one mirror, with retries according to the retry policy.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -7,10 +7,11 @@ use crate::net::base_url::FileUrl;
 use crate::net::fetch::{Fetch, FetchError, Reading};
 use crate::net::retry::RetryPolicy;
 
-/// An attempt to fetch one file.
+/// A single attempt to fetch one file.
 pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
 
-/// Requests the metadata file at `url` once, and reads at least `enough` bytes of it if it is that long.
+/// Requests the metadata file at `url` once, and reads at least its first `enough` bytes, or all of it if it is
+/// shorter.
 pub(crate) fn attempt(fetch: &dyn Fetch, url: FileUrl, max_length: u64, enough: u64) -> Attempt<'_> {
     async move {
         tracing::debug!(%url, "fetch");
@@ -21,8 +22,8 @@ pub(crate) fn attempt(fetch: &dyn Fetch, url: FileUrl, max_length: u64, enough: 
     .boxed()
 }
 
-/// Fetches the metadata file at `url`. The prefetched attempt, if there is one, counts as the first. Returns `None` if
-/// the server says definitely that the file does not exist.
+/// Fetches the metadata file at `url`. A prefetched attempt, if there is one, counts as the first attempt. Returns
+/// `None` if the server says definitely that the file does not exist.
 pub(crate) async fn fetch_metadata<'a>(
     fetch: &'a dyn Fetch,
     retry_policy: &RetryPolicy,

@@ -1,12 +1,12 @@
-//! The base URLs of mirrors: one rule for all of them, and no output that shows a user name or a password.
+//! The base URLs of mirrors. All are checked in the same way, and printing them hides user names and passwords.
 
 use std::fmt;
 
 use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
 
-/// The URL of a folder of a repository, below which its files are requested by their names.
+/// The URL of a folder of a repository. The URLs of files are made by appending their names to it.
 ///
-/// `Display` and `Debug` show `***` instead of a user name and a password.
+/// `Display` and `Debug` print `***` in place of the user name and password.
 ///
 /// ```
 /// use lastmile_client::BaseUrl;
@@ -20,14 +20,14 @@ use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// Checks and completes a URL. The scheme is written in lower case, and the URL ends with `/`; otherwise it is used
+    /// Checks a URL, converts its scheme to lower case, and appends `/` if it is missing. The rest of the URL is used
     /// exactly as written (RFC 3986).
     ///
-    /// A URL with another scheme than `http`, `https` and `file` is for a transport of the application.
+    /// A URL with a scheme other than `http`, `https` and `file` requires a transport that the application supplies.
     ///
     /// # Errors
     ///
-    /// Returns the first rule that the URL breaks.
+    /// [`BaseUrlError`] with the first rule that the URL breaks.
     pub fn new(text: &str) -> Result<BaseUrl, BaseUrlError> {
         let refused = |problem| BaseUrlError { url: hide_possible_credentials(text), problem };
         checked(text).map(BaseUrl).map_err(refused)
@@ -39,14 +39,14 @@ impl BaseUrl {
         self.0.split_once(':').map_or("", |(scheme, _)| scheme)
     }
 
-    /// Whether [`FetchByScheme`](crate::FetchByScheme) has a transport for this URL.
+    /// Returns whether [`FetchByScheme`](crate::FetchByScheme) has a transport for this URL.
     #[must_use]
     pub fn is_supported(&self) -> bool {
         let scheme = self.scheme();
         scheme == "file" || (cfg!(feature = "http") && matches!(scheme, "http" | "https"))
     }
 
-    /// Returns the whole URL, with its user name and password. Do not print it.
+    /// Returns the complete URL including its user name and password. Do not print it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -58,8 +58,8 @@ impl BaseUrl {
         BaseUrl(format!("{}{}/", self.0, name.trim_matches('/')))
     }
 
-    /// Returns the URL at which the targets are expected if this is the URL of the metadata and nothing else is said:
-    /// `targets/` beside a folder `metadata/`, otherwise below this URL.
+    /// Returns the default targets URL for this metadata URL. If this URL ends in `/metadata/`, that segment is
+    /// replaced by `targets/`; otherwise `targets/` is appended.
     #[must_use]
     pub fn targets(&self) -> BaseUrl {
         match self.0.strip_suffix("metadata/") {
@@ -68,10 +68,10 @@ impl BaseUrl {
         }
     }
 
-    /// Returns the URL of a file. The name must be percent-encoded; it is appended unchanged.
+    /// Returns the URL of the file `name`, which must be percent-encoded and is appended unchanged.
     ///
-    /// `Url::join` would let a name that looks like a URL change the host, as advisories of several implementations
-    /// describe.
+    /// This does not use `Url::join`, because a name that looks like a URL would then change the host. Security
+    /// advisories of several TUF implementations describe this attack.
     #[must_use]
     pub fn file(&self, name: &str) -> FileUrl {
         FileUrl(format!("{}{name}", self.0))
@@ -90,18 +90,18 @@ impl fmt::Debug for BaseUrl {
     }
 }
 
-/// The URL of one file. `Display` and `Debug` hide a user name and a password.
+/// The URL of one file. `Display` and `Debug` hide the user name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileUrl(String);
 
 impl FileUrl {
-    /// Returns the whole URL, with its user name and password, for [`Fetch`](crate::Fetch). Do not print it.
+    /// Returns the complete URL including its user name and password, for [`Fetch`](crate::Fetch). Do not print it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the file is below `base`.
+    /// Returns whether the file is below `base`.
     pub(crate) fn is_below(&self, base: &BaseUrl) -> bool {
         self.0.starts_with(base.as_str())
     }
@@ -119,25 +119,25 @@ impl fmt::Debug for FileUrl {
     }
 }
 
-/// A text is not a base URL.
+/// The error for a text that is not a valid base URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` cannot be a base URL: {problem}")]
 pub struct BaseUrlError {
-    /// The text, without what may be a user name and a password.
+    /// The text, without any part that may be a user name or a password.
     url: String,
-    /// What is wrong with it.
+    /// The rule that the text breaks.
     pub problem: BaseUrlProblem,
 }
 
-/// What is wrong with a base URL.
+/// A rule that a base URL can break.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BaseUrlProblem {
-    /// It does not begin with a scheme and `://`.
+    /// The text does not begin with a scheme and `://`.
     #[error("it does not begin with `http://`, `https://` or `file://`")]
     NoScheme,
-    /// An `http` or `https` URL names no server.
-    #[error("it names no server")]
+    /// An `http` or `https` URL has no host.
+    #[error("it has no host")]
     NoHost,
     /// The port is not a number from 1 to 65535.
     #[error("its port is not a number from 1 to 65535")]
@@ -145,13 +145,13 @@ pub enum BaseUrlProblem {
     /// A `file` URL has no absolute path, or names another machine.
     #[error("it does not have the form `file:///absolute/path/`")]
     NotAbsolute,
-    /// It has a query or a fragment, after which no file name can follow.
+    /// The URL has a query or a fragment, so no file name can be appended to it.
     #[error("it contains `?` or `#`")]
     QueryOrFragment,
-    /// It has characters that must be percent-encoded.
+    /// The URL has characters that must be percent-encoded.
     #[error("it is not percent-encoded")]
     NotEncoded,
-    /// It would not be sent as it is written.
+    /// The HTTP client would change the URL before sending it.
     #[error("{0}")]
     Changed(String),
 }
@@ -187,12 +187,12 @@ fn checked(text: &str) -> Result<String, BaseUrlProblem> {
     Ok(url)
 }
 
-/// Checks the server and the port of `USER:PASSWORD@HOST:PORT/…`.
+/// Checks the host and the port of `USER:PASSWORD@HOST:PORT/…`.
 fn check_authority(rest: &str) -> Result<(), BaseUrlProblem> {
     let authority = rest.split(['/', '\\']).next().unwrap_or_default();
     let server = authority.rsplit('@').next().unwrap_or_default();
     let (host, port) = match server.rsplit_once(':') {
-        // The colons of an IPv6 address are within brackets.
+        // A colon inside the brackets of an IPv6 address does not separate a port.
         Some((host, port)) if !port.ends_with(']') => (host, port),
         _ => (server, ""),
     };
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_printed_has_the_user_name_and_the_password() {
+    fn printed_urls_hide_the_user_name_and_the_password() {
         let base = BaseUrl::new("http://alice:secret@h:1/m").unwrap();
         assert!(base.as_str().contains("alice:secret@"));
         let all = [base.to_string(), format!("{base:?}"), base.file("@x").to_string(), format!("{:?}", base.file("x"))];

@@ -1,7 +1,7 @@
-//! Decompresses metadata as it arrives, on a thread of its own and within limits.
+//! Decompresses metadata as it arrives, on a separate thread and within limits.
 //!
-//! The compressed body may be no longer than a file of the greatest length can be when it is compressed. The decoder
-//! runs at most a few parts ahead of the reader, and ends when the body is dropped.
+//! The compressed body must not be longer than the maximum length of the file plus the overhead of the coding. The
+//! decoder runs at most a few parts ahead of the reader, and stops when the body is dropped.
 
 use std::io::{self, BufRead, Read};
 
@@ -17,7 +17,7 @@ use crate::net::fetch::FetchError;
 /// The value of `Accept-Encoding`.
 pub(crate) const ACCEPTED: &str = "zstd, gzip";
 
-/// The largest window of a zstd frame: decoders must support it, and encoders must not exceed it (RFC 9659).
+/// The maximum window size of a zstd frame, which decoders must support and encoders must not exceed (RFC 9659).
 const WINDOW: u64 = 8 * 1024 * 1024;
 
 /// The number of bytes per decoded part.
@@ -52,14 +52,13 @@ impl Coding {
     }
 }
 
-/// The greatest length of a compressed file. A coding adds some bytes for each block and for the whole where it finds
-/// nothing to compress, as in small files full of hashes; both codings add less than this.
+/// Returns the maximum length of a compressed file. Incompressible content, such as a small file full of hashes, grows
+/// by some bytes per block and per file; both codings add less than this function does.
 fn longest_encoding(max_length: u64) -> u64 {
     max_length.saturating_add(max_length / 256).saturating_add(256)
 }
 
-/// Decodes `raw`, which must be one whole stream, no longer than a file of `max_length` bytes can be when it is
-/// compressed.
+/// Decodes `raw`, which must be one complete compressed stream of a file of at most `max_length` bytes.
 pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
     let (feed, inbox) = mpsc::channel(PARTS);
     let (outbox, mut parts) = mpsc::channel(PARTS);
@@ -91,7 +90,7 @@ pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
             Some(Ok(part)) if part.is_empty() => None,
             Some(Ok(part)) => Some((Ok(part), Some(next))),
             Some(Err(error)) => Some((Err(error), None)),
-            None => Some((Err(undecodable(coding, "the decoder ended early")), None)),
+            None => Some((Err(undecodable(coding, "the decoder thread ended early")), None)),
         }
     })
     .boxed()
@@ -101,7 +100,7 @@ fn undecodable(coding: Coding, problem: &str) -> FetchError {
     FetchError::Undecodable { coding: coding.name(), problem: problem.to_owned() }
 }
 
-/// Decodes to the end or to an error, and sends an empty part at the end. Sending fails only if the body was dropped.
+/// Decodes until the end or an error, and sends an empty part at the end. Sending fails only if the body was dropped.
 fn work(coding: Coding, mut source: Source, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) {
     let outcome = match decode(coding, &mut source, outbox) {
         Ok(()) => Ok(Bytes::new()),
@@ -118,7 +117,11 @@ fn decode(coding: Coding, source: &mut Source, outbox: &mpsc::Sender<Result<Byte
             pass_on(decoder.map_err(io::Error::other)?, outbox)?;
         }
     }
-    if source.fill_buf()?.is_empty() { Ok(()) } else { Err(io::Error::other("something follows its end")) }
+    if source.fill_buf()?.is_empty() {
+        Ok(())
+    } else {
+        Err(io::Error::other("there is data after the end of the stream"))
+    }
 }
 
 fn pass_on(mut decoder: impl Read, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) -> io::Result<()> {
@@ -133,14 +136,14 @@ fn pass_on(mut decoder: impl Read, outbox: &mpsc::Sender<Result<Bytes, FetchErro
     }
 }
 
-/// The parts of the body as one reader, for the decoders.
+/// A reader for the decoders that joins the received parts of the body.
 struct Source {
     inbox: mpsc::Receiver<Result<Bytes, FetchError>>,
     part: Bytes,
-    /// The number of bytes that may still arrive.
+    /// The number of bytes that may still be read before the limit is exceeded.
     left: u64,
     max_length: u64,
-    /// Why reading stopped before the end of the body.
+    /// The error that stopped reading before the end of the body.
     failure: Option<FetchError>,
 }
 

@@ -1,4 +1,4 @@
-//! Metadata that comes compressed, over real sockets.
+//! Tests of compressed metadata over real sockets.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -30,12 +30,12 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     compress_to_vec(bytes, CompressionLevel::Fastest)
 }
 
-/// Text that compresses well, but not to nothing.
+/// Returns text that compresses moderately well.
 fn text(length: usize) -> Vec<u8> {
     (0_u32..).flat_map(|number| format!("{} ", number.wrapping_mul(2_654_435_761)).into_bytes()).take(length).collect()
 }
 
-/// What no encoder finds anything in (Marsaglia's xorshift).
+/// Returns pseudo-random bytes that cannot be compressed (Marsaglia's xorshift).
 fn noise(length: usize) -> Vec<u8> {
     let next = |state: &u64| {
         let state = state ^ (state << 13);
@@ -46,12 +46,12 @@ fn noise(length: usize) -> Vec<u8> {
     states.map(|state| state.to_le_bytes()[3]).take(length).collect()
 }
 
-/// A zstd frame with a window of 2¹⁰⁺ᵉ bytes and these blocks.
+/// Returns a zstd frame with these blocks and a window size of 2^(10 + `exponent`) bytes.
 fn frame(exponent: u8, blocks: &[u8]) -> Vec<u8> {
     [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, exponent << 3], blocks].concat()
 }
 
-/// A block of 128 KiB that are all the same, in four bytes.
+/// Returns a zstd block that encodes 128 KiB of the same byte in four bytes.
 fn repeated(is_last: bool) -> [u8; 4] {
     let header = (128 * 1024) << 3 | 1 << 1 | u32::from(is_last);
     let [first, second, third, _] = header.to_le_bytes();
@@ -76,7 +76,7 @@ fn is_undecodable(answer: &Result<Vec<u8>, FetchError>) -> bool {
 }
 
 #[tokio::test]
-async fn metadata_comes_as_it_is_or_compressed_once() {
+async fn metadata_can_be_plain_or_compressed_once() {
     for length in [0, 1, 1000, 400_000] {
         let text = text(length);
         let limit = 400_000;
@@ -90,7 +90,7 @@ async fn metadata_comes_as_it_is_or_compressed_once() {
 }
 
 #[tokio::test]
-async fn metadata_is_asked_for_compressed_and_decoded_and_targets_are_neither() {
+async fn only_metadata_is_requested_compressed_and_decoded() {
     let server = Server::start(|_| sent("gzip", &gzip(b"hello"))).await;
     assert_eq!(http().fetch_metadata(&server.at("x"), 99).await.unwrap().read_all(99).await.unwrap(), b"hello");
     assert_eq!(http().fetch(&server.at("x"), 0).await.unwrap().read_all(99).await.unwrap(), gzip(b"hello"));
@@ -103,7 +103,7 @@ async fn metadata_is_asked_for_compressed_and_decoded_and_targets_are_neither() 
 }
 
 #[tokio::test]
-async fn with_other_encodings_and_several_the_bytes_are_taken_as_they_are() {
+async fn unknown_and_multiple_encodings_are_not_decoded() {
     let body = gzip(&gzip(b"x"));
     for encoding in ["br", "deflate", "gzip, gzip", "zstd, gzip", "aws-chunked", "utf-8", "gzip;q=1"] {
         assert_eq!(read(sent(encoding, &body), 999).await.unwrap(), body, "{encoding}");
@@ -113,21 +113,21 @@ async fn with_other_encodings_and_several_the_bytes_are_taken_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_bomb_ends_at_the_limit() {
+async fn a_decompression_bomb_is_refused_at_the_limit() {
     let zeros = gzip(&vec![0; 64 * 1024 * 1024]);
     assert!(zeros.len() < 70_000);
     let too_long = FetchError::TooLong { max_length: 100_000 };
     assert_eq!(read(sent("gzip", &zeros), 100_000).await, Err(too_long.clone()));
-    // Three gigabytes in a hundred kilobytes.
+    // A bomb that decodes from about 100 kB to 3 GB.
     let blocks = [repeated(false).repeat(24_000), repeated(true).to_vec()].concat();
     assert_eq!(read(sent("zstd", &frame(7, &blocks)), 100_000).await, Err(too_long));
-    // Exactly the limit is no bomb.
+    // A body of exactly the maximum length is accepted.
     assert_eq!(read(sent("gzip", &gzip(&[0; 1000])), 1000).await, Ok(vec![0; 1000]));
     assert!(read(sent("gzip", &gzip(&[0; 1001])), 1000).await.is_err());
 }
 
 #[tokio::test]
-async fn what_is_sent_is_limited_too() {
+async fn the_compressed_body_is_limited_too() {
     let padded = {
         let mut encoder = flate2::GzBuilder::new().comment("x".repeat(2000)).write(Vec::new(), Compression::default());
         encoder.write_all(b"x").unwrap();
@@ -139,23 +139,23 @@ async fn what_is_sent_is_limited_too() {
     let begun = [head.as_slice(), &padded[..100]].concat();
     let endless = vec![Act::Send(begun), Act::Endless(vec![b'x'; 4096])];
     assert_eq!(read(endless, 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
-    // Blocks that decode to nothing.
+    // Endless blocks that decode to zero bytes.
     let nothing = frame(7, &[0, 0, 0].repeat(20_000));
     assert_eq!(read(sent("zstd", &nothing), 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
 }
 
 #[tokio::test]
-async fn what_cannot_be_compressed_may_be_longer_than_the_file() {
+async fn incompressible_metadata_may_be_longer_than_the_file() {
     for length in [1, 369, 100_000, 1_000_000] {
         let noise = noise(length);
         for (coding, encoded) in [("gzip", gzip(&noise)), ("zstd", zstd(&noise))] {
-            assert!(encoded.len() > noise.len(), "{coding} finds something in {length} bytes");
+            assert!(encoded.len() > noise.len(), "{coding} compressed {length} random bytes");
             assert_eq!(read(sent(coding, &encoded), length as u64).await.as_ref(), Ok(&noise), "{coding}, {length}");
         }
     }
 }
 
-/// What these bytes decode to, without a socket.
+/// Decodes these bytes without a socket.
 async fn decode_bytes(coding: Coding, raw: Vec<u8>) -> Result<Vec<u8>, FetchError> {
     let body = decoded(coding, stream::iter([Ok(Bytes::from(raw))]).boxed(), 9999);
     let read = Response { offset: 0, body }.read_all(9999);
@@ -163,7 +163,7 @@ async fn decode_bytes(coding: Coding, raw: Vec<u8>) -> Result<Vec<u8>, FetchErro
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_off_or_goes_on_is_refused() {
+async fn truncated_streams_and_trailing_data_are_refused() {
     for (coding, whole) in [(Coding::Gzip, gzip(&text(300))), (Coding::Zstd, zstd(&text(300)))] {
         for length in 0..whole.len() {
             let answer = decode_bytes(coding, whole[..length].to_vec()).await;
@@ -173,7 +173,7 @@ async fn a_stream_that_is_cut_off_or_goes_on_is_refused() {
             let answer = decode_bytes(coding, [&whole, rest].concat()).await;
             assert!(is_undecodable(&answer), "{coding:?} {rest:?} {answer:?}");
         }
-        // The connection breaks, and the coding is not to blame.
+        // If the connection is interrupted, the error is about the transfer and not about the coding.
         let mut cut = reply("200 OK", &format!("Content-Encoding: {}\r\n", coding.name()), &whole);
         cut.truncate(cut.len() - 20);
         let answer = read(vec![Act::Send(cut)], 999).await;
@@ -182,7 +182,7 @@ async fn a_stream_that_is_cut_off_or_goes_on_is_refused() {
 }
 
 #[tokio::test]
-async fn a_window_that_is_too_large_is_refused_before_memory_is_taken_for_it() {
+async fn a_window_that_is_too_large_is_refused_before_memory_is_allocated() {
     let block = repeated(true);
     assert_eq!(read(sent("zstd", &frame(13, &block)), 200_000).await.unwrap().len(), 128 * 1024);
     for exponent in [14, 17, 21, 31] {
@@ -221,7 +221,7 @@ fn a_body_that_is_dropped_leaves_no_thread_behind() {
     assert!(before.elapsed() < Duration::from_secs(5));
 }
 
-/// A server of the repository that encodes all that it has.
+/// Starts a server for the repository that compresses every file.
 async fn encoding(repository: &TestRepository, encoding: &'static str, encode: fn(&[u8]) -> Vec<u8>) -> Server {
     let files = repository.files();
     Server::start(move |head| {
@@ -240,7 +240,7 @@ fn updater(servers: &[&Server], store: &MemoryStore) -> Updater {
 }
 
 #[tokio::test]
-async fn f_cj_7_what_is_kept_is_what_was_decoded() {
+async fn f_cj_7_the_decoded_bytes_are_stored() {
     let repository = TestRepository::new();
     repository.put("2.root.json", &root(2, "root", "online"));
     for (name, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
@@ -259,7 +259,7 @@ async fn f_cj_7_what_is_kept_is_what_was_decoded() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_encodes_badly_makes_way_for_the_next() {
+async fn after_a_mirror_that_encodes_badly_the_next_one_is_tried() {
     let repository = TestRepository::new();
     let broken = encoding(&repository, "gzip", zstd).await;
     let whole = encoding(&repository, "gzip", gzip).await;
@@ -267,7 +267,7 @@ async fn a_mirror_that_encodes_badly_makes_way_for_the_next() {
     let error = updater(&[&broken], &MemoryStore::default()).refresh_at(now()).await.err().unwrap();
     let Error::Network(NetworkError { cause, .. }) = &error else { panic!("{error:?}") };
     assert!(matches!(cause, FetchError::Undecodable { coding: "gzip", .. }), "{cause}");
-    // More than the role may have, however little was sent of it.
+    // The decoded file exceeds the limit of the role, although the compressed body is short.
     let bomb = encoding(&repository, "gzip", |_| gzip(&vec![b' '; 600_000])).await;
     let error = updater(&[&bomb], &MemoryStore::default()).refresh_at(now()).await.err().unwrap();
     let Error::Limit(error) = &error else { panic!("{error:?}") };

@@ -1,4 +1,4 @@
-//! The interface of a transport: how bytes come from a repository, and how that can fail.
+//! The interface of transports, which fetch files from a repository, and their errors.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 
-/// A transport: fetches the files of a repository.
+/// A transport, which fetches the files of a repository.
 ///
-/// An implementation makes one request and reports its outcome. It does not retry, does not limit lengths and verifies
-/// nothing; the client does.
+/// Each call makes one request and reports its outcome. An implementation need not retry, limit lengths or verify
+/// anything, because the client does.
 pub trait Fetch: Send + Sync + 'static {
     /// Requests the file at `url`, starting at byte `offset` if the source supports that.
     ///
@@ -20,24 +20,25 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`FetchError::NotFound`] only where the source says definitely that the file does not exist.
+    /// [`FetchError::NotFound`] must be returned only if the source reports definitely that the file does not exist.
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
 
-    /// Requests the metadata file at `url`, which has at most `max_length` bytes. The server may compress it; the body
-    /// of the response is decompressed. The default calls [`fetch`](Fetch::fetch).
+    /// Requests the metadata file at `url`, which has at most `max_length` bytes. An implementation may accept a
+    /// compressed body, but must return it decompressed. The default implementation calls [`fetch`](Fetch::fetch).
     ///
-    /// Targets are always fetched by [`fetch`](Fetch::fetch), which decompresses nothing.
+    /// Targets are always fetched with [`fetch`](Fetch::fetch), which does not decompress.
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Fetch::fetch); also [`FetchError::TooLong`] where the compressed body is longer than a file of
+    /// As [`fetch`](Fetch::fetch); also [`FetchError::TooLong`] if the compressed body is longer than that of a file of
     /// `max_length` bytes can be.
     fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let _ = max_length;
         self.fetch(url, 0)
     }
 
-    /// Returns the time that a server gave in its latest response, if any. It appears in messages and decides nothing.
+    /// Returns the time that a server reported in its latest response, if any. The client uses this time only in
+    /// messages.
     fn server_time(&self) -> Option<DateTime<Utc>> {
         None
     }
@@ -45,9 +46,9 @@ pub trait Fetch: Send + Sync + 'static {
 
 /// A response whose body is still arriving.
 pub struct Response {
-    /// The position in the file at which `body` starts: 0, or the requested offset.
+    /// The byte offset in the file at which `body` starts: 0, or the requested offset.
     pub offset: u64,
-    /// The parts of the body as they arrive.
+    /// The body, as a stream of parts.
     pub body: BoxStream<'static, Result<Bytes, FetchError>>,
 }
 
@@ -63,13 +64,13 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`FetchError::TooLong`] on the first byte beyond `max_length`, after which nothing more is read; otherwise the
-    /// error of the body.
+    /// [`FetchError::TooLong`] as soon as the body exceeds `max_length`, without reading further; otherwise the error
+    /// of the body.
     pub async fn read_all(self, max_length: u64) -> Result<Vec<u8>, FetchError> {
         self.reading(max_length)?.finish().await
     }
 
-    /// Starts reading the whole body.
+    /// Starts reading the body into memory.
     pub(crate) fn reading(self, max_length: u64) -> Result<Reading, FetchError> {
         if self.offset != 0 {
             return Err(FetchError::WrongRange(format!("starts at byte {}", self.offset)));
@@ -100,7 +101,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The number of bytes in memory.
+    /// Returns the number of bytes read so far.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.read.len()
@@ -119,32 +120,32 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// Why a file did not arrive. None of these says anything about whether the repository can be trusted.
+/// Why a file could not be fetched. None of these errors says whether the repository can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
     /// The source reported that the file does not exist.
     #[error("not found")]
     NotFound,
-    /// The server answered with an HTTP status that does not deliver the file.
+    /// The server answered with an HTTP error status.
     #[error("the server answered with HTTP status {0}")]
     Status(u16),
-    /// The server requires a user name and a password, or refuses those in the URL (HTTP 401).
+    /// The server requires a user name and a password, or refused those in the URL (HTTP 401).
     #[error("the server requires a user name and a password (HTTP status 401)")]
     Unauthorized,
-    /// The proxy requires a user name and a password, or refuses those in its URL (HTTP 407).
+    /// The proxy requires a user name and a password, or refused those in its URL (HTTP 407).
     #[error("{} requires a user name and a password (HTTP status 407)", named_proxy(proxy.as_deref()))]
     ProxyUnauthorized {
-        /// The proxy, without its user name and password, if the client knows of one.
+        /// The proxy, without its user name and password, if one is configured.
         proxy: Option<String>,
     },
     /// The network requires a login before it passes requests on (HTTP 511).
     #[error("the network requires a login (HTTP status 511)")]
     NetworkLogin,
-    /// The response is no metadata, which is a JSON object: a login page of the network, or an error page of the server.
-    #[error("{}", if *is_page { "a web page came instead of metadata" } else { "what came is not metadata" })]
+    /// The response is not a metadata file but, for example, the login page of a network or the error page of a server.
+    #[error("{}", if *is_page { "received a web page instead of metadata" } else { "the response is not metadata" })]
     NotMetadata {
-        /// Whether it begins like a web page.
+        /// Whether the response begins like a web page.
         is_page: bool,
     },
     /// The server asks the client to retry later (HTTP 429 or 503 with `Retry-After`).
@@ -152,10 +153,10 @@ pub enum FetchError {
     RetryLater {
         /// The HTTP status.
         status: u16,
-        /// How long it asks to wait.
+        /// The time that the server asks the client to wait.
         after: Duration,
     },
-    /// Nothing arrived for too long; the text says what the client waited for.
+    /// A time limit expired; the text describes what the client was waiting for.
     #[error("timed out: {0}")]
     Timeout(String),
     /// No connection could be made.
@@ -164,44 +165,44 @@ pub enum FetchError {
     /// TLS failed: the server could not prove its identity.
     #[error("no secure connection: {text}")]
     Tls {
-        /// What is wrong.
+        /// The kind of problem.
         problem: TlsProblem,
-        /// What TLS reports.
+        /// The error message of the TLS library.
         text: String,
     },
-    /// The connection ended before the file did.
-    #[error("the transfer broke off: {0}")]
+    /// The connection ended before the file was complete.
+    #[error("the transfer was interrupted: {0}")]
     Cut(String),
     /// The server redirected to a URL that the client does not follow.
     #[error("redirect refused: {0}")]
     Redirect(String),
     /// The server redirected too many times for one file.
-    #[error("redirected more than the {redirects} times in a row that the limit `redirects` allows")]
+    #[error("redirected more than {redirects} times (limit `redirects`)")]
     TooManyRedirects {
         /// The limit.
         redirects: u32,
     },
-    /// The body has a transfer coding that the client did not ask for.
-    #[error("the server sent the body with the transfer coding `{0}`, which was not asked for")]
+    /// The body has a transfer coding that the client did not request.
+    #[error("the server used a transfer coding that was not requested: `{0}`")]
     Encoded(String),
-    /// The body does not match its content coding.
-    #[error("the server sent the body as {coding}, and it cannot be decoded: {problem}")]
+    /// The body is not valid in its content coding.
+    #[error("cannot decode the body that the server sent as {coding}: {problem}")]
     Undecodable {
         /// The content coding.
         coding: &'static str,
-        /// What is wrong with it.
+        /// The error of the decoder.
         problem: String,
     },
-    /// The server sent another part of the file than the client asked for.
-    #[error("the server sent another part of the file than was asked for: {0}")]
+    /// The server sent a different part of the file than the client requested.
+    #[error("the server sent a different part of the file than requested: {0}")]
     WrongRange(String),
-    /// The body is longer than the file is allowed to be.
-    #[error("longer than the {max_length} bytes that are allowed here")]
+    /// The body is longer than the maximum length of the file.
+    #[error("longer than the allowed {max_length} bytes")]
     TooLong {
-        /// The limit in bytes.
+        /// The maximum length in bytes.
         max_length: u64,
     },
-    /// The URL cannot be used unchanged.
+    /// The URL is unusable, for example because the HTTP client would change it.
     #[error("unusable URL: {0}")]
     Url(String),
     /// A local source could not be read.
@@ -221,7 +222,7 @@ pub enum TlsProblem {
     OtherName,
     /// No trusted authority has issued the certificate, or the system has none.
     UnknownIssuer,
-    /// Another fault of the certificate or of the handshake.
+    /// Another error in the certificate or the handshake.
     Other,
 }
 
@@ -230,7 +231,7 @@ fn named_proxy(proxy: Option<&str>) -> String {
 }
 
 impl FetchError {
-    /// Whether this is a temporary failure, so that a retry may succeed.
+    /// Returns whether the failure may be temporary, so that a retry can succeed.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -242,7 +243,7 @@ impl FetchError {
         }
     }
 
-    /// Converts the error of a local read.
+    /// Converts an I/O error from reading a local file.
     #[must_use]
     pub fn from_io(error: &io::Error) -> FetchError {
         if error.kind() == io::ErrorKind::NotFound { FetchError::NotFound } else { FetchError::Io(error.to_string()) }
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_temporary_failures_are_retried() {
         assert!(FetchError::Status(503).may_pass() && FetchError::Status(429).may_pass());
         assert!(!FetchError::Status(403).may_pass() && !FetchError::NotFound.may_pass());
         assert!(!FetchError::TooLong { max_length: 1 }.may_pass());

@@ -1,4 +1,4 @@
-//! The transport for `file://` URLs: a repository in a directory of this machine.
+//! The transport for `file://` URLs, which reads a repository in a local directory.
 
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
@@ -35,8 +35,8 @@ impl Fetch for FileFetch {
     }
 }
 
-/// Returns the path of the URL percent-decoded, as a web server looks it up, and unchanged, for tools that store files
-/// under their encoded names.
+/// Returns two paths for the URL: percent-decoded, as a web server would look it up, and unchanged, because some tools
+/// store files under their encoded names.
 fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     let rest = url.strip_prefix("file://").unwrap_or_default();
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
@@ -48,7 +48,7 @@ fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     Ok((PathBuf::from(decoded.join("/")), PathBuf::from(path)))
 }
 
-/// Percent-decodes a segment, unless the result would be several segments or lead upwards.
+/// Percent-decodes a path segment, unless the result would contain a separator or be `.` or `..`.
 fn decoded_segment(segment: &str) -> String {
     match percent_decode_str(segment).decode_utf8() {
         Ok(text) if text != "." && text != ".." && !text.contains(['/', '\\', '\0']) => text.into_owned(),
@@ -57,7 +57,7 @@ fn decoded_segment(segment: &str) -> String {
 }
 
 async fn open(path: &Path, offset: u64) -> Result<Response, FetchError> {
-    // NONBLOCK: otherwise opening a FIFO would block before its type can be checked.
+    // Without NONBLOCK, opening a FIFO would block before its type can be checked.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).await;
     let mut file = opened.map_err(|error| FetchError::from_io(&error))?;

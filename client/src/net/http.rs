@@ -1,4 +1,5 @@
-//! The transport for HTTP and HTTPS, by reqwest, with a limit on every wait. Metadata may be compressed, targets never.
+//! The transport for HTTP and HTTPS, which uses reqwest and limits every wait. It accepts compressed metadata, but
+//! requests targets uncompressed.
 
 use std::error::Error as _;
 use std::io;
@@ -24,12 +25,11 @@ use crate::net::fetch::{Fetch, FetchError, Response, TlsProblem};
 use crate::net::proxy::{Proxies, ProxyChoice};
 use crate::net::tls::{Authorities, default_provider};
 
-/// The most bytes, and the longest time, for reading the body of an error response so that the connection can be
-/// reused.
+/// The limits on reading the body of an error response so that the connection can be reused: length in bytes, and time.
 const FEW_WORDS: usize = 16 * 1024;
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// How hyper reports that a proxy answered `CONNECT` with the status 407. Its error has no public type.
+/// The message of hyper's error when a proxy answers `CONNECT` with the status 407. The error has no public type.
 const TUNNEL_UNAUTHORIZED: &str = "proxy authorization required";
 
 type Body = BoxStream<'static, Result<Bytes, FetchError>>;
@@ -39,18 +39,18 @@ type Body = BoxStream<'static, Result<Bytes, FetchError>>;
 pub struct HttpSettings {
     /// The `User-Agent` of every request.
     pub user_agent: String,
-    /// The longest time for making a connection.
+    /// The maximum time for making a connection.
     pub connect_timeout: Duration,
-    /// The longest time that a server may be silent before or within a body.
+    /// The maximum time that the server may send nothing, before or during the body.
     pub gap_timeout: Duration,
-    /// The most redirects in a row for one file.
+    /// The maximum number of consecutive redirects for one file.
     pub redirects: u32,
     /// The proxy.
     pub proxy: ProxyChoice,
-    /// Certificate authorities trusted for TLS besides the system's, as PEM bundles.
+    /// Certificate authorities trusted for TLS in addition to the system's, as PEM bundles.
     pub extra_ca: Vec<Vec<u8>>,
-    /// Whether HTTP 403 means "not found", as some object stores answer clients that may not list files (decision D2).
-    /// Otherwise 403 is an error.
+    /// Whether HTTP 403 means "not found" (decision D2). Some object stores answer 403 for a missing file if the client
+    /// has no permission to list files. If this is false, 403 is an error.
     pub forbidden_means_absent: bool,
 }
 
@@ -80,24 +80,25 @@ pub struct HttpFetch {
 }
 
 impl HttpFetch {
-    /// Makes a client with these settings. The cryptography of TLS comes from the process default of rustls if the
-    /// application installed one, otherwise from AWS-LC or ring, whichever feature is enabled (AWS-LC if both are).
+    /// Makes a client with these settings. TLS uses the cryptography provider that the application installed as the
+    /// process default of rustls. If there is none, it uses AWS-LC or ring, whichever feature is enabled (AWS-LC if
+    /// both are).
     ///
     /// # Errors
     ///
-    /// As [`with_provider`](HttpFetch::with_provider); also [`Error::Config`] where there is no process default and
+    /// As [`with_provider`](HttpFetch::with_provider); also [`Error::Config`] if there is no process default and
     /// neither the feature `aws-lc` nor `ring` is enabled.
     pub fn new(settings: &HttpSettings) -> Result<HttpFetch, Error> {
         HttpFetch::with_provider(settings, default_provider()?)
     }
 
     /// Makes a client with these settings whose TLS uses this cryptography provider, for example one that is validated
-    /// for FIPS 140-3. It neither reads nor sets the process default of rustls.
+    /// for FIPS 140-3. This method neither reads nor sets the process default of rustls.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the provider, a proxy URL or a certificate authority cannot be used: we refuse to start
-    /// rather than go on with less than was asked for.
+    /// [`Error::Config`] if the provider, a proxy URL or a certificate authority cannot be used. Unusable settings are
+    /// never silently ignored.
     pub fn with_provider(settings: &HttpSettings, provider: Arc<CryptoProvider>) -> Result<HttpFetch, Error> {
         let redirects = settings.redirects;
         let proxies = Proxies::new(&settings.proxy)?;
@@ -116,7 +117,7 @@ impl HttpFetch {
         Ok(HttpFetch { client, authorities, proxies, forbidden_means_absent, date: Arc::default() })
     }
 
-    /// Makes a request for exactly this URL.
+    /// Builds a GET request for exactly this URL.
     fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
         let url = exact_url(url).map_err(FetchError::Url)?;
         if url.scheme() == "https" {
@@ -164,7 +165,7 @@ impl HttpFetch {
 }
 
 impl HttpFetch {
-    /// Returns the proxy for requests to this URL, for messages.
+    /// Returns the proxy for requests to this URL, for use in messages.
     fn via(&self, url: Option<&Url>) -> Option<String> {
         self.proxies.of(url?).map(ToString::to_string)
     }
@@ -186,8 +187,8 @@ impl Fetch for HttpFetch {
             }
             let (offset, answer) = self.ask(request, offset).await?;
             check_transfer(answer.headers())?;
-            // A content coding describes the file itself, such as `x-gzip` for a `.tar.gz`, for nothing encoded was asked
-            // for. The bytes are taken as they are; their length and hashes decide.
+            // A content coding is ignored here. The client requested no coding, so servers use it to describe the file
+            // itself, such as `x-gzip` for a `.tar.gz`. The length and hashes of the target are checked later.
             Ok(Response { offset, body: self.body(answer) })
         })
     }
@@ -198,7 +199,8 @@ impl Fetch for HttpFetch {
             let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
             let (offset, answer) = self.ask(request, 0).await?;
             check_transfer(answer.headers())?;
-            // Only what was asked for is decoded. Other bytes are taken as they are; the signatures decide.
+            // Decode only the codings that the client requested. Pass on other bytes unchanged; the signatures are
+            // checked later.
             let body = match asked_coding(answer.headers()) {
                 Some(coding) => decoded(coding, self.body(answer), max_length),
                 None => self.body(answer),
@@ -213,8 +215,8 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// Passes a body on unless it begins like a web page. Networks with a login page answer with that page instead, and broken
-/// servers with an error page, of whatever length. Neither says anything about the repository.
+/// Passes a body on, or returns an error if it begins like a web page. Some networks answer with their login page, and
+/// broken servers with an error page. Neither says anything about the repository.
 fn unless_page(body: Body) -> Body {
     let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
         let part = body.next().await?;
@@ -228,10 +230,10 @@ fn unless_page(body: Body) -> Body {
     checked.boxed()
 }
 
-/// Parses the URL, if it is sent exactly as it is written; otherwise returns the reason.
+/// Parses a URL. Returns an error message if the URL would not be sent exactly as written.
 ///
-/// The parser turns `%2e%2e/` into a step upwards and encodes characters that are not ASCII. The client would then
-/// request other names than the repository has.
+/// The parser of `Url` resolves `%2e%2e/` to the parent directory and percent-encodes non-ASCII characters. The client
+/// would then request names that differ from those in the repository.
 pub(crate) fn exact_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{}`: {error}", hide_possible_credentials(text)))?;
     let shown = hide_credentials(text);
@@ -259,7 +261,7 @@ fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::A
     }
 }
 
-/// Why the client does not follow a redirect to this URL after the previous ones; `None` if it does.
+/// Returns why the client refuses to follow a redirect to this URL, or `None` if it follows.
 fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
     let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
     if !matches!(to.scheme(), "http" | "https") {
@@ -277,8 +279,8 @@ fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
 #[error("{0}")]
 struct RedirectRefused(FetchError);
 
-/// Reads the short body of an error response such as "not found". Otherwise the connection could not be reused, and
-/// every refresh ends with such a response.
+/// Reads the short body of an error response such as "not found", so the connection can be reused. Every refresh gets
+/// such a response when it asks for the next root.
 async fn read_off(mut answer: reqwest::Response) {
     let mut left = FEW_WORDS;
     let reading = async {
@@ -289,11 +291,12 @@ async fn read_off(mut answer: reqwest::Response) {
             }
         }
     };
-    // The outcome does not matter: the status of the response is already known.
+    // Errors can be ignored, because the status of the response is already known.
     drop(tokio::time::timeout(SHORTLY, reading).await);
 }
 
-/// Refuses every transfer coding but `chunked`, because none was asked for. What remains is not the file.
+/// Refuses every transfer coding except `chunked`, because the client requested none and the body would not be the
+/// plain file.
 fn check_transfer(headers: &HeaderMap) -> Result<(), FetchError> {
     match listed(headers, &TRANSFER_ENCODING, "chunked").as_slice() {
         [] => Ok(()),
@@ -301,7 +304,7 @@ fn check_transfer(headers: &HeaderMap) -> Result<(), FetchError> {
     }
 }
 
-/// Returns the content coding of the body, if it is the only one and was asked for.
+/// Returns the content coding of the body, if there is exactly one and the client supports it.
 fn asked_coding(headers: &HeaderMap) -> Option<Coding> {
     match listed(headers, &CONTENT_ENCODING, "identity").as_slice() {
         [coding] => Coding::named(coding),
@@ -309,7 +312,7 @@ fn asked_coding(headers: &HeaderMap) -> Option<Coding> {
     }
 }
 
-/// Returns the codings that a header lists, without `plain`.
+/// Returns the codings listed in a header, except `plain`.
 fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let names = values.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>());
@@ -317,7 +320,7 @@ fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && name != plain).collect()
 }
 
-/// Checks that a partial response starts where the client asked it to.
+/// Checks that a partial response starts at the requested offset.
 fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = value
@@ -340,7 +343,7 @@ fn unusable(what: &str, error: &reqwest::Error) -> Error {
     Error::Config(format!("unusable {what}: {}", innermost(error)))
 }
 
-/// Converts an error of reqwest about a request through this proxy.
+/// Converts an error of reqwest. `proxy` is the proxy of the request, if any.
 fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     let cause = innermost(error);
     if error.is_connect() && proxy.is_some() && cause.contains(TUNNEL_UNAUTHORIZED) {
@@ -353,7 +356,7 @@ fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     } else if error.is_redirect() {
         FetchError::Redirect(cause)
     } else if error.is_timeout() {
-        let silent = if error.is_connect() { "no connection" } else { "the server fell silent" };
+        let silent = if error.is_connect() { "no connection" } else { "the server stopped responding" };
         FetchError::Timeout(format!("{through}{silent}"))
     } else if let Some(problem) = tls_problem(error).filter(|_| error.is_connect()) {
         FetchError::Tls { problem, text: cause }
@@ -364,8 +367,8 @@ fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     }
 }
 
-/// Returns why the TLS handshake failed, if it did, which a retry does not change. It is reported as an I/O error of this
-/// kind, possibly nested in others.
+/// Returns why the TLS handshake failed, if that is the cause of the error. Such errors are I/O errors of the kind
+/// `InvalidData`, possibly nested in other I/O errors, and a retry does not help.
 fn tls_problem(error: &reqwest::Error) -> Option<TlsProblem> {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|outer| {
         let mut next = Some(outer);
@@ -391,7 +394,7 @@ fn problem_of(error: &rustls::Error) -> TlsProblem {
             Fault::UnknownIssuer => TlsProblem::UnknownIssuer,
             _ => TlsProblem::Other,
         },
-        // The system has no authorities.
+        // The verifier reports this error if the system has no certificate authorities.
         rustls::Error::General(_) => TlsProblem::UnknownIssuer,
         _ => TlsProblem::Other,
     }

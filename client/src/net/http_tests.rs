@@ -1,4 +1,4 @@
-//! HTTP against real sockets.
+//! Tests of HTTP over real sockets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ async fn answered(acts: Vec<Act>) -> Result<Vec<u8>, FetchError> {
 }
 
 #[tokio::test]
-async fn the_request_is_as_written_and_asks_for_nothing_encoded() {
+async fn the_request_uses_the_exact_url_and_asks_for_no_encoding() {
     let server = Server::start(|_| ok(b"hello")).await;
     assert_eq!(read(&server.at("%7Eme/a%2Fb.json"), 5).await.unwrap(), b"hello");
     let head = server.requests()[0].to_ascii_lowercase();
@@ -42,7 +42,7 @@ async fn the_request_is_as_written_and_asks_for_nothing_encoded() {
 
 #[cfg(any(feature = "aws-lc", feature = "ring"))]
 #[test]
-fn a_provider_that_cannot_be_used_is_an_error_of_the_configuration() {
+fn an_unusable_provider_is_a_configuration_error() {
     let mut provider = CryptoProvider::clone(&default_provider().unwrap());
     provider.cipher_suites.clear();
     let error = HttpFetch::with_provider(&quick(), Arc::new(provider)).unwrap_err();
@@ -68,7 +68,7 @@ async fn urls_that_a_parser_would_change_are_refused() {
 }
 
 #[tokio::test]
-async fn only_404_and_410_say_that_a_file_is_absent() {
+async fn only_404_and_410_mean_that_a_file_is_absent() {
     assert_eq!(answered(status("404 Not Found")).await, Err(FetchError::NotFound));
     assert_eq!(answered(status("410 Gone")).await, Err(FetchError::NotFound));
     assert_eq!(answered(status("401 X")).await, Err(FetchError::Unauthorized));
@@ -81,7 +81,7 @@ async fn only_404_and_410_say_that_a_file_is_absent() {
 }
 
 #[tokio::test]
-async fn d2_403_means_absent_where_that_is_set() {
+async fn d2_403_means_absent_if_so_configured() {
     let server = Server::start(|_| status("403 Forbidden")).await;
     let settings = HttpSettings { forbidden_means_absent: true, ..quick() };
     let answer = HttpFetch::new(&settings).unwrap().fetch(&server.at("x"), 0).await;
@@ -89,14 +89,14 @@ async fn d2_403_means_absent_where_that_is_set() {
 }
 
 #[tokio::test]
-async fn a_server_may_ask_to_come_later() {
+async fn a_server_may_ask_for_a_later_retry() {
     let busy = "HTTP/1.1 429 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
     let expected = FetchError::RetryLater { status: 429, after: Duration::from_secs(7) };
     assert_eq!(answered(vec![send(busy)]).await, Err(expected));
 }
 
 #[tokio::test]
-async fn http_1_0_with_and_without_length_works() {
+async fn http_1_0_works_with_and_without_a_content_length() {
     assert_eq!(answered(vec![send("HTTP/1.0 200 OK\r\n\r\nbody")]).await.unwrap(), b"body");
     let with = "HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody";
     let server = Server::start(move |_| vec![send(with)]).await;
@@ -145,7 +145,7 @@ async fn silence_times_out_before_and_within_a_body() {
 }
 
 #[tokio::test]
-async fn a_broken_off_body_is_noticed() {
+async fn an_interrupted_body_is_an_error() {
     for head in [
         "Content-Length: 9\r\n\r\nhalf",
         "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
@@ -157,7 +157,7 @@ async fn a_broken_off_body_is_noticed() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_connection_failure_that_may_pass() {
+async fn a_refused_connection_is_a_temporary_failure() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/x", listener.local_addr().unwrap());
     drop(listener);
@@ -166,7 +166,7 @@ async fn nobody_there_is_a_connection_failure_that_may_pass() {
 }
 
 #[tokio::test]
-async fn a_range_is_asked_for_and_checked() {
+async fn a_range_is_requested_and_checked() {
     let server = Server::start(|head| match crate::test_server::offset(head) {
         2 => vec![Act::Send(partial(b"hello", 2))],
         3 => vec![Act::Send(partial(b"hello", 2))],
@@ -196,7 +196,7 @@ async fn redirects_are_followed_up_to_a_limit() {
 }
 
 #[tokio::test]
-async fn redirects_lead_to_the_web_only() {
+async fn redirects_are_followed_to_http_and_https_only() {
     for to in ["file:///etc/passwd", "ftp://h/x", "data:,x", "http://u:p@127.0.0.1/x"] {
         let location = format!("Location: {to}\r\n");
         let answer = answered(vec![Act::Send(reply("302 Found", &location, b""))]).await;
@@ -242,13 +242,13 @@ fn refusal(previous: &[&str], to: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_failed_handshake_is_told_as_such_and_does_not_pass() {
+async fn a_failed_handshake_is_reported_as_a_permanent_failure() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/x", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // Closed before the greeting is read, it would be cut off instead.
+            // Read the TLS greeting first; otherwise the client would report an interrupted connection instead.
             let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 This is not TLS\r\n\r\n").await;
         }
@@ -258,7 +258,8 @@ async fn a_failed_handshake_is_told_as_such_and_does_not_pass() {
     assert!(matches!(error, FetchError::Tls { problem: TlsProblem::Other, .. }) && !error.may_pass(), "{error:?}");
 }
 
-/// Answers over HTTP/2 with these files, each answer so late, and counts the connections.
+/// Starts an HTTP/2 server for these files that delays each answer by `delay`. Returns its URL and the counter of its
+/// connections.
 async fn http2_server(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> (String, Arc<AtomicUsize>) {
     use hyper_util::rt::{TokioExecutor, TokioIo};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -290,7 +291,7 @@ async fn http2_server(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> (Str
 async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
     let delay = Duration::from_millis(300);
     let (url, connections) = http2_server(TestRepository::new().files(), delay).await;
-    // Without TLS, which would agree on it, the client has to know.
+    // Without TLS there is no negotiation of the protocol, so the client must be configured to use HTTP/2.
     let authorities = Authorities::new(&[], default_provider().unwrap()).unwrap();
     let builder = Client::builder().no_proxy().http2_prior_knowledge();
     let client = builder.tls_backend_preconfigured(authorities.config().unwrap()).build().unwrap();

@@ -13,7 +13,7 @@ pub(crate) struct Mirror {
     pub(crate) targets: BaseUrl,
 }
 
-/// The mirrors in order of priority, and which of them failed during this update.
+/// The mirrors in order of priority, each with a flag that it failed during this update.
 #[derive(Debug, Default)]
 pub(crate) struct Mirrors {
     mirrors: Vec<(Mirror, AtomicBool)>,
@@ -24,15 +24,15 @@ impl Mirrors {
         Mirrors { mirrors: mirrors.into_iter().map(|mirror| (mirror, false.into())).collect() }
     }
 
-    /// Forgets all failures, at the start of a new update.
+    /// Clears the failures of all mirrors. Called at the start of each update.
     pub(crate) fn reset(&self) {
         for (_, failed) in &self.mirrors {
             failed.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Returns all mirrors. Those that failed during this update come last, so that a broken or malicious one costs one
-    /// attempt in all, not one for each file.
+    /// Returns all mirrors in order. Mirrors that failed during this update come last, so a broken or malicious mirror
+    /// costs one attempt per update instead of one per file.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = MirrorHandle<'_>> {
         let (failed, good): (Vec<_>, Vec<_>) =
             self.mirrors.iter().partition(|(_, failed)| failed.load(Ordering::Relaxed));
@@ -40,7 +40,7 @@ impl Mirrors {
     }
 }
 
-/// One mirror, through which its failure can be recorded.
+/// A reference to one mirror that can record its failure.
 pub(crate) struct MirrorHandle<'a> {
     mirror: &'a Mirror,
     failed: &'a AtomicBool,
@@ -60,7 +60,7 @@ impl MirrorHandle<'_> {
         self.mirror.targets.file(url_path)
     }
 
-    /// Whether both refer to the same mirror.
+    /// Returns whether both handles refer to the same mirror.
     pub(crate) fn is(&self, other: &MirrorHandle<'_>) -> bool {
         std::ptr::eq(self.mirror, other.mirror)
     }

@@ -1,4 +1,4 @@
-//! Everything that reaches a network or a mirror: transports, mirrors, retries, and requests made ahead.
+//! Network access: transports, mirrors, retries and prefetching.
 
 pub(crate) mod attempt;
 pub(crate) mod base_url;

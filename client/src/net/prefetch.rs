@@ -1,7 +1,8 @@
-//! Requests files before the workflow needs them, so that several round trips overlap.
+//! Requests files before the workflow needs them, so several round trips overlap.
 //!
-//! Only the timing changes. A prefetched request is the first attempt to fetch a file, made early: it has the same
-//! limit, fails with the same errors, and is followed by the same retries. Nothing is verified here.
+//! Prefetching changes only the timing. A prefetched request replaces the first attempt to fetch a file: it has the
+//! same length limit, fails with the same errors, and is followed by the same retries. Files are verified later, when
+//! the workflow needs them.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -14,17 +15,18 @@ use crate::net::attempt::{Attempt, attempt};
 use crate::net::base_url::{BaseUrl, FileUrl};
 use crate::net::fetch::{Fetch, FetchError, Reading};
 
-/// The number of prefetched requests that run at the same time.
+/// The maximum number of prefetch requests that run at the same time.
 const MAX_IN_FLIGHT: usize = 16;
 
-/// The most bytes that are read of a prefetched file before the workflow needs it. This, and the limit of the one file
-/// that it needs now, bound the memory that a mirror can make the client use.
+/// The maximum number of bytes read of a prefetched file before the workflow needs it. Together with the length limit
+/// of the file that the workflow is reading, this bounds the memory that a mirror can make the client use.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
-/// The queued and running requests. Dropping it cancels them.
+/// The queued and running prefetch requests. Dropping this value cancels them.
 pub(crate) struct Prefetch<'a> {
     fetch: &'a dyn Fetch,
-    /// URLs and maximum lengths of the requests that have not started, in the order in which the workflow needs them.
+    /// The URLs and maximum lengths of the requests that have not started, in the order in which the workflow will need
+    /// the files.
     queued: VecDeque<(FileUrl, u64)>,
     in_flight: Vec<InFlight<'a>>,
 }
@@ -46,7 +48,7 @@ impl<'a> Prefetch<'a> {
         Prefetch { fetch, queued: VecDeque::new(), in_flight: Vec::new() }
     }
 
-    /// Queues a request for the file at `url`, of at most `max_length` bytes. It starts during the next
+    /// Queues a request for the file at `url`, of at most `max_length` bytes. The request starts during the next
     /// [`poll_beside`](Prefetch::poll_beside).
     pub(crate) fn queue(&mut self, url: FileUrl, max_length: u64) {
         self.queued.push_back((url, max_length));
@@ -58,12 +60,12 @@ impl<'a> Prefetch<'a> {
         self.in_flight.retain(|request| !request.url.is_below(base));
     }
 
-    /// Removes and returns the request for this file, if it has started, and whether it is stale: whether a root that
-    /// may have changed the file was accepted since.
+    /// Removes the request for this file. If the request has started, returns it and whether it is stale, which means
+    /// that a new root has been accepted since and may have changed the file.
     pub(crate) fn take(&mut self, url: &FileUrl, max_length: u64) -> Option<(Attempt<'a>, bool)> {
         let found = self.in_flight.iter().position(|request| request.url == *url && request.max_length == max_length);
         let Some(found) = found else {
-            // A request that was made with another limit does not answer this one.
+            // A request with another length limit cannot be used for this one.
             if let Some(found) = self.queued.iter().position(|(queued, _)| queued == url) {
                 self.queued.remove(found);
             }
@@ -77,14 +79,15 @@ impl<'a> Prefetch<'a> {
         Some((attempt, request.is_stale))
     }
 
-    /// Marks all running requests as stale: a new root was accepted, which may change what is at their URLs.
+    /// Marks all running requests as stale. Called when a new root has been accepted, because the files at these URLs
+    /// may have changed with it.
     pub(crate) fn mark_stale(&mut self) {
         for request in &mut self.in_flight {
             request.is_stale = true;
         }
     }
 
-    /// Waits for `work`, and polls the prefetched requests meanwhile.
+    /// Awaits `work`, and polls the prefetch requests in the meantime.
     pub(crate) async fn poll_beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {

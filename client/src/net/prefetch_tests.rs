@@ -1,4 +1,4 @@
-//! What is asked for ahead: it saves time and changes nothing else.
+//! Tests that prefetching saves time and changes nothing else.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ async fn a_sequential_refresh_takes_one_round_trip_for_each_file() {
     assert_eq!(server.paths(), [&asked[..], &asked[..2]].concat());
 }
 
-/// What a refresh comes to: its time, requests and error, and what it has stored.
+/// Runs a refresh and returns its duration, its requests, its error and the stored files.
 async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>, String, Vec<Option<Vec<u8>>>) {
     let far_away =
         FarAway { at_first: Arc::new(Mutex::new(far_away.at_first.lock().unwrap().clone())), ..far_away.clone() };
@@ -73,14 +73,14 @@ async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>
     (before.elapsed(), repository.take_requests(), error, stored)
 }
 
-/// What each mirror was asked for.
+/// Splits the requested URLs into the file names requested from mirror `a` and from mirror `b`.
 fn by_mirror(asked: &[String]) -> (Vec<&str>, Vec<&str>) {
     let of = |mirror: &str| asked.iter().filter_map(|url| url.strip_prefix(mirror)).collect();
     (of("http://a/"), of("http://b/"))
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_goes_wrong_the_outcome_is_that_of_one_request_after_the_other() {
+async fn prefetching_does_not_change_the_outcome_of_any_failure() {
     let faults: [&[test_repository::Answer]; 8] = [
         &[Err(FetchError::NotFound)],
         &[Err(FetchError::Status(503))],
@@ -103,7 +103,7 @@ async fn whatever_goes_wrong_the_outcome_is_that_of_one_request_after_the_other(
                 let (_, mut expected, expected_error, expected_stored) = outcome(&far_away, true).await;
                 let case = format!("{name} {mirrors:?} {fault:?}");
                 assert_eq!((&error, &stored), (&expected_error, &expected_stored), "{case}");
-                // They were being fetched when it turned out that they are not needed.
+                // These files may have been prefetched although the refresh then failed before it needed them.
                 for early in [TIMESTAMP, "http://b/2.root.json", "http://b/timestamp.json"] {
                     if !expected.iter().any(|expected| expected == early) {
                         asked.retain(|asked| asked != early);
@@ -118,7 +118,7 @@ async fn whatever_goes_wrong_the_outcome_is_that_of_one_request_after_the_other(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timestamp_that_a_new_root_has_overtaken_is_asked_for_again() {
+async fn a_timestamp_that_the_new_root_refuses_is_requested_again() {
     let far_away = FarAway::default();
     far_away.repository.publish(1, "online");
     far_away.at_first(TIMESTAMP, &[Ok(far_away.repository.file("timestamp.json"))]);
@@ -145,7 +145,7 @@ async fn a_timestamp_that_the_new_root_accepts_is_not_requested_again() {
 }
 
 #[tokio::test]
-async fn of_a_file_that_comes_ahead_no_more_is_read_than_a_little_until_its_turn() {
+async fn only_the_beginning_of_a_prefetched_file_is_read_ahead() {
     let file = vec![b' '; 20 * 1024 * 1024];
     let server =
         Server::far_away([("x".to_owned(), file.clone()), ("y".to_owned(), b"y".to_vec())].into(), DELAY).await;

@@ -1,4 +1,5 @@
-//! Which proxy a request goes through: one that the user names, or those of the environment, read as curl reads them.
+//! Chooses the proxy for a request: the one that the user configured, or those in the environment variables, which are
+//! interpreted as by curl.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,24 +11,24 @@ use reqwest::{Proxy, Url};
 
 use crate::error::Error;
 
-/// The schemes of proxies that are supported.
+/// The supported proxy schemes.
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
-/// Which proxy is used.
+/// The proxy configuration of a transport.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum ProxyChoice {
-    /// The proxies that the environment of this process names; see [`ProxyVariables::read`].
+    /// Use the proxies in the environment variables of this process; see [`ProxyVariables::read`].
     #[default]
     System,
-    /// The proxies that these variables name.
+    /// Use the proxies in these variables.
     Variables(ProxyVariables),
-    /// No proxy, whatever the environment says.
+    /// Use no proxy, regardless of the environment.
     Direct,
-    /// The proxy at this URL for everything.
+    /// Use the proxy at this URL for all requests.
     Url(String),
 }
 
-/// Shows no user name and no password.
+/// Hides the user name and password of a proxy URL.
 impl fmt::Debug for ProxyChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -39,7 +40,7 @@ impl fmt::Debug for ProxyChoice {
     }
 }
 
-/// The proxies that environment variables name.
+/// The proxies configured by environment variables such as `https_proxy`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProxyVariables {
     http: Option<ProxyUrl>,
@@ -48,19 +49,20 @@ pub struct ProxyVariables {
 }
 
 impl ProxyVariables {
-    /// Reads the variables with `variable`: `http_proxy` and `https_proxy` for URLs with these schemes, otherwise
-    /// `all_proxy`; `no_proxy` lists the exceptions. Each can be in upper case, too; lower case comes first. An empty
-    /// variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because in a CGI program the client
-    /// chooses it.
+    /// Reads the variables through the function `variable`. `http_proxy` and `https_proxy` apply to URLs with these
+    /// schemes, and `all_proxy` to a scheme without its own variable; `no_proxy` lists exceptions. The names may also
+    /// be in upper case; the lower-case variable takes precedence. An empty variable counts as unset. `HTTP_PROXY` is
+    /// ignored if `REQUEST_METHOD` is set, because in a CGI program the HTTP client controls its value.
     ///
-    /// A proxy has the scheme `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; without one, it is `http`.
-    /// `no_proxy` lists domains, which include their subdomains, addresses, and networks such as `10.0.0.0/8`, separated by
-    /// commas or spaces and each with a port if only that is meant. A single `*` stands for everything.
+    /// The scheme of a proxy URL can be `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the default is
+    /// `http`. The entries of `no_proxy` are separated by commas or spaces. An entry is a domain, which includes its
+    /// subdomains, an address, or a network such as `10.0.0.0/8`, optionally with a port. A single `*` matches every
+    /// server.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a variable that cannot be used. It is not ignored, because the request would then go another
-    /// way than the user wants.
+    /// [`Error::Config`] if a variable cannot be used. Ignoring it would send requests past the proxy that the user
+    /// wants.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<ProxyVariables, Error> {
         let is_cgi = variable("REQUEST_METHOD").is_some();
         let read = |name: &str| -> Result<Option<(String, String)>, Error> {
@@ -93,21 +95,21 @@ fn unusable_variable(name: &str, problem: &str) -> Error {
     Error::Config(format!("the environment variable `{name}` cannot be used: {problem}"))
 }
 
-/// The URL of a proxy. It displays without its user name and password.
+/// The URL of a proxy. `Display` and `Debug` hide the user name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ProxyUrl(Url);
 
 impl ProxyUrl {
     fn new(text: &str) -> Result<ProxyUrl, String> {
         let refused =
-            |problem: &str| format!("`{}` is not the URL of a proxy: {problem}", hide_possible_credentials(text));
+            |problem: &str| format!("`{}` is not a valid proxy URL: {problem}", hide_possible_credentials(text));
         let complete = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let url = Url::parse(&complete).map_err(|error| refused(&error.to_string()))?;
         if !SCHEMES.contains(&url.scheme()) {
             return Err(refused(&format!("its scheme is not one of {}", SCHEMES.join(", "))));
         }
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(refused("it names no server"));
+            return Err(refused("it has no host"));
         }
         Ok(ProxyUrl(url))
     }
@@ -130,16 +132,19 @@ impl fmt::Debug for ProxyUrl {
 pub(crate) struct Proxies(Arc<ProxyVariables>);
 
 impl Proxies {
-    /// Reads the choice of the user.
+    /// Resolves the user's choice.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a proxy that cannot be used.
+    /// [`Error::Config`] if a proxy cannot be used.
     pub(crate) fn new(choice: &ProxyChoice) -> Result<Proxies, Error> {
         let variables = match choice {
             ProxyChoice::System =>
             {
-                #[expect(clippy::disallowed_methods, reason = "the application chose the environment of the process")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the application chose to use the environment of the process"
+                )]
                 ProxyVariables::read(|name| std::env::var_os(name))?
             }
             ProxyChoice::Variables(variables) => variables.clone(),
@@ -158,14 +163,14 @@ impl Proxies {
         proxy.as_ref().filter(|_| !self.0.except.include(url))
     }
 
-    /// Returns the rule for reqwest.
+    /// Returns the proxy rule for reqwest.
     pub(crate) fn rule(&self) -> Proxy {
         let proxies = self.clone();
         Proxy::custom(move |url| proxies.of(url).map(|proxy| proxy.0.clone()))
     }
 }
 
-/// The servers that are reached without a proxy.
+/// The servers to which requests are sent without a proxy (`no_proxy`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Exceptions {
     is_everything: bool,
@@ -176,7 +181,7 @@ struct Exceptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Exception {
     name: ServerName,
-    /// The only port that is meant, if one is given.
+    /// If given, the entry applies to this port only.
     port: Option<u16>,
 }
 
@@ -184,7 +189,7 @@ struct Exception {
 enum ServerName {
     /// A domain and its subdomains, in lower case.
     Domain(String),
-    /// All addresses that have the first bits of this one.
+    /// All addresses whose first bits, in this number, equal those of this address.
     Network(IpAddr, u8),
 }
 
@@ -224,7 +229,7 @@ impl Exception {
     }
 }
 
-/// Parses an address, which may be in brackets, or a network such as `10.0.0.0/8`.
+/// Parses an IP address, which may be in brackets, or a network such as `10.0.0.0/8`.
 fn network(text: &str) -> Option<ServerName> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);
@@ -263,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_has_its_variable_and_lower_case_comes_first() {
+    fn each_scheme_has_its_variable_and_lower_case_takes_precedence() {
         let all = ("ALL_PROXY", "socks5h://all:1080");
         let http = ("http_proxy", "web:3128");
         let https = ("HTTPS_PROXY", "https://u:p@secure");
@@ -277,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_cannot_be_used_is_refused_by_its_name_and_without_its_password() {
+    fn the_error_for_an_unusable_variable_has_its_name_but_not_the_password() {
         for value in [
             "http://u:pass@",
             "http://u:pass@h:99999",

@@ -1,4 +1,4 @@
-//! Proxies, logins and login pages, against real sockets.
+//! Tests of proxies, logins and login pages over real sockets.
 
 use std::ffi::OsString;
 
@@ -28,7 +28,7 @@ async fn read(fetch: &HttpFetch, url: &str) -> Result<Vec<u8>, FetchError> {
     fetch.fetch(url, 0).await?.read_all(99).await
 }
 
-/// The URL of a port at which nobody listens, with a user name and a password.
+/// Returns a URL with a user name and a password for a port on which nothing listens, and how the URL must be printed.
 fn nowhere() -> (String, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ async fn an_error_names_the_proxy_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_a_password_is_named_and_one_that_gets_it_is_used() {
+async fn a_proxy_without_its_password_is_an_error_and_with_it_is_used() {
     let proxy = Server::start(|head| {
         // "alice:secret" in base64.
         if head.contains("Basic YWxpY2U6c2VjcmV0") { ok(b"through") } else { status("407 Who are you?") }
@@ -89,7 +89,7 @@ async fn a_socks_proxy_gets_the_name_of_the_server() {
     let url = format!("socks5h://{}", listener.local_addr().unwrap());
     let asked = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        // RFC 1928: the greeting, with one method, and the request to connect to a domain name.
+        // Read the SOCKS5 greeting with one method, and then the request to connect to a domain name (RFC 1928).
         let mut greeting = [0; 3];
         stream.read_exact(&mut greeting).await.unwrap();
         stream.write_all(&[5, 0]).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_socks_proxy_gets_the_name_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_web_page_is_no_metadata() {
+async fn a_web_page_is_not_metadata() {
     for (body, expected) in [
         (&b"<!DOCTYPE html>"[..], Err(FetchError::NotMetadata { is_page: true })),
         (b"\n\n <html>", Err(FetchError::NotMetadata { is_page: true })),
@@ -120,11 +120,15 @@ async fn a_web_page_is_no_metadata() {
         let url = server.at("timestamp.json");
         let read = async { fetch.fetch_metadata(&url, 99).await?.read_all(99).await };
         assert_eq!(read.await, expected);
-        assert_eq!(fetch.fetch(&url, 0).await.unwrap().read_all(99).await.unwrap(), body, "a target may be anything");
+        assert_eq!(
+            fetch.fetch(&url, 0).await.unwrap().read_all(99).await.unwrap(),
+            body,
+            "a target may have any content"
+        );
     }
 }
 
-/// Serves a repository, but answers requests for the next root otherwise.
+/// Refreshes from a server that answers the request for the next root with `next_root`.
 async fn refresh(next_root: Vec<Act>) -> (Result<(), Error>, MemoryStore) {
     let repository = TestRepository::new();
     let files = repository.files();

@@ -1,8 +1,8 @@
 //! Retries of temporary network failures, with back-off, jitter, and one deadline for each file. Refused files are
 //! never retried.
 //!
-//! The crate `backon` does not fit: it counts all attempts, while here received bytes reset the number of retries and
-//! the pause, but never the deadline.
+//! The crate `backon` cannot be used here, because it counts all attempts. This module resets the number of retries and
+//! the pause, but not the deadline, whenever bytes have been received.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::net::fetch::FetchError;
 pub struct RetryPolicy {
     /// The number of retries after a temporary failure.
     pub retries: u32,
-    /// The pause before the first retry. It doubles with each further one.
+    /// The pause before the first retry. It doubles with each further retry.
     pub first_pause: Duration,
-    /// The longest pause, also where the server asks for a longer one.
+    /// The maximum pause, even if the server asks for a longer one.
     pub longest_pause: Duration,
-    /// The longest time for one file from one mirror, pauses included. A target gets additional time for its length;
-    /// see `slowest`.
+    /// The maximum time for one file from one mirror, including pauses. Targets get additional time in proportion to
+    /// their length; see `slowest`.
     pub deadline: Duration,
-    /// The lowest acceptable rate for a target, in bytes per second.
+    /// The lowest acceptable download rate for a target, in bytes per second.
     pub slowest: u32,
 }
 
@@ -40,17 +40,17 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Starts the deadline of a file of at most `length` bytes.
+    /// Starts the deadline for fetching a file of at most `length` bytes.
     #[must_use]
     pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
-        // A listed length may be absurd. Some thirty years are as good as no deadline, and do not overflow.
+        // Cap the limit at about 34 years, because an absurd listed length would otherwise overflow `Instant`.
         let limit = self.deadline.saturating_add(transfer).min(Duration::from_secs(1 << 30));
         Retries { policy: *self, left: self.retries, next: self.first_pause, limit, deadline: Instant::now() + limit }
     }
 }
 
-/// The retries that are left for one file, and its deadline.
+/// The remaining retries for one file, and its deadline.
 #[derive(Debug)]
 pub(crate) struct Retries {
     policy: RetryPolicy,
@@ -61,7 +61,7 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
-    /// Waits for `work` until the deadline.
+    /// Awaits `work`, but not beyond the deadline.
     ///
     /// # Errors
     ///
@@ -94,21 +94,18 @@ impl Retries {
         Ok(())
     }
 
-    /// Resets the retries and the pause because bytes arrived. The deadline stays.
+    /// Resets the retries and the pause, but not the deadline. Called when bytes have been received.
     pub(crate) fn progressed(&mut self) {
         self.left = self.policy.retries;
         self.next = self.policy.first_pause;
     }
 
     fn too_late(&self) -> FetchError {
-        FetchError::Timeout(format!(
-            "not complete after the {} s that the limit `deadline` allows",
-            self.limit.as_secs()
-        ))
+        FetchError::Timeout(format!("not completed within {} s (limit `deadline`)", self.limit.as_secs()))
     }
 }
 
-/// Returns a random time between half of `pause` and all of it, so that many clients do not retry at the same moment.
+/// Returns a random duration between half of `pause` and `pause`, so that many clients do not retry at the same moment.
 fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 1000;
     pause / 2 + pause.mul_f64(random as f64 / 2000.0)
@@ -137,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_pass_is_not_repeated() {
+    async fn permanent_failures_are_not_retried() {
         let mut retries = RetryPolicy::default().start(0);
         assert_eq!(retries.pause_after(FetchError::NotFound).await, Err(FetchError::NotFound));
         let long = FetchError::TooLong { max_length: 3 };
@@ -157,13 +154,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drip_ends_at_the_deadline() {
+    async fn a_slow_drip_of_bytes_ends_at_the_deadline() {
         let retries = RetryPolicy::default().start(0);
         let drip = retries.within(std::future::pending::<Result<(), _>>()).await;
-        assert_eq!(
-            drip,
-            Err(FetchError::Timeout("not complete after the 120 s that the limit `deadline` allows".to_owned()))
-        );
+        assert_eq!(drip, Err(FetchError::Timeout("not completed within 120 s (limit `deadline`)".to_owned())));
     }
 
     #[tokio::test(start_paused = true)]

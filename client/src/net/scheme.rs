@@ -1,4 +1,4 @@
-//! Chooses the source of a URL by its scheme.
+//! Chooses the transport for a URL by its scheme.
 
 #[cfg(feature = "http")]
 use chrono::{DateTime, Utc};
@@ -11,7 +11,8 @@ use crate::net::file::FileFetch;
 #[cfg(feature = "http")]
 use crate::net::http::HttpFetch;
 
-/// Chooses the transport by the scheme of the URL: always `file`; with the feature `http` also `http` and `https`.
+/// A transport that chooses another transport by the scheme of the URL. It supports `file`, and with the feature `http`
+/// also `http` and `https`.
 #[derive(Debug, Clone, Default)]
 pub struct FetchByScheme {
     file: FileFetch,
@@ -20,7 +21,7 @@ pub struct FetchByScheme {
 }
 
 impl FetchByScheme {
-    /// Fetches `file:` URLs, and `http:` and `https:` URLs through `http`.
+    /// Makes a transport that uses `http` for `http:` and `https:` URLs.
     #[cfg(feature = "http")]
     #[must_use]
     pub fn new(http: HttpFetch) -> FetchByScheme {

@@ -1,8 +1,9 @@
-//! TLS: the cryptography provider and the certificate authorities, those of the system and additional ones. The
+//! TLS configuration: the cryptography provider, and the certificate authorities of the system and of the user. The
 //! system's authorities are read when the first server certificate is verified.
 //!
-//! On some systems they are in hundreds of files, which take longer to read than a refresh over HTTP takes; and HTTP
-//! must work where there are none. Certificates are verified by rustls and the system's verifier alone.
+//! They are read late because some systems store them in hundreds of files, which takes longer to read than a whole
+//! refresh over HTTP, and because plain HTTP must work on systems without authorities. Only rustls and the system's
+//! verifier verify certificates.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,15 +19,15 @@ use rustls_platform_verifier::Verifier;
 
 use crate::error;
 
-/// The application protocols that are negotiated within TLS (RFC 7301).
+/// The application protocols offered during the TLS handshake (ALPN, RFC 7301).
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
-/// The certificate authorities, read when they are needed.
+/// The trusted certificate authorities. The system's are read when they are first needed.
 pub(crate) struct Authorities {
     provider: Arc<CryptoProvider>,
-    /// Authorities that are trusted besides the system's.
+    /// Authorities that are trusted in addition to the system's.
     named: Vec<CertificateDer<'static>>,
-    /// `None` until the system's authorities have been read. A failed attempt is repeated at the next use.
+    /// `None` until the system's authorities have been read. If reading fails, the next use tries again.
     verifier: Mutex<Option<Arc<Verifier>>>,
     is_expected: AtomicBool,
 }
@@ -36,7 +37,7 @@ impl Authorities {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](error::Error::Config) for a bundle without a certificate, or with one that cannot be used.
+    /// [`Error::Config`](error::Error::Config) if a bundle has no certificate or an unusable one.
     pub(crate) fn new(bundles: &[Vec<u8>], provider: Arc<CryptoProvider>) -> Result<Arc<Authorities>, error::Error> {
         let mut named = Vec::new();
         for bundle in bundles {
@@ -47,7 +48,7 @@ impl Authorities {
                 named.push(certificate);
             }
             if named.len() == before {
-                let message = "the file of certificate authorities has no PEM certificate in it";
+                let message = "the file of certificate authorities contains no PEM certificate";
                 return Err(error::Error::Config(message.to_owned()));
             }
         }
@@ -61,19 +62,19 @@ impl Authorities {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error::Error::Config(format!("unusable TLS: {error}")))?;
-        // "Dangerous" because the verifier is replaced. Ours delegates to the system's verifier and only creates it
-        // later.
+        // rustls calls replacing the verifier dangerous. This verifier only delegates to the system's verifier, which
+        // it creates when it is first needed.
         let verified = builder.dangerous().with_custom_certificate_verifier(Arc::<Authorities>::clone(self));
         let mut config = verified.with_no_client_auth();
         config.alpn_protocols = PROTOCOLS.map(|name| name.as_bytes().to_vec()).into();
         Ok(config)
     }
 
-    /// Starts reading the authorities on another thread, while the client waits for the first response.
+    /// Starts reading the system's authorities on another thread, while the client waits for the first response.
     pub(crate) fn expect_use(self: &Arc<Authorities>) {
         if !self.is_expected.swap(true, Ordering::Relaxed) {
             let authorities = Arc::clone(self);
-            // If no thread can be started, the first verification reads them.
+            // If no thread can be started, the first verification reads the authorities.
             drop(thread::Builder::new().spawn(move || authorities.verifier().map(drop)));
         }
     }
@@ -88,13 +89,14 @@ impl Authorities {
     }
 }
 
-/// Returns the provider of an application that passes none: the process default of rustls, or the one of a feature.
+/// Returns the default cryptography provider: the process default of rustls, or else the provider of an enabled
+/// feature.
 pub(crate) fn default_provider() -> Result<Arc<CryptoProvider>, error::Error> {
     choose(CryptoProvider::get_default().cloned(), built_in())
 }
 
-/// The application's own process default comes before what a feature, which another crate may have enabled, brings
-/// along.
+/// Prefers the process default to the provider of a feature, because the application set the former, while any crate in
+/// the build may have enabled the latter.
 fn choose(
     process_default: Option<Arc<CryptoProvider>>,
     built_in: Option<Arc<CryptoProvider>>,
@@ -162,7 +164,7 @@ impl ServerCertVerifier for Authorities {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        // This is called before the authorities are read. It depends on the algorithms alone.
+        // Do not read the authorities here: rustls calls this early, and the schemes depend only on the provider.
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
@@ -178,7 +180,9 @@ mod tests {
 
     #[test]
     fn without_a_provider_the_error_names_the_features_and_the_constructor() {
-        let Err(error::Error::Config(problem)) = choose(None, None) else { panic!("there is no provider to choose") };
+        let Err(error::Error::Config(problem)) = choose(None, None) else {
+            panic!("expected an error without any provider")
+        };
         for way_out in ["`aws-lc`", "`ring`", "`HttpFetch::with_provider`"] {
             assert!(problem.contains(way_out), "{problem}");
         }
@@ -186,7 +190,7 @@ mod tests {
 
     #[cfg(any(feature = "aws-lc", feature = "ring"))]
     #[test]
-    fn the_process_default_comes_before_the_provider_of_a_feature() {
+    fn the_process_default_takes_precedence_over_the_provider_of_a_feature() {
         let process_default = Arc::new(CryptoProvider::clone(&built_in().unwrap()));
         let chosen = choose(Some(Arc::clone(&process_default)), built_in()).unwrap();
         assert!(Arc::ptr_eq(&chosen, &process_default));

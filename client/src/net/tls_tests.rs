@@ -1,4 +1,4 @@
-//! TLS against real sockets. One key is that of the authority and of all servers; nothing else trusts it.
+//! Tests of TLS over real sockets. One test key is used for the certificate authority and for all servers.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use crate::net::http::{HttpFetch, HttpSettings};
 use crate::net::proxy::ProxyChoice;
 use crate::net::tls::default_provider;
 
-/// Answers one HTTPS request, or fails in the handshake. Returns the port.
+/// Starts a server that answers one HTTPS request or fails in the handshake. Returns its port.
 fn serve(certificate: &str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

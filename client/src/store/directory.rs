@@ -1,5 +1,5 @@
-//! A store in a directory: the trusted roles as received under their unversioned names, and the private folder `state`
-//! with the root history, the record of floors, the identity and the lock.
+//! A store in a directory. The trusted roles are stored as received under their unversioned names; the private folder
+//! `state` contains the root history, the record of floors, the identity and the locks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use crate::text::printable_path;
 /// The name of the private folder.
 const STATE: &str = "state";
 
-/// The longest file name that is used unchanged. A longer one is replaced by its hash, because file systems allow 255
-/// bytes.
+/// The maximum length of a role's file name. A longer name is replaced by its hash, because file systems allow at most
+/// 255 bytes.
 const LONGEST_NAME: usize = 200;
 
-/// The default length in bytes from which a role is read in parts.
+/// The default minimum length in bytes of roles that are read in parts.
 const LARGE: u64 = 8 * 1024 * 1024;
 
-/// Stores the trusted metadata of one repository in a directory of its own.
+/// A store for the trusted metadata of one repository in its own directory.
 ///
-/// `DIR/ROLE.json` is the trusted metadata of a role. Every byte of the role's name outside `A–Z a–z 0–9 _ . - ~` is
-/// percent-encoded. Directories are created with mode 0700, files with 0600.
+/// The trusted metadata of a role is stored in `DIR/ROLE.json`. Every byte of the role's name outside `A–Z a–z 0–9 _ .
+/// - ~` is percent-encoded. Directories are created with mode 0700, files with 0600.
 #[derive(Debug)]
 pub struct DirectoryStore {
     path: PathBuf,
     access: Access,
     large_from: u64,
-    /// Whether this process has removed what earlier ones abandoned.
+    /// Whether this process has already removed temporary files that earlier processes abandoned.
     is_cleaned: AtomicBool,
 }
 
@@ -44,7 +44,7 @@ enum Access {
         roles: Folder,
         state: Folder,
     },
-    /// Nothing is created. What is missing counts as absent.
+    /// Nothing is created. A missing folder counts as empty.
     ReadOnly {
         roles: Option<Folder>,
         state: Option<Folder>,
@@ -56,8 +56,8 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// What the system reports. A `state` that is a link is refused, and a directory that other users can change: they could
-    /// take away the record of versions, which prevents rollbacks.
+    /// Any I/O error. A directory that other users can change, or a `state` that is a link, is refused, because other
+    /// users could then remove the record of versions, which protects against rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = Folder::make(&path, PRIVATE)?;
@@ -67,7 +67,7 @@ impl DirectoryStore {
         Ok(DirectoryStore::with_access(path, Access::ReadWrite { roles, state }))
     }
 
-    /// Opens the store in `path` for reading. Nothing is written or created, even if it does not exist, so that this
+    /// Opens the store in `path` for reading. Never writes or creates anything, even if the store does not exist, so it
     /// works on a read-only file system.
     ///
     /// # Errors
@@ -90,9 +90,9 @@ impl DirectoryStore {
         DirectoryStore { path, access, large_from: LARGE, is_cleaned: AtomicBool::new(false) }
     }
 
-    /// Sets the length in bytes from which a role is read in parts instead of being held in memory. Verifying such a
-    /// role takes one pass over its file and little memory; finding a target takes a few milliseconds. The default is 8
-    /// MiB.
+    /// Sets the minimum length in bytes of roles that are read in parts instead of being held in memory. Verifying such
+    /// a role takes one pass over its file and little memory; finding a target in it takes a few milliseconds. The
+    /// default is 8 MiB.
     #[must_use]
     pub fn large_from(mut self, bytes: u64) -> DirectoryStore {
         self.large_from = bytes;
@@ -105,7 +105,7 @@ impl DirectoryStore {
         &self.path
     }
 
-    /// Returns the time when the trusted metadata of `role` was last replaced, by the clock of this machine.
+    /// Returns the time at which the trusted metadata of `role` was last replaced, according to this machine's clock.
     #[must_use]
     pub fn replaced_at(&self, role: &RoleName) -> Option<SystemTime> {
         let file = self.folders().0?.open_file(&role_file(role)).ok()??;
@@ -129,7 +129,7 @@ impl DirectoryStore {
             Some(folder) if matches!(self.access, Access::ReadWrite { .. }) => Ok(folder),
             _ => {
                 let error = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
-                Err(LocalError::new("write in a store opened for reading", &self.path, error))
+                Err(LocalError::new("write to the store opened for reading in", &self.path, error))
             }
         }
     }
@@ -191,7 +191,7 @@ impl Store for DirectoryStore {
                 }
                 Ok(Some(Box::new(lock)))
             }
-            // If there is no lock file that can be opened, no other process can be writing under its protection either.
+            // If the lock file does not exist or cannot be opened, no other process can hold its lock to write.
             Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_existing_lock(name)) {
                 Some(Ok(None)) => Ok(None),
                 Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),
@@ -219,7 +219,7 @@ fn role_file(role: &RoleName) -> String {
     if name.len() <= LONGEST_NAME {
         return name;
     }
-    // No percent-encoded name starts with `%.`, so this is never the file of another role.
+    // No percent-encoded name starts with `%.`, so this name cannot collide with the file of another role.
     format!("%.sha256-{}.json", hex::encode(Sha256::digest(role.as_str())))
 }
 
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_role_names_stay_inside_and_apart() {
+    fn hostile_role_names_cannot_leave_the_directory_or_collide() {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path().join("m")).unwrap();
         let long = "x".repeat(5000);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_of_a_crash_go_under_the_lock() {
+    fn leftovers_of_a_crash_are_removed_under_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path()).unwrap();
         let leftover = dir.path().join(".lastmile-0123456789ab.part");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_only_makes_and_changes_nothing() {
+    fn opening_read_only_creates_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing");
         let store = DirectoryStore::open_read_only(&missing).unwrap();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_only_leaves_what_is_there_as_it_is() {
+    fn opening_read_only_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let writer = DirectoryStore::open(dir.path()).unwrap();
         writer.write(&role("root"), b"{}").unwrap();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn when_a_role_was_replaced_is_told_by_its_file() {
+    fn the_time_of_a_role_is_that_of_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path()).unwrap();
         assert_eq!(store.replaced_at(&RoleName::ROOT), None);

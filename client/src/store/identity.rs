@@ -1,5 +1,5 @@
-//! The identity of a store: its format and the repository that it belongs to, so that the metadata of two repositories
-//! is never mixed. It is stored as `stamp.json`.
+//! The identity of a store: its format version and the repository to which it belongs, stored as `stamp.json`. It
+//! prevents the metadata of two repositories from being mixed.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Envelope, RoleName, Root, Version};
@@ -10,22 +10,22 @@ use crate::error::{Error, LocalError};
 use crate::store::shared::LockedStore;
 use crate::store::{Store, StoredFile};
 
-/// The format that this version writes. A store of another format is refused; it is neither converted nor deleted.
+/// The format version of stores. A store with another format version is refused; it is neither converted nor deleted.
 const FORMAT: u32 = 1;
 
-/// The greatest length of a stored identity, in bytes.
+/// The maximum length of a stored identity in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// The format of a store, and the repository that it belongs to.
+/// The format version of a store, and the repository to which it belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreIdentity {
     format: u32,
-    /// The SHA-256 of every shipped root with which this store was used.
+    /// The SHA-256 hashes of all shipped roots with which this store has been used.
     shipped_roots: Vec<String>,
-    /// The time of the last refresh, by the clock of this machine.
+    /// The time of the last refresh, according to this machine's clock.
     pub(crate) refreshed: Option<DateTime<Utc>>,
-    /// The number of refreshes that were started, by which a refresh notices that another one has changed the store.
-    /// Earlier versions of the program write none.
+    /// The number of refreshes started so far. A refresh compares it to notice that another refresh has changed the
+    /// store. Earlier versions of the program do not write this field.
     #[serde(default)]
     pub(crate) starts: u64,
 }
@@ -36,7 +36,7 @@ struct AnyFormat {
 }
 
 impl StoreIdentity {
-    /// Reads the identity of `store`; `None` if it was never used.
+    /// Reads the identity of `store`. Returns `None` if the store was never used.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
         let Some(bytes) = store.read(&StoredFile::Identity, LONGEST)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
@@ -45,9 +45,10 @@ impl StoreIdentity {
         };
         let AnyFormat { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
         if format != FORMAT {
-            let problem = format!("it has the format {format}, this version knows {FORMAT}");
+            let problem =
+                format!("it has format {format}, but this version of the program supports only format {FORMAT}");
             return Err(LocalError::invalid("use", store.description(), problem)
-                .with_hint("use the version of the program that wrote it, or another directory"));
+                .with_hint("use the version of the program that wrote it, or choose another directory"));
         }
         Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
     }
@@ -55,8 +56,9 @@ impl StoreIdentity {
     /// Checks that `store` belongs to the repository whose root `shipped` came with the program, and returns the
     /// identity to store.
     ///
-    /// A shipped root with which the store was never used must belong to the same chain of roots: it must share a root
-    /// key with the newest stored root or with a neighbour in the history.
+    /// If the store was never used with this shipped root, the root must belong to the chain of stored roots: it must
+    /// have a root key in common with the newest stored root, or with a stored root of the same, the previous or the
+    /// next version.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,
@@ -72,10 +74,10 @@ impl StoreIdentity {
         }
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped.to_vec())?;
         if !is_of_this_chain(store, &shipped.unverified(&RoleName::ROOT)?, max_length)? {
-            let problem = "it belongs to another repository: its roots and the shipped one have \
+            let problem = "it belongs to another repository: its roots and the shipped root have \
                            no key in common";
             return Err(LocalError::invalid("use", store.description(), problem)
-                .with_hint("give each repository a directory of its own")
+                .with_hint("use a separate directory for each repository")
                 .into());
         }
         identity.shipped_roots.push(id);
@@ -119,7 +121,7 @@ mod tests {
     use crate::test_repository::root;
 
     #[test]
-    fn a_shipped_root_belongs_to_the_chain_by_the_newest_root_or_by_a_neighbour() {
+    fn a_shipped_root_must_share_a_key_with_the_newest_root_or_a_neighbour() {
         let newest = StoredFile::Role(RoleName::ROOT);
         let history = |number| StoredFile::Root(Version::new(number).unwrap());
         let shipped = root(4, "ours", "online");

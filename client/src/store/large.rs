@@ -1,4 +1,4 @@
-//! Large files, stored or fetched, that are read in parts by two readers at the same time.
+//! Large stored or fetched files. They are read in parts, by two readers at the same time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,10 +13,10 @@ use lastmile_metadata::RandomAccess;
 /// The number of bytes per part.
 const PART: usize = 256 * 1024;
 
-/// The number of parts that one reader may be ahead of the other.
+/// The maximum number of parts that one reader may be ahead of the other.
 const AHEAD: usize = 8;
 
-/// An open file. It stays the same file even if another one is renamed to its path.
+/// An open file. It refers to the same file even if another file is renamed to its path.
 #[derive(Debug)]
 pub(crate) struct LargeFile {
     file: File,
@@ -28,13 +28,13 @@ impl LargeFile {
         LargeFile { file, length }
     }
 
-    /// Reads the file once, part by part. Returns whether all of it could be read.
+    /// Reads the whole file once, part by part. Returns false if reading fails.
     fn each_part(&self, mut take: impl FnMut(&Arc<Vec<u8>>)) -> bool {
         let mut offset = 0;
         let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
-            // Allocating costs more than reading. So the buffer of a part that the other reader must have finished is
-            // used again.
+            // Allocating costs more than reading, so reuse the buffer of a part that the other reader must have
+            // finished.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
             part.resize(usize::try_from(self.length - offset).unwrap_or(PART).min(PART), 0);

@@ -1,4 +1,4 @@
-//! Roles that are read where they are stored, in whole updates.
+//! Tests of whole updates with roles that are read in parts from their stored files.
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 
-/// An updater to which every role is large.
+/// Returns an updater that treats every role as large.
 fn updater(repository: &TestRepository, dir: &Path) -> Updater {
     let store = DirectoryStore::open(dir).unwrap().large_from(1);
     repository.updater().store(store).build().unwrap()
@@ -22,7 +22,7 @@ fn path(path: &str) -> TargetPath {
 }
 
 #[tokio::test]
-async fn a_second_run_reads_targets_where_they_are_and_asks_for_no_more() {
+async fn a_second_refresh_reads_large_stored_targets_and_does_not_fetch_them() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
@@ -42,7 +42,7 @@ async fn a_second_run_reads_targets_where_they_are_and_asks_for_no_more() {
 }
 
 #[tokio::test]
-async fn a_damaged_large_file_is_fetched_anew() {
+async fn a_damaged_large_file_is_fetched_again() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
@@ -61,7 +61,7 @@ async fn a_damaged_large_file_is_fetched_anew() {
 }
 
 #[tokio::test]
-async fn who_changes_the_file_during_a_session_is_not_believed_and_the_next_run_is_well() {
+async fn a_file_changed_during_a_session_is_detected_and_the_next_refresh_succeeds() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
@@ -79,7 +79,7 @@ async fn who_changes_the_file_during_a_session_is_not_believed_and_the_next_run_
 }
 
 #[test]
-fn both_readers_are_given_all_of_the_file() {
+fn both_readers_receive_the_whole_file() {
     for length in [0, 1, 262_143, 262_144, 262_145, 3_000_000_usize] {
         let written: Vec<u8> = (0..length).map(|number| (number % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();

@@ -15,11 +15,11 @@ pub struct MemoryStore {
     is_refreshed: Arc<AtomicBool>,
 }
 
-/// Forks share the files that neither has changed.
+/// `Arc`, so that forks share the files that neither of them has changed.
 type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {
-    /// Returns a copy of this store that changes independently from now on.
+    /// Returns an independent copy of this store.
     #[doc(hidden)]
     #[must_use]
     pub fn fork(&self) -> Self {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_of_a_memory_store_goes_its_own_way() {
+    fn a_fork_of_a_memory_store_is_independent() {
         let store = MemoryStore::default();
         store.write(&StoredFile::Floors, b"1").unwrap();
         let _held = store.try_lock(LockKind::Files).unwrap();

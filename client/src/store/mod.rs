@@ -1,4 +1,4 @@
-//! Where trusted metadata is kept between runs: the interface that every store implements.
+//! The interface of stores, which keep trusted metadata between runs.
 
 pub(crate) mod directory;
 pub(crate) mod identity;
@@ -19,42 +19,43 @@ use crate::error::{LocalError, cut_short};
 pub enum StoredFile {
     /// The currently trusted metadata of a role, as received.
     Role(RoleName),
-    /// A root version in the chain of trusted roots (spec 5.3.8), as received.
+    /// A version of root in the chain of trusted roots (spec 5.3.8), as received.
     Root(Version),
     /// The record of floors: the lowest versions that may still be accepted (decision D3).
     Floors,
-    /// The repository that this store belongs to.
+    /// The identity of the store, which names the repository to which it belongs.
     Identity,
 }
 
-/// Holds one of a store's locks until it is dropped.
+/// A held lock of a store. Dropping it releases the lock.
 pub type StoreLock = Box<dyn Send + Sync>;
 
-/// A lock of a store.
+/// The kind of a lock of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockKind {
-    /// Held while files are written, and while several files are read that must match. The client never holds it while
-    /// it waits for the network.
+    /// Held while files are written, and while several files that must match are read. The client never holds this lock
+    /// while it waits for the network.
     Files,
-    /// Held by the one process that refreshes the store, also while it waits for the network. It keeps nobody from
-    /// reading.
+    /// Held by the process that refreshes the store, even while it waits for the network. This lock does not prevent
+    /// other processes from reading the store.
     Refresh,
 }
 
-/// Stores the trusted metadata of one repository.
+/// A store for the trusted metadata of one repository.
 ///
-/// Writes are atomic and durable: after a crash, a file has its old or its new content. The client writes only while it
-/// holds [`LockKind::Files`], and only what has passed every check.
+/// Writes must be atomic and durable: after a crash, a file has either its old or its new content. The client writes
+/// only while it holds [`LockKind::Files`], and only files that have passed every check.
 pub trait Store: Send + Sync + 'static {
-    /// Reads a file; `None` if it does not exist.
+    /// Reads a file. Returns `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// If [`LocalError::is_unusable_content`], the file is something that this store never writes, such as a link or a
-    /// file of more than `max_length` bytes, and the client continues without it.
+    /// Any I/O error. An error for which [`LocalError::is_unusable_content`] returns true means that this store never
+    /// writes such a file: it is, for example, a link or longer than `max_length` bytes. The client then continues
+    /// without the file.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
-    /// Like [`read`](Store::read), but a store may return a large file unread, to be read in parts.
+    /// Like [`read`](Store::read), but may return a large file without reading it, so that it can be read in parts.
     ///
     /// # Errors
     ///
@@ -63,8 +64,8 @@ pub trait Store: Send + Sync + 'static {
         Ok(self.read(file, max_length)?.map(FileContent::Bytes))
     }
 
-    /// Wraps fetched bytes for verification: a store that reads large files in parts also has large fetched files
-    /// verified in parts.
+    /// Wraps fetched bytes for verification. A store that reads large files in parts returns a [`FileContent::File`]
+    /// here for large files, so they are also verified in parts.
     fn hold(&self, bytes: Vec<u8>) -> FileContent {
         FileContent::Bytes(bytes)
     }
@@ -73,20 +74,20 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError>;
 
-    /// Replaces the file with a file that was accepted.
+    /// Replaces the file with an accepted file.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
         match kept {
             Accepted::Received(bytes) => self.write(file, bytes),
             Accepted::File(parts) => match FileContent::File(Arc::clone(parts)).into_bytes() {
                 Some(bytes) => self.write(file, &bytes),
-                None => Err(LocalError::new("read what is to be kept in", self.description(), cut_short())),
+                None => Err(LocalError::new("read the file to be written to", self.description(), cut_short())),
             },
         }
     }
@@ -95,14 +96,15 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     fn remove(&self, file: &StoredFile) -> Result<(), LocalError>;
 
-    /// Takes one of the two locks, which are independent of each other; `None` if another process or thread holds it.
+    /// Takes one of the two locks, which are independent of each other. Returns `None` if another process or thread
+    /// holds it.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError>;
 
     /// Returns the name of this store for messages.

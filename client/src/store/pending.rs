@@ -1,5 +1,5 @@
-//! The changes of one refresh. They are written together when the refresh ends, so that whoever reads the store sees
-//! the state before or the state after it.
+//! The changes of one refresh. They are written together when the refresh ends, so other processes see the store either
+//! as it was before the refresh or as it is after it.
 
 use std::mem::take;
 
@@ -10,15 +10,15 @@ use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The changes of one refresh that are not written yet. Reading sees them.
+/// The changes of one refresh that have not been written yet. Reading through this type includes them.
 pub(crate) struct PendingChanges<'a> {
     store: &'a SharedStore,
-    /// The identity that this refresh has written. Every refresh writes another one.
+    /// The identity that this refresh has written to the store. Every refresh writes a different identity.
     ours: StoreIdentity,
     changes: Vec<Change>,
 }
 
-/// A change of the store. The changes are written in their order, so that a crash between two of them is harmless.
+/// A change to the store. Changes are written in order, so a crash between two of them is harmless.
 enum Change {
     Keep(Vec<StoredFile>, Accepted),
     Write(StoredFile, Vec<u8>),
@@ -26,7 +26,7 @@ enum Change {
 }
 
 impl Change {
-    /// Returns the content of `file` after this change, or `None` if this change is not about it.
+    /// Returns the content of `file` after this change, or `None` if this change does not affect the file.
     fn content_of(&self, file: &StoredFile) -> Option<Option<FileContent>> {
         match self {
             Change::Keep(files, kept) if files.contains(file) => Some(Some(match kept {
@@ -49,12 +49,12 @@ impl Change {
 }
 
 impl<'a> PendingChanges<'a> {
-    /// Makes an empty list of changes for the refresh that has written the identity `ours`.
+    /// Makes an empty list of changes for a refresh that has written the identity `ours`.
     pub(crate) fn new(store: &'a SharedStore, ours: StoreIdentity) -> PendingChanges<'a> {
         PendingChanges { store, ours, changes: Vec::new() }
     }
 
-    /// Reads a file as it will be after the changes.
+    /// Opens a file with the content that it will have after the changes.
     pub(crate) fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         match self.changes.iter().rev().find_map(|change| change.content_of(file)) {
             Some(content) => Ok(content),
@@ -62,7 +62,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Stores a file that was accepted, under each of these names.
+    /// Adds the change to store an accepted file under each of these names.
     pub(crate) fn keep(&mut self, files: Vec<StoredFile>, kept: Accepted) {
         self.changes.push(Change::Keep(files, kept));
     }
@@ -75,7 +75,7 @@ impl<'a> PendingChanges<'a> {
         self.changes.push(Change::Remove(file));
     }
 
-    /// Writes the changes. Returns false, and writes nothing, if another process has refreshed or reset the store since
+    /// Writes the changes. Writes nothing and returns false if another process has refreshed or reset the store since
     /// this refresh started.
     pub(crate) async fn commit(mut self) -> Result<bool, Error> {
         let PendingChanges { store, ours, changes } = &mut self;
@@ -86,7 +86,7 @@ impl<'a> PendingChanges<'a> {
     }
 }
 
-/// A refresh that was cancelled keeps what it has accepted.
+/// Writes the changes of a cancelled refresh, so the files that it has accepted are not lost.
 impl Drop for PendingChanges<'_> {
     fn drop(&mut self) {
         let changes = take(&mut self.changes);

@@ -1,5 +1,5 @@
-//! A store that several processes use. Its lock is held only while files are read or written, never across the network:
-//! what needs the lock is a closure, which cannot wait for anything.
+//! A store that several processes use. The lock of its files is held only while files are read or written, never during
+//! network requests: work that needs the lock is passed as a closure, which cannot await anything.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use crate::store::{LockKind, Store, StoreLock, StoredFile};
 /// The pause between two attempts to take a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long the lock of the files is waited for before this is reported. Usually it is held for milliseconds.
+/// The time to wait for the lock of the files before an event reports the wait. This lock is usually held for
+/// milliseconds.
 const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
 
-/// The number of attempts to take the lock where waiting would block the thread.
+/// The number of attempts to take the lock when waiting blocks the thread.
 const BLOCKING_ATTEMPTS: u32 = 10;
 
 /// A store whose files change only while its lock is held.
@@ -28,12 +29,12 @@ pub(crate) struct SharedStore {
     lock_wait: Duration,
 }
 
-/// Holds the lock for refreshing until it is dropped.
+/// The held lock for refreshing. Dropping it releases the lock.
 pub(crate) struct RefreshLock {
     _lock: StoreLock,
 }
 
-/// A store whose files no other process changes now.
+/// A store whose lock is held, so no other process changes its files.
 pub(crate) struct LockedStore<'a>(&'a dyn Store);
 
 impl SharedStore {
@@ -41,8 +42,8 @@ impl SharedStore {
         SharedStore { store, events, lock_wait }
     }
 
-    /// Runs `work` while no other process changes the files. `work` cannot be a future, so the lock is never held while
-    /// something is waited for.
+    /// Runs `work` while no other process can change the files. `work` is not a future, so it cannot await anything
+    /// while the lock is held.
     pub(crate) async fn exclusively<T>(
         &self,
         work: impl FnOnce(&LockedStore<'_>) -> Result<T, Error> + Send,
@@ -51,8 +52,8 @@ impl SharedStore {
         work(&LockedStore(&*self.store))
     }
 
-    /// Like [`exclusively`](SharedStore::exclusively), for a destructor. Blocks, but not for long. Does nothing if
-    /// another process keeps the lock.
+    /// Like [`exclusively`](SharedStore::exclusively), but for use in destructors: blocks for a short time, and does
+    /// nothing if another process keeps the lock.
     pub(crate) fn exclusively_if_free(&self, work: impl FnOnce(&LockedStore<'_>)) {
         for _ in 0..BLOCKING_ATTEMPTS {
             match self.store.try_lock(LockKind::Files) {
@@ -63,13 +64,13 @@ impl SharedStore {
         }
     }
 
-    /// Takes the lock that makes this process the only one that refreshes the store. It may be held across the network,
-    /// because it keeps nobody from reading the store.
+    /// Takes the lock that makes this process the only one that refreshes the store. This lock may be held during
+    /// network requests, because it does not prevent other processes from reading the store.
     pub(crate) async fn lock_for_refresh(&self) -> Result<RefreshLock, Error> {
         Ok(RefreshLock { _lock: self.lock(LockKind::Refresh).await? })
     }
 
-    /// Takes a lock. If it must wait, reports that once.
+    /// Takes a lock. Sends one event if it has to wait.
     async fn lock(&self, kind: LockKind) -> Result<StoreLock, Error> {
         let mut waited = Duration::ZERO;
         let mut is_reported = false;
@@ -88,7 +89,7 @@ impl SharedStore {
             if waited >= self.lock_wait {
                 let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
                 return Err(LocalError::new("lock", self.description(), error)
-                    .with_hint("another process is using it; end that process, or wait longer")
+                    .with_hint("another process is using the store; end that process, or try again later")
                     .into());
             }
             tokio::time::sleep(PAUSE).await;
@@ -96,8 +97,8 @@ impl SharedStore {
         }
     }
 
-    /// Opens one file, without a lock: each file is replaced as a whole. Files that must match are opened
-    /// [`exclusively`](SharedStore::exclusively).
+    /// Opens one file without a lock, which is safe because files are replaced atomically. Open several files that must
+    /// match [`exclusively`](SharedStore::exclusively).
     pub(crate) fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         self.store.open(file, max_length)
     }
@@ -118,7 +119,7 @@ impl LockedStore<'_> {
         self.0.write(file, bytes)
     }
 
-    /// Replaces the file with a file that was accepted.
+    /// Replaces the file with an accepted file.
     pub(crate) fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
         self.0.keep(file, kept)
     }

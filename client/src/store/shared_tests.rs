@@ -1,4 +1,4 @@
-//! Several processes that use one store at the same time.
+//! Tests of several processes that use one store at the same time.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::store::{LockKind, Store as _};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 
-/// A repository of which one file never arrives.
+/// A repository that never answers the request for one file.
 #[derive(Clone)]
 struct Stalled {
     repository: TestRepository,
@@ -44,7 +44,7 @@ fn offline(dir: &Path) -> Updater {
 }
 
 #[tokio::test]
-async fn b2_local_work_does_not_wait_for_a_refresh_that_waits_for_the_network() {
+async fn b2_local_commands_do_not_wait_for_a_refresh() {
     for file in ["2.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"] {
         let repository = TestRepository::new();
         let dir = tempfile::tempdir().unwrap();
@@ -53,18 +53,18 @@ async fn b2_local_work_does_not_wait_for_a_refresh_that_waits_for_the_network() 
         repository.publish(2, "online");
         let stalled = updater(Stalled { repository: repository.clone(), file }, dir.path());
         let mut refresh = Box::pin(stalled.refresh_at(now()));
-        // What arrives at once has arrived after a few polls.
+        // Poll until the refresh waits for the file that never arrives.
         for _ in 0..50 {
             assert!((&mut refresh).now_or_never().is_none(), "{file}");
             tokio::task::yield_now().await;
         }
-        // The state is the one before the refresh, although a part of the new one has been accepted.
+        // Local commands still see the state before the refresh, although the refresh has accepted some new files.
         let mut local = offline(dir.path()).offline_at(now()).await.unwrap();
         assert_eq!(local.trusted().timestamp().version.get(), 1, "{file}");
         assert_eq!(local.list().await.unwrap().len(), 2, "{file}");
-        // The older session can go on as well.
+        // The older session still works, too.
         assert!(session.find(&TargetPath::new("x").unwrap()).await.unwrap().is_some());
-        // Only another refresh has to wait.
+        // Only another refresh has to wait, and fails here because the wait is zero.
         let other = updater(repository.clone(), dir.path()).refresh_at(now()).await;
         assert!(matches!(other, Err(Error::Local(_))), "{file}");
         drop(refresh);
@@ -95,7 +95,7 @@ async fn b2_a_cancelled_refresh_keeps_what_it_has_accepted() {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Does something when a file is requested for the first time.
+/// A transport that runs `work` when `file` is requested for the first time.
 #[derive(Clone)]
 struct Meanwhile {
     repository: TestRepository,
@@ -127,11 +127,11 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store_meanwhile() {
+async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();
-    // What another program stores that does not know the lock for refreshing: version 3.
+    // Prepare the store of another program that does not use the refresh lock, at version 3.
     let newer = TestRepository::new();
     let newer_dir = tempfile::tempdir().unwrap();
     newer.publish(3, "online");
@@ -152,7 +152,7 @@ async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store_mean
 }
 
 #[tokio::test]
-async fn b2_a_refresh_that_is_disturbed_again_and_again_says_so() {
+async fn b2_a_refresh_gives_up_if_the_store_keeps_changing() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let stamp = dir.path().join("state/stamp.json");
@@ -171,18 +171,18 @@ async fn b2_a_refresh_that_is_disturbed_again_and_again_says_so() {
     }
     let error = updater(Always(repository, disturb), dir.path()).refresh_at(now()).await.err().unwrap();
     let Error::Local(error) = error else { panic!("{error:?}") };
-    assert!(error.hint.unwrap().contains("other processes keep changing it"));
+    assert!(error.hint.unwrap().contains("other processes keep changing the store"));
     assert!(!dir.path().join("timestamp.json").exists());
 }
 
 #[test]
-fn b15_a_removed_lock_file_protects_nothing_and_is_noticed() {
+fn b15_the_lock_of_a_removed_file_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     for (kind, name) in [(LockKind::Files, "lock"), (LockKind::Refresh, "refresh.lock")] {
         let path = dir.path().join("state").join(name);
         let first = store(dir.path()).try_lock(kind).unwrap();
-        // Another process opens the same file and waits. The holder removes it and ends: the waiting process must not
-        // take the lock of the removed file.
+        // Another process has opened the lock file and waits for the lock. Then the holder removes the file and ends. A
+        // lock of the removed file must not count.
         let waiting = std::fs::File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         drop(first);

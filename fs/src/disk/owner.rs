@@ -1,7 +1,7 @@
-//! The owners of files: what root replaces or creates among another user's files stays that user's.
+//! Preserves the owners of files: files that root replaces or creates in another user's folders belong to that user.
 //!
-//! That user may replace any name in a folder at any time, by a link to a file of root too. So only open files and
-//! folders that this process has just created are given away, never names.
+//! That user can replace any name in a folder at any time, even with a link to a file of root. So this module changes
+//! the owner only of open files and folders that this process has just created, and never by name.
 
 use std::fs::File;
 use std::io;
@@ -14,22 +14,24 @@ use super::{NewFile, inject_fault, lock_file, make_folder, make_missing, new_loc
 use crate::{Place, Syscall};
 
 impl NewFile {
-    /// If root runs this program, gives this file to the owner and the group of the file that it will replace, or of the
-    /// folder if it is new, so that root does not lock out the user whose files these are.
+    /// If root runs this program, changes the owner and the group of this file to those of the file that it will
+    /// replace, or of the folder if there is no such file. Otherwise the user who owns the folder could not access the
+    /// file.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// Any I/O error.
     pub fn keep_owner<'a>(&self, to: impl Into<Place<'a>>) -> io::Result<()> {
         give_like_replaced(&self.file, to.into())
     }
 }
 
-/// Renames a file of this user's own folder like [`rename`], and keeps the owner as [`NewFile::keep_owner`] does.
+/// Renames a file like [`rename`], and preserves the owner like [`NewFile::keep_owner`]. `from` must be in a folder
+/// that only this user can change.
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// Any I/O error.
 pub fn replace<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let from = from.into();
     let to = to.into();
@@ -42,7 +44,7 @@ pub fn replace<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> 
     rename(from, to)
 }
 
-/// Like [`lock_file`]. If root creates the file, it belongs to the owner and the group of the folder.
+/// Like [`lock_file`], but if root creates the file, it gets the owner and the group of the folder.
 ///
 /// # Errors
 ///
@@ -56,7 +58,7 @@ pub fn lock_file_of_owner(place: Place<'_>) -> io::Result<File> {
     lock_file(place)
 }
 
-/// Like [`make_folder`]. If root creates the folder, it belongs to the owner and the group of the folder that it is in.
+/// Like [`make_folder`], but if root creates the folder, it gets the owner and the group of its parent folder.
 ///
 /// # Errors
 ///
@@ -68,7 +70,7 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
         let is_empty = |name: &[u8]| matches!(name, b"." | b"..");
-        // A folder with content is not the one that was created.
+        // A folder with entries is not the one that was just created.
         if fs::Dir::read_from(&folder)?.all(|entry| entry.is_ok_and(|entry| is_empty(entry.file_name().to_bytes()))) {
             give(&folder, place, folder_of(place))?;
         }
@@ -76,8 +78,8 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
     Ok(())
 }
 
-/// Like [`make_folders`](super::make_folders). Folders that root creates belong to the owner and the group of the folder that
-/// they are in.
+/// Like [`make_folders`](super::make_folders), but folders that root creates get the owner and the group of their
+/// parent folder.
 ///
 /// # Errors
 ///
@@ -104,13 +106,14 @@ fn folder_of(place: Place<'_>) -> Option<Stat> {
     fs::statat(place.folder(), parent, AtFlags::empty()).ok()
 }
 
-/// Gives a file or folder of root to the owner and the group of `like`.
+/// Changes the owner and the group of a file or folder of root to those of `like`.
 fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()> {
     let found = fs::fstat(&file)?;
     let Some(like) = like.filter(|like| (like.st_uid, like.st_gid) != (found.st_uid, found.st_gid)) else {
         return Ok(());
     };
-    // A second name of a file may be one that another user has made, to be given a file of root.
+    // A file with several names may be a hard link that another user has planted in order to become the owner of a file
+    // of root.
     let is_alone = found.st_nlink == 1 || FileType::from_raw_mode(found.st_mode) == FileType::Directory;
     if found.st_uid != 0 || !is_alone {
         return Ok(());
@@ -119,7 +122,7 @@ fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()>
     let owner = fs::Uid::from_raw(like.st_uid);
     let group = fs::Gid::from_raw(like.st_gid);
     match fs::fchown(&file, Some(owner), Some(group)) {
-        // Some file systems let nobody do this, not even root. The file then stays with root.
+        // Some file systems do not let even root change owners. The file then still belongs to root.
         Err(rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL) => Ok(()),
         given => Ok(given?),
     }

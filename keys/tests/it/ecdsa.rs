@@ -32,7 +32,7 @@ fn r_and_s() -> (Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn signatures_of_another_program_verify() {
+fn signatures_made_by_another_program_verify() {
     assert!(p256().verify(MESSAGE, &unhex(P256_SIGNATURE)));
     assert!(p384().verify(MESSAGE, &unhex(P384_SIGNATURE)));
 }
@@ -44,7 +44,7 @@ fn both_values_of_s_verify() {
 }
 
 #[test]
-fn p_256_goes_with_sha_256_only_and_p_384_with_sha_384_only() {
+fn p_256_requires_sha_256_and_p_384_requires_sha_384() {
     assert!(!p256().verify(MESSAGE, &unhex(P256_OTHER_HASH)));
     assert!(!p384().verify(MESSAGE, &unhex(P384_OTHER_HASH)));
 }
@@ -69,13 +69,13 @@ fn no_changed_bit_of_a_signature_verifies() {
 }
 
 #[test]
-fn f_4_2_2_5_an_ecdsa_signature_is_der_and_not_r_and_s_side_by_side() {
+fn f_4_2_2_5_an_ecdsa_signature_is_der_and_not_the_concatenation_of_r_and_s() {
     assert!(!p256().verify(MESSAGE, &unhex(P256_P1363)));
     assert!(!p384().verify(MESSAGE, &unhex(P384_P1363)));
 }
 
 #[test]
-fn f_4_2_2_5_the_der_written_by_hand_is_good() {
+fn f_4_2_2_5_the_der_that_the_tests_write_is_valid() {
     let (r, s) = r_and_s();
     assert!(p256().verify(MESSAGE, &sequence(&[integer(&r), integer(&s)])));
 }
@@ -105,8 +105,8 @@ fn f_4_2_2_5_ber_is_refused() {
     let zero_before = sequence(&[raw_integer(&[&[0, 0], &r[..]].concat()), integer(&s)]);
     let zero_before_s = sequence(&[integer(&r), raw_integer(&[&[0, 0], &s[..]].concat())]);
     for (name, signature) in [
-        ("one byte of length too many", long_length),
-        ("two bytes of length too many", longer_length),
+        ("one unnecessary length byte", long_length),
+        ("two unnecessary length bytes", longer_length),
         ("indefinite length", no_length),
         ("zeros before r", zero_before),
         ("zeros before s", zero_before_s),
@@ -149,7 +149,7 @@ fn f_4_2_2_6_a_key_on_another_curve_than_the_scheme_says_is_refused() {
 }
 
 #[test]
-fn f_4_2_2_6_a_curve_given_by_its_numbers_is_refused() {
+fn f_4_2_2_6_a_curve_given_by_its_parameters_is_refused() {
     refused(SCHEME_256, P256_EXPLICIT_PEM);
     refused(SCHEME_384, P384_EXPLICIT_PEM);
 }
@@ -177,7 +177,7 @@ fn f_4_2_2_2_a_key_of_the_first_sigstore_root_is_read() {
 }
 
 #[test]
-fn values_that_are_no_points_are_refused() {
+fn values_that_are_not_points_are_refused() {
     let point = unhex(P256_POINT);
     let with = |tag: u8, body: &[u8]| hex::encode([&[tag], body].concat());
     let mut off_the_curve = point.clone();

@@ -16,7 +16,7 @@ fn refused(public: &str) {
 }
 
 #[test]
-fn a_signature_of_another_program_verifies() {
+fn a_signature_made_by_another_program_verifies() {
     assert!(key(ED25519).verify(MESSAGE, &unhex(ED25519_SIGNATURE)));
 }
 
@@ -83,7 +83,7 @@ fn r_of_small_order_is_refused() {
 }
 
 #[test]
-fn an_equation_that_holds_up_to_the_cofactor_only_is_refused() {
+fn a_signature_valid_only_up_to_the_cofactor_is_refused() {
     assert!(!key(ED25519).verify(MESSAGE, &unhex(ED25519_MIXED_R)));
     assert!(!key(ED25519_MIXED).verify(MESSAGE, &unhex(ED25519_MIXED_SIGNATURE)));
 }
@@ -102,7 +102,7 @@ fn a_point_has_one_encoding() {
 }
 
 #[test]
-fn f_4_2_2_4_an_ed25519_key_of_other_than_64_digits_is_refused_without_panic() {
+fn f_4_2_2_4_an_ed25519_key_without_64_digits_is_refused_without_panic() {
     for bytes in [0, 1, 31, 33, 64, 1 << 16] {
         refused(&"d7".repeat(bytes));
     }
@@ -111,7 +111,7 @@ fn f_4_2_2_4_an_ed25519_key_of_other_than_64_digits_is_refused_without_panic() {
 }
 
 #[test]
-fn f_4_2_2_4_an_ed25519_key_of_other_characters_is_refused() {
+fn f_4_2_2_4_an_ed25519_key_with_other_characters_is_refused() {
     refused(&format!("{}g", &ED25519[..63]));
     refused(&format!("0x{}", &ED25519[..62]));
     refused(&format!("{ED25519}\n"));
@@ -121,7 +121,7 @@ fn f_4_2_2_4_an_ed25519_key_of_other_characters_is_refused() {
 }
 
 #[test]
-fn f_4_2_2_4_a_value_that_is_no_point_is_refused() {
+fn f_4_2_2_4_a_value_that_is_not_a_point_is_refused() {
     refused(&format!("02{}", "00".repeat(31)));
 }
 

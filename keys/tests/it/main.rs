@@ -1,4 +1,4 @@
-//! Tests of the public API of `lastmile-keys`: signatures of other programs, hostile keys, private keys.
+//! Tests of the public API of `lastmile-keys`: signatures made by other programs, hostile keys, and private keys.
 
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 

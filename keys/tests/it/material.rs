@@ -25,7 +25,7 @@ fn lines_of(text: &str, width: usize, end: &str) -> String {
 }
 
 #[test]
-fn pem_is_one_key_in_lines_of_any_width_and_end() {
+fn pem_with_any_line_length_and_line_ending_is_the_same_key() {
     for text in [ED25519_PEM, P256, P384, RSA] {
         let whole = base64_of(text);
         let url = whole.replace('+', "-").replace('/', "_");
@@ -45,7 +45,7 @@ fn pem_is_one_key_in_lines_of_any_width_and_end() {
 }
 
 #[test]
-fn a_point_is_one_key_compressed_or_not_in_any_case_and_encoding() {
+fn a_point_is_the_same_key_in_every_form_case_and_encoding() {
     assert_one_material(&[
         P256,
         P256_POINT,
@@ -59,15 +59,16 @@ fn a_point_is_one_key_compressed_or_not_in_any_case_and_encoding() {
 }
 
 #[test]
-fn an_ed25519_key_is_one_key_in_hexadecimal_and_pem() {
+fn an_ed25519_key_is_the_same_key_in_hexadecimal_and_pem() {
     let colons: Vec<&str> = ED25519.as_bytes().chunks(2).map(|byte| std::str::from_utf8(byte).unwrap()).collect();
     assert_one_material(&[ED25519, &ED25519.to_uppercase(), ED25519_PEM, &colons.join(":"), &format!("0x{ED25519}")]);
 }
 
 #[test]
-fn an_rsa_key_is_its_modulus() {
+fn an_rsa_key_is_identified_by_its_modulus() {
     let info = unpem(RSA_PKCS1);
-    // SEQUENCE of four bytes, INTEGER of four bytes and a zero, 256 bytes.
+    // The header of the SEQUENCE (4 bytes), the header of the INTEGER (4 bytes) with a leading zero, and the modulus
+    // (256 bytes).
     let modulus = &info[9..265];
     let zeros = [&[0, 0, 0], modulus].concat();
     let padded = sequence(&[raw_integer(&zeros), integer(&[1, 0, 1])]);
@@ -82,12 +83,12 @@ fn an_rsa_key_is_its_modulus() {
     ]);
     assert_ne!(KeyMaterial::of_text(RSA), KeyMaterial::of_text(RSA_2049));
     assert_ne!(KeyMaterial::of_text(RSA), KeyMaterial::of_text(RSA_4096));
-    // A key that is marked for one padding. This one has another modulus.
+    // A key with the algorithm RSASSA-PSS. It has another modulus.
     assert_ne!(KeyMaterial::of_text(RSA_PSS_OID).to_string(), hex::encode(unpem(RSA_PSS_OID)));
 }
 
 #[test]
-fn a_public_key_and_what_metadata_writes_of_it_are_one_key() {
+fn a_public_key_and_its_metadata_text_are_the_same_key() {
     for (keytype, scheme, public) in [
         ("ed25519", "ed25519", ED25519),
         ("ecdsa", "ecdsa-sha2-nistp256", P256_COMPRESSED),
@@ -102,7 +103,7 @@ fn a_public_key_and_what_metadata_writes_of_it_are_one_key() {
 }
 
 #[test]
-fn different_keys_and_what_is_no_key_stay_apart() {
+fn different_keys_and_texts_without_a_key_are_distinct() {
     let texts = [
         ED25519,
         ED25519_CANONICAL,
@@ -129,13 +130,13 @@ fn different_keys_and_what_is_no_key_stay_apart() {
         }
     }
     assert_eq!(KeyMaterial::of_text(" not a key\n"), KeyMaterial::of_text("not a key"));
-    // The point with the same x and the other y is another key.
+    // The point with the same x and the opposite y is a different key.
     let negative = P256_COMPRESSED.replacen("03", "02", 1);
     assert_ne!(KeyMaterial::of_text(&negative), KeyMaterial::of_text(P256));
 }
 
 #[test]
-fn no_cut_or_changed_text_panics() {
+fn truncated_or_changed_text_never_panics() {
     for text in [ED25519_PEM, P256, RSA, RSA_PKCS1, CERTIFICATE, ED25519] {
         for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
             _ = KeyMaterial::of_text(&text[..at]);

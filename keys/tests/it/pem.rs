@@ -1,4 +1,4 @@
-//! Tests of PEM in `keyval.public`: one block with any white space, and nothing else.
+//! Tests of PEM in `keyval.public`: exactly one block, with any white space.
 
 use lastmile_keys::{KeyError, PublicKey};
 
@@ -63,7 +63,7 @@ fn f_4_2_2_5_anything_before_or_after_the_block_is_refused() {
 }
 
 #[test]
-fn f_4_2_2_5_a_block_that_is_broken_is_refused() {
+fn f_4_2_2_5_an_invalid_block_is_refused() {
     for public in [
         String::new(),
         "-----".to_owned(),
@@ -95,7 +95,7 @@ fn f_4_2_2_5_other_kinds_of_blocks_are_refused() {
     for public in [CERTIFICATE, RSA_PKCS1, PRIVATE_SEC1, PRIVATE_P256, PRIVATE_RSA, PRIVATE_SCRYPT] {
         refused(public);
     }
-    // They are refused under the expected label, too.
+    // The keys are refused under the expected label, too.
     for public in [CERTIFICATE, RSA_PKCS1, PRIVATE_SEC1, PRIVATE_P256, PRIVATE_RSA, PRIVATE_SCRYPT] {
         refused(&pem("PUBLIC KEY", &unpem(public)));
     }
@@ -104,7 +104,7 @@ fn f_4_2_2_5_other_kinds_of_blocks_are_refused() {
 }
 
 #[test]
-fn f_4_2_2_5_bytes_after_the_der_or_less_of_it_are_refused() {
+fn f_4_2_2_5_truncated_der_and_trailing_bytes_are_refused() {
     for public in [P256, RSA] {
         let der = unpem(public);
         refused(&pem("PUBLIC KEY", &[&der[..], &[0]].concat()));
@@ -125,7 +125,7 @@ fn f_4_2_2_5_ber_is_refused() {
 }
 
 #[test]
-fn a_public_key_is_written_as_other_programs_write_it() {
+fn public_keys_are_written_in_the_form_of_other_programs() {
     assert_eq!(read(P256).unwrap().public(), P256);
     assert_eq!(PublicKey::from_tuf("rsa", "rsassa-pss-sha256", RSA).unwrap().public(), RSA);
 }

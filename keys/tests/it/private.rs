@@ -1,4 +1,4 @@
-//! Tests of private keys: generation, signing, and secrets that are not displayed.
+//! Tests of private keys: generation and signing, and that secrets are not displayed.
 
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer, UnknownScheme};
 use pkcs8::EncodePrivateKey as _;
@@ -8,7 +8,7 @@ use crate::unhex;
 use crate::vectors::MESSAGE;
 
 #[test]
-fn what_a_key_signs_its_public_key_verifies() {
+fn a_signature_verifies_with_the_public_key() {
     for scheme in Scheme::ALL {
         let key = PrivateKey::generate(scheme).unwrap();
         let signature = key.sign(MESSAGE).unwrap();
@@ -18,7 +18,7 @@ fn what_a_key_signs_its_public_key_verifies() {
 }
 
 #[test]
-fn a_public_key_survives_metadata() {
+fn a_public_key_survives_writing_to_metadata() {
     for scheme in Scheme::ALL {
         let key = PrivateKey::generate(scheme).unwrap();
         let public = key.public_key();
@@ -38,7 +38,7 @@ fn generated_keys_differ() {
 }
 
 #[test]
-fn a_seed_makes_the_same_key_at_every_call_and_in_every_version() {
+fn a_seed_gives_the_same_key_in_every_version() {
     for (scheme, material) in [
         (Scheme::Ed25519, "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"),
         (
@@ -126,7 +126,7 @@ fn debug_shows_no_secret() {
 }
 
 #[test]
-fn schemes_are_written_as_they_are_read() {
+fn the_names_of_schemes_survive_writing_and_reading() {
     for (scheme, text) in
         [(Scheme::Ed25519, "ed25519"), (Scheme::EcdsaP256, "ecdsa-p256"), (Scheme::EcdsaP384, "ecdsa-p384")]
     {
@@ -139,7 +139,7 @@ fn schemes_are_written_as_they_are_read() {
 }
 
 #[test]
-fn signers_of_all_kinds_go_together_and_between_threads() {
+fn signers_of_all_kinds_can_be_mixed_and_sent_between_threads() {
     let signers: Vec<Box<dyn Signer>> = Scheme::ALL
         .into_iter()
         .map(|scheme| Box::new(PrivateKey::from_seed(scheme, &[1; 32]).unwrap()) as Box<dyn Signer>)

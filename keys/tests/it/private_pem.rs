@@ -52,7 +52,7 @@ fn malformed(pem: &str) {
 }
 
 #[test]
-fn keys_of_other_programs_are_read() {
+fn keys_written_by_other_programs_are_read() {
     for (scheme, plain, encrypted, public) in KEYS {
         for (pem, pass_phrase) in [(plain, None), (encrypted, Some(PASS_PHRASE))] {
             let key = PrivateKey::from_pem(pem, pass_phrase).unwrap();
@@ -72,7 +72,7 @@ fn scrypt_and_pbkdf2_of_openssl_are_read() {
 }
 
 #[test]
-fn what_openssl_encrypts_now_is_read() {
+fn keys_encrypted_by_the_installed_openssl_are_read() {
     for how in [&["-scrypt"][..], &[], &["-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA512"]] {
         for (_, plain, _, public) in KEYS {
             let command = [&["pkcs8", "-topk8", "-passout", "pass:a b"], how].concat();
@@ -84,7 +84,7 @@ fn what_openssl_encrypts_now_is_read() {
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn written_keys_can_be_read_again() {
     for scheme in Scheme::ALL {
         let key = PrivateKey::from_seed(scheme, &[7; 32]).unwrap();
         let plain = key.to_pem().unwrap();
@@ -100,7 +100,7 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
-fn what_is_written_openssl_reads() {
+fn openssl_reads_written_keys() {
     for scheme in Scheme::ALL {
         let key = PrivateKey::from_seed(scheme, &[7; 32]).unwrap();
         let public = openssl(&["pkey", "-pubout"], &key.to_pem().unwrap());
@@ -112,7 +112,7 @@ fn what_is_written_openssl_reads() {
 }
 
 #[test]
-fn what_is_signed_openssl_verifies() {
+fn openssl_verifies_signatures() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("keys-openssl-verifies");
     std::fs::create_dir_all(&folder).unwrap();
     let write = |name: &str, content: &[u8]| -> PathBuf {
@@ -144,14 +144,14 @@ fn new_files_have_the_promised_encryption_and_fresh_salt() {
     assert_ne!(one, other);
     let parsed = openssl(&["asn1parse"], &one);
     assert!(parsed.contains(":scrypt") && parsed.contains("aes-256-cbc"), "{parsed}");
-    // N, r and p.
+    // The scrypt parameters N, r and p.
     for number in [":4000", ":08", ":05"] {
         assert!(parsed.lines().any(|line| line.contains("INTEGER") && line.ends_with(number)));
     }
 }
 
 #[test]
-fn a_wrong_pass_phrase_is_told_apart() {
+fn a_wrong_pass_phrase_is_reported() {
     for pem in [PRIVATE_P256_ENCRYPTED, PRIVATE_SCRYPT] {
         for wrong in [&b"correct hors"[..], b"correct horse\n", b"", b"\0", &[0xff; 1000]] {
             let key = PrivateKey::from_pem(pem, Some(wrong));
@@ -163,7 +163,7 @@ fn a_wrong_pass_phrase_is_told_apart() {
 }
 
 #[test]
-fn a_wrong_pass_phrase_is_told_apart_when_the_padding_fits_by_chance() {
+fn a_wrong_pass_phrase_is_reported_even_if_the_padding_is_valid_by_chance() {
     for number in 0..2000 {
         let wrong = format!("wrong {number}");
         let key = PrivateKey::from_pem(PRIVATE_FEW_ROUNDS, Some(wrong.as_bytes()));
@@ -172,7 +172,7 @@ fn a_wrong_pass_phrase_is_told_apart_when_the_padding_fits_by_chance() {
 }
 
 #[test]
-fn a_pass_phrase_too_many_is_ignored_and_an_empty_one_protects_nothing() {
+fn an_unneeded_pass_phrase_is_ignored_and_an_empty_one_is_refused() {
     let key = PrivateKey::from_pem(PRIVATE_ED25519, Some(b"any")).unwrap();
     assert_eq!(key.to_encrypted_pem(b"").unwrap_err(), SignError::EmptyPassPhrase);
 }
@@ -231,7 +231,7 @@ fn encrypted(kdf: Vec<u8>) -> String {
 fn a_file_cannot_ask_for_all_memory_or_time() {
     let small = || integer(&[1]);
     let n = |log: usize| integer(&[&[1 << (log % 8)][..], &vec![0; log / 8]].concat());
-    // The files are well formed: with moderate parameters, only the pass-phrase is wrong.
+    // With moderate parameters, the files are well formed and only the pass-phrase is wrong.
     for good in [with_scrypt(n(4), integer(&[8]), small()), with_rounds(small())] {
         let key = PrivateKey::from_pem(&good, Some(b"x"));
         assert!(matches!(key, Err(PemError::WrongPassPhrase)), "{key:?}");
@@ -258,7 +258,7 @@ fn a_file_cannot_ask_for_all_memory_or_time() {
 }
 
 #[test]
-fn files_that_are_no_private_keys_are_malformed() {
+fn files_that_are_not_private_keys_are_malformed() {
     for text in [
         "",
         "-----BEGIN PRIVATE KEY-----",
@@ -280,7 +280,7 @@ fn files_that_are_no_private_keys_are_malformed() {
 }
 
 #[test]
-fn a_private_key_with_anothers_public_key_is_malformed() {
+fn a_private_key_with_the_public_key_of_another_is_malformed() {
     let mut der = unpem(PRIVATE_P256);
     let public = unpem(P256);
     let length = der.len();
@@ -312,7 +312,7 @@ fn ed25519_keys_of_another_length_are_malformed() {
 }
 
 #[test]
-fn no_changed_private_key_panics() {
+fn a_changed_private_key_never_panics() {
     for original in [PRIVATE_ED25519, PRIVATE_P256, PRIVATE_FEW_ROUNDS] {
         let der = unpem(original);
         let label = if original == PRIVATE_FEW_ROUNDS { "ENCRYPTED PRIVATE KEY" } else { "PRIVATE KEY" };

@@ -74,7 +74,7 @@ fn f_4_2_2_6_names_that_do_not_belong_together_are_unsupported() {
 }
 
 #[test]
-fn f_4_2_2_7_unknown_names_are_told_apart_from_broken_keys() {
+fn f_4_2_2_7_unknown_names_are_distinguished_from_invalid_keys() {
     for (keytype, scheme) in [
         ("", ""),
         ("ed448", "ed448"),
@@ -96,7 +96,7 @@ fn f_4_2_2_7_unknown_names_are_told_apart_from_broken_keys() {
 }
 
 #[test]
-fn a3_an_ecdsa_key_is_one_key_in_every_spelling() {
+fn a3_an_ecdsa_key_is_the_same_key_in_every_encoding() {
     let scheme = "ecdsa-sha2-nistp256";
     let narrow = P256.replace('\n', "\r\n");
     assert_one_key(&[
@@ -119,12 +119,12 @@ fn a3_an_ecdsa_key_is_one_key_in_every_spelling() {
 }
 
 #[test]
-fn a3_an_rsa_key_is_one_key_under_every_scheme() {
+fn a3_an_rsa_key_is_the_same_key_under_every_scheme() {
     assert_one_key(&SCHEMES[3..]);
 }
 
 #[test]
-fn a3_an_ed25519_key_is_one_key_in_either_case() {
+fn a3_an_ed25519_key_is_the_same_key_in_either_case() {
     let upper = ED25519.to_uppercase();
     assert_one_key(&[("ed25519", "ed25519", ED25519), ("ed25519", "ed25519", &upper)]);
 }
@@ -147,7 +147,7 @@ fn a3_different_keys_are_different() {
 }
 
 #[test]
-fn a3_material_is_what_other_programs_call_the_public_key() {
+fn a3_material_equals_the_public_key_of_other_programs() {
     for ((keytype, scheme, public), spki) in
         [(SCHEMES[0], ED25519_PEM), (SCHEMES[1], P256), (SCHEMES[2], P384), (SCHEMES[3], RSA)]
     {
@@ -171,7 +171,7 @@ fn f_4_2_2_6_a_signature_of_one_key_verifies_under_no_other() {
 }
 
 #[test]
-fn no_changed_or_cut_key_text_panics() {
+fn changed_or_truncated_key_text_never_panics() {
     for (keytype, scheme, public) in SCHEMES {
         for at in 0..public.len() {
             _ = PublicKey::from_tuf(keytype, scheme, &public[..at]);
@@ -179,7 +179,7 @@ fn no_changed_or_cut_key_text_panics() {
             for with in ["", "A", "f", "\n", "-", "\0", "é"] {
                 let changed = format!("{}{with}{}", &public[..at], &public[at + 1..]);
                 if let Ok(key) = PublicKey::from_tuf(keytype, scheme, &changed) {
-                    // If the changed text is accepted, the key can be used and written.
+                    // If the changed text is accepted, using and writing the key must not panic.
                     assert_eq!(read((key.keytype(), key.scheme(), &key.public())), key);
                 }
             }
@@ -188,7 +188,7 @@ fn no_changed_or_cut_key_text_panics() {
 }
 
 #[test]
-fn no_changed_bit_of_a_key_panics() {
+fn a_changed_bit_of_a_key_never_panics() {
     for (keytype, scheme, public) in [SCHEMES[1], SCHEMES[3], ("ecdsa", SCHEMES[1].1, P256_EXPLICIT_PEM)] {
         let der = crate::der::unpem(public);
         for bit in 0..der.len() * 8 {
@@ -204,7 +204,7 @@ fn no_changed_bit_of_a_key_panics() {
 }
 
 #[test]
-fn messages_of_any_length_are_taken() {
+fn messages_of_any_length_are_accepted() {
     for name in SCHEMES {
         assert!(!read(name).verify(&vec![0; 1 << 20], &[]));
         assert!(!read(name).verify(b"", &[]));
@@ -218,9 +218,9 @@ fn debug_shows_scheme_and_material() {
 }
 
 #[test]
-fn errors_escape_what_was_found() {
+fn errors_escape_the_found_text() {
     let error = PublicKey::from_tuf("\u{1b}[31m", "x\ny", "").unwrap_err().to_string();
-    assert_eq!(error, r#"no support for keys of keytype "\u{1b}[31m" with scheme "x\ny""#);
+    assert_eq!(error, r#"keys of keytype "\u{1b}[31m" with scheme "x\ny" are not supported"#);
     let public = "-----BEGIN \u{1b}[31m-----\nAAAA\n-----END \u{1b}[31m-----";
     let error = PublicKey::from_tuf("rsa", "rsassa-pss-sha256", public).unwrap_err().to_string();
     assert!(!error.contains('\u{1b}'), "{error:?}");

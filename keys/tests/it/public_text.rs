@@ -1,4 +1,4 @@
-//! Public keys in the formats of other tools.
+//! Tests of public keys in the formats of other tools.
 
 use lastmile_keys::{KeyError, PublicKey};
 
@@ -96,7 +96,7 @@ fn a_public_key_is_read_in_every_usual_format() {
     same(&[ED25519, ED25519_CERTIFICATE], "ed25519", "ed25519");
     let read = PublicKey::from_text(P256).unwrap();
     assert_eq!(read, PublicKey::from_tuf("ecdsa", "ecdsa-sha2-nistp256", P256).unwrap());
-    // The key of the example in RFC 8032, 7.1.
+    // The key of a test vector in RFC 8032, 7.1.
     let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
     let hex = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
     let expected = PublicKey::from_tuf("ed25519", "ed25519", hex).unwrap();
@@ -110,19 +110,19 @@ fn a_broken_or_foreign_text_is_refused_with_a_reason() {
     for (text, reason) in [
         ("", "neither a public key"),
         ("hello world", "neither a public key"),
-        ("ssh-ed25519 AAAA", "broken"),
-        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1EaAAAA", "broken"),
-        ("ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea", "broken"),
+        ("ssh-ed25519 AAAA", "the OpenSSH key is invalid"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1EaAAAA", "is invalid"),
+        ("ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea", "is invalid"),
         ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "this is a private key"),
         ("-----BEGIN X\u{1b}-----\nAAAA\n-----END X\u{1b}-----", "X\\u{1b}"),
-        ("-----BEGIN CERTIFICATE-----\nMAIwAA==\n-----END CERTIFICATE-----", "the certificate is broken"),
-        ("-----BEGIN RSA PUBLIC KEY-----\nMAA=\n-----END RSA PUBLIC KEY-----", "the rsa key is broken"),
+        ("-----BEGIN CERTIFICATE-----\nMAIwAA==\n-----END CERTIFICATE-----", "the certificate is invalid"),
+        ("-----BEGIN RSA PUBLIC KEY-----\nMAA=\n-----END RSA PUBLIC KEY-----", "the rsa key is invalid"),
         (&[P256, P384].join("\n"), "more than one PEM block"),
         (&[P256_OPEN_SSH, P384_OPEN_SSH].join("\n"), "more than one OpenSSH key"),
     ] {
         assert!(refused(text).contains(reason), "{text}: {}", refused(text));
     }
-    // Every beginning of a certificate is refused, and none panics.
+    // Every truncated certificate is refused without a panic.
     let lines: Vec<&str> = P256_CERTIFICATE.lines().collect();
     for length in 1..lines.len() - 1 {
         let cut = [&lines[..length], &[lines[lines.len() - 1]]].concat().join("\n");

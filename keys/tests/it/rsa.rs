@@ -25,7 +25,7 @@ fn refused(public: &str) -> String {
     }
 }
 
-/// Returns a key in PEM, made from its two numbers in DER.
+/// Returns a key in PEM, made from the modulus and the exponent in DER.
 fn spki(modulus: Vec<u8>, exponent: Vec<u8>) -> String {
     let algorithm = sequence(&[RSA_ENCRYPTION.to_vec(), NULL.to_vec()]);
     let key = sequence(&[modulus, exponent]);
@@ -45,7 +45,7 @@ fn with_exponent(exponent: &[u8]) -> String {
 }
 
 #[test]
-fn f_4_2_2_8_pss_takes_salts_of_every_length() {
+fn f_4_2_2_8_pss_accepts_salts_of_every_length() {
     for signature in [PSS_SHA256_SALT_0, PSS_SHA256_SALT_20, PSS_SHA256_SALT_32, PSS_SHA256_SALT_222] {
         assert!(key(PSS_256).verify(MESSAGE, &unhex(signature)));
         assert!(!key(PSS_256).verify(b"lastmilf", &unhex(signature)));
@@ -58,7 +58,7 @@ fn f_4_2_2_8_pss_makes_its_mask_with_the_same_hash() {
 }
 
 #[test]
-fn f_4_2_2_6_each_scheme_verifies_its_own_signatures_only() {
+fn f_4_2_2_6_each_scheme_verifies_only_its_own_signatures() {
     let signatures = [PSS_SHA256_SALT_32, PSS_SHA384, PSS_SHA512, PKCS1V15_SHA256];
     for (scheme, own) in SCHEMES.into_iter().zip(signatures) {
         for signature in signatures {
@@ -77,7 +77,7 @@ fn f_4_2_2_6_a_pkcs1_v1_5_signature_is_refused_under_every_pss_scheme() {
 }
 
 #[test]
-fn sizes_that_are_no_whole_bytes_verify() {
+fn moduli_that_do_not_fill_whole_bytes_verify() {
     for (public, pss, pkcs1v15) in
         [(RSA_2049, RSA_2049_PSS, RSA_2049_PKCS1V15), (RSA_4096, RSA_4096_PSS, RSA_4096_PKCS1V15)]
     {
@@ -125,7 +125,7 @@ fn f_4_2_2_3_rsa_modulus_below_2048_bits_is_refused() {
 }
 
 #[test]
-fn f_4_2_2_3_rsa_modulus_of_2048_to_8192_bits_is_taken() {
+fn f_4_2_2_3_rsa_modulus_of_2048_to_8192_bits_is_accepted() {
     for size in [2048, 2049, 3072, 4096, 8191, 8192] {
         assert!(read(&spki(integer(&modulus(size)), integer(&[1, 0, 1]))).is_ok(), "{size}");
     }
@@ -140,7 +140,7 @@ fn f_4_2_2_3_rsa_modulus_above_8192_bits_is_refused() {
 }
 
 #[test]
-fn f_4_2_2_3_rsa_exponent_is_odd_at_least_3_and_of_33_bits_at_most() {
+fn f_4_2_2_3_rsa_exponent_is_odd_and_at_least_3_and_has_at_most_33_bits() {
     for good in [&[3][..], &[17], &[1, 0, 1], &[0xff; 4], &[1, 0xff, 0xff, 0xff, 0xff]] {
         assert!(read(&with_exponent(good)).is_ok(), "{good:?}");
     }
@@ -151,7 +151,7 @@ fn f_4_2_2_3_rsa_exponent_is_odd_at_least_3_and_of_33_bits_at_most() {
 }
 
 #[test]
-fn f_4_2_2_5_numbers_of_an_rsa_key_are_positive_and_without_zeros_before_them() {
+fn f_4_2_2_5_numbers_of_an_rsa_key_are_positive_and_without_leading_zeros() {
     let exponent = integer(&[1, 0, 1]);
     let n = modulus(2048);
     refused(&spki(raw_integer(&n), exponent.clone()));
@@ -185,7 +185,7 @@ fn f_4_2_2_5_the_parameters_of_rsa_encryption_are_null() {
 #[test]
 fn f_4_2_2_5_pkcs1_is_refused() {
     assert!(refused(RSA_PKCS1).contains("RSA PUBLIC KEY"));
-    // It is refused under the other label, too.
+    // The key is refused under the other label, too.
     refused(&pem("PUBLIC KEY", &unpem(RSA_PKCS1)));
 }
 
@@ -204,7 +204,7 @@ fn f_4_2_2_6_an_rsa_keytype_with_another_key_is_refused() {
 fn a_key_that_ends_inside_a_byte_is_refused() {
     let algorithm = sequence(&[RSA_ENCRYPTION.to_vec(), NULL.to_vec()]);
     let mut key = bits(&sequence(&[integer(&modulus(2048)), integer(&[1, 0, 1])]));
-    // The number of unused bits in the last byte, which must then be zero.
+    // The position of the byte that states the number of unused bits at the end. DER requires unused bits to be zero.
     let at = key.len() - sequence(&[integer(&modulus(2048)), integer(&[1, 0, 1])]).len() - 1;
     key[at] = 1;
     *key.last_mut().unwrap() &= 0xfe;

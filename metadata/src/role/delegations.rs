@@ -35,10 +35,10 @@ pub enum DelegatedRoles {
     Succinct(SuccinctRoles),
 }
 
-/// The number of keys that are put into a ring in one step of a budget.
+/// The number of keys added to a ring that cost one step of a budget.
 const KEYS_PER_STEP: usize = 4;
 
-/// Describes the names that [`RoleName::delegated`] accepts.
+/// Describes the names that [`RoleName::delegated`] accepts, for error messages.
 const NAME: &str = "a name that is not empty and not that of a top-level role";
 
 /// A delegation to one role.
@@ -46,19 +46,19 @@ const NAME: &str = "a name that is not empty and not that of a top-level role";
 pub struct Delegation {
     /// The delegated role.
     pub name: RoleName,
-    /// The IDs of its keys.
+    /// The IDs of the keys that sign for the role.
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign.
     pub threshold: Threshold,
     /// Whether a search for a covered path ends after this role and its descendants.
     pub terminating: bool,
-    /// The paths with which the role is trusted.
+    /// The target paths for which the role is trusted.
     pub paths: Paths,
     /// Other members, preserved.
     pub unknown: Unknown,
 }
 
-/// The target paths with which a delegated role is trusted.
+/// The target paths for which a delegated role is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paths {
     /// Paths that match one of these patterns.
@@ -74,7 +74,7 @@ impl Paths {
         self.cover_hashed(path, &hash_of(path))
     }
 
-    /// Like [`Paths::cover`], but takes the hash of the path, so that it is computed once for many delegations.
+    /// Like [`Paths::cover`], but takes the hash of the path, so callers with many delegations compute it only once.
     pub(super) fn cover_hashed(&self, path: &TargetPath, hash: &[u8; 32]) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
@@ -121,7 +121,7 @@ impl Delegations {
             .iter()
             .filter(move |delegation| delegation.paths.cover_hashed(path, &hash))
             .map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
-        // TAP 15: succinct roles do not terminate.
+        // TAP 15: succinct roles are never terminating.
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
@@ -225,8 +225,8 @@ impl Delegations {
     }
 }
 
-/// Creates key rings. Adjacent delegations with the same keys share one ring, because many delegations may have the
-/// same few keys.
+/// Creates the key rings of delegations. Adjacent delegations with the same keys share one ring, because many
+/// delegations often use the same few keys.
 struct Rings<'d> {
     delegations: &'d Delegations,
     last: Option<(&'d [KeyId], KeyRing)>,
@@ -323,7 +323,8 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         roles.push(Delegation::read(value, like)?);
         Ok(())
     })?;
-    // 4.5: each name once, because priority is defined by position. The names of bins are usually sorted already.
+    // 4.5: each name must occur once, because its position defines its priority. The names of bins are usually sorted
+    // already.
     let mut names: Vec<&RoleName> = roles.iter().map(|delegation| &delegation.name).collect();
     if !names.is_sorted() {
         names.sort_unstable();
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_8_a_name_stands_once_wherever_the_others_stand() {
+    fn f_4_5_8_a_duplicate_name_is_refused_at_any_position() {
         for (names, is_read) in [("ab", true), ("ba", true), ("aa", false), ("aba", false), ("bab", false)] {
             let listed = names.chars().map(|name| nothing(&name.to_string())).collect();
             let text = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() }.write();
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_key_ids_that_neighbours_share_are_not_mixed_up() {
+    fn f_4_5_key_ids_shared_by_adjacent_delegations_are_not_mixed_up() {
         let ids = |text: &str| text.chars().map(|id| KeyId::new(id.to_string())).collect::<Vec<_>>();
         let with = |(at, text): (usize, &&str)| Delegation { keyids: ids(text), ..nothing(&at.to_string()) };
         let listed: Vec<_> = ["ab", "ba", "b", "", "abc", "ab", "aab"].iter().enumerate().map(with).collect();
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_7_a_router_finds_as_many_roles_as_are_wanted_in_the_order_of_priority() {
+    fn f_4_5_7_a_router_finds_the_requested_number_of_roles_in_order_of_priority() {
         let patterns = |all: &[&str]| Paths::Patterns(all.iter().copied().map(PathPattern::new).collect());
         let listed = alloc::vec![
             delegation("a", patterns(&["x/*", "x/y", "*/y"]), "k"),
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_10_and_f_4_5_12_the_roles_that_cover_a_path_come_with_their_own_rings() {
+    fn f_4_5_10_and_f_4_5_12_covering_roles_are_returned_with_their_rings() {
         // SHA-256 of `foo.txt` begins with ddab29ff.
         let prefixes = |prefix| Paths::HashPrefixes(alloc::vec![HashPrefix::new(prefix).unwrap()]);
         let patterns = |pattern: &str| Paths::Patterns(alloc::vec![PathPattern::new(pattern)]);

@@ -20,7 +20,7 @@ use crate::reader::Reader;
 use crate::time::{format_time, parse_time};
 use crate::{ErrorKind, KeyRing, Unknown, Version};
 
-/// The version of the specification that is written into metadata.
+/// The version of the specification that this crate implements and writes into metadata.
 pub const SPEC_VERSION: &str = "1.0.34";
 
 /// A kind of metadata: the content of `signed`.
@@ -55,13 +55,13 @@ mod sealed {
 /// The members that all roles have. Each role derefs to its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The version of the specification that the metadata was written for.
+    /// The version of the specification to which the metadata conforms.
     pub spec_version: String,
     /// The version of the metadata.
     pub version: Version,
-    /// The time from which on the metadata is not trusted.
+    /// The time at which the metadata expires.
     pub expires: DateTime<Utc>,
-    /// Members of the role that the specification does not define, preserved.
+    /// Members of the role that the specification does not define. They are preserved.
     pub unknown: Unknown,
 }
 
@@ -105,7 +105,7 @@ macro_rules! has_header {
 
 has_header!(crate::Root, crate::Timestamp, crate::Snapshot, crate::Targets);
 
-/// The members of a header while they are read.
+/// The members of a header that have been read so far.
 #[derive(Default)]
 struct HeaderFields {
     spec_version: Option<String>,

@@ -1,7 +1,9 @@
-//! An index of path patterns (spec 4.5), for finding those that match a path without comparing the path with each one.
+//! An index of path patterns (spec 4.5), which finds the patterns that match a path without comparing the path with
+//! every pattern.
 //!
 //! A pattern matches only paths that begin with the text before its first wildcard and end with the text after its last
-//! one. Patterns are found by the first text, and those with wildcards then by the second. What is left is compared.
+//! wildcard. The index first looks up the patterns by their beginning, and then those with wildcards by their end. Only
+//! the patterns that remain are compared with the path.
 
 use alloc::vec::Vec;
 
@@ -11,7 +13,7 @@ use crate::{ErrorKind, PathPattern, TargetPath};
 /// The characters that are not literal in a pattern.
 const WILDCARDS: [char; 2] = ['*', '?'];
 
-/// The number of bytes that are compared in one step of a budget.
+/// The number of compared bytes that cost one step of a budget.
 const BYTES_PER_STEP: usize = 64;
 
 /// An index of the patterns of many delegations.
@@ -23,9 +25,9 @@ pub(super) struct PatternIndex {
 /// The patterns that begin with the same literal text.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// The delegations with a pattern that is this text and has no wildcard.
+    /// The delegations that list this text itself as a pattern without wildcards.
     exact: Vec<usize>,
-    /// The patterns with wildcards, by the literal text at their end, read backwards.
+    /// The patterns with wildcards, indexed by the reversed literal text at their end.
     by_end: Prefixes<Vec<Pattern>>,
 }
 
@@ -122,11 +124,11 @@ fn literal_end(pattern: &str) -> &str {
     pattern.rsplit(WILDCARDS).next().unwrap_or_default()
 }
 
-/// Values by text, for finding the values of all texts that another text begins with.
+/// A map from texts to values that finds all texts that are prefixes of a given text.
 #[derive(Clone, Debug)]
 struct Prefixes<T> {
-    /// The texts in order, with their values. The number is the position after that of the longest other text that
-    /// this one begins with, or 0.
+    /// The sorted texts with their values. The number refers to the longest other text that is a prefix of this text:
+    /// it is the index of that text plus 1, or 0 if there is none.
     sorted: Vec<(Vec<u8>, T, usize)>,
 }
 
@@ -140,7 +142,7 @@ impl<T> Prefixes<T> {
     /// Makes an index of sorted, distinct texts.
     fn of(sorted: Vec<(Vec<u8>, T)>) -> Self {
         let mut all: Vec<(Vec<u8>, T, usize)> = Vec::with_capacity(sorted.len());
-        // The positions, each after it, of the texts that the last one begins with, and its own.
+        // The indices plus 1 of the last text and of all texts that are prefixes of it.
         let mut open: Vec<usize> = Vec::new();
         for (text, value) in sorted {
             let begins = |after: &usize| {
@@ -160,9 +162,9 @@ impl<T> Prefixes<T> {
         self.sorted.is_empty()
     }
 
-    /// Returns all texts that `text` begins with, from the longest on, with their values.
+    /// Returns all texts that are prefixes of `text`, longest first, with their values.
     fn of_text<'s, 't>(&'s self, text: &'t [u8]) -> impl Iterator<Item = (&'s [u8], &'s T)> + use<'s, 't, T> {
-        // The longest such text is the last one that is not greater than `text`, or one that this one begins with.
+        // The longest prefix is either the last text that is not greater than `text`, or a prefix of that text.
         let mut after = self.sorted.partition_point(|(start, ..)| start.as_slice() <= text);
         core::iter::from_fn(move || {
             loop {
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn b1_a_path_is_compared_with_few_of_many_patterns() {
+    fn b1_a_path_is_compared_with_only_a_few_of_many_patterns() {
         let made = |make: fn(usize) -> String| (0..10_000).map(make).map(PathPattern::new).collect::<Vec<_>>();
         for (patterns, path) in [
             (made(|number| alloc::format!("literal/{number}")), "literal/77"),
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn b1_comparing_with_very_many_patterns_ends_at_the_budget() {
+    fn b1_comparing_with_very_many_patterns_stops_at_the_budget() {
         let patterns: Vec<_> = (0..1_000).map(|number| PathPattern::new(alloc::format!("*{number}*"))).collect();
         let index = PatternIndex::of(patterns.iter().enumerate().map(|(number, pattern)| (pattern, number)));
         let path = TargetPath::new("x7x").unwrap();

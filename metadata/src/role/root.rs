@@ -16,7 +16,7 @@ use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, Threshold, Unknown}
 pub struct Root {
     /// The common members of all roles.
     pub header: Header,
-    /// Whether file names carry versions and hashes (6.2).
+    /// Whether file names contain versions and hashes (6.2).
     pub consistent_snapshot: bool,
     /// All keys, by their IDs in this file.
     pub keys: BTreeMap<KeyId, Key>,
@@ -75,10 +75,11 @@ impl Root {
         Ok(KeyRing::new(&self.keys, &keys.keyids, keys.threshold))
     }
 
-    /// Returns a digest of the key rings of the online roles. When it changes, their keys were rotated (5.3.11).
-    #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not name the four roles")]
+    /// Returns a digest of the key rings of the online roles. A changed digest means that their keys were rotated
+    /// (5.3.11).
+    #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not list the four roles")]
     pub(crate) fn online_keys(&self) -> String {
-        let ring = |role| self.key_ring(&role).expect("a role that every root names");
+        let ring = |role| self.key_ring(&role).expect("a role that every root lists");
         // Stored records contain this digest, so the order of the roles must not change.
         [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()
     }

@@ -1,5 +1,5 @@
-//! An index of delegations, for finding those that cover a path without checking each one (spec 4.5, TAP 15). The
-//! results are the same as those of [`Delegations::covering`].
+//! An index of delegations (spec 4.5, TAP 15), which finds the delegations that cover a path without checking every
+//! delegation. The results are the same as those of [`Delegations::covering`].
 
 use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use alloc::vec::Vec;
@@ -58,7 +58,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether there are bins, and the [`hash_start`](crate::hash_start) of a path is enough to choose one.
+    /// Returns whether the delegations are bins of which the [`hash_start`](crate::hash_start) of a path is enough to
+    /// choose one.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {

@@ -1,4 +1,4 @@
-//! The snapshot role (spec 4.4): the versions of all targets roles that belong together.
+//! The snapshot role (spec 4.4), which lists the versions of all targets roles in a repository state.
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -32,8 +32,8 @@ impl MetaFile {
         Self { version, length: None, hashes: None, unknown: Unknown::new() }
     }
 
-    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). Length
-    /// and hashes that are not listed are not checked.
+    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). A
+    /// length or hashes that are not listed are not checked.
     ///
     /// # Errors
     /// [`ErrorKind::LengthMismatch`], [`ErrorKind::HashMismatch`] or [`ErrorKind::NoSupportedHash`].
@@ -118,7 +118,7 @@ impl Snapshot {
         Self { header: Header::new(version, expires), meta: Index::default() }
     }
 
-    /// Returns what is listed for `role`.
+    /// Returns the entry of `role`.
     #[must_use]
     pub fn meta(&self, role: &RoleName) -> Option<MetaFile> {
         self.meta.find(&role.as_listed())
@@ -154,14 +154,14 @@ impl Snapshot {
         self.meta.insert(&role.as_listed(), file);
     }
 
-    /// Removes the entry of `role`, and returns whether it was listed. Clients that know an earlier snapshot with
-    /// `role` refuse the result (5.5.5) until the keys of the snapshot are rotated.
+    /// Removes the entry of `role`, and returns whether it was listed. Clients that trust an earlier snapshot with
+    /// `role` refuse the changed snapshot (5.5.5) until the keys of the snapshot role are rotated.
     pub fn remove(&mut self, role: &RoleName) -> bool {
         self.meta.remove(&role.as_listed())
     }
 }
 
-/// Reads only the version of a value that was read as a [`MetaFile`] before.
+/// Reads only the version from a value that has already been read as a [`MetaFile`].
 fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     let mut version = None;
     reader.members(|_, name, value| {

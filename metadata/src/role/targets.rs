@@ -131,7 +131,8 @@ impl Targets {
         Self { header: Header::new(version, expires), delegations: None, targets: Index::default() }
     }
 
-    /// Returns what this role itself lists for `path`. Only a search checks whether the role is trusted with `path`.
+    /// Returns the target that this role itself lists for `path`. Only a search checks whether the role is trusted for
+    /// `path`.
     #[must_use]
     pub fn target(&self, path: &TargetPath) -> Option<TargetFile> {
         self.targets.find(path.as_str())
@@ -173,7 +174,7 @@ impl Targets {
     }
 
     /// Lists many targets, or replaces their entries. They must be sorted by path, without duplicates. All targets are
-    /// written to one text, so each needs little more memory than its text.
+    /// written to one text, so each target needs little more memory than its text.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn many_targets_at_once_are_the_same_as_one_after_the_other() {
+    fn setting_many_targets_at_once_equals_setting_each() {
         let names = ["a", "a\"b", "a/b", "ä", "b\\", "z"];
         let mut one_by_one = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         let mut at_once = one_by_one.clone();
@@ -259,7 +260,7 @@ mod tests {
         let names = ["b", "c", "d", "e"];
         let mut base = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         base.extend_sorted(names.iter().map(|name| target(name, "x"))).unwrap();
-        // All entries have the same length as those of `base`.
+        // The changed entries have the same length as the entries of `base`.
         let mut alike = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         alike.extend_sorted(names.iter().map(|name| target(name, "y"))).unwrap();
         assert!(!alike.is_clone_of(&base) && base.is_clone_of(&base));

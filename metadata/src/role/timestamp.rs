@@ -1,4 +1,4 @@
-//! The timestamp role (spec 4.6): the newest snapshot.
+//! The timestamp role (spec 4.6), which lists the newest snapshot.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -27,7 +27,7 @@ impl Role for Timestamp {
             "meta" => value.object(|name, value| {
                 // 4.6: only snapshot.json may be listed.
                 if name != "snapshot.json" {
-                    return Err(ErrorKind::expected("no file but snapshot.json"));
+                    return Err(ErrorKind::expected("no file except snapshot.json"));
                 }
                 snapshot = Some(MetaFile::read_value(value)?);
                 Ok(())

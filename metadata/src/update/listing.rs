@@ -1,4 +1,5 @@
-//! Lists the targets that a search would find. It reads each delegated role and searches for each target.
+//! Lists all targets that a search would find. The listing reads each delegated role and then searches for each listed
+//! target.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -13,24 +14,24 @@ use crate::{
     VerifiedTargets,
 };
 
-/// The number of bytes of a role that are judged in one step.
+/// The number of bytes of a role whose verification costs one step.
 const BYTES_PER_STEP: u64 = 256;
 
-/// Lists all targets.
+/// A stage that lists all targets.
 ///
-/// When no more roles are requested, every target is searched for. That takes time in proportion to the length of the
-/// metadata, and no more than [`Limits::list_steps`](crate::Limits::list_steps). A caller that can be cancelled uses
-/// [`Listing::search_some`].
+/// Once all roles are loaded, the stage searches for every target. The time is proportional to the length of the
+/// metadata, and bounded by [`Limits::list_steps`](crate::Limits::list_steps). A caller that must be cancellable calls
+/// [`Listing::search_some`] repeatedly.
 #[derive(Debug)]
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
-    /// The visited delegations, by delegator and role. They are not distinguished by keys, because a role could
-    /// delegate to itself with many different keys.
+    /// The visited delegations, identified by delegator and role. The keys are not part of this identity, because a
+    /// role could delegate to itself with many different keys.
     visited: BTreeSet<(RoleName, RoleName)>,
     visits: Budget,
     steps: Budget,
-    /// The paths for which nothing was searched yet.
+    /// The listed paths that have not been searched for yet.
     paths: BTreeSet<TargetPath>,
     found: Vec<TargetFile>,
     /// The error that ended the listing: a role could not be read, or a limit was exceeded.
@@ -57,7 +58,7 @@ impl<'t> Listing<'t> {
         listing
     }
 
-    /// Searches for at most `most` of the targets, if no more roles are requested. Returns whether there are others.
+    /// Searches for at most `most` of the targets, once all roles are loaded. Returns whether more targets remain.
     pub fn search_some(&mut self, most: usize) -> bool {
         for _ in 0..most {
             if self.failed.is_some() || !self.to_visit.is_empty() {
@@ -69,7 +70,7 @@ impl<'t> Listing<'t> {
                 Err(error) if matches!(error.kind, ErrorKind::LimitReached { limit: Limit::ListSteps, .. }) => {
                     self.failed = Some(error);
                 }
-                // A search would refuse this target, so it is left out.
+                // Leave out this target, because a search would fail.
                 Err(_) => {}
             }
         }
@@ -82,7 +83,8 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // There may be 2³² bins. Take one more than the snapshot lists: a bin that is not listed ends the listing.
+        // There may be 2³² bins. Take at most one more than the snapshot lists, because the first unlisted bin ends the
+        // listing.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
@@ -107,7 +109,7 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // Several roles may delegate to the same large one, which is judged for each of them.
+        // Several roles may delegate to the same large role, which is verified for each of them.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
         self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;
@@ -161,7 +163,7 @@ impl Stage for Listing<'_> {
         None
     }
 
-    /// Returns all targets that a search finds, in the order of their paths. Targets that a search would refuse are
+    /// Returns all targets that a search finds, in the order of their paths. Targets for which a search would fail are
     /// left out.
     fn finish(mut self) -> Result<Vec<TargetFile>, Error> {
         while self.search_some(usize::MAX) {}

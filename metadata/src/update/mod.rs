@@ -1,7 +1,7 @@
-//! The client workflow (spec 5): a chain of stages that request files and judge them.
+//! The client workflow (spec 5), a chain of stages that request files and verify them.
 //!
-//! Stored metadata that has expired, or that differs from what is listed for it, is still used to detect a rollback:
-//! its signatures are valid, so no lower version is accepted. It is used for nothing else.
+//! Stored metadata that has expired, or that does not match its listed version, length or hashes, is still used to
+//! detect a rollback, because its signatures are valid: no lower version is accepted. It is not used for anything else.
 
 pub(crate) mod listing;
 pub(crate) mod root;
@@ -75,14 +75,15 @@ pub trait Stage {
     /// Returns the next request, or `None` if the stage needs no more files.
     fn request(&self) -> Option<Request>;
 
-    /// Returns at most `most` requests that will follow the next one unless a file is refused, in order, for callers
-    /// that fetch files in parallel. A stage that knows only the next request returns none.
+    /// Returns, in order, at most `most` requests that will follow the next one unless a file is refused. Callers use
+    /// them to fetch files in parallel. A stage that knows only the next request returns an empty list.
     fn upcoming(&self, most: usize) -> Vec<Request> {
         let _ = most;
         Vec::new()
     }
 
-    /// Like [`Stage::recall`] for one of the [`Stage::upcoming`] requests, but does not change the stage.
+    /// Returns whether [`Stage::recall`] would accept this stored copy for one of the [`Stage::upcoming`] requests.
+    /// Does not change the stage.
     fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
         let _ = (request, stored);
         false
@@ -93,11 +94,11 @@ pub trait Stage {
     /// the stage accepts nothing else before it.
     fn recall(&mut self, stored: FileContent) -> bool;
 
-    /// Judges a fetched file. Pass `None` only if the server reports that the file does not exist, not for other
-    /// failures. Returns the file to store, if any. Store it before the next request.
+    /// Verifies a fetched file. Pass `None` only if the server reports that the file does not exist, not for other
+    /// failures. Returns the file to store, if any; store it before the next request.
     ///
     /// # Errors
-    /// Why the file is refused. The stage is unchanged, so a file from another mirror can be tried.
+    /// An error if the file is refused. The stage is then unchanged, so a file from another mirror can be tried.
     fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error>;
 
     /// Returns the record of trusted versions, or `None` if the stage never changes it. Store the record whenever it
@@ -107,7 +108,7 @@ pub trait Stage {
     /// Performs the final checks and returns the next stage.
     ///
     /// # Errors
-    /// Why the update has failed, for example [`ErrorKind::Expired`].
+    /// An error if a check fails, for example [`ErrorKind::Expired`].
     fn finish(self) -> Result<Self::Next, Error>
     where
         Self: Sized;

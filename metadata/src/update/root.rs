@@ -19,13 +19,13 @@ pub struct UpdateRoot {
     fetches: Budget,
     at_the_newest: bool,
     forgets_stored: bool,
-    /// The record of trusted versions is damaged, and so is the stored copy of the next root.
+    /// Whether the record of trusted versions and the stored copy of the next root are both damaged.
     state_lost: bool,
 }
 
 impl UpdateRoot {
-    /// Starts an update from the root that was shipped with the application (5.2). The whole update is judged at
-    /// `start_time` (5.1).
+    /// Starts an update from the root that was shipped with the application (5.2). All files of the update are verified
+    /// at `start_time` (5.1).
     ///
     /// # Errors
     /// An error if the shipped root is malformed or not signed by its own keys.
@@ -35,7 +35,7 @@ impl UpdateRoot {
         start_time: DateTime<Utc>,
         limits: Limits,
     ) -> Result<Self, Error> {
-        // The shipped root is trusted as it is. Verifying its own signatures detects a damaged file.
+        // The shipped root is trusted in any case; verifying its own signatures only detects a damaged file.
         let root = Verified::of_itself(shipped, &limits)?;
         limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
@@ -66,10 +66,10 @@ impl UpdateRoot {
     fn accept(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         let role = &RoleName::ROOT;
         let trusted = &self.update.root;
-        // 5.3.4: signed by the keys of the trusted root and, like every root, by its own keys.
+        // 5.3.4: the new root must be signed by the keys of the trusted root and, like every root, by its own keys.
         let next = self.update.verified::<Root>(role, None, bytes)?;
         self.update.limits.check_keys(role, &next.keys)?;
-        // 5.3.5: exactly the next version.
+        // 5.3.5: the new root must have exactly the next version.
         let expected = trusted.version.next();
         if expected != Some(next.version) {
             let trusted = trusted.version;
@@ -91,7 +91,7 @@ impl Stage for UpdateRoot {
     type Next = UpdateTimestamp;
 
     fn request(&self) -> Option<Request> {
-        // 5.3.3: one root after the other, at most W bytes each.
+        // 5.3.3: request one root after the other, at most W bytes each.
         if self.at_the_newest {
             return None;
         }
@@ -123,7 +123,7 @@ impl Stage for UpdateRoot {
             self.at_the_newest = true;
             return Ok(None);
         };
-        // 5.3.3: at most Y roots in one update. The next update continues here.
+        // 5.3.3: accept at most Y roots in one update. The next update continues here.
         if self.fetches.check().is_err() {
             self.at_the_newest = true;
             return Ok(None);
@@ -144,7 +144,7 @@ impl Stage for UpdateRoot {
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
         }
-        // 5.3.5: not older than a root that was trusted before.
+        // 5.3.5: the root must not be older than a root that was trusted before.
         let trusted = self.update.floors.root;
         if root.version < trusted {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));

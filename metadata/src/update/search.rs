@@ -1,8 +1,8 @@
-//! The search for a target (spec 5.6.7): pre-order, depth first, in the order of the delegations.
+//! The search for a target (spec 5.6.7): a pre-order, depth-first traversal of the delegations in their order.
 //!
-//! The search ends at the first role that lists the target, at a needed role that is missing or invalid, after a
-//! terminating delegation that covers the path, or at the limit of visited roles. A role is visited once, with the keys
-//! that the first delegator on the search path lists.
+//! The search ends at the first role that lists the target, at a role that is missing or invalid, after a terminating
+//! delegation that covers the path, or at the limit of visited roles. Each role is visited once, with the keys that the
+//! first delegator lists for it.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -46,7 +46,7 @@ impl<'t> TargetSearch<'t> {
         Self::start_within(Budget::new(Limit::ListSteps, u64::MAX), trusted, path)
     }
 
-    /// Starts a search that takes no more than these steps.
+    /// Starts a search that uses at most these steps.
     fn start_within(steps: Budget, trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, steps, &trusted.update.limits);
         let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.top_level_router());
@@ -54,7 +54,7 @@ impl<'t> TargetSearch<'t> {
         Self { trusted, walk, state }
     }
 
-    /// Searches for a target in the roles that were loaded. Uses some of `steps`.
+    /// Searches for a target in the loaded roles only. The search uses some of `steps`.
     pub(crate) fn find_loaded(
         trusted: &'t mut TrustedMetadata,
         path: TargetPath,
@@ -65,13 +65,13 @@ impl<'t> TargetSearch<'t> {
         search.finish()
     }
 
-    /// Returns the terminating role after which the search visits no other role, if it has come to one.
+    /// Returns the terminating role, if the search has reached one. No roles are visited after it and its descendants.
     #[must_use]
     pub fn terminated_by(&self) -> Option<&RoleName> {
         self.walk.terminated_by.as_ref()
     }
 
-    /// Accepts the file of the role that is needed, and continues the search until another file is needed.
+    /// Accepts the file of the requested role, and continues the search until another file is needed.
     fn accept(&mut self, edge: Edge, file: FileContent) -> Result<Accepted, Error> {
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.to_store();
@@ -112,7 +112,7 @@ impl Stage for TargetSearch<'_> {
     fn finish(self) -> Result<Option<Found>, Error> {
         match self.state {
             State::Ended(result) => result.map(|found| found.map(|found| *found)),
-            // A needed role is missing. The search ends with an error and does not skip to a later role.
+            // A required role is missing. The search ends with an error instead of skipping to a later role.
             State::Needs(edge) => Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())),
         }
     }
@@ -127,9 +127,9 @@ struct Walk {
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
-    /// The terminating role after which nothing else is visited.
+    /// The terminating role, if the search has reached one. No roles are visited after it and its descendants.
     terminated_by: Option<RoleName>,
-    /// The steps of a list that are left for this search.
+    /// The remaining steps of the listing to which this search belongs.
     steps: Budget,
     most_depth: u32,
 }
@@ -206,14 +206,14 @@ impl Walk {
         None
     }
 
-    /// Returns the number of delegations of one role to consider: one more than can be skipped or visited, so that
-    /// exceeding the limit is noticed.
+    /// Returns the number of delegations of one role to consider. It is one more than can be skipped or visited, so
+    /// that exceeding the limit is noticed.
     fn most_delegations(&self) -> usize {
         self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
     }
 
     fn push_delegations(&mut self, name: &RoleName, depth: u32, covering: Vec<(RoleName, KeyRing, bool)>) {
-        // 5.6.7.2: visit delegations in order, so the first must be on top of the stack.
+        // 5.6.7.2: visit the delegations in order, so push them onto the stack in reverse.
         let mut next = Vec::new();
         for (role, ring, terminating) in covering {
             next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
@@ -247,19 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn w_5_6_7_1_b_of_very_many_delegations_no_more_are_kept_than_can_be_visited() {
+    fn w_5_6_7_1_b_a_search_keeps_no_more_delegations_than_it_can_visit() {
         let limits = Limits { roles_visited: 4, ..Limits::default() };
         let steps = Budget::new(Limit::ListSteps, u64::MAX);
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
         let covering = delegating(10_000).rings_covering(&walk.path).take(walk.most_delegations()).collect();
         walk.push_delegations(&RoleName::TARGETS, 0, covering);
-        // One more than the limit, and one for the role that was already visited.
+        // The limit plus one, plus one for the role that was already visited.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }
 
     #[test]
-    fn w_5_6_7_2_1_the_terminating_role_that_ends_a_search_is_known() {
+    fn w_5_6_7_2_1_a_search_reports_the_terminating_role() {
         let limits = Limits::default();
         let steps = Budget::new(Limit::ListSteps, u64::MAX);
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);

@@ -15,7 +15,7 @@ pub struct UpdateSnapshot {
     timestamp: Verified<Timestamp>,
     forgets_stored: bool,
     snapshot: Option<Verified<Snapshot>>,
-    /// The record of trusted versions is damaged, and no stored snapshot was recalled.
+    /// Whether the record of trusted versions is damaged and no stored snapshot has been recalled.
     state_lost: bool,
 }
 
@@ -63,7 +63,7 @@ impl Stage for UpdateSnapshot {
             return false;
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
-        // A restored older copy neither sets a floor nor satisfies the request.
+        // An older copy that somebody has put back neither sets a floor nor satisfies the request.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
         self.update.floors.raise_snapshot(floors);
         // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.
@@ -105,7 +105,7 @@ impl Stage for UpdateSnapshot {
         self.update.limits.check_listed(role, self.timestamp.snapshot.length)?;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let snapshot = self.snapshot.ok_or_else(|| kind.of(role))?;
-        // 5.5.6: a stored snapshot may have expired since.
+        // 5.5.6: a stored snapshot may have expired since it was stored.
         self.update.check_expiry(role, snapshot.expires)?;
         Ok(UpdateTargets::start(self.update, self.timestamp, snapshot))
     }

@@ -1,4 +1,4 @@
-//! The update of the targets role (spec 5.6.1 to 5.6.6). Delegated roles are judged by the same function.
+//! The update of the targets role (spec 5.6.1 to 5.6.6). The same function verifies delegated roles.
 
 use alloc::sync::Arc;
 
@@ -77,7 +77,7 @@ pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length, limit })
 }
 
-/// Returns the reason why a needed targets role is missing.
+/// Returns the error for a required targets role that is missing.
 pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
     match snapshot.meta(role) {
         Some(listed) => {
@@ -87,8 +87,8 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     }
 }
 
-/// Judges the file of a top-level or delegated targets role. There is no other way to trust one. `same` is the role as
-/// verified with other keys.
+/// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted. `same`
+/// is the same role as already verified with other keys.
 pub(crate) fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,

@@ -73,7 +73,7 @@ fn snapshot(number: u64, targets: u64, online: u8) -> Vec<u8> {
     signed(&snapshot, online)
 }
 
-/// A client with stored files and a record, which updates root, timestamp and snapshot.
+/// A client with stored files and a record of trusted versions. It updates root, timestamp and snapshot.
 struct TestClient {
     files: BTreeMap<String, Vec<u8>>,
     record: String,
@@ -114,7 +114,7 @@ impl TestClient {
             }
             let fetched = repository.get(&request.file_name()).cloned();
             if let Some(kept) = stage.apply(fetched.map(FileContent::Bytes))? {
-                let crate::Accepted::Received(kept) = kept else { panic!("small files are held") };
+                let crate::Accepted::Received(kept) = kept else { panic!("small files are held in memory") };
                 self.files.insert(stored_name(&request), kept.to_vec());
             }
         }
@@ -151,7 +151,7 @@ fn rollback(role: RoleName, trusted: u64, found: u64) -> Result<(), Error> {
 }
 
 #[test]
-fn d3_without_the_record_the_stored_copies_are_the_floors() {
+fn d3_without_the_record_the_stored_copies_set_the_floors() {
     let mut client = without_record();
     assert_eq!(client.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
     assert_eq!(client.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
@@ -161,7 +161,7 @@ fn d3_without_the_record_the_stored_copies_are_the_floors() {
 }
 
 #[test]
-fn d3_a_record_that_is_lost_with_a_copy_stays_lost_in_later_updates() {
+fn d3_if_the_record_and_a_copy_are_lost_later_updates_fail_too() {
     for (copy, role) in [("timestamp.json", RoleName::TIMESTAMP), ("snapshot.json", RoleName::SNAPSHOT)] {
         for damage in [None, Some(b"damaged".to_vec())] {
             let mut client = without_record();
@@ -177,7 +177,7 @@ fn d3_a_record_that_is_lost_with_a_copy_stays_lost_in_later_updates() {
 }
 
 #[test]
-fn d3_a_rotation_of_old_does_not_drop_floors_when_the_record_is_lost() {
+fn d3_an_old_rotation_does_not_drop_floors_when_the_record_is_lost() {
     let rotated = root(2, 3);
     let online = 3;
     let files = [
@@ -191,7 +191,7 @@ fn d3_a_rotation_of_old_does_not_drop_floors_when_the_record_is_lost() {
 }
 
 #[test]
-fn d3_a_rotation_that_is_new_drops_floors_also_when_the_record_is_lost() {
+fn d3_a_new_rotation_drops_floors_even_when_the_record_is_lost() {
     let mut client = without_record();
     let next =
         [("2.root.json", root(2, 3)), ("timestamp.json", timestamp(1, 1, 3)), ("1.snapshot.json", snapshot(1, 1, 3))];
@@ -212,7 +212,7 @@ fn d3_a_damaged_root_is_not_hidden_when_the_record_is_lost() {
 }
 
 #[test]
-fn w_5_4_3_2_a_copy_that_was_put_back_does_not_lower_the_floor_of_the_snapshot() {
+fn w_5_4_3_2_an_old_copy_put_back_does_not_lower_the_floor_of_the_snapshot() {
     let mut client = TestClient::new([], "");
     client.record = Floors { timestamp: Some((version(5), version(5))), ..first_record() }.to_text();
     for put_back in [timestamp(5, 3, ONLINE_KEY), timestamp(6, 3, ONLINE_KEY)] {
@@ -226,7 +226,8 @@ fn w_5_4_3_2_a_copy_that_was_put_back_does_not_lower_the_floor_of_the_snapshot()
 #[test]
 fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
     let trusted = Envelope::<Snapshot>::parse(&RoleName::SNAPSHOT, snapshot(5, 5, ONLINE_KEY)).unwrap();
-    let floors = RoleFloors::of(&trusted.unverified(&RoleName::SNAPSHOT).unwrap(), "of other signed bytes".to_string());
+    let floors =
+        RoleFloors::of(&trusted.unverified(&RoleName::SNAPSHOT).unwrap(), "the signature of other bytes".to_string());
     let record = Floors { timestamp: Some((version(5), version(5))), snapshot: Some(floors), ..first_record() };
     let mut client = TestClient::new([], &record.to_text());
     let same = [("timestamp.json", timestamp(6, 5, ONLINE_KEY)), ("5.snapshot.json", snapshot(5, 9, ONLINE_KEY))];
@@ -274,7 +275,7 @@ fn targets_are_reused_only_for_the_same_bytes_and_keys() {
     let known = || first.reusable_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
-    // Other bytes, other keys and another listed version are judged as without an earlier update.
+    // Other bytes, other keys and another listed version are verified as if there were no earlier update.
     let other = signed(&Targets::new(version(2), expires()), ONLINE_KEY);
     let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();
     trust(known(), ONLINE_KEY, &other, (2, 2)).unwrap();
@@ -286,7 +287,7 @@ fn targets_are_reused_only_for_the_same_bytes_and_keys() {
 }
 
 #[test]
-fn a_root_that_one_ring_accepts_may_be_refused_by_another() {
+fn a_root_accepted_by_one_ring_may_be_refused_by_another() {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
     let role = &RoleName::ROOT;
@@ -298,7 +299,7 @@ fn a_root_that_one_ring_accepts_may_be_refused_by_another() {
 }
 
 #[test]
-fn w_5_6_7_1_a_target_without_a_hash_that_is_known_ends_the_search() {
+fn w_5_6_7_1_a_target_without_a_known_hash_ends_the_search() {
     let text = Targets::new(version(1), expires()).write();
     let listed = r#""targets":{"x":{"hashes":{"md5":"00"},"length":1}}"#;
     let text = text.replace(r#""targets":{}"#, listed);
@@ -312,7 +313,7 @@ fn w_5_6_7_1_a_target_without_a_hash_that_is_known_ends_the_search() {
 }
 
 #[test]
-fn w_5_3_3_where_more_roots_follow_than_one_update_takes_foreign_signatures_are_explained_and_nothing_else() {
+fn w_5_3_3_the_limit_of_roots_is_reported_only_if_it_explains_foreign_signatures() {
     let limits = Limits { root_updates: 1, ..Limits::default() };
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, limits).unwrap();

@@ -13,7 +13,7 @@ pub struct UpdateTimestamp {
     forgets_stored: bool,
     trusted: Option<Verified<Timestamp>>,
     answered: bool,
-    /// The record of trusted versions is damaged, and no stored timestamp was recalled.
+    /// Whether the record of trusted versions is damaged and no stored timestamp has been recalled.
     state_lost: bool,
     /// The error if the update has not followed all roots. The trusted root may then lack the keys of the newest
     /// timestamp.
@@ -48,7 +48,7 @@ impl Stage for UpdateTimestamp {
         if self.answered {
             return None;
         }
-        // 5.4.1: at most X bytes.
+        // 5.4.1: read at most X bytes.
         Some(Request::timestamp(&self.update.limits))
     }
 
@@ -58,13 +58,13 @@ impl Stage for UpdateTimestamp {
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
-        // A restored older copy sets no floor.
+        // An older copy that somebody has put back sets no floor.
         if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
             self.update.floors.raise_timestamp(&stored);
             self.trusted = Some(stored);
             self.state_lost = false;
         }
-        // There may always be a newer timestamp.
+        // A stored timestamp never satisfies the request, because there may always be a newer one.
         false
     }
 
@@ -76,7 +76,8 @@ impl Stage for UpdateTimestamp {
         let new =
             self.verified(fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?)?;
         if let Some((trusted, snapshot)) = self.update.floors.timestamp {
-            // 5.4.3.1: not older than the trusted timestamp. If the versions are equal, the trusted timestamp is kept.
+            // 5.4.3.1: the new timestamp must not be older than the trusted timestamp. If the versions are equal, the
+            // trusted timestamp is kept.
             if new.version < trusted {
                 return Err(ErrorKind::Rollback { trusted, found: new.version }.of(role));
             }
@@ -84,7 +85,7 @@ impl Stage for UpdateTimestamp {
                 self.answered = true;
                 return Ok(None);
             }
-            // 5.4.3.2: the listed snapshot must not be older either.
+            // 5.4.3.2: the listed snapshot must not be older than the trusted one either.
             if new.snapshot.version < snapshot {
                 let kind = ErrorKind::ListedRollback {
                     listed: RoleName::SNAPSHOT,
@@ -112,7 +113,7 @@ impl Stage for UpdateTimestamp {
         let role = &RoleName::TIMESTAMP;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let timestamp = self.trusted.ok_or_else(|| kind.of(role))?;
-        // 5.4.4: a trusted timestamp that was kept may have expired since.
+        // 5.4.4: the trusted timestamp that was kept may have expired since it was stored.
         self.update.check_expiry(role, timestamp.expires)?;
         Ok(UpdateSnapshot::start(self.update, timestamp, self.forgets_stored))
     }

@@ -376,7 +376,7 @@ fn help_has_no_holes_usage_lines_work_and_options_are_only_where_they_mean_somet
     ] {
         let ran = home.run(args);
         assert_eq!(ran.status, ExitStatus::Usage, "{args:?}");
-        assert!(ran.stderr.contains(&format!("'{option}' means nothing to the command")), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("'{option}' cannot be used with the command")), "{}", ran.stderr);
     }
     assert_eq!(home.run(&["help", "key", "import"]).status, ExitStatus::Done);
 }
@@ -396,7 +396,7 @@ fn mount(folder: &Path, name: &str, content: &[u8]) -> String {
 }
 
 #[test]
-fn what_the_user_names_is_opened_through_links_and_from_pipes() {
+fn files_named_by_the_user_may_be_links_or_pipes() {
     let mut home = Home::new();
     let secrets = home.folder.path().join("secrets");
     let phrase = mount(&secrets, "pass", b"a phrase\n");

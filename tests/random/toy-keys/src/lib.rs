@@ -16,7 +16,7 @@ pub struct PublicKey([u8; 32]);
 #[non_exhaustive]
 pub enum KeyError {
     /// No algorithm is known under these names.
-    #[error("no support for keys of keytype {keytype:?} with scheme {scheme:?}")]
+    #[error("keys of keytype {keytype:?} with scheme {scheme:?} are not supported")]
     Unsupported {
         /// The `keytype` as found.
         keytype: String,
