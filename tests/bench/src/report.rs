@@ -91,7 +91,7 @@ impl Report {
         format!(
             "# Performance\n\n\
              This page is written by `cargo xtask bench --peers`: release builds, on a machine with {cores} cores{memory}. All \
-             numbers come from one run, in which the programs took turns. Times are medians; memory is the largest of all \
+             numbers come from one run, in which the programs took turns. Times are medians, and memory is the maximum of all \
              turns (values below 11 MB cannot be measured). Measure again on your own machine before you quote a number.{busy} \
              Plots of how costs grow are in [curves.md](curves.md).\n\n## Side by side\n\n{}{BINS}{}{HOW}",
             self.table(),
