@@ -19,7 +19,7 @@ pub enum ExitStatus {
     /// Something was refused as untrusted: metadata or a target that is invalid or has expired, a draft that clients
     /// would refuse, a repository whose root is not pinned, or files that must stay private.
     Refused = 5,
-    /// The change was accepted but is not public yet: signatures are missing.
+    /// The change is pending, not published: signatures are missing.
     Pending = 6,
     /// The command succeeded, but found something that needs attention: a role is overdue or has expired, a change is
     /// pending, `verify --strict` has warnings, or a client did not withstand an attack.

@@ -105,7 +105,7 @@ fn a_release_does_not_wait_for_a_pending_root() {
     let list = place.folder.path().join("list");
     std::fs::write(&list, format!("{}  5  listed\n", "0".repeat(64))).unwrap();
     let said = place.add("a", &[], ExitStatus::Done);
-    assert!(said.contains("Published.") && said.contains("The pending change of root stays pending."), "{said}");
+    assert!(said.contains("Published.") && said.contains("The pending change to root is still pending."), "{said}");
     assert!(!said.contains("Nothing has been published"), "{said}");
     place.run(&["add", "--from-list", list.to_str().unwrap()], ExitStatus::Done);
     assert_eq!(place.published("targets"), ["a", "listed"]);
@@ -166,7 +166,7 @@ fn an_independent_change_that_lacks_signatures_is_staged_beside_the_pending_one(
     std::fs::rename(place.packages().join("keys/targets-2.pem"), place.elsewhere().join("targets-2.pem")).unwrap();
     let said = place.add("a", &[], ExitStatus::Pending);
     assert!(said.contains("Nothing has been published"), "{said}");
-    assert!(said.contains("Added to the pending change of root.") && said.contains("root version 2 needs"), "{said}");
+    assert!(said.contains("Added to the pending change to root.") && said.contains("root version 2 needs"), "{said}");
     assert!(place.is_staged("targets"));
     assert_eq!((place.signatures("root"), place.signatures("targets")), (1, 0));
     place.run(&["sign", "--yes", "--key", &root], ExitStatus::Done);
@@ -183,7 +183,7 @@ fn a_revocation_does_not_wait_for_a_pending_change() {
     let targets = place.move_away("targets-1");
     place.add("a", &[], ExitStatus::Pending);
     let said = place.run(&["revoke", "timestamp-1", "--unencrypted-online-keys"], ExitStatus::Done);
-    assert!(said.contains("Published.") && said.contains("stays pending"), "{said}");
+    assert!(said.contains("Published.") && said.contains("is still pending"), "{said}");
     assert_eq!(place.json("metadata/2.root.json")["signed"]["version"], 2);
     place.run(&["sign", "--yes", "--key", &targets], ExitStatus::Done);
     place.run(&["publish"], ExitStatus::Done);
@@ -256,7 +256,7 @@ fn discard_shows_what_is_lost_and_asks() {
     place.move_away("targets-1");
     place.add("a", &[], ExitStatus::Pending);
     let said = place.run(&["discard"], ExitStatus::Usage);
-    assert!(said.contains("+ a (1 bytes") && said.contains("target files that are not published: 1"), "{said}");
+    assert!(said.contains("+ a (1 bytes") && said.contains("unpublished target files: 1"), "{said}");
     assert!(said.contains("add --yes"), "{said}");
     assert!(place.is_staged("targets"));
     let shown: Value =

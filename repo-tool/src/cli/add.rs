@@ -30,7 +30,7 @@ Hidden files in folders are skipped. Private keys and the repository's own files
 A list has one target per line, in either form:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
   SHA256  LENGTH  PATH
-Without `custom`, a target that is listed already keeps its custom data. Empty lines and lines that start with # are skipped.
+Without `custom`, a target that is already listed keeps its custom data. Empty lines and lines that start with # are skipped.
 
 Examples:
   lastmile-repo add dist
@@ -42,34 +42,34 @@ pub(crate) struct Add {
     /// Files or folders to publish.
     #[arg(required_unless_present = "from_list")]
     pub(super) paths: Vec<PathBuf>,
-    /// Read paths, lengths and hashes from a list (`-` for standard input). Another server has the files; they are not
-    /// read.
+    /// Read target paths, lengths and hashes from a list (`-` for standard input). The target files are on another
+    /// server and are not read.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom", "no_custom"])]
     pub(super) from_list: Option<PathBuf>,
-    /// The role that lists the targets [default: targets, or the bin for the path]
+    /// Role that lists the targets [default: targets, or the bin that covers the target path]
     #[arg(long, value_name = "ROLE")]
     pub(super) role: Option<String>,
-    /// Target path of the file, if only one file is given.
+    /// Target path for the file, if exactly one file is added.
     #[arg(long, value_name = "NAME", conflicts_with = "under")]
     pub(super) name: Option<String>,
     /// Folder to prepend to each target path.
     #[arg(long, value_name = "FOLDER")]
     pub(super) under: Option<String>,
-    /// Custom data that clients receive with the target: KEY=TEXT, or KEY:=JSON for any other value. Without this option, a
-    /// target that is listed already keeps its custom data.
+    /// Custom data to list with each target: KEY=TEXT, or KEY:=JSON for a value that is not text. Without this option,
+    /// targets that are already listed keep their custom data.
     #[arg(long, value_name = "KEY=TEXT")]
     pub(super) custom: Vec<String>,
-    /// Remove the custom data of targets that are listed already.
+    /// Remove the custom data of targets that are already listed.
     #[arg(long, conflicts_with = "custom")]
     pub(super) no_custom: bool,
-    /// List the targets in this role even if it delegates their paths to another role. Clients then no longer find that
+    /// List the targets even if the role delegates their paths to another role. Clients then no longer find the other
     /// role's targets at these paths.
     #[arg(long)]
     pub(super) hide_delegated: bool,
-    /// Replace the content of published targets whose names are immutable according to repo.toml.
+    /// Replace the content of published targets even if repo.toml declares their names immutable.
     #[arg(long)]
     pub(super) replace: bool,
-    /// Publish hidden files and folders (.NAME), too.
+    /// Also publish hidden files and folders (.NAME).
     #[arg(long)]
     pub(super) include_hidden: bool,
     /// Publish files that contain private keys, such as test keys. The repository's own keys are never published.
@@ -107,7 +107,7 @@ fn delegated_paths(args: &Add) -> DelegatedPaths {
     if args.hide_delegated { DelegatedPaths::Hide } else { DelegatedPaths::Refuse }
 }
 
-/// Adds targets from a list. Their files are on another server.
+/// Adds targets from a list. The target files are on another server.
 fn add_list(
     context: &Context<'_>,
     role: &RoleName,
@@ -119,7 +119,7 @@ fn add_list(
     let progress = |done| bar.set_position(done as u64);
     let list = if list == Path::new(STDIN) {
         if context.global.pass_phrase_file.as_deref() == Some(list) {
-            return Err(Error::Usage("standard input cannot be both the list and the pass-phrase".into()));
+            return Err(Error::Usage("standard input cannot provide both the list and the pass-phrase".into()));
         }
         let mut text = Vec::new();
         context.stdin().read_to_end(&mut text).map_err(|error| Error::file("read", list, error))?;
@@ -130,7 +130,7 @@ fn add_list(
     let list = list.with_delegated(delegated_paths(args));
     bar.finish_and_clear();
     if list.is_empty() {
-        return Err(Error::Absent("there are no targets in the list".into()));
+        return Err(Error::Absent("the list contains no targets".into()));
     }
     let mut repository = context.open(output)?;
     let immutable = if args.replace { Immutable::none() } else { repository.config.immutable.clone() };
@@ -147,7 +147,7 @@ fn add_list(
     conclude(context, &mut repository, draft, output)
 }
 
-/// Returns all files that the user names, with their target paths. Refuses duplicate paths.
+/// Returns the files to publish, each with its target path. Refuses two files with the same target path.
 fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, Error> {
     let mut refused = Vec::new();
     let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };

@@ -12,11 +12,11 @@ use super::revoke::Revoke;
 use crate::config::{MOST_DAYS, MOST_KEYS};
 use crate::user::RootDigest;
 
-/// Make, change, sign and publish TUF repositories.
+/// Create, change, sign and publish TUF repositories.
 ///
-/// A repository is a folder with the configuration `repo.toml` and the folders `metadata/` and `targets/`, which any web
-/// server can serve. Versions, dates, hashes and file names are computed. Nothing is published that a client would
-/// refuse.
+/// A repository is a folder with the configuration file `repo.toml` and the folders `metadata/` and `targets/`, which
+/// any web server can serve. The tool computes versions, dates, hashes and file names. It never publishes metadata that
+/// clients would refuse.
 #[derive(Debug, Parser)]
 #[command(
     name = "lastmile-repo",
@@ -36,7 +36,7 @@ Exit codes:
   3  no such target, role, key or repository
   4  the network or a server failed
   5  refused as untrusted
-  6  accepted, but not public yet: signatures are missing
+  6  not published yet: signatures are missing
   7  status: something is overdue, expired or pending; verify --strict: warnings; attack-lab: an attack succeeded"
 )]
 pub(crate) struct Cli {
@@ -46,51 +46,51 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The options of every command.
+/// The options that all commands share.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The repository's folder [env: LASTMILE_REPOSITORY=]
-    // clap reads only the process's environment, but this program gets it as a value: `parsed` sets the default.
+    // clap can read only the environment of the process, but tests pass another one, so `parsed` sets the default.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
-    /// Answer as the command would, without changing anything.
+    /// Show what the command would do, without changing anything.
     #[arg(long, short = 'n', global = true)]
     pub(crate) dry_run: bool,
     /// Print the result as JSON on standard output.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Read the pass-phrase of the keys from the first line of this file; `-` is standard input. Without this option the
-    /// tool takes it from the environment variable LASTMILE_PASS_PHRASE, or asks for it.
+    /// Read the pass-phrase of the keys from the first line of FILE; `-` is standard input [default:
+    /// $LASTMILE_PASS_PHRASE, or a prompt]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pass_phrase_file: Option<PathBuf>,
-    /// Your configuration, outside every repository: pinned roots, allowed keys, URLs [default: $LASTMILE_REPO_CONFIG, or
-    /// lastmile-repo/config.toml in the platform's folder for configuration]
+    /// Configuration file of the user, outside every repository: pinned roots, allowed keys, URLs [default:
+    /// $LASTMILE_REPO_CONFIG, or lastmile-repo/config.toml in the platform's configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Trust FILE as the repository's root, and pin it for later commands
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,
-    /// Trust the root with this SHA-256, and pin it for later commands. LASTMILE_REPO_ROOT_SHA256 does the same for one
-    /// command
+    /// Trust the root with this SHA-256, and pin it for later commands. To trust a root without pinning it, set
+    /// LASTMILE_REPO_ROOT_SHA256 instead
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
-    /// Allow this command to use FILE, a private key that repo.toml names outside the repository's folder.
-    /// LASTMILE_REPO_ALLOWED_KEYS takes a list of such files in the format of PATH; `key allow` allows a file permanently
+    /// Allow this command to use FILE, a private key outside the repository's folder that repo.toml names. To allow
+    /// several files, list them in LASTMILE_REPO_ALLOWED_KEYS as in PATH; to allow a file permanently, use `key allow`
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) allow_key: Vec<PathBuf>,
-    /// Publish without first asking the server at the metadata-url of your configuration what it serves
+    /// Publish without first comparing the repository with the server at the metadata-url in your configuration
     #[arg(long, global = true)]
     pub(crate) skip_served_check: bool,
-    /// Sign even if this machine's clock is far behind the dates of the published metadata
+    /// Sign even if this machine's clock is far behind the dates in the published metadata
     #[arg(long, global = true)]
     pub(crate) skip_clock_check: bool,
-    /// How long to wait for another process that is changing the repository; 0 means not at all.
+    /// Seconds to wait for another process that is changing the repository; 0 disables waiting
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
-    /// Sign this unknown member or key. The error message prints the name to use.
+    /// Accept this unknown member or key when signing. The error message prints the NAME to use.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) accept: Vec<String>,
-    /// Print only errors and the data that was asked for.
+    /// Print only errors and the requested data.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
@@ -114,17 +114,17 @@ pub(crate) enum Command {
     Undelegate(Undelegate),
     /// Distribute a role's targets into hash bins, so that clients download less metadata.
     Bins(Bins),
-    /// Sign timestamp and snapshot again when they are due; needs only the online keys.
+    /// Sign timestamp and snapshot again when they are due, using only the online keys.
     Renew(Renew),
     /// Change the keys of a role.
     Rotate(Rotate),
     /// Change how many keys of a role must sign.
     SetThreshold(SetThreshold),
-    /// Change after how many days a role's metadata expires.
+    /// Change the number of days after which a role's metadata expires.
     SetExpiry(SetExpiry),
     /// Undo the last publication by publishing the earlier content again.
     Revert(super::revert::Args),
-    /// Revoke a lost or stolen key everywhere, and prove that clients refuse it.
+    /// Revoke a lost or stolen key in all roles, and prove that clients refuse it.
     Revoke(Revoke),
     /// Sign the pending change.
     Sign(Sign),
@@ -132,11 +132,11 @@ pub(crate) enum Command {
     Publish(Publish),
     /// Discard the pending change.
     Discard(super::discard::Args),
-    /// Bring a restored or copied folder in line with the server.
+    /// Synchronize a restored or copied repository with the server.
     CatchUp(CatchUp),
-    /// Show versions, expiry dates, keys, and the roles that are due.
+    /// Show versions, expiry dates, keys, and the roles that are due for renewal.
     Status(super::status::Args),
-    /// Check a repository as new and older clients would.
+    /// Check a repository as new and existing clients would.
     Verify(Verify),
     /// Serve metadata/ and targets/ over HTTP, for testing.
     Serve(Serve),
@@ -163,12 +163,12 @@ Examples:
   lastmile-repo init packages --metadata-url https://example.org/packages/metadata/
   lastmile-repo init packages --threshold targets=2 --expiry timestamp=3")]
 pub(crate) struct Init {
-    /// Folder for the repository, created if it does not exist [default: the folder of --repository]
+    /// Folder of the repository, created if it does not exist [default: the folder of --repository]
     pub(crate) dir: Option<PathBuf>,
-    /// How many keys of a role must sign, 1 to 100; root gets one additional key.
+    /// Number of keys that must sign for a role, 1 to 100; root gets one spare key.
     #[arg(long, value_name = "ROLE=N", value_parser = |text: &str| role_number(text, MOST_KEYS))]
     pub(crate) threshold: Vec<(String, u32)>,
-    /// Days after which a role's metadata expires, 1 to 36500.
+    /// Number of days after which a role's metadata expires, 1 to 36500.
     #[arg(long, value_name = "ROLE=DAYS", value_parser = |text: &str| role_number(text, MOST_DAYS))]
     pub(crate) expiry: Vec<(String, u32)>,
     /// Signature scheme of the keys.
@@ -177,17 +177,17 @@ pub(crate) struct Init {
     /// Folder for the private keys [default: DIR/keys]
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
-    /// URL at which the metadata is served. It is stored in your configuration, and what is served there is compared with
-    /// this folder before each publication
+    /// URL at which the metadata is served; stored in your configuration. Before each publication, this folder is
+    /// compared with the files at the URL
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Write metadata without versions in file names. Clients that update while you publish may fail.
+    /// Write metadata files without version numbers in their names. Clients that update during a publication may fail.
     #[arg(long)]
     pub(crate) no_consistent_snapshot: bool,
-    /// Write target files without the hash in their names. Each name can be published only once.
+    /// Write target files without hashes in their names. Each name can be published only once.
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
-    /// Names of published targets whose content never changes; `!PATTERN` excludes names [default: *]
+    /// Pattern of target names whose published content must never change; `!PATTERN` excludes names [default: *]
     #[arg(long, value_name = "PATTERN")]
     pub(crate) immutable: Vec<String>,
     /// Leave the snapshot and timestamp keys unencrypted, for unattended renewal.
@@ -215,16 +215,16 @@ pub(crate) enum KeyCommand {
         #[arg(long)]
         unencrypted: bool,
     },
-    /// List the keys that published metadata trusts, their roles, and which are on this machine.
+    /// List the trusted keys and the keys on this machine, with their roles.
     List,
-    /// Allow a private key file outside the repository's folder that repo.toml names.
+    /// Allow repo.toml to name a private key file outside the repository's folder.
     Allow {
         /// The key file.
         file: PathBuf,
     },
     /// Show one key.
     Show {
-        /// A key ID or its first digits, a URI such as file:keys/root-1.pem, or a file.
+        /// Key ID or its first digits, a URI such as file:keys/root-1.pem, or a key file.
         key: String,
     },
     /// Import a private key from another tool (PKCS#8 PEM) and encrypt it. For other formats, prints the command that
@@ -253,22 +253,22 @@ Examples:
 pub(crate) struct Delegate {
     /// Name of the new role.
     pub(crate) name: String,
-    /// Patterns of target paths.
+    /// Patterns of the target paths to delegate.
     #[arg(long, num_args = 1.., required_unless_present = "hash_prefixes", conflicts_with = "hash_prefixes", value_name = "PATTERN")]
     pub(crate) paths: Vec<String>,
-    /// Hash prefixes: first digits of the SHA-256 of target paths.
+    /// Hash prefixes to delegate: first hexadecimal digits of the SHA-256 of target paths.
     #[arg(long, num_args = 1.., value_name = "PREFIX")]
     pub(crate) hash_prefixes: Vec<String>,
     /// Keys of the role: a key ID, a URI, a private key file or a .pub file.
     #[arg(long, required = true, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// How many of the keys must sign.
+    /// Number of these keys that must sign.
     #[arg(long, default_value_t = 1)]
     pub(crate) threshold: u32,
-    /// Stop the search at this role for paths that match.
+    /// Make the delegation terminating: for matching paths, clients search no further roles.
     #[arg(long)]
     pub(crate) terminating: bool,
-    /// The role that delegates.
+    /// Role that delegates.
     #[arg(long, default_value = "targets", value_name = "ROLE")]
     pub(crate) from: String,
 }
@@ -279,7 +279,7 @@ pub(crate) struct Delegate {
 pub(crate) struct Undelegate {
     /// The delegated role.
     pub(crate) name: String,
-    /// The role that delegates to it [default: the first one that is found]
+    /// Role that delegates to NAME [default: the first such role that is found]
     #[arg(long, value_name = "ROLE")]
     pub(crate) from: Option<String>,
 }
@@ -287,20 +287,20 @@ pub(crate) struct Undelegate {
 /// `bins`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Creates 2^N bins. Targets that the role lists already, itself or in other bins, move into the new bins.
+Creates 2^N bins, and moves the targets of the role and of its earlier bins into the new bins.
 
 Examples:
   lastmile-repo bins                                # recommends N and explains why; changes nothing
   lastmile-repo bins --bit-length 8
   lastmile-repo bins --bit-length 4 --prefixes      # for clients without succinct bins (TAP 15)")]
 pub(crate) struct Bins {
-    /// Bits of the hash that choose the bin, 1 to 16. Without this option the tool recommends a number.
+    /// Number of hash bits that select the bin, 1 to 16. Without this option, the tool recommends a number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) bit_length: Option<u8>,
     /// Write each bin as a delegation by hash prefix, which every client supports.
     #[arg(long)]
     pub(crate) prefixes: bool,
-    /// The role whose targets are distributed.
+    /// Role whose targets to distribute.
     #[arg(long, default_value = "targets", value_name = "ROLE")]
     pub(crate) role: String,
     /// Names of the bins: PREFIX-00, PREFIX-01, …
@@ -309,7 +309,7 @@ pub(crate) struct Bins {
     /// Keys of the bins [default: the keys of the role]
     #[arg(long, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// How many keys must sign for a bin [default: the threshold of the role]
+    /// Number of keys that must sign for a bin [default: the threshold of the role]
     #[arg(long)]
     pub(crate) threshold: Option<u32>,
 }
@@ -323,9 +323,9 @@ Examples:
   lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
   lastmile-repo renew --force       # even if they are not due")]
 pub(crate) struct Renew {
-    /// More roles to renew when due. A `*` at the end matches all delegated roles with that prefix.
+    /// Other roles to renew if they are due; PREFIX* matches all delegated roles with that prefix.
     pub(crate) roles: Vec<String>,
-    /// Sign roles that are not due, too.
+    /// Also sign roles that are not due.
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -355,7 +355,7 @@ pub(crate) struct Rotate {
 pub(crate) struct SetThreshold {
     /// The role.
     pub(crate) role: String,
-    /// How many of its keys must sign.
+    /// Number of the role's keys that must sign.
     pub(crate) threshold: u32,
 }
 
@@ -368,7 +368,7 @@ Example: lastmile-repo set-expiry timestamp 3")]
 pub(crate) struct SetExpiry {
     /// The role.
     pub(crate) role: String,
-    /// Days from signing to expiry, 1 to 36500.
+    /// Number of days from signing to expiry, 1 to 36500.
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
     pub(crate) days: u32,
 }
@@ -382,7 +382,7 @@ Examples:
   lastmile-repo sign --key /media/usb/root-2.pem
   lastmile-repo sign root")]
 pub(crate) struct Sign {
-    /// Roles to sign [default: every role of the pending change that your keys can sign]
+    /// Roles to sign for [default: every role of the pending change for which you have a key]
     pub(crate) roles: Vec<String>,
     /// Private key files to sign with [default: the keys that repo.toml lists]
     #[arg(long, value_name = "KEY")]
@@ -404,8 +404,8 @@ pub(crate) struct Publish {}
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Verifies the served repository from the root that you pinned, and shows how it differs from this folder. Adopts new
-snapshots and timestamps. If this folder has published more than the server has, signs everything again with versions
-above those of the server. Refuses content that was not published from this folder, unless --adopt is given.
+snapshots and timestamps. If this folder has newer content than the server, signs everything again with versions above
+those of the server. Refuses content that was not published from this folder, unless --adopt is given.
 
 Examples:
   lastmile-repo catch-up --metadata-url https://example.org/packages/metadata/
@@ -414,7 +414,7 @@ pub(crate) struct CatchUp {
     /// URL of the served metadata; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Adopt content that was published from another copy
+    /// Adopt content that was published from another copy of the repository
     #[arg(long)]
     pub(crate) adopt: bool,
 }
@@ -431,9 +431,9 @@ Verification of a folder starts from the root given with --root, or from the old
 the folder must contain it. Verification of a URL starts from the root given with --root, or from metadata/1.root.json of
 --repository.")]
 pub(crate) struct Verify {
-    /// Folder or URL of a repository that has metadata/ and targets/ [default: the folder of --repository]
+    /// Folder or URL that contains metadata/ and targets/ [default: the folder of --repository]
     pub(crate) place: Option<String>,
-    /// Allow target files to be missing that another server has (`add --from-list`); files that are here are checked.
+    /// Accept missing target files, which another server has (`add --from-list`); existing files are still checked.
     #[arg(long)]
     pub(crate) elsewhere: bool,
     /// Exit with status 7 if there are warnings.
@@ -445,10 +445,10 @@ pub(crate) struct Verify {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lastmile-repo serve --port 8080")]
 pub(crate) struct Serve {
-    /// The port; 0 chooses a free one.
+    /// Port to listen on; 0 chooses a free port.
     #[arg(long, default_value_t = 8000)]
     pub(crate) port: u16,
-    /// The address to listen on.
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
 }

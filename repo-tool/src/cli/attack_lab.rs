@@ -14,9 +14,9 @@ use serde_json::json;
 use super::{Context, ExitStatus, Output};
 use crate::Error;
 
-/// Each attack gets a server on 127.0.0.1 and a new installation of the client, which first follows an honest repository. The
-/// client must refuse the attack with exit code 1, leave its trusted and downloaded files unchanged, refuse the attack again, and
-/// then follow an honest repository to its newest release.
+/// Starts a server on 127.0.0.1 and a new installation of the client for each attack. The client first updates from an
+/// honest repository. The client must then refuse the attack with exit code 1, leave its trusted and downloaded files
+/// unchanged, refuse the attack again, and finally update to the newest release of an honest repository.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ The client is called as the TUF conformance suite calls it:
   CLIENT --metadata-dir M init ROOT
   CLIENT --metadata-dir M --metadata-url U refresh
   CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
-with exit code 0 for success and 1 for refusal; M/ROLE.json are the roles that it trusts.
+The client exits with 0 for success and 1 for refusal, and stores the roles that it trusts as M/ROLE.json.
 
 The client sees these environment variables and no others, so that pass-phrases and tokens stay hidden from it:
   PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TZ TMPDIR
@@ -39,13 +39,13 @@ Security: the client withstood the attack unless it
   crashed        ended by a signal, or with an exit code other than 0 and 1
   hung           did not end in time, or used too many bytes or too much memory
   not recovered  refused an honest repository
-Strictness: without harm, the client was
-  harmless       less strict: it accepted what it should refuse, and has the right packages and versions
-  too strict     stricter: it refused what is legal, or what not every client supports
+Strictness: the client deviated from the expected result without harm
+  harmless       accepted a file that it should refuse, but has the right packages and versions
+  too strict     refused a valid file, or a feature that not every client supports
 
 Exit codes: 0 all attacks withstood, 7 not all, 2 usage, 3 no such attack. Strictness does not change the exit code.")]
 pub(crate) struct AttackLab {
-    /// Run only this attack; may be repeated
+    /// Run only the attack with this ID; can be repeated
     #[arg(long, value_name = "ID")]
     pub(crate) only: Vec<String>,
     /// Run this many attacks in parallel; 0 means two for each processor
@@ -54,12 +54,12 @@ pub(crate) struct AttackLab {
     /// Count a run of the client as hung after this many seconds
     #[arg(long, value_name = "N", default_value_t = external::TIME_LIMIT.as_secs())]
     pub(crate) seconds: u64,
-    /// Command of the client
+    /// Command that runs the client
     #[arg(last = true, required = true, value_name = "CLIENT")]
     pub(crate) client: Vec<OsString>,
 }
 
-/// The results of an attack, one for each sample.
+/// The results of one attack, with an entry for each sample of the attack.
 struct AttackResult {
     scenario: Scenario,
     samples: Vec<(String, Verdict, String)>,
@@ -80,7 +80,7 @@ impl AttackResult {
     }
 }
 
-/// The label of an attack that failed in all samples.
+/// The label of an attack that the client withstood in all samples.
 const WITHSTOOD: &str = "withstood";
 
 pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -> Result<ExitStatus, Error> {
@@ -104,7 +104,7 @@ pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -
     }
     bar.finish_and_clear();
     if results.is_empty() {
-        return Err(Error::Absent("none of these attacks can be run against a program".to_owned()));
+        return Err(Error::Absent("none of the chosen attacks can be run against an external program".to_owned()));
     }
     output.data_text(&document(&results), &table(&results))?;
     Ok(if results.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Findings })
@@ -118,14 +118,14 @@ fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
     Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
 }
 
-/// Returns the number of attacks for each result, in the order of the report.
+/// Counts the attacks for each security result, in the order of the report.
 fn security(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |wanted| results.iter().filter(|line| line.failure() == wanted).count();
     let failures = Verdict::UNSAFE.map(|verdict| (verdict.to_string(), count(Some(verdict))));
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// Returns the number of attacks with a sample in which the client is more or less strict than expected.
+/// Counts the attacks in which at least one sample has a given strictness verdict.
 fn strictness(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |verdict| results.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()
@@ -166,7 +166,7 @@ fn table(results: &[AttackResult]) -> String {
         }
         text
     };
-    let mut text = "Security: did an attacker reach anything?\n\n".to_owned();
+    let mut text = "Security: did an attack succeed?\n\n".to_owned();
     for line in results {
         let label = line.failure().map_or_else(|| WITHSTOOD.to_owned(), |verdict| verdict.to_string());
         text.push_str(&row(&label, line, line.samples_with(|verdict| !verdict.is_safe())));
@@ -174,7 +174,7 @@ fn table(results: &[AttackResult]) -> String {
     let differing: Vec<&AttackResult> =
         results.iter().filter(|line| Verdict::STRICTNESS.iter().any(|verdict| line.has(*verdict))).collect();
     if !differing.is_empty() {
-        text.push_str("\nStrictness: where was the client more or less strict than expected, without harm?\n\n");
+        text.push_str("\nStrictness: was the client more or less strict than expected, without harm?\n\n");
     }
     for line in differing {
         for verdict in Verdict::STRICTNESS.into_iter().filter(|verdict| line.has(*verdict)) {

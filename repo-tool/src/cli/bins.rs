@@ -25,7 +25,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     let named = resolve_all(&mut repository, &args.key)?;
     let (mut draft, (trust, warning)) = repository.prepare(|repository, draft| {
         let mut edit = repository.edit(draft);
-        // If the role has bins already, the new ones keep their keys.
+        // The new bins keep the keys of the role's earlier bins, if it has any.
         let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
         let (of_role, threshold) = edit.trust(&signs)?;
         let trust = if named.is_empty() {
@@ -56,7 +56,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     conclude(context, &mut repository, draft, output)
 }
 
-/// Recommends the number of bins, with an explanation. Changes nothing.
+/// Recommends a number of bins and explains it, without changing anything.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let keys = resolve_all(&mut repository, &args.key)?;

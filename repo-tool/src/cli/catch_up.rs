@@ -1,4 +1,4 @@
-//! `catch-up`: bring a restored or copied folder in line with the server.
+//! `catch-up`: synchronize a restored or copied repository with the server.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
 use crate::user::RootDigest;
 use crate::{Error, check};
 
-/// The maximum number of targets that are named in warnings; JSON has all.
+/// The maximum number of targets that are named in warnings. The JSON output lists all targets.
 const NAMED: usize = 20;
 
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
@@ -45,7 +45,7 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
     });
     output.report(&json, diff::text(&done.diff).lines())?;
     output.note(match (done.resolution, dry_run) {
-        (Resolution::Nothing, _) => "This folder is not behind the server.",
+        (Resolution::Nothing, _) => "This folder already has everything that the server has.",
         (_, true) => "Nothing was changed (--dry-run).",
         (Resolution::Adopted, false) => "Adopted the files of the server.",
         (Resolution::MovedPast, false) => {
@@ -53,11 +53,10 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
         }
     });
     for name in done.dropped.iter().take(NAMED) {
-        output.warning(&format!("this folder listed another `{name}`: add it again to publish it"));
+        output.warning(&format!("the server does not list this folder's `{name}`: add the file again to publish it"));
     }
     if let Some(more) = done.dropped.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        output
-            .warning(&format!("this folder listed {more} more targets that the server lists otherwise or not at all"));
+        output.warning(&format!("the server does not list {more} more targets of this folder, or lists other files"));
     }
     for missing in done.missing.iter().take(NAMED) {
         output.warning(&format!("cannot fetch the file of a target: {missing}"));

@@ -8,9 +8,9 @@ use crate::Error;
 /// Whether the user confirmed the command with an option (`--yes`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
-    /// Ask at the terminal.
+    /// The user must be asked at the terminal.
     Ask,
-    /// The user gave the option.
+    /// The user gave `--yes`.
     Given,
 }
 
@@ -20,7 +20,7 @@ impl Confirmation {
         if yes { Self::Given } else { Self::Ask }
     }
 
-    /// Shows what is to be confirmed. `--quiet` omits it only if the option was given.
+    /// Shows the changes to confirm. With `--yes`, `--quiet` hides them.
     pub(super) fn show(self, json: &Value, text: &str, output: &Output) -> Result<(), Error> {
         match self {
             Self::Ask => output.data_text(json, text)?,
@@ -29,10 +29,10 @@ impl Confirmation {
         Ok(())
     }
 
-    /// Asks `question`, unless the option was given. A dry run does not ask.
+    /// Asks `question`, unless the user gave `--yes`. A dry run does not ask.
     ///
     /// # Errors
-    /// [`Error::Failed`] with `refusal` for any answer except `yes`; [`Error::Usage`] without a terminal.
+    /// [`Error::Failed`] with the text `refusal` for any answer except `yes`; [`Error::Usage`] if there is no terminal.
     pub(super) fn require(
         self,
         context: &Context<'_>,

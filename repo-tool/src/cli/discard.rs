@@ -37,7 +37,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
         }
     };
     if files > 0 {
-        text += &format!("target files that are not published: {files}\n");
+        text += &format!("unpublished target files: {files}\n");
     }
     let dropped: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
     let dry_run = context.run().is_dry();

@@ -15,7 +15,7 @@ impl From<StdoutError> for Error {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        // An error has a kind of its own only if the exit status does not identify it.
+        // An error needs a kind only if its exit status does not identify it.
         let (status, kind) = match error {
             Error::Usage(_) | Error::InvalidInput(_) | Error::Request { kind: RefusalKind::Usage, .. } => {
                 (ExitStatus::Usage, None)
@@ -50,7 +50,7 @@ impl From<&Error> for Failure {
             | Error::Served(_)
             | Error::Version(_) => (ExitStatus::Failed, None),
         };
-        // Some messages list files, one per line.
+        // Some messages contain a list of files, one per line, so line breaks are kept.
         let mut failure = Failure::with_lines(status, &error.to_string());
         if let Some(kind) = kind {
             failure = failure.with_kind(kind);

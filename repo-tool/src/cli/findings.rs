@@ -3,12 +3,12 @@
 use super::Output;
 use crate::check::finding::{Finding, Severity, lines};
 
-/// Prints warnings, without notes: after a change, people should read only what asks for an action.
+/// Prints warnings but not notes: after a change, people should see only findings that need action.
 pub(super) fn print_warnings<'a>(findings: impl IntoIterator<Item = &'a Finding>, output: &Output) {
     print(findings.into_iter().filter(|finding| finding.severity() > Severity::Note), output);
 }
 
-/// Prints warnings and notes. Problems are part of the result of a command, so it prints them itself.
+/// Prints warnings and notes, but not problems: a command prints the problems as part of its result.
 pub(super) fn print<'a>(findings: impl IntoIterator<Item = &'a Finding>, output: &Output) {
     for (severity, line) in lines(findings) {
         match severity {

@@ -39,7 +39,9 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     });
     output.report(&json, diff::text(&plan.diff).lines())?;
     if run.is_dry() {
-        output.note("Nothing was created (--dry-run). The keys are examples; the command itself generates others.");
+        output.note(
+            "Nothing was created (--dry-run). The keys shown are examples; without --dry-run, other keys are generated.",
+        );
         return Ok(ExitStatus::Done);
     }
     let repository = Repository::open(dir, &context.invocation)?;

@@ -1,4 +1,4 @@
-//! Names of keys for messages: of signers, private key files and public key files that are on this machine.
+//! Names of keys for messages, taken from the signers and from the private and public key files on this machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::Repository;
 use crate::files::links::Links;
 use crate::key_store::{keyid_of, read_public_key};
 
-/// The names of known keys, by key id. They are hints: anyone may have written a public key file.
+/// The names of known keys, by key ID. The names are only hints, because anyone may have written a public key file.
 #[derive(Default)]
 pub(super) struct KeyNames(BTreeMap<String, String>);
 
@@ -33,7 +33,7 @@ impl KeyNames {
         Self(names)
     }
 
-    /// Returns the name of a key, or the first 8 digits of its id.
+    /// Returns the name of a key, or the first 8 digits of its ID if the name is unknown.
     pub(super) fn shown(&self, id: &KeyId) -> String {
         let start = KeyId::new(id.as_str().chars().take(8).collect::<String>());
         self.get(id).map_or_else(|| start.to_string(), |name| printable(&name))

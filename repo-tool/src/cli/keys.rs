@@ -1,4 +1,4 @@
-//! `key …`, and the lookup of keys that a user names.
+//! The `key` commands, and the lookup of keys that are named on the command line.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ use crate::pass_phrases::NoPassPhrases;
 use crate::trusting::{Odd, OddKind};
 use crate::{Error, Repository};
 
-/// A key that the user named.
+/// A key that was named on the command line.
 pub(super) struct Resolved {
     pub(super) public: PublicKey,
-    /// The URI of its private key, if it is on this machine.
+    /// The URI of the private key, if the private key is on this machine.
     pub(super) uri: Option<KeyUri>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn publics(keys: &[Resolved]) -> Vec<PublicKey> {
     keys.iter().map(|key| key.public.clone()).collect()
 }
 
-/// Looks up all keys. Refuses duplicates.
+/// Looks up all named keys. Refuses a key that is named twice.
 pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Result<Vec<Resolved>, Error> {
     let mut all: Vec<Resolved> = Vec::new();
     for name in names {
@@ -48,18 +48,19 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
     Ok(all)
 }
 
-/// How the user named a key.
+/// The way in which the user named a key.
 enum Named {
-    /// By its private key: a URI, a file, or a name in the key folder.
+    /// By the private key: a URI, a file, or a name in the key folder.
     Private(KeyUri),
-    /// By a public key file. If that is in the key folder, the URI of the private key beside it, which may belong to another
-    /// maintainer.
+    /// By a public key file. If the file is in the key folder, the URI is that of the private key file next to it,
+    /// which may belong to another maintainer.
     Public(PublicKey, Option<KeyUri>),
-    /// By the first digits of its id.
+    /// By the first digits of the key ID.
     Id,
 }
 
-/// Parses a URI, a private or public key file, the name of a key in the repository's key folder, or the start of a key id.
+/// Parses a URI, a private or public key file, the name of a key in the repository's key folder, or the start of a key
+/// ID.
 fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     let layout = &repository.layout;
     if let Ok(uri) = name.parse::<KeyUri>() {
@@ -78,23 +79,23 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     Ok(Named::Id)
 }
 
-/// Returns the URI of the private key beside a public key file in the repository's key folder.
+/// Returns the URI of the private key file next to a public key file in the repository's key folder.
 fn uri_beside(layout: &Layout, public: &Path) -> Option<KeyUri> {
     let private = layout.keys().join(public.with_extension("pem").file_name()?);
     let is_in_folder = public.parent()?.canonicalize().ok()? == layout.keys().canonicalize().ok()?;
     (is_in_folder && private.is_file()).then(|| key_file_uri(layout, &private).ok()).flatten()
 }
 
-/// A key or key id to remove.
+/// A key or key ID to remove from a role.
 pub(super) enum Removal {
-    /// A usable key, in all its spellings.
+    /// A usable key. Every spelling of the key is removed.
     Key(PublicKey),
-    /// A listed key id that does not stand for one usable key.
+    /// A listed key ID that does not identify exactly one usable key.
     Odd(Odd),
 }
 
 impl Removal {
-    /// Returns the key material; `None` for an id without a key, or one that is only listed more than once.
+    /// Returns the key material, or `None` if the ID has no key or is only listed more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
@@ -104,12 +105,12 @@ impl Removal {
     }
 }
 
-/// Like [`resolve_public`], and also accepts the start of an id in `odd`.
+/// Looks up a key to remove like [`resolve_public`], but also accepts the start of an ID in `odd`.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
     fitting.dedup_by(|one, other| one.id == other.id);
-    // A short id must be given in full.
+    // A name with fewer than 4 digits must be the complete ID.
     fitting.retain(|odd| name.len() >= 4 || odd.id.as_str() == name);
     if fitting.is_empty() {
         return resolve_public(repository, name).map(Removal::Key);
@@ -123,8 +124,8 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
-/// Looks up a key to sign with or to trust. Opens its private key if it is on this machine, and does not trust the `.pub`
-/// file.
+/// Looks up a key to sign with or to trust. If the user names a private key, it is opened, so that its `.pub` file need
+/// not be trusted.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -145,8 +146,8 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
     }
 }
 
-/// Looks up a key to remove. Opens its private key only if the user named that. Unlike [`resolve`], accepts an id of any known
-/// key.
+/// Looks up a key to remove. Opens the private key only if the user named it. Unlike [`resolve`], this function accepts
+/// the ID of any known key.
 pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Id => Ok(by_id(repository, name)?.0),
@@ -157,7 +158,7 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
 /// A key to show.
 struct Shown {
     public: PublicKey,
-    /// The unverified public key file, if the private key was not opened.
+    /// The public key file that was read, if its key could not be verified with the private key.
     according_to: Option<PathBuf>,
 }
 
@@ -167,7 +168,7 @@ impl From<PublicKey> for Shown {
     }
 }
 
-/// Looks up a key to show. Opens a private key only if that needs no pass-phrase.
+/// Looks up a key to show. Opens the private key only if no pass-phrase is needed.
 fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -179,7 +180,7 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
             let is_open = open_private_key(&path, name, links, &NoPassPhrases).is_ok();
             match read_public_key(&beside, links) {
                 Ok(public) if !is_open => Ok(Shown { public, according_to: Some(beside) }),
-                // Opening the private key refuses a `.pub` file with another key.
+                // This opens the private key and refuses a `.pub` file that contains another key.
                 _ => resolve_public(repository, name).map(Shown::from),
             }
         }
@@ -188,7 +189,7 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     }
 }
 
-/// Returns the key whose id starts with `start`, and the roles that list it in signed metadata.
+/// Returns the key whose ID starts with `start`, and the roles that list the key in signed metadata.
 fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<String>), Error> {
     let known = known(repository)?.into_iter();
     let mut fitting: Vec<(PublicKey, Vec<String>)> =
@@ -242,7 +243,8 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
             let key =
                 open_private_key(file, &file.to_string_lossy(), Links::Follow, context.invocation.phrases.as_ref())?;
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            let name = name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: --name".into()))?;
+            let name =
+                name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: add --name NAME".into()))?;
             let folder = context.layout().keys();
             write(context, &folder, &name, &key, *unencrypted, output)
         }
@@ -305,8 +307,8 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
     Ok(ExitStatus::Done)
 }
 
-/// Returns a finding if this is a root key and the root keys on this machine reach the threshold. Returns `None` if there is no
-/// repository.
+/// Returns a finding if `new` is a root key and this machine now has enough root keys to reach the threshold. Returns
+/// `None` if there is no repository.
 fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<Finding> {
     let repository = Repository::open(&context.global.repository, &context.invocation).ok()?;
     let root = &repository.published.root;
@@ -349,7 +351,7 @@ fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
 }
 
 fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus, Error> {
-    // A file can be shown without a repository.
+    // A public key file can be shown without a repository.
     if let Ok(public) = read_public_key(Path::new(name), Links::Follow) {
         let json = json!({ "keyid": keyid_of(&public), "keytype": public.keytype(), "scheme": public.scheme() });
         output.data_text(&json, &format!("{} {}\n{}", keyid_of(&public), public.scheme(), public.public()))?;
@@ -393,7 +395,7 @@ fn shortened(roles: &[String]) -> String {
     }
 }
 
-/// Adds the URIs of the keys on this machine to the configuration of a role.
+/// Adds the URIs of those `keys` that are on this machine to the configuration of a role.
 pub(super) fn set_keys(
     repository: &mut Repository,
     config: &mut Config,

@@ -1,4 +1,4 @@
-//! Sums up the missing signatures of many documents, such as bins, for people.
+//! Summarizes for people which signatures many documents, such as bins, still need.
 
 use lastmile_metadata::{RoleName, Version};
 
@@ -6,22 +6,23 @@ use super::key_names::KeyNames;
 use super::outcome::{NAMED, some_of};
 use crate::document::Missing;
 
-/// The documents that need the same signatures.
+/// Documents that need the same signatures.
 struct Group {
-    /// The missing signatures; none if there is none.
+    /// The missing signatures, or `None` if the documents have all signatures.
     needed: Option<String>,
     documents: Vec<(RoleName, Version)>,
 }
 
-/// A line for people: documents, and the signatures that they need.
+/// A line of output: documents, and the signatures that they need.
 pub(super) struct MissingLine {
-    /// The documents, with the verb: `root version 2 needs`.
+    /// The documents followed by a verb, such as `root version 2 needs`.
     pub(super) documents: String,
-    /// The missing signatures; none if the documents have all signatures.
+    /// The missing signatures, or `None` if the documents have all signatures.
     pub(super) needed: Option<String>,
 }
 
-/// Returns a line for each document and missing signature, or one for many documents that need the same.
+/// Returns one line for each document and missing signature. Many documents that need the same signatures share one
+/// line.
 pub(super) fn missing_lines(
     documents: impl IntoIterator<Item = (RoleName, Version, Vec<Missing>)>,
     names: &KeyNames,
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_documents_that_need_the_same_are_one_line() {
+    fn many_documents_that_need_the_same_signatures_share_one_line() {
         let missing = |count| Missing { count, candidates: vec![KeyId::new("0123456789")] };
         let document = |number: u32| {
             let role = RoleName::delegated(&format!("bin-{number:04x}")).unwrap();

@@ -70,11 +70,11 @@ const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 /// The environment variable with the SHA-256 of the root to trust, for jobs without a stored configuration.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
-/// The environment variable with allowed private key files outside the repository's folder, for jobs without a stored
-/// configuration.
+/// The environment variable with a list of private key files outside the repository's folder that may be used, for jobs
+/// without a stored configuration.
 const KEYS_VARIABLE: &str = "LASTMILE_REPO_ALLOWED_KEYS";
 
-/// Runs one command line.
+/// Parses and runs one command line.
 pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitStatus {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match parsed(&args, &world) {
@@ -92,7 +92,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     })
 }
 
-/// Parses the command line. The environment may set the default repository.
+/// Parses the command line. The default repository may come from the environment.
 fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
     let mut command = scope::command();
     if let Some(repository) = world.variable(REPOSITORY_VARIABLE) {
@@ -103,7 +103,7 @@ fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches_mut(&mut matches)
 }
 
-/// Checks a base URL from the command line.
+/// Parses a base URL from the command line, and checks that its scheme is supported.
 fn base_url(text: &str) -> Result<BaseUrl, Error> {
     let url = BaseUrl::new(text).map_err(|error| Error::Usage(error.to_string()))?;
     if url.is_supported() {
@@ -152,7 +152,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
 }
 
 impl Global {
-    /// Returns whether the command may change something.
+    /// Returns whether this is a dry run.
     fn run(&self) -> Run {
         if self.dry_run { Run::Dry } else { Run::Real }
     }
@@ -162,10 +162,10 @@ impl Global {
 struct Context<'a> {
     global: &'a Global,
     invocation: Invocation,
-    /// The root file that `--root` names.
+    /// The content of the file given with `--root`.
     root: Option<Vec<u8>>,
     stdin: Mutex<Box<dyn BufRead + Send>>,
-    /// Whether the user can be asked.
+    /// Whether standard input is a terminal, so that the user can be asked.
     stdin_is_terminal: bool,
     env: Environment,
 }
@@ -175,7 +175,7 @@ impl<'a> Context<'a> {
     fn new(global: &'a Global, dir: &Path, mut world: World, output: &Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), &mut world));
         let user = user(global, &world);
-        // It may be a pipe, so it is read once.
+        // The root file may be a pipe, so it is read only once.
         let root = global.root.as_deref().map(links::read_named_root).transpose()?;
         let invocation = Invocation {
             now: now(&world, output)?,
@@ -194,7 +194,7 @@ impl<'a> Context<'a> {
         Ok(Self { global, invocation, root, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
     }
 
-    /// Returns whether the command may change something.
+    /// Returns whether this is a dry run.
     fn run(&self) -> Run {
         self.global.run()
     }
@@ -205,13 +205,13 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns the paths of the repository that the command line names.
+    /// Returns the paths in the repository given on the command line.
     fn layout(&self) -> Layout {
         self.invocation.layout(&self.global.repository)
     }
 
-    /// Opens the repository for a change. With `--dry-run`, opens it for reading after the same checks, changes nothing, and
-    /// reports interrupted publications.
+    /// Opens the repository for a change. A dry run makes the same checks and warns of interrupted publications, but
+    /// opens the repository only for reading.
     fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
@@ -233,7 +233,8 @@ impl Context<'_> {
     }
 }
 
-/// Returns the configuration of the user: the given file, or the platform's default.
+/// Returns the user's configuration: the file given on the command line or in the environment, or the platform's
+/// default.
 fn user(global: &Global, world: &World) -> UserConfig {
     let default = || Some(world.base_dir("XDG_CONFIG_HOME", ".config")?.join("lastmile-repo").join("config.toml"));
     let variable = || world.variable(CONFIG_VARIABLE).map(PathBuf::from);
@@ -261,7 +262,7 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
-/// Returns the lock settings of the command line, with a note when waiting begins.
+/// Returns how long to wait for the repository's lock. The user is told when the wait begins.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let output = output.clone();
     let folder = global.repository.clone();

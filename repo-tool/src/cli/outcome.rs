@@ -15,26 +15,26 @@ use crate::publish::transaction::Unobserved;
 use crate::report::diff;
 use crate::{Error, Outcome, Plan, Repository, Signing};
 
-/// The maximum number of names in a sentence.
+/// The maximum number of names that a message lists. Further names are only counted.
 pub(super) const NAMED: usize = 8;
 
 /// Whether a command changes something or only shows what it would change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Run {
-    /// It changes something.
+    /// The command makes its changes.
     Real,
-    /// `--dry-run`: it changes nothing.
+    /// The command only shows its changes (`--dry-run`).
     Dry,
 }
 
 impl Run {
-    /// Returns whether the command must not change anything.
+    /// Returns whether this is a dry run.
     pub(super) fn is_dry(self) -> bool {
         self == Self::Dry
     }
 }
 
-/// Publishes or stages the change and shows it. In a dry run, does the same without writing anything.
+/// Publishes or stages the change, and reports it. A dry run checks and reports the change without writing anything.
 pub(super) fn conclude(
     context: &Context<'_>,
     repository: &mut Repository,
@@ -61,7 +61,7 @@ pub(super) fn carry_out(
     }
 }
 
-/// Reports the change that was published or staged, or would be in a dry run.
+/// Reports the change that was published or staged, or that a dry run would publish or stage.
 pub(super) fn report(
     repository: &Repository,
     plan: &Plan,
@@ -77,7 +77,7 @@ pub(super) fn report(
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
     }
     if !plan.draft.requests.is_empty() {
-        output.note(&format!("Published together with {} requests of other processes.", plan.draft.requests.len()));
+        output.note(&format!("Published together with {} requests from other processes.", plan.draft.requests.len()));
     }
     if !matches!(outcome, Outcome::Nothing) {
         let found = lint::lint(&repository.published, &repository.config, &repository.keys, repository.now());
@@ -86,7 +86,8 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
-/// Returns the exit status of a command with this outcome. A script must not mistake a pending change for a published one.
+/// Returns the exit status for an outcome. A pending change has its own status, so that no script takes it for
+/// published.
 pub(super) fn status(outcome: &Outcome) -> ExitStatus {
     match outcome {
         Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,
@@ -106,20 +107,20 @@ fn outcome_json(changes: &Value, run: Run, outcome: &str) -> Value {
     json!({ "changes": changes, "dry_run": run.is_dry(), "outcome": outcome })
 }
 
-/// Publishes a request, alone or together with those of other processes.
+/// Publishes a request, alone or together with requests from other processes.
 pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &Output) -> Result<ExitStatus, Error> {
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
         Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, Run::Real, output),
         Shared::ByOther(Answer::Published { changes, text }) => {
             output.report(&outcome_json(&changes, Run::Real, "published"), text.lines())?;
-            output.note("Published by another process together with its own request.");
+            output.note("Another process published this request together with its own.");
             Ok(ExitStatus::Done)
         }
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
     }
 }
 
-/// Notes how the change relates to the pending change, and which earlier signatures are void.
+/// Tells the user how the change relates to the pending change, and which earlier signatures no longer count.
 pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Output) {
     let added = if run.is_dry() { "This would be added" } else { "Added" };
     let draft = &plan.draft;
@@ -131,13 +132,13 @@ pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Ou
     let beside = some_of(plan.pending.iter().map(RoleName::to_string));
     match outcome {
         _ if beside.is_empty() => {}
-        Outcome::Published { .. } => output.note(&format!("The pending change of {beside} stays pending.")),
-        Outcome::Staged(_) => output.note(&format!("{added} to the pending change of {beside}.")),
+        Outcome::Published { .. } => output.note(&format!("The pending change to {beside} is still pending.")),
+        Outcome::Staged(_) => output.note(&format!("{added} to the pending change to {beside}.")),
         Outcome::Nothing => {}
     }
 }
 
-/// Joins names with commas. Only the first names of a long list are shown.
+/// Joins names with commas. Of a long list, only the first names are shown.
 pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED);
@@ -146,7 +147,7 @@ pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// Notes the outcome of a change for a person.
+/// Tells the user the outcome of a change.
 pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run, output: &Output) {
     if run.is_dry() {
         output.note("Nothing was changed (--dry-run).");
@@ -156,8 +157,8 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
         Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true } => output.note(verb),
         Outcome::Published { seamless: false } => output.note(&format!(
-            "{verb} The old keys were not available to sign too: a client in the middle of an update may fail once, and \
-            succeeds when it tries again.",
+            "{verb} The old keys were not available to sign as well, so a client that is updating at this moment may fail \
+            once. Its next attempt succeeds.",
         )),
         Outcome::Staged(documents) => {
             output.note(match run {

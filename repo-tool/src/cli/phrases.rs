@@ -1,4 +1,4 @@
-//! Gets pass-phrases from a file, the environment or a prompt, never from the command line.
+//! Reads pass-phrases from a file, the environment or a prompt, never from the command line.
 
 use std::io::{self, BufRead, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
@@ -15,7 +15,7 @@ use crate::pass_phrases::PassPhrases;
 
 /// The number of additional attempts after a wrong pass-phrase.
 const ATTEMPTS: u32 = 3;
-/// The name that stands for standard input.
+/// The file name that means standard input.
 pub(super) const STDIN: &str = "-";
 /// The maximum length of a pass-phrase file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -25,20 +25,21 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
-    /// Standard input, if the pass-phrase is to be read there.
+    /// Standard input, if the pass-phrase is read from it.
     stdin: Mutex<Box<dyn BufRead + Send>>,
-    /// The pass-phrase of the file, which may be a pipe and is therefore read once.
+    /// The pass-phrase from the file. The file may be a pipe, so it is read only once.
     read: Mutex<Option<Phrase>>,
     /// The pass-phrase from the environment.
     variable: Option<Phrase>,
     /// The prompt, if there is a terminal.
     ask: Option<AskSecret>,
-    /// The pass-phrase that was typed last, because most keys of a person have the same one.
+    /// The pass-phrase that was typed last. It is tried for the next key, because most people use the same one for all
+    /// keys.
     typed: Mutex<Option<Phrase>>,
 }
 
 impl Phrases {
-    /// Creates the source and takes the prompt of `world`, and standard input if `file` is `-`.
+    /// Creates a source of pass-phrases. Takes the prompt of `world`, and also its standard input if `file` is `-`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());
@@ -47,7 +48,7 @@ impl Phrases {
         Self { file, stdin: Mutex::new(stdin), read: Mutex::default(), variable, ask, typed: Mutex::new(None) }
     }
 
-    /// Returns the pass-phrase of the file or the environment.
+    /// Returns the pass-phrase from the file or the environment, if there is one.
     fn given(&self) -> Result<Option<Phrase>, Error> {
         let Some(path) = &self.file else { return Ok(self.variable.clone()) };
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);

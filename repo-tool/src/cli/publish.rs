@@ -21,12 +21,12 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     let mut draft = repository.staged()?;
     draft.config = Some(repository.config_without_unused_keys(&draft)?);
     let revoked = revoked_keys(&mut repository, &draft)?;
-    // Nothing that an attacker publishes may stop a revocation.
+    // A revocation must succeed even if an attacker publishes files on the server.
     repository.is_emergency = !revoked.is_empty();
-    // Files without a document cannot be published.
+    // A pending change with target files but without metadata cannot be published.
     let is_empty = draft.is_empty();
     let mut exit = conclude(context, &mut repository, draft, output)?;
-    // A script must not treat a pending change as published.
+    // The exit status keeps scripts from treating a pending change as published.
     if is_empty || exit == ExitStatus::Pending {
         return Ok(ExitStatus::Pending);
     }
@@ -42,7 +42,7 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     Ok(exit)
 }
 
-/// Returns the keys that no role trusts after `draft` is published, with the state before for the proof.
+/// Returns the keys that no role trusts once `draft` is published, each with the current state, which the proof needs.
 fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
     let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
         keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()

@@ -12,14 +12,14 @@ use crate::{Error, names};
 /// `remove`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Clients no longer trust the target. The file stays, for clients in the middle of an update.
+Clients no longer trust the target. The file is kept for clients that are updating at this moment.
 
 Example: lastmile-repo remove app-1.1.tar.gz")]
 pub(crate) struct Remove {
     /// Target paths to remove.
     #[arg(required = true)]
     pub(super) names: Vec<String>,
-    /// The role that lists the targets.
+    /// Role that lists the targets.
     #[arg(long, value_name = "ROLE")]
     pub(super) role: Option<String>,
 }

@@ -12,7 +12,7 @@ use super::{Context, ExitStatus, Output};
 use crate::draft::Draft;
 use crate::{Error, Renewal, Repository};
 
-/// The most delegated roles that are read only to report when they expire.
+/// The maximum number of delegated roles that are read only to report when they expire.
 const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
@@ -23,7 +23,7 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     }
     let now = repository.now();
     let config = repository.config.clone();
-    // Roles of the pending change cannot be renewed beside it.
+    // Start from an empty draft: a renewal is separate from the pending change and cannot include its roles.
     let mut edit = repository.edit(Draft::default());
     let mut renewed = BTreeSet::new();
     for role in RoleName::ONLINE.iter().chain(&further) {
@@ -48,7 +48,8 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not renewed. Of very many delegated roles, only those that were read.
+/// Returns the roles that are not renewed. If there are very many delegated roles, only those that were already read
+/// are returned.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
     if repository.published.snapshot.len() <= MOST_READ {
         repository.published.read_all()?;
@@ -60,7 +61,7 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
         (&RoleName::TIMESTAMP, published.timestamp.expires),
     ];
     roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
-    // The rings are looked up now, because the state after publication has not read all roles.
+    // Look up the key rings before the publication: the state after it has not read all roles.
     let left = roles.into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| {
         let renewal = repository.config.role(role).renewal(expires, repository.now());
         Ok(NotRenewed { role: role.clone(), expires, renewal, ring: published.key_ring(role)? })
@@ -68,7 +69,7 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
     left.collect()
 }
 
-/// Says which roles were not renewed, when they expire, and for those that are due, who can renew them.
+/// Tells the user which roles were not renewed, when they expire, and who can renew the ones that are due.
 fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
     let names = KeyNames::of(repository);
     let mut later = Vec::new();
@@ -76,7 +77,7 @@ fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
     for NotRenewed { role, expires, renewal, ring } in left {
         let expires = expires.format("%Y-%m-%d %H:%M UTC");
         if *renewal == Renewal::Later {
-            later.push(format!("{role} ({expires})"));
+            later.push(format!("{role} (expires {expires})"));
             continue;
         }
         let here = ring.keys().filter(|(_, key)| repository.keys.name_of(key).is_some()).count();
@@ -98,6 +99,6 @@ fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
         output.warning(&format!("{more} more roles were not renewed; `lastmile-repo status` lists them"));
     }
     if !later.is_empty() {
-        output.note(&format!("Not due, with their expiry: {}.", some_of(later)));
+        output.note(&format!("Not due yet: {}.", some_of(later)));
     }
 }

@@ -1,4 +1,4 @@
-//! `revert`: undo the last publication by a new one.
+//! `revert`: undo the last publication by publishing the earlier content again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,10 +30,10 @@ Examples:
   lastmile-repo revert --dry-run
   lastmile-repo revert")]
 pub(crate) struct Args {
-    /// Trust keys of delegated roles again that the last publication removed.
+    /// Trust again the keys of delegated roles that the last publication removed.
     #[arg(long)]
     trust_removed_keys: bool,
-    /// List targets again even if their files are missing here, because another server has them.
+    /// List targets again even if their files are not in this folder, because another server has them.
     #[arg(long)]
     elsewhere: bool,
 }
@@ -74,7 +74,7 @@ impl Delegated {
         Ok(Self { rings, bins })
     }
 
-    /// Returns whether an entry of the configuration is about one of these roles.
+    /// Returns whether an entry of the configuration belongs to one of these roles.
     fn has(&self, entry: &str) -> bool {
         let fits = |role: &RoleName| match entry.strip_suffix('*') {
             Some(start) => role.as_str().starts_with(start),
@@ -83,15 +83,15 @@ impl Delegated {
         self.rings.keys().any(fits)
     }
 
-    /// Returns the name of the entry for a role: its own, or the shared one of its bins.
+    /// Returns the name of a role's entry in the configuration. All bins of a set share one entry.
     fn entry(&self, role: &RoleName) -> String {
         let bins = self.bins.iter().find(|bins| bins.contains(role));
         bins.map_or_else(|| role.as_str().to_string(), |bins| format!("{}-*", bins.name_prefix))
     }
 }
 
-/// Returns the configuration without roles that are no longer delegated to, with those that are again, and with the earlier
-/// thresholds.
+/// Returns the configuration after the revert. Entries of roles that lose their delegation are removed, entries of
+/// restored roles are added, and the earlier thresholds are set.
 fn reverted_config(repository: &mut Repository, draft: &Draft, before: &Delegated) -> Result<Config, Error> {
     let after = Delegated::of(&mut repository.edit(draft.clone()))?;
     let mut config = repository.config.clone();
@@ -122,7 +122,7 @@ fn reverted_config(repository: &mut Repository, draft: &Draft, before: &Delegate
     Ok(config)
 }
 
-/// Looks up a private key in the configuration, or in the key folder by the `.pub` files there.
+/// Looks up the private key of `key` in the configuration, or next to the matching `.pub` file in the key folder.
 fn local_key(repository: &mut Repository, key: &PublicKey) -> Result<Option<Resolved>, Error> {
     if let Some(uri) = repository.keys.uri_of(key) {
         return Ok(Some(Resolved { public: key.clone(), uri: uri.parse().ok() }));

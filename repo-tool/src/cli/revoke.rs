@@ -27,7 +27,7 @@ const NAMED: usize = 20;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Finds every role that trusts the key, at any depth of delegation, removes the key, signs again, and tests that clients of
-every root version refuse files that the key could forge.
+every root version refuse files forged with the key.
 
 Snapshot and timestamp get new keys, which this command generates. For other roles, the key holder generates the new key
 and sends you the public key (--replace-with). Without a new key, the role keeps its remaining keys, if they reach the
@@ -39,9 +39,9 @@ Examples:
   lastmile-repo revoke 3a7f --replace-with root=alice-2.pub --replace-with partner=partner-2.pub
   lastmile-repo revoke 3a7f --generate")]
 pub(crate) struct Revoke {
-    /// The key: its ID or the first digits, a URI, or a file.
+    /// Key to revoke: a key ID or its first digits, a URI, or a key file.
     pub(super) key: String,
-    /// Add this key to the role that loses one, or to ROLE; can be repeated.
+    /// Add KEY to every role that loses a key, or only to ROLE; can be repeated.
     #[arg(long, value_name = "[ROLE=]KEY")]
     pub(super) replace_with: Vec<String>,
     /// Generate new keys on this machine for all roles, not only for snapshot and timestamp.
@@ -54,7 +54,7 @@ pub(crate) struct Revoke {
 
 /// The key to revoke.
 struct Target {
-    /// The key material, which identifies the key in every spelling.
+    /// The key material, which is the same in every spelling of the key.
     material: KeyMaterial,
     /// The public key, if lastmile can use it.
     public: Option<PublicKey>,
@@ -62,7 +62,7 @@ struct Target {
     name: String,
 }
 
-/// Looks up the key to revoke, including unusable keys by id.
+/// Looks up the key to revoke. An unusable key can be named by its ID.
 fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let draft = repository.staged()?;
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
@@ -115,7 +115,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     };
     note_outcome(&repository, &outcome, context.run(), output);
     if has_examples {
-        output.note("The new keys are examples; the command itself generates others.");
+        output.note("The new keys shown are examples; without --dry-run, other keys are generated.");
     }
     let root = plan.draft.root.as_ref().unwrap_or(&repository.published.root);
     findings::print_warnings(&lint::root_keys_together(root, &repository.layout, &repository.keys), output);
@@ -129,7 +129,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     }
     let Some(public) = &key.public else {
         output.report(&report(Value::Null), text.lines())?;
-        output.note("lastmile cannot use this key, so it cannot test what the key could forge.");
+        output.note("lastmile cannot use this key, so it cannot test whether clients refuse files forged with it.");
         return Ok(ExitStatus::Done);
     };
     let rows = prove(&mut repository, public, &before)?;
@@ -209,14 +209,14 @@ fn report_revocation(revocation: &Revocation, key: &str, output: &Output) {
     }
 }
 
-/// Notes how many keys of a role are on this machine, after keys were generated here.
+/// Tells the user how many keys of a role are on this machine, after some of them were generated.
 fn note_keys_here(count: &KeyCount, output: &Output) {
     let KeyCount { role, keys, here, threshold, .. } = count;
     let verb = if *here == 1 { "is" } else { "are" };
     output.note(&format!("{here} of {keys} {role} keys {verb} now on this machine, and {threshold} must sign."));
 }
 
-/// Notes that a role has fewer keys than before, and warns if it has no spare key.
+/// Tells the user that a role has fewer keys than before, and warns if the role has no spare key.
 fn note_fewer_keys(count: &KeyCount, output: &Output) {
     let KeyCount { role, keys, threshold, is_fewer, .. } = count;
     if *is_fewer && *keys <= *threshold as usize {

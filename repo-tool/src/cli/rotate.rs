@@ -32,7 +32,8 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
         edit.rotate_all(&roles, &publics(&added), &removed)?;
         let mut unused = Vec::new();
         for key in &removed {
-            // Roles with the same entry, such as bins, share their keys: other roles may still trust this one.
+            // Roles that share an entry in the configuration, such as bins, share their keys. The other roles may still
+            // trust this key.
             let shared = entry.ends_with('*') && {
                 let trusting = edit.roles_trusting(key)?;
                 trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))

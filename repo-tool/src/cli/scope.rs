@@ -1,11 +1,11 @@
-//! Which of the options of every command mean something to each command.
+//! Lists the global options that have no effect in some commands.
 
 use clap::{Command, CommandFactory as _};
 use lastmile_cli_support::scope::{Unused, hide_unused};
 
 use super::args::Cli;
 
-/// What commands do not use that read no repository.
+/// The global options that have no effect in commands that do not read a repository.
 const OF_REPOSITORY: &[&str] = &[
     "repository",
     "pass_phrase_file",
@@ -19,14 +19,14 @@ const OF_REPOSITORY: &[&str] = &[
     "accept",
 ];
 
-/// What commands do not use that sign nothing.
+/// The global options that have no effect in commands that do not sign.
 const OF_SIGNING: &[&str] =
     &["pass_phrase_file", "allow_key", "skip_served_check", "skip_clock_check", "wait", "accept"];
 
-/// What commands do not use that print text about the program itself, besides the options of a repository.
+/// The output options, which have no effect in commands that print text about the program itself.
 const OF_OUTPUT: &[&str] = &["json", "quiet"];
 
-/// What commands do not use that change nothing.
+/// The option that has no effect in commands that change nothing.
 const DRY_RUN: &[&str] = &["dry_run"];
 
 pub(super) const UNUSED: &Unused<'_> = &[

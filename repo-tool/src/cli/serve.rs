@@ -14,7 +14,7 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Res
     let dir = context.global.repository.as_path();
     Repository::open(dir, &context.invocation)?;
     if !args.address.is_loopback() {
-        output.warning("other machines can reach this server; it is for testing, not for the internet");
+        output.warning("other machines can connect to this server, which is meant only for testing");
     }
     let address = SocketAddr::new(args.address, args.port);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -12,7 +12,7 @@ use crate::edit::delegations::hash_prefixes;
 use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
 
-/// The maximum number of targets that are named in warnings; more are counted.
+/// The maximum number of targets that are named in warnings. Further targets are only counted.
 const NAMED: usize = 10;
 
 /// `set-delegation`
@@ -30,28 +30,28 @@ Examples:
 pub(crate) struct Args {
     /// The delegated role.
     name: String,
-    /// The role that delegates to it [default: the first one that is found]
+    /// Role that delegates to NAME [default: the first such role that is found]
     #[arg(long, value_name = "ROLE")]
     from: Option<String>,
-    /// Patterns of target paths, which replace the present paths.
+    /// Patterns of target paths, which replace the current paths.
     #[arg(long, num_args = 1.., group = "change", conflicts_with = "hash_prefixes")]
     paths: Vec<String>,
-    /// Hash prefixes, which replace the present paths: first digits of the SHA-256 of target paths.
+    /// Hash prefixes, which replace the current paths: first hexadecimal digits of the SHA-256 of target paths.
     #[arg(long, num_args = 1.., group = "change")]
     hash_prefixes: Vec<String>,
-    /// How many keys of the role must sign.
+    /// Number of the role's keys that must sign.
     #[arg(long, value_name = "N", group = "change")]
     threshold: Option<u32>,
-    /// Stop the search at this role for paths that match.
+    /// Make the delegation terminating: for matching paths, clients search no further roles.
     #[arg(long, group = "change")]
     terminating: bool,
-    /// Continue the search after this role.
+    /// Make the delegation non-terminating: clients continue the search after this role.
     #[arg(long, group = "change", conflicts_with = "terminating")]
     not_terminating: bool,
-    /// Give the delegation priority over the one to ROLE, by moving it just before that one.
+    /// Move the delegation before the delegation to ROLE, which gives it a higher priority.
     #[arg(long, value_name = "ROLE", group = "change")]
     before: Option<String>,
-    /// Give the delegation to ROLE priority, by moving this one just after that one.
+    /// Move the delegation after the delegation to ROLE, which gives it a lower priority.
     #[arg(long, value_name = "ROLE", group = "change", conflicts_with = "before")]
     after: Option<String>,
 }
@@ -105,6 +105,7 @@ fn warn_of(moved: &[HolderChange], output: &Output) {
         });
     }
     if moved.len() > NAMED {
-        output.warning(&format!("{} more targets are affected in the same way", moved.len() - NAMED));
+        output
+            .warning(&format!("clients will find {} more targets in another role or not at all", moved.len() - NAMED));
     }
 }

@@ -1,4 +1,4 @@
-//! `set-expiry`: change after how many days the metadata of a role expires.
+//! `set-expiry`: change the number of days after which a role's metadata expires.
 
 use serde_json::json;
 

@@ -77,7 +77,7 @@ fn open(context: &Context<'_>, run: Run) -> Result<Repository, Error> {
     }
 }
 
-/// Notes which signatures are still missing.
+/// Tells the user which signatures are still missing.
 fn note_missing(
     repository: &Repository,
     draft: &Draft,
@@ -96,7 +96,7 @@ fn note_missing(
     Ok(())
 }
 
-/// Returns the keys to sign with: the given ones, or else those of the configuration.
+/// Returns the keys to sign with: the keys given on the command line, or else the keys in the configuration.
 fn signing_keys(repository: &mut Repository, named: &[String]) -> Result<KeyStore, Error> {
     if named.is_empty() {
         return Ok(repository.keys.clone());

@@ -1,4 +1,4 @@
-//! `status`: show versions, expiry dates, keys, and the roles that are due.
+//! `status`: show versions, expiry dates, keys, and the roles that are due for renewal.
 
 use lastmile_cli_support::MonitorState;
 use lastmile_client::text::printable;
@@ -16,14 +16,15 @@ use crate::{Error, Renewal, Repository};
 /// The options of `status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status 0: nothing to do, or a role is due and the next `renew` signs it. 7: half of the time for a renewal has passed, a
-role has expired, or a change is pending. Other statuses: as for all commands.
+Exit code 0 means that nothing needs your attention; the next `renew` signs roles that are due. Exit code 7 means that half of
+a role's renewal period has passed, a role has expired, a change is pending, or a publication was interrupted.
 
-With --monitor: 0 OK, 1 warning, 2 critical (a role has expired, or a quarter of the time for its renewal is left), 3 unknown.
+With --monitor, the exit codes are 0 for OK, 1 for a warning, 2 for critical (a role has expired, or at most a quarter of its
+renewal period is left) and 3 for unknown.
 
 Example: lastmile-repo status || mail -s 'repository needs you' me")]
 pub(crate) struct Args {
-    /// Print one line and exit as monitoring systems expect: 0, 1, 2 or 3.
+    /// Print one line, and exit with 0, 1, 2 or 3 as monitoring systems expect.
     #[arg(long)]
     pub(crate) monitor: bool,
 }
@@ -55,7 +56,7 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
     if !status.pinned {
         output.warning(&format!(
             "the root of this repository (SHA-256 {}) is not pinned, so you cannot sign content for it: compare the SHA-256 with \
-             the one its owners give, then pass it with --root-sha256",
+             the one that the owners publish, then pass it with --root-sha256",
             repository.digest
         ));
     }
@@ -63,12 +64,16 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
     let due = status.roles.iter().filter(|role| role.renewal == Renewal::Due);
     let due: Vec<String> = due.map(|role| printable(&role.name)).collect();
     if !due.is_empty() {
-        output.note(&format!("Due for renewal: {}. `lastmile-repo renew` signs what is due.", some_of(due)));
+        output.note(&format!(
+            "Due for renewal: {}. Run `lastmile-repo renew` for timestamp and snapshot, and `lastmile-repo renew ROLE` for \
+             other roles.",
+            some_of(due)
+        ));
     }
     Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
 }
 
-/// Answers a monitoring system with one line and its exit codes.
+/// Prints one line for a monitoring system, and returns the exit code that it expects.
 fn monitor(status: &Status, output: &Output) -> Result<ExitStatus, Error> {
     let urgent = status.most_urgent().unwrap_or(Renewal::Later);
     let state = if urgent >= Renewal::Urgent {
@@ -107,12 +112,12 @@ fn monitor(status: &Status, output: &Output) -> Result<ExitStatus, Error> {
     Ok(state.into())
 }
 
-/// Answers a monitoring system that the status could not be determined.
+/// Tells a monitoring system that the status could not be determined.
 pub(super) fn unknown(error: &Error, output: &Output) -> ExitStatus {
     let reason = printable(&chain(error));
     let state = MonitorState::Unknown;
     let json = json!({ "state": name(state), "reasons": [reason] });
-    // Where nothing can be written, the exit status still tells.
+    // If the line cannot be written, the exit status still reports the state.
     let _ = output.data_text(&json, &answer(state, &reason));
     state.into()
 }

@@ -1,4 +1,4 @@
-//! Names of keys and files cannot control the terminal.
+//! Tests that names of keys and files cannot control the terminal.
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn b13_names_of_keys_and_files_cannot_control_the_terminal() {
         let with_json: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
         assert_clean(&with_json, &home.run(&with_json));
     }
-    // A change that lacks signatures names the key that is missing.
+    // A message about missing signatures contains the name of the missing key.
     std::fs::rename(named("targets-1"), home.folder.path().join("targets-1.pem")).unwrap();
     for args in [&["remove", "app"][..], &["status"], &["sign"], &["publish"], &["discard", "--yes"]] {
         assert_clean(args, &home.run(args));

@@ -1,4 +1,4 @@
-//! Tests of the command as a function that gets its whole environment as a value.
+//! Tests that call the command as a function and pass its whole environment as a value.
 
 use chrono::TimeDelta;
 use lastmile_cli_support::{Captured, MonitorState};
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A folder for a repository, and the environment of its maintainer.
+/// A maintainer's environment, with a folder for the repository.
 struct Home {
     folder: TempDir,
     now: DateTime<Utc>,
@@ -100,7 +100,7 @@ fn a_monitor_gets_one_line_and_its_exit_codes() {
     assert_eq!(unknown.status, MonitorState::Unknown.into());
     assert!(unknown.stdout.starts_with("UNKNOWN: ") && unknown.stdout.lines().count() == 1, "{}", unknown.stdout);
     home.run(&["init", "--unencrypted-keys", "--quiet"]);
-    // The timestamp expires after 7 days; its renewal period is the last 5.
+    // The timestamp expires after 7 days, and its renewal period is the last 5 of them.
     for (days, state, expected) in [
         (0, MonitorState::Ok, "OK: timestamp is the first role to expire, 2030-03-24 17:46 UTC"),
         (3, MonitorState::Ok, "OK: timestamp is the first role to expire"),
@@ -118,7 +118,7 @@ fn a_monitor_gets_one_line_and_its_exit_codes() {
 }
 
 #[test]
-fn status_tells_a_role_that_is_due_from_one_that_is_overdue() {
+fn status_distinguishes_due_roles_from_overdue_roles() {
     let mut home = Home::new();
     home.run(&["init", "--unencrypted-keys", "--quiet"]);
     home.now += TimeDelta::days(3);
@@ -132,12 +132,12 @@ fn status_tells_a_role_that_is_due_from_one_that_is_overdue() {
 }
 
 #[test]
-fn renew_says_what_it_did_not_renew_and_who_can() {
+fn renew_reports_which_roles_it_did_not_renew_and_who_can() {
     let mut home = Home::new();
     home.run(&["init", "--unencrypted-keys", "--quiet"]);
     let ran = home.run(&["renew", "--force"]);
     assert!(
-        ran.stderr.contains("Not due, with their expiry: root (2031-03-17 17:46 UTC), targets ("),
+        ran.stderr.contains("Not due yet: root (expires 2031-03-17 17:46 UTC), targets (expires"),
         "{}",
         ran.stderr
     );
@@ -196,7 +196,7 @@ fn urls_are_checked_before_anything_is_written_and_passwords_are_never_printed()
 }
 
 #[test]
-fn discard_asks_a_person() {
+fn discard_asks_for_confirmation() {
     let mut home = Home::new();
     assert_eq!(home.run(&["init", "--unencrypted-keys"]).status, ExitStatus::Done);
     let keys = home.folder.path().join("repository/keys");
@@ -213,7 +213,7 @@ fn discard_asks_a_person() {
     assert_eq!(home.run(&["discard"]).status, ExitStatus::NoSuchName);
 }
 
-/// Runs commands, each of which must end with its status.
+/// Runs commands, and checks that each one ends with the given status.
 fn run_all(home: &Home, commands: &[(&[&str], ExitStatus)]) {
     for (args, status) in commands {
         let ran = home.run(args);
@@ -264,7 +264,7 @@ fn a_revert_lists_no_target_whose_file_is_missing_or_changed() {
 }
 
 #[test]
-fn a_revert_waits_for_the_pending_change() {
+fn a_revert_is_refused_while_a_change_is_pending() {
     let home = Home::new();
     let file = home.folder.path().join("app");
     std::fs::write(&file, "1").unwrap();
@@ -320,7 +320,7 @@ fn quiet_commands_print_only_errors_and_data() {
 }
 
 #[test]
-fn bins_with_a_few_targets_are_summed_up() {
+fn bins_with_a_few_targets_are_summarized() {
     let mut home = Home::new();
     let line = |number: usize| format!("{}  4  {number}.tar\n", "0".repeat(64));
     home.input = Box::leak((0..40).map(line).collect::<String>().into_boxed_str());
@@ -341,7 +341,7 @@ fn bins_with_a_few_targets_are_summed_up() {
 }
 
 #[test]
-fn renew_names_the_delegated_roles_that_it_leaves_to_others() {
+fn renew_warns_of_delegated_roles_that_it_did_not_renew() {
     let mut home = Home::new();
     assert_eq!(home.run(&["init", "--unencrypted-keys"]).status, ExitStatus::Done);
     assert_eq!(home.run(&["key", "generate", "team", "--unencrypted"]).status, ExitStatus::Done);
@@ -357,7 +357,7 @@ fn renew_names_the_delegated_roles_that_it_leaves_to_others() {
 }
 
 #[test]
-fn help_has_no_holes_usage_lines_work_and_options_are_only_where_they_mean_something() {
+fn help_is_complete_usage_lines_work_and_options_without_effect_are_refused() {
     use lastmile_cli_support::scope::undescribed;
     assert_eq!(undescribed(&scope::command()), [""; 0]);
     let home = Home::new();
@@ -365,7 +365,7 @@ fn help_has_no_holes_usage_lines_work_and_options_are_only_where_they_mean_somet
         let help = home.run(&[args, &["--help"]].concat()).stdout;
         help.lines().find(|line| line.starts_with("Usage: ")).unwrap().to_owned()
     };
-    // Values of `--key` and `--paths` would include a name after them.
+    // A name after `--key` or `--paths` would be parsed as a value of that option.
     assert!(usage(&["delegate"]).contains("delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>..."));
     assert!(usage(&["set-delegation"]).contains("set-delegation <NAME> [OPTIONS]"));
     for (args, option) in [
@@ -402,7 +402,7 @@ fn files_named_by_the_user_may_be_links_or_pipes() {
     let phrase = mount(&secrets, "pass", b"a phrase\n");
     assert_eq!(home.run(&["init", "--pass-phrase-file", &phrase]).status, ExitStatus::Done);
     let repository = home.folder.path().join("repository");
-    // The online key moves to a mounted secret outside the repository.
+    // Move the online key to a mounted secret outside the repository.
     let key = repository.join("keys/timestamp-1.pem");
     let mounted = mount(&secrets, "timestamp-1.pem", &std::fs::read(&key).unwrap());
     let config = repository.join("repo.toml");
@@ -435,7 +435,7 @@ fn files_named_by_the_user_may_be_links_or_pipes() {
     assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
     let both = home.run(&["add", "--pass-phrase-file", "-", "--from-list", "-"]);
     assert_eq!(both.status, ExitStatus::Usage);
-    // In the repository's folder, others may have put a link.
+    // Links inside the repository's folder are refused, because somebody else may have created them.
     std::os::unix::fs::symlink(&mounted, &key).unwrap();
     std::fs::write(&config, text).unwrap();
     let ran = home.run(&["renew", "--force", "--pass-phrase-file", &phrase]);
@@ -443,7 +443,7 @@ fn files_named_by_the_user_may_be_links_or_pipes() {
 }
 
 #[test]
-fn an_empty_file_says_so() {
+fn an_error_about_an_empty_file_says_that_it_is_empty() {
     let home = Home::new();
     assert_eq!(home.run(&["init", "--unencrypted-keys"]).status, ExitStatus::Done);
     let empty = home.folder.path().join("empty");

@@ -1,4 +1,4 @@
-//! `verify`: check a repository as new and older clients would.
+//! `verify`: check a repository as new and existing clients would.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let root = match &context.root {
                 Some(root) => root.clone(),
                 None => check::oldest_root(&context.layout()).map_err(|_| {
-                    Error::Usage("give the root with which clients of that URL start: --root FILE".into())
+                    Error::Usage("give the root that clients of that URL were shipped with: --root FILE".into())
                 })?,
             };
             let bar = output.bar("fetching", usize::MAX);
@@ -32,7 +32,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let dir = place.map_or(context.global.repository.as_path(), Path::new);
             let layout = context.invocation.layout(dir);
             let root = verify::first_root(&layout, &context.invocation)?;
-            // A served copy has no configuration.
+            // A folder that was copied from a server has no configuration.
             let names = match Config::read(&layout) {
                 Ok(config) => config.target_names(true),
                 Err(Error::NotFound(_)) => TargetNames::HashPrefixed,

@@ -9,19 +9,19 @@ use lastmile_metadata::{RoleName, TargetPath};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFound {
-    /// No role delegates to this one.
+    /// No role delegates to this role.
     #[error("no role delegates to {role}")]
     Delegation {
         /// The role.
         role: RoleName,
     },
     /// A change contains a role to which no role delegates.
-    #[error("no role delegates to {role}, which the change contains")]
+    #[error("the change contains {role}, but no role delegates to it")]
     DelegationInDraft {
         /// The role.
         role: RoleName,
     },
-    /// One role does not delegate to another.
+    /// The role does not delegate to the other role.
     #[error("{from} does not delegate to {role}")]
     DelegationFrom {
         /// The role that should delegate.
@@ -30,7 +30,7 @@ pub enum NotFound {
         role: RoleName,
     },
     /// No earlier publication changed targets or delegations.
-    #[error("there is nothing to revert: no earlier publication has other targets or delegations")]
+    #[error("there is nothing to revert: no earlier publication has different targets or delegations")]
     EarlierContent,
     /// There is no such role.
     #[error("there is no role {role}")]
@@ -47,7 +47,7 @@ pub enum NotFound {
     /// No role trusts this key.
     #[error("no role trusts the key {key}")]
     TrustedKey {
-        /// The start of the key, for messages.
+        /// The first characters of the public key, for messages.
         key: String,
     },
     /// No role lists this target.
@@ -56,7 +56,7 @@ pub enum NotFound {
         /// Its path.
         path: TargetPath,
     },
-    /// A target is missing after distribution into bins: a bug in this program.
+    /// A target is missing after the distribution into bins, which is a bug in this program.
     #[error("internal error: a target is missing after distribution into bins")]
     DistributedTarget,
     /// The folder has no metadata.
@@ -86,13 +86,13 @@ pub enum NotFound {
     /// A target file of the pending change does not exist.
     #[error("staged/targets/{} does not exist", printable_path(path))]
     StagedTarget {
-        /// Its path below `staged/targets/`.
+        /// The path of the file below `staged/targets/`.
         path: PathBuf,
     },
     /// A request of another process no longer exists.
     #[error("the request {} no longer exists", printable(name))]
     Request {
-        /// The name of its folder.
+        /// The name of the request's folder.
         name: String,
     },
 }

@@ -10,47 +10,47 @@ use super::line::LineFault;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidInput {
-    /// A text is not the name of a role or the path of a target.
+    /// The text is not a valid role name or target path.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A text cannot name a key file.
+    /// The text is not a valid name for a key file.
     #[error("`{}` is not a valid name for a key file", name.escape_debug())]
     KeyFileName {
         /// The text.
         name: String,
     },
-    /// A threshold of 0.
+    /// The threshold is 0.
     #[error("the threshold must be at least 1")]
     Threshold,
-    /// A threshold of 0 for one role of a new repository.
+    /// The threshold of a role of a new repository is 0.
     #[error("the threshold of {role} must be at least 1")]
     ThresholdOf {
         /// The role.
         role: RoleName,
     },
-    /// A number for one role of a new repository is out of range.
+    /// The threshold or lifetime of a role of a new repository is out of range.
     #[error("the {what} of {} must be from 1 to {most}", role.escape_debug())]
     OutOfRange {
-        /// What the number is.
+        /// The name of the number: `threshold` or `expiry`.
         what: &'static str,
         /// The role.
         role: String,
         /// The highest number.
         most: u32,
     },
-    /// A new repository has signers for a role that it does not have.
+    /// Signers were given for a delegated role, which a new repository does not have.
     #[error("`{role}` is not a top-level role, and a new repository has no other roles")]
     NotTopLevel {
         /// The role.
         role: RoleName,
     },
     /// A pattern of immutable names matches no target path.
-    #[error("the pattern `{}` of immutable names matches nothing", printable(pattern))]
+    #[error("the pattern `{}` for immutable names matches no valid target path", printable(pattern))]
     ImmutablePattern {
         /// The pattern.
         pattern: String,
     },
-    /// New keys are to be encrypted, and this program has no pass-phrase.
+    /// New keys need a pass-phrase, but none was given.
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
     /// A custom member is not of the form `KEY=TEXT` or `KEY:=JSON`.
@@ -73,21 +73,21 @@ pub enum InvalidInput {
     Custom {
         /// Its name.
         key: String,
-        /// What is wrong with its value.
+        /// The reason why the value is not valid.
         error: ErrorKind,
     },
 }
 
-/// Why a change of roles or targets cannot be made.
+/// The reason why a change of roles or targets cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// The role trusts the key already.
+    /// The role already trusts the key.
     #[error("{role} already trusts the key {key}")]
     KeyTrusted {
         /// The role.
         role: RoleName,
-        /// The start of the key's id.
+        /// The first digits of the key ID.
         key: String,
     },
     /// The role does not trust the key.
@@ -95,25 +95,25 @@ pub enum EditError {
     KeyNotTrusted {
         /// The role.
         role: RoleName,
-        /// The start of the key, for messages.
+        /// The first characters of the public key, for messages.
         key: String,
     },
-    /// The role would have fewer keys than must sign.
+    /// The role would have fewer keys than its threshold.
     #[error("{role} would have {keys} keys and a threshold of {threshold}: it could never be signed again")]
     TooFewKeys {
         /// The role.
         role: RoleName,
-        /// How many keys it would have.
+        /// The number of keys that the role would have.
         keys: usize,
-        /// How many must sign.
+        /// The number of keys that must sign.
         threshold: u32,
     },
-    /// A new delegation has fewer keys than must sign.
+    /// A new delegation has fewer keys than its threshold.
     #[error("a threshold of {threshold} cannot be reached with {keys} keys")]
     UnreachableThreshold {
-        /// How many must sign.
+        /// The number of keys that must sign.
         threshold: u32,
-        /// How many keys there are.
+        /// The number of keys in the delegation.
         keys: usize,
     },
     /// A role already delegates to the new role.
@@ -146,7 +146,7 @@ pub enum EditError {
         /// The existing role.
         other: RoleName,
     },
-    /// A pattern that no target path matches.
+    /// The pattern matches no valid target path.
     #[error(
         "the pattern `{pattern}` matches nothing: no target path starts or ends with `/`, or has an empty segment, `.`, `..` or \
          a character or name that some platform reserves"
@@ -155,48 +155,48 @@ pub enum EditError {
         /// The pattern.
         pattern: PathPattern,
     },
-    /// A text is not a hash prefix.
+    /// The text is not a hash prefix.
     #[error("`{}` is not 1 to 64 digits of 0-9 and a-f", printable(text))]
     HashPrefix {
         /// The text.
         text: String,
     },
-    /// A text cannot name a new role.
+    /// The text is not a valid name for a new role.
     #[error("the role name {0}")]
     RoleName(RoleNameError),
-    /// A name cannot be published safely.
+    /// The name is not safe to publish.
     #[error(transparent)]
     UnsafeName(NameError),
     /// A target path would be both a file and a folder.
     #[error("{}", file_and_folder(.clashes))]
     FileAndFolder {
-        /// All of these paths, each with a path below it.
+        /// Each path that would be a file, with a target path below it.
         clashes: Vec<(TargetPath, TargetPath)>,
     },
-    /// A role delegates the paths of new targets to other roles, whose targets they would hide.
+    /// The new targets would hide targets of other roles, to which their paths are delegated.
     #[error("{}", hides(.hidden))]
     HidesDelegated {
-        /// All of these targets.
+        /// The new targets that would hide others.
         hidden: Vec<Hidden>,
     },
-    /// Published targets with immutable names would get another content.
+    /// Published targets with immutable names would get different content.
     #[error("{}", replaces(.paths))]
     Immutable {
-        /// All of these targets.
+        /// The paths of these targets.
         paths: Vec<TargetPath>,
     },
-    /// With the hash prefix, the name of the target is too long for a file system.
+    /// The target's file name, including the hash prefix, is too long for a file system.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
         /// The target.
         path: TargetPath,
     },
-    /// The role has such bins already.
-    #[error("{role} already has 2^{bit_length} such bins")]
+    /// The role already has this number of bins, of the same kind.
+    #[error("{role} already has 2^{bit_length} bins of this kind")]
     SameBins {
         /// The role.
         role: RoleName,
-        /// The number of bins is 2 to this power.
+        /// The base-2 logarithm of the number of bins.
         bit_length: u32,
     },
     /// The role has bins of another kind.
@@ -214,10 +214,10 @@ pub enum EditError {
         /// The role.
         role: RoleName,
     },
-    /// The name of a new bin is taken.
+    /// A role with the name of a new bin already exists.
     #[error("{delegator} already delegates to {role}: choose other names with --name-prefix")]
     BinNameTaken {
-        /// The role that delegates to it.
+        /// The role that delegates to the existing role.
         delegator: RoleName,
         /// The name.
         role: RoleName,
@@ -240,9 +240,9 @@ pub enum EditError {
     /// Two lines of a list contradict each other.
     #[error("lines {first} and {second} of the list contradict each other on `{path}`")]
     DifferentLines {
-        /// The number of one line, from 1.
+        /// The number of the first line, counted from 1.
         first: usize,
-        /// The number of the other line.
+        /// The number of the second line, counted from 1.
         second: usize,
         /// The target.
         path: TargetPath,
@@ -250,9 +250,9 @@ pub enum EditError {
     /// A line of a list is not valid.
     #[error("line {line} of the list {}", printable(&fault.to_string()))]
     Line {
-        /// Its number, from 1.
+        /// The line number, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault in the line.
         fault: LineFault,
     },
     /// A request names a target twice.
@@ -261,31 +261,30 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// More targets than can be numbered.
+    /// The list has more targets than can be numbered.
     #[error("the list has more than 2^32 targets")]
     TooManyTargets,
-    /// More files than a request can name.
+    /// The request has more files than it can list.
     #[error("too many files for one request: add them in several parts")]
     TooManyFiles,
-    /// `repo.toml` chooses no algorithm.
+    /// `repo.toml` chooses no hash algorithm.
     #[error("no hash algorithm is chosen")]
     NoHash,
 }
 
-/// A target that would hide the one of a delegated role.
+/// A target that would hide a target of a delegated role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hidden {
     /// The path of the target.
     pub path: TargetPath,
     /// The role that would list the target.
     pub role: RoleName,
-    /// The role to which it delegates the path.
+    /// The role to which `role` delegates the path.
     pub delegated: RoleName,
 }
 
 fn hides(hidden: &[Hidden]) -> String {
-    let mut text =
-        String::from("nothing was published, because these targets would hide those of delegated roles from clients:");
+    let mut text = String::from("nothing was published, because these targets would hide targets of delegated roles:");
     for Hidden { path, role, delegated } in hidden.iter().take(NAMED) {
         text += &format!("\n  `{path}`: {role} delegates this path to {delegated}");
     }
@@ -296,8 +295,9 @@ fn hides(hidden: &[Hidden]) -> String {
 }
 
 fn replaces(paths: &[TargetPath]) -> String {
-    let mut text =
-        String::from("nothing was published, because these names are immutable and published with other bytes:");
+    let mut text = String::from(
+        "nothing was published, because these targets are immutable and already published with different content:",
+    );
     text.extend(paths.iter().take(NAMED).map(|path| format!("\n  `{path}`")));
     if let Some(more) = paths.len().checked_sub(NAMED).filter(|more| *more > 0) {
         text += &format!("\n  … and {more} more");
@@ -312,7 +312,7 @@ fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {
     let named = clashes
         .iter()
         .take(NAMED)
-        .map(|(file, below)| format!("\n  `{file}` would be a file, and also the folder of `{below}`"));
+        .map(|(file, below)| format!("\n  `{file}` would be both a file and the folder of `{below}`"));
     let mut text = String::from("nothing was published, because clients could not store these targets in one folder:");
     text.extend(named);
     if let Some(more) = clashes.len().checked_sub(NAMED).filter(|more| *more > 0) {
@@ -321,35 +321,35 @@ fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {
     text
 }
 
-// Not `#[from]`, which makes the inner error the source as well.
+// Not `#[from]`: thiserror would also make the inner error the `source()`, so that its text would be printed twice.
 impl From<RoleNameError> for EditError {
     fn from(error: RoleNameError) -> Self {
         Self::RoleName(error)
     }
 }
 
-/// Why a text cannot name a new role.
+/// The reason why a text is not a valid name for a new role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleNameError {
-    /// It is not a valid name of a delegated role or of a file.
+    /// The text is not a valid name for a delegated role or a file.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// It is not a file name on every platform.
-    #[error("`{role}` must have no `/` or `%`, not start with a dot, and be 200 bytes at most")]
+    /// The name is not a valid file name on every platform.
+    #[error("`{role}` must not contain `/` or `%`, not start with a dot, and not be longer than 200 bytes")]
     NoFileName {
         /// The name.
         role: RoleName,
     },
-    /// Its file could be confused with a version of another role's file.
-    #[error("`{role}` looks like a file name with a version in front")]
+    /// The role's file could be confused with a version of another role's file.
+    #[error("`{role}` looks like a file name with a version number in front")]
     LooksVersioned {
         /// The name.
         role: RoleName,
     },
 }
 
-/// Why the pending change cannot be used, or prevents another change.
+/// The reason why the pending change cannot be used or prevents another change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PendingError {
@@ -358,7 +358,7 @@ pub enum PendingError {
         "another change is pending and would be lost: run `lastmile-repo publish` or `lastmile-repo discard` first"
     )]
     InTheWay,
-    /// The version of a role was published meanwhile.
+    /// A role version in the pending change has since been published.
     #[error(
         "the pending change has {role} version {version}, which has been published since: run `lastmile-repo discard`, then \
          make the change again"
@@ -366,7 +366,7 @@ pub enum PendingError {
     Outdated {
         /// The role.
         role: RoleName,
-        /// Its version in the pending change.
+        /// The role's version in the pending change.
         version: Version,
     },
     /// A target file differs from its entry in the pending change.
@@ -378,24 +378,24 @@ pub enum PendingError {
     WrongFile {
         /// The file.
         path: PathBuf,
-        /// The target that it should be.
+        /// The target that lists the file.
         target: TargetPath,
         /// How it differs.
         error: lastmile_metadata::FileError,
     },
 }
 
-/// Why a version number cannot be issued.
+/// The reason why a version number cannot be issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionError {
-    /// No number is left for the role.
+    /// The role has no version numbers left.
     #[error("the version numbers of {role} are exhausted")]
     Exhausted {
         /// The role.
         role: RoleName,
     },
-    /// The version numbers are exhausted for a forged file in a proof.
+    /// A forged file for a proof of revocation needs a version number above the maximum.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
     /// The highest version that was found is far above the published one.
@@ -409,7 +409,7 @@ pub enum VersionError {
         role: RoleName,
         /// The highest version that was found.
         highest: Version,
-        /// How far it is above the published one.
+        /// The difference between that version and the published version.
         above: u64,
         /// The record of issued versions, in the repository's folder.
         record: &'static str,
@@ -423,28 +423,28 @@ pub enum VersionError {
     Record {
         /// The record.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in the record.
         fault: RecordFault,
     },
 }
 
-/// What is wrong with a record of issued versions.
+/// A fault in the record of issued versions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordFault {
-    /// It is not a JSON object. Contains the message of the parser.
+    /// The record is not a JSON object. Contains the parser's message.
     #[error("{}", printable(.0))]
     Json(String),
-    /// It has an entry for a name that no role can have.
+    /// The record has an entry whose name is not a valid role name.
     #[error("`{}`: {error}", printable(.name))]
     Role {
         /// The name.
         name: String,
-        /// Why no role can have it.
+        /// The reason why the name is not valid.
         error: NameError,
     },
-    /// An entry is not a version.
-    #[error("the entry of {role} is {}, expected a whole number from 1 on", printable(.found))]
+    /// An entry is not a version number.
+    #[error("the entry for {role} is {}, expected a whole number of at least 1", printable(.found))]
     Version {
         /// The role.
         role: RoleName,

@@ -5,20 +5,20 @@ use lastmile_client::text::printable;
 
 use crate::user::RootDigest;
 
-/// What is wrong with `repo.toml` or with the user's configuration.
+/// A fault in `repo.toml` or in the user's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file is not UTF-8.
     #[error("is not UTF-8")]
     NotUtf8,
-    /// The file is not TOML, lacks an entry, or has an unknown one.
+    /// The file is not valid TOML, lacks an entry, or has an unknown entry.
     #[error("{text}")]
     Toml {
-        /// What the parser says, with the line.
+        /// The parser's message, which contains the line number.
         text: String,
     },
-    /// A role has an entry in `[roles]` and in `[delegations]`.
+    /// A role has entries in both `[roles]` and `[delegations]`.
     #[error("role `{}` occurs twice", printable(role))]
     RoleTwice {
         /// The role.
@@ -31,7 +31,7 @@ pub enum ConfigError {
         role: &'static str,
     },
     /// A role has a threshold or a lifetime of 0.
-    #[error("role `{}`: threshold and expires_days are at least 1", printable(role))]
+    #[error("role `{}`: threshold and expires_days must be at least 1", printable(role))]
     Zero {
         /// The role.
         role: String,
@@ -42,7 +42,7 @@ pub enum ConfigError {
         /// The role.
         role: String,
     },
-    /// A role has a key that is not a URI.
+    /// A key of a role is not a valid key URI.
     #[error("role `{}`: {error}", printable(role))]
     Key {
         /// The role.
@@ -60,7 +60,7 @@ pub enum ConfigError {
         name: String,
     },
     /// A pattern of immutable names matches no target path.
-    #[error("`immutable`: the pattern `{}` matches nothing", printable(pattern))]
+    #[error("`immutable`: the pattern `{}` matches no valid target path", printable(pattern))]
     Immutable {
         /// The pattern.
         pattern: String,
@@ -77,28 +77,28 @@ pub enum ConfigError {
         /// Its name.
         name: String,
     },
-    /// The user's configuration has a pinned root that is not valid.
+    /// The user's configuration has an invalid pinned root.
     #[error("[repositories.{repository}] pinned-root must have a version and the sha256 of that root")]
     PinnedRoot {
         /// The digest of the oldest root of the repository.
         repository: RootDigest,
     },
-    /// The user's configuration has a folder whose repository is not a valid digest.
+    /// The user's configuration assigns a folder to a repository whose name is not a valid digest.
     #[error("repository must be the sha256 of a root")]
     Repository,
-    /// The user's configuration has a metadata URL that is not a string.
+    /// The metadata URL in the user's configuration is not a string.
     #[error("metadata-url must be a string")]
     MetadataUrl,
-    /// The user's configuration has a metadata URL that cannot be used.
+    /// The metadata URL in the user's configuration is not a valid base URL.
     #[error("metadata-url: {0}")]
     InvalidMetadataUrl(BaseUrlError),
-    /// The user's configuration has keys that are not a list.
+    /// The allowed keys in the user's configuration are not a list of files.
     #[error("keys must be a list of files")]
     KeyList,
-    /// The user's configuration has a group that is neither a name nor a number.
+    /// The group in the user's configuration is neither a name nor a number.
     #[error("shared-with-group must be the name or number of a group")]
     Group,
-    /// The user's configuration names a group that this machine does not know.
+    /// The group in the user's configuration does not exist on this machine.
     #[error("shared-with-group: there is no group `{}` on this machine", printable(group))]
     NoSuchGroup {
         /// Its name.
@@ -112,7 +112,7 @@ pub enum ConfigError {
     },
 }
 
-/// A text is not the URI of a key.
+/// The error for a text that is not a key URI.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a key URI such as `file:keys/root-1.pem`", printable(text))]
 pub struct InvalidKeyUri {
@@ -120,7 +120,7 @@ pub struct InvalidKeyUri {
     pub text: String,
 }
 
-/// A text is not a SHA-256 digest.
+/// The error for a text that is not a SHA-256 digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a SHA-256 digest of 64 hexadecimal digits", printable(text))]
 pub struct InvalidDigest {

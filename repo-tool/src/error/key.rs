@@ -6,7 +6,7 @@ use lastmile_client::text::{printable, printable_path};
 use lastmile_keys::{KeyError, PemError, SignError};
 use lastmile_metadata::RoleName;
 
-/// Why a key cannot be used.
+/// The reason why a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyReason {
@@ -25,17 +25,18 @@ pub enum KeyReason {
     /// The key file changed between two reads.
     #[error("was replaced while it was being used")]
     Replaced,
-    /// The public key file next to the private one has another key.
+    /// The public key file next to the private key file contains a different key.
     #[error(
-        "{} next to it has another public key, {beside}, but the private key is {private}: find out who wrote it, and remove it",
+        "{} next to it contains the public key {beside}, but the private key is {private}: find out who wrote that file, and \
+         remove it",
         printable_path(path)
     )]
     OtherPublicKey {
         /// The public key file.
         path: PathBuf,
-        /// The start of the id of the key in it.
+        /// The first digits of the ID of the key in the public key file.
         beside: String,
-        /// The start of the id of the private key.
+        /// The first digits of the ID of the private key.
         private: String,
     },
     /// The file is not a private key, or cannot be decrypted.
@@ -52,10 +53,10 @@ pub enum KeyReason {
     OtherFormat {
         /// The format.
         format: &'static str,
-        /// How to convert it.
+        /// The instructions for converting the file.
         advice: String,
     },
-    /// The file starts like JSON and is not JSON.
+    /// The file starts like JSON but is not valid JSON.
     #[error("is not valid JSON")]
     NoJson,
     /// A public key in JSON lacks a member.
@@ -63,59 +64,59 @@ pub enum KeyReason {
     IncompletePublicKey,
 }
 
-/// Why a key cannot be revoked as asked.
+/// The reason why a key cannot be revoked as requested.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevokeError {
-    /// The pending change revokes the key already.
+    /// The pending change already revokes the key.
     #[error("the pending change already revokes the key {key}: sign and publish it")]
     Pending {
-        /// The beginning of the key, for messages.
+        /// The first characters of the public key, for messages.
         key: String,
     },
-    /// A role would still trust the key, because another role also delegates with it.
+    /// A role would still trust the key, because a second role delegates to it with the same key.
     #[error(
-        "{role} would still trust the key, because {delegator} delegates to it as well: remove one of the delegations with \
-         `lastmile-repo undelegate {role} --from {delegator}`, then revoke again"
+        "{role} would still trust the key, because {delegator} also delegates to {role} with it: remove one of the delegations \
+         with `lastmile-repo undelegate {role} --from {delegator}`, then revoke the key again"
     )]
     StillTrusted {
         /// The role that would still trust the key.
         role: RoleName,
-        /// The role that also delegates to it.
+        /// The second role that delegates to `role`.
         delegator: RoleName,
     },
     /// The replacement is the revoked key.
-    #[error("the replacement {key} is the revoked key: give another one")]
+    #[error("the replacement {key} is the revoked key itself: give another key")]
     ReplacementIsRevoked {
-        /// The start of the replacement's id.
+        /// The first digits of the replacement's ID.
         key: String,
     },
-    /// The roles trust the replacement already.
+    /// The roles that lose a key already trust the replacement.
     #[error("the roles that lose a key already trust the replacement {key}")]
     ReplacementIsTrusted {
-        /// The start of the replacement's id.
+        /// The first digits of the replacement's ID.
         key: String,
     },
     /// A replacement was given for roles that lose no key.
     #[error("{role} loses no key: use `lastmile-repo rotate {role} --add` to add one", role = printable(role))]
     LosesNoKey {
-        /// The role, or a prefix of role names and `*`, as it was given.
+        /// The role, or a prefix of role names followed by `*`, as the user gave it.
         role: String,
     },
-    /// A role has more keys than can be counted.
+    /// The role has too many keys to replace all of them.
     #[error("{role} has too many keys to replace them all")]
     TooManyKeys {
         /// The role.
         role: RoleName,
     },
-    /// Roles would have fewer keys than must sign.
+    /// Roles would have fewer keys than their thresholds.
     #[error(
         "{}: give the public key of the new key holder (`--replace-with FILE.pub`, or `--replace-with ROLE=FILE.pub` for one \
          role), or generate a new key on this machine (`--generate`)",
         lacking(.roles)
     )]
     TooFewKeys {
-        /// All of these roles.
+        /// The roles with too few keys.
         roles: Vec<LackingKeys>,
     },
 }
@@ -125,9 +126,9 @@ pub enum RevokeError {
 pub struct LackingKeys {
     /// The role.
     pub role: RoleName,
-    /// How many keys it would have.
+    /// The number of keys that the role would have.
     pub keys: usize,
-    /// How many must sign.
+    /// The number of keys that must sign.
     pub threshold: u32,
 }
 
@@ -141,7 +142,7 @@ fn lacking(roles: &[LackingKeys]) -> String {
     });
     let mut text = named.collect::<Vec<_>>().join("; ");
     if let Some(more) = roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        text += &format!("; so would {more} more roles");
+        text += &format!("; {more} more roles would have too few keys");
     }
     text
 }

@@ -1,32 +1,32 @@
-//! What is wrong with a line of a list of targets.
+//! Faults in a list of targets.
 
 use lastmile_metadata::{Algorithm, ErrorKind};
 
 use super::change::EditError;
 
-/// What is wrong with a line of a list of targets. It displays as a phrase that follows the number of the line.
+/// A fault in a line of a list of targets. Its text continues a message that begins with the line number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineFault {
     /// The line is not UTF-8.
     #[error("is not UTF-8")]
     NotUtf8,
-    /// The line has 4 GiB or more, or more than 2³² − 1 lines are before it.
-    #[error("has too high a number or too many bytes")]
+    /// The line is 4 GiB or longer, or its number is higher than 2³².
+    #[error("is too long, or its number is too high")]
     TooLong,
-    /// The line has none of the two forms.
+    /// The line has neither of the two supported forms.
     #[error("is neither a JSON object nor `SHA256  LENGTH  PATH`")]
     Form,
-    /// The JSON object does not have the members of an entry. The text is that of the JSON parser.
+    /// The JSON object does not have the members of a target entry. Contains the parser's message.
     #[error("is not a valid entry: {0}")]
     Json(String),
-    /// The JSON object has a member twice, or no canonical form.
+    /// The JSON object has a member twice, or cannot be written as canonical JSON.
     #[error("is not a valid entry: {0}")]
     Entry(ErrorKind),
-    /// The custom data has no canonical form.
+    /// The custom data cannot be written as canonical JSON.
     #[error("has a `custom` that cannot be signed: {0}")]
     Custom(ErrorKind),
-    /// There is a hash and a length only.
+    /// The line has a hash and a length, but no path.
     #[error("has no path")]
     NoPath,
     /// The length is not a number of bytes.
@@ -38,10 +38,10 @@ pub enum LineFault {
     /// No algorithm has this name.
     #[error("uses the unknown hash algorithm `{0}`")]
     UnknownHash(String),
-    /// A digest has another form than its algorithm needs.
+    /// The number of digits of a digest does not fit its algorithm.
     #[error("has a {} that is not {} hexadecimal digits", .0.name(), 2 * .0.length())]
     Digest(Algorithm),
-    /// The path cannot be that of a target.
+    /// The path is not allowed as a target path.
     #[error("is refused: {0}")]
     Path(Box<EditError>),
 }

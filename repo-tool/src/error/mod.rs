@@ -1,8 +1,8 @@
-//! The errors of this crate, by subject, with hints for the user. All messages are written in this module; data for programs
-//! is in fields.
+//! The errors of this crate, by subject, with hints for the user. This module contains the texts of all messages.
+//! Programs find the details in fields.
 //!
-//! `Display` prints the message with its causes. Therefore no error is the `source()` of another: a program that prints the
-//! chain would print the cause twice. A contained error is a public field.
+//! `Display` prints an error with its causes. Therefore no error has a `source()`: a program that prints the chain of
+//! sources would print each cause twice. Inner errors are public fields instead.
 
 mod absent;
 mod change;
@@ -49,7 +49,7 @@ pub enum Error {
         /// How long this process waited for the lock.
         waited: Duration,
     },
-    /// A simulated client refused the draft, so it was not published.
+    /// A simulated client refused the draft, so the draft was not published.
     #[error("not published: {0}")]
     Draft(DraftError),
     /// A change of roles or targets cannot be made.
@@ -58,7 +58,7 @@ pub enum Error {
     /// A file on this machine could not be read or written.
     #[error("cannot {action} {}: {error}", printable_path(path))]
     File {
-        /// The operation: a verb.
+        /// The operation, as a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -71,9 +71,9 @@ pub enum Error {
     /// A key cannot be used.
     #[error("key {}: {reason}", printable(key))]
     Key {
-        /// Its URI or file.
+        /// The URI or the file of the key.
         key: String,
-        /// What is wrong with it.
+        /// The reason why the key cannot be used.
         reason: KeyReason,
     },
     /// Keys that must sign are not on this machine.
@@ -114,7 +114,7 @@ pub enum Error {
     /// The pending change cannot be used, or prevents another change.
     #[error(transparent)]
     Pending(#[from] PendingError),
-    /// The roots in the folder are not those that the user trusts.
+    /// The roots in the folder are not the roots that the user trusts.
     #[error(transparent)]
     Pin(#[from] PinError),
     /// `repo.toml` or the user's configuration is not valid.
@@ -122,13 +122,13 @@ pub enum Error {
     Config {
         /// The configuration file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The fault in the file.
         reason: ConfigError,
     },
-    /// Files to publish must stay private.
+    /// Some of the files to publish must stay private.
     #[error("{}", private(.files))]
     Private {
-        /// All of them, each with the reason.
+        /// The private files, each with the reason.
         files: Vec<Unpublishable>,
     },
     /// A publication could not be made or finished.
@@ -145,10 +145,10 @@ pub enum Error {
     /// The last publication cannot be reverted.
     #[error(transparent)]
     Revert(#[from] RevertError),
-    /// A key cannot be revoked as asked.
+    /// A key cannot be revoked as requested.
     #[error(transparent)]
     Revoke(#[from] RevokeError),
-    /// The server and the folder differ.
+    /// The server and the repository's folder have different content.
     #[error(transparent)]
     Served(#[from] ServedError),
     /// Published metadata does not verify.
@@ -171,7 +171,7 @@ pub enum Error {
     Failed(String),
 }
 
-// Not `#[from]`, which makes the inner error the source as well.
+// Not `#[from]`: thiserror would also make the inner error the `source()`, so that its text would be printed twice.
 impl From<DraftError> for Error {
     fn from(error: DraftError) -> Self {
         Self::Draft(error)
@@ -185,12 +185,12 @@ impl From<lastmile_metadata::Error> for Error {
 }
 
 impl Error {
-    /// Creates an error of a file operation.
+    /// Creates the error for a failed file operation.
     pub fn file(action: &'static str, path: &Path, error: io::Error) -> Self {
         Self::File { action, path: path.to_path_buf(), error }
     }
 
-    /// Creates an error of a key.
+    /// Creates the error for a key that cannot be used.
     pub fn key(key: impl Display, reason: impl Into<KeyReason>) -> Self {
         Self::Key { key: key.to_string(), reason: reason.into() }
     }
@@ -207,7 +207,7 @@ impl Error {
             ));
         }
         let hint = match self {
-            Self::Busy { .. } => Some("wait until it has finished; the lock ends with the process"),
+            Self::Busy { .. } => Some("wait until the other process has finished; its lock is released when it ends"),
             Self::Draft(_) | Self::Request { kind: RefusalKind::Draft, .. } => {
                 Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
             }
@@ -223,7 +223,7 @@ impl Error {
             }
             Self::Publication(PublicationError::Damaged { .. }) => Some(
                 "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
-                 keeps line ends as they are",
+                 prevents changes of line endings",
             ),
             Self::Network(_) => Some("check the address, and whether the server responds"),
             Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
@@ -232,10 +232,10 @@ impl Error {
                  but never the repository's own keys",
             ),
             Self::Revert(RevertError::RemovedKeys { .. }) => Some(
-                "if the keys are not stolen, `--trust-removed-keys` trusts them again; to exchange keys, use `rotate`",
+                "if the keys were not stolen, trust them again with `--trust-removed-keys`; to replace keys, use `rotate`",
             ),
             Self::Revert(RevertError::TargetFiles { .. }) => Some(
-                "restore the files from a backup; `--elsewhere` accepts missing files, because another server has them",
+                "restore the files from a backup; if another server has the missing files, accept that with `--elsewhere`",
             ),
             Self::Untrusted(_) => {
                 Some("run `lastmile-repo verify` to check every file; restore damaged files from a backup")
@@ -295,7 +295,7 @@ fn private(files: &[Unpublishable]) -> String {
     listed(text, files)
 }
 
-/// Appends the files and their reasons to the text, one per line.
+/// Appends the files to the text, one per line, with the reasons.
 fn listed(mut text: String, files: &[Unpublishable]) -> String {
     for Unpublishable { path, reason } in files.iter().take(NAMED) {
         text += &format!("\n  {}: {}", printable_path(path), printable(reason));
@@ -312,7 +312,7 @@ mod tests {
 
     use super::*;
 
-    /// One error of a request for each kind.
+    /// Returns one error for each kind of refusal.
     fn of_requests() -> [(RefusalKind, Error); 4] {
         let path = TargetPath::new("a").unwrap();
         [
@@ -330,7 +330,7 @@ mod tests {
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
-            // It may be passed on again.
+            // The error that the other process gets is a refusal of the same kind.
             let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }
@@ -359,7 +359,7 @@ mod tests {
         assert!(machine.iter().all(|error| RefusalKind::of(error).is_none()), "{machine:?}");
     }
 
-    /// Every error that contains another one.
+    /// Returns an example of every error that contains another error.
     fn nested() -> Vec<Error> {
         use lastmile_client::{Error as ClientError, FetchError, LocalError, Refusal};
         use lastmile_metadata::{ErrorKind, NameError};

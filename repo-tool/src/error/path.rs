@@ -8,14 +8,14 @@ use super::listed;
 use crate::files::own_files::Unpublishable;
 use lastmile_client::text::printable_path;
 
-/// Why a file or folder is refused.
+/// The reason why a file or folder is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
-    /// A name is not a single path component.
+    /// The name is not a single path component.
     #[error("{} is not a valid folder name", printable_path(path))]
     NoFolderName {
-        /// The path with that name.
+        /// The path that ends in the name.
         path: PathBuf,
     },
     /// A working folder is not a folder.
@@ -30,7 +30,7 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// A file of the tool is not a regular file.
+    /// A file that the tool uses is not a regular file.
     #[error("{} is not a regular file (links are not followed); check what it is, and remove it", printable_path(path))]
     NoRegularFile {
         /// The path.
@@ -49,12 +49,12 @@ pub enum PathError {
         path: PathBuf,
     },
     /// A path does not end in a name that this tool uses.
-    #[error("{} is not the name of a file of this tool", printable_path(path))]
+    #[error("{} is not a file name that lastmile-repo uses", printable_path(path))]
     ForeignName {
         /// The path.
         path: PathBuf,
     },
-    /// A file is longer than the limit for such files.
+    /// A file is longer than the limit for its kind.
     #[error("{} has more than {most} bytes, the limit for such a file", printable_path(path))]
     TooLong {
         /// The file.
@@ -71,9 +71,9 @@ pub enum PathError {
     WrongOwner {
         /// The folder.
         path: PathBuf,
-        /// The number of the user who owns it.
+        /// The user ID of the folder's owner.
         owner: u32,
-        /// The number of the user who runs this process.
+        /// The user ID of this process.
         user: u32,
     },
     /// The file that locks the repository belongs to another user.
@@ -85,9 +85,9 @@ pub enum PathError {
     WrongLockOwner {
         /// The file.
         path: PathBuf,
-        /// The number of the user who owns it.
+        /// The user ID of the file's owner.
         owner: u32,
-        /// The number of the user who runs this process.
+        /// The user ID of this process.
         user: u32,
     },
     /// A working folder belongs neither to this user nor to the group that shares the repository.
@@ -99,24 +99,25 @@ pub enum PathError {
     WrongGroup {
         /// The folder.
         path: PathBuf,
-        /// The number of the user who owns it.
+        /// The user ID of the folder's owner.
         owner: u32,
-        /// The number of the group that owns it.
+        /// The group ID of the folder.
         owner_group: u32,
-        /// The number of the group that shares the repository.
+        /// The ID of the group that shares the repository.
         group: u32,
     },
-    /// Only its owner may see what is in a working folder, so nobody else can know whether their publication was interrupted.
+    /// Only the owner can read a working folder, so this user cannot know whether a publication of the owner was
+    /// interrupted.
     #[error(
-        "{} is closed to all but user {owner}, who may have an interrupted publication there: user {owner} must declare that the \
-         repository is shared (shared-with-group in their configuration) and then run `lastmile-repo renew`; if user {owner} no \
-         longer exists, remove it and run `lastmile-repo verify`",
+        "only user {owner} can read {}, which may contain an interrupted publication: user {owner} must set shared-with-group \
+         in their configuration, because the repository is shared, and then run `lastmile-repo renew`; if user {owner} no \
+         longer exists, remove the folder and run `lastmile-repo verify`",
         printable_path(path)
     )]
     NotShared {
         /// The folder.
         path: PathBuf,
-        /// The number of the user who owns it.
+        /// The user ID of the folder's owner.
         owner: u32,
     },
     /// Users other than the owner can write to a working folder.
@@ -146,10 +147,10 @@ pub enum PathError {
     Exposed {
         /// The file.
         path: PathBuf,
-        /// Who can do what.
+        /// The users who have access, and the access that they have.
         exposure: Exposure,
     },
-    /// A path must be UTF-8 for the configuration.
+    /// The path is not UTF-8, so the configuration cannot contain it.
     #[error("{} is not UTF-8", printable_path(path))]
     NotUtf8 {
         /// The path.
@@ -158,7 +159,7 @@ pub enum PathError {
     /// Files cannot become targets, because of their names or because they are not regular files.
     #[error("{}", unpublishable(.files))]
     Unpublishable {
-        /// All of them, each with the reason.
+        /// The refused files, each with the reason.
         files: Vec<Unpublishable>,
     },
     /// The folder already contains a repository.
@@ -167,7 +168,7 @@ pub enum PathError {
         /// The existing file.
         path: PathBuf,
     },
-    /// An interrupted creation of the repository was finished.
+    /// An interrupted creation of the repository has now been finished.
     #[error(
         "{} already exists: an earlier command was interrupted, and this command finished its work",
         printable_path(path)
@@ -176,7 +177,7 @@ pub enum PathError {
         /// The repository's folder.
         path: PathBuf,
     },
-    /// The creation of the repository was interrupted. Creating it again finishes that.
+    /// The creation of the repository was interrupted. Running `init` again finishes it.
     #[error(
         "the creation of a repository in {} was interrupted; run `lastmile-repo init` there to finish it",
         printable_path(path)
@@ -185,7 +186,7 @@ pub enum PathError {
         /// The repository's folder.
         path: PathBuf,
     },
-    /// A key file exists already and is never replaced.
+    /// The key file already exists, and key files are never replaced.
     #[error("{} already exists, and keys are never replaced: choose another name", printable_path(path))]
     KeyExists {
         /// The existing key file.

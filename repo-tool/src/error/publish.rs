@@ -14,27 +14,27 @@ use crate::check::folder_state::DamagedFile;
 use crate::files::digest::FileDigest;
 use crate::files::layout::Interrupted;
 
-/// Why a client would refuse a draft.
+/// The reason why a client would refuse a draft.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
     /// A simulated client failed.
     #[error("{}", chain(.0))]
     Client(Box<ClientError>),
-    /// A simulated client refused bytes or a name.
+    /// A simulated client refused a file or a name.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// A client would reach another version of the role.
+    /// A client would see a different version of the role than the draft has.
     #[error("a client would see {role} version {found}, expected {expected}")]
     OtherVersion {
         /// The role.
         role: RoleName,
-        /// The version that a client would reach.
+        /// The version that a client would see.
         found: Version,
-        /// The version of the draft.
+        /// The version in the draft.
         expected: Version,
     },
-    /// A search would not find the target.
+    /// A client that searches for the target would not find it.
     #[error("clients would never find `{path}` in {role}: {reason}")]
     TargetNotFound {
         /// The target.
@@ -53,7 +53,7 @@ pub enum DraftError {
     /// Neither the published state nor the draft has a root.
     #[error("there is no root")]
     NoRoot,
-    /// The metadata has faults of its format that make other clients refuse it.
+    /// The metadata has format faults for which other clients refuse it.
     #[error(
         "other clients would refuse {role} version {version}{}:{}\nfix the change, or discard it with `lastmile-repo discard`",
         every_later_root(role), lines(.faults)
@@ -66,7 +66,7 @@ pub enum DraftError {
         /// Each fault, with the clients that refuse it.
         faults: Vec<Finding>,
     },
-    /// The file's signatures or members have faults that make other clients refuse the file.
+    /// The signatures or members of the file have faults for which other clients refuse it.
     #[error(
         "other clients cannot read the file of {role} version {version}:{}\nsign it again, or discard it with \
         `lastmile-repo discard`",
@@ -83,7 +83,7 @@ pub enum DraftError {
 }
 
 impl DraftError {
-    /// Returns the verdict of the simulated client on metadata, if there is one.
+    /// Returns the error that the simulated client found in metadata, if there is one.
     #[must_use]
     pub fn verdict(&self) -> Option<&lastmile_metadata::Error> {
         match self {
@@ -93,7 +93,7 @@ impl DraftError {
     }
 }
 
-/// Why a search does not find a target.
+/// The reason why clients do not find a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFoundReason {
@@ -103,62 +103,63 @@ pub enum NotFoundReason {
         /// That role.
         by: RoleName,
     },
-    /// A terminating role with a higher priority covers the path, and clients search no further.
+    /// A terminating role with a higher priority covers the path, so clients search no further.
     #[error("it is hidden by {by}, which is terminating and covers that path: clients search no further")]
     Terminated {
         /// That role.
         by: RoleName,
     },
-    /// The delegations on the way do not cover the path.
+    /// The delegations that lead to the role do not cover the path.
     #[error("the delegations that lead to that role do not cover this path")]
     NotCovered,
 }
 
-/// Clients must read each root before the next, so a root that they refuse is permanent.
+/// Returns the end of a message about the root. Clients read all roots in order, so a client that refuses one root
+/// never reaches the later ones.
 fn every_later_root(role: &RoleName) -> &'static str {
     if *role == RoleName::ROOT { " and every later root" } else { "" }
 }
 
-/// Returns one line for each item, after the message.
+/// Returns one indented line for each item, to append to a message.
 pub(super) fn lines(items: &[impl fmt::Display]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
 }
 
-/// What is wrong with the journal of a publication.
+/// A fault in the journal of a publication.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalFault {
-    /// It is not the JSON of a journal.
+    /// The file is not the JSON of a journal.
     #[error("{0}")]
     Json(serde_json::Error),
-    /// It moves a file as no publication does.
+    /// The journal moves a file in a way that no publication does.
     #[error("no publication moves {} to {} as {kind}", printable_path(from), printable_path(to))]
     UnknownMove {
         /// The source, in the repository's folder.
         from: PathBuf,
         /// The destination, in the repository's folder.
         to: PathBuf,
-        /// The kind of file that the journal names.
+        /// The kind of file according to the journal.
         kind: String,
     },
-    /// It moves two files to one place.
-    #[error("two files go to {}", printable_path(to))]
+    /// The journal moves two files to the same path.
+    #[error("two files would be moved to {}", printable_path(to))]
     TwoFiles {
         /// The destination, in the repository's folder.
         to: PathBuf,
     },
-    /// It answers a request whose name is not valid.
+    /// The journal answers a request with an invalid name.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
         /// The name.
         name: String,
     },
-    /// A file that it moves is not the one that was to be published.
+    /// A file to move is not the file that the journal lists.
     #[error("{0}")]
     File(Box<crate::Error>),
 }
 
-/// Why a publication could not be made or finished.
+/// The reason why a publication could not be made or finished.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicationError {
@@ -170,7 +171,7 @@ pub enum PublicationError {
     Unreadable {
         /// The interrupted publications.
         interrupted: Vec<Interrupted>,
-        /// Why it cannot be read.
+        /// The reason why the published state cannot be read.
         error: Box<crate::Error>,
     },
     /// An interrupted publication cannot be finished.
@@ -182,7 +183,7 @@ pub enum PublicationError {
     Unfinishable {
         /// Its journal.
         journal: PathBuf,
-        /// What is wrong with it.
+        /// The fault in the journal.
         fault: JournalFault,
     },
     /// The publication has more files than a journal can list.
@@ -200,8 +201,11 @@ pub enum PublicationError {
         /// Its path.
         path: PathBuf,
     },
-    /// A file with that name and other content is published.
-    #[error("{} exists with other content; a published file with that name never changes", printable_path(path))]
+    /// A different file with that name is already published.
+    #[error(
+        "{} already exists with different content, but a published file with that name must not change",
+        printable_path(path)
+    )]
     OtherBytes {
         /// The published file.
         path: PathBuf,
@@ -221,11 +225,11 @@ pub enum PublicationError {
         to: PathBuf,
         /// Its content.
         found: FileDigest,
-        /// The content in the journal.
+        /// The content according to the journal.
         expected: FileDigest,
     },
-    /// A file does not have the hash in its name.
-    #[error("{} is not the file that {} names", printable_path(path), printable_path(to))]
+    /// A file does not have the hash that is part of its name.
+    #[error("{} does not have the hash in the name {}", printable_path(path), printable_path(to))]
     WrongName {
         /// The file.
         path: PathBuf,
@@ -237,7 +241,7 @@ pub enum PublicationError {
     WrongLength {
         /// The file.
         path: PathBuf,
-        /// Its length in bytes.
+        /// The file's length in bytes.
         found: u64,
         /// The listed length in bytes.
         expected: u64,
@@ -280,13 +284,13 @@ pub enum PublicationError {
         folder: PathBuf,
         /// The files that are missing or were changed.
         files: Vec<DamagedFile>,
-        /// Why clients refuse the repository.
+        /// The reason why clients refuse the repository.
         error: Box<crate::Error>,
     },
     /// A client could not be created, or failed on this machine.
     #[error("{}", chain(.0))]
     Client(Box<ClientError>),
-    /// A document was to be signed without review.
+    /// A document was not reviewed, so it was not signed.
     #[error("{role} version {version} was not reviewed")]
     NotReviewed {
         /// The role.
@@ -294,19 +298,20 @@ pub enum PublicationError {
         /// Its version.
         version: Version,
     },
-    /// The clock of this machine is far behind.
+    /// This machine's clock is far behind.
     #[error(
-        "this machine's clock reads {}, but the published metadata was signed after {}: what it signs now would expire \
+        "this machine's clock reads {}, but the published metadata was signed after {}: metadata signed now would expire \
          too early\ncorrect the clock; if it is right, repeat the command with `--skip-clock-check`",
         format_time(.now), format_time(.signed)
     )]
     ClockBehind {
-        /// The time of the clock.
+        /// The time according to the clock.
         now: DateTime<Utc>,
-        /// A time before which the published metadata was not signed, by its dates and lifetimes.
+        /// The earliest possible time of the last signature, according to the expiry dates and lifetimes of the
+        /// published metadata.
         signed: DateTime<Utc>,
     },
-    /// A change needs the lock of the repository.
+    /// A change needs the repository's lock, but the repository was opened for reading.
     #[error("the repository was opened for reading")]
     ReadOnly,
 }

@@ -6,7 +6,7 @@ use super::publish::lines;
 use crate::check::finding::Finding;
 use lastmile_client::text::printable_path;
 
-/// Why the last publication cannot be reverted.
+/// The reason why the last publication cannot be reverted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevertError {
@@ -19,24 +19,24 @@ pub enum RevertError {
         /// The file.
         path: PathBuf,
     },
-    /// An earlier file does not verify.
-    #[error("{} cannot be restored, because the keys of today do not verify it: {error}", printable_path(path))]
+    /// The current keys do not verify an earlier file.
+    #[error("{} cannot be restored, because the current keys do not verify it: {error}", printable_path(path))]
     Untrusted {
         /// The file.
         path: PathBuf,
-        /// Why it does not verify.
+        /// The reason why the file does not verify.
         error: lastmile_metadata::Error,
     },
-    /// The earlier delegations list keys that the current ones do not.
+    /// The earlier delegations list keys that the current delegations do not list.
     #[error("the last publication removed keys, and reverting it would trust them again:{}", removed(.keys))]
     RemovedKeys {
-        /// Each key with the role, or the name prefix of the bins, that listed it. A key is shown by the start of its text.
+        /// Each role, or the name prefix of its bins, with the first characters of a key that it would trust again.
         keys: Vec<(String, String)>,
     },
     /// Target files that the earlier content lists are missing or were changed.
-    #[error("these target files would be listed again:{}", lines(.files))]
+    #[error("these targets would be listed again, but their files are missing or were changed:{}", lines(.files))]
     TargetFiles {
-        /// What is wrong with each file.
+        /// The fault of each file.
         files: Vec<Finding>,
     },
 }

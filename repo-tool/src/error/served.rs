@@ -11,7 +11,7 @@ use lastmile_metadata::{RoleName, Version};
 use crate::check::chain;
 use crate::user::RootDigest;
 
-/// Why a network operation failed.
+/// The reason why a network operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
@@ -30,7 +30,7 @@ pub enum NetworkError {
     /// A file could not be fetched.
     #[error("{}", chain(.0))]
     Fetch(FetchError),
-    /// No runtime could be started.
+    /// The async runtime could not be started.
     #[error("{0}")]
     Runtime(io::Error),
     /// A server cannot listen at its address.
@@ -55,7 +55,7 @@ pub enum ServedError {
         /// The reason.
         error: Box<crate::Error>,
     },
-    /// A fetched file cannot be read from the store.
+    /// A fetched file cannot be read from the client's store.
     #[error("{}", chain(.0))]
     Memory(LocalError),
     /// The server has a newer version of a role.
@@ -71,7 +71,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server has another file of the same version of a top-level role.
+    /// The server has a different file with the same version of a top-level role.
     #[error(
         "the server and this folder have different files of {role} version {version}: another copy published that version, or \
          this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
@@ -82,7 +82,7 @@ pub enum ServedError {
         /// The version of both files.
         version: Version,
     },
-    /// The server has a version that is too high to result from publications.
+    /// The server has a version that is too high to be the result of ordinary publications.
     #[error(
         "the server has {role} version {served}, but this folder has version {published}: each publication raises a version by \
          one, so an attacker signs with the key of {role}. Run `lastmile-repo revoke`"
@@ -95,7 +95,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// While catching up, the server has a version that is too high to result from publications.
+    /// When catching up, the server has a version that is too high to be the result of ordinary publications.
     #[error(
         "the server has {role} version {served}, {lead} above this folder: your publications cannot have caused that jump, so a \
          key was stolen. Run `lastmile-repo revoke`"
@@ -105,10 +105,10 @@ pub enum ServedError {
         role: RoleName,
         /// The version on the server.
         served: Version,
-        /// How far it is above the version in the folder.
+        /// The difference between the served version and the version in the folder.
         lead: u64,
     },
-    /// The server and the folder have different files of the same version of a role.
+    /// The server and the folder have different files with the same version of a role.
     #[error(
         "the server and this folder have different files of {role} with the same version: one of them was changed. Run \
          `lastmile-repo catch-up` to see the difference, and `lastmile-repo revoke` for the key that signed the wrong file"
@@ -138,11 +138,11 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server has another root of the same version.
+    /// The server has a different root with the same version.
     #[error(
-        "the server has another root version {version} than this folder, and nothing was adopted: two copies of the \
+        "the server and this folder have different files of root version {version}, and nothing was adopted: two copies of the \
          repository each made that root, or a root key was stolen. If the root on the server is yours, restore \
-         metadata/{version}.root.json from the copy that was published; if not, `lastmile-repo revoke` the key"
+         metadata/{version}.root.json from the copy that was published; if not, revoke the key with `lastmile-repo revoke`"
     )]
     OtherRoot {
         /// The version of both files.
@@ -159,10 +159,10 @@ pub enum ServedError {
         /// The pinned root.
         digest: RootDigest,
     },
-    /// The given root is not in the chain of the server.
+    /// The root that the user gave is not in the server's chain of roots.
     #[error("no root on the server has the given SHA-256 {digest}")]
     GivenRootMissing {
-        /// The root that was given.
+        /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
     },
     /// A role on the server cannot be verified.
@@ -179,11 +179,11 @@ pub enum ServedError {
     },
 }
 
-/// Why the user does not trust the roots in a folder.
+/// The reason why the user does not trust the roots in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
-    /// The folder contains another repository than before.
+    /// The folder contains a different repository than when the user pinned its root.
     #[error(
         "{} contained the repository with the root {pinned} when you pinned it, but now contains another one, with the root \
          {found}; nothing is signed for it. If you put it there, give its root with `--root-sha256`",
@@ -220,7 +220,7 @@ pub enum PinError {
         /// The pinned version.
         version: Version,
     },
-    /// The given root is not in the folder.
+    /// The root that the user gave is not in the folder.
     #[error(
         "no root in {} has the given SHA-256 {digest}: this is another repository, or it was changed",
         printable_path(folder)
@@ -228,15 +228,15 @@ pub enum PinError {
     GivenRootMissing {
         /// The folder of the metadata.
         folder: PathBuf,
-        /// The root that was given.
+        /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
     },
-    /// The given root is not in the root chain of the folder.
+    /// The root that the user gave is not in the folder's chain of roots.
     #[error("no root in {} has the SHA-256 {digest}", printable_path(folder))]
     NotInChain {
         /// The folder of the metadata.
         folder: PathBuf,
-        /// The root that was given.
+        /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
     },
 }

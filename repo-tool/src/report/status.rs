@@ -1,4 +1,4 @@
-//! The status of a repository: versions, expiry dates, keys, roles that are due, and the pending change.
+//! The status of a repository: versions, expiry dates, keys, roles that are due for renewal, and the pending change.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
@@ -16,19 +16,19 @@ use crate::{Error, NotFound, Renewal, Repository};
 /// The status of a role.
 #[derive(Clone, Debug)]
 pub struct RoleStatus {
-    /// Its name; `PREFIX-*` for bins that share their keys.
+    /// The name of the role, or `PREFIX-*` for bins that share their keys.
     pub name: String,
-    /// Its version; for bins the highest.
+    /// The version of the role, or the highest version of the bins.
     pub version: Version,
-    /// When it expires; for bins the earliest expiry.
+    /// The expiry date of the role, or the earliest expiry date of the bins.
     pub expires: DateTime<Utc>,
-    /// How many keys must sign.
+    /// The number of keys that must sign.
     pub threshold: u32,
     /// Its keys.
     pub keys: Vec<KeyStatus>,
-    /// Listed key ids that do not stand for one usable key.
+    /// Listed key IDs that do not identify exactly one usable key.
     pub odd: Vec<Odd>,
-    /// How urgent its renewal is; for bins, that of the most urgent bin.
+    /// The urgency of the role's renewal, or of the most urgent renewal among the bins.
     pub renewal: Renewal,
 }
 
@@ -39,7 +39,7 @@ pub struct KeyStatus {
     pub id: String,
     /// Its key type.
     pub keytype: &'static str,
-    /// The URI of its private key file or the name of its signer, if it is on this machine.
+    /// The URI of the private key file or the name of the signer, if the private key is on this machine.
     pub uri: Option<String>,
 }
 
@@ -50,22 +50,22 @@ pub struct PendingDocument {
     pub role: RoleName,
     /// Its version.
     pub version: Version,
-    /// The missing signatures; empty when it can be published.
+    /// The missing signatures. The list is empty if the document has all signatures.
     pub missing: Vec<Missing>,
 }
 
 /// The status of a repository.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// All roles, the top-level ones first.
+    /// All roles, with the top-level roles first.
     pub roles: Vec<RoleStatus>,
     /// The documents of the pending change.
     pub pending: Vec<PendingDocument>,
-    /// What the maintainer should know.
+    /// Findings about the repository, for the maintainer.
     pub findings: Vec<Finding>,
-    /// Whether a publication was interrupted: the next change finishes it.
+    /// Whether a publication was interrupted. The next change finishes it.
     pub interrupted: bool,
-    /// Whether everything was verified from a root that the user has pinned.
+    /// Whether the metadata was verified from a root that the user has pinned.
     pub pinned: bool,
 }
 
@@ -73,7 +73,7 @@ impl Status {
     /// Reads every role and determines its status.
     ///
     /// # Errors
-    /// When published metadata does not verify.
+    /// Fails if published metadata does not verify.
     pub fn of(repository: &mut Repository) -> Result<Self, Error> {
         let mut roles = Vec::new();
         for name in RoleName::TOP_LEVEL {
@@ -99,13 +99,14 @@ impl Status {
         Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned })
     }
 
-    /// Returns whether the maintainer must act. A role that is due needs no attention: the next `renew` signs it.
+    /// Returns whether the maintainer must act. Roles that are due do not need attention, because the next `renew`
+    /// signs them.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.interrupted || !self.pending.is_empty() || self.most_urgent() >= Some(Renewal::Overdue)
     }
 
-    /// Returns how urgent the most urgent renewal is.
+    /// Returns the urgency of the most urgent renewal.
     #[must_use]
     pub fn most_urgent(&self) -> Option<Renewal> {
         self.roles.iter().map(|role| role.renewal).max()
@@ -196,7 +197,7 @@ fn role_status(
     }
 }
 
-/// Returns the documents of the pending change, with their missing signatures.
+/// Returns the documents of the pending change with their missing signatures.
 pub fn pending(repository: &mut Repository) -> Result<Vec<PendingDocument>, Error> {
     if !staged::is_staged(&repository.layout) {
         return Ok(Vec::new());

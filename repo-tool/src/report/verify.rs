@@ -1,4 +1,4 @@
-//! A full check of a repository: by a client of every root version, and of every byte of every target.
+//! A full check of a repository. It updates a client from every root version, and reads all target files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,18 +23,18 @@ use crate::published::Published;
 use crate::user::RootDigest;
 use crate::{Error, Invocation, PinError, parallel};
 
-/// The result of the check.
+/// The result of a full check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that a client may have been shipped with, and the error of such a client, if there is one.
+    /// Each root version that clients may have been shipped with, and the error of such a client, if it failed.
     pub roots: Vec<(Version, Option<String>)>,
-    /// Version and expiry of each top-level role.
+    /// The version and the expiry date of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
     /// The number of targets.
     pub targets: usize,
     /// The number of bytes of target files that were read.
     pub bytes: u64,
-    /// What was found. Missing target files are problems, unless [`Verification::allow_absent_files`] was called.
+    /// All findings. Missing target files are problems, unless [`Verification::allow_absent_files`] was called.
     pub findings: Vec<Finding>,
 }
 
@@ -62,7 +62,7 @@ impl Verification {
         }
     }
 
-    /// Returns what makes clients fail.
+    /// Returns the findings that make clients fail.
     pub fn problems(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity() == Severity::Problem)
     }
@@ -94,11 +94,11 @@ impl Verification {
     }
 }
 
-/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` is the
-/// form of the names of its target files.
+/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` is the form of target file
+/// names.
 ///
 /// # Errors
-/// When there is no repository, or a file cannot be read. Problems of the repository are in the result.
+/// Fails if there is no repository or a file cannot be read. Problems of the repository are part of the result.
 pub fn directory(
     dir: &Path,
     now: DateTime<Utc>,
@@ -110,17 +110,17 @@ pub fn directory(
     directory_from(&layout, oldest, now, names, progress)
 }
 
-/// Returns the root from which the repository is checked for this user: the given one, or else the oldest.
+/// Returns the root from which the check starts: the root that the user gave, or else the oldest root.
 ///
 /// # Errors
-/// [`Error::Pin`] when the folder does not have the root that the user pinned, or the one that was given.
+/// [`Error::Pin`] if the folder lacks the root that the user pinned or gave.
 pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, Error> {
     let start = Start::find(layout, &invocation.user, invocation.given_root.as_ref())?;
     let Some(given) = &invocation.given_root else { return check::oldest_root(layout) };
     if RootDigest::of(&start.root) == given.digest {
         return Ok(start.root);
     }
-    // The pinned root is newer than the given one, and the folder has both.
+    // The pinned root is newer than the given root, and the folder has both roots.
     for version in check::root_versions(layout)? {
         let root = layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
         if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
@@ -130,10 +130,10 @@ pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, E
     Err(PinError::NotInChain { folder: layout.metadata(), digest: given.digest }.into())
 }
 
-/// Checks the repository in `layout` as clients do that were shipped with the root `oldest` or a later one.
+/// Checks the repository in `layout` with clients that were shipped with the root `oldest` or a later root.
 ///
 /// # Errors
-/// As [`directory`].
+/// Fails under the same conditions as [`directory`].
 pub fn directory_from(
     layout: &Layout,
     oldest: Vec<u8>,
@@ -152,7 +152,7 @@ pub fn directory_from(
             add_damaged(&mut found, layout);
             return Ok(found);
         }
-        // The overlay uses no network: a file is missing or unreadable.
+        // The overlay uses no network, so this error means that a file is missing or unreadable.
         Err(Error::Network(error)) => {
             found.add(Rule::UnreadableFile, error.to_string());
             add_damaged(&mut found, layout);
@@ -188,10 +188,10 @@ pub fn directory_from(
     Ok(found)
 }
 
-/// Checks the repository at a URL, over the network. `root` is the root that clients were shipped with.
+/// Checks the repository at a URL. `root` is the root that clients were shipped with.
 ///
 /// # Errors
-/// When the network fails. Problems of the repository are in the result.
+/// Fails if the network fails. Problems of the repository are part of the result.
 #[cfg(feature = "http")]
 #[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
 pub fn url(
@@ -203,7 +203,7 @@ pub fn url(
     use crate::NetworkError;
     use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater};
 
-    // One fetcher for each client: pooled connections belong to the runtime that opened them.
+    // Each client gets its own fetcher, because pooled connections belong to the runtime that opened them.
     let connect = || {
         Ok::<_, Error>(FetchByScheme::new(
             HttpFetch::new(&HttpSettings::default()).map_err(|error| NetworkError::Setup(error.into()))?,
@@ -253,7 +253,7 @@ pub fn url(
     Ok(found)
 }
 
-/// Runs a client of every root version. Returns the session of the oldest one and all targets, unless it failed.
+/// Runs a client of every root version. If the oldest client succeeds, returns its session and all targets.
 fn clients(
     found: &mut Verification,
     oldest: Vec<u8>,
@@ -291,7 +291,7 @@ fn clients(
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
-                // The previous client took the same steps.
+                // The previous client made the same update, so this one is not run.
                 let stands_for = many && is_played && is_alike(&before, &root);
                 before = root;
                 if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
@@ -309,7 +309,7 @@ fn clients(
     }
 }
 
-/// Returns why a client does not reach this root and timestamp, or a newer timestamp.
+/// Returns the reason why a client does not reach this root and this or a newer timestamp, or `None` if it does.
 fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
     match check::refresh(client, now) {
         Ok(session) if session.trusted().root().version != root => Some("does not reach the newest root".into()),
@@ -319,14 +319,14 @@ fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp):
     }
 }
 
-/// The result of the check of one target.
+/// The result of checking one target.
 #[derive(Default)]
 pub(crate) struct CheckedTarget {
     bytes: u64,
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Reads every copy of a target's file.
+/// Reads and verifies every copy of a target file.
 pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Result<CheckedTarget, Error> {
     let mut found = CheckedTarget::default();
     for place in intake::places(target, names) {
@@ -347,7 +347,7 @@ pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNa
     Ok(found)
 }
 
-/// Checks that each compressed copy of metadata matches the plain file.
+/// Checks that each compressed copy of a metadata file matches the plain file.
 fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
@@ -377,13 +377,13 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
     Ok(())
 }
 
-/// Adds every metadata file that is missing or was changed.
+/// Adds a finding for every metadata file that is missing or was changed.
 fn add_damaged(found: &mut Verification, layout: &Layout) {
     let damaged = folder_state::damaged_files(layout);
     found.findings.extend(damaged.iter().map(|file| Finding::new(Rule::DamagedMetadata, file.to_string())));
 }
 
-/// Counts the files that no role lists, such as those of older releases.
+/// Counts the target files that no role lists, such as the files of older releases.
 fn count_unlisted(found: &mut Verification, layout: &Layout, targets: &[TargetFile], names: TargetNames) {
     let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, names)).collect();
     let folder = layout.targets();
@@ -404,7 +404,7 @@ fn read_published(layout: &Layout) -> Result<Published, Error> {
     Ok(published)
 }
 
-/// Finds targets that a role lists but clients do not find, because another role has priority.
+/// Finds targets that a role lists but clients do not find, because another role has a higher priority.
 fn find_hidden(found: &mut Verification, published: &Published, targets: &[TargetFile]) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
     for (role, targets) in published.read_roles() {

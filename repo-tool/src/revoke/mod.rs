@@ -21,31 +21,31 @@ use crate::{Error, LackingKeys, NotFound, Repository, RevokeError};
 pub struct Revocation {
     /// The draft to publish.
     pub draft: Draft,
-    /// Each role that trusts the key, in the published state or the pending change, with its delegator; none for top-level
-    /// roles.
+    /// Each role that trusts the key in the published state or in the pending change, with its delegator. A top-level
+    /// role has none.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
-    /// Generated keys, with the role that gets them (for bins: the first bin).
+    /// The URIs of generated keys, each with the role that gets the key. For bins, this is the first bin.
     pub made: Vec<(RoleName, KeyUri)>,
-    /// The numbers of keys of the roles that lose one.
+    /// The numbers of keys of the roles that lose a key.
     pub counts: Vec<KeyCount>,
-    /// Whether timestamp and snapshot get new keys, so that clients delete the stored versions of these roles.
+    /// Whether timestamp and snapshot get new keys, which makes clients delete their stored versions of these roles.
     pub recovers_fast_forward: bool,
 }
 
-/// The replacements for the revoked key.
+/// The replacements for a revoked key.
 #[derive(Clone, Default)]
 pub struct Replacements {
     /// Public keys that the key holders generated and sent.
     pub given: Vec<Replacement>,
-    /// The protection of new snapshot and timestamp keys; none to generate no such keys.
+    /// The protection of new snapshot and timestamp keys, or `None` if such keys must not be generated.
     pub online: Option<Protection>,
-    /// The protection of new keys of other roles; none to generate no such keys, because the keys of several holders should not
-    /// be on one disk.
+    /// The protection of new keys of other roles, or `None` if such keys must not be generated. The keys of several
+    /// holders should not be on one disk.
     pub offline: Option<Protection>,
 }
 
 impl Replacements {
-    /// Returns the same replacements, with new keys that are not written.
+    /// Returns the same replacements for a dry run, in which generated keys are not written.
     #[must_use]
     pub fn not_written(self) -> Self {
         let [online, offline] = [self.online, self.offline].map(|found| found.map(|_| Protection::NotWritten));
@@ -53,14 +53,14 @@ impl Replacements {
     }
 }
 
-/// A replacement key that its holder generated.
+/// A replacement key that the key holder generated.
 #[derive(Clone)]
 pub struct Replacement {
-    /// The role that gets it, or a prefix of role names and a `*`; none for each role that needs one.
+    /// The role that gets the key, or a prefix of role names followed by `*`. `None` means each role that needs a key.
     pub role: Option<String>,
     /// The key.
     pub key: PublicKey,
-    /// The URI of its private key, if it is on this machine.
+    /// The URI of the private key, if the private key is on this machine.
     pub uri: Option<KeyUri>,
 }
 
@@ -69,29 +69,29 @@ pub struct Replacement {
 pub struct KeyCount {
     /// The role.
     pub role: RoleName,
-    /// The number of its keys.
+    /// The number of the role's keys.
     pub keys: usize,
-    /// The number of its keys on this machine.
+    /// The number of the role's keys on this machine.
     pub here: usize,
-    /// How many must sign.
+    /// The number of keys that must sign.
     pub threshold: u32,
-    /// Whether it has fewer keys than before.
+    /// Whether the role has fewer keys than before.
     pub is_fewer: bool,
 }
 
-/// Makes the draft that revokes `key` in the published state and in the pending change. New keys are written immediately; no
-/// role trusts them before publication.
+/// Makes the draft that revokes `key` in the published state and in the pending change. Generated keys are written
+/// immediately, but no role trusts them before the publication.
 ///
 /// # Errors
-/// [`Error::NotFound`] when no role trusts the key; [`Error::Revoke`] when a role would still trust it, or would have fewer
-/// keys than its threshold. Nothing is written then.
+/// [`Error::NotFound`] if no role trusts the key; [`Error::Revoke`] if a role would still trust the key or would have
+/// fewer keys than its threshold. No key is written in these cases.
 pub fn revoke(
     repository: &mut Repository,
     key: impl Into<KeyMaterial>,
     replacements: &Replacements,
 ) -> Result<Revocation, Error> {
     let key = &key.into();
-    // Check the pin before writing a key.
+    // Check the pinned root before writing a key.
     repository.authority().require_pin()?;
     repository.is_emergency = true;
     let draft = base(repository, key)?;
@@ -108,12 +108,13 @@ pub fn revoke(
     let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
-        // A thief of one online key may have inflated the versions of both files. With new keys for both roles, every
-        // client deletes its stored files of both, including clients that only check signatures.
+        // The thief of one online key may have inflated the versions of both files. If both roles get new keys, every
+        // client deletes its stored files of both roles. This includes clients that check only the signatures of stored
+        // files.
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
-            // The revoked key may also be listed in an unusable spelling.
+            // The role may also list the revoked key in an unusable spelling.
             let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
             let loss = Loss {
                 left: BTreeSet::new(),
@@ -141,7 +142,7 @@ pub fn revoke(
         }
         let mut added: Vec<PublicKey> = loss.added.iter().map(|given| given.key.clone()).collect();
         if let Some((count, protection)) = to_make.get(role) {
-            // Roles with one entry in the configuration, such as bins, share their keys.
+            // Roles that share an entry in the configuration, such as bins, share their keys.
             let shared = new_keys.entry(entry).or_default();
             while shared.len() < *count {
                 let (public, uri) = new_key(repository, &mut config, role, protection)?;
@@ -155,7 +156,7 @@ pub fn revoke(
     let counts = counts(repository, &losses, &rotations);
     forget(repository, &mut config, &rotations);
     let mut edit = repository.edit(draft);
-    // There may be many bins, all with the same change.
+    // Edit all roles with the same change together, because there may be many bins.
     let mut alike: BTreeMap<(Vec<PublicKey>, Vec<KeyMaterial>), Vec<RoleName>> = BTreeMap::new();
     for (role, added, removed) in rotations {
         alike.entry((added, removed)).or_default().push(role);
@@ -172,8 +173,8 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft to continue: the pending change, or an empty draft if the pending change has nothing to do with the key. A
-/// revocation must not wait for the signatures of such a change.
+/// Returns the draft to continue: the pending change, or an empty draft if the pending change does not affect the key.
+/// A revocation must not wait for the missing signatures of an unrelated change.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;
@@ -200,7 +201,7 @@ struct Loss<'r> {
     left: BTreeSet<PublicKey>,
     removed: BTreeSet<KeyMaterial>,
     threshold: u32,
-    /// The number of keys that it should have.
+    /// The number of keys that the role should have.
     wanted: u32,
     added: Vec<&'r Replacement>,
 }
@@ -215,7 +216,7 @@ impl Loss<'_> {
     }
 }
 
-/// Returns the loss of each role. Succinct bins share their keys, so only one of them is returned.
+/// Returns the loss of each role. Succinct bins share their keys, so only one bin of a set is returned.
 fn losses<'r>(
     edit: &mut Edit<'_>,
     key: &KeyMaterial,
@@ -242,9 +243,9 @@ fn losses<'r>(
         };
         let all = left.len();
         left.retain(|other| KeyMaterial::from(other) != *key);
-        // Root should have a spare key in case another one is lost.
+        // Root should keep a spare key, in case another root key is lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
-        // An unusable key could not sign, so it needs no replacement.
+        // An unusable key could not sign, so the role needs no replacement.
         let wanted = if left.len() < all { wanted } else { 0 };
         let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
         losses.entry(role.clone()).or_insert(loss);
@@ -252,13 +253,14 @@ fn losses<'r>(
     Ok(losses)
 }
 
-/// Assigns the given keys to their roles.
+/// Assigns the replacement keys that the user gave to their roles.
 fn give<'r>(
     losses: &mut BTreeMap<RoleName, Loss<'r>>,
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
-    // A key without a role goes to the roles that need one, but not to both offline and online roles.
+    // A key that was given without a role goes to the roles that need a key, but never to both offline and online
+    // roles.
     let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));
@@ -303,10 +305,10 @@ fn give<'r>(
     Ok(())
 }
 
-/// Returns the number of keys to generate for each role, and their protection.
+/// Returns the number of keys to generate for each role, with their protection.
 ///
 /// # Errors
-/// [`Error::Revoke`] when a role has too few keys and none may be generated.
+/// [`Error::Revoke`] if a role has too few keys and no keys may be generated for it.
 fn count_to_make<'p>(
     losses: &BTreeMap<RoleName, Loss<'_>>,
     replacements: &'p Replacements,
@@ -315,7 +317,7 @@ fn count_to_make<'p>(
     let mut lacking = Vec::new();
     for (role, loss) in losses {
         let protection = if role.is_online() { &replacements.online } else { &replacements.offline };
-        // If keys were given for an online role, generate only enough to reach the threshold.
+        // If the user gave keys for an online role, generate only as many more as the threshold requires.
         let wanted = if role.is_online() && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
         match protection {
             Some(protection) => {
@@ -334,7 +336,7 @@ fn count_to_make<'p>(
     Err(RevokeError::TooFewKeys { roles: lacking }.into())
 }
 
-/// Returns the number of keys of each of these roles after the revocation.
+/// Returns the number of keys of each role that loses a key, after the revocation.
 fn counts(
     repository: &Repository,
     losses: &BTreeMap<RoleName, Loss<'_>>,

@@ -1,8 +1,8 @@
-//! The proof of a revocation: a client of every published root version reaches the new state and refuses files that the
-//! revoked key signs. Among many roots with the same keys, only one is tested.
+//! The proof of a revocation: clients of every published root version reach the new state and refuse files that are
+//! signed with the revoked key. If there are many roots, only one root of a series with the same keys is tested.
 //!
-//! The forgeries are as strong as possible: all other files are signed by the correct keys, and the forged file by the revoked
-//! key together with as many available keys as the threshold requires.
+//! The forgeries are as strong as possible. All other files are signed with the correct keys. The forged file is signed
+//! with the revoked key, and with other available keys until the threshold is reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use crate::published::Published;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{Error, NotFound, Repository, VersionError};
 
-/// How many bins to check, at most, when looking for one that lists targets.
+/// The maximum number of bins that are read to find a bin that lists targets.
 const SEARCHED_OF_BINS: usize = 64;
-/// By how much the simulated attacker inflates versions.
+/// The number by which the simulated attacker raises version numbers.
 const INFLATED_BY: u64 = 1_000_000;
 
 /// The result of one simulated client in one scenario.
@@ -34,32 +34,32 @@ const INFLATED_BY: u64 = 1_000_000;
 pub enum Verdict {
     /// The client behaved as required.
     Good(String),
-    /// The client did not behave as required: the revocation is not proven.
+    /// The client did not behave as required, so the revocation is not proven.
     Bad(String),
-    /// The scenario could not be tested, for this reason.
+    /// The scenario could not be tested. Contains the reason.
     NotTried(String),
 }
 
-/// The results of a client that was shipped with one root version.
+/// The results of clients that were shipped with one root version.
 #[derive(Clone, Debug)]
 pub struct ProofRow {
-    /// The version of the root it starts from.
+    /// The version of the root that the client starts from.
     pub root: Version,
-    /// The last of the following roots with the same keys. If there are many roots, clients shipped with these are not tested,
-    /// because they take the same steps.
+    /// The last root of the series with the same keys that begins with `root`. If there are many roots, clients of the
+    /// later roots of the series are not tested, because their updates are the same.
     pub until: Version,
-    /// Each scenario, by its name.
+    /// The name and the result of each scenario.
     pub scenes: Vec<(String, Verdict)>,
 }
 
-/// A role and the role that delegates to it; top-level roles have none.
+/// A role and the role that delegates to it. A top-level role has no delegator.
 type Edge = (RoleName, Option<RoleName>);
 
-/// The published state before the revocation, for clients that have seen it.
+/// The published state before the revocation, which existing clients may have stored.
 pub struct Before {
     published: Published,
     roles: Vec<Edge>,
-    /// The ring of each role, by the role that delegates to it.
+    /// The key ring of each role and delegator.
     rings: BTreeMap<Edge, KeyRing>,
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -68,7 +68,7 @@ impl Before {
     /// Saves the current published state. `roles` are the roles that trust the key.
     ///
     /// # Errors
-    /// When published metadata cannot be read.
+    /// Fails if published metadata cannot be read.
     pub fn remember(repository: &mut Repository, roles: &[Edge]) -> Result<Self, Error> {
         let published = repository.published.clone();
         let rings = rings_of(&published, roles)?;
@@ -82,10 +82,11 @@ impl Before {
     }
 }
 
-/// Tests all scenarios with the current published state.
+/// Tests all scenarios against the current published state.
 ///
 /// # Errors
-/// When published metadata cannot be read. A revoked key that cannot be opened is a [`Verdict::NotTried`].
+/// Fails if published metadata cannot be read. If the revoked private key cannot be opened, the result contains
+/// [`Verdict::NotTried`].
 pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> Result<Vec<ProofRow>, Error> {
     let (signer, not_tried) = match repository.keys.file_signer(key) {
         Ok(Some(signer)) => (Some(signer), String::new()),
@@ -108,7 +109,7 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
                 for forgery in &forgeries {
                     scenes.push((format!("forged {}", forgery.role), client_of_root.refuses(forgery)?));
                 }
-                // No client reads such a role.
+                // No client reads a role to which no role delegates.
                 scenes.extend(removed.iter().map(|role| {
                     (format!("forged {role}"), Verdict::Good("no role delegates to it anymore".to_string()))
                 }));
@@ -120,8 +121,8 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     Ok(rows)
 }
 
-/// Returns the roots to test clients with, each with the last root that it represents. If there are many roots, the first one
-/// of a series with the same keys represents the series.
+/// Returns the roots from which clients are tested. Each root comes with the last root that it represents: if there are
+/// many roots, the first root of a series with the same keys represents the series.
 fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;
@@ -143,13 +144,13 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     Ok(roots)
 }
 
-/// Returns whether a client did not behave as required.
+/// Returns whether any client did not behave as required.
 #[must_use]
 pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
-/// Formats the proof for a person: every client with its scenarios.
+/// Formats the proof for people: every client with its scenarios.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {
     let mut text = String::from("Proof: a client of every published root\n");
@@ -171,17 +172,17 @@ pub fn table(rows: &[ProofRow]) -> String {
     text
 }
 
-/// A forged file, with the other files that lead a client to it.
+/// A forged file, with the other files that make a client read it.
 struct Forgery {
     role: RoleName,
-    /// A target that the forged role lists, to search for.
+    /// A target that the forged role lists, which the client searches for.
     lists: Option<TargetPath>,
     files: BTreeMap<String, Vec<u8>>,
 }
 
 type Refreshed = Result<lastmile_client::blocking::Session, ClientError>;
 
-/// A client that was shipped with one root.
+/// A client that was shipped with a certain root.
 struct ProofClient<'a> {
     repository: &'a Repository,
     shipped: Vec<u8>,
@@ -210,8 +211,8 @@ impl ProofClient<'_> {
         })
     }
 
-    /// Checks that a client recovers that accepted a timestamp of the stolen key with an inflated version. Returns `None` if the
-    /// key alone cannot sign timestamps.
+    /// Checks that a client recovers after it has accepted a timestamp with an inflated version, signed with the stolen
+    /// key. Returns `None` if the key alone cannot sign timestamps.
     fn recovers(&self, signer: &Arc<dyn Signer>) -> Result<Option<Verdict>, Error> {
         let role = RoleName::TIMESTAMP;
         let Some(ring) = self.before.rings.get(&(role.clone(), None)).filter(|ring| ring.threshold().get() == 1) else {
@@ -224,7 +225,7 @@ impl ProofClient<'_> {
         let forged = sign_forged(&role, &inflated, signer, ring, None)?;
         let mut files = self.before.files.clone();
         files.insert(role.file_name(None), forged);
-        // The attacker hides the new root.
+        // The attacker hides the new root from the client.
         let newer = (self.before.published.root.version.get() + 1..=self.repository.published.root.version.get())
             .filter_map(|version| Some(RoleName::ROOT.file_name(Some(Version::new(version)?))));
         let attacked = self.repository.published.files().clone().with(files).without(newer);
@@ -244,7 +245,7 @@ impl ProofClient<'_> {
         Ok(Some(verdict))
     }
 
-    /// Checks that a client that has reached the published state refuses the forgery.
+    /// Checks that a client refuses the forgery after it has reached the published state.
     fn refuses(&self, forgery: &Forgery) -> Result<Verdict, Error> {
         let store = MemoryStore::default();
         if let Verdict::Bad(reason) = self.reaches_published(&store)? {
@@ -253,7 +254,7 @@ impl ProofClient<'_> {
         let overlay = self.repository.published.files().clone().with(forgery.files.clone());
         let answer = self.refresh(overlay, &store)?.and_then(|mut session| match &forgery.lists {
             _ if forgery.role.is_top_level() => Ok(()),
-            // The search may end in another role, so list all targets too.
+            // The search may end in another role, so also list all targets.
             Some(path) => session.find(path).and_then(|_| session.list().map(drop)),
             None => session.list().map(drop),
         });
@@ -272,8 +273,8 @@ impl ProofClient<'_> {
     }
 }
 
-/// Makes a forgery for each role that trusted the key. One bin of a set represents all of them, because they share one ring.
-/// Also returns the roles to which no role delegates anymore.
+/// Makes a forgery for each role that trusted the key. One bin of a set represents all bins, because they share a key
+/// ring. Also returns the roles to which no role delegates anymore.
 fn forge_all(
     repository: &mut Repository,
     signer: &Arc<dyn Signer>,
@@ -301,7 +302,7 @@ fn forge_all(
     let mut removed = Vec::new();
     for edges in alone.into_iter().chain(sets.into_values()) {
         let mut chosen = None;
-        // Prefer a role that lists targets: a search for a target reaches it directly.
+        // Prefer a role that lists targets, because a search for one of them reads the role directly.
         for edge in edges.into_iter().take(SEARCHED_OF_BINS) {
             let role = &edge.0;
             let targets = if role.is_top_level() { None } else { Some(repository.published.role(role)) };
@@ -309,7 +310,7 @@ fn forge_all(
                 None => false,
                 Some(Ok(targets)) => !targets.is_empty(),
                 Some(Err(Error::NotFound(_))) => {
-                    // Bins are removed as a set, so one of them is enough.
+                    // Bins are removed as a set, so checking one of them is enough.
                     removed.push(role.clone());
                     break;
                 }
@@ -403,7 +404,8 @@ fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) ->
     Ok(document.file().into())
 }
 
-/// Signs a file with the revoked key and, if the threshold requires more, with other available keys of its ring.
+/// Signs a file with the revoked key. If the threshold requires more signatures, adds those of other available keys
+/// from the key ring.
 fn sign_forged<R: Role>(
     role: &RoleName,
     content: &R,
@@ -434,7 +436,7 @@ fn sign_forged<R: Role>(
     Ok(document.file().into())
 }
 
-/// Returns the ring of each of these roles. Goes through each delegator only once, because there may be many bins.
+/// Returns the key ring of each of these roles. Reads each delegator only once, because there may be many bins.
 fn rings_of(published: &Published, roles: &[Edge]) -> Result<BTreeMap<Edge, KeyRing>, Error> {
     let mut rings = BTreeMap::new();
     let mut delegated: BTreeMap<&RoleName, BTreeSet<&RoleName>> = BTreeMap::new();

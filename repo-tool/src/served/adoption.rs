@@ -1,4 +1,4 @@
-//! Adopts the files of the server in one atomic publication.
+//! Adopts files from the server in one atomic publication.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,8 @@ use crate::served::Served;
 use crate::served::catch_up::CaughtUp;
 use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the newer roots of the server. Without a lock, only checks them. Returns whether the folder has all of them then.
+/// Adopts only the newer roots from the server. Without a lock, only checks them. Returns whether the folder then has
+/// all roots.
 pub(crate) fn adopt_roots(
     layout: &Layout,
     lock: Option<&Lock>,
@@ -49,7 +50,7 @@ pub(crate) fn adopt_roots(
     Ok(true)
 }
 
-/// Returns the newer roots of the server, by name.
+/// Returns the names and contents of the server's newer roots.
 fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut roots = Vec::new();
     let mut next = ours.root.version.next();
@@ -61,7 +62,7 @@ fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>
     Ok(roots)
 }
 
-/// Checks that a client accepts the folder together with these files.
+/// Checks that a client accepts the folder after these files are added.
 fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checked, Error> {
     let limits = check::reading_limits();
     let memory = MemoryStore::default();
@@ -72,17 +73,18 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     Ok(Checked { published: Published::new(overlay, session.trusted(), oldest, memory)? })
 }
 
-/// An adoption of the server's files.
+/// An adoption of files from the server.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
-    /// The lock; none to check the adoption without changing anything.
+    /// The lock, or `None` to check the adoption without changing anything.
     pub(crate) lock: Option<&'a Lock>,
     pub(crate) ours: &'a Published,
     pub(crate) served: &'a mut Served,
 }
 
 impl Adoption<'_> {
-    /// Adopts the files of these roles, which all verified, with the snapshot and timestamp that list them.
+    /// Adopts the metadata files of the `foreign` roles, which have all been verified, and the snapshot and timestamp
+    /// that list them.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let consistent = self.served.trusted().root().consistent_snapshot;
         let target_names = Config::read(self.layout)?.target_names(consistent);
@@ -130,8 +132,9 @@ impl Adoption<'_> {
         publication.prepare()?.commit(&checked)
     }
 
-    /// Fetches the target files that this folder lacks, and records the targets that are no longer listed. A hash in a name
-    /// identifies the content; a file with a plain name is compared with its entry.
+    /// Fetches the target files that this folder lacks, and records this folder's targets that are no longer listed. A
+    /// file with a hash in its name is identified by the hash. A file with a plain name is compared with its target
+    /// entry.
     fn fetch_targets(
         &mut self,
         target_names: TargetNames,
@@ -174,7 +177,7 @@ impl Adoption<'_> {
                     fetched.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
                 }
                 (Ok(_), _) => {}
-                // A check reads no large files.
+                // A dry run does not read large files.
                 (Err(ClientError::TooLarge { .. }), None) => {}
                 // A local failure, such as a full disk, is not a fault of the server.
                 (Err(ClientError::Local(failed)), _) => {
@@ -186,8 +189,8 @@ impl Adoption<'_> {
         Ok(fetched)
     }
 
-    /// Copies the files that the adoption replaces to `superseded/`. They stay in place until the journal is written, so an
-    /// interruption loses nothing.
+    /// Copies the files that the adoption will replace to `superseded/`. The originals are not moved before the journal
+    /// is written, so an interruption loses nothing.
     fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewTargetFile]) -> Result<(), Error> {
         let dir = self.layout.open()?;
         if let Some(metadata) = dir.enter("metadata")? {
@@ -223,8 +226,8 @@ fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, 
     Ok(found.is_some() && is_listed && verifier.finish().is_ok())
 }
 
-/// Copies the file `name` of the folder `from` durably to `superseded/`, or to the folder `under` in it. The original is not
-/// moved. A copy from an interrupted run is reused.
+/// Copies the file `name` from the folder `from` to the subfolder `under` of `superseded/`, and syncs the copy to disk.
+/// The original is not moved. A copy from an interrupted run is reused.
 fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), Error> {
     let Some(content) = FileDigest::read(from, name, |_| {})? else { return Ok(()) };
     let superseded = layout.make_superseded()?;
@@ -240,7 +243,7 @@ fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), 
     if FileDigest::read(&folder, &copy, |_| {})? != Some(content) {
         return Err(PublicationError::ChangedWhileCopied { from: from.path_of(name), to: path }.into());
     }
-    // Sync every folder on the path of the copy.
+    // Sync every folder in the path of the copy.
     let mut folder = layout.open()?;
     folder.sync()?;
     for part in Path::new("superseded").join(under).components() {

@@ -1,8 +1,8 @@
-//! Synchronizes a restored folder, or a second copy, with the server.
+//! Synchronizes a restored folder, or a second copy of a repository, with the server.
 //!
-//! All files from the server are verified from the pinned root. Files that this folder published are adopted or superseded
-//! without asking. Foreign files were published from another copy with this repository's keys, and are adopted only if the
-//! user says that they are theirs.
+//! All files from the server are verified from the pinned root. Files that were published from this folder are adopted
+//! or superseded without asking. Foreign files were published from another copy with this repository's keys. They are
+//! adopted only if the user says that they are genuine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,12 +26,12 @@ use crate::served::adoption::{self, Adoption};
 use crate::user::{PinnedRoot, RootDigest};
 use crate::{Error, Invocation, Repository, ServedError, Signing, names};
 
-/// The treatment of content that was not published from this folder.
+/// The treatment of foreign content, which was not published from this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// Refuse to adopt it.
+    /// Refuse to adopt foreign content.
     Refuse,
-    /// Adopt it, because the user recognizes it.
+    /// Adopt foreign content, because the user recognizes it.
     Adopt,
 }
 
@@ -40,11 +40,11 @@ pub enum Foreign {
 pub enum Mode {
     /// Resolve the difference.
     Apply,
-    /// Only report the resolution that would apply.
+    /// Only report how the difference would be resolved.
     Preview,
 }
 
-/// How the difference was resolved.
+/// The way in which a difference between the server and the folder was resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The folder has everything that the server has.
@@ -58,31 +58,31 @@ pub enum Resolution {
 /// The result of catching up.
 #[derive(Debug)]
 pub struct CaughtUp {
-    /// The resolution, or in a preview the resolution that would apply.
+    /// The way in which the difference was resolved, or would be resolved in a preview.
     pub resolution: Resolution,
     /// The differences between the server and the folder.
     pub diff: Vec<RoleDiff>,
-    /// Targets of this folder that are no longer listed.
+    /// Targets of this folder that are no longer listed, or are listed with different content.
     pub dropped: Vec<String>,
-    /// Target files that could not be fetched, with the reason.
+    /// Target files that could not be fetched, each with the reason.
     pub missing: Vec<String>,
 }
 
 /// The comparison of the server with the folder.
 struct Comparison {
-    /// Targets roles whose served file was not published from this folder.
+    /// Targets roles whose file on the server was not published from this folder.
     foreign: Vec<RoleName>,
-    /// Whether the server has a newer root that neither the folder nor the user's pin covers.
+    /// Whether the server's root is newer than the folder's root and than the newest root that the user trusts.
     is_root_foreign: bool,
     /// Whether the folder has newer content than the server.
     is_ahead: bool,
 }
 
-/// Compares the folder in `dir` with the metadata at `metadata_url`, and resolves the difference.
+/// Compares the folder `dir` with the metadata at `metadata_url`, and resolves the difference.
 ///
 /// # Errors
-/// [`Error::NotPinned`] without a pinned root; [`Error::Served`] when the server has foreign content and `foreign` refuses
-/// it, or versions that are too high to result from publications.
+/// [`Error::NotPinned`] if no root is pinned; [`Error::Served`] if the server has foreign content and `foreign` refuses
+/// it, or if its versions are too high to be the result of ordinary publications.
 pub fn catch_up(
     dir: &Path,
     invocation: &Invocation,
@@ -147,7 +147,7 @@ pub fn catch_up(
 }
 
 /// Checks that the server's root chain contains the root that the user trusts. Returns the newest version that the user
-/// trusts: it and the roots before it are not foreign.
+/// trusts; this root and all earlier roots are not foreign.
 fn check_pin(
     layout: &Layout,
     invocation: &Invocation,
@@ -189,7 +189,8 @@ fn check_pin(
     Ok(trusted)
 }
 
-/// Refuses another root of the same version: clients that have one of the two keep it.
+/// Refuses a different root with the same version, because clients that have one of the two roots never replace it with
+/// the other.
 fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
     let here = &ours.root;
     let there = served.trusted().root();
@@ -200,7 +201,7 @@ fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
     }
 }
 
-/// Refuses a version that is too high to result from publications.
+/// Refuses a version that is too high to be the result of ordinary publications.
 fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
     for (role, theirs) in served.versions() {
         let here = ours.version(&role).map_or(0, Version::get);
@@ -212,7 +213,7 @@ fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether the server has a newer version of a role, or another file of the same version.
+/// Returns whether the server has a newer version of a role, or a different file with the same version.
 fn is_behind(ours: &Published, served: &Served) -> bool {
     served.versions_of_both(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
 }
@@ -229,7 +230,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
             continue;
         }
         is_ahead |= here.is_some_and(|here| here.version > theirs.version);
-        // The file is still in the folder if this folder published that version.
+        // If this folder published that version, the file is still in the folder.
         let version = consistent.then_some(theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
         match layout::read_small(&file, LONGEST_METADATA)? {
@@ -245,15 +246,15 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
     if !foreign.is_empty() {
         // Read every role that a client can reach, so that each can be shown and adopted.
         served.session.list().map_err(from_client)?;
-        // The snapshot also lists roles whose delegation was removed, so that clients see no rollback. No client reads
-        // them, and nothing says which keys would verify them.
+        // The snapshot also lists roles whose delegation was removed, because clients would treat their absence as a
+        // rollback. No client reads these roles, and no delegation says which keys verify them.
         let reached: BTreeSet<&RoleName> = served.trusted().delegated().map(|(role, _)| role).collect();
         foreign.retain(|role| *role == RoleName::TARGETS || reached.contains(role));
     }
     Ok(Comparison { foreign, is_root_foreign, is_ahead })
 }
 
-/// Describes the differences between the server and the folder for a person.
+/// Describes the differences between the server and the folder for people.
 fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result<Vec<RoleDiff>, Error> {
     let theirs = served.trusted();
     let mut draft = Draft::default();
@@ -292,7 +293,8 @@ fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document
     Document::prior(role, &prior, Rings::default())
 }
 
-/// Publishes the folder's content again, with versions above those of the server. Without a lock, only previews that.
+/// Publishes the folder's content again, with versions above those on the server. Without a lock, only previews the
+/// publication.
 fn move_past(layout: Layout, invocation: &Invocation, lock: Option<Lock>, served: &Served) -> Result<(), Error> {
     let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
     let is_preview = lock.is_none();

@@ -1,5 +1,5 @@
-//! Compares the folder with the server at the configured metadata URL before each publication. Otherwise a restored folder or
-//! a second copy could issue versions that clients have already seen with other content.
+//! Compares the folder with the server at the configured metadata URL before each publication. Without this check, a
+//! restored folder or a second copy could issue versions that clients have already seen with different content.
 
 mod adoption;
 pub(crate) mod catch_up;
@@ -28,7 +28,7 @@ use crate::{Error, NetworkError, Repository, ServedError, check};
 /// The maximum number of simultaneous requests.
 const AT_ONCE: usize = 16;
 
-/// The state that a client of the server trusts.
+/// The state that a client of the server trusts after an update.
 pub(crate) struct Served {
     pub(crate) session: blocking::Session,
     memory: MemoryStore,
@@ -36,12 +36,12 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Refreshes a client that was shipped with `root`, at the epoch, when nothing has expired.
+    /// Updates a client that was shipped with `root`. The client's clock is at the epoch, when no metadata has expired.
     pub(crate) fn fetch(metadata_url: &BaseUrl, root: Vec<u8>) -> Result<Self, Error> {
         Self::fetch_with(metadata_url, root, TargetNames::HashPrefixed)
     }
 
-    /// Like [`Served::fetch`], for downloading targets too. `names` is the form of the names of their files.
+    /// Like [`Served::fetch`], but the client can also download targets. `names` is the form of target file names.
     pub(crate) fn fetch_with(metadata_url: &BaseUrl, root: Vec<u8>, names: TargetNames) -> Result<Self, Error> {
         let memory = MemoryStore::default();
         let limits = check::reading_limits();
@@ -65,7 +65,8 @@ impl Served {
         self.session.trusted()
     }
 
-    /// Returns the versions of root, timestamp and snapshot on the server and in the folder, and whether both files are equal.
+    /// Returns the versions of root, timestamp and snapshot on the server and in the folder, and whether the two files
+    /// are equal.
     pub(crate) fn versions_of_both(&self, ours: &Published) -> [(RoleName, Version, Version, bool); 3] {
         let theirs = self.trusted();
         let root = theirs.root();
@@ -99,7 +100,8 @@ impl Served {
         self.memory.read(file, u64::MAX).map_err(|error| ServedError::Memory(error).into())
     }
 
-    /// Returns the roles of the entries that do not match the file on the server. Versions that the server lacks are skipped.
+    /// Returns the roles whose file on the server does not match their entry. Skips versions that the server does not
+    /// have.
     pub(crate) fn differing(&self, entries: Vec<(RoleName, MetaFile)>) -> Result<Vec<RoleName>, Error> {
         let consistent = self.trusted().root().consistent_snapshot;
         let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
@@ -143,14 +145,14 @@ fn unreached(error: FetchError) -> Error {
 }
 
 impl Repository {
-    /// Refuses to continue if the server has a newer version than this folder, or another file of the same version. `entries` are
-    /// snapshot entries that will list the hash of the file in this folder for the first time.
+    /// Refuses to continue if the server has a newer version than this folder, or a different file with the same
+    /// version. `entries` are snapshot entries that will contain the hash of a file in this folder for the first time.
     ///
-    /// During a revocation, only a newer root on the server is refused, because a thief may be publishing with the key: new
-    /// versions are issued above those of the server, and an unreachable server is only a warning.
+    /// During a revocation, a thief may be publishing with the key. Therefore only a newer root on the server is
+    /// refused, new versions are issued above those on the server, and an unreachable server causes only a warning.
     ///
     /// # Errors
-    /// [`Error::Served`] for a difference; [`Error::Network`] when the server cannot be reached.
+    /// [`Error::Served`] for a difference; [`Error::Network`] if the server cannot be reached.
     pub(crate) fn compare_with_served(
         &mut self,
         draft: &Draft,
@@ -168,7 +170,7 @@ impl Repository {
             }
             served => served?,
         };
-        // Clients with the newest root ignore files signed with removed online keys.
+        // Clients with the newest root ignore files that are signed with removed online keys.
         let is_void = served.trusted().root().version < self.published.root.version
             && !has_same_online_keys(served.trusted().root(), &self.published.root);
         for (role, theirs, ours, is_same) in served.versions_of_both(&self.published) {
@@ -201,7 +203,8 @@ impl Repository {
         if self.is_emergency {
             let versions = served.versions().filter(|(role, theirs)| {
                 let ours = self.published.version(role).map_or(0, Version::get);
-                // Higher versions are an attack, from which clients recover when the online keys are replaced (5.3.11).
+                // Much higher versions are an attack. Clients recover from it when the online keys are replaced
+                // (5.3.11).
                 theirs.get().saturating_sub(ours) <= LARGEST_JUMP
             });
             self.seen.extend(versions);
@@ -210,7 +213,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns the published files whose hash no snapshot lists yet and that will be listed with a hash or changed.
+    /// Returns the published files whose hash no snapshot lists yet, and which will be changed or listed with a hash.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

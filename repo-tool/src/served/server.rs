@@ -1,5 +1,5 @@
-//! A static file server for testing. It serves only `metadata/` and `targets/` of one repository. If there are compressed
-//! copies of metadata, it sends them to clients that accept their encoding.
+//! A static file server for testing. It serves only `metadata/` and `targets/` of one repository. Clients that accept a
+//! compressed encoding get a compressed copy of metadata, if there is one.
 //!
 //! `tower_http::services::ServeDir` is not suitable: it opens files by path, and cannot be configured to refuse links.
 
@@ -36,7 +36,7 @@ use tokio::time::timeout;
 use crate::files::layout::open_regular;
 use crate::publish::compress::Coding;
 
-/// Bytes read at once.
+/// The number of bytes that are read at once.
 const PART: usize = 256 * 1024;
 /// The time limit for a client to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 /// An answered request.
 #[derive(Clone, Debug)]
 pub struct Answered {
-    /// The requested path, not decoded.
+    /// The requested path, before percent-decoding.
     pub path: String,
     /// The HTTP status.
     pub status: u16,
@@ -61,7 +61,7 @@ impl fmt::Display for Answered {
     }
 }
 
-/// A server that is bound and not yet running.
+/// A server that is bound to an address but not yet running.
 pub struct Server {
     listener: TcpListener,
     folder: Arc<Path>,
@@ -72,7 +72,7 @@ impl Server {
     /// Binds `address` to serve the repository in `folder`. Port 0 chooses a free port.
     ///
     /// # Errors
-    /// When the address is in use or not available.
+    /// Fails if the address is in use or not available.
     pub async fn bind(folder: &Path, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         Ok(Self { listener, folder: folder.into(), header_timeout: HEADER_TIMEOUT })
@@ -88,7 +88,7 @@ impl Server {
     /// Returns the address that the server listens on.
     ///
     /// # Errors
-    /// When the operating system does not report it.
+    /// Fails if the operating system does not report the address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -143,9 +143,9 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     };
     let headers = request.headers();
     let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
-    // Only metadata has compressed copies.
+    // Only metadata files have compressed copies.
     let varies = path.starts_with(folder.join("metadata"));
-    // Ranges refer to the plain file.
+    // Ranges always refer to the plain file.
     let codings = if varies && range.is_none() { accepted(headers) } else { Vec::new() };
     let opened = tokio::task::spawn_blocking(move || open_best(&path, &codings));
     let mut response = match opened.await {
@@ -165,7 +165,8 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// Opens the file in the first of these codings that exists, or else the plain file. Returns its length in bytes too.
+/// Opens the copy in the first of these codings for which there is one, or else the plain file. Also returns the length
+/// in bytes.
 fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
     let open = |path: &Path| {
         let file = open_regular(path)?;
@@ -180,12 +181,12 @@ fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64,
     open(path).map(|(file, length)| (file, length, None))
 }
 
-/// Returns the codings that a client accepts, in the order of its preference (RFC 9110, 12.5.3).
+/// Returns the codings that a client accepts, in the client's order of preference (RFC 9110, 12.5.3).
 fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     let said: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(said_of).collect();
     let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
-    // A client that prefers `identity` to a coding gets the plain file.
+    // If a client prefers `identity` to a coding, it gets the plain file.
     let as_it_is = quality("identity").unwrap_or(0);
     let wished = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
     let mut codings: Vec<Coding> =
@@ -194,7 +195,7 @@ fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     codings
 }
 
-/// Parses one coding of the header and its weight in thousandths; an invalid weight is 0.
+/// Parses one coding of the header and its weight in thousandths. An invalid weight counts as 0.
 fn said_of(part: &str) -> (String, u16) {
     let mut parameters = part.split(';').map(str::trim);
     let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
@@ -210,7 +211,7 @@ fn said_of(part: &str) -> (String, u16) {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    // With O_NOFOLLOW, opening a link fails with ELOOP.
+    // With `O_NOFOLLOW`, opening a symbolic link fails with `ELOOP`.
     let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
     is_link
         || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory)
@@ -267,7 +268,7 @@ fn insert(response: &mut Response<Body>, name: hyper::header::HeaderName, value:
     }
 }
 
-/// Returns the path of the requested file: below `metadata/` or `targets/`, and not through links.
+/// Returns the path of the requested file. The path is below `metadata/` or `targets/` and contains no links.
 fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
     let mut segments = url_path.strip_prefix('/')?.split('/');
     let top = segments.next().filter(|top| ["metadata", "targets"].contains(top))?;
@@ -288,12 +289,13 @@ fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
 #[derive(Debug, PartialEq, Eq)]
 enum ByteRange {
     Whole,
-    /// First and last byte, both included.
+    /// The first and the last byte, both inclusive.
     Part(u64, u64),
     Beyond,
 }
 
-/// Parses a single range of bytes. Other ranges are answered with the whole file (RFC 9110, 14.2).
+/// Parses a range of bytes. A request for several ranges or other units is answered with the whole file (RFC 9110,
+/// 14.2).
 fn parse_range(range: &str, length: u64) -> ByteRange {
     let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (first, last) = match parts.map(|(first, last)| (first.parse::<u64>(), last, last.parse::<u64>())) {

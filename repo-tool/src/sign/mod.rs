@@ -1,4 +1,4 @@
-//! Signs the pending change. All its documents are reviewed before the first one is signed.
+//! Signs the pending change. All documents are reviewed before the first one is signed.
 
 pub(crate) mod review;
 
@@ -18,7 +18,7 @@ impl Repository {
     /// Returns the documents of the pending change.
     ///
     /// # Errors
-    /// When a document is not valid metadata.
+    /// Fails if a document is not valid metadata.
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
         let published = Some(&self.published);
         let config = &self.config;
@@ -41,11 +41,11 @@ impl Repository {
         documents.collect()
     }
 
-    /// Reviews the pending change: the `wanted` roles, or all roles if `wanted` is empty.
+    /// Reviews the documents of the `wanted` roles in the pending change, or all documents if `wanted` is empty.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] when a role has unknown members or keys that the user has not accepted; [`Error::Draft`] when it
-    /// has a fault that prevents publication.
+    /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted;
+    /// [`Error::Draft`] if it has a fault that prevents publication.
     pub fn review_staged(
         &self,
         draft: &Draft,
@@ -58,12 +58,12 @@ impl Repository {
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 
-    /// Signs the pending change with `keys`: the `wanted` roles, or all roles if `wanted` is empty. Returns the key ids of the new
-    /// signatures by role. A key that has already signed does not sign again.
+    /// Signs the documents of the `wanted` roles in the pending change with `keys`, or all documents if `wanted` is
+    /// empty. Returns the key IDs of the new signatures by role. A key that has already signed does not sign again.
     ///
     /// # Errors
-    /// When a key cannot be opened; [`Error::NotAccepted`] when a role has unknown members or keys that the user has not
-    /// accepted.
+    /// Fails if a key cannot be opened; [`Error::NotAccepted`] if a document has unknown members or keys that the user
+    /// has not accepted.
     pub fn sign_staged(
         &self,
         draft: &Draft,
@@ -83,8 +83,8 @@ impl Repository {
         self.move_pin()
     }
 
-    /// Reviews and signs the pending change as [`Repository::sign_staged`] does, and writes nothing. Returns each document with the
-    /// key ids of the new signatures.
+    /// Reviews and signs like [`Repository::sign_staged`], but writes nothing. Returns each document with the key IDs
+    /// of the new signatures.
     pub(crate) fn signed_documents(
         &self,
         draft: &Draft,

@@ -1,7 +1,8 @@
 //! Reviews a document before it is signed. Signing requires a [`Reviewed`], which only this module creates.
 //!
-//! Unknown members and keys are signed only if a person has accepted them by name (`--accept`): anyone who can write to
-//! `staged/` can add them, and other clients may honor them. Unknown members that are already published need no acceptance.
+//! Unknown members and keys are signed only if a person has accepted them by name (`--accept`), because anyone who can
+//! write to `staged/` can add them, and other clients may honor them. Unknown members that are already published need
+//! no acceptance.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +14,12 @@ use crate::published::Published;
 use crate::report::diff;
 use crate::report::diff::RoleDiff;
 
-/// The unknown members and keys that a person accepts, by the names of [`diff::Unusual::is_called`].
+/// The unknown members and keys that a person accepts. [`diff::Unusual::is_called`] defines their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted(BTreeSet<String>);
 
 impl Accepted {
-    /// Accepts these names only.
+    /// Accepts only the members and keys with these names.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().collect())
@@ -29,8 +30,8 @@ impl Accepted {
     }
 }
 
-/// Proof that a document was reviewed: its changes were described, its unknown members and keys accepted, and it has no new
-/// format fault.
+/// Proof that a document was reviewed: its changes were described, its unknown members and keys were accepted, and it
+/// has no new format fault.
 #[derive(Debug)]
 pub struct Reviewed {
     document: u64,
@@ -38,10 +39,11 @@ pub struct Reviewed {
 }
 
 impl Reviewed {
-    /// Reviews the signed text of `document`, a document of `draft`.
+    /// Reviews the signed text of `document`, which belongs to `draft`.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] with the names to accept; [`Error::Draft`] when the change has a fault that prevents publication.
+    /// [`Error::NotAccepted`] with the names to accept; [`Error::Draft`] if the document has a fault that prevents
+    /// publication.
     pub(crate) fn of(
         published: Option<&Published>,
         draft: &Draft,

@@ -276,7 +276,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
     // The name contains a hash.
     fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
     plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
-    assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("is not the file that"));
+    assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("does not have the hash in the name"));
     assert!(!world.layout().targets().join(format!("{}.d", hash("4"))).exists());
 }
 
@@ -385,7 +385,7 @@ fn a_file_that_is_named_by_its_hash_is_never_replaced() {
     let name = format!("{}.a", hash("1"));
     fs::write(world.layout().targets().join(&name), "somebody else's").unwrap();
     let reason = refusal(world.try_add("a", "1", &mut Unobserved));
-    assert!(reason.contains("exists with other content"), "{reason}");
+    assert!(reason.contains("already exists with different content"), "{reason}");
     assert_eq!(fs::read(world.layout().targets().join(&name)).unwrap(), b"somebody else's");
     fs::write(world.layout().targets().join(&name), "1").unwrap();
     assert!(is_published(&world.add("a", "1")));

@@ -247,7 +247,7 @@ fn c17_two_maintainers_with_keys_of_their_own_share_a_repository_with_setgid_and
     }
     declare(BOB);
     let refused = run(BOB, &["status"]);
-    let expected = format!("user {} must declare that the repository is shared", ALICE.id);
+    let expected = format!("user {} must set shared-with-group", ALICE.id);
     assert!(!refused.status.success() && text(&refused).contains(&expected), "{}", text(&refused));
     declare(ALICE);
     works(ALICE, &["add", "a-1"]);

@@ -1,4 +1,5 @@
-//! An attacker who controls the server: a modified copy of the repository, which can be signed with stolen keys.
+//! A simulated attacker who controls the server. The attacker serves a modified copy of the repository and may sign it
+//! with stolen keys.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::copy_folder;
 use super::runner::Runner;
 use crate::Error;
 
-/// By how much versions are inflated.
+/// The number by which the attacker raises version numbers.
 const FAR: u64 = 1_000_000;
 
 pub(super) struct Attacker {
@@ -22,7 +23,7 @@ pub(super) struct Attacker {
     stolen: Option<Stolen>,
 }
 
-/// The keys of the online roles.
+/// The stolen keys of the online roles.
 struct Stolen {
     snapshot: PrivateKey,
     timestamp: PrivateKey,
@@ -52,7 +53,7 @@ impl Attacker {
         &self.folder
     }
 
-    /// Replaces the snapshot with that of another state.
+    /// Replaces the snapshot with the snapshot from another copy of the repository.
     pub(super) fn put_snapshot_of(&self, other: &Self) -> Result<(), Error> {
         let old: Timestamp = other.read_metadata(&RoleName::TIMESTAMP, None)?;
         let new: Timestamp = self.read_metadata(&RoleName::TIMESTAMP, None)?;
@@ -77,7 +78,8 @@ impl Attacker {
         Ok(())
     }
 
-    /// Lists a package in targets, which the stolen keys cannot sign for, and updates snapshot and timestamp.
+    /// Lists a forged package in a new targets file, and updates snapshot and timestamp. The stolen keys cannot sign
+    /// for targets.
     pub(super) fn forge_package(&self) -> Result<(), Error> {
         let Some(keys) = &self.stolen else { return Ok(()) };
         let (timestamp, snapshot) = self.read_online()?;
@@ -150,7 +152,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::file("read", path, error))
 }
 
-/// Replaces a file with a new one, because the old one may be a hard link to the maintainer's.
+/// Replaces a file with a new file. Writing into the old file could change the maintainer's file, because the old one
+/// may be a hard link.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if path.exists() {
         fs::remove_file(path).map_err(|error| Error::file("remove", path, error))?;

@@ -1,7 +1,7 @@
-//! `demo`: shows a maintainer, a client and an attacker with the real packages that this program was built from.
+//! `demo`: simulates a maintainer, a client and an attacker with the packages that this program was built from.
 //!
-//! Every scene runs the real commands over HTTP on loopback and checks their results. The maintainer's commands are separate
-//! processes; the client's commands run in this process, so that its clock can be set.
+//! Every scene runs the real commands over HTTP on loopback and checks their results. The maintainer's commands are
+//! separate processes. The client's commands run in this process, so that the demo can set their clock.
 
 mod attacker;
 mod packages;
@@ -18,7 +18,7 @@ use attacker::Attacker;
 use packages::Package;
 use runner::Runner;
 
-/// The number of packages that are published later, as the update.
+/// The number of packages that are held back and published later as an update.
 const HELD_BACK: usize = 3;
 
 pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Result<ExitStatus, Error> {
@@ -91,7 +91,7 @@ fn update(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
 }
 
 fn rollback(runner: &mut Runner, before: &Attacker) -> Result<(), Error> {
-    runner.scene("Rollback: an attacker serves the repository from before the update");
+    runner.scene("Rollback: an attacker serves an old copy of the repository");
     runner.serve(before.folder())?;
     runner.client(&["refresh"], ExitStatus::Refused, "rollback")
 }
@@ -124,14 +124,15 @@ fn tampered(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
     runner.serve(tampered.folder())?;
     runner.client(&["get", "--output", "tampered-download", &package.file], ExitStatus::Refused, "sha256")?;
     let nothing = !runner.path("tampered-download").join(&package.file).exists();
-    runner.check(nothing, "no byte of it is under its name on the disk");
+    runner.check(nothing, "the tampered package is not in the download folder");
     Ok(())
 }
 
 fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
     runner.scene("Theft: an attacker has stolen the snapshot and timestamp keys");
     runner.say(
-        "The thief inflates the versions. These keys suffice for that, so the client then refuses honest updates.",
+        "The attacker signs inflated version numbers. The client then refuses honest updates, because it takes them for \
+         rollbacks.",
     );
     let thief = Attacker::copy(runner, "inflated versions")?.with_stolen_keys(runner)?;
     thief.inflate_versions()?;
@@ -139,7 +140,7 @@ fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
     runner.client(&["refresh"], ExitStatus::Done, "")?;
     runner.serve(&runner.path("packages"))?;
     runner.client(&["refresh"], ExitStatus::Refused, "rollback")?;
-    runner.say("The stolen keys cannot sign for another package:");
+    runner.say("The attacker cannot add a package, because the stolen keys cannot sign for targets:");
     let thief = Attacker::copy(runner, "forged package")?.with_stolen_keys(runner)?;
     thief.forge_package()?;
     runner.serve(thief.folder())?;
@@ -147,7 +148,7 @@ fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
 
     runner.scene("Recovery: the maintainer revokes the key");
     runner.maintainer(&["-C", "packages", "revoke", "file:keys/timestamp-1.pem"])?;
-    runner.say("The misled client recovers, and refuses files that the stolen keys sign:");
+    runner.say("The deceived client recovers, and refuses files that are signed with the stolen keys:");
     runner.serve(&runner.path("packages"))?;
     runner.client(&["refresh"], ExitStatus::Done, "")?;
     let late = Attacker::copy(runner, "too late")?.with_stolen_keys(runner)?;
@@ -156,7 +157,8 @@ fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
     runner.client(&["refresh"], ExitStatus::Refused, "0 of the 1 keys")
 }
 
-/// Copies a folder, with hard links if possible. The demo replaces files and never writes into them.
+/// Copies a folder, with hard links where possible. Links are safe because the demo replaces files and never writes
+/// into them.
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.map_err(|error| Error::file("read", from, error.into()))?;

@@ -1,4 +1,4 @@
-//! The packages that cargo downloaded to build this program: real input with independently computed hashes.
+//! The packages that cargo downloaded to build this program. Cargo.lock contains independently computed hashes of them.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use crate::Error;
 /// The lock file of this build.
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 
-/// A package of this build.
+/// A package that this program was built from.
 pub(super) struct Package {
-    /// Its file name, `NAME-VERSION.crate`.
+    /// The file name, `NAME-VERSION.crate`.
     pub(super) file: String,
     path: PathBuf,
     sha256: String,
 }
 
 impl Package {
-    /// Returns whether the file in `folder` has the checksum in Cargo.lock.
+    /// Returns whether `folder` contains this package with the checksum from Cargo.lock.
     pub(super) fn is_at(&self, folder: &Path) -> bool {
         std::fs::read(folder.join(&self.file)).is_ok_and(|bytes| hex::encode(Sha256::digest(bytes)) == self.sha256)
     }
@@ -30,7 +30,7 @@ impl Package {
 pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
     let caches = caches(env);
     let lock: DocumentMut =
-        LOCK_FILE.parse().map_err(|error| Error::Failed(format!("Cargo.lock cannot be read: {error}")))?;
+        LOCK_FILE.parse().map_err(|error| Error::Failed(format!("cannot parse Cargo.lock: {error}")))?;
     let locked = lock.get("package").and_then(|packages| packages.as_array_of_tables()).into_iter().flatten();
     let packages: Vec<Package> = locked
         .filter_map(|package| {
@@ -45,7 +45,7 @@ pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
         .collect();
     if packages.len() < 10 {
         return Err(Error::Absent(
-            "cargo's cache has no packages of this build: run `cargo demo` in the project's folder".into(),
+            "cargo's cache lacks the packages that this program was built from: run `cargo demo` in the project's folder".into(),
         ));
     }
     Ok(packages)

@@ -19,10 +19,11 @@ use crate::{Error, NetworkError};
 
 /// The maximum number of output lines that are shown in full.
 const LINES: usize = 26;
-/// The number of first and last lines that are shown of a longer output.
+/// The number of lines that are shown from the start of a longer output.
 const FIRST: usize = 6;
+/// The number of lines that are shown from the end of a longer output.
 const LAST: usize = 3;
-/// The maximum number of arguments that are shown.
+/// The maximum number of command-line arguments that are shown.
 const ARGUMENTS: usize = 10;
 
 pub(super) struct Runner {
@@ -80,7 +81,7 @@ impl Runner {
     }
 
     pub(super) fn say(&self, text: &str) {
-        // If the reader closes the output, the demo continues, for the exit code.
+        // If standard output is closed, the demo continues, because its exit code still says whether the checks passed.
         let _ = self.output.raw(format!("{text}\n").as_bytes());
     }
 
@@ -94,7 +95,7 @@ impl Runner {
         self.say(&format!("  {} {claim}", if holds { "ok:" } else { "FAILED:" }));
     }
 
-    /// Runs a command of the maintainer. An error if it fails.
+    /// Runs a command as the maintainer. Returns an error if the command fails.
     pub(super) fn maintainer(&mut self, arguments: &[&str]) -> Result<(), Error> {
         self.show("lastmile-repo", arguments);
         let program =
@@ -117,10 +118,10 @@ impl Runner {
         }
     }
 
-    /// Runs a command of the client, and checks that it exits with `expected` and prints `word`.
+    /// Runs a command as the client, and checks that it exits with `expected` and prints `word`.
     pub(super) fn client(&mut self, arguments: &[&str], expected: ExitStatus, word: &str) -> Result<(), Error> {
         self.show("lastmile", arguments);
-        // Both streams, in the order of writing.
+        // Standard output and standard error are captured together, in the order in which they are written.
         let said = Captured::default();
         let world =
             World { stdout: Box::new(said.clone()), stderr: Box::new(said.clone()), ..World::isolated(self.now) };
@@ -140,7 +141,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Resolves paths in the demo's folder, because the client's commands run in this process.
+    /// Makes a path argument absolute. The client's commands run in this process, whose current folder is not the
+    /// demo's folder.
     fn in_folder(&self, argument: &str) -> std::ffi::OsString {
         let is_path = ["packages/", "downloads", "tampered-download"].iter().any(|start| argument.starts_with(start));
         if is_path { self.path(argument).into_os_string() } else { argument.into() }
@@ -174,7 +176,7 @@ impl Runner {
     pub(super) fn serve(&mut self, folder: &Path) -> Result<(), Error> {
         if let Some(server) = self.server.take() {
             server.abort();
-            // The result is a cancellation, which is not an error.
+            // The aborted task returns a cancellation error, which is expected.
             drop(self.runtime.block_on(server));
         }
         let requests = Arc::clone(&self.requests);
@@ -225,7 +227,7 @@ impl Runner {
         }
     }
 
-    /// Removes the folder, unless it is to be kept.
+    /// Removes the demo's folder, unless the user asked to keep it.
     pub(super) fn clear(&mut self) -> Result<(), Error> {
         let Some(folder) = self.folder.take() else { return Ok(()) };
         if self.keep {

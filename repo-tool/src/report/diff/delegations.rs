@@ -9,7 +9,7 @@ use super::explain::Explanation;
 use super::keys::{KeysBefore, RoleKeyList, ring_lines};
 use crate::edit::bins::Bins;
 
-/// Describes the changes of a role's delegations. `keys` are the ids of the changed keys.
+/// Describes the changes of a role's delegations. `keys` contains the IDs of the changed keys.
 pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, after: &Targets, keys: &BTreeSet<&str>) {
     let none = Delegations::new();
     let before = before.and_then(|before| before.delegations.as_ref()).unwrap_or(&none);
@@ -25,7 +25,8 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, a
     for (name, description) in &new {
         explanation.lines.compare(old_by_name.get(name).cloned(), Some(description.clone()));
     }
-    // 4.5: the order is the priority. A delegation added at the end does not change the priority of the others.
+    // 4.5: the order of delegations is their priority. A delegation that is added at the end does not change the
+    // priority of the others.
     let names = |all: &[(String, String)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let kept: Vec<String> = names(&old).into_iter().filter(|name| new_by_name.contains_key(name)).collect();
     let added = names(&new).into_iter().filter(|name| !old_by_name.contains_key(name));
@@ -35,7 +36,7 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, a
     }
     let old = RoleKeyList::of_delegations(before);
     let new = RoleKeyList::of_delegations(after);
-    // The keys of a removed delegation need no lines of their own.
+    // Keys of a removed delegation are not described, because the removal implies their removal.
     let names: BTreeSet<&str> = new.iter().map(RoleKeyList::name).collect();
     let kept = RoleKeyList::of_delegations(before).into_iter().filter(|old| names.contains(old.name()));
     let kept: Vec<RoleKeyList<'_>> = kept.collect();
@@ -43,7 +44,8 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, a
     explanation.keys(&["delegations"], KeysBefore { keys: Some(&before.keys), rings: &old }, &after.keys, &new, keys);
 }
 
-/// Returns a description of each delegation, by name. A set of bins is one entry, by its prefix.
+/// Returns the name and a description of each delegation. A set of bins is described as one delegation, named by its
+/// prefix.
 fn described(delegations: &Delegations) -> Vec<(String, String)> {
     let bins = Bins::of(delegations);
     let mut all: Vec<(String, String)> = match &delegations.roles {
@@ -73,7 +75,7 @@ fn described_delegation(delegation: &Delegation) -> (String, String) {
     (name, description)
 }
 
-/// Returns a pattern, in quotes if it could be mistaken for two patterns or for a hash prefix.
+/// Formats a pattern. Adds quotes if the pattern could be mistaken for two patterns or for a hash prefix.
 fn shown(pattern: &str) -> String {
     let is_plain = !pattern.is_empty() && !pattern.starts_with('#') && !pattern.contains([' ', '"', ',']);
     if is_plain { pattern.to_string() } else { format!("{pattern:?}") }

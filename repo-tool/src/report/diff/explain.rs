@@ -1,5 +1,6 @@
-//! Describes every change of a signed text. [`Explanation::explain_change`] is the complete list of explained places: any
-//! other change is unexplained, and a signer must accept it by name. This includes members of later versions of the formats.
+//! Describes every change of a signed text. [`Explanation::explain_change`] lists all members that are explained. Any
+//! other change is unexplained, and a signer must accept it by name. This includes changes of members from later
+//! versions of the formats.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
 
-/// The maximum number of files with new versions that are described individually; more are counted.
+/// The maximum number of files with new versions that are described individually. More files are only counted.
 const FILES: usize = 20;
 
 /// The description of a document's changes.
@@ -24,7 +25,7 @@ pub(super) struct Explanation {
     unusual: Vec<Unusual>,
 }
 
-/// Lines whose control characters are escaped.
+/// The lines of a description. Control characters in them are escaped.
 #[derive(Default)]
 pub(super) struct Lines(Vec<(Sign, String)>);
 
@@ -33,7 +34,7 @@ impl Lines {
         self.0.push((sign, printable(line)));
     }
 
-    /// Adds a line if the value is added, removed or changed.
+    /// Adds a line if the value was added, removed or changed.
     pub(super) fn compare(&mut self, before: Option<String>, after: Option<String>) {
         match (before, after) {
             (None, Some(after)) => self.push(Sign::Added, &after),
@@ -46,14 +47,15 @@ impl Lines {
     }
 }
 
-/// Changed targets, files, keys and roles, collected for lines that describe each as a whole.
+/// The targets, files, keys and roles that change. Each of them is described by one line, even if several of its
+/// members change.
 #[derive(Default)]
 struct Touched<'c> {
     targets: BTreeSet<&'c str>,
     files: BTreeSet<&'c str>,
-    /// Ids of changed keys of the root or of the delegations.
+    /// The IDs of changed keys, in a root or in delegations.
     keys: BTreeSet<&'c str>,
-    /// Roles of the root whose keys or threshold change.
+    /// The roles in a root whose keys or threshold change.
     roles: BTreeSet<&'c str>,
     delegations: bool,
 }
@@ -111,13 +113,13 @@ impl Explanation {
         }
     }
 
-    /// Describes one change, or adds it to `touched`.
+    /// Describes one change, or adds the changed item to `touched`.
     fn explain_change<'c>(&mut self, change: &'c Change<'_>, touched: &mut Touched<'c>, is_new: bool) {
         let segments = change.pointer.segments();
         let is_order = change.kind == ChangeKind::Order;
         let role = if self.role.is_top_level() { self.role.as_str() } else { "targets" }.to_string();
         match (role.as_str(), segments.as_slice(), is_order) {
-            // The title shows these.
+            // The title shows the version and the expiry.
             (_, ["version" | "expires"], false) => {}
             (_, ["_type" | "spec_version"], false) if is_new => {}
             // A new role lists no targets yet.
@@ -154,20 +156,22 @@ impl Explanation {
                 self.delegation(change, rest, is_order, touched);
             }
             ("snapshot" | "timestamp", ["meta"], false) if is_new => {}
-            // Length and hash depend on the signed file, which does not exist yet when a signer reviews the change.
+            // The length and the hash depend on the signed file, which does not exist yet when a signer reviews the
+            // change.
             ("snapshot" | "timestamp", ["meta", file, "version" | "length"], false)
             | ("snapshot" | "timestamp", ["meta", file, "hashes", "sha256" | "sha384" | "sha512"], false) => {
                 touched.files.insert(own(change, file));
             }
             ("snapshot" | "timestamp", ["meta", _, "hashes", _, ..], false) => self.unknown(change, 4),
             ("snapshot" | "timestamp", ["meta", _, _, ..], false) => self.unknown(change, 3),
-            // 4.2.1: a member of a role that the specification does not define.
+            // 4.2.1: a member that the specification does not define for this role.
             (_, [member, ..], _) if !is_defined(&role, member) => self.unknown(change, 1),
             _ => self.unexplained(change),
         }
     }
 
-    /// Handles changes below `delegations`: known members, which [`delegations::explain`] describes, and unknown ones.
+    /// Handles changes below `delegations`. [`delegations::explain`] describes the known members; the unknown members
+    /// are described here.
     fn delegation<'c>(&mut self, change: &'c Change<'_>, rest: &[&str], is_order: bool, touched: &mut Touched<'c>) {
         match (rest, is_order) {
             (["keys" | "roles"], false) | (["roles", _, "keyids" | "paths" | "path_hash_prefixes"], false) => {
@@ -195,7 +199,7 @@ impl Explanation {
         }
     }
 
-    /// Describes a value by its name and its text.
+    /// Describes a changed value with the name of its member.
     fn value(&mut self, change: &Change<'_>) {
         let name = change.pointer.segments().join(".");
         let (before, after) = values(change);
@@ -206,7 +210,7 @@ impl Explanation {
         self.lines.push(Sign::Changed, &format!("the order of {} changes", change.pointer.segments().join(".")));
     }
 
-    /// Describes an unknown member. The pointer to the member has `depth` segments.
+    /// Describes an unknown member. The pointer to the member consists of the first `depth` segments.
     fn unknown(&mut self, change: &Change<'_>, depth: usize) {
         let (before, after) = values(change);
         let line = |value: &str| format!("unknown member: {} = {value}", change.pointer);
@@ -236,14 +240,15 @@ impl Explanation {
         self.unusual(pointer, line);
     }
 
-    /// Adds a place that a signer must accept by name.
+    /// Adds a member or key that a signer must accept by name.
     pub(super) fn unusual(&mut self, pointer: &Pointer, line: &str) {
         let role = self.role.clone();
         let pointer = pointer.clone();
         self.unusual.push(Unusual { role, pointer, line: printable(line) });
     }
 
-    /// Describes the changed keys of a root or of delegations, which are `below` these members.
+    /// Describes the changed keys of a root or of delegations. `below` contains the names of the members that enclose
+    /// the keys.
     pub(super) fn keys(
         &mut self,
         below: &[&str],
@@ -269,7 +274,8 @@ impl Explanation {
                     let line = format!("{name} {} (was: {})", described(&new), described(&old));
                     self.lines.push(Sign::Changed, &line);
                 }
-                // The parsers of both texts refuse invalid targets. If one did not, the signer must accept it by name.
+                // The parsers of both texts refuse invalid targets. If a parser did not, the signer would have to
+                // accept the target by name.
                 (None, None) => {
                     let pointer = ["targets", name].map(ToString::to_string).into_iter().collect();
                     self.unusual(&pointer, &format!("unexplained: {name} is not a target"));
@@ -278,7 +284,8 @@ impl Explanation {
         }
     }
 
-    /// Describes the changed entries of a snapshot or timestamp. Most of them follow from other changes.
+    /// Describes the changed entries of a snapshot or timestamp. Most of these changes follow from changes of other
+    /// roles.
     fn files(&mut self, changes: &[Change<'_>], touched: &BTreeSet<&str>) {
         let versions: BTreeMap<String, _> = changes
             .iter()
@@ -288,7 +295,7 @@ impl Explanation {
             })
             .collect();
         if touched.len() > FILES {
-            self.routine.push(Sign::Changed, &format!("{} files in new versions", touched.len()));
+            self.routine.push(Sign::Changed, &format!("{} files have new versions", touched.len()));
         }
         for file in touched {
             match versions.get(*file).copied() {
@@ -299,13 +306,13 @@ impl Explanation {
                     let line = |version: &str| format!("{file} version {version}");
                     self.routine.compare(before.map(line), after.map(line));
                 }
-                None => self.routine.push(Sign::Changed, &format!("{file} has another length or hash")),
+                None => self.routine.push(Sign::Changed, &format!("{file} has a different length or hash")),
             }
         }
     }
 }
 
-/// Returns the segment with the lifetime of the change.
+/// Returns the same segment, borrowed for as long as the change.
 fn own<'c>(change: &'c Change<'_>, segment: &str) -> &'c str {
     change.pointer.segments().into_iter().find(|own| *own == segment).unwrap_or_default()
 }
@@ -317,13 +324,13 @@ pub(super) fn values<'t>(change: &Change<'t>) -> (Option<&'t str>, Option<&'t st
     }
 }
 
-/// Formats a value; a string without special characters is shown without quotes.
+/// Formats a value. A string without special characters is shown without quotes.
 fn plain(name: &str, value: &str) -> String {
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     format!("{name} {}", inner.filter(|inner| !inner.contains(['"', '\\', ' '])).unwrap_or(value))
 }
 
-/// Returns whether the specification defines this member for the role type.
+/// Returns whether the specification defines this member for the role.
 fn is_defined(role: &str, member: &str) -> bool {
     let own: &[&str] = match role {
         "root" => &["consistent_snapshot", "keys", "roles"],

@@ -1,4 +1,4 @@
-//! Describes the keys of a root or of delegations, including unusable ones, and the roles that list them.
+//! Describes the keys in a root or in delegations, including unusable keys, and the roles that list them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::key_store::keyid_of;
 /// The keys and threshold of a role, as its delegator lists them.
 pub(super) struct RoleKeyList<'m> {
     name: String,
-    /// The path of the ids in the root or in the delegations.
+    /// The path of the key IDs in the root or in the delegations.
     place: Vec<String>,
     keys: &'m BTreeMap<KeyId, Key>,
     keyids: &'m [KeyId],
@@ -31,7 +31,7 @@ impl<'m> RoleKeyList<'m> {
         root.roles.iter().map(listing).collect()
     }
 
-    /// Returns the list of each delegated role. Bins share one list, so only the first bin is returned.
+    /// Returns the key list of each delegated role. All bins share one list, so only the first bin is returned.
     pub(super) fn of_delegations(delegations: &'m Delegations) -> Vec<Self> {
         let bins = Bins::of(delegations);
         let keys = &delegations.keys;
@@ -65,7 +65,7 @@ impl<'m> RoleKeyList<'m> {
         &self.name
     }
 
-    /// Returns each id once, with the number of its entries.
+    /// Returns each key ID once, with the number of times it is listed.
     fn ids(&self) -> BTreeMap<&'m KeyId, usize> {
         let mut ids = BTreeMap::new();
         self.keyids.iter().for_each(|id| *ids.entry(id).or_default() += 1);
@@ -86,7 +86,7 @@ impl<'m> RoleKeyList<'m> {
     }
 }
 
-/// Describes a key by its computed id. The id in the file may be arbitrary and is shown too if it differs.
+/// Describes a key by its computed ID. The ID in the file may be arbitrary, so it is also shown if it differs.
 fn described_key(id: &KeyId, key: &Key) -> String {
     match key.public_key() {
         Ok(public) => {
@@ -103,7 +103,7 @@ fn described_key(id: &KeyId, key: &Key) -> String {
     }
 }
 
-/// Describes the changed keys and thresholds of the touched roles.
+/// Describes changes of the keys and thresholds of roles.
 pub(super) fn ring_lines(
     lines: &mut Lines,
     before: &[RoleKeyList<'_>],
@@ -133,15 +133,15 @@ pub(super) fn ring_lines(
     }
 }
 
-/// The keys and lists before the change.
+/// The keys and the roles' key lists before the change.
 #[derive(Clone, Copy)]
 pub(super) struct KeysBefore<'k> {
     pub(super) keys: Option<&'k BTreeMap<KeyId, Key>>,
     pub(super) rings: &'k [RoleKeyList<'k>],
 }
 
-/// Describes the key changes that the lines about roles do not show: unlisted keys and keys in another spelling. Returns the
-/// places of added or changed unusable keys and odd ids, each with its line.
+/// Describes changes of keys that the lines about roles do not show: keys that no role lists, and keys with a changed
+/// spelling. Returns the pointers to added or changed unusable keys and to invalid key IDs, each with its line.
 pub(super) fn key_lines(
     lines: &mut Lines,
     before: KeysBefore<'_>,
@@ -173,7 +173,7 @@ pub(super) fn key_lines(
             unusual.push((vec!["keys".to_string(), (*text).to_string()], described_key(&id, key)));
         }
     }
-    // Compare each list with the one at the same place before; a role may newly list an existing key.
+    // Compare each list with the earlier list at the same path, because a role may newly list an existing key.
     let old_by_place: BTreeMap<&[String], &RoleKeyList<'_>> =
         before.rings.iter().rev().map(|old| (old.place.as_slice(), old)).collect();
     for ring in rings {

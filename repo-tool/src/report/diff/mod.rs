@@ -15,12 +15,13 @@ use crate::document::Document;
 use crate::draft::{Completed, Draft};
 use crate::published::Published;
 
-/// The maximum number of lines per role for people; JSON has all.
+/// The maximum number of lines that people see for each role. The JSON output contains all lines.
 const SHOWN: usize = 20;
-/// The maximum number of roles or targets of a bulk change that are described individually; more are counted.
+/// The maximum number of roles or targets of a bulk change that are described individually. More of them are only
+/// counted.
 const DESCRIBED: usize = 1000;
 
-/// The kind of change of a line.
+/// The kind of change that a line describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// Something is added.
@@ -44,39 +45,39 @@ impl Sign {
 /// The changes of one role, or of many similar roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleDiff {
-    /// The role, or the prefix of many roles and a `*`.
+    /// The name of the role, or the common prefix of many roles followed by `*`.
     pub role: String,
     /// The versions and the expiry, such as `version 3 → 4, expires 2030-01-31`.
     pub title: String,
     /// The changes.
     pub lines: Vec<(Sign, String)>,
-    /// Changes of snapshot and timestamp that follow from the other changes. Only signers see them.
+    /// Changes of snapshot and timestamp that follow from the other changes. Only signers see these lines.
     pub routine: Vec<(Sign, String)>,
-    /// The numbers of changes in many roles, if they are counted.
+    /// The numbers of target changes, if these are counted instead of described.
     pub many: Option<Many>,
-    /// Unknown members and keys, which are signed only if the user accepts them by name. They have lines too.
+    /// Unknown members and keys, which are signed only if the user accepts them by name. `lines` describes them, too.
     pub unusual: Vec<Unusual>,
 }
 
 /// An unknown member or key, which a signer must accept by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusual {
-    /// The role that contains it.
+    /// The role whose metadata contains the member or key.
     pub role: RoleName,
-    /// Its place in the signed text.
+    /// The path of the member or key in the signed text.
     pub pointer: Pointer,
     /// Its line.
     pub line: String,
 }
 
 impl Unusual {
-    /// Returns its name for `--accept`: unique, and safe to print and to paste into a shell.
+    /// Returns the name for `--accept`. The name is unique, and safe to print and to paste into a shell.
     #[must_use]
     pub fn typed(&self) -> String {
         typed(&format!("{}:{}", self.role.as_str(), self.pointer))
     }
 
-    /// Returns whether `name` is its full name, its name without the role, or its last segment.
+    /// Returns whether `name` is the full name, the name without the role, or the last segment.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         let last = self.pointer.segments().last().map(|last| typed(last));
@@ -84,7 +85,7 @@ impl Unusual {
     }
 }
 
-/// Escapes every character that could be mistaken for another one or end a quoted argument.
+/// Escapes every character that could be mistaken for another character or end a quoted argument.
 fn typed(text: &str) -> String {
     printable(&text.replace('\\', "\\u{5c}").replace('\'', "\\u{27}"))
 }
@@ -96,7 +97,7 @@ pub(crate) fn of_document(published: Option<&Published>, draft: &Draft, document
 
 /// Returns whether target changes are counted instead of described.
 fn counts(draft: &Draft) -> bool {
-    // This is called for each document, so check the cheap condition first.
+    // This function is called for each document, so check the cheap condition first.
     draft.bulk_filled.len() > DESCRIBED
         || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum::<usize>()
             > DESCRIBED
@@ -112,7 +113,7 @@ fn explained(published: Option<&Published>, draft: &Draft, document: &Document, 
     explain::explain(published, draft, document, counts && draft.targets.contains_key(&document.role), title)
 }
 
-/// The numbers of changes in many roles.
+/// The numbers of target changes in many roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Many {
     /// The number of roles.
@@ -125,7 +126,7 @@ pub struct Many {
     pub removed: usize,
 }
 
-/// Compares the draft with the published state. The target changes of a bulk change are counted.
+/// Compares the draft with the published state. For a bulk change, target changes are only counted.
 pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut Completed) -> Vec<RoleDiff> {
     let counts = counts(draft);
     let mut families: BTreeMap<String, RoleDiff> = BTreeMap::new();
@@ -145,7 +146,7 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
             single.push(found);
             continue;
         }
-        // Changes other than targets are described for each role.
+        // Changes other than those of targets are described with the name of the role.
         let name = |(sign, line): (Sign, String)| (sign, format!("{}: {line}", printable(document.role.as_str())));
         found.lines = found.lines.into_iter().map(name).collect();
         let family = family_of(&document.role.to_string());
@@ -184,7 +185,7 @@ impl RoleDiff {
         text
     }
 
-    /// Adds the changes of another role of the same family.
+    /// Adds the changes of another role with the same name prefix.
     fn add(&mut self, other: Self) {
         self.lines.extend(other.lines);
         self.unusual.extend(other.unusual);
@@ -196,7 +197,7 @@ impl RoleDiff {
     }
 }
 
-/// Returns the prefix for roles that are described together, such as bins.
+/// Returns the name for roles that are described together, such as `bin-*` for bins.
 fn family_of(role: &str) -> String {
     role.rsplit_once('-').map_or_else(|| role.to_string(), |(start, _)| format!("{start}-*"))
 }
@@ -228,7 +229,7 @@ impl Many {
     }
 }
 
-/// Formats the changes for people and sums up long lists. Control characters in names are escaped.
+/// Formats the changes for people, and summarizes long lists. Control characters in names are escaped.
 #[must_use]
 pub fn text(diffs: &[RoleDiff]) -> String {
     let (delegated, top_level): (Vec<&RoleDiff>, Vec<&RoleDiff>) = diffs.iter().partition(|diff| !diff.is_top_level());
@@ -258,7 +259,7 @@ pub fn text(diffs: &[RoleDiff]) -> String {
     text + &others.into_iter().map(|diff| diff.text(SHOWN)).collect::<String>()
 }
 
-/// Describes many roles whose names have the same start.
+/// Summarizes the changes of many roles with the same name prefix.
 fn summed_up(family: &[&RoleDiff]) -> String {
     let Some((first, others)) = family.split_first() else { return String::new() };
     let title = if others.iter().all(|other| other.title == first.title) {
@@ -277,7 +278,7 @@ fn summed_up(family: &[&RoleDiff]) -> String {
     text
 }
 
-/// Formats all changes for people who are about to sign.
+/// Formats the complete changes for people who are about to sign.
 #[must_use]
 pub fn full_text(diffs: &[RoleDiff]) -> String {
     let routine = |diff: &RoleDiff| -> String {
@@ -311,7 +312,7 @@ pub fn json(diffs: &[RoleDiff]) -> Value {
     diffs.iter().map(role).collect()
 }
 
-/// Describes a snapshot entry that gains a length and a hash.
+/// Describes a snapshot entry to which a length and a hash are added.
 fn completed_entry((role, listed): (&RoleName, &MetaFile)) -> (Sign, String) {
     let length = listed.length.unwrap_or_default();
     let hashes: Vec<String> = listed.hashes.iter().flat_map(Hashes::prefixes).collect();
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_for_accept_is_unique_and_hides_nothing() {
+    fn a_name_for_accept_is_unique_and_escapes_special_characters() {
         let cases = [
             (&["a"][..], "root:/a"),
             (&["a", "b"], "root:/a/b"),
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_accepted_by_its_full_name_or_its_last_segment() {
+    fn a_member_is_accepted_by_its_full_name_or_its_last_segment() {
         let place = unusual(&["keys", "abcd"]);
         for (name, expected) in [
             ("root:/keys/abcd", true),
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn many_bins_are_summed_up_for_people() {
+    fn many_bins_are_summarized_for_people() {
         let bin = |number: usize| RoleDiff::new(format!("bin-{number:04x}"), "version 1, new".into());
         let mut diffs: Vec<RoleDiff> = (0..16384).map(bin).collect();
         assert_eq!(text(&diffs), "bin-*: 16384 roles, each version 1, new\n");
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn many_delegated_roles_are_summed_up_and_top_level_roles_are_shown() {
+    fn many_delegated_roles_are_summarized_and_top_level_roles_are_shown() {
         let role = |name: String| RoleDiff::new(name, "version 2".into());
         let mut diffs = vec![role("root".into())];
         diffs.extend((0..100).map(|number| role(format!("team{number:02}"))));
