@@ -50,7 +50,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The repository's folder [env: LASTMILE_REPOSITORY=]
-    // clap can read only the environment of the process, but tests pass another one, so `parsed` sets the default.
+    // clap can read only the environment of the process, but tests pass their own, so `parsed` sets the default.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
     /// Show what the command would do, without changing anything.
@@ -433,7 +433,7 @@ the folder must contain it. Verification of a URL starts from the root given wit
 pub(crate) struct Verify {
     /// Folder or URL that contains metadata/ and targets/ [default: the folder of --repository]
     pub(crate) place: Option<String>,
-    /// Accept missing target files, which another server has (`add --from-list`); existing files are still checked.
+    /// Accept missing target files that another server has (`add --from-list`); existing files are still checked.
     #[arg(long)]
     pub(crate) elsewhere: bool,
     /// Exit with status 7 if there are warnings.

@@ -10,7 +10,7 @@ use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
 use crate::user::RootDigest;
 use crate::{Error, check};
 
-/// The maximum number of targets that are named in warnings. The JSON output lists all targets.
+/// The maximum number of targets that warnings name. The JSON output lists all targets.
 const NAMED: usize = 20;
 
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
@@ -56,7 +56,7 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
         output.warning(&format!("the server does not list this folder's `{name}`: add the file again to publish it"));
     }
     if let Some(more) = done.dropped.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        output.warning(&format!("the server does not list {more} more targets of this folder, or lists other files"));
+        output.warning(&format!("the server does not list {more} more targets of this folder as this folder does"));
     }
     for missing in done.missing.iter().take(NAMED) {
         output.warning(&format!("cannot fetch the file of a target: {missing}"));

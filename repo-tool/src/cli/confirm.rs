@@ -20,7 +20,7 @@ impl Confirmation {
         if yes { Self::Given } else { Self::Ask }
     }
 
-    /// Shows the changes to confirm. With `--yes`, `--quiet` hides them.
+    /// Shows the changes to confirm. `--quiet` hides them only together with `--yes`.
     pub(super) fn show(self, json: &Value, text: &str, output: &Output) -> Result<(), Error> {
         match self {
             Self::Ask => output.data_text(json, text)?,

@@ -88,7 +88,7 @@ fn uri_beside(layout: &Layout, public: &Path) -> Option<KeyUri> {
 
 /// A key or key ID to remove from a role.
 pub(super) enum Removal {
-    /// A usable key. Every spelling of the key is removed.
+    /// A usable key. All encodings of the key are removed.
     Key(PublicKey),
     /// A listed key ID that does not identify exactly one usable key.
     Odd(Odd),

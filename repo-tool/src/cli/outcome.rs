@@ -86,7 +86,7 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
-/// Returns the exit status for an outcome. A pending change has its own status, so that no script takes it for
+/// Returns the exit status for an outcome. A pending change has its own status, so that scripts do not take it for
 /// published.
 pub(super) fn status(outcome: &Outcome) -> ExitStatus {
     match outcome {

@@ -61,7 +61,7 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
         (&RoleName::TIMESTAMP, published.timestamp.expires),
     ];
     roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
-    // Look up the key rings before the publication: the state after it has not read all roles.
+    // Look up the key rings before the publication, because not all roles are read again after it.
     let left = roles.into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| {
         let renewal = repository.config.role(role).renewal(expires, repository.now());
         Ok(NotRenewed { role: role.clone(), expires, renewal, ring: published.key_ring(role)? })

@@ -54,7 +54,7 @@ pub(crate) struct Revoke {
 
 /// The key to revoke.
 struct Target {
-    /// The key material, which is the same in every spelling of the key.
+    /// The key material, which is the same in every encoding of the key.
     material: KeyMaterial,
     /// The public key, if lastmile can use it.
     public: Option<PublicKey>,

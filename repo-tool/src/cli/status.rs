@@ -16,8 +16,8 @@ use crate::{Error, Renewal, Repository};
 /// The options of `status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit code 0 means that nothing needs your attention; the next `renew` signs roles that are due. Exit code 7 means that half of
-a role's renewal period has passed, a role has expired, a change is pending, or a publication was interrupted.
+Exit code 0 means that nothing needs your attention yet, but roles may be due for renewal. Exit code 7 means that half of a
+role's renewal period has passed, a role has expired, a change is pending, or a publication was interrupted.
 
 With --monitor, the exit codes are 0 for OK, 1 for a warning, 2 for critical (a role has expired, or at most a quarter of its
 renewal period is left) and 3 for unknown.

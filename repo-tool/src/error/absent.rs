@@ -21,7 +21,7 @@ pub enum NotFound {
         /// The role.
         role: RoleName,
     },
-    /// The role does not delegate to the other role.
+    /// `from` does not delegate to `role`.
     #[error("{from} does not delegate to {role}")]
     DelegationFrom {
         /// The role that should delegate.

@@ -99,8 +99,8 @@ impl Status {
         Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned })
     }
 
-    /// Returns whether the maintainer must act. Roles that are due do not need attention, because the next `renew`
-    /// signs them.
+    /// Returns whether the maintainer must act. A role that is due needs no attention yet, because there is time left
+    /// to renew it.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.interrupted || !self.pending.is_empty() || self.most_urgent() >= Some(Renewal::Overdue)

@@ -114,7 +114,7 @@ pub fn revoke(
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
-            // The role may also list the revoked key in an unusable spelling.
+            // The role may also list the revoked key in an encoding that lastmile cannot use.
             let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
             let loss = Loss {
                 left: BTreeSet::new(),

@@ -45,8 +45,8 @@ pub enum Verdict {
 pub struct ProofRow {
     /// The version of the root that the client starts from.
     pub root: Version,
-    /// The last root of the series with the same keys that begins with `root`. If there are many roots, clients of the
-    /// later roots of the series are not tested, because their updates are the same.
+    /// The last root of the series with the same keys that starts with `root`. If there are many roots, clients of the
+    /// later roots of a series are not tested, because their updates are the same.
     pub until: Version,
     /// The name and the result of each scenario.
     pub scenes: Vec<(String, Verdict)>,

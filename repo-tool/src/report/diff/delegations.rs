@@ -36,7 +36,7 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, a
     }
     let old = RoleKeyList::of_delegations(before);
     let new = RoleKeyList::of_delegations(after);
-    // Keys of a removed delegation are not described, because the removal implies their removal.
+    // The keys of a removed delegation are not described, because they are removed with it.
     let names: BTreeSet<&str> = new.iter().map(RoleKeyList::name).collect();
     let kept = RoleKeyList::of_delegations(before).into_iter().filter(|old| names.contains(old.name()));
     let kept: Vec<RoleKeyList<'_>> = kept.collect();

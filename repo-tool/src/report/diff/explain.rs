@@ -312,7 +312,7 @@ impl Explanation {
     }
 }
 
-/// Returns the same segment, borrowed for as long as the change.
+/// Returns the segment of the change's pointer that equals `segment`, with the lifetime of the change.
 fn own<'c>(change: &'c Change<'_>, segment: &str) -> &'c str {
     change.pointer.segments().into_iter().find(|own| *own == segment).unwrap_or_default()
 }

@@ -140,8 +140,8 @@ pub(super) struct KeysBefore<'k> {
     pub(super) rings: &'k [RoleKeyList<'k>],
 }
 
-/// Describes changes of keys that the lines about roles do not show: keys that no role lists, and keys with a changed
-/// spelling. Returns the pointers to added or changed unusable keys and to invalid key IDs, each with its line.
+/// Describes changes of keys that the lines about roles do not show: keys that no role lists, and keys whose encoding
+/// changes. Returns the pointers to added or changed unusable keys and to invalid key IDs, each with its line.
 pub(super) fn key_lines(
     lines: &mut Lines,
     before: KeysBefore<'_>,

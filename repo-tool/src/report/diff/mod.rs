@@ -146,7 +146,7 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
             single.push(found);
             continue;
         }
-        // Changes other than those of targets are described with the name of the role.
+        // Other changes are described separately for each role, so their lines contain the name of the role.
         let name = |(sign, line): (Sign, String)| (sign, format!("{}: {line}", printable(document.role.as_str())));
         found.lines = found.lines.into_iter().map(name).collect();
         let family = family_of(&document.role.to_string());
