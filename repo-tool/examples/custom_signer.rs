@@ -1,14 +1,14 @@
-//! Creates a repository whose timestamp key is not in a file, and publishes a file.
+//! Creates a repository whose timestamp key is not stored in a file, and publishes a file.
 //!
 //! ```console
 //! $ cargo run --example custom_signer -- packages config.toml app-1.2.tar.gz
 //! the token signed 2 files; app-1.2.tar.gz is published
 //! ```
 //!
-//! `packages` is the folder of the repository, and `config.toml` the configuration of the user. `Token` represents a hardware
-//! token, a key service or an agent: implement `Signer` for the device that has your key.
+//! `packages` is the folder of the repository, and `config.toml` is the user's configuration file. `Token` stands in
+//! for a hardware token, a key service or an agent: implement `Signer` for the device that holds your key.
 
-#![expect(clippy::disallowed_methods, reason = "an example is a program")]
+#![expect(clippy::disallowed_methods, reason = "an example uses the clock and the file system")]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::path::Path;
@@ -23,7 +23,7 @@ use lastmile_repo_tool::{
     UserConfig,
 };
 
-/// A replacement for a real token: a key in memory, and the number of its signatures.
+/// A stand-in for a real token: a private key in memory, and the number of signatures made with it.
 struct Token {
     key: PrivateKey,
     signed: AtomicUsize,
@@ -35,7 +35,7 @@ impl Signer for Token {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        // A real token would send the message to the device, and return `SignError::failed(reason)` on failure.
+        // For a real token, send the message to the device, and return `SignError::failed(reason)` if signing fails.
         self.signed.fetch_add(1, Ordering::Relaxed);
         self.key.sign(message)
     }
@@ -49,11 +49,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let token = Arc::new(Token { key: PrivateKey::generate(Scheme::EcdsaP256)?, signed: AtomicUsize::new(0) });
     let signer = NamedSigner::new("token:timestamp", token.clone());
 
-    // The invocation has the signer, because files in the repository's folder cannot name it.
+    // Pass the signer with the invocation, because `repo.toml` cannot name it.
     let mut invocation = Invocation::new(Utc::now(), UserConfig::at(Path::new(config)));
     invocation.signers.push(signer.clone());
 
-    // Its public key becomes the timestamp key. The other roles get key files.
+    // The signer's public key becomes the timestamp key. Key files are generated for the other roles.
     let folder = Path::new(folder);
     let mut new = NewRepository::new(Protection::None);
     new.signers.insert(RoleName::TIMESTAMP, vec![signer]);

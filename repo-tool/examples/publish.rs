@@ -1,14 +1,15 @@
-//! Creates a repository if there is none, and publishes files.
+//! Creates a repository if it does not exist yet, and publishes files.
 //!
 //! ```console
 //! $ cargo run --example publish -- packages config.toml app-1.2.tar.gz manual.pdf
 //! root 1, timestamp 2: app-1.2.tar.gz manual.pdf
 //! ```
 //!
-//! `packages` is the folder of the repository. `config.toml` is the configuration of the user, which stores the pinned root:
-//! keep it outside the folder. For a real repository, encrypt the keys and keep the root keys offline.
+//! `packages` is the folder of the repository. `config.toml` is the user's configuration file, in which the root is
+//! pinned: keep it outside the repository's folder. For a real repository, encrypt the keys and keep the root keys
+//! offline.
 
-#![expect(clippy::disallowed_methods, reason = "an example is a program")]
+#![expect(clippy::disallowed_methods, reason = "an example uses the clock and the file system")]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::path::Path;
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         NewRepository::new(Protection::None).create(folder, &invocation, &mut Unobserved)?;
     }
 
-    // Reads and verifies the published files as a client would, and locks the repository.
+    // Read and verify the published files as a client would, and lock the repository.
     let mut repository = Repository::open_for_change(folder, &invocation)?;
     let mut sources = Vec::new();
     for file in files {

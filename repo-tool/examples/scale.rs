@@ -1,11 +1,13 @@
-//! Measures what clients fetch, for docs/scale.md: `cargo run --release -p lastmile-repo-tool --example scale`.
+//! Measures the bytes that clients fetch, for docs/scale.md: `cargo run --release -p lastmile-repo-tool --example
+//! scale`.
 //!
-//! It makes signed metadata for 10⁴ to 10⁷ targets (or the numbers in the arguments), in one file and in bins, and adds up
-//! the files that a client fetches: uncompressed, and compressed with the programs `gzip -9` and `zstd -19`, if they are
-//! installed. It also shows the error of the formula that recommends the number of bins. For more than 10⁶ targets in a
-//! single file, it only computes the formula. All metadata is in memory, more than once: 1.75 GB for 10⁷ targets.
+//! The example makes signed metadata for 10⁴ to 10⁷ targets, or for the numbers in the arguments, in a single file and
+//! in bins, and adds up the sizes of the files that a client fetches: uncompressed, and compressed with the programs
+//! `gzip -9` and `zstd -19` if they are installed. It also prints the error of the formula that recommends the number
+//! of bins. For more than 10⁶ targets in a single file, only the formula is evaluated. All metadata is held in memory
+//! several times, which takes 1.75 GB for 10⁷ targets.
 
-#![expect(clippy::disallowed_methods, reason = "examples are not shipped")]
+#![expect(clippy::disallowed_methods, reason = "examples are not part of the library")]
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -24,7 +26,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The number of targets that a new client looks for.
 const LOOKED_FOR: usize = 10;
-/// The maximum number of targets that are put into one file.
+/// The maximum number of targets for which a single file is made and measured.
 const LARGEST_FILE: usize = 1_000_000;
 const SHAPES: [Option<u8>; 6] = [None, Some(8), Some(10), Some(12), Some(14), Some(16)];
 
@@ -63,13 +65,13 @@ fn load(targets: u64, by_version: bool) -> Workload {
     Workload { targets, bytes_per_target: 175, succinct: true, by_version }
 }
 
-/// Bytes uncompressed, with gzip and with zstd.
+/// The number of bytes that a client fetches: uncompressed, with gzip, and with zstd.
 struct Sizes {
     first: [usize; 3],
     returning: [usize; 3],
 }
 
-/// Makes signed metadata of this number of targets, without publishing it.
+/// Makes signed metadata with this number of targets, without publishing it.
 fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
@@ -101,12 +103,12 @@ fn measure(plan: &Plan, by_version: bool) -> Result<Sizes> {
         .collect();
     let looked_for = bins.iter().take(LOOKED_FOR);
     let first = sum([&timestamp, &snapshot, &top].into_iter().chain(looked_for))?;
-    // Without bins, the new target is in the top-level role.
+    // If there are no bins, the new target is in the top-level role.
     let changed = bins.first().unwrap_or(&top);
     Ok(Sizes { first, returning: sum([&timestamp, &snapshot, changed].into_iter())? })
 }
 
-/// Adds up the sizes of files.
+/// Adds up the sizes of files, uncompressed and compressed.
 fn sum<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Result<[usize; 3]> {
     let mut all = [0; 3];
     for file in files {
@@ -137,8 +139,8 @@ fn file(plan: &Plan, role: &str) -> Result<Vec<u8>> {
     Ok(document.ok_or("a role is missing")?.file().to_vec())
 }
 
-/// Makes the snapshot of an old repository, whose bins have different versions and compress less well. Bins are listed by
-/// version only, or with length and hash.
+/// Makes a snapshot like that of a repository in use, whose bins have many different versions, so that it compresses
+/// less well. The snapshot lists the bins either by version only or with length and hash.
 fn lived_in(plan: &Plan, by_version: bool) -> Result<Vec<u8>> {
     let document = plan.completed.documents.iter().find(|document| document.role == RoleName::SNAPSHOT);
     let document = document.ok_or("the snapshot is missing")?;
@@ -159,7 +161,7 @@ fn lived_in(plan: &Plan, by_version: bool) -> Result<Vec<u8>> {
     Ok(assemble(&snapshot.write(), document.signatures()))
 }
 
-/// Makes a list with names like those of package registries.
+/// Makes a list of targets with names like those in package registries.
 fn list(targets: usize) -> String {
     let line = |number: usize| {
         let name = format!("packages/{:03}/some-package-{number}-1.{}.0-py3-none-any.whl", number % 1000, number % 10);

@@ -5,7 +5,7 @@
 //! a draft, and [`Repository::conclude`] publishes the draft after two simulated clients have accepted it. If
 //! signatures are missing, `conclude` stages the draft as a pending change.
 
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests create the files that they need"))]
 
 mod check;
 #[cfg(feature = "cli")]

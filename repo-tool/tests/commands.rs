@@ -1,9 +1,10 @@
-//! Tests of `lastmile-repo` as a separate process: its changes of the configuration and its output.
+//! Tests that run `lastmile-repo` as a separate process, and check its output and its changes to the configuration.
 //!
-//! They are separate from the library's tests, because a started process would briefly inherit their locks.
+//! These tests are in a separate program from the library's tests, because a started process would briefly inherit the
+//! locks of other tests.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
-#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -14,7 +15,7 @@ use lastmile_repo_tool::internal::cli::ExitStatus;
 use lastmile_repo_tool::internal::layout::Layout;
 use tempfile::TempDir;
 
-/// Returns the command, for a user whose configuration is next to the test's repository.
+/// Returns a command that runs as a user whose configuration is next to the test's repository.
 fn program(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
     command.env("LASTMILE_REPO_CONFIG", folder.path().join(".user/config.toml"));
@@ -31,12 +32,12 @@ fn run(folder: &TempDir, args: &[&str]) -> i32 {
     output(folder, args).status.code().unwrap()
 }
 
-/// Runs the command, which must succeed, and returns its standard error.
+/// Runs the command and returns its standard error. The command must succeed.
 fn said(folder: &TempDir, args: &[&str]) -> String {
     said_with(folder, args, ExitStatus::Done)
 }
 
-/// Runs the command, which must end with this status, and returns its standard error.
+/// Runs the command and returns its standard error. The command must end with this status.
 fn said_with(folder: &TempDir, args: &[&str], status: ExitStatus) -> String {
     let output = output(folder, args);
     assert_eq!(output.status.code(), Some(status as i32), "{args:?}: {output:?}");
@@ -91,7 +92,7 @@ fn the_config_keeps_a_role_that_is_still_trusted() {
     assert_eq!(run(&folder, &bins), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 
-    // Undelegated in a pending change that is then discarded.
+    // Remove the delegation in a pending change, and then discard the change.
     let targets = folder.path().join("keys/targets-1.pem");
     let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(&targets, &elsewhere).unwrap();
@@ -99,14 +100,14 @@ fn the_config_keeps_a_role_that_is_still_trusted() {
     assert_eq!(run(&folder, &["discard", "--yes"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
 
-    // The bins of another role have the same prefix.
+    // Remove the delegation. The bins of another role have the same name prefix and keep their entry.
     std::fs::rename(&elsewhere, &targets).unwrap();
     assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 }
 
 #[test]
-fn extending_the_pending_change_notes_that_signatures_are_void() {
+fn extending_the_pending_change_reports_that_earlier_signatures_are_void() {
     let folder = repository();
     let file = folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
@@ -123,7 +124,7 @@ fn extending_the_pending_change_notes_that_signatures_are_void() {
 }
 
 #[test]
-fn revoking_an_unencrypted_online_key_warns_that_the_new_one_is_encrypted() {
+fn revoking_an_unencrypted_online_key_warns_that_the_new_key_is_encrypted() {
     let folder = repository();
     let revoke = |key: &str, further: &[&str]| said(&folder, &[&["revoke", key], further].concat());
     assert!(!revoke("timestamp-1", &["--unencrypted-online-keys"]).contains("needs the pass-phrase"));
@@ -135,7 +136,7 @@ fn releases_of_many_processes_are_published_together_even_if_one_is_killed() {
     let folder = repository();
     let layout = Layout::new(folder.path());
     let files = tempfile::tempdir().unwrap();
-    // Hold the lock until all processes have started.
+    // Hold the lock until all processes are waiting for it.
     let lock = layout.lock().unwrap();
     let mut publishers: Vec<_> = (0..12)
         .map(|number| {
@@ -177,7 +178,7 @@ fn releases_of_many_processes_are_published_together_even_if_one_is_killed() {
     assert_eq!(waiting(), 0);
 }
 
-/// Plants a pending change in `staged/` that the maintainer has not seen.
+/// Plants a pending change in `staged/` that the maintainer has not reviewed.
 fn plant(folder: &TempDir) {
     let targets = folder.path().join("keys/targets-1.pem");
     let elsewhere = folder.path().join("elsewhere.pem");
@@ -209,7 +210,7 @@ fn r_x_1_only_the_command_that_shows_the_pending_change_signs_it() {
         assert!(staged.contains("\"signatures\":[]"), "{command:?} signed: {staged}");
         let published = folder.path().join("metadata/2.targets.json");
         assert!(!published.exists(), "{command:?} published: {output:?}");
-        // After reviewing the change, the maintainer may sign it.
+        // Once the maintainer has reviewed the change, it may be signed.
         run(&folder, &["sign", "--yes"]);
         assert_eq!(run(&folder, &["publish"]), ExitStatus::Done as i32, "{command:?}: {output:?}");
         assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
@@ -251,7 +252,7 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     assert!(listed.contains("a/b"), "{listed}");
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
     assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not in this folder"));
-    // An existing file is still checked.
+    // Target files that exist are still checked.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
     assert_eq!(run(&folder, &["verify", "--elsewhere"]), ExitStatus::Refused as i32);
@@ -276,7 +277,7 @@ fn a_foreign_repository_is_used_once_its_root_is_given() {
     assert_eq!(refused.status.code(), Some(ExitStatus::Refused as i32));
     assert!(said.contains("its root is not pinned") && said.contains("--root-sha256 "), "{said}");
     let digest = said.split("--root-sha256 ").nth(1).unwrap().get(..64).unwrap().to_string();
-    // The root in a job's environment is not stored; the one on the command line is.
+    // A root given in the environment, as for a job, is not stored, but a root given on the command line is.
     assert!(as_user("a.toml", Some(&digest), &[]).status.success());
     assert!(!folder.path().join("a.toml").exists());
     assert!(as_user("b.toml", None, &["--root-sha256", &digest]).status.success());
@@ -303,7 +304,7 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
     let file = folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
     said(&folder, &["add", file.to_str().unwrap(), "--name", "a"]);
-    // Another user has not allowed the key.
+    // Run as another user, who has not allowed the key.
     let root = folder.path().join("metadata/1.root.json");
     let other = |args: &[&str]| {
         let mut command = program(&folder);
@@ -337,7 +338,7 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     let above = folder.path().join("metadata/..");
     let paths = [inside, above.to_str().unwrap(), key.to_str().unwrap(), copy.to_str().unwrap()];
     for path in paths.into_iter().chain(["keys", ".", "..", "keys/.."]) {
-        // With the repository as the current folder.
+        // Run the command with the repository as the current folder.
         let output = program(&folder).current_dir(folder.path()).args(["add", path]).output().unwrap();
         assert_eq!(output.status.code(), Some(ExitStatus::Refused as i32), "{path}: {output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
@@ -346,7 +347,7 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     }
     let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
     assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), ExitStatus::Refused as i32);
-    // The repository's own keys are always refused; a test key may be published.
+    // The private keys of the repository are refused even with this option; another private key may be published.
     assert_eq!(run(&folder, &allowed), ExitStatus::Refused as i32);
     std::fs::copy(repository().path().join("keys/root-1.pem"), &copy).unwrap();
     assert_eq!(run(&folder, &allowed[..2]), ExitStatus::Refused as i32);
@@ -371,7 +372,7 @@ fn revoke_generates_no_key_for_another_holder_by_default() {
     assert_eq!(keys(), before);
     let stderr = said(&folder, &["revoke", "targets-1", "--generate"]);
     assert!(stderr.contains("1 of 1 targets keys is now on this machine, and 1 must sign"), "{stderr}");
-    // A colleague generates a key and sends its public key.
+    // A colleague generates a key and sends the public key.
     let colleague = tempfile::tempdir().unwrap();
     let args = ["key", "generate", "root-9", "--unencrypted", "--folder", colleague.path().to_str().unwrap()];
     assert_eq!(run(&folder, &args), ExitStatus::Done as i32);
@@ -382,8 +383,8 @@ fn revoke_generates_no_key_for_another_holder_by_default() {
     assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), ExitStatus::Failed as i32);
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
 }
-/// Plants a key that python-tuf can use and lastmile cannot for the targets role of a pending root, as anyone who can write to
-/// `staged/` could. Returns its id.
+/// Adds a key to the targets role of a pending root, as anyone who can write to `staged/` could. python-tuf can use the
+/// key, but lastmile cannot. Returns the key id.
 fn plant_key(folder: &TempDir) -> String {
     let keys = folder.path().join("keys");
     let elsewhere = folder.path().join("elsewhere");
@@ -452,7 +453,7 @@ fn an_unusable_key_is_revoked_by_the_start_of_its_id() {
 }
 
 #[test]
-fn a_name_that_matches_nothing_changes_nothing() {
+fn accepting_a_member_that_does_not_exist_changes_nothing() {
     let folder = repository();
     assert_eq!(run(&folder, &["renew", "--force", "--accept", "targets:/x"]), ExitStatus::Done as i32);
 }

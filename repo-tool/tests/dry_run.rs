@@ -1,7 +1,7 @@
-//! `--dry-run`, `status` and `verify` change nothing, and `sign` adds only its signature.
+//! Dry runs, `status` and `verify` change nothing, and `sign` changes only the pending document that it signs.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
-#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn done(folder: &Path, args: &[&str]) -> String {
     text
 }
 
-/// Returns everything below a folder: folders, and files with their contents.
+/// Returns all folders and files below a folder, with the content of each file.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut all = BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -49,7 +49,7 @@ fn repository() -> (TempDir, PathBuf) {
     (folder, packages)
 }
 
-/// Creates the files of an interrupted publication, with or without its journal.
+/// Creates the files that an interrupted publication leaves behind, with or without its journal.
 fn cut_short(packages: &Path, has_journal: bool) {
     let publishing = packages.join(".publishing");
     std::fs::copy(packages.join("metadata/timestamp.json"), publishing.join("new-0")).unwrap();
@@ -64,7 +64,7 @@ fn cut_short(packages: &Path, has_journal: bool) {
 }
 
 #[test]
-fn commands_that_announce_no_change_change_nothing() {
+fn dry_runs_status_and_verify_change_nothing() {
     let (folder, packages) = repository();
     let file = folder.path().join("file");
     let file = file.to_str().unwrap();
@@ -106,7 +106,7 @@ fn commands_that_announce_no_change_change_nothing() {
 }
 
 #[test]
-fn sign_writes_only_the_signature_that_it_announces() {
+fn sign_changes_only_the_signed_document() {
     let (folder, packages) = repository();
     let file = folder.path().join("file");
     let (targets, elsewhere) = (packages.join("keys/targets-1.pem"), folder.path().join("targets-1.pem"));
@@ -139,7 +139,7 @@ fn sign_writes_only_the_signature_that_it_announces() {
 }
 
 #[test]
-fn a_named_key_is_read_from_its_private_key_file() {
+fn a_key_is_used_only_if_its_private_key_file_confirms_it() {
     let (_folder, packages) = repository();
     done(&packages, &["key", "generate", "stranger", "--unencrypted"]);
     std::fs::copy(packages.join("keys/stranger.pub"), packages.join("keys/new.pub")).unwrap();
@@ -162,7 +162,7 @@ fn a_named_key_is_read_from_its_private_key_file() {
         all.into_iter().filter(|(path, _)| path.starts_with(packages.join("metadata"))).collect()
     };
     assert!(metadata(contents(&packages)) == metadata(before));
-    // The key is known only by its id from an untrusted file.
+    // Specify a key by its id, although the key file with this id has no private key next to it.
     std::fs::remove_file(packages.join("keys/stranger.pem")).unwrap();
     std::fs::remove_file(packages.join("keys/new.pub")).unwrap();
     let shown: serde_json::Value = serde_json::from_str(&done(

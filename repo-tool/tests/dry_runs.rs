@@ -1,8 +1,9 @@
-//! A dry run answers as the real run: with the same exit status, changes and outcome, and it changes nothing.
+//! A dry run changes nothing and predicts the real run: it ends with the same exit status and reports the same changes
+//! and outcome.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
-#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
-#![expect(clippy::indexing_slicing, reason = "a test that meets what it does not expect has failed")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
+#![expect(clippy::indexing_slicing, reason = "a panic fails the test")]
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -45,7 +46,8 @@ impl Place {
     fn output_in(&self, repository: &str, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
         command.env("LASTMILE_REPO_CONFIG", self.at("config.toml")).current_dir(self.folder.path());
-        // Unlike the option, the variable is allowed with commands that have no repository.
+        // Set the repository by a variable, which, unlike the option, is also allowed with commands that do not use a
+        // repository.
         command.env("LASTMILE_REPOSITORY", repository);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(args).output().unwrap()
@@ -64,7 +66,7 @@ impl Place {
         std::fs::rename(self.at("packages/keys").join(format!("{key}.pem")), self.at(&format!("{key}.pem"))).unwrap();
     }
 
-    /// Runs a command dry and then for real. Both must end with this status and report the same.
+    /// Runs a command as a dry run and then for real. Both must end with this status and report the same result.
     fn same(&self, args: &[&str], status: ExitStatus) {
         let before = contents(self.folder.path());
         let dry = self.output(&[args, &["--json", "--dry-run"]].concat());
@@ -79,7 +81,7 @@ impl Place {
     }
 }
 
-/// Returns what both runs must report: new keys differ.
+/// Returns the parts of a report that must be the same in both runs. Generated keys differ.
 fn shown(report: &Value) -> Value {
     let titles = |changes: &Value| -> Vec<Value> {
         let changes = changes.as_array().into_iter().flatten();
@@ -100,14 +102,14 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Returns everything below a folder: folders, and files with their contents.
+/// Returns all folders and files below a folder, with the content of each file.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let entries = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
     entries.map(|entry| (entry.path().to_path_buf(), std::fs::read(entry.path()).ok())).collect()
 }
 
 #[test]
-fn changes_that_are_published() {
+fn a_dry_run_predicts_published_changes() {
     let place = Place::new();
     place.same(&["add", "file", "--name", "a/1"], Done);
     place.same(&["add", "file", "--name", "a/2", "--custom", "x=1"], Done);
@@ -133,7 +135,7 @@ fn changes_that_are_published() {
 }
 
 #[test]
-fn changes_that_lack_signatures() {
+fn a_dry_run_predicts_missing_signatures() {
     let place = Place::new();
     place.done(&["add", "file", "--name", "old"]);
     place.take_away("targets-1");
@@ -147,7 +149,7 @@ fn changes_that_lack_signatures() {
     place.same(&["delegate", "team", "--paths", "team/*", "--key", "new"], Pending);
     place.same(&["bins", "--bit-length", "2", "--prefixes"], Pending);
     place.same(&["renew", "--force", "targets"], Failed);
-    // The root is independent of the pending change.
+    // This change of the root is independent of the pending change.
     place.same(&["renew", "--force", "root"], Done);
     place.same(&["publish"], Pending);
     place.same(&["sign"], Usage);
@@ -164,7 +166,7 @@ fn changes_that_lack_signatures() {
 }
 
 #[test]
-fn a_pending_revocation() {
+fn a_dry_run_predicts_a_pending_revocation() {
     let place = Place::new();
     place.take_away("root-1");
     place.take_away("root-2");
@@ -174,7 +176,7 @@ fn a_pending_revocation() {
 }
 
 #[test]
-fn changes_that_are_refused() {
+fn a_dry_run_predicts_refused_changes() {
     let place = Place::new();
     place.done(&["delegate", "team", "--paths", "team/*", "--key", "new"]);
     place.same(&["add", "file", "--name", "a", "--role", "team"], Refused);
@@ -196,7 +198,7 @@ fn changes_that_are_refused() {
 }
 
 #[test]
-fn names_that_were_published_with_other_bytes() {
+fn a_dry_run_predicts_clashes_with_published_targets() {
     let place = Place::empty();
     place.done(&["init", "--unencrypted-keys", "--no-hash-prefix"]);
     place.same(&["add", "file"], Done);
@@ -206,7 +208,7 @@ fn names_that_were_published_with_other_bytes() {
 }
 
 #[test]
-fn pass_phrases() {
+fn a_dry_run_needs_the_same_pass_phrases() {
     let mut place = Place::empty();
     place.done(&["init", "--unencrypted-online-keys"]);
     place.variables = vec![("LASTMILE_PASS_PHRASE", "wrong".into())];
@@ -219,7 +221,7 @@ fn pass_phrases() {
 }
 
 #[test]
-fn what_the_user_trusts() {
+fn a_dry_run_predicts_refusals_for_a_root_that_is_not_pinned() {
     let mut place = Place::new();
     place.variables.push(("LASTMILE_REPO_CONFIG", place.at("other.toml").to_str().unwrap().into()));
     place.same(&["add", "file"], Refused);
@@ -228,7 +230,7 @@ fn what_the_user_trusts() {
 }
 
 #[test]
-fn clocks_and_servers() {
+fn a_dry_run_compares_the_clock_and_the_server() {
     let mut place = Place::empty();
     place.done(&["init", "--unencrypted-keys", "--metadata-url", "http://127.0.0.1:1/metadata/"]);
     place.same(&["add", "file"], Network);
@@ -239,7 +241,7 @@ fn clocks_and_servers() {
 }
 
 #[test]
-fn catching_up() {
+fn a_dry_run_predicts_catching_up() {
     let place = Place::new();
     place.done(&["add", "file", "--name", "a"]);
     let copy = |from: &str, to: &str| {
@@ -256,13 +258,13 @@ fn catching_up() {
     copy("packages", "served");
     let url = format!("file://{}/metadata/", place.at("served").display());
     place.same(&["catch-up", "--metadata-url", &url], Done);
-    // The server has more than this folder.
+    // The server has publications that this folder lacks.
     place.done_in("served", &["add", "file", "--name", "b"]);
     place.done_in("served", &["remove", "a"]);
     place.same(&["catch-up"], Failed);
     std::fs::remove_dir_all(place.at("served/targets")).unwrap();
     place.same(&["catch-up", "--adopt"], Done);
-    // Both have published since.
+    // Both copies of the repository have published since.
     place.done(&["add", "file", "--name", "c", "--skip-served-check"]);
     place.done_in("served", &["renew", "--force", "--skip-served-check"]);
     place.done_in("served", &["renew", "--force", "--skip-served-check"]);
@@ -273,7 +275,7 @@ fn catching_up() {
 }
 
 #[test]
-fn creating_a_repository() {
+fn a_dry_run_predicts_a_new_repository() {
     let mut place = Place::empty();
     place.same(&["init", "--threshold", "targets=2"], Done);
     place.same(&["init"], Failed);

@@ -1,7 +1,7 @@
-//! Tests of `lastmile-repo` as a separate process: shown keys, and verified and refused folders.
+//! Tests that run `lastmile-repo` as a separate process, for `key` and `verify`.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
-#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -44,12 +44,12 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     };
     assert_eq!(clients(&second), [2]);
     assert_eq!(clients(&first), [1, 2]);
-    // Give a root of another repository.
+    // Pass a root of a different repository.
     let other = repository();
     let foreign = other.path().join("metadata/1.root.json");
     let refused = output(&folder, &["verify", dir, "--root", foreign.to_str().unwrap()]);
     assert_eq!((refused.status.code().unwrap(), refused.stdout.len()), (ExitStatus::Failed as i32, 0), "{refused:?}");
-    // Roll the folder back, as someone with the old keys could.
+    // Restore an old state of the folder, as an attacker with the old keys could.
     std::fs::remove_file(&second).unwrap();
     let refused = output(&folder, &["verify", dir]);
     assert_eq!(refused.status.code(), output(&folder, &["status"]).status.code(), "{refused:?}");
@@ -67,7 +67,7 @@ fn the_list_of_keys_is_an_object_with_a_schema() {
 }
 
 #[test]
-fn a_key_is_not_shown_as_verified_by_the_file_beside_it() {
+fn a_key_is_not_shown_as_verified_because_of_its_pub_file() {
     let folder = repository();
     let shown = |name: &str| {
         let [text, json] = [&["key", "show", name][..], &["key", "show", name, "--json"]].map(|args| {
@@ -90,14 +90,14 @@ fn a_key_is_not_shown_as_verified_by_the_file_beside_it() {
     let (text, json) = shown(bob.to_str().unwrap());
     assert!(!text.contains("not verified"), "{text}");
     assert_eq!((json["verified"].as_bool(), json["according_to"].is_null()), (Some(true), true));
-    // If the private key can be opened, a `.pub` file with another key is refused.
+    // If the private key can be opened, a `.pub` file with a different key is refused.
     std::fs::copy(keys.join("alice.pub"), keys.join("bob.pub")).unwrap();
     let refused = output(&folder, &["key", "show", bob.to_str().unwrap()]);
     assert!(!refused.status.success(), "{refused:?}");
 }
 
 #[test]
-fn no_key_is_generated_where_it_is_served() {
+fn no_key_is_generated_in_a_served_folder() {
     let folder = repository();
     for served in ["targets", "metadata/keys"] {
         let served = folder.path().join(served);

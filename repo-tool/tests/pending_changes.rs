@@ -1,8 +1,9 @@
-//! Commands while a change is pending: independent changes are published, all others are staged and say so.
+//! Commands that run while a change is pending. Independent changes are published, and all others are staged, which the
+//! command reports.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
-#![expect(clippy::indexing_slicing, reason = "a test that meets what it does not expect has failed")]
-#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+#![expect(clippy::indexing_slicing, reason = "a panic fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,7 +12,7 @@ use lastmile_repo_tool::internal::cli::ExitStatus;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A repository with unencrypted keys, and a folder for keys that are on another machine.
+/// A repository with unencrypted keys, and a folder that stands in for another machine with some of the keys.
 struct Place {
     folder: TempDir,
 }
@@ -33,7 +34,7 @@ impl Place {
         self.folder.path().join("elsewhere")
     }
 
-    /// Moves a private key to another machine and returns its path there.
+    /// Moves a private key to the other machine, and returns its new path.
     fn move_away(&self, key: &str) -> String {
         let to = self.elsewhere().join(format!("{key}.pem"));
         std::fs::rename(self.packages().join(format!("keys/{key}.pem")), &to).unwrap();
@@ -50,7 +51,7 @@ impl Place {
         command.arg("-C").arg(self.packages()).args(args).output().unwrap()
     }
 
-    /// Runs a command, which must end with this status, and returns its output.
+    /// Runs a command and returns its output. The command must end with this status.
     fn run(&self, args: &[&str], status: ExitStatus) -> String {
         let output = self.output(args);
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -70,7 +71,7 @@ impl Place {
         serde_json::from_slice(&std::fs::read(self.packages().join(file)).unwrap()).unwrap()
     }
 
-    /// Returns the published targets of a role.
+    /// Returns the names of the published targets of a role.
     fn published(&self, role: &str) -> Vec<String> {
         let timestamp = self.json("metadata/timestamp.json");
         let snapshot = timestamp["signed"]["meta"]["snapshot.json"]["version"].clone();
@@ -89,7 +90,8 @@ impl Place {
     }
 }
 
-/// A repository in which a new root with a second targets key waits for a signature. Returns the path of a root key.
+/// Creates a repository with a pending root, which adds a second targets key and lacks a signature. Returns the path of
+/// a root key that can sign it.
 fn with_pending_root() -> (Place, String) {
     let place = Place::new();
     place.generate("targets-2");
@@ -115,7 +117,7 @@ fn a_release_does_not_wait_for_a_pending_root() {
     place.add("team/x", &["--role", "team"], ExitStatus::Done);
     place.run(&["renew", "targets", "--force"], ExitStatus::Done);
     assert_eq!((place.published("targets"), place.published("team")), (vec!["a".into()], vec!["team/x".into()]));
-    // The pending change has kept its signature and can still be published.
+    // The pending change still has its signature and can be published.
     assert_eq!(place.signatures("root"), 1);
     place.run(&["sign", "--yes", "--key", &root], ExitStatus::Done);
     place.run(&["publish"], ExitStatus::Done);
@@ -160,7 +162,7 @@ fn a_release_of_a_pending_role_is_staged() {
 }
 
 #[test]
-fn an_independent_change_that_lacks_signatures_is_staged_beside_the_pending_one() {
+fn an_independent_change_that_lacks_signatures_is_added_to_the_pending_one() {
     let (place, root) = with_pending_root();
     let targets = place.move_away("targets-1");
     std::fs::rename(place.packages().join("keys/targets-2.pem"), place.elsewhere().join("targets-2.pem")).unwrap();
@@ -218,7 +220,7 @@ fn a_release_that_could_not_be_combined_with_the_pending_change_is_refused() {
 }
 
 #[test]
-fn a_change_that_voids_pending_signatures_is_not_published_beside_them() {
+fn a_change_that_would_void_pending_signatures_is_not_published() {
     let place = Place::new();
     for key in ["team", "team-2"] {
         place.generate(key);
@@ -232,12 +234,12 @@ fn a_change_that_voids_pending_signatures_is_not_published_beside_them() {
 }
 
 #[test]
-fn a_role_that_would_not_survive_the_pending_root_is_not_published() {
+fn a_release_stays_valid_under_the_pending_root() {
     let place = Place::new();
     for key in ["targets-2", "targets-3"] {
         place.generate(key);
     }
-    // All three keys have signed the published targets.
+    // The targets role needs the signatures of both its keys.
     place.run(&["rotate", "targets", "--add", "targets-2"], ExitStatus::Done);
     place.run(&["set-threshold", "targets", "2"], ExitStatus::Done);
     let (root, _) = (place.move_away("root-2"), place.move_away("root-3"));

@@ -40,8 +40,8 @@ fn root_keys_that_reach_the_threshold_on_one_machine_are_a_warning() {
     let said = advice(&world);
     assert!(said.contains("2 of 3 root keys are on this machine, and 2 can sign a new root"), "{said}");
     move_away(&world, "root-2");
-    assert!(!advice(&world).contains("can sign a new root"), "they are apart");
-    // A key file that the configuration does not name is on this machine again.
+    assert!(!advice(&world).contains("can sign a new root"), "the keys are on separate machines");
+    // Add a key file that the configuration does not name, but whose `.pub` file contains a root key.
     std::fs::write(world.layout().keys().join("spare.pem"), "a key").unwrap();
     std::fs::copy(world.layout().keys().join("root-1.pub"), world.layout().keys().join("spare.pub")).unwrap();
     assert!(advice(&world).contains("2 of 3 root keys are on this machine"));
@@ -57,7 +57,7 @@ fn g_1_5_2_an_online_key_that_signs_for_targets_is_a_warning() {
 }
 
 #[test]
-fn r_x_3_every_repository_gets_keys_of_its_own() {
+fn r_x_3_every_repository_gets_its_own_keys() {
     let one = World::new();
     let other = World::new();
     for name in ["root-1", "targets-1", "snapshot-1", "timestamp-1"] {
@@ -69,7 +69,7 @@ fn r_x_3_every_repository_gets_keys_of_its_own() {
 }
 
 #[test]
-fn r_x_4_and_g_2_1_1_3_root_has_a_key_to_spare() {
+fn r_x_4_and_g_2_1_1_3_root_has_a_spare_key() {
     let world = World::new();
     assert!(!advice(&world).contains("signatures from all of its"));
     world.change(|edit| edit.set_threshold(&RoleName::ROOT, 3).unwrap()).unwrap();
@@ -89,7 +89,7 @@ fn f_4_5_14_a_pattern_with_a_leading_slash_is_a_warning() {
                 terminating: false,
             };
             edit.delegate(&RoleName::TARGETS, new).unwrap();
-            // Other tools write such patterns.
+            // This tool refuses such a pattern, but other tools may write it.
             let delegations = edit.targets(&RoleName::TARGETS).unwrap().delegations.as_mut().unwrap();
             let DelegatedRoles::Listed(roles) = &mut delegations.roles else { panic!("there are no bins") };
             roles[0].paths = Paths::Patterns(vec![PathPattern::new("/a/*")]);
@@ -110,7 +110,7 @@ fn status_shows_due_and_expired_roles() {
     world.days_pass(3);
     let status = Status::of(&mut world.open()).unwrap();
     assert_eq!(renewals(&status), [("timestamp", Renewal::Due)]);
-    assert!(!status.needs_attention(), "the next `renew` signs it");
+    assert!(!status.needs_attention(), "the next `renew` signs the role");
     for (renewal, days) in [(Renewal::Overdue, 2), (Renewal::Urgent, 1)] {
         world.days_pass(days);
         let status = Status::of(&mut world.open()).unwrap();

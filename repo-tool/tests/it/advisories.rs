@@ -1,4 +1,4 @@
-//! Requirements from published advisories that no other module tests.
+//! Requirements from published security advisories that no other test module covers.
 
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::diff;
@@ -18,7 +18,7 @@ fn content(world: &World, name: &str) -> String {
 #[test]
 fn names_that_differ_in_case_or_unicode_form_are_different_targets() {
     let world = World::new();
-    // One composed letter, and a letter with a combining mark.
+    // The same text, once with a precomposed letter and once with a combining mark.
     let names = ["Read.me", "read.me", "caf\u{e9}", "cafe\u{301}"];
     names.iter().for_each(|name| drop(world.add(name, name)));
     names.iter().for_each(|name| assert_eq!(content(&world, name), *name));

@@ -1,4 +1,4 @@
-//! Requests of several publishers: published together, each exactly once, even if a process dies.
+//! Requests of several publishers are published together, and each exactly once, even if a process dies.
 
 use std::io;
 
@@ -30,7 +30,7 @@ fn is_visible(world: &World, name: &str) -> bool {
     world.fetch(&format!("a/{name}")).unwrap().is_some_and(|content| content == name.as_bytes())
 }
 
-/// Returns the number of publications after the first.
+/// Returns the number of publications since the repository was created.
 fn publications(world: &World) -> u64 {
     let version = world.metadata("timestamp.json").pointer("/signed/version").and_then(Value::as_u64);
     version.unwrap() - 1
@@ -61,7 +61,8 @@ fn a_refused_request_does_not_stop_the_others() {
     let (key, uri) = world.key("b-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "b", "b/*", &key)).unwrap();
     let good = enter(&world, None, "1");
-    // One request that cannot be edited in, and one that only a client refuses, because no delegation leads to it.
+    // Add two invalid requests: one to remove a target that does not exist, and one that only clients would refuse,
+    // because no delegation covers its path.
     let absent = TargetPath::new("absent").unwrap();
     let absent = PublishRequest::enter_removal(&world.layout(), None, vec![absent]).unwrap();
     let hidden = enter(&world, Some("b"), "2");
@@ -71,7 +72,7 @@ fn a_refused_request_does_not_stop_the_others() {
     let of = |request: &PublishRequest| match publish(&world, request).unwrap() {
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
         Shared::ByOther(Answer::Published { .. }) => Ok(()),
-        Shared::ByUs(_) => panic!("it was answered already"),
+        Shared::ByUs(_) => panic!("the request was already answered"),
     };
     assert!(matches!(of(&absent), Err(Error::Request { kind: RefusalKind::NotFound, .. })));
     assert!(matches!(of(&hidden), Err(Error::Request { kind: RefusalKind::Draft, .. })));
@@ -99,14 +100,16 @@ fn without_keys_each_publisher_stages_its_own_request() {
     let one = enter(&world, None, "1");
     let other = enter(&world, None, "2");
     for request in [&one, &other] {
-        let Shared::ByUs(done) = publish(&world, request).unwrap() else { panic!("nobody else can have staged it") };
+        let Shared::ByUs(done) = publish(&world, request).unwrap() else {
+            panic!("no other process staged the request")
+        };
         assert!(!is_published(&done.outcome) && done.plan.draft.requests().is_empty());
     }
     let names = world.files("staged/targets/a");
     assert!(names.len() == 2 && names[0].ends_with(".1") | names[1].ends_with(".1"), "{names:?}");
 }
 
-/// Stops the publication at the n-th event, as a crash would.
+/// Stops the publication at the n-th event, like a crash.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -128,7 +131,7 @@ fn when_the_publisher_dies_the_other_requests_are_published_once() {
             publish(&world, request).unwrap();
         }
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
-        // Either the first publication succeeded, or the second one finished the work.
+        // The request was published either by the first attempt or by the second one, which finished it.
         assert_eq!(publications(&world), 2, "moment {moment}");
         let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");

@@ -1,4 +1,4 @@
-//! Bulk changes: lists of targets, and replaced bins.
+//! Bulk changes: lists of targets, and changes of the number of bins.
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
@@ -37,7 +37,7 @@ fn fill(world: &World, role: &RoleName, list: &List) -> Result<usize, Error> {
     changed
 }
 
-/// The length of a target, as a client finds it.
+/// Returns the length of a target, as a client finds it.
 fn length(session: &mut blocking::Session, name: &str) -> Option<u64> {
     session.find(&TargetPath::new(name).unwrap()).unwrap().map(|target| target.length)
 }
@@ -65,7 +65,7 @@ fn bins_without_changes_are_not_signed_again() {
     let before = world.files("metadata");
     assert_eq!(fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap(), 0);
     assert_eq!(world.files("metadata"), before);
-    // One changed target changes one bin and the snapshot; the other targets of that bin are kept.
+    // If one target changes, only its bin and the snapshot change, and the bin keeps its other targets.
     assert_eq!(fill(&world, &RoleName::TARGETS, &list("other", names(1))).unwrap(), 1);
     assert_eq!(world.files("metadata").len(), before.len() + 2);
     let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
@@ -89,7 +89,7 @@ fn a_name_may_be_listed_twice_only_with_the_same_content() {
 }
 
 #[test]
-fn r_x_1_a_list_that_clients_would_not_find_is_not_published() {
+fn r_x_1_a_list_of_targets_that_clients_would_not_find_is_not_published() {
     let world = World::new();
     let (key, uri) = world.key("a-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
@@ -108,7 +108,7 @@ fn r_x_1_a_list_that_clients_would_not_find_is_not_published() {
 }
 
 #[test]
-fn bins_below_bins_are_filled_too() {
+fn nested_bins_are_filled_too() {
     let world = World::new();
     make_bins(&world, 1, true);
     let bin = RoleName::delegated("bin-0").unwrap();
@@ -122,7 +122,8 @@ fn bins_below_bins_are_filled_too() {
     assert!(repository.published.role(&bin).unwrap().is_empty());
 }
 
-/// Clients from before, during and after the change find everything, for every sequence of numbers of bins.
+/// Clients that started to update before, during and after a change of the bins find all targets, for several sequences
+/// of bin counts.
 #[test]
 fn bins_are_replaced_while_clients_update() {
     let shapes = [None, Some((3, true)), Some((6, true)), Some((5, false)), Some((2, false)), Some((4, true))];
@@ -137,8 +138,8 @@ fn bins_are_replaced_while_clients_update() {
         assert_eq!(length(&mut old, "folder-0/package 0"), Some(3));
         let Some((bits, succinct)) = pair[1] else { continue };
         make_bins(&world, bits, succinct);
-        // In the middle of an update: the client has read the old timestamp but not the bins.
-        assert!(names(200).all(|name| length(&mut old, &name) == Some(3)), "{number}: in the middle");
+        // This client is in the middle of an update: it has read the old timestamp, but not yet the bins.
+        assert!(names(200).all(|name| length(&mut old, &name) == Some(3)), "{number}: in the middle of an update");
         let mut returning = world.client(1, &store).refresh_at(world.now).unwrap();
         assert!(names(200).all(|name| length(&mut returning, &name) == Some(3)), "{number}: returning");
         let mut new = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
@@ -165,7 +166,7 @@ fn bins_that_would_replace_other_roles_are_refused() {
 }
 
 #[test]
-fn a_key_of_all_bins_is_replaced_in_all_at_once() {
+fn a_key_that_all_bins_share_is_replaced_in_all_of_them() {
     for succinct in [true, false] {
         let world = World::new();
         let ((old, old_uri), (new, new_uri)) = (world.key("bin-1"), world.key("bin-2"));
@@ -217,7 +218,7 @@ fn many_files_are_listed_like_single_files() {
     assert!(is_published(&add()));
     assert_eq!(world.files("targets").len(), 1200);
     assert_eq!(world.fetch("file-1100").unwrap().unwrap(), b"1100");
-    // Adding the same files again changes only the expiry, and restores a lost file.
+    // Adding the same files again changes only the expiry dates, and restores a lost file.
     let lost = world.layout().targets().join(&world.files("targets")[7]);
     std::fs::remove_file(&lost).unwrap();
     assert!(is_published(&add()));

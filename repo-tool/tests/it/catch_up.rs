@@ -1,4 +1,4 @@
-//! `catch-up --adopt`: adopted files, refusals, and the state after an interruption.
+//! Tests of `catch-up --adopt`: adopted files, refusals, and the state after an interruption.
 
 use std::fs;
 use std::path::Path;
@@ -19,8 +19,8 @@ use crate::disks::{check_error, faults, is_leftover, print_count};
 use crate::served::{digest, reaches_clients_of, run, serve, url, version};
 use crate::world::World;
 
-/// Creates a repository with the target `old` and two copies that published independently: one added `b`, and the other one,
-/// which is served, added `a`.
+/// Creates a repository with the target `old`, and a copy of it. Then each publishes independently: the copy adds `b`,
+/// and the original, which is served, adds `a`.
 fn fork() -> (World, World) {
     let world = World::new();
     world.add("old", "1");
@@ -30,7 +30,7 @@ fn fork() -> (World, World) {
     (copy, world)
 }
 
-/// Runs `catch-up --adopt` on copies of a forked repository with a fault at every call.
+/// Runs `catch-up --adopt` on copies of a forked repository, and injects a fault at every system call.
 #[test]
 fn an_interrupted_adoption_loses_nothing_and_can_be_repeated() {
     let (base, server) = fork();
@@ -58,11 +58,11 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     let world = base.copy();
     let armed = arm(&world.dir(), number, fault);
     let ended = run(&world, server, Foreign::Adopt);
-    assert!(armed.has_struck(), "{case}: not met");
+    assert!(armed.has_struck(), "{case}: the fault was not injected");
     drop(armed);
     check_error(&ended.map(drop), fault, case);
     if !is_interrupted(&world.layout()) {
-        // Either nothing or everything was adopted.
+        // Either the whole state of the server was adopted, or none of it.
         assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{case}");
         let found = ["a", "b"].map(|name| world.fetch(name).unwrap().is_some());
         assert!(matches!(found, [true, false] | [false, true]), "{case}: {found:?}");
@@ -72,7 +72,7 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1", "{case}");
     let kept = world.files("superseded").into_iter().filter(|name| name.starts_with("3.targets.json"));
     let is_kept = kept.map(|name| fs::read(world.dir().join("superseded").join(name)).unwrap()).any(|kept| kept == own);
-    assert!(is_kept, "{case}: the file of this folder is lost");
+    assert!(is_kept, "{case}: the replaced local file is lost");
     serve(&world, server);
     world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     assert!(reaches_clients_of(server, &world, "next"), "{case}");
@@ -103,7 +103,7 @@ fn an_interrupted_adoption_is_finished_by_the_next_publication() {
     assert!(was_interrupted);
 }
 
-/// Plants a journal that replaces `to`, a versioned file, as an adoption does.
+/// Plants a journal that replaces the versioned file `to`, as the journal of an adoption does.
 fn plant_adoption(world: &World, rank: &str, to: &str) {
     let bytes = b"planted";
     fs::write(world.layout().publishing().join("new-0"), bytes).unwrap();
@@ -139,7 +139,7 @@ fn a_planted_adoption_replaces_only_what_was_set_aside() {
     refused("Targets", "2.targets.json");
     plant_aside("2.targets.json", b"other bytes");
     refused("Targets", "2.targets.json");
-    // No adoption replaces a root.
+    // Root files are never replaced, not even by an adoption.
     plant_aside("1.root.json", &fs::read(world.layout().metadata().join("1.root.json")).unwrap());
     refused("Root", "1.root.json");
     world.add("b", "2");
@@ -161,7 +161,7 @@ fn a_role_that_the_server_undelegated_does_not_stop_an_adoption() {
     copy.add("b", "2");
     assert!(reaches_clients_of(&world, &copy, "b"));
     assert_eq!(run(&copy, &copy, Foreign::Refuse).unwrap().resolution, Resolution::Nothing);
-    // The role can be added again, with a version above that of the server.
+    // The role can be delegated again. Its version is above that on the server.
     copy.change(|edit| delegate(edit, "team", "*", &key)).unwrap();
     assert!(copy.files("metadata").contains(&"3.team.json".to_string()), "{:?}", copy.files("metadata"));
     assert!(reaches_clients_of(&world, &copy, "a"));
@@ -197,7 +197,7 @@ fn a_new_root_is_adopted_only_if_given_or_pinned() {
     assert!(refused.contains("version 1 in this folder, 2 on the server") && refused.contains("--adopt"), "{refused}");
     assert!(!root.exists() && pin(&copy) == Version::ONE);
     assert_eq!(version(&copy, "timestamp"), 1);
-    // A root that the user gives by its digest is trusted.
+    // A root is also adopted if the user specifies its digest.
     let given = fs::read(world.layout().metadata().join("2.root.json")).unwrap();
     let given = GivenRoot { digest: RootDigest::of(&given), remember: false };
     let other = copy.copy();
@@ -212,7 +212,7 @@ fn a_new_root_is_adopted_only_if_given_or_pinned() {
 }
 
 #[test]
-fn a_root_above_the_pinned_one_is_foreign_as_well() {
+fn a_root_above_the_pinned_one_is_not_adopted_without_consent() {
     let world = World::new();
     let copy = world.copy();
     let renew = || world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
@@ -240,7 +240,7 @@ fn another_root_of_the_same_version_is_never_adopted() {
     assert_eq!(fs::read(copy.layout().metadata().join("2.root.json")).unwrap(), before);
 }
 
-/// Reads the file of a target without a hash prefix.
+/// Reads a target file whose name has no hash prefix.
 fn plain(world: &World, name: &str) -> Vec<u8> {
     fs::read(world.layout().targets().join(Path::new(name))).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Publishing with a clock that is far behind.
+//! Nothing is published while the clock is far behind.
 
 use chrono::TimeDelta;
 use lastmile_repo_tool::{ClockCheck, Draft, Error, Invocation, PublicationError, Signing};
@@ -10,7 +10,7 @@ fn is_behind<T>(result: &Result<T, Error>) -> bool {
 }
 
 #[test]
-fn c6_a_clock_far_behind_what_is_signed_publishes_nothing() {
+fn c6_nothing_is_published_while_the_clock_is_far_behind() {
     let mut world = World::new();
     world.add("a", "1");
     let right = world.now;
@@ -23,21 +23,21 @@ fn c6_a_clock_far_behind_what_is_signed_publishes_nothing() {
         assert_eq!(is_behind(&world.renew()), is_refused, "{hours} hours");
     }
     world.now = right - TimeDelta::days(30);
-    // A dry run answers the same.
+    // A dry run returns the same error.
     let mut repository = world.open();
     assert!(is_behind(&repository.plan(Draft::renew_online_roles(), Signing::Never).map(drop)));
     drop(repository);
     let error = world.add_as(&world.invocation(), "b", "2").unwrap_err().to_string();
     assert!(error.contains("this machine's clock reads 20") && error.contains("--skip-clock-check"), "{error}");
-    // The remedy if the repository was signed with a fast clock.
+    // The check can be skipped, for a repository that was signed while the clock was fast.
     let trusting = Invocation { clock: ClockCheck::Ignore, ..world.invocation() };
     assert!(is_published(&world.add_as(&trusting, "b", "2").unwrap()));
-    // From then on the dates are those of this clock.
+    // Afterwards, the metadata has dates of the current clock, so the check succeeds again.
     assert!(is_published(&world.add("c", "3")));
 }
 
 #[test]
-fn c6_a_shorter_lifetime_of_one_role_is_no_clock_that_is_behind() {
+fn c6_a_shortened_lifetime_is_not_mistaken_for_a_slow_clock() {
     let world = World::new();
     world.add("a", "1");
     let mut config = world.open().config.clone();

@@ -1,4 +1,4 @@
-//! Compressed copies of metadata always match the plain files.
+//! Compressed copies of metadata always match the uncompressed files.
 
 use std::io;
 
@@ -22,7 +22,7 @@ fn copies(world: &World) -> Vec<String> {
     world.files("metadata").into_iter().filter(|name| !name.ends_with(".json")).collect()
 }
 
-/// Returns the problems of the files as a server would send them.
+/// Returns the problems that `verify` finds, including those of compressed copies.
 fn problems(world: &World) -> Vec<String> {
     let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     found.problems().map(|problem| problem.text.clone()).collect()
@@ -37,7 +37,7 @@ fn every_metadata_file_is_published_in_the_codings_of_the_config() {
         ["2.snapshot", "2.targets", "timestamp"].map(|name| [format!("{name}.json.gz"), format!("{name}.json.zst")]);
     assert_eq!(copies(&world), expected.concat());
     assert_eq!(problems(&world), [""; 0]);
-    // A copy of another file, as a crash before the journal would leave it.
+    // Replace a copy with the copy of another file, as a crash before the journal is written could.
     let folder = world.layout().metadata();
     std::fs::copy(folder.join("2.targets.json.gz"), folder.join("timestamp.json.gz")).unwrap();
     assert_eq!(problems(&world), ["metadata/timestamp.json.gz: is not a compressed copy of timestamp.json"]);
@@ -68,7 +68,7 @@ fn an_unknown_coding_is_refused_by_name() {
     }
 }
 
-/// Stops the publication at the n-th event, as a crash would.
+/// Stops the publication at the n-th event, like a crash.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -79,7 +79,7 @@ impl Observer for CrashAt {
 }
 
 #[test]
-fn a_crash_at_any_write_leaves_no_copy_that_differs() {
+fn a_crash_at_any_write_leaves_no_outdated_compressed_copy() {
     let base = World::new();
     set_codings(&base, r#"["zstd", "gzip"]"#);
     base.add("old", "1");

@@ -1,4 +1,4 @@
-//! A crash at any write leaves the old or the new state, and the next command continues from there.
+//! A crash at any write leaves either the old or the new state, and the next command continues from there.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use lastmile_repo_tool::{AddOptions, Error, Observer, PathError, PublishEvent, R
 
 use crate::world::{World, is_published};
 
-/// Stops the publication at the n-th event, as a crash would.
+/// Stops the publication at the n-th event, like a crash.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -25,19 +25,19 @@ impl Observer for CrashAt {
     }
 }
 
-/// Crashes at every event of a change in turn. Returns the number of events.
+/// Repeats a change and crashes at each of its events in turn. Returns the number of events.
 fn crash_everywhere(base: &World, change: impl Fn(&World, &mut dyn Observer) -> Result<bool, Error>) -> usize {
     for moment in 0.. {
         let world = base.copy();
         let warm = MemoryStore::default();
         world.fetch_with(&warm, "old").unwrap();
         let published = change(&world, &mut CrashAt(moment)).unwrap_or(false);
-        // Existing and new clients reach a valid state, the old or the new one.
+        // Existing and new clients find a valid state, either the old or the new one.
         for store in [warm.clone(), MemoryStore::default()] {
             let found = world.fetch_with(&store, "old");
             assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "moment {moment}");
         }
-        // The next change finishes the interrupted publication first.
+        // The next change first finishes the interrupted publication.
         if !is_published(&world.add("next", "3")) {
             world.publish_pending();
         }
@@ -92,7 +92,7 @@ fn a_crash_at_any_write_of_a_pending_change_leaves_a_valid_state() {
 #[test]
 fn f_4_4_4_a_version_is_never_issued_twice() {
     let world = World::new();
-    // A file from another copy, which no published file lists.
+    // Add a metadata file from a copy of the repository, which no published file lists.
     let leftover = world.layout().metadata().join("2.targets.json");
     std::fs::write(&leftover, "something else").unwrap();
     world.add("a", "1");
@@ -153,7 +153,7 @@ fn r_x_2_nothing_is_written_through_a_link() {
     let refused = world.try_add("sub/a", "1", &mut Unobserved);
     assert!(matches!(refused, Err(Error::Path(PathError::NoWorkingFolder { .. }))), "{refused:?}");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-    // A link in place of a file is replaced, and its destination is not changed.
+    // If a link is in place of the file, the link is replaced, and the file that it leads to is not changed.
     let precious = outside.join("precious");
     std::fs::write(&precious, "precious").unwrap();
     let timestamp = world.layout().metadata().join("timestamp.json");
@@ -165,7 +165,7 @@ fn r_x_2_nothing_is_written_through_a_link() {
 }
 
 #[test]
-fn r_x_2_private_keys_are_for_their_owner_only() {
+fn r_x_2_only_the_owner_can_read_private_keys() {
     use std::os::unix::fs::PermissionsExt as _;
     let world = World::new();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -1,4 +1,4 @@
-//! The custom data of targets (spec 4.5), and what becomes of it when a target is added again.
+//! The custom data of targets (spec 4.5), and the effect of adding a target again.
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch;
@@ -14,7 +14,7 @@ fn custom(members: &[&str]) -> AddOptions {
     AddOptions::default().with_custom(Custom::parse(&members).unwrap())
 }
 
-/// Adds files directly, and returns the changes for a person.
+/// Adds files without the queue, and returns the changes as text.
 fn add(world: &World, names: &[String], content: &str, options: &AddOptions) -> String {
     let file = world.folder.path().join("file");
     std::fs::write(&file, content).unwrap();
@@ -66,7 +66,7 @@ fn a_target_that_is_added_again_keeps_its_custom_data() {
 }
 
 #[test]
-fn custom_data_that_is_removed_is_in_the_difference() {
+fn the_removal_of_custom_data_is_shown() {
     let world = World::new();
     let app = ["app".to_string()];
     add(&world, &app, "1", &custom(&["channel=stable"]));
@@ -76,7 +76,7 @@ fn custom_data_that_is_removed_is_in_the_difference() {
 }
 
 #[test]
-fn many_targets_at_once_and_lists_keep_custom_data() {
+fn many_targets_and_lists_keep_custom_data() {
     let world = World::new();
     crate::delegations::make_bins(&world);
     let names: Vec<String> = (0..1001).map(|number| format!("file-{number}")).collect();

@@ -1,4 +1,4 @@
-//! Signers that are not key files.
+//! Signers other than key files, such as hardware tokens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use lastmile_repo_tool::{
 use crate::revocation::generated;
 use crate::world::{World, is_published};
 
-/// A token that counts its signatures and can be broken.
+/// A token that counts its signatures and can be made to fail.
 struct Token {
     key: PrivateKey,
     signed: AtomicUsize,
@@ -55,7 +55,7 @@ fn named(token: &Arc<Token>) -> NamedSigner {
     NamedSigner::new("token:1", Arc::clone(token) as Arc<dyn Signer>)
 }
 
-/// Creates a repository in which the key of `role` is on a token.
+/// Creates a repository in which a token holds the key of `role`.
 fn world_with(role: &RoleName, token: &Arc<Token>) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.signers.insert(role.clone(), vec![named(token)]);
@@ -83,7 +83,7 @@ fn a_token_signs_the_timestamp_and_its_key_is_in_no_file() {
     assert!(keys.iter().all(|name| !name.starts_with("timestamp")), "{keys:?}");
     assert!(Config::read(&world.layout()).unwrap().role(&RoleName::TIMESTAMP).keys.is_empty());
 
-    // Without the token, nothing is published.
+    // If the token is missing, nothing is published.
     let refused = renew(&world, &world.invocation()).unwrap_err();
     assert!(matches!(&refused, Error::MissingKeys { roles } if *roles == [RoleName::TIMESTAMP]), "{refused}");
 
@@ -138,7 +138,7 @@ fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     assert_eq!(keys.confirmed_uris_of(public), [""; 0]);
     assert_eq!(keys.is_encrypted(public), None);
     assert_eq!(keys.publics().into_iter().collect::<Vec<_>>(), [(public.clone(), "file:keys/x.pem".to_string())]);
-    // A name that looks like a URI does not make a file usable.
+    // A signer whose name looks like a URI does not allow the use of that file.
     let uri = "file:keys/x.pem".parse().unwrap();
     assert!(!keys.contains(&uri));
     assert!(!keys.restricted_to(dir, &[uri]).has(public));
@@ -148,7 +148,7 @@ fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     keys.avoid(&KeyMaterial::from(public));
     assert!(keys.is_avoided(public));
 
-    // A second signer of the same key replaces the first.
+    // A second signer with the same key replaces the first one.
     keys.add_signer("b", token.clone());
     assert_eq!((keys.name_of(public), keys.publics().len()), (Some("b"), 1));
     assert!(public.verify(b"m", &keys.signer(public).unwrap().unwrap().sign(b"m").unwrap()));
@@ -164,7 +164,7 @@ fn a_token_signs_in_place_of_the_file_of_the_same_key() {
     let repository = Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap();
     let public = token.public_key();
     assert_eq!(repository.keys.name_of(public), Some("token:1"));
-    // The file still exists, and `repo.toml` names it.
+    // The key file still exists, and `repo.toml` names it.
     assert_eq!(repository.keys.confirmed_uris_of(public), ["file:keys/timestamp-1.pem"]);
     assert_eq!(repository.keys.is_encrypted(public), Some(false));
 }
@@ -191,7 +191,7 @@ fn a_token_signs_content_only_under_a_pinned_root() {
     let invocation = Invocation { user: stranger, ..setting_with(&world, &token) };
     let refused = world.add_as(&invocation, "a", "1").unwrap_err();
     assert!(matches!(&refused, Error::NotPinned { .. }), "{refused}");
-    assert_eq!(token.signed(), 1, "for the new repository alone");
+    assert_eq!(token.signed(), 1, "the token signed only when the repository was created");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_new_repository_refuses_too_few_signers_and_creates_nothing() {
     let world = World::new();
     let dir = world.folder.path().join("other");
     let mut new = NewRepository::new(Protection::None);
-    // The same key twice counts as one key, but root needs two.
+    // Two signers with the same key count as one key, but root needs two.
     new.signers.insert(RoleName::ROOT, vec![named(&token), named(&token)]);
     let refused = new.create(&dir, &world.invocation(), &mut Unobserved).unwrap_err();
     assert!(matches!(refused, Error::Edit(EditError::UnreachableThreshold { threshold: 2, keys: 1 })), "{refused}");

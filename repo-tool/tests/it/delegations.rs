@@ -1,4 +1,4 @@
-//! Delegations and bins: spec 4.5, TAP 15.
+//! Delegations and bins (spec 4.5, TAP 15).
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Algorithm, Hashes, PathPattern, Paths, RoleName, TargetFile, TargetPath};
@@ -63,7 +63,7 @@ fn a_target_outside_the_delegated_paths_is_not_published() {
 }
 
 #[test]
-fn g_2_1_2_a_removed_delegation_gives_no_trust() {
+fn g_2_1_2_clients_do_not_trust_a_role_whose_delegation_was_removed() {
     let world = World::new();
     let (key, uri) = world.key("a-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
@@ -71,7 +71,7 @@ fn g_2_1_2_a_removed_delegation_gives_no_trust() {
     world.add_to(&role, "a/x", "1", &mut Unobserved).unwrap();
     world.change(|edit| drop(edit.undelegate(None, &role).unwrap())).unwrap();
     assert_eq!(world.fetch("a/x").unwrap(), None);
-    // If the role is delegated again, its versions continue, because clients have seen the earlier ones.
+    // If the role is delegated again, its version numbers continue, because clients have seen the earlier versions.
     world.change(|edit| delegate(edit, "a", "a/*", &key)).unwrap();
     assert_eq!(world.fetch("a/x").unwrap(), None);
     let snapshot = world.metadata("5.snapshot.json");
@@ -148,7 +148,7 @@ fn a_star_selects_all_bins() {
 }
 
 #[test]
-fn one_release_into_many_bins_writes_one_bin() {
+fn a_release_of_one_target_writes_only_one_of_many_bins() {
     let world = World::new();
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true), &|_| {}).unwrap()).unwrap();
     let before = world.files("metadata");
@@ -198,7 +198,7 @@ fn a_role_name_that_looks_like_a_versioned_file_is_refused() {
 }
 
 #[test]
-fn a_found_target_comes_with_the_roles_that_list_it() {
+fn a_found_target_is_returned_with_the_roles_that_lead_to_it() {
     let world = World::new();
     let (key, uri) = world.key("a-1");
     let role = |name| RoleName::delegated(name).unwrap();
@@ -235,7 +235,7 @@ fn a_pending_change_of_a_role_whose_published_file_is_broken_is_refused() {
 }
 
 #[test]
-fn no_role_is_delegated_to_while_a_published_file_that_may_delegate_to_it_is_broken() {
+fn a_delegation_is_refused_while_a_published_file_that_may_contain_the_same_role_is_broken() {
     let world = World::new();
     let (key, uri) = world.key("a");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
@@ -275,7 +275,8 @@ fn a_target_that_a_terminating_role_hides_is_refused_with_the_name_of_that_role(
     assert!(reason.to_string().contains("hidden by first"), "{reason}");
 }
 
-/// Returns a repository with the delegations `a` and `b`, which both list a target of that name below `shared/`, and `shared/x`.
+/// Returns a repository with the delegations `a` and `b`. Role `a` lists the targets `shared/a` and `shared/x`, and
+/// role `b` lists `shared/b` and `shared/x`.
 fn two_delegations() -> World {
     let world = World::new();
     let key = world.public("targets-1");
@@ -360,7 +361,7 @@ fn the_threshold_of_a_delegation_can_be_changed_up_to_its_keys() {
 }
 
 #[test]
-fn a_change_of_a_delegation_to_what_it_is_changes_nothing() {
+fn setting_a_delegation_to_its_current_values_changes_nothing() {
     let world = two_delegations();
     let a = RoleName::delegated("a").unwrap();
     let change = DelegationChange {

@@ -1,5 +1,5 @@
-//! Injects a crash and disk errors at every disk call of a command. Clients always reach a valid state, the next command
-//! finishes or discards the interrupted change, and no files are left over.
+//! Injects a crash and disk errors at every system call of a command. Afterwards, clients always find a valid state,
+//! the next command finishes or discards the interrupted change, and no files are left behind.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -24,7 +24,8 @@ use crate::world::World;
 
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
-/// Returns the faults to inject at a call. With `all`, every error number at every call; otherwise they alternate.
+/// Returns the faults to inject at a system call. If `all` is true, every error number is injected at every call;
+/// otherwise each call gets one of them in turn.
 pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -43,7 +44,7 @@ pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     faults
 }
 
-/// Injects every fault at every call of `run`, each on a copy of `base`, and prints their number.
+/// Injects every fault at every system call of `run`, each time on a copy of `base`, and prints the number of runs.
 fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
     let clean = base.copy();
     let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
@@ -68,19 +69,19 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
     let version = timestamp_version(&world);
     let armed = arm(&world.dir(), number, fault);
     let ended = run(&world);
-    assert!(armed.has_struck(), "{case}: not met");
+    assert!(armed.has_struck(), "{case}: the fault was not injected");
     drop(armed);
     check_error(&ended, fault, case);
     if ended.is_ok() && !world.layout().staged().exists() {
-        assert!(timestamp_version(&world) > version, "{case}: said to be published");
+        assert!(timestamp_version(&world) > version, "{case}: reported as published");
     }
-    // Existing and new clients reach a valid state, the old or the new one.
+    // Existing and new clients find a valid state, either the old or the new one.
     for store in [&warm, &MemoryStore::default()] {
         let found = world.fetch_with(store, "old");
         assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{case}");
     }
     make_old(&world.layout().queue());
-    // The next change finishes the interrupted one first.
+    // The next change first finishes the interrupted one.
     let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     let waits = !matches!(next, Outcome::Published { .. });
     let is_key_here = world.layout().keys().join("targets-1.pem").exists();
@@ -96,7 +97,8 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
     assert_eq!(left, [""; 0], "{case}");
 }
 
-/// Makes abandoned folders old: a folder that a dead process left unlocked is removed after an hour.
+/// Sets the modification times of request folders to two hours ago, because a folder without an owner is removed only
+/// after an hour.
 fn make_old(queue: &Path) {
     for entry in std::fs::read_dir(queue).into_iter().flatten().map(Result::unwrap) {
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
@@ -109,7 +111,7 @@ pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, case: &str) {
         (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
             assert_eq!(error.raw_os_error(), Some(number), "{case}: {error:?}");
         }
-        // Either the whole change was made, or only the cleanup failed.
+        // A disk error may be ignored, for example during cleanup, and a crash ends with the same kind of error.
         (Ok(()) | Err(Error::File { .. }), _) => {}
         (Err(error), _) => panic!("{case}: {error:?}"),
     }
@@ -123,7 +125,7 @@ pub(crate) fn timestamp_version(world: &World) -> u64 {
     world.metadata("timestamp.json").pointer("/signed/version").and_then(serde_json::Value::as_u64).unwrap()
 }
 
-/// Prints the number even if the test passes, and checks that the documentation has it.
+/// Prints the number of calls and runs even if the test passes, and checks that the documentation contains them.
 pub(crate) fn print_count(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
@@ -153,7 +155,7 @@ fn add(world: &World) -> Result<(), Error> {
     )?;
     match batch::publish(&request, &world.invocation(), &mut Unobserved)? {
         Shared::ByUs(_) => Ok(()),
-        Shared::ByOther(_) => panic!("there is nobody else"),
+        Shared::ByOther(_) => panic!("no other process publishes"),
     }
 }
 
@@ -247,10 +249,10 @@ fn init_survives_every_fault_of_the_disk() {
             let world = empty();
             let armed = arm(&world.dir(), number, fault);
             let ended = init(&world);
-            assert!(armed.has_struck(), "{case}: not met");
+            assert!(armed.has_struck(), "{case}: the fault was not injected");
             drop(armed);
             check_error(&ended, fault, &case);
-            // Either nothing or everything was created: repeating the command shows which.
+            // Either the whole repository was created or nothing, so creating it again either fails or succeeds.
             match init(&world) {
                 Ok(()) => {}
                 Err(Error::Path(PathError::RepositoryExists { .. } | PathError::RepositoryFinished { .. })) => {}

@@ -1,4 +1,5 @@
-//! Repositories of version 0.1 still work: published ones, one with a pending change, and one with an interrupted publication.
+//! Repositories of version 0.1 still work: published repositories, one with a pending change, and one with an
+//! interrupted publication.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +12,7 @@ use lastmile_repo_tool::{GivenRoot, Invocation, KeyUri, Repository, Unobserved};
 use crate::snapshot::listed;
 use crate::world::{World, folder};
 
-/// Copies a fixture, and pins its root.
+/// Copies a fixture and pins the root of its repository.
 fn open(name: &str) -> World {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-0.1").join(name);
     let world = World { folder: folder(), now: "2030-01-02T12:00:00Z".parse().unwrap() };

@@ -1,4 +1,4 @@
-//! Spec 6.2 and 6.3: the published files, their names and their order.
+//! The published files, their names and their order (spec 6.2 and 6.3).
 
 use std::io;
 
@@ -14,7 +14,7 @@ use lastmile_repo_tool::{
 use crate::delegations::delegate;
 use crate::world::{World, is_published};
 
-/// Records the moves of a publication.
+/// Records the files in the order in which a publication moves them.
 #[derive(Default)]
 struct Moves(Vec<String>);
 
@@ -28,7 +28,7 @@ impl Observer for Moves {
 }
 
 #[test]
-fn r_6_2_1_1_every_metadata_file_carries_its_version() {
+fn r_6_2_1_1_every_metadata_file_name_contains_its_version() {
     let world = World::new();
     world.add("a", "1");
     let expected =
@@ -37,7 +37,7 @@ fn r_6_2_1_1_every_metadata_file_carries_its_version() {
 }
 
 #[test]
-fn r_6_2_1_2_each_hash_makes_one_more_copy() {
+fn r_6_2_1_2_a_target_file_has_one_name_for_each_hash() {
     let world = World::new();
     let config = std::fs::read_to_string(world.layout().config()).unwrap();
     let both = config.replace("[\"sha256\"]", "[\"sha256\", \"sha512\"]");
@@ -54,7 +54,7 @@ fn r_6_2_1_2_each_hash_makes_one_more_copy() {
 }
 
 #[test]
-fn r_6_2_1_3_the_timestamp_carries_no_version() {
+fn r_6_2_1_3_the_timestamp_file_name_contains_no_version() {
     let world = World::new();
     world.renew().unwrap();
     assert!(world.files("metadata").contains(&"timestamp.json".to_string()));
@@ -62,7 +62,7 @@ fn r_6_2_1_3_the_timestamp_carries_no_version() {
 }
 
 #[test]
-fn r_6_2_1_4_metadata_names_no_prefixed_file() {
+fn r_6_2_1_4_metadata_lists_file_names_without_prefixes() {
     let world = World::new();
     world.add("a", "1");
     let names = |file: &str, member: &str| -> Vec<String> {
@@ -131,7 +131,7 @@ fn r_6_3_3_publication_goes_from_targets_to_timestamp() {
         .unwrap();
     let names: Vec<&str> = moves.0.iter().map(|path| path.trim_start_matches("metadata/")).collect();
     let expected = ["2.root.json", "3.targets.json", "4.snapshot.json", "timestamp.json", ".issued.json", "repo.toml"];
-    assert_eq!(names, expected, "the root goes first where it can");
+    assert_eq!(names, expected, "the root is published first if possible");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn removing_a_target_leaves_its_file_for_clients_in_the_middle_of_an_update() {
 }
 
 #[test]
-fn links_fifos_and_unsafe_names_are_not_taken_in() {
+fn links_fifos_and_unsafe_names_are_not_published() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::create_dir(path("links")).unwrap();
@@ -195,7 +195,7 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
 }
 
 #[test]
-fn what_is_hashed_is_what_was_copied() {
+fn the_hash_is_computed_from_the_copied_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "content").unwrap();
@@ -216,7 +216,7 @@ fn damaged(name: &str, damage: Damage) -> DamagedFile {
 }
 
 #[test]
-fn all_files_that_were_changed_or_are_missing_are_named() {
+fn all_changed_and_missing_files_are_reported() {
     let world = World::new();
     let key = world.public("targets-1");
     world
@@ -235,7 +235,7 @@ fn all_files_that_were_changed_or_are_missing_are_named() {
 }
 
 #[test]
-fn a_copy_that_began_with_the_timestamp_is_named_as_such() {
+fn files_missing_from_an_incomplete_copy_are_reported() {
     let world = World::new();
     world.add("a", "content");
     for name in ["2.snapshot.json", "2.targets.json"] {
@@ -249,7 +249,7 @@ fn a_copy_that_began_with_the_timestamp_is_named_as_such() {
 }
 
 #[test]
-fn a_missing_file_is_no_network_failure() {
+fn a_missing_file_is_not_a_network_failure() {
     let world = World::new();
     std::fs::remove_file(world.layout().metadata().join("1.snapshot.json")).unwrap();
     let opened = Repository::open(&world.dir(), &world.invocation()).err();
@@ -281,7 +281,7 @@ fn a_record_of_issued_versions_that_is_not_valid_is_refused() {
 }
 
 #[test]
-fn a_threshold_of_zero_makes_no_repository() {
+fn a_repository_with_a_threshold_of_zero_is_not_created() {
     let folder = tempfile::tempdir().unwrap();
     let mut new = NewRepository { immutable: Immutable::none(), ..NewRepository::new(Protection::None) };
     new.thresholds.insert("targets".into(), 0);

@@ -1,4 +1,4 @@
-//! Findings: what `verify` explains about a repository that clients accept.
+//! The findings that `verify` reports about a repository that clients accept.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn verify(world: &World) -> Verification {
     verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap()
 }
 
-/// Returns the texts of the findings of a rule.
+/// Returns the texts of the findings of the given rule.
 fn of(found: &Verification, rule: Rule) -> Vec<&str> {
     found.findings.iter().filter(|finding| finding.rule == rule).map(|finding| finding.text.as_str()).collect()
 }

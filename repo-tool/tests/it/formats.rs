@@ -1,4 +1,4 @@
-//! Spec 4: the tool writes strictly conforming files.
+//! The format of written files: the tool writes strictly conforming files (spec 4).
 
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::names;
@@ -11,7 +11,7 @@ use crate::world::World;
 fn f_4_2_1_2_key_ids_are_written_as_the_hash_of_the_key() {
     let root = World::new().metadata("1.root.json");
     for (id, key) in root["signed"]["keys"].as_object().unwrap() {
-        // For these keys, serde_json writes canonical JSON.
+        // Keys of this form have only simple strings, for which serde_json writes canonical JSON.
         assert_eq!(*id, hex::encode(Sha256::digest(key.to_string())));
     }
 }

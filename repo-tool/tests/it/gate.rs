@@ -1,4 +1,5 @@
-//! Files that other clients refuse permanently are neither signed nor published; published faults can be repaired.
+//! Files that other clients would permanently refuse are neither signed nor published. If such a file has already been
+//! published, it can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
 use lastmile_repo_tool::{Error, Repository, Signing};
@@ -9,7 +10,7 @@ use crate::planted_members::{foreign_key, key, keyids, list_in_root};
 use crate::snapshot::list_versions_only;
 use crate::world::{World, is_published};
 
-/// A change of a root, and the expected texts of the refusal.
+/// A name, a change of a root, and the expected parts of the error message.
 type Case = (&'static str, fn(&mut Value), &'static [&'static str]);
 
 fn first_id(signed: &mut Value, role: &str) -> String {
@@ -17,7 +18,7 @@ fn first_id(signed: &mut Value, role: &str) -> String {
 }
 
 fn refused(world: &World, what: &str, expected: &[&str]) {
-    // Accepting it by name has no effect.
+    // Accepting the faulty members with `--accept` has no effect.
     let everything = ["x", "mirrors", "terminating", "keys", "roles", "ab", "zz"];
     let error = world.sign(&everything).unwrap_err();
     assert!(matches!(error, Error::Draft(_)), "{what}: {error:?}");
@@ -32,7 +33,7 @@ fn refused(world: &World, what: &str, expected: &[&str]) {
 fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
     let cases: [Case; 12] = [
         (
-            "an id twice",
+            "a key id listed twice",
             |signed| {
                 let id = first_id(signed, "targets");
                 keyids(signed, "targets").push(id.into());
@@ -40,12 +41,12 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
             &["targets lists the key id", "twice", "python-tuf"],
         ),
         (
-            "an id without a key",
+            "a key id without a key",
             |signed| keyids(signed, "targets").push("ab".repeat(32).into()),
             &["but no key has this id", "go-tuf"],
         ),
         (
-            "a key of a kind that stops python-tuf",
+            "a key type that python-tuf does not support",
             |signed| list_in_root(signed, "targets", &key("frost", "frost", "00")),
             &["keytype `frost`", "python-tuf"],
         ),
@@ -64,12 +65,12 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
             &["is not a valid ed25519 key", "go-tuf"],
         ),
         (
-            "an id that is not the hash",
+            "a key id that is not the hash of its key",
             |signed| list_in_root(signed, "targets", &("ab".repeat(32), foreign_key().1)),
             &["is not the hash of its key", "tough"],
         ),
         (
-            "one more role",
+            "an additional role",
             |signed| signed["roles"]["mirrors"] = signed["roles"]["targets"].clone(),
             &["`mirrors`", "python-tuf"],
         ),
@@ -113,7 +114,7 @@ fn a_delegation_that_other_clients_refuse_is_neither_signed_nor_published() {
         ("no paths", |role| drop(role.as_object_mut().unwrap().remove("paths")), &["`paths`", "python-tuf"]),
         ("no keys", |role| role["keyids"] = json!([]), &["team has a threshold of 1 but only 0 usable keys"]),
         (
-            "an id twice",
+            "a key id listed twice",
             |role| {
                 let id = role["keyids"][0].clone();
                 role["keyids"].as_array_mut().unwrap().push(id);
@@ -130,7 +131,7 @@ fn a_delegation_that_other_clients_refuse_is_neither_signed_nor_published() {
     }
 }
 
-/// Creates a repository that another tool published with a key id listed twice.
+/// Creates a repository in which a published role lists a key id twice, as another tool may have written it.
 fn with_a_fault() -> (World, KeyId) {
     let world = World::new();
     let mut twice = String::new();
@@ -146,7 +147,7 @@ fn a_published_fault_is_a_warning_and_can_be_repaired() {
     let (world, twice) = with_a_fault();
     assert!(is_published(&world.renew().unwrap()));
     assert!(is_published(&world.add("a", "1")));
-    // A new root without a change of that place.
+    // A new root that does not change the faulty list can be published.
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     assert!(is_published(&renewed));
     let warned = |world: &World| {
@@ -194,7 +195,7 @@ fn a_file_above_the_limits_of_other_clients_is_a_warning() {
         world.warnings(&repository)
     };
     drop(repository);
-    // Clients read a file in full if its length is listed.
+    // If the length of a file is listed, other clients read the whole file.
     assert!(!advice(&world).iter().any(|line| line.starts_with("targets has")), "{:?}", advice(&world));
     list_versions_only(&world);
     let advice = advice(&world);

@@ -1,4 +1,4 @@
-//! The test server, and the check of a repository at a URL.
+//! Tests of the test server, and of the check of a repository at a URL.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -25,7 +25,7 @@ fn serve_with(world: &World, set: impl FnOnce(Server) -> Server) -> (Runtime, So
     (runtime, address)
 }
 
-/// Sends a raw request, which no HTTP client normalizes.
+/// Sends a raw request, because an HTTP client would normalize the path.
 fn ask(address: SocketAddr, request: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.write_all(format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
@@ -95,7 +95,7 @@ fn a_client_that_sends_its_headers_slowly_is_disconnected() {
     let start = Instant::now();
     loop {
         assert!(start.elapsed() < Duration::from_secs(20), "still connected");
-        // One byte at a time, so that the connection is never silent for long.
+        // Send one byte at a time, so that the connection is never silent for long.
         if connection.write_all(b"x").is_err() {
             break;
         }
@@ -103,11 +103,11 @@ fn a_client_that_sends_its_headers_slowly_is_disconnected() {
             Ok(0) => break,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => break,
-            Ok(_) => panic!("half a request was answered"),
+            Ok(_) => panic!("an incomplete request was answered"),
         }
     }
     assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
-    // Other clients are not disconnected.
+    // Other clients stay connected.
     assert!(ask(address, "GET /metadata/timestamp.json HTTP/1.1").starts_with("HTTP/1.1 200"));
 }
 

@@ -1,4 +1,4 @@
-//! Names that keep their published content: `immutable` in `repo.toml`.
+//! Target names whose content must not change once they are published: `immutable` in `repo.toml`.
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch::{self, Shared};
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::delegations::{delegate, make_bins};
 use crate::world::{World, is_published};
 
-/// Returns a repository with the default setting: all names are immutable.
+/// Returns a repository with the default setting, in which all target names are immutable.
 fn immutable_world() -> World {
     World::with(&NewRepository::new(Protection::None))
 }
@@ -24,7 +24,7 @@ fn world_with(patterns: &[&str]) -> World {
     World::with(&NewRepository { immutable, ..NewRepository::new(Protection::None) })
 }
 
-/// Adds files with the same content.
+/// Adds several files with the same content.
 fn add_all(world: &World, names: &[String], content: &str, options: &AddOptions) -> Result<Outcome, Error> {
     let file = world.folder.path().join("file");
     std::fs::write(&file, content).unwrap();
@@ -36,7 +36,7 @@ fn add_all(world: &World, names: &[String], content: &str, options: &AddOptions)
     repository.conclude(&plan, &mut Unobserved)
 }
 
-/// Returns the immutable names for which a change was refused.
+/// Returns the immutable names whose replacement was refused.
 fn refused(result: Result<Outcome, Error>) -> Vec<String> {
     match result {
         Err(Error::Edit(EditError::Immutable { paths })) => {
@@ -51,12 +51,12 @@ fn try_add(world: &World, name: &str, content: &str) -> Result<Outcome, Error> {
 }
 
 #[test]
-fn names_of_a_new_repository_keep_their_content() {
+fn target_names_of_a_new_repository_are_immutable() {
     for with_bins in [false, true] {
         let world = immutable_world();
         world.add("dir/app", "old");
         if with_bins {
-            // Bins list the same content under the same names.
+            // The bins then list the same targets.
             make_bins(&world);
         }
         assert_eq!(refused(try_add(&world, "dir/app", "new")), ["dir/app"]);
@@ -70,7 +70,7 @@ fn names_of_a_new_repository_keep_their_content() {
 }
 
 #[test]
-fn excluded_names_are_replaced() {
+fn targets_with_excluded_names_are_replaced() {
     let world = world_with(&["*", "!latest.json", "!nightly/*"]);
     for name in ["latest.json", "a/latest.json", "nightly/app"] {
         world.add(name, "old");
@@ -82,7 +82,7 @@ fn excluded_names_are_replaced() {
 }
 
 #[test]
-fn a_name_that_another_role_lists_keeps_its_content() {
+fn a_target_that_another_role_lists_is_not_replaced() {
     let world = immutable_world();
     let (key, uri) = world.key("a-1");
     world
@@ -94,12 +94,12 @@ fn a_name_that_another_role_lists_keeps_its_content() {
     let a = RoleName::delegated("a").unwrap();
     let b = RoleName::delegated("b").unwrap();
     world.add_to(&b, "a/x", "old", &mut Unobserved).unwrap();
-    // Clients would find the new content instead.
+    // The role `a` has priority, so clients would find the new content.
     assert_eq!(refused(world.add_to(&a, "a/x", "new", &mut Unobserved)), ["a/x"]);
 }
 
 #[test]
-fn all_replaced_names_of_many_files_are_reported() {
+fn all_immutable_names_among_many_files_are_reported() {
     let world = immutable_world();
     let names: Vec<String> = (0..1100).map(|number| format!("file-{number:04}")).collect();
     add_all(&world, names.get(3..5).unwrap(), "old", &AddOptions::default()).unwrap();
@@ -108,7 +108,7 @@ fn all_replaced_names_of_many_files_are_reported() {
 }
 
 #[test]
-fn names_of_a_list_keep_their_content() {
+fn a_list_of_targets_does_not_change_immutable_targets() {
     let world = immutable_world();
     let list = |content: &str| {
         let digest = hex::encode(Sha256::digest(content));
@@ -128,7 +128,7 @@ fn names_of_a_list_keep_their_content() {
 }
 
 #[test]
-fn a_pending_name_is_not_published_and_may_change() {
+fn a_pending_target_is_not_published_yet_and_may_change() {
     let world = immutable_world();
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     for content in ["first", "second"] {
@@ -137,7 +137,7 @@ fn a_pending_name_is_not_published_and_may_change() {
 }
 
 #[test]
-fn a_request_of_another_process_says_whether_it_replaces() {
+fn a_request_of_another_process_specifies_whether_it_replaces_targets() {
     let world = immutable_world();
     world.add("a/x", "old");
     let config = Config::read(&world.layout()).unwrap();
@@ -175,7 +175,7 @@ fn a_revert_restores_replaced_content() {
 }
 
 #[test]
-fn a_repository_without_the_setting_replaces_content() {
+fn a_repository_without_the_immutable_setting_replaces_content() {
     let world = immutable_world();
     let path = world.layout().config();
     let text = std::fs::read_to_string(&path).unwrap();

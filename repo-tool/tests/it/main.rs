@@ -1,9 +1,10 @@
-//! The repository tool as a library: spec 6 and the checklist's rows for it.
+//! Tests of the repository tool as a library: spec 6 and the rows of the checklist that concern the tool.
 //!
-//! Test names start with the row that they test. Keys are unencrypted here, because scrypt is slow on purpose.
+//! If a test checks a row of the checklist, its name starts with the id of that row. The keys in these tests are
+//! unencrypted, because scrypt is slow by design.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
-#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 
 mod advice;
 mod advisories;

@@ -11,7 +11,7 @@ use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, read};
 use crate::world::{World, is_published};
 
-/// Creates a repository whose newest root has this version.
+/// Creates a repository whose newest root has the given version.
 fn with_roots(count: u64) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.thresholds.insert("root".into(), 1);
@@ -24,7 +24,7 @@ fn with_roots(count: u64) -> World {
     world
 }
 
-/// Returns how many refreshes a client needs to reach the newest root.
+/// Returns the number of refreshes that a client needs to reach the newest root.
 fn refreshes(world: &World, newest: u64) -> usize {
     let client = world.client(1, &MemoryStore::default());
     (1..9)
@@ -50,7 +50,7 @@ fn a_revocation_after_many_roots_is_proved() {
     let world = with_roots(257);
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // One root represents all roots with the same keys.
+    // Of all roots with the same keys, only one is tested.
     let played: Vec<_> = rows.iter().map(|row| (row.root.get(), row.until.get())).collect();
     assert_eq!(played, [(1, 257), (258, 258)]);
     assert_eq!(refreshes(&world, 258), 2);
@@ -62,7 +62,7 @@ fn a_repository_with_many_roots_is_verified() {
     let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(found.is_good(), "{:?}", found.findings);
     assert_eq!(found.roots.len(), 300);
-    // A damaged root is still reported.
+    // A damaged root file is still reported.
     let path = world.layout().metadata().join("280.root.json");
     let damaged = std::fs::read_to_string(&path).unwrap().replace("2031", "2032");
     std::fs::write(path, damaged).unwrap();

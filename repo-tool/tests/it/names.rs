@@ -1,4 +1,4 @@
-//! Target paths that cannot be in one folder of a client.
+//! Target paths that clients cannot store together in one folder.
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch;
@@ -47,7 +47,7 @@ fn a_target_with_the_name_of_a_folder_is_refused() {
         world.add("x/y/z", "1");
         assert_eq!(clashes(world.try_add("x", "1", &mut Unobserved)), pair("x", "x/y/z"));
         assert_eq!(clashes(world.try_add("x/y", "1", &mut Unobserved)), pair("x/y", "x/y/z"));
-        // The file of a removed target stays, but its name is free.
+        // The file of a removed target is kept, but its path can be used again.
         let path = TargetPath::new("x/y/z").unwrap();
         world.change(|edit| drop(edit.remove_target(None, &path).unwrap())).unwrap();
         let is_plain = world.files("targets").contains(&"x/y/z".to_string());
@@ -61,7 +61,7 @@ fn a_target_with_the_name_of_a_folder_is_refused() {
 }
 
 #[test]
-fn all_clashes_of_one_command_are_named() {
+fn all_clashes_of_one_command_are_reported() {
     let world = World::new();
     world.add("old", "1");
     let file = world.folder.path().join("file");
@@ -87,7 +87,7 @@ fn a_list_of_targets_that_clash_is_refused() {
     assert_eq!(clashes(refused), [pair("new", "new/a"), pair("old", "old/b")].concat());
 }
 
-/// Returns each refused path with the role to which it is delegated.
+/// Returns each refused path with the role to which the path is delegated.
 fn hidden(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)> {
     match refused {
         Err(Error::Edit(EditError::HidesDelegated { hidden })) => {

@@ -1,4 +1,4 @@
-//! Pending changes: keys that must sign are not on this machine.
+//! Pending changes: some keys that must sign are not on this machine.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use lastmile_repo_tool::{Error, Outcome, PendingError, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
-/// Moves private keys away; [`give_back`] restores them.
+/// Moves private keys out of the key folder. [`give_back`] moves them back.
 fn take_away(world: &World, names: &[&str]) -> Vec<(PathBuf, PathBuf)> {
     let moved = |name: &&str| {
         let file = format!("{name}.pem");
@@ -33,14 +33,14 @@ fn a_change_is_pending_until_it_has_all_signatures() {
     let outcome = world.add("a", "1");
     assert!(matches!(outcome, Outcome::Staged(ref documents) if documents[0].role == RoleName::TARGETS), "{outcome:?}");
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);
-    assert!(world.files("targets").is_empty(), "its file is not served either");
+    assert!(world.files("targets").is_empty(), "the target file is not served either");
     let mut repository = world.open();
     let status = Status::of(&mut repository).unwrap();
     assert!(status.needs_attention());
     assert_eq!(status.pending[0].missing[0].count, 1);
     drop(repository);
 
-    // More targets can be added to the pending change, and renewals are published meanwhile.
+    // While the change is pending, more targets can be added to it, and renewals are published.
     assert!(matches!(world.add("b", "2"), Outcome::Staged(_)));
     assert!(is_published(&world.renew().unwrap()));
 
@@ -61,7 +61,7 @@ fn f_4_2_1_4_a_key_signs_once() {
     };
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
     let mut repository = world.open();
-    // The only root key on this machine has already signed; signing again adds nothing.
+    // The only root key on this machine has already signed, so signing again adds no signature.
     let draft = repository.staged().unwrap();
     assert_eq!(repository.sign_staged(&draft, &repository.keys, &[].into()).unwrap(), []);
     for _ in 0..2 {
@@ -112,7 +112,7 @@ fn r_6_1_2_online_keys_are_replaced_without_root_keys_on_this_machine() {
     };
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
     give_back(taken);
-    // Only the root is pending; the new timestamp is signed when the root is published.
+    // Only the root is pending. The new timestamp is signed when the root is published.
     world.publish_pending();
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
     assert_eq!(world.fetch("a").unwrap(), None);
@@ -123,7 +123,7 @@ fn a_pending_change_is_not_overwritten() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
-    // Like `renew targets`, which starts with the published state and not with the pending change.
+    // This change is based on the published state instead of the pending change, as in `renew targets`.
     let renew_targets = || {
         let mut repository = world.open();
         let mut edit = repository.edit(lastmile_repo_tool::Draft::default());
@@ -132,9 +132,15 @@ fn a_pending_change_is_not_overwritten() {
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved)
     };
-    assert!(matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))), "it would be staged over it");
+    assert!(
+        matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))),
+        "the pending change would be overwritten"
+    );
     give_back(taken);
-    assert!(matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))), "it would be published past it");
+    assert!(
+        matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))),
+        "the pending change would become outdated"
+    );
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     assert_eq!(draft.touched().len(), 1);
@@ -174,7 +180,10 @@ fn a_pending_file_is_published_only_if_it_matches_its_entry() {
         let plan = repository.plan(draft, Signing::All)?;
         repository.conclude(&plan, &mut Unobserved)
     };
-    assert!(matches!(publish(), Err(Error::Pending(PendingError::WrongFile { .. }))), "other bytes than listed");
+    assert!(
+        matches!(publish(), Err(Error::Pending(PendingError::WrongFile { .. }))),
+        "the content differs from the target entry"
+    );
     std::fs::write(&of_a, "1").unwrap();
     assert!(is_published(&publish().unwrap()));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
@@ -207,7 +216,7 @@ fn r_x_1_a_tampered_pending_change_lacks_signatures() {
     let plan = repository.plan(draft, Signing::All).unwrap();
     let mut signed = plan.completed.root.as_ref().unwrap().file().to_vec();
     drop(repository);
-    // The signatures are for another text, which differs in one digit of the expiry.
+    // Change one digit of the expiry date, so that the signatures no longer match the text.
     let at = signed.windows(10).position(|window| window.starts_with(b"\"expires\":")).unwrap() + 14;
     signed[at] = if signed[at] == b'1' { b'2' } else { b'1' };
     std::fs::write(&path, &signed).unwrap();

@@ -1,4 +1,4 @@
-//! Pinned roots: keys sign content only if the user has pinned the root, because a folder cannot authenticate itself.
+//! Pinned roots. Keys sign content only if the user has pinned the root, because a folder cannot authenticate itself.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,7 @@ use lastmile_repo_tool::{
 
 use crate::world::{World, is_published};
 
-/// Returns the invocation of a user who uses the repository for the first time.
+/// Returns the invocation of a user who has not used the repository before.
 fn stranger(world: &World, name: &str) -> Invocation {
     Invocation { user: UserConfig::at(&world.folder.path().join(name)), ..world.invocation() }
 }
@@ -22,7 +22,7 @@ fn digest(world: &World, version: u64) -> RootDigest {
     RootDigest::of(&fs::read(world.layout().metadata().join(format!("{version}.root.json"))).unwrap())
 }
 
-/// Publishes a file as the user of `invocation`.
+/// Signs the targets role again as the user of `invocation`.
 fn add(world: &World, invocation: &Invocation) -> Result<(), Error> {
     let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
     let mut edit = repository.edit(Draft::default());
@@ -39,7 +39,7 @@ fn renew(world: &World, invocation: &Invocation) -> Result<(), Error> {
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
 
-/// Creates an attacker's repository that lists the targets key of `victim` and the path of its private key.
+/// Creates a repository of an attacker that lists the targets key of `victim` and names its private key file.
 fn forged_for(victim: &World) -> World {
     let forged = World::new();
     let public = victim.public("targets-1");
@@ -57,7 +57,7 @@ fn a_forged_folder_gets_no_signature_of_a_targets_key() {
     let victim = World::new();
     let forged = forged_for(&victim);
     let before = forged.files("metadata");
-    // The victim runs `add` there, with the configuration in which the real repository is pinned.
+    // The victim changes the forged repository, with a configuration in which the genuine repository is pinned.
     let invocation = Invocation { user: victim.invocation().user, ..forged.invocation() };
     fs::copy(victim.layout().keys().join("targets-1.pem"), forged.layout().keys().join("targets-1.pem")).unwrap();
     fs::copy(victim.layout().keys().join("targets-1.pub"), forged.layout().keys().join("targets-1.pub")).unwrap();
@@ -83,7 +83,8 @@ fn a_signer_without_a_pin_does_not_sign_the_pending_change() {
     let keys = repository.keys.clone();
     let refused = repository.sign_staged(&draft, &keys, &[].into());
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
-    // With the digest of a root from the owners, the user signs, now and later.
+    // After specifying the digest of a root once, which the owners have published, the user can sign this time and
+    // later.
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
     let mut repository =
         Repository::open(&world.dir(), &Invocation { given_root: given, ..invocation.clone() }).unwrap();
@@ -128,10 +129,10 @@ fn a_rolled_back_or_changed_folder_is_refused() {
     let world = World::new();
     let old = world.copy();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
-    // The user has pinned root 2; the copy has only root 1.
+    // The user has pinned version 2 of the root, but the copy has only version 1.
     let refused = add(&old, &Invocation { user: world.invocation().user, ..old.invocation() }).unwrap_err();
     assert!(refused.to_string().contains("2.root.json is missing"), "{refused}");
-    // The copy publishes another root 2.
+    // The copy then publishes a different version 2 of the root.
     let mut later = old;
     later.days_pass(1);
     later.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
@@ -143,7 +144,7 @@ fn a_rolled_back_or_changed_folder_is_refused() {
 fn a_pin_moves_along_the_verified_chain_only() {
     let world = World::new();
     let stolen = World::new();
-    // A root 2 without a signature of root 1's keys.
+    // Forge a version 2 of the root that the keys of version 1 have not signed.
     let mut root = (*world.open().published.root).clone();
     root.version = Version::new(2).unwrap();
     let key = Key::from_public(&stolen.public("root-1"));
@@ -155,7 +156,7 @@ fn a_pin_moves_along_the_verified_chain_only() {
     let refused = add(&world, &world.invocation());
     assert!(matches!(&refused, Err(Error::Untrusted(_))), "{refused:?}");
     assert_eq!(fs::read_to_string(world.user_config()).unwrap(), before);
-    // An honest root moves the pin, and giving an older root does not move it back.
+    // A genuine root moves the pin, and specifying an older root does not move the pin back.
     fs::remove_file(world.layout().metadata().join("2.root.json")).unwrap();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let pinned = |world: &World| world.invocation().user.pinned_root(digest(world, 1)).unwrap().unwrap();
@@ -240,7 +241,7 @@ fn another_repository_in_the_folder_of_a_pinned_one_gets_no_signature() {
     }
     let refused = renew(&world, &world.invocation()).unwrap_err().to_string();
     assert!(refused.contains("now contains another one"), "{refused}");
-    // A user who replaced the repository on purpose gives its root.
+    // A user who has replaced the repository on purpose specifies the new root.
     let given = Some(GivenRoot { digest: digest(&forged, 1), remember: true });
     Repository::open(&world.dir(), &Invocation { given_root: given, ..world.invocation() }).unwrap();
 }

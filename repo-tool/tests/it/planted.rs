@@ -1,4 +1,4 @@
-//! Planted files in a repository's folder: everything except signed metadata is untrusted input.
+//! Planted files in a repository's folder. Everything in the folder except signed metadata is untrusted input.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -16,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::world::{World, is_published};
 
-/// The user `nobody` on most systems, and never the user who runs the tests.
+/// The id of the user `nobody` on most systems, who never runs the tests.
 const STRANGER: u32 = 65534;
 
-/// Kinds of entries in place of an expected file or folder.
+/// The kinds of directory entries that are planted in place of an expected file or folder.
 const KINDS: [&str; 4] = ["link", "fifo", "socket", "file"];
 
 fn plant(kind: &str, at: &Path, precious: &Path) {
@@ -32,7 +32,7 @@ fn plant(kind: &str, at: &Path, precious: &Path) {
     }
 }
 
-/// Creates a folder outside the repository, with old files and folders.
+/// Creates a folder outside the repository, with old files and folders that no command may change.
 fn precious(world: &World) -> PathBuf {
     let folder = world.folder.path().join("precious");
     fs::create_dir_all(folder.join("old")).unwrap();
@@ -64,7 +64,7 @@ fn hash(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Writes a journal as an interrupted publication would.
+/// Writes a journal like that of an interrupted publication.
 fn plant_journal(world: &World, journal: &Value) {
     fs::write(world.layout().publishing().join("journal.json"), journal.to_string()).unwrap();
 }
@@ -123,7 +123,7 @@ fn a_working_folder_of_another_user_or_that_others_can_write_is_refused() {
         let reason = refusal(world.try_add("a", "1", &mut Unobserved));
         assert!(reason.contains("is writable by other users") && reason.contains("chmod go-w"), "{reason}");
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
-        // Only root can change the owner of a folder.
+        // This part runs only as root, because only root can change the owner of a folder.
         if chown(&at, Some(STRANGER), None).is_ok() {
             let reason = refusal(world.try_add("a", "1", &mut Unobserved));
             assert!(reason.contains("belongs to user 65534"), "{reason}");
@@ -175,7 +175,10 @@ fn a_journal_moves_only_files_of_a_publication() {
         assert!(is_intact(&precious) && snapshot(&world) == before, "{lie}");
     }
     fs::remove_file(world.layout().publishing().join("journal.json")).unwrap();
-    assert!(is_published(&world.add("a", "1")), "the way out that is named leads out");
+    assert!(
+        is_published(&world.add("a", "1")),
+        "after the journal is removed, as the error advises, publishing works again"
+    );
 }
 
 #[test]
@@ -208,7 +211,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
     for kind in KINDS {
         plant(kind, &source, &precious.join("file"));
         let mut lie = step("Timestamp", ".publishing/new-0", to);
-        // Without a digest in the journal, any regular file is accepted, as in version 0.1.0.
+        // For a regular file, add a digest to the journal, because without one, any regular file is accepted, as in
+        // version 0.1.0.
         if kind == "file" {
             lie["content"] = json!({ "length": 1, "sha256": hash("y") });
         }
@@ -217,7 +221,7 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
         assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
         fs::remove_file(&source).unwrap();
     }
-    // The journal implies that the file was moved already, but the destination has other content.
+    // The source is missing, as if the file had already been moved, but the destination has different content.
     let mut lie = step("Timestamp", ".publishing/new-0", to);
     lie["content"] = json!({ "length": 1, "sha256": hash("y") });
     plant_journal(&world, &journal(&[lie]));
@@ -243,7 +247,7 @@ fn links_on_the_way_to_a_destination_are_refused() {
 fn a_huge_journal_is_not_read() {
     let world = World::new();
     let file = fs::File::create(world.layout().publishing().join("journal.json")).unwrap();
-    // The file is sparse.
+    // The file is sparse, so it takes no space on the disk.
     file.set_len(1 << 40).unwrap();
     assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("the limit for such a file"));
 }
@@ -262,7 +266,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
     let mut left = journal(&[
         step("TargetFile", ".publishing/in-0", &format!("targets/{name}")),
         step("TargetFile", &format!("staged/targets/sub/{name}"), &format!("targets/sub/{name}")),
-        // Moved before the crash.
+        // This file was already moved before the crash.
         step("Targets", ".publishing/new-2", "metadata/2.targets.json"),
         step("Timestamp", ".publishing/new-3", "metadata/timestamp.json"),
     ]);
@@ -273,7 +277,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
         assert_eq!(fs::read(world.dir().join(folder).join(&name)).unwrap(), b"2", "{folder}");
     }
     assert!(!world.layout().staged().exists());
-    // The name contains a hash.
+    // The hash in the name of the target file does not match its content.
     fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
     plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
     assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("does not have the hash in the name"));
@@ -312,9 +316,9 @@ fn pending_target_files_are_published_from_the_users_own_folder() {
                 let plan = repository.plan(draft, lastmile_repo_tool::Signing::All)?;
                 repository.conclude(&plan, &mut Unobserved)
             };
-            // A link among the files is skipped: it is not a pending file.
+            // A link among the pending files is skipped, because only regular files count.
             let published = publish();
-            assert!(away.exists() || lie == "fifo", "{lie}: the file that the link leads to stays where it is");
+            assert!(away.exists() || lie == "fifo", "{lie}: the file behind the link is not moved");
             let found = world.layout().targets().join("sub").join(&name);
             assert!(found.symlink_metadata().map_or(true, |found| found.is_file()), "{lie} {count}");
             if lie == "folder" {
@@ -330,7 +334,7 @@ fn a_pending_file_of_another_user_is_copied_and_not_linked() {
     world.without_key("targets-1", || drop(world.add("a", "1")));
     let name = format!("{}.a", hash("1"));
     let waiting = world.layout().staged().join("targets").join(&name);
-    // A user with write access could change the file after the check.
+    // Another user with write access could change the file after it was checked.
     fs::set_permissions(&waiting, fs::Permissions::from_mode(0o666)).unwrap();
     let inode = fs::metadata(&waiting).unwrap().ino();
     world.publish_pending();
@@ -410,7 +414,7 @@ fn the_lock_is_a_regular_file_of_this_user() {
     }
 }
 
-/// Returns the invocation of a member of a group.
+/// Returns the invocation of a user who shares the repository with a group.
 fn in_group(world: &World) -> Invocation {
     Invocation { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.invocation() }
 }
@@ -444,7 +448,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         assert!(reason.contains(".publishing-65534"), "{reason}");
         assert!(other.join("journal.json").exists());
         let opened = Repository::open(&world.dir(), &world.invocation());
-        assert!(opened.is_ok(), "it can still be looked at");
+        assert!(opened.is_ok(), "the repository can still be opened for reading");
     }
     fs::remove_dir_all(&other).unwrap();
     add("2").unwrap();
@@ -471,7 +475,7 @@ fn the_pending_change_of_a_shared_repository_is_open_to_the_group() {
         assert_eq!(mode & 0o077, 0o070, "{folder}: {mode:o}");
     }
     let staged = world.layout().staged();
-    // As if another member of the group had created it.
+    // Change the owner, as if another member of the group had created the folder.
     if chown(&staged, Some(STRANGER), None).is_ok() {
         assert!(Repository::open_for_change(&world.dir(), &invocation).unwrap().staged().unwrap().continues_pending());
         refusal(Repository::open_for_change(&world.dir(), &world.invocation()));

@@ -31,7 +31,7 @@ fn a_different_public_key_file_is_an_error_when_the_key_is_used() {
     let Err(Error::Key { reason, .. }) = opened else { panic!("{opened:?}") };
     let reason = reason.to_string();
     assert!(reason.contains("new.pub") && reason.contains("remove it"), "{reason}");
-    // An unencrypted key file identifies its key without the `.pub` file.
+    // The public key of an unencrypted key file is read from the file itself, without the `.pub` file.
     assert!(repository.keys.has(&key) && !repository.keys.has(&stranger));
     assert!(repository.keys.signer(&key).is_err());
     drop(repository);
@@ -54,7 +54,7 @@ fn a_planted_public_key_file_stops_the_change() {
 fn a_key_is_removed_from_the_config_only_after_it_was_opened() {
     let world = World::new();
     let revoked = world.public("timestamp-1");
-    // The planted file claims that the other key is the revoked one.
+    // According to the planted file, the other key is the revoked key.
     let other = world.layout().keys().join("snapshot-1.pub");
     fs::write(&other, public_key_text(&revoked)).unwrap();
     let mut repository = world.open();

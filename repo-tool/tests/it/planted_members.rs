@@ -1,5 +1,5 @@
-//! Manipulated files: `staged/` is changed before signers see it, and published files are replaced as older tools may have
-//! published them.
+//! Manipulated files: pending files that are changed before signers see them, and published files as older tools may
+//! have written them.
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
@@ -22,13 +22,13 @@ fJn1BLXr8c9YYBRKRKw65TzmwUphBzpqFWW1vMQJ7mQcnzoZtzwKwsdOGZXQVPda\n\
 YwIDAQAB\n\
 -----END PUBLIC KEY-----\n";
 
-/// Returns a key in the format of metadata, with its specified id.
+/// Returns a key in the format of TUF metadata, with its id.
 pub(crate) fn key(keytype: &str, scheme: &str, public: &str) -> (String, Value) {
     let key = json!({ "keytype": keytype, "scheme": scheme, "keyval": { "public": public } });
     (id_of(&key), key)
 }
 
-/// Returns a key that python-tuf can use and lastmile cannot.
+/// Returns a key that python-tuf can use, but lastmile cannot.
 pub(crate) fn foreign_key() -> (String, Value) {
     key("rsa", "rsa-pkcs1v15-sha512", RSA)
 }
@@ -37,7 +37,7 @@ pub(crate) fn id_of(key: &Value) -> String {
     hex::encode(Sha256::digest(Json::parse(&key.to_string()).unwrap().canonical()))
 }
 
-/// Returns the key ids that a role of a root lists.
+/// Returns the list of key ids of a role in a root.
 pub(crate) fn keyids<'s>(signed: &'s mut Value, role: &str) -> &'s mut Vec<Value> {
     signed.pointer_mut(&format!("/roles/{role}/keyids")).unwrap().as_array_mut().unwrap()
 }
@@ -49,12 +49,12 @@ pub(crate) fn list_in_root(signed: &mut Value, role: &str, (id, key): &(String, 
 }
 
 impl World {
-    /// Stages `role` without its keys, and manipulates the signed part of the pending file.
+    /// Stages `role` while its keys are missing, and manipulates the signed part of the pending file.
     pub(crate) fn plant(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
         self.plant_in_file(role, |staged| alter(staged.get_mut("signed").unwrap()));
     }
 
-    /// Stages `role` without its keys, and manipulates the pending file.
+    /// Stages `role` while its keys are missing, and manipulates the pending file.
     fn plant_in_file(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
         let keys = self.layout().keys();
         let elsewhere = self.folder.path().join("elsewhere");
@@ -73,14 +73,14 @@ impl World {
         Invocation { accepted, ..self.invocation() }
     }
 
-    /// Returns the text that a signer sees.
+    /// Returns the description of the pending change that a signer sees.
     pub(crate) fn shown(&self) -> String {
         let mut repository = self.open();
         let draft = repository.staged().unwrap();
         diff::full_text(&repository.plan(draft, Signing::Never).unwrap().diff)
     }
 
-    /// Signs the pending change as `sign` does.
+    /// Signs the pending change as the command `sign` does.
     pub(crate) fn sign(&self, accepted: &[&str]) -> Result<(), Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
         let draft = repository.staged()?;
@@ -88,7 +88,7 @@ impl World {
         repository.sign_staged(&draft, &keys, &[].into()).map(drop)
     }
 
-    /// Publishes the pending change as `publish` does.
+    /// Publishes the pending change as the command `publish` does.
     pub(crate) fn publish(&self, accepted: &[&str]) -> Result<Outcome, Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
         let draft = repository.staged()?;
@@ -96,7 +96,7 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Manipulates a published file whose hash no other file lists, and signs it with these keys.
+    /// Manipulates a published file and signs it with these keys. No other file may list the hash of the file.
     pub(crate) fn republish(&self, file: &str, keys: &[&str], alter: impl FnOnce(&mut Value)) {
         let path = self.layout().metadata().join(file);
         let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -115,7 +115,7 @@ impl World {
         let bytes = assemble(signed.canonical(), &signatures);
         std::fs::write(path, &bytes).unwrap();
         if file == "1.root.json" {
-            // The owners pin the manipulated root.
+            // Pin the manipulated root, as the owners of the repository would.
             let digest = RootDigest::of(&bytes);
             self.invocation().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
             self.invocation().user.set_repository_in(&self.dir(), digest).unwrap();
@@ -123,13 +123,13 @@ impl World {
     }
 }
 
-/// Returns the option that the refusal recommends.
+/// Returns the arguments of `--accept` that the error message recommends.
 pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     let text = refused.to_string();
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
 }
 
-/// Three kinds of junk signatures that tough cannot read or that no review shows.
+/// Returns three invalid signatures, which tough cannot parse or which the review does not show.
 fn junk() -> [Value; 3] {
     [
         json!({ "keyid": "not hex", "sig": "AB" }),
@@ -144,12 +144,12 @@ fn only_valid_signatures_are_published() {
     world.plant_in_file(&RoleName::ROOT, |staged| {
         let signatures = staged["signatures"].as_array_mut().unwrap();
         signatures.extend(junk());
-        // The id of a key of the role, but not a valid signature.
+        // Add a signature with the id of a root key and an invalid value.
         let id = staged["signed"]["roles"]["root"]["keyids"][0].clone();
         staged["signatures"].as_array_mut().unwrap().push(json!({ "keyid": id, "sig": "ab", "x": 1 }));
     });
     world.sign(&[]).unwrap();
-    // Manipulate the file again after the review.
+    // Manipulate the file once more after the review.
     let path = world.layout().staged().join("root.json");
     let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let signatures = staged["signatures"].as_array_mut().unwrap();

@@ -1,4 +1,4 @@
-//! A client that polls during publications never fails.
+//! A client that polls while changes are published never fails.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -26,7 +26,7 @@ fn a_polling_client_never_fails() {
                     let store = if fresh { MemoryStore::default() } else { warm.clone() };
                     let path = lastmile_metadata::TargetPath::new("always").unwrap();
                     let found = world.client(1, &store).refresh_at(world.now).and_then(|mut session| {
-                        let target = session.find(&path)?.expect("it is always there");
+                        let target = session.find(&path)?.expect("the target is always listed");
                         session.download(&target, folder.path().join(format!("{fresh}")))
                     });
                     let polled = polls.fetch_add(1, Ordering::Relaxed);
@@ -41,7 +41,7 @@ fn a_polling_client_never_fails() {
     assert!(polls.load(Ordering::Relaxed) > 10, "{polls:?}");
 }
 
-/// Publishes releases, renewals, and every kind of key rotation.
+/// Publishes releases, renewals and every kind of key rotation.
 fn publish_all_sorts(world: &World) {
     let rotate = |role: RoleName, number: u32| {
         let (key, uri) = world.key(&format!("{role}-{number}"));

@@ -1,4 +1,4 @@
-//! Files that must never be published: the repository's own, and private keys in every usual form.
+//! Files that must never be published: the repository's own files, and private keys in all common formats.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,7 +23,7 @@ fn pem() -> String {
     PrivateKey::generate(Scheme::Ed25519).unwrap().to_pem().unwrap().to_string()
 }
 
-/// Returns the DER bytes of a PEM text.
+/// Returns the DER content of a PEM text.
 fn der(pem: &str) -> Vec<u8> {
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let mut bits = 0_u32;
@@ -44,7 +44,7 @@ fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     [&[0x30, 0x82][..], &length, &content].concat()
 }
 
-/// Tries to publish one file directly and through the queue. Both must give the same result.
+/// Tries to publish a file without the queue and through the queue. Both must have the same result.
 fn publish(world: &World, source: &Source) -> Result<(), Error> {
     let queued = PublishRequest::enter(
         &world.layout(),
@@ -75,22 +75,22 @@ fn outside(world: &World, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// Returns why a file is refused; `None` if it is published.
+/// Returns the reason why a file is refused, or `None` if it is published.
 fn refused(world: &World, path: &Path) -> Option<String> {
     match publish(world, &Source::new(path.to_path_buf(), target_path("name").unwrap())) {
         Ok(()) => None,
         Err(error @ Error::Private { .. }) => {
             let reason = error.to_string();
             assert!(reason.contains(&path.display().to_string()), "{reason}");
-            assert_eq!(world.files(".queue"), [""; 0], "nothing is left behind");
-            assert_eq!(world.files(".publishing"), [""; 0], "nothing is left behind");
+            assert_eq!(world.files(".queue"), [""; 0], "no files are left behind");
+            assert_eq!(world.files(".publishing"), [""; 0], "no files are left behind");
             Some(reason)
         }
         Err(other) => panic!("{other:?}"),
     }
 }
 
-/// Files that contain private keys, with a part of each expected reason.
+/// Returns files that contain private keys, each with a part of the expected reason.
 fn private_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let pem = pem();
     let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
@@ -146,14 +146,14 @@ fn private_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn private_keys_in_every_usual_form_are_refused() {
+fn private_keys_in_every_common_format_are_refused() {
     let world = World::new();
     for (name, content, said) in private_files() {
         let path = outside(&world, name, &content);
         let reason = refused(&world, &path).unwrap_or_else(|| panic!("{name} was published"));
         assert!(reason.contains(said), "{name}: {reason}");
         let allowed = Source::new(path, target_path("name").unwrap()).allow_private_keys();
-        assert!(publish(&world, &allowed).is_ok(), "{name}: a maintainer may publish a key of a test");
+        assert!(publish(&world, &allowed).is_ok(), "{name}: a maintainer may publish a test key");
     }
 }
 
@@ -220,7 +220,7 @@ fn a_file_of_the_repository_is_refused_under_any_name() {
     }
     fs::create_dir(dir.join("dist")).unwrap();
     fs::write(dir.join("dist/app"), "app").unwrap();
-    assert_eq!(refused(&world, &dir.join("dist/app")), None, "a folder beside them is no secret");
+    assert_eq!(refused(&world, &dir.join("dist/app")), None, "other files in the repository's folder may be published");
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn key_files_that_the_configuration_names_are_refused_in_any_folder() {
     new.keys = Some(keys.path().join("vault"));
     let world = World::with(&new);
     let key = keys.path().join("vault/root-1.pem");
-    // Even with an unknown format.
-    fs::write(&key, "an unknown form").unwrap();
+    // Such a file is refused even if its format is unknown.
+    fs::write(&key, "an unknown format").unwrap();
     let own = Source::new(key, target_path("name").unwrap()).allow_private_keys();
     let error = publish(&world, &own).unwrap_err();
     assert!(
@@ -254,7 +254,7 @@ fn folders_that_contain_the_repository_are_refused_as_a_whole() {
 }
 
 #[test]
-fn all_bad_files_are_named_at_once_and_nothing_is_published() {
+fn all_refused_files_are_reported_and_nothing_is_published() {
     let world = World::new();
     let before = (world.files("metadata"), world.files("targets"));
     let source = |path: PathBuf, name: &str| Source::new(path, target_path(name).unwrap());
@@ -275,7 +275,7 @@ fn all_bad_files_are_named_at_once_and_nothing_is_published() {
 }
 
 #[test]
-fn hidden_files_are_skipped_unless_they_are_named() {
+fn hidden_files_are_skipped_unless_they_are_specified() {
     let world = World::new();
     for name in ["dist/app", "dist/.env", "dist/.git/config", "dist/.git/HEAD", "dist/sub/.hidden"] {
         outside(&world, name, b"content");
@@ -299,7 +299,7 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     assert!(["/keys/", "/.publishing*", "/.queue*", "/.lock"].iter().all(|line| text.contains(line)), "{text}");
     assert_eq!(git_ignore::missing(&world.layout(), &world.layout().keys()).unwrap(), [""; 0]);
 
-    // An existing file is not changed.
+    // An existing `.gitignore` file is not changed.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(".gitignore"), "/keys/\n").unwrap();
     let mut new = NewRepository::new(Protection::None);
@@ -311,13 +311,13 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     assert_eq!(missing, ["/.publishing*", "/.queue*", "/.lock", "/secret/"]);
 }
 
-/// Copies of the repository's private keys are refused even if the user allows private keys.
+/// Copies of the repository's private keys are refused even if private keys are allowed.
 #[test]
 fn copies_of_own_private_keys_are_refused() {
     let new = NewRepository::new(Protection::PassPhrase(b"three blind mice".to_vec().into()));
     let world = World::with(&NewRepository { online_keys: Protection::None, ..new });
     let keys = world.layout().keys();
-    let outside_key = outside(&world, "usb/key", b"an unknown form");
+    let outside_key = outside(&world, "usb/key", b"an unknown format");
     world.invocation().user.allow_key(world.open().digest, &outside_key).unwrap();
     let copies = [
         ("an-encrypted-key", fs::read(keys.join("root-1.pem")).unwrap(), "is a copy of keys/root-1.pem"),
@@ -331,7 +331,7 @@ fn copies_of_own_private_keys_are_refused() {
             matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains(said))),
             "{name}: {error}"
         );
-        assert_eq!(world.files(".publishing"), [""; 0], "nothing is left behind");
+        assert_eq!(world.files(".publishing"), [""; 0], "no files are left behind");
     }
     let itself = Source::new(outside_key, target_path("name").unwrap()).allow_private_keys();
     let error = publish(&world, &itself).unwrap_err();
@@ -339,7 +339,7 @@ fn copies_of_own_private_keys_are_refused() {
         matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains("is the private key /"))),
         "{error}"
     );
-    // Public keys and test keys are not secret.
+    // Public keys and private keys of other repositories, such as test keys, may be published.
     let public = outside(&world, "public", &fs::read(keys.join("root-1.pub")).unwrap());
     assert_eq!(refused(&world, &public), None);
     let test = Source::new(outside(&world, "test.pem", pem().as_bytes()), target_path("name").unwrap());
@@ -370,7 +370,7 @@ fn an_unreadable_user_configuration_stops_the_publication() {
     let config = world.open().config;
     let root = world.layout().metadata().join("1.root.json");
     fs::remove_file(&root).unwrap();
-    assert!(OwnFiles::of(&world.layout(), &config).is_ok(), "a folder without a root has no keys of a user");
+    assert!(OwnFiles::of(&world.layout(), &config).is_ok(), "in a folder without a root, the user has allowed no keys");
     fs::create_dir(&root).unwrap();
     let error = OwnFiles::of(&world.layout(), &config).err();
     assert!(matches!(&error, Some(Error::File { path, .. }) if *path == root), "{error:?}");
@@ -403,7 +403,7 @@ fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
     assert!(refused.contains("openssl pkcs8 -topk8 -in ") && refused.contains("f.pkcs8.pem"), "{refused}");
 }
 
-/// Stops a publication before its journal, as a full disk would.
+/// Stops a publication before its journal is written, like a full disk.
 struct Stopped;
 
 impl Observer for Stopped {
@@ -423,7 +423,7 @@ fn a_failed_command_leaves_no_private_key_and_no_unpublished_file_in_the_working
     let other = world.folder.path().join("other");
     let refused = NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Stopped);
     assert!(refused.is_err() && left(&other).is_empty(), "{:?}", left(&other));
-    // Nothing is in the way of the second attempt.
+    // The files of the first attempt do not get in the way of the second one.
     NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Unobserved).unwrap();
 
     assert!(world.try_add("a", "secret", &mut Stopped).is_err());

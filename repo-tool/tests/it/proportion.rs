@@ -1,4 +1,4 @@
-//! The cost of a change is proportional to its size: it reads and writes only the bins that it changes.
+//! The cost of a change is proportional to its size: only the bins that change are read and written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,13 +19,13 @@ fn make_bins(world: &World, succinct: bool) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Overwrites every file that the change must not read with invalid metadata. Returns their number.
+/// Overwrites every file that the change must not read with invalid metadata. Returns the number of these files.
 fn spoil_bins_but(world: &World, spared: &[String]) -> usize {
     let bins = world.files("metadata").into_iter().filter(|name| name.contains(".bin-") && !spared.contains(name));
     bins.map(|name| std::fs::write(world.layout().metadata().join(name), "not metadata").unwrap()).count()
 }
 
-/// Returns the files of a folder with their contents.
+/// Returns the files in a folder, with their contents.
 fn contents(world: &World, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let read = |name: String| {
         let bytes = std::fs::read(world.dir().join(folder).join(&name)).unwrap();
@@ -59,7 +59,7 @@ fn a_release_reads_and_writes_only_its_bin() {
         assert_eq!(spoil_bins_but(&world, std::slice::from_ref(&spared)), (1 << BITS) - 1, "{succinct}");
         let metadata = contents(&world, "metadata");
         let targets = contents(&world, "targets");
-        // A target with the same name is in the same bin.
+        // The new version of the target belongs to the same bin.
         assert!(is_published(&world.add("old", "2")), "{succinct}");
         let expected = [format!("2.{bin}.json"), "4.snapshot.json".to_string(), "timestamp.json".to_string()];
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");

@@ -1,4 +1,4 @@
-//! `revert`: a new publication that restores the content before the last one.
+//! Tests of `revert`, which restores the content from before the last publication in a new publication.
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, TargetPath};
@@ -34,10 +34,10 @@ fn the_last_publication_is_undone_in_new_versions() {
     let store = MemoryStore::default();
     assert_eq!(world.fetch_with(&store, "app").unwrap().unwrap(), b"new");
     reverted(&world);
-    // A client that has seen the later versions accepts the earlier content.
+    // A client that has seen the later versions accepts the restored content.
     assert_eq!(world.fetch_with(&store, "app").unwrap().unwrap(), b"old");
     assert_eq!(version(&world, "targets"), 4);
-    // A second one restores what the first undid.
+    // A second revert undoes the first one.
     reverted(&world);
     assert_eq!(world.fetch_with(&store, "app").unwrap().unwrap(), b"new");
     assert_eq!(version(&world, "targets"), 5);
@@ -101,12 +101,12 @@ fn removed_keys_are_trusted_again_only_if_the_user_says_so() {
     assert_eq!(world.fetch("a/x").unwrap(), None);
     assert!(is_published(&revert(&world, RemovedKeys::Trust).unwrap()));
     assert_eq!(world.fetch("a/x").unwrap().unwrap(), b"1");
-    // Clients have seen version 2.
+    // Clients have already seen version 2.
     assert_eq!(version(&world, "a"), 3);
 }
 
 #[test]
-fn what_a_key_signed_that_was_replaced_since_is_not_restored() {
+fn content_signed_by_a_key_that_was_replaced_since_is_not_restored() {
     let world = World::new();
     let (old, old_uri) = world.key("a-1");
     let (new, new_uri) = world.key("a-2");
@@ -168,7 +168,7 @@ fn bins_are_undone_and_restored() {
 }
 
 #[test]
-fn removed_targets_return() {
+fn removed_targets_are_restored() {
     let world = World::new();
     world.add("app", "1");
     let path = TargetPath::new("app").unwrap();
@@ -179,7 +179,7 @@ fn removed_targets_return() {
 }
 
 #[test]
-fn a_repository_without_versions_in_file_names_keeps_nothing_to_restore() {
+fn a_repository_without_versions_in_file_names_cannot_be_reverted() {
     let mut new = NewRepository::new(Protection::None);
     (new.consistent_snapshot, new.hash_prefixed_targets) = (false, false);
     let world = World::with(&new);

@@ -1,4 +1,4 @@
-//! `revoke`: spec 6.1 and 5.3.11.
+//! Tests of `revoke` (spec 6.1 and 5.3.11).
 
 use lastmile_client::MemoryStore;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme};
@@ -13,12 +13,12 @@ use lastmile_repo_tool::{
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
 
-/// Generates new keys for all roles on this machine.
+/// Returns replacements that generate new keys for all roles on this machine.
 pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Uses public keys of other holders, and generates new keys only for online roles.
+/// Returns replacements that use the public keys of other holders, and generate new keys only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),
@@ -60,7 +60,7 @@ fn r_6_1_6_clients_recover_from_a_fast_forward_attack() {
     assert_eq!(scenes(&rows[0]), ["new state", "after a fast-forward attack", "forged timestamp"]);
     let Verdict::Good(said) = &rows[0].scenes[1].1 else { panic!() };
     assert!(said.starts_with("recovers from timestamp 1000002"), "{said}");
-    // Both online keys are replaced.
+    // Both online keys were replaced.
     for role in ["timestamp", "snapshot"] {
         let keyids = |file: &str| world.metadata(file)["signed"]["roles"][role]["keyids"].clone();
         assert_ne!(keyids("2.root.json"), keyids("3.root.json"), "{role}");
@@ -168,7 +168,7 @@ fn a_key_is_revoked_in_the_pending_change_too() {
         repository.conclude(&plan, &mut Unobserved)
     };
     assert!(matches!(revoke_again(), Ok(Outcome::Staged(_))));
-    // A second revocation is refused with the reason.
+    // Revoking the key again is refused, because the revocation is pending.
     let again = revoke_again();
     assert!(matches!(&again, Err(Error::Revoke(RevokeError::Pending { .. }))), "{again:?}");
 
@@ -227,7 +227,7 @@ fn a_dry_run_of_a_revocation_writes_nothing() {
     let revocation = revoke(&mut repository, &world.public("timestamp-1"), &planned).unwrap();
     let plan = repository.plan(revocation.draft, Signing::Never).unwrap();
     let root = plan.diff.iter().find(|role| role.role == "root").unwrap();
-    assert_eq!(root.lines.len(), 4, "both online keys go, and others come: {root:?}");
+    assert_eq!(root.lines.len(), 4, "both online keys are replaced: {root:?}");
     assert_eq!((world.files("metadata"), world.files("keys")), (files, keys));
 }
 
@@ -256,7 +256,7 @@ fn a_revocation_never_generates_keys_of_several_holders_on_one_disk() {
     let key_of_a_colleague = world.public("root-2");
     let before = world.files("keys");
     let (revocation, rows) = revoke_with(&world, &key_of_a_colleague, &from_holders(&[]));
-    assert_eq!(world.files("keys"), before, "no root key is made here");
+    assert_eq!(world.files("keys"), before, "no root key is generated on this machine");
     assert!(!is_refuted(&rows), "{rows:?}");
     let root = &world.metadata("2.root.json")["signed"]["roles"]["root"];
     assert_eq!((root["keyids"].as_array().unwrap().len(), root["threshold"].as_u64()), (2, Some(2)));
@@ -298,7 +298,7 @@ fn a_revocation_that_leaves_too_few_keys_is_refused_before_writing() {
     assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
     assert_eq!(state(), before, "nothing was written");
-    // If the new key is not on this machine, the change is pending until it signs.
+    // If the private key of the replacement is not on this machine, the change is pending until it signs.
     let mut repository = world.open();
     let revocation = revoke(&mut repository, &targets, &from_holders(&[(Some("targets"), &other)])).unwrap();
     let plan = repository.plan(revocation.draft, Signing::Now).unwrap();
@@ -334,7 +334,7 @@ fn roles_of_different_holders_get_their_own_replacements() {
 }
 
 #[test]
-fn a_key_for_any_role_never_goes_to_offline_and_online_roles() {
+fn a_replacement_key_is_never_used_for_both_offline_and_online_roles() {
     let world = World::new();
     let timestamp = world.public("timestamp-1");
     world.change(|edit| edit.rotate(&RoleName::TARGETS, std::slice::from_ref(&timestamp), &[]).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Changes of keys and thresholds: spec 6.1.
+//! Changes of keys and thresholds (spec 6.1).
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
@@ -31,7 +31,7 @@ fn r_6_1_3_a_new_root_is_signed_by_the_old_keys_and_the_new_ones() {
             edit.set_threshold(&RoleName::ROOT, 3).unwrap();
         })
         .unwrap();
-    // Two of the three keys of the first version, and three of the four keys of the second.
+    // At least two of the three keys in version 1 and three of the four keys in version 2 must have signed.
     let signers: Vec<String> = world.metadata("2.root.json")["signatures"]
         .as_array()
         .unwrap()
@@ -72,7 +72,7 @@ fn r_6_1_4_every_root_version_is_kept() {
 }
 
 #[test]
-fn r_6_2_1_6_a_client_of_any_root_reaches_the_newest_state() {
+fn r_6_2_1_6_a_client_shipped_with_any_root_reaches_the_newest_root() {
     let world = World::new();
     for number in 2..5 {
         let (key, uri) = world.key(&format!("timestamp-{number}"));
@@ -88,7 +88,7 @@ fn r_6_2_1_6_a_client_of_any_root_reaches_the_newest_state() {
 }
 
 #[test]
-fn r_6_1_5_a_delegated_key_is_replaced_only_in_its_delegator() {
+fn r_6_1_5_a_key_of_a_delegated_role_is_replaced_only_in_the_delegating_role() {
     let world = World::new();
     let (old, old_uri) = world.key("team-1");
     let (new, new_uri) = world.key("team-2");
@@ -126,9 +126,9 @@ fn an_expired_repository_can_be_renewed() {
 }
 
 #[test]
-fn r_x_1_nothing_expired_is_published() {
+fn r_x_1_expired_metadata_is_not_published() {
     let mut world = World::new();
-    // The targets role has expired: a new timestamp alone does not fix that.
+    // The targets role has expired, too, so a new timestamp is not enough.
     world.days_pass(200);
     assert!(matches!(world.renew(), Err(Error::Draft(_))));
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);

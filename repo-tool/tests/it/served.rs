@@ -1,4 +1,4 @@
-//! Folders that were restored, copied or forked: a version is never issued twice.
+//! Folders that were restored, copied or forked. A version is never issued twice.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ pub(crate) fn url(server: &World) -> BaseUrl {
     BaseUrl::new(&format!("file://{}/", path.display())).unwrap()
 }
 
-/// Configures the metadata URL of `world`.
+/// Sets the metadata URL in the user's configuration of `world`.
 pub(crate) fn serve(world: &World, server: &World) {
     world.invocation().user.set_metadata_url(digest(world), &url(server)).unwrap();
 }
@@ -43,7 +43,7 @@ pub(crate) fn run(world: &World, server: &World, foreign: Foreign) -> Result<Cau
     catch_up(&world.dir(), &world.invocation(), &url(server), foreign, Mode::Apply)
 }
 
-/// Returns whether a client that has the state of `server` finds `name` in `world`.
+/// Returns whether a client that trusts the state of `server` finds the target `name` in `world`.
 pub(crate) fn reaches_clients_of(server: &World, world: &World, name: &str) -> bool {
     let store = MemoryStore::default();
     server.client(1, &store).refresh_at(server.now).unwrap();
@@ -65,7 +65,7 @@ fn a_timestamp_version_is_not_issued_twice_after_a_restore() {
 }
 
 #[test]
-fn the_highest_version_on_the_disk_counts() {
+fn the_next_version_follows_the_highest_one_on_disk() {
     let world = World::new();
     for file in ["7.targets.json", "9.snapshot.json"] {
         fs::write(world.layout().metadata().join(file), "left over").unwrap();
@@ -90,7 +90,7 @@ fn a_restored_folder_publishes_nothing_until_it_has_caught_up() {
     serve(&restored, &world);
     let refused = restored.try_add("c", "3", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("catch-up"), "{refused}");
-    // The release that the restored folder lacks is shown, and adopted only on request.
+    // The publication that the restored folder lacks is displayed, but adopted only on request.
     let refused = run(&restored, &world, Foreign::Refuse).unwrap_err().to_string();
     assert!(refused.contains("+ b (1 bytes") && refused.contains("--adopt"), "{refused}");
     let done = run(&restored, &world, Foreign::Adopt).unwrap();
@@ -125,12 +125,12 @@ fn the_second_of_two_publishing_copies_gets_an_error_and_loses_nothing() {
     let server = world.copy();
     [&world, &copy].iter().for_each(|one| serve(one, &server));
     world.add("a", "1");
-    // The state of that copy is served now.
+    // The server now has the state of the first copy.
     let served = world.copy();
     serve(&copy, &served);
     let refused = copy.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("the server has timestamp version 2"), "{refused}");
-    // Without the comparison, it issues the same versions.
+    // If the comparison is skipped, the second copy issues the same versions.
     let invocation = Invocation { served: ServedState::Ignore, ..copy.invocation() };
     copy.add_as(&invocation, "b", "2").unwrap();
     let done = run(&copy, &served, Foreign::Adopt).unwrap();
@@ -142,7 +142,7 @@ fn the_second_of_two_publishing_copies_gets_an_error_and_loses_nothing() {
 }
 
 #[test]
-fn a_folder_with_more_content_moves_past_the_versions_of_the_server() {
+fn a_folder_with_more_content_issues_versions_above_those_of_the_server() {
     let world = World::new();
     world.add("a", "1");
     let server = world.copy();
@@ -208,13 +208,13 @@ fn nothing_is_adopted_from_a_repository_that_is_not_pinned() {
 }
 
 #[test]
-fn the_first_publication_after_an_upgrade_lists_only_what_the_server_has_too() {
+fn the_first_publication_after_an_upgrade_lists_only_files_that_the_server_also_has() {
     let world = World::new();
     world.add("x", "good");
     list_versions_only(&world);
     let server = world.copy();
     serve(&world, &server);
-    // Only this folder was changed, with the targets key.
+    // Only the file in this folder was replaced, by someone with the targets key.
     replace_content(&world, &RoleName::TARGETS, "2.targets.json");
     let refused = world.renew().unwrap_err().to_string();
     assert!(refused.contains("different files of targets"), "{refused}");
@@ -280,13 +280,13 @@ fn inflated_versions_are_refused_until_the_key_is_revoked() {
     assert!(refused.contains("Run `lastmile-repo revoke`") && !refused.contains("catch-up"), "{refused}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // The files on the server are void now.
+    // The files on the server are no longer valid.
     world.add("a", "1");
     assert!(reaches_clients_of(&server, &world, "a"));
 }
 
 #[test]
-fn two_copies_do_not_make_two_roots_of_one_version() {
+fn two_copies_do_not_publish_different_roots_with_the_same_version() {
     let world = World::new();
     let copy = world.copy();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();

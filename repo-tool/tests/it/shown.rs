@@ -64,7 +64,7 @@ fn a_signer_sees_every_line() {
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     let plan = repository.plan(draft, Signing::Never).unwrap();
-    assert!(!diff::text(&plan.diff).contains("file-39"), "long lists are cut elsewhere");
+    assert!(!diff::text(&plan.diff).contains("file-39"), "the short form truncates long lists");
     assert!(diff::full_text(&plan.diff).contains("file-39"));
 }
 
@@ -81,15 +81,15 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     let named = names_to_accept(&refused);
     assert_eq!(named, [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")], "{refused}");
     assert!(world.metadata("1.root.json")["signed"]["keys"][&id].is_null());
-    assert!(world.sign(&[&named[0]]).is_err(), "both places are to be named");
-    assert!(world.sign(&[&id[..8]]).is_err(), "a part of a name is none");
+    assert!(world.sign(&[&named[0]]).is_err(), "both occurrences must be accepted");
+    assert!(world.sign(&[&id[..8]]).is_err(), "a prefix of the key id is not enough");
     let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();
-    // Others have signed it: the publisher must accept it too.
+    // The publisher must accept the key, too, even though the others have already signed.
     assert!(matches!(world.publish(&[]), Err(Error::NotAccepted { .. })));
     assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
-    // After publication it needs no acceptance.
+    // Once the key is published, it need not be accepted again.
     world.plant(&RoleName::ROOT, |_| {});
     world.sign(&[]).unwrap();
     assert!(is_published(&world.publish(&[]).unwrap()));
@@ -107,7 +107,7 @@ fn an_existing_key_that_is_newly_listed_must_be_accepted_again() {
     assert_eq!(names_to_accept(&refused), [format!("root:/roles/timestamp/keyids/{}", planted.0)]);
 }
 
-/// Collects the pointers of all objects below a value.
+/// Collects the JSON pointers of all objects in a value.
 fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -125,7 +125,7 @@ fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Creates a repository whose files have members of every kind.
+/// Creates a repository whose metadata contains members of every kind.
 fn rich() -> World {
     let world = World::new();
     let (key, uri) = world.key("team");
@@ -146,14 +146,15 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             let world = world.copy();
             world.plant(&role, |signed| signed.pointer_mut(&place).unwrap()["planted"] = json!("\u{202e}evil"));
             let mut repository = world.open();
-            // Among keys, roles and targets, an unknown member is an invalid entry.
+            // An unknown member among keys, roles or targets would be an invalid key, role or target.
             let Ok(draft) = repository.staged() else { continue };
             let plan = repository.plan(draft, Signing::Never).unwrap();
             drop(repository);
             let shown = diff::full_text(&plan.diff);
             assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
             let error = world.sign(&[]).unwrap_err();
-            // If a key id no longer is the hash of its key, tough refuses the file, and accepting the member has no effect.
+            // After such a change, the key id is no longer the hash of its key. tough would refuse the file, so
+            // accepting the member has no effect.
             if !matches!(error, Error::Draft(_)) {
                 let named = names_to_accept(&error);
                 let named: Vec<&str> = named.iter().map(String::as_str).collect();
@@ -236,7 +237,7 @@ fn a_changed_target_is_shown_with_its_old_value() {
 }
 
 #[test]
-fn another_spelling_under_a_known_id_and_a_key_that_no_role_lists_are_shown() {
+fn another_encoding_under_a_known_id_and_a_key_that_no_role_lists_are_shown() {
     let world = World::new();
     let (unlisted, _) = world.key("unlisted");
     let unlisted: Value =

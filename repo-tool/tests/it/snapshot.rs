@@ -1,4 +1,4 @@
-//! The snapshot's entries of targets roles, and the attacks with a stolen key of such a role.
+//! The snapshot's entries for targets roles, and attacks with a stolen key of such a role.
 
 use lastmile_client::MemoryStore;
 use lastmile_keys::{PrivateKey, Signer as _};
@@ -15,12 +15,12 @@ use serde_json::Value;
 use crate::delegations::delegate;
 use crate::world::{World, is_published};
 
-/// Signs `content` with the private key `name` and writes it to `file` in the served folder.
+/// Signs `content` with the private key `name` and writes it to `file` in the metadata folder.
 fn forge<R: Role>(world: &World, file: &str, content: &R, name: &str) -> Vec<u8> {
     forge_with(world, world, file, content, name)
 }
 
-/// Like [`forge`], with a key of `signer`'s repository.
+/// Like [`forge`], but with a key of the repository `signer`.
 pub(crate) fn forge_with<R: Role>(signer: &World, world: &World, file: &str, content: &R, name: &str) -> Vec<u8> {
     let path = signer.layout().keys().join(format!("{name}.pem"));
     let key: PrivateKey = open_private_key(&path, name, Links::Refuse, &NoPassPhrases).unwrap();
@@ -36,7 +36,7 @@ pub(crate) fn read<R: Role>(world: &World, role: &RoleName, file: &str) -> R {
     Envelope::<R>::parse(role, bytes).unwrap().unverified(role).unwrap()
 }
 
-/// Returns the roles in the snapshot, and whether their length and hash are listed.
+/// Returns the roles that the snapshot lists, each with whether its entry has a length and a hash.
 pub(crate) fn listed(world: &World) -> Vec<(String, bool)> {
     let timestamp = world.metadata("timestamp.json");
     let version = timestamp.pointer("/signed/meta/snapshot.json/version").unwrap();
@@ -46,7 +46,7 @@ pub(crate) fn listed(world: &World) -> Vec<(String, bool)> {
     entries.iter().map(|(name, entry)| (name.clone(), is_whole(entry))).collect()
 }
 
-/// Rewrites snapshot and timestamp in the format of earlier versions of the tool, with versions only.
+/// Rewrites snapshot and timestamp as earlier versions of the tool wrote them, with entries that have only versions.
 pub(crate) fn list_versions_only(world: &World) {
     let timestamp_role = RoleName::TIMESTAMP;
     let mut timestamp: Timestamp = read(world, &timestamp_role, "timestamp.json");
@@ -67,7 +67,8 @@ fn make_bins(world: &World, bit_length: u8, succinct: bool, keys: &[&str]) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Creates repositories that list the target `x` in one role of each kind, with the name of that role's file.
+/// Creates repositories in which the target `x` is listed in each kind of targets role. Returns each with the role and
+/// its file name.
 fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
     let flat = World::new();
     flat.add("x", "good");
@@ -90,7 +91,7 @@ fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
     all
 }
 
-/// Forges the same version of a role with another content for `x`, signed by the correct key.
+/// Forges a file of a role with the same version and different content for `x`, signed by a key of the role.
 pub(crate) fn replace_content(world: &World, role: &RoleName, file: &str) {
     let mut targets: Targets = read(world, role, file);
     let hashes = Hashes::of(b"evil", &[Algorithm::Sha256]).unwrap();
@@ -112,16 +113,16 @@ fn every_targets_role_is_listed_with_length_and_hash() {
 }
 
 #[test]
-fn a_stolen_key_of_a_targets_role_cannot_replace_what_is_published() {
+fn a_stolen_key_of_a_targets_role_cannot_replace_published_content() {
     for (world, role, file) in one_of_each_kind() {
         replace_content(&world, &role, &file);
         let fetched = world.fetch("x");
         assert!(fetched.is_err(), "{role}: {fetched:?}");
-        // The next publication does not sign for the forged file either.
+        // The next publication does not confirm the forged file either.
         let before = world.files("metadata");
         let added = world.try_add("y", "other", &mut Unobserved);
         let refused = matches!(&added, Err(Error::Untrusted(_) | Error::Publication(_)));
-        // An unchanged delegated role is not read: its entry is kept, and clients refuse the forged file.
+        // A delegated role that does not change is not read. Its entry is kept, so clients refuse the forged file.
         assert!(refused || !role.is_top_level(), "{role}: {added:?}");
         if refused {
             assert_eq!(world.files("metadata"), before, "{role}");
@@ -149,7 +150,7 @@ fn the_first_publication_after_an_upgrade_completes_all_entries_and_shows_them()
         drop(repository);
         let listed = listed(&world);
         assert!(listed.iter().all(|(_, is_whole)| *is_whole), "{role}: {listed:?}");
-        // Existing clients still work.
+        // Clients that have seen the earlier entries still work.
         assert_eq!(world.fetch_with(&store, "x").unwrap().unwrap(), b"good");
         assert_eq!(world.fetch("x").unwrap().unwrap(), b"good");
     }
@@ -165,7 +166,7 @@ fn bins_that_need_both_online_keys_are_listed_by_version_until_another_key_suffi
             listed(world).into_iter().filter(|(_, is_whole)| !is_whole).map(|(name, _)| name).collect()
         };
         assert_eq!(by_version(&world), ["bin-0.json", "bin-1.json"]);
-        // With a threshold of 2 of 3 keys, one of the online keys is no longer needed.
+        // With 2 of 3 keys, the bins can be signed with only one of the online keys.
         let (third, uri) = world.key("third");
         let bins = RoleName::delegated("bin-0").unwrap();
         world
@@ -193,7 +194,7 @@ fn bins_are_listed_with_hashes_once_other_keys_sign_snapshots() {
 }
 
 #[test]
-fn many_bins_of_an_earlier_version_stay_listed_by_version_under_a_standing_warning() {
+fn many_bins_of_an_earlier_version_stay_listed_by_version_with_a_warning() {
     let world = World::new();
     make_bins(&world, 14, true, &["targets-1"]);
     let advice = |world: &World| {
@@ -201,7 +202,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_under_a_standing_warni
         repository.published.role(&RoleName::TARGETS).unwrap();
         world.warnings(&repository).join("\n")
     };
-    // New bins of that size are listed with their hashes.
+    // New bins are listed with hashes even if there are so many.
     assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole));
     assert!(!advice(&world).contains("by version only"));
     list_versions_only(&world);
@@ -211,7 +212,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_under_a_standing_warni
     assert_eq!(whole, ["targets.json"]);
     let warned = advice(&world);
     assert!(warned.contains("2^14 bins bin-* by version only") && warned.contains("--bit-length 13"), "{warned}");
-    // Fewer bins remove the warning.
+    // With fewer bins, there is no warning any more.
     make_bins(&world, 13, true, &["targets-1"]);
     assert!(!advice(&world).contains("by version only"));
     let bin: Vec<bool> =

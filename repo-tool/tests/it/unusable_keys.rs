@@ -1,4 +1,4 @@
-//! Keys that lastmile cannot use but other clients may: found, removed and revoked like all others.
+//! Keys that other clients can use, but lastmile cannot. They are found, removed and revoked like all other keys.
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{KeyId, RoleName};
@@ -100,12 +100,12 @@ fn a_removal_never_leaves_too_few_keys() {
     let id = KeyId::new(lastmile_repo_tool::internal::key_store::keyid_of(&world.public("targets-1")));
     let mut repository = world.open();
     let mut edit = repository.edit(Default::default());
-    // The id has a usable key and is listed once.
+    // The key id has a usable key and is listed once, so it is not removed.
     edit.remove_ids(&[RoleName::TARGETS], &[id]).unwrap();
     assert_eq!(edit.trust(&RoleName::TARGETS).unwrap().0.len(), 1);
 }
 
-/// Returns the number of the root's keys with this modulus, in any spelling.
+/// Returns how many keys of the root have this RSA modulus, in any encoding.
 fn with_modulus(root: &Value) -> usize {
     let in_lines = "MIIBCgKCAQEAjgFzRbnUK".to_string();
     let keys = root.pointer("/signed/keys").unwrap().as_object().unwrap().values();
@@ -114,7 +114,7 @@ fn with_modulus(root: &Value) -> usize {
 }
 
 #[test]
-fn a_revocation_removes_every_spelling_of_the_key() {
+fn a_revocation_removes_every_encoding_of_the_key() {
     let world = World::new();
     let rsa = PublicKey::from_tuf("rsa", "rsassa-pss-sha256", RSA).unwrap();
     world.change(|edit| edit.rotate(&RoleName::TARGETS, std::slice::from_ref(&rsa), &[]).unwrap()).unwrap();
@@ -146,12 +146,12 @@ fn a_revocation_removes_every_spelling_of_the_key() {
 }
 
 #[test]
-fn an_ed25519_key_is_revoked_under_a_scheme_that_python_tuf_alone_knows() {
+fn an_ed25519_key_is_revoked_under_a_scheme_that_only_python_tuf_supports() {
     let world = World::new();
     let public = world.public("targets-1");
     let (spare, uri) = world.key("targets-2");
     world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[spare], &[]).unwrap()).unwrap();
-    // The same key bytes with another key type.
+    // Add the same key bytes under a different key type.
     let planted = key("ml-dsa", "ml-dsa-65/1", &public.public().to_uppercase());
     world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "snapshot", &planted));
     world.sign(&[&planted.0]).unwrap();

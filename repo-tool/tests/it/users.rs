@@ -1,4 +1,4 @@
-//! Two users of this machine who share a repository, and a job without a stored configuration.
+//! Two users of one machine who share a repository, and a job that has no stored configuration.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use lastmile_repo_tool::RootDigest;
 use tempfile::TempDir;
 
-/// A folder that every user may enter, with the program.
+/// A folder that every user may enter, with a copy of the program.
 struct Place {
     folder: TempDir,
 }
@@ -44,7 +44,7 @@ impl Place {
         command
     }
 
-    /// Creates a folder that belongs to this user.
+    /// Creates a home folder that belongs to this user.
     fn home(&self, user: User) -> PathBuf {
         let home = self.path(&format!("home-{}", user.id));
         if !home.exists() {
@@ -64,7 +64,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Changes the group of the files below `folder`.
+/// Sets the group of the files below `folder`.
 fn share(folder: &Path, group: u32) {
     chown(folder, None, Some(group)).unwrap();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o2770)).unwrap();
@@ -96,7 +96,7 @@ fn two_users_of_a_group_publish_into_one_repository() {
         place.run(user, &[&["add", name], arguments].concat())
     };
 
-    // Without a configured group, or without a pinned root, Bob is refused.
+    // Bob is refused as long as no group is configured or no root is pinned.
     let refused = publish(BOB, "b-1", &[]);
     assert!(!refused.status.success(), "{}", text(&refused));
     let digest = RootDigest::of(&fs::read(repository.join("metadata/1.root.json")).unwrap());
@@ -164,7 +164,7 @@ fn a_key_outside_the_folder_is_allowed_for_one_command() {
 }
 
 #[test]
-fn b5_secrets_that_all_can_read_are_refused_and_those_that_a_group_of_the_service_reads_are_used() {
+fn b5_secrets_that_everyone_can_read_are_refused_but_secrets_that_a_service_group_can_read_are_used() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("only root can act as a service");
         return;
@@ -199,7 +199,8 @@ fn b5_secrets_that_all_can_read_are_refused_and_those_that_a_group_of_the_servic
     }
 }
 
-/// Runs the program as a user with a group of their own, who is also a member of the shared group and has the umask 002.
+/// Runs the program with the umask 002, as a user who has a separate primary group and is also a member of the shared
+/// group.
 fn run_as_member(place: &Place, user: u32, group: u32, args: &[&str]) -> Output {
     let home = place.home(User { id: user, group: user });
     let program = place.path("lastmile-repo");
@@ -215,7 +216,7 @@ fn run_as_member(place: &Place, user: u32, group: u32, args: &[&str]) -> Output 
 }
 
 #[test]
-fn c17_two_maintainers_with_keys_of_their_own_share_a_repository_with_setgid_and_umask_002() {
+fn c17_two_maintainers_with_separate_keys_share_a_repository_with_setgid_and_umask_002() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("only root can act as two users");
         return;
@@ -253,7 +254,7 @@ fn c17_two_maintainers_with_keys_of_their_own_share_a_repository_with_setgid_and
     works(ALICE, &["add", "a-1"]);
     works(BOB, &["verify"]);
 
-    // Bob makes a key of his own among Alice's; he can neither read nor remove hers.
+    // Bob generates a key in the folder with Alice's keys, which he can neither read nor remove.
     works(BOB, &["key", "generate", "targets"]);
     works(ALICE, &["rotate", "targets", "--add", &repository.join("keys/targets.pub").display().to_string()]);
     let staged = run(BOB, &["add", "b-1", "--root-sha256", &digest]);
@@ -261,7 +262,7 @@ fn c17_two_maintainers_with_keys_of_their_own_share_a_repository_with_setgid_and
     assert!(text(&staged).contains("snapshot version 3 needs 1 more signature"), "{}", text(&staged));
     works(ALICE, &["publish"]);
 
-    // With the online keys, which Alice lets the group read, Bob publishes alone.
+    // Once Alice lets the group read the online keys, Bob publishes without her.
     for key in ["snapshot-1", "timestamp-1"] {
         let key = repository.join(format!("keys/{key}.pem"));
         fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();

@@ -1,4 +1,4 @@
-//! A repository in a temporary folder, and its clients.
+//! A repository in a temporary folder, and clients of it.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        // Most tests publish new content under the same name.
+        // Names are not immutable, because most tests publish different content under the same name.
         Self::with(&NewRepository { immutable: Immutable::none(), ..NewRepository::new(Protection::None) })
     }
 
@@ -45,7 +45,8 @@ impl World {
             let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
             if entry.file_type().is_dir() {
                 std::fs::create_dir_all(&to).unwrap();
-                // Independent of the umask: working folders must not be writable by others.
+                // Set the permissions explicitly, because with some umasks, other users could write to the working
+                // folders.
                 std::fs::set_permissions(to, entry.metadata().unwrap().permissions()).unwrap();
             } else {
                 std::fs::copy(entry.path(), to).unwrap();
@@ -58,7 +59,7 @@ impl World {
         self.folder.path().join("repository")
     }
 
-    /// Returns the configuration of the publishing user.
+    /// Returns the path of the publishing user's configuration file.
     pub(crate) fn user_config(&self) -> PathBuf {
         self.folder.path().join("config.toml")
     }
@@ -107,7 +108,7 @@ impl World {
         self.publish_file(&self.invocation(), role, (name, content), observer)
     }
 
-    /// Publishes a file as the user of this invocation.
+    /// Publishes a file as the user of the given invocation.
     pub(crate) fn add_as(&self, invocation: &Invocation, name: &str, content: &str) -> Result<Outcome, Error> {
         self.publish_file(invocation, &RoleName::TARGETS, (name, content), &mut Unobserved)
     }
@@ -133,7 +134,7 @@ impl World {
         self.change_with(&[], &mut Unobserved, change)
     }
 
-    /// Makes and concludes a change with additional keys.
+    /// Makes a change with additional keys, and publishes or stages it.
     pub(crate) fn change_with(
         &self,
         keys: &[KeyUri],
@@ -171,14 +172,14 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Generates a key in the repository's key folder.
+    /// Generates a key in the repository's key folder. Returns the public key and its URI.
     pub(crate) fn key(&self, name: &str) -> (PublicKey, KeyUri) {
         let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         key_store::write(&self.layout().keys(), name, &key, &Protection::None).unwrap();
         (key.public_key().clone(), KeyUri::File(Path::new("keys").join(format!("{name}.pem"))))
     }
 
-    /// Runs `work` while the private key with this name is on another machine.
+    /// Runs `work` while the private key with this name is not available.
     pub(crate) fn without_key(&self, name: &str, work: impl FnOnce()) {
         let (key, away) =
             (self.layout().keys().join(format!("{name}.pem")), self.folder.path().join("key-that-is-away"));
@@ -197,7 +198,7 @@ impl World {
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     }
 
-    /// Returns the files below a folder of the repository, sorted.
+    /// Returns the paths of all files below a folder of the repository, sorted.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let folder = self.dir().join(folder);
         let files = walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap);
@@ -208,7 +209,7 @@ impl World {
         names
     }
 
-    /// Creates a client that was shipped with root `version`.
+    /// Creates a client that was shipped with the given version of the root.
     pub(crate) fn client(&self, version: u64, store: &MemoryStore) -> blocking::Updater {
         let root = std::fs::read(self.layout().metadata().join(format!("{version}.root.json"))).unwrap();
         let updater = Updater::builder(root)
@@ -220,12 +221,12 @@ impl World {
         blocking::Updater::new(updater).unwrap()
     }
 
-    /// Downloads the target `name` with a new client; returns `None` if it is not listed.
+    /// Downloads the target `name` with a new client. Returns `None` if the target is not listed.
     pub(crate) fn fetch(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         self.fetch_with(&MemoryStore::default(), name)
     }
 
-    /// Like [`World::fetch`], with a client that has used `store` before.
+    /// Like [`World::fetch`], but with a client that has already used `store`.
     pub(crate) fn fetch_with(&self, store: &MemoryStore, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         let mut session = self.client(1, store).refresh_at(self.now)?;
         let Some(target) = session.find(&TargetPath::new(name).unwrap())? else {
@@ -237,7 +238,7 @@ impl World {
     }
 }
 
-/// Creates a temporary folder, in memory if possible, where syncing is fast.
+/// Creates a temporary folder, in memory if possible, because syncing is fast there.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
