@@ -34,8 +34,8 @@ pub struct RoleConfig {
     pub threshold: u32,
     /// The number of days from signing to expiry; at least 1.
     pub expires_days: u32,
-    /// Renewal is due when at most this number of days is left until expiry. The value is less than `expires_days`. 0
-    /// stands for a third of the time from signing to expiry.
+    /// Renewal is due when at most this number of days is left until expiry. The number must be less than
+    /// `expires_days`. If it is 0, a third of the time from signing to expiry is used instead.
     pub renew_days: u32,
     /// The locations of this role's private keys, except keys on other machines.
     pub keys: Vec<KeyUri>,
@@ -106,8 +106,8 @@ impl RoleConfig {
 pub struct Config {
     /// Whether the names of metadata files contain their version (spec 6.2).
     pub consistent_snapshot: bool,
-    /// Whether the names of target files contain their hash (spec 6.2.1). If not, the file of a target can never be
-    /// replaced under the same name.
+    /// Whether the names of target files contain their hash (spec 6.2.1). If not, a repository with consistent
+    /// snapshots can publish each target name only once.
     pub hash_prefixed_targets: bool,
     /// The hash algorithms for targets; never empty. If target file names contain hashes, a file is published under one
     /// name for each algorithm.

@@ -36,7 +36,7 @@ const LONGEST_STEM: usize = 200;
 struct KeyFile {
     name: String,
     path: PathBuf,
-    /// Whether links to the file are followed. For files in the repository's folder they are not.
+    /// Whether links to the file are followed, which is the case only outside the repository's folder.
     links: Links,
     public: OnceLock<PublicKey>,
     private: Mutex<Option<Arc<PrivateKey>>>,

@@ -7,8 +7,8 @@ use lastmile_keys::{PublicKey, SignError, Signer};
 
 /// A signer that the calling program provides, with a name for messages.
 ///
-/// The list of allowed key files does not apply to such a signer: `repo.toml` cannot name it, and the program
-/// authorizes its use by providing it. All other checks apply: the signer signs only for roles that trust its public
+/// The list of allowed key files does not apply to provided signers: `repo.toml` cannot name them, and the program
+/// authorizes their use by providing them. All other checks apply: a signer signs only for roles that trust its public
 /// key, and for root, targets and delegated roles only if the root is pinned.
 #[derive(Clone)]
 pub struct NamedSigner {

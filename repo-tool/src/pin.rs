@@ -145,7 +145,7 @@ impl Authority {
     /// Checks that the repository was verified from a pinned root.
     ///
     /// # Errors
-    /// [`Error::NotPinned`] if it was not.
+    /// [`Error::NotPinned`] if the root is not pinned.
     pub(crate) fn require_pin(&self) -> Result<(), Error> {
         match &self.0 {
             Scope::Everything => Ok(()),

@@ -364,8 +364,7 @@ impl Published {
                 DelegatedRoles::Succinct(bins) => bins.contains(role),
             })
         };
-        // Check the top-level targets role first, which is fast. It usually delegates to the bins, and there may be
-        // many of them.
+        // Check the top-level targets role first. It usually delegates to the bins, of which there may be many.
         if self.known(&RoleName::TARGETS).is_some_and(delegates) {
             return Ok(RoleName::TARGETS);
         }

@@ -28,7 +28,7 @@ use crate::published::Published;
 use crate::user::RootDigest;
 use crate::{Error, PublicationError, names};
 
-/// A repository that was verified as by a client when it was opened.
+/// A repository that was verified when it was opened, as a client would verify it.
 pub struct Repository {
     /// The paths of the repository.
     pub layout: Layout,

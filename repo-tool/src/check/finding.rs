@@ -1,7 +1,7 @@
 //! Findings: the results of the checks of a repository. Each finding has a rule, a severity and a message.
 //!
-//! All checks of this tool report values of this one type: the warnings of `status` and of each change, the format
-//! faults that other clients refuse, and the results of `verify`.
+//! All checks of this tool return findings: the warnings of `status` and of each change, the format faults that other
+//! clients refuse, and the results of `verify`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,7 +37,7 @@ impl Severity {
 /// Declares the rules, each with its name, severity and explanation.
 macro_rules! rules {
     ($(#[doc = $explanation:literal] $rule:ident $name:literal $severity:ident;)*) => {
-        /// The rule that a finding reports a violation of, such as `shared-key`.
+        /// A rule that a repository can violate, such as `shared-key`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Rule {

@@ -32,7 +32,7 @@ use crate::{DraftError, Error, NetworkError, NotFound, NotFoundReason, Publicati
 
 /// With at least this number of changed targets, listing all targets is faster than searching for each one.
 const MANY: usize = 1000;
-/// The maximum number of refreshes. Only a server with an endless chain of roots needs more.
+/// The maximum number of refreshes. Only a server with an endless chain of roots exceeds this limit.
 const MOST_REFRESHES: u64 = 4096;
 
 /// Creates a client for a repository in memory or on this machine, which does not use the network.
@@ -187,7 +187,8 @@ impl Check<'_> {
         let make = |memory| make_from(&shipped, memory);
         thread::scope(|scope| {
             let warm = self.published.map(|published| {
-                // If the published metadata has expired, this client trusts it as it was before its expiry.
+                // This client trusts the published metadata even if it has expired, like a client that fetched the
+                // metadata earlier.
                 scope.spawn(|| self.arrive(&make_from(published.shipped(), published.memory().fork())?).map(drop))
             });
             let memory = MemoryStore::default();
@@ -306,7 +307,7 @@ pub(crate) fn refused(error: ClientError) -> Error {
     DraftError::Client(error.into()).into()
 }
 
-/// Checks that the search for `path` found the target as one of the roles in `listed` lists it.
+/// Checks that a search for `path` found the target entry of one of the roles in `listed`.
 pub(crate) fn check_found(
     path: &TargetPath,
     listed: &[(&RoleName, TargetFile)],

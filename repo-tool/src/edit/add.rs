@@ -7,7 +7,7 @@ use crate::error::Hidden;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, InvalidInput};
 
-/// At least this number of targets is added in one step instead of one target at a time.
+/// If there are at least this many targets, they are added in one step instead of one by one.
 const MANY: usize = 1000;
 
 /// Options for adding target files to a role.

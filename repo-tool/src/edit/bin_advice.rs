@@ -152,7 +152,8 @@ impl Proposal {
         let flat = size(self.flat.first);
         let Some(bits) = self.bit_length else {
             return format!(
-                "No bins: {targets} targets are {flat} in one file, which every client fetches after a change."
+                "No bins are needed: the metadata of {targets} targets takes {flat} in one file, which every client \
+                fetches after a change."
             );
         };
         let first = size(self.cost.first);
@@ -163,7 +164,7 @@ impl Proposal {
         };
         format!(
             "2^{bits} bins for {targets} targets: a new client that looks for {FIRST} of them fetches {first} of metadata, and a \
-            returning client after a release fetches {returning}; without bins both fetch {flat}.\nWith fewer bins, each bin is \
+            returning client fetches {returning} after a release; without bins, both fetch {flat}.\nWith fewer bins, each bin is \
             larger; with more, the snapshot is larger ({}; {}).\n{}",
             step(bits.saturating_sub(1).max(1)),
             step(bits + 1),
@@ -236,7 +237,12 @@ mod tests {
     fn the_explanation_has_three_lines() {
         let text = load(1_000_000).proposal().text(&load(1_000_000));
         assert_eq!(text.lines().count(), 3, "{text}");
-        assert!(text.contains("without bins both fetch 170.0 MB"), "{text}");
-        assert!(load(100).proposal().text(&load(100)).starts_with("No bins: 100 targets are 17 kB"));
+        assert!(text.contains("without bins, both fetch 170.0 MB"), "{text}");
+        assert!(
+            load(100)
+                .proposal()
+                .text(&load(100))
+                .starts_with("No bins are needed: the metadata of 100 targets takes 17 kB")
+        );
     }
 }

@@ -42,7 +42,8 @@ impl Edit<'_> {
         Err(EditError::FileAndFolder { clashes: clashes.into_iter().collect() }.into())
     }
 
-    /// Returns whether clients would find `path`, or whether the file of a removed target occupies it.
+    /// Returns whether clients would find a target at `path`, or whether the file of a removed target is still stored
+    /// there.
     fn is_taken(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<bool, Error> {
         Ok(names == TargetNames::Plain && folder.join(path.as_str()).is_file() || self.lists(path)?)
     }
@@ -55,7 +56,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Returns a target below `path`, if `path` is a folder in the paths of other targets.
+    /// Returns a target for whose path `path` is a parent folder.
     fn below(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<Option<TargetPath>, Error> {
         let start = format!("{path}/", path = path.as_str());
         let touched = self.draft.touched.iter().filter(|touched| touched.as_str().starts_with(&start));
@@ -80,9 +81,9 @@ impl Edit<'_> {
     }
 }
 
-/// Refuses new targets of one role that clash with each other, or with a target that the role lists at a folder of
-/// their path. `new` must be sorted by path. Targets of other roles are not compared, because there may be too many
-/// roles to read.
+/// Refuses new targets of one role that clash with each other, or whose path goes through a listed target of the role
+/// as if it were a folder. `new` must be sorted by path. Targets of other roles are not compared, because there may be
+/// too many roles to read.
 ///
 /// # Errors
 /// [`EditError::FileAndFolder`] with all clashes.
@@ -90,7 +91,7 @@ pub(super) fn refuse_clashes_in(role: &Targets, new: &[(TargetPath, u32)]) -> Re
     let mut clashes = Vec::new();
     let mut folder = "";
     for (path, _) in new {
-        // Skip the check if the previous target is in the same folder, as is usual.
+        // Skip a target in the same folder as the previous target, because that folder has already been checked.
         let Some((parent, _)) = path.as_str().rsplit_once('/').filter(|(parent, _)| *parent != folder) else {
             continue;
         };

@@ -93,7 +93,7 @@ impl Edit<'_> {
         }
         let mut moved = Vec::new();
         for path in affected {
-            // If the delegating role lists the path itself, clients find it there in both cases.
+            // If the delegating role itself lists the path, clients find the target there before and after the change.
             if self.view(from)?.target(&path).is_some() {
                 continue;
             }
@@ -147,7 +147,7 @@ fn apply(
         delegation.terminating = terminating;
     }
     let new_place = match &change.position {
-        // A position relative to the delegation itself leaves it where it is.
+        // Moving a delegation before or after itself does not change its position.
         Some(Position::Before(other)) if other != name => at(roles, other)?,
         Some(Position::After(other)) if other != name => at(roles, other)? + 1,
         _ => old_place,

@@ -107,7 +107,7 @@ impl Edit<'_> {
         Ok(edges)
     }
 
-    /// Returns every role of the draft that lists `key`, in any encoding, with its delegating role. That is `None` for
+    /// Returns every role of the draft that lists `key`, in any encoding, with its delegating role, which is `None` for
     /// the roles of the root. Reads all roles.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl Edit<'_> {
         self.rotate_all(std::slice::from_ref(role), add, remove)
     }
 
-    /// Adds and removes keys of several roles. To change succinct bins, it is enough to include one of them.
+    /// Adds and removes keys of several roles. To change all succinct bins of a role, include any one of them.
     ///
     /// # Errors
     /// [`Error::Edit`] if a role already trusts an added key, does not trust a removed key, or would have fewer keys
@@ -191,7 +191,7 @@ impl Edit<'_> {
         self.set_threshold_of_all(std::slice::from_ref(role), threshold)
     }
 
-    /// Sets the threshold of several roles. To change succinct bins, it is enough to include one of them.
+    /// Sets the threshold of several roles. To change all succinct bins of a role, include any one of them.
     ///
     /// # Errors
     /// [`Error::Edit`] if a role has fewer keys than the threshold.

@@ -137,8 +137,7 @@ impl<'a> Edit<'a> {
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.
     pub fn delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
-        // Check the top-level targets role first, which is fast. It usually delegates to the bins, and there may be
-        // many of them.
+        // Check the top-level targets role first. It usually delegates to the bins, of which there may be many.
         if delegates(self.view(&RoleName::TARGETS)?, role) {
             return Ok(RoleName::TARGETS);
         }

@@ -208,8 +208,8 @@ impl Repository {
         Ok(Outcome::Published { seamless })
     }
 
-    /// Writes the documents to `staged/`. `pending` is a pending change that is independent of these documents and is
-    /// kept.
+    /// Writes the documents to `staged/`, together with the documents of `pending`, a pending change that is
+    /// independent of them.
     fn stage(
         &mut self,
         plan: &Plan,

@@ -1,9 +1,9 @@
 //! A queue that lets several processes publish at the same time. Each process copies its files into a request in
 //! `.queue/`. The process that holds the lock publishes all waiting requests with a single new snapshot and timestamp.
 //!
-//! A request ends with its process, which holds a lock on a file of the request: if a command is interrupted, nothing
-//! is published later. The files of a request are linked into the publication, whose journal lists the published
-//! requests. So each request is published exactly once, even if a process dies.
+//! A request is valid only while its process is running. The process holds a lock on a file of the request, so the
+//! request of an interrupted command is not published later. The files of a request are linked into the publication,
+//! whose journal lists the published requests. So each request is published exactly once, even if a process dies.
 //!
 //! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes the
 //! request of another process first renames `request.json` to `taken.json`, so that the request cannot be withdrawn,

@@ -22,7 +22,7 @@ use crate::edit::bins::Bins;
 use crate::edit::same_ring;
 use crate::published::Published;
 
-/// The maximum bit length of existing bins to whose snapshot entries hashes are added. 2^14 entries with hashes take
+/// Hashes are added to the snapshot entries of existing bins only up to this bit length: 2^14 entries with hashes take
 /// 2.16 MB, and python-tuf accepts at most 2,000,000 bytes by default.
 pub(crate) const MOST_BITS_WITH_HASHES: u32 = 13;
 
@@ -48,7 +48,8 @@ pub(crate) enum VersionOnly {
 pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
 
 impl VersionOnlyBins {
-    /// Finds these bins among the delegations of every role that is in the draft or has been read.
+    /// Finds the sets of bins to list by version only, in the delegations of the draft's roles and of all roles that
+    /// have been read.
     pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();
@@ -100,9 +101,9 @@ pub(crate) fn is_complete(listed: &MetaFile) -> bool {
     listed.length.is_some() && listed.hashes.as_ref().is_some_and(|hashes| hashes.known().next().is_some())
 }
 
-/// Returns new snapshot entries for unchanged roles whose entries lack a length or hash. Such entries exist in the
-/// first publication after an upgrade of this tool, and for bins that no longer need online keys. In these cases, all
-/// roles are read.
+/// Returns new snapshot entries for unchanged roles whose entries lack a length or hash. Such entries occur in the
+/// first publication after an upgrade of this tool, and if bins no longer need online keys. In these cases, all roles
+/// are read.
 ///
 /// # Errors
 /// Returns an error if a published role does not verify.
@@ -174,7 +175,7 @@ fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
     need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
 }
 
-/// Returns whether any `threshold` of these `keys` are enough to sign snapshot and timestamp, too.
+/// Returns whether any set of `threshold` keys out of `keys` can sign snapshot and timestamp, too.
 pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
     let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
     RoleName::ONLINE.iter().all(|role| {

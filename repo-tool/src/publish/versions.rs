@@ -30,7 +30,7 @@ pub(crate) enum Jumps {
     Ignore,
 }
 
-/// The highest version of each role that was issued, as far as the repository shows.
+/// The highest version of each role that is known to have been issued.
 #[derive(Clone, Debug, Default)]
 pub struct Issued {
     highest: BTreeMap<RoleName, Version>,

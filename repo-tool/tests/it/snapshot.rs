@@ -36,7 +36,7 @@ pub(crate) fn read<R: Role>(world: &World, role: &RoleName, file: &str) -> R {
     Envelope::<R>::parse(role, bytes).unwrap().unverified(role).unwrap()
 }
 
-/// Returns the roles that the snapshot lists, each with whether its entry has a length and a hash.
+/// Returns the names of the files that the snapshot lists, and whether each entry has a length and a hash.
 pub(crate) fn listed(world: &World) -> Vec<(String, bool)> {
     let timestamp = world.metadata("timestamp.json");
     let version = timestamp.pointer("/signed/meta/snapshot.json/version").unwrap();
