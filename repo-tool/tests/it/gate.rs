@@ -223,5 +223,8 @@ fn too_many_delegations_for_one_path_are_a_warning() {
     assert_eq!(advice(&world), Vec::<String>::new());
     world.change(|edit| delegate(edit, "one-more", "*/*", &key)).unwrap();
     let found = advice(&world);
-    assert!(matches!(found.as_slice(), [line] if line.contains("33 roles") && line.contains("visit 32")), "{found:?}");
+    assert!(
+        matches!(found.as_slice(), [line] if line.contains("33 roles") && line.contains("visit only 32")),
+        "{found:?}"
+    );
 }
