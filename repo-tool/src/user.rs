@@ -107,7 +107,7 @@ impl UserConfig {
     /// Returns the pinned root of the repository whose oldest root has this digest.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, does not belong to the user, or is invalid.
+    /// Returns an error if the file cannot be read, can be written by other users, or is invalid.
     pub fn pinned_root(&self, repository: RootDigest) -> Result<Option<PinnedRoot>, Error> {
         let document = self.read()?;
         let Some(pin) = entry(&document, repository).and_then(|entry| entry.get("pinned-root")) else {

@@ -46,7 +46,7 @@ impl EntryInfo {
         self.0.st_uid
     }
 
-    /// Returns whether only the owner may list this folder.
+    /// Returns whether only the owner may access the entries of this folder.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.st_mode & 0o011 == 0
     }
