@@ -351,7 +351,7 @@ impl Config {
     }
 }
 
-/// Replaces a value, but keeps the comment behind it.
+/// Replaces a value, and keeps the comment that follows it on the same line.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         if old.to_string().trim() == new.to_string().trim() {

@@ -305,7 +305,7 @@ impl NewRepository {
 /// [`PathError::KeyExists`] if the file exists; [`Error::File`] if the folder does not exist and cannot be created.
 pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     key_store::check_name(name)?;
-    // Check the parent folder, because only the last folder of the path would be created.
+    // Only the last folder of the path would be created, so its parent folder must be writable.
     let is_there = folder.symlink_metadata().is_ok();
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     writable::check_writable(if is_there { folder } else { parent })?;

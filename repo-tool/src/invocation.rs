@@ -102,7 +102,7 @@ pub struct LockWait {
 }
 
 impl LockWait {
-    /// Returns a setting with which nothing waits for the lock.
+    /// Returns a setting that does not wait for the lock.
     #[must_use]
     pub fn none() -> Self {
         Self { at_most: Duration::ZERO, on_wait: Arc::new(|| {}) }

@@ -1,4 +1,4 @@
-//! The root that the user trusts, and the roles that may be signed because of it.
+//! The root that the user trusts, and the roles for which keys may therefore sign.
 //!
 //! A repository's folder cannot authenticate itself: in a forged folder, all files verify with the forged root. So keys
 //! sign for root, targets, delegated roles and bins only if the published state was verified from a root that this user

@@ -45,7 +45,7 @@ struct KnownRole {
     delegator: Option<RoleName>,
 }
 
-/// A role, with the role that delegates to it and the key ring in the delegation; `None` for the top-level role.
+/// A role, with its delegating role and the key ring in the delegation, which are `None` for the top-level role.
 type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
@@ -292,8 +292,8 @@ impl Published {
         Ok(order)
     }
 
-    /// Returns every role that lists `key`, in any encoding, with the role that delegates to it. That is `None` for the
-    /// roles of the root. Reads all roles.
+    /// Returns every role that lists `key`, in any encoding, with the role that delegates to it, which is `None` for
+    /// the roles of the root. Reads all roles.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         Edit::new(self, Draft::default()).roles_trusting(key)
     }

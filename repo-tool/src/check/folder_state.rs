@@ -92,7 +92,7 @@ impl FolderState<'_> {
         }
     }
 
-    /// Reports versions that are missing between the oldest and the newest root. Returns the newest root.
+    /// Reports gaps in the versions of the root files. Returns the newest root.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = check::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;

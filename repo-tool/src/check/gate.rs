@@ -1,5 +1,5 @@
-//! Checks for format faults because of which other clients would permanently refuse metadata. A document with a new
-//! fault is neither signed nor published.
+//! Checks for format faults that would make other clients refuse metadata permanently. A document with a new fault is
+//! neither signed nor published.
 //!
 //! A root that python-tuf cannot read stops every python-tuf client permanently, because clients must read that root
 //! before the next one. Lastmile accepts more formats than other clients, so its simulated clients ([`crate::check`])
@@ -24,8 +24,8 @@ use crate::document::Document;
 use crate::published::Published;
 use crate::{DraftError, Error};
 
-/// The pairs of keytype and scheme that python-tuf supports. It refuses any file that contains a key with a different
-/// pair.
+/// The pairs of keytype and scheme that python-tuf supports. python-tuf refuses any file that contains a key with a
+/// different pair.
 const KEYS: [(&str, &str); 16] = [
     ("ecdsa", "ecdsa-sha2-nistp256"),
     ("ecdsa", "ecdsa-sha2-nistp384"),

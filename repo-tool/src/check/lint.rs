@@ -59,7 +59,7 @@ pub(crate) fn of_published(published: &Published, now: DateTime<Utc>) -> Vec<Fin
 
 /// The number of root updates that lastmile, python-tuf, go-tuf and tuf-js follow in one refresh.
 const ROOTS_AT_ONCE: u64 = 256;
-/// The maximum number of root updates that tough follows. If there are more, it fails.
+/// The maximum number of root updates that tough follows. If there are more, tough fails.
 const ROOTS_OF_TOUGH: u64 = 1024;
 
 /// Returns a finding if clients that were shipped with the oldest root must follow too many roots.

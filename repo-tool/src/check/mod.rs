@@ -35,7 +35,7 @@ const MANY: usize = 1000;
 /// The maximum number of refreshes. Only a server with an endless chain of roots exceeds this limit.
 const MOST_REFRESHES: u64 = 4096;
 
-/// Creates a client for a repository in memory or on this machine, which does not use the network.
+/// Creates a client that reads a repository from memory or from this machine, without using the network.
 pub(crate) fn client(
     shipped_root: Vec<u8>,
     overlay: Overlay,
@@ -63,7 +63,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // If the limit had stopped the client, the version would be higher.
+                // If the limit had stopped the client, the root version would be higher.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }

@@ -52,9 +52,9 @@ pub struct Cost {
 /// A recommended number of bins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// The recommended number of bins as a power of 2; `None` if bins would save nothing.
+    /// The base-2 logarithm of the recommended number of bins; `None` if bins would save nothing.
     pub bit_length: Option<u8>,
-    /// The cost for clients with these bins.
+    /// The cost for clients with the recommended bins.
     pub cost: Cost,
     /// The cost for clients without bins.
     pub flat: Cost,

@@ -12,7 +12,7 @@ use crate::{EditError, Error};
 /// The settings of new bins.
 #[derive(Clone, Debug)]
 pub struct NewBins {
-    /// The number of bins as a power of 2.
+    /// The base-2 logarithm of the number of bins.
     pub bit_length: u8,
     /// The prefix of the bins' names.
     pub name_prefix: String,
@@ -26,7 +26,7 @@ pub struct NewBins {
 /// The bins of a role.
 #[derive(Clone, Debug)]
 pub struct Bins {
-    /// The number of bins as a power of 2.
+    /// The base-2 logarithm of the number of bins.
     pub bit_length: u32,
     /// The prefix of the bins' names.
     pub name_prefix: String,

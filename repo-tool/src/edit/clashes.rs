@@ -1,5 +1,5 @@
-//! Finds pairs of target paths that cannot exist in the same folder: for `x` and `x/y`, `x` would have to be both a
-//! file and a folder, on clients and, without hash prefixes, also on the server.
+//! Finds pairs of target paths that cannot coexist. For `x` and `x/y`, clients would have to store `x` both as a file
+//! and as a folder, and so would the server if file names have no hash prefixes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -56,7 +56,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Returns a target for whose path `path` is a parent folder.
+    /// Returns a target below the folder `path`, if there is one.
     fn below(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<Option<TargetPath>, Error> {
         let start = format!("{path}/", path = path.as_str());
         let touched = self.draft.touched.iter().filter(|touched| touched.as_str().starts_with(&start));
@@ -105,7 +105,7 @@ pub(super) fn refuse_clashes_in(role: &Targets, new: &[(TargetPath, u32)]) -> Re
     if clashes.is_empty() { Ok(()) } else { Err(EditError::FileAndFolder { clashes }.into()) }
 }
 
-/// Returns all folders that contain a target path, themselves in the form of target paths.
+/// Returns the paths of all folders that contain a target, in the form of target paths.
 fn above(path: &TargetPath) -> impl Iterator<Item = TargetPath> {
     let text = path.as_str();
     text.match_indices('/').filter_map(|(at, _)| TargetPath::new(text.get(..at)?).ok())

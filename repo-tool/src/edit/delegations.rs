@@ -41,7 +41,7 @@ pub struct NewDelegation {
     pub paths: Paths,
     /// The keys and the threshold of the role.
     pub trust: Trust,
-    /// Whether the search for a path that the role covers stops at this role.
+    /// Whether the delegation is terminating: the search for a path that it covers stops at this role.
     pub terminating: bool,
 }
 

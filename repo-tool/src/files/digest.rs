@@ -27,7 +27,7 @@ impl FileDigest {
         Self { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 
-    /// Returns the digest that metadata lists for a target, if it includes a SHA-256.
+    /// Returns the length and SHA-256 that metadata lists for a target, or `None` if no SHA-256 is listed.
     pub(crate) fn listed(target: &TargetFile) -> Option<Self> {
         let sha256 = sha256(&target.hashes)?;
         Some(Self { length: target.length, sha256 })

@@ -21,7 +21,7 @@ const OVERLAP: usize = 2 * CONTEXT;
 const HEAD: usize = 64 * 1024;
 /// The minimum length of base64 text that counts as a key if it does not start on a new line, as in source code.
 const SHORTEST_RUN: usize = 16;
-/// The length in characters that separates secret keys of minisign and signify, which are longer, from their public
+/// The length in characters that distinguishes secret keys of minisign and signify, which are longer, from their public
 /// keys and signatures, which are shorter.
 const MINISIGN_SECRET: usize = 120;
 

@@ -126,7 +126,8 @@ impl Layout {
         self.dir.join(self.own(".queue"))
     }
 
-    /// Returns the name of this user's folder for `name`. In a shared repository, the name ends with the user id.
+    /// Returns the name of this user's working folder of the kind `name`. In a shared repository, the user id is
+    /// appended.
     pub(super) fn own(&self, name: &str) -> String {
         match self.sharing {
             Sharing::Private => name.to_string(),
@@ -337,7 +338,7 @@ pub struct Lock {
 impl Lock {
     /// Empties the working folder when the lock is released, unless the folder contains a journal.
     pub(crate) fn clear_on_release(&self, working: Folder) {
-        // All callers pass the same folder, so it does not matter which call sets it.
+        // Only the first call has an effect, but all callers pass the same folder.
         let _ = self.working.set(working);
     }
 }

@@ -1,5 +1,5 @@
-//! Refuses to publish private keys (`key_material.rs`) and the repository's own files, even if they are named by
-//! another path or a link.
+//! Refuses to publish private keys (`key_material.rs`) and the repository's own files, even if they are specified by a
+//! different path or through a link.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -252,7 +252,7 @@ enum FolderKind {
     Other,
 }
 
-/// Returns an error that lists all these files, if there are any.
+/// Returns an error that lists all files, if there are any.
 pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     if files.is_empty() {
         return Ok(());

@@ -12,7 +12,7 @@ use crate::publish::staged;
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// The result of a request, which depends on the process that published it.
+/// The result of a request that was published by this process or by another one.
 pub enum Shared {
     /// This process.
     ByUs(Box<OwnResult>),

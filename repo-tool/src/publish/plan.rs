@@ -43,8 +43,8 @@ pub enum Outcome {
     Nothing,
     /// The draft was published.
     Published {
-        /// Whether the update of a client that runs during the publication always succeeds, because the old keys also
-        /// signed every rotated role.
+        /// Whether clients can update without errors even during the publication, because the old keys also signed
+        /// every rotated role.
         seamless: bool,
     },
     /// The draft was added to the pending change, because these documents lack signatures.

@@ -35,8 +35,8 @@ pub(crate) struct Publication<'a> {
 
 impl Publication<'_> {
     /// Writes the files of the plan while simulated clients check it. Once the clients have accepted the plan, moves
-    /// the files to their final paths. Returns the new published state, and whether the update of a client that runs
-    /// during the publication always succeeds.
+    /// the files to their final paths. Returns the new published state, and whether clients can update without errors
+    /// even during the publication.
     pub(crate) fn publish(
         &self,
         lock: &Lock,
@@ -181,8 +181,8 @@ fn existing_of(document: &Document, consistent: bool) -> Existing {
     }
 }
 
-/// The position of the new root in the order of publication, chosen so that the updates of clients which run during the
-/// publication do not fail.
+/// The position of the new root in the order of publication, chosen so that clients can update without errors even
+/// during the publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RootPlace {
     /// The root is published first, because the files published so far are also valid under the new root.

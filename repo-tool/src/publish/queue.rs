@@ -188,7 +188,7 @@ impl PublishRequest {
         Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
     }
 
-    /// Returns the request in the form that the publisher of a request uses.
+    /// Returns the request as a claimed request, so that this process can publish it.
     pub(crate) fn claimed(&self) -> Claimed {
         Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
