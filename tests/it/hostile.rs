@@ -1,11 +1,12 @@
-//! Documents that are changed in every member: nothing panics, and no document with other signed content is accepted.
+//! Changes every member and every byte of metadata files. Nothing may panic, and no file with altered signed content
+//! may be accepted.
 
 use lastmile_metadata::{Error, ErrorKind, Limit, Role, Root, Snapshot, Targets, Timestamp};
 use lastmile_testkit::{Delegation, Repository, hash};
 use lastmile_tests::{judge, judge_bytes, parse};
 use serde_json::{Value, json};
 
-/// A repository whose documents have every specified member.
+/// Returns a repository whose metadata has every member of the specification.
 fn rich() -> Repository {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*", "b?"]));

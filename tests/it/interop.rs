@@ -1,4 +1,5 @@
-//! Interoperability in both directions with other implementations: `tuf` from PyPI, `tuf-js` from npm and the crate `tough`.
+//! Tests the interoperability with other implementations in both directions: `tuf` from PyPI, `tuf-js` from npm and the
+//! crate `tough`.
 //!
 //! `cargo xtask setup` installs the first two below `target/interop`.
 
@@ -6,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test stops where it goes wrong, also in the functions that its tests share"
+    reason = "a panic in a function that tests share is a failed test"
 )]
 
 mod from_python_tuf;

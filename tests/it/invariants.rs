@@ -1,4 +1,4 @@
-//! Checks invariants of ARCHITECTURE.md in sources and manifests. `cargo xtask test` checks others.
+//! Checks invariants of ARCHITECTURE.md in sources and manifests. `cargo xtask test` checks the other invariants.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ fn manifest(package: &str) -> String {
     fs::read_to_string(project().join(package).join("Cargo.toml")).unwrap()
 }
 
-/// Without std there are no files, no network and no clock. Clippy forbids the clock of chrono.
+/// A crate without std cannot use the files, the network and the clock of std. Clippy forbids the clock of chrono.
 #[test]
 fn keys_and_metadata_use_no_files_no_network_and_no_clock() {
     for package in ["keys", "metadata"] {
@@ -76,7 +76,7 @@ fn the_client_contains_no_private_keys() {
 
 #[test]
 fn verified_metadata_is_made_in_one_place() {
-    // Its fields are private, so no other file can construct one.
+    // The fields of `Verified` are private, so only this file can construct a value.
     let made = places("metadata", "pub struct Verified<R>");
     assert_eq!(made.len(), 1, "{made:?}");
     assert!(made[0].ends_with("verify.rs"));
@@ -95,8 +95,12 @@ fn signatures_are_counted_in_one_place() {
 #[test]
 fn top_level_and_delegated_targets_are_judged_by_one_function() {
     let callers = places("metadata", "verify_targets(");
-    assert_eq!(callers.len(), 4, "its definition and three callers: {callers:?}");
-    assert_eq!(places("metadata", "Verified::of(").len(), 2, "in memory, and a file that is shown first");
+    assert_eq!(callers.len(), 4, "expected the definition and three callers: {callers:?}");
+    assert_eq!(
+        places("metadata", "Verified::of(").len(),
+        2,
+        "expected two calls: for a role in memory, and for a role that is read from its file"
+    );
 }
 
 #[test]
@@ -124,7 +128,8 @@ fn only_metadata_is_decompressed() {
     assert!(ends(places("client", "= fetch_metadata("), "driver.rs"));
 }
 
-/// Clippy forbids calls that change a disk, but does not see flags. This finds the flags with which `open` changes a disk.
+/// Clippy forbids functions that change a disk, but does not check the flags of `open`. This test finds flags that
+/// allow changes.
 #[test]
 fn one_file_changes_the_disk() {
     let flags = ["APPEND", "CREATE", "EXCL", "RDWR", "TMPFILE", "TRUNC", "WRONLY"];
@@ -133,7 +138,7 @@ fn one_file_changes_the_disk() {
         assert!(places.iter().all(|path| path.ends_with("fs/src/disk.rs")), "{flag}: {places:?}");
     }
     assert!(!places("fs", "OFlags::CREATE").is_empty());
-    // Each function that changes something injects faults first.
+    // Each function that changes a disk must first call the function that injects faults.
     let disk = code("fs").into_iter().find(|(path, _)| path.ends_with("src/disk.rs")).unwrap().1;
     for call in [
         "MakeFolder",
@@ -163,7 +168,8 @@ fn the_repository_tool_uses_the_client_without_http() {
     assert!(!dependencies.contains("reqwest"));
 }
 
-/// docs/stability.md promises a minimum supported Rust version. A dependency that needs a newer one would break it.
+/// docs/stability.md promises a minimum supported Rust version. A dependency with a higher minimum would break this
+/// promise.
 #[test]
 fn no_dependency_declares_a_newer_rust_version_than_ours() {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

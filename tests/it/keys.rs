@@ -1,11 +1,11 @@
-//! Spec 4.2.2: keys in documents, and Sigstore's real keys.
+//! Tests of keys in metadata (specification 4.2.2), and of the real keys in Sigstore's roots.
 
 use lastmile_metadata::{ErrorKind, KeyRing, Role, RoleName, Root, Targets, Threshold};
 use lastmile_testkit::{Repository, TestKey, sign};
 use lastmile_tests::{judge, judge_root, malformed, parse, verdict};
 use serde_json::{Value, json};
 
-/// Verifies honest targets with one of `keys` required, signed by `signer`.
+/// Verifies a targets file that `signer` has signed. One of `keys` must have signed it.
 fn signed_by(keys: &[TestKey], signer: &TestKey) -> Result<(), lastmile_metadata::Error> {
     let mut repository = Repository::new();
     repository.set_keys("targets", keys, 1);

@@ -1,6 +1,6 @@
 //! Kills the programs at random moments while other processes use the same repository and store.
 //!
-//! The seeds of the random numbers are printed. The moments still depend on the machine.
+//! The tests print the seeds of their random numbers, but the moments also depend on the speed of the machine.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,16 +18,16 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// A repository on the disk, its server, and the folder of a client.
+/// A folder with a repository, its server, and the files of a client.
 struct World {
     folder: TempDir,
     server: Child,
     base: String,
-    /// All files seen so far whose names contain a version or a hash, with the hashes of their content.
+    /// All published files seen so far whose names contain a version or a hash, with the hashes of their content.
     seen: BTreeMap<String, String>,
 }
 
-/// Stops the server even if a test fails.
+/// Kills the server, even if the test panics.
 impl Drop for World {
     fn drop(&mut self) {
         drop(self.server.kill());
@@ -107,7 +107,7 @@ impl World {
                 if name != "timestamp.json" {
                     let found = hash(&std::fs::read(entry.path()).unwrap());
                     let before = self.seen.entry(name.clone()).or_insert_with(|| found.clone());
-                    assert_eq!(*before, found, "{name} has other bytes than before");
+                    assert_eq!(*before, found, "the content of {name} has changed");
                 }
             }
         }
@@ -128,14 +128,19 @@ impl World {
         version(&self.path("state/it/metadata/timestamp.json"))
     }
 
-    /// Checks that everything verifies, that every release reported as published exists, and that no temporary files are left.
+    /// Checks that the repository verifies, that every release that was reported as published exists, and that no
+    /// temporary files are left.
     fn check(&mut self, published: &[String]) {
         self.release("last");
         self.repo(&["verify"]);
         self.check_names();
         let client = self.new_client();
         for name in published {
-            assert_eq!(client.get(name).unwrap(), name.as_bytes(), "said to be published");
+            assert_eq!(
+                client.get(name).unwrap(),
+                name.as_bytes(),
+                "a release that was reported as published must exist"
+            );
         }
         for folder in [".publishing", ".queue"] {
             let left =
@@ -178,7 +183,7 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("killed: {line}\n").as_bytes()).unwrap();
 }
 
-/// Lets the process run for a random part of `at_most`, then kills it. Returns whether it had succeeded before.
+/// Lets the process run for a random part of `at_most`, then kills it. Returns `true` if it had already succeeded.
 fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     sleep(Duration::from_micros(dice.below(u64::try_from(at_most.as_micros()).unwrap().max(1))));
@@ -186,7 +191,7 @@ fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool
     child.wait().unwrap().success()
 }
 
-/// Measures the shortest time that the command takes.
+/// Runs the command several times and returns the shortest duration.
 fn quickest(command: impl Fn() -> Command) -> Duration {
     let time = |_| {
         let start = Instant::now();
@@ -232,9 +237,9 @@ fn w_5_0_a_client_killed_at_any_moment_keeps_its_floors() {
     say(&format!("client: 40 runs, {killed} of them killed"));
     assert!(killed >= 10, "{killed}");
     world.client(&get);
-    assert_eq!(names_in(&world.path("out")), ["always"], "nothing else lies there");
+    assert_eq!(names_in(&world.path("out")), ["always"], "the folder must contain no other file");
     assert!(names_in(&world.path("state/it/metadata")).iter().all(|name| !name.ends_with(".part")));
-    // Then an old state is refused.
+    // The client must refuse an old state of the repository.
     std::fs::rename(world.path("packages"), world.path("newest")).unwrap();
     std::fs::rename(&old, world.path("packages")).unwrap();
     let refused = world.client_command(&["refresh"]).output().unwrap();
@@ -253,7 +258,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Polls until `done`, as a new client and as a returning one. A poll may fail and be repeated at once up to `retries` times.
+/// Polls until `done`, as a new client and as a returning client. While `lenient` is set, a failed poll is repeated
+/// once.
 fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicBool) {
     let warm = world.new_client();
     while !done.load(Ordering::Relaxed) {
@@ -269,10 +275,11 @@ fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicB
     }
 }
 
-/// The number of releases and renewals to kill, and its maximum.
+/// The minimum number of rounds. In each round, a release and a renewal are killed.
 const ROUNDS: usize = 16;
+/// The maximum number of rounds.
 const MOST_ROUNDS: usize = 200;
-/// The minimum number of polls by clients in that time.
+/// The minimum number of polls by clients during the rounds.
 const POLLS: usize = 10;
 
 #[test]
@@ -290,7 +297,7 @@ fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
         let poller = scope.spawn(|| poll(polled, &done, &polls, &lenient));
         let work = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let at_most = quickest(|| polled.repo_command(&["renew", "--force", "timestamp"])) * 3 / 2;
-            // On a fast machine more releases are needed, so that clients poll between them.
+            // A fast machine needs more rounds until clients have polled often enough.
             let goes_on = |round: &usize| *round < ROUNDS || polls.load(Ordering::Relaxed) < POLLS;
             for round in (0..MOST_ROUNDS).take_while(goes_on) {
                 rounds += 1;
@@ -309,7 +316,7 @@ fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
                 let rotate = polled.repo_command(&["rotate", "timestamp", "--add", &name]);
                 killed[2] += usize::from(!kill_within(rotate, at_most, &mut dice));
             }
-            // The tool warns that an update during a revocation can fail and must be repeated.
+            // An update during a revocation can fail and must then be repeated. The tool warns about this.
             lenient.store(true, Ordering::Relaxed);
             for _ in 0..3 {
                 let key = format!("timestamp-{}", newest_key(&polled.path("packages/repo.toml")));
@@ -322,14 +329,14 @@ fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
         work.unwrap();
     });
     say(&format!(
-        "publisher: killed of {rounds} add {}, {rounds} renew {}, 5 rotate {}, 3 revoke {}; {polls:?} polls",
+        "publisher: killed {} of {rounds} add, {} of {rounds} renew, {} of 5 rotate, {} of 3 revoke; {polls:?} polls",
         killed[0], killed[1], killed[2], killed[3]
     ));
     assert!(killed.iter().sum::<usize>() >= 12 && polls.into_inner() >= POLLS);
     world.check(&published);
 }
 
-/// Returns the number of the newest timestamp key in `repo.toml`.
+/// Returns the highest N of all keys `timestamp-N` in `repo.toml`.
 fn newest_key(policy: &Path) -> u32 {
     let text = std::fs::read_to_string(policy).unwrap();
     let numbers = text.split("keys/timestamp-").skip(1).filter_map(|rest| rest.split('.').next()?.parse().ok());
@@ -387,7 +394,7 @@ fn killed_processes_do_not_affect_the_others() {
         let out = format!("out-{number}");
         std::fs::remove_file(world.path(&out).join("always")).unwrap_or_default();
         world.client(&["get", "always", "--output", &out]);
-        assert_eq!(names_in(&world.path(&out)), ["always"], "nothing else lies there");
+        assert_eq!(names_in(&world.path(&out)), ["always"], "the folder must contain no other file");
     }
     assert!(
         world.stored_version() > floor

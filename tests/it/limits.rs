@@ -1,4 +1,5 @@
-//! Tests of every limit: the exact limit is accepted, one more is refused, and the error names the limit and its value.
+//! Tests of every limit. A value at the limit is accepted, and one above it is refused with an error that names the
+//! limit.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, Limit, Limits};
@@ -6,7 +7,8 @@ use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused, tim
 use lastmile_tests::verdict;
 use serde_json::{Value, json};
 
-/// Returns a repository with three roots, a role `a`, and below it a role `b` that lists `x`. Lengths are listed on request.
+/// Returns a repository with three roots and a role `a`, which delegates to a role `b`, which lists `x`. If
+/// `lists_lengths` is set, snapshot and timestamp list the lengths of the other files.
 fn repository(lists_lengths: bool) -> Repository {
     let mut repository = Repository::new();
     repository.lists_hashes = lists_lengths;
@@ -30,7 +32,7 @@ fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
 /// Checks the refusal of a file that is one byte longer than `field` allows.
 fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<Limit>) {
     let length = length as u64;
-    assert!(with(repository, field, length).find("x").unwrap().is_some(), "exactly at the limit");
+    assert!(with(repository, field, length).find("x").unwrap().is_some(), "a file at the limit must be accepted");
     let past = with(repository, field, length - 1);
     match past.find("x") {
         Err(ClientError::Limit(error)) => match error.refusal {
@@ -63,7 +65,7 @@ fn bytes_of_a_file_whose_length_is_listed() {
     for role in ["snapshot", "targets", "a"] {
         let mut repository = repository(true);
         if role == "snapshot" {
-            // Makes this file the longest, so that no other file is refused first.
+            // The snapshot must be the longest file. Otherwise, the client would refuse another file first.
             repository.signed("snapshot")["more"] = json!("x".repeat(10_000));
         } else {
             repository.signed(role)["more"] = json!("x".repeat(10_000));
@@ -78,7 +80,7 @@ fn bytes_of_a_file_whose_length_is_listed() {
         let asked = repository.network().requests();
         assert!(
             asked.iter().all(|path| !path.ends_with(&format!(".{role}.json"))),
-            "nothing of it is asked for: {asked:?}"
+            "the client must not request the file: {asked:?}"
         );
     }
 }
@@ -115,7 +117,7 @@ fn counts_and_depths() {
         (Limit::Keys, "root", keys, |limits| &mut limits.keys, find),
     ];
     for (limit, role, value, field, ask) in cases {
-        assert!(ask(&with(&repository, field, value)).unwrap(), "{limit}: exactly at the limit");
+        assert!(ask(&with(&repository, field, value)).unwrap(), "{limit}: a value at the limit must be accepted");
         let kind = ErrorKind::LimitReached { limit, value: u64::from(value) - 1 };
         assert_eq!(refused(ask(&with(&repository, field, value - 1))), verdict(role, kind));
     }
@@ -133,14 +135,14 @@ fn new_roots_of_one_update() {
 #[test]
 fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
     let limit = |value| verdict("root", ErrorKind::LimitReached { limit: Limit::RootUpdates, value });
-    // A root beyond the limit replaces the timestamp key.
+    // The third new root replaces the timestamp key, but the limit is two roots per update.
     let mut repository = repository(true);
     repository.set_keys("timestamp", &[TestKey::new("another")], 1);
     repository.publish(&["root", "timestamp"]);
     let client = with(&repository, |limits| &mut limits.root_updates, 2);
     assert_eq!(refused(client.refresh()), limit(2));
-    assert_eq!(client.refresh().unwrap()[0], 4, "the next update goes on from there");
-    // The last root within the limit has expired.
+    assert_eq!(client.refresh().unwrap()[0], 4, "the next update must continue from the stored root");
+    // The limit stops the update at a root that has expired.
     let mut repository = Repository::new();
     repository.signed("root")["expires"] = json!("2029-01-01T00:00:00Z");
     repository.publish(&["root"]);
@@ -154,7 +156,7 @@ fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
 
 #[test]
 fn nesting_of_json() {
-    // The file, `signed` and `deep` add three levels.
+    // The objects of the file and of its signed part are the first two of the 64 levels.
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     let asked = |levels| {
         let mut repository = Repository::new();
@@ -167,13 +169,13 @@ fn nesting_of_json() {
     assert_eq!(expected, "at most 64 levels of nesting");
 }
 
-/// Otherwise the next start would take the record for damaged, and the client would be locked out.
+/// If the client wrote such a record, the next start would treat it as damaged, and all further updates would fail.
 #[test]
 fn d3_a_record_of_versions_that_could_not_be_read_again_is_not_written() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     client.refresh().unwrap();
-    // The record escapes each `%` as three characters.
+    // In the record, each `%` of a role name is escaped as three characters.
     let name = format!("{}.json", "%".repeat(23 << 20));
     repository.signed("snapshot")["meta"][name.as_str()] = json!({"version": 1});
     repository.publish(&["snapshot"]);

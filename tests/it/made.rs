@@ -1,7 +1,7 @@
-//! Repositories made by `lastmile-repo`, and attackers with some of their private keys.
+//! Repositories that `lastmile-repo` made, and attackers with some of their private keys.
 //!
-//! The simulator tests clients with any repository. Promises about the project's own repositories are tested here, on files written
-//! by the real tool.
+//! The simulator can make arbitrary repositories to test clients. The tests of promises about our own repositories use
+//! this module instead, because only the real tool writes such repositories.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,13 +19,13 @@ use lastmile_testkit::{FakeNetwork, METADATA, TARGETS, TestClient, canonical, fi
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A repository in a temporary folder, changed only with commands of `lastmile-repo`.
+/// A repository in a temporary folder. Only commands of `lastmile-repo` change it.
 pub(crate) struct Made {
     folder: TempDir,
 }
 
 impl Made {
-    /// Creates a repository with `package`, listed by the top-level targets role.
+    /// Creates a repository in which the top-level targets role lists `package`.
     pub(crate) fn new() -> Made {
         let made = Made { folder: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap() };
         let phrase = made.folder.path().join("phrase");
@@ -36,7 +36,7 @@ impl Made {
         made
     }
 
-    /// Creates such a repository with a role `team` that lists `team/package`.
+    /// Like [`Made::new`], but also delegates to a role `team`, which lists `team/package`.
     pub(crate) fn with_team() -> Made {
         let made = Made::new();
         made.new_key("team-1");
@@ -45,7 +45,8 @@ impl Made {
         made
     }
 
-    /// Creates such a repository with two bins, one of which lists `package`. All of `keys` must sign a bin.
+    /// Like [`Made::new`], but delegates to two bins, and one of them lists `package`. All of `keys` must sign each
+    /// bin.
     pub(crate) fn with_bins(kind: &[&str], keys: &[&str]) -> Made {
         let made = Made::new();
         for key in keys.iter().filter(|key| !made.dir().join(format!("keys/{key}.pem")).exists()) {
@@ -89,19 +90,19 @@ impl Made {
         self.run(&["key", "generate", name, "--unencrypted"]);
     }
 
-    /// Revokes a key and replaces it by another.
+    /// Revokes a key and replaces it with another key.
     pub(crate) fn revoke(&self, role: &str, key: &str, successor: &str) {
         self.new_key(successor);
         self.run(&["rotate", role, "--add", successor]);
         self.run(&["revoke", &format!("file:keys/{key}.pem"), "--unencrypted-online-keys"]);
     }
 
-    /// Revokes an online key; the tool makes new ones for both online roles.
+    /// Revokes an online key. The tool then makes new keys for both online roles.
     pub(crate) fn revoke_online(&self, key: &str) {
         self.run(&["revoke", &format!("file:keys/{key}.pem"), "--unencrypted-online-keys"]);
     }
 
-    /// Returns the current files of the repository as a network.
+    /// Returns a network that offers the current files of the repository.
     pub(crate) fn served(&self) -> FakeNetwork {
         let network = FakeNetwork::new();
         for (folder, base) in [("metadata", METADATA), ("targets", TARGETS)] {
@@ -130,7 +131,7 @@ impl Made {
         client
     }
 
-    /// Returns an attacker with exactly these private keys.
+    /// Returns an attacker who has exactly these private keys and serves the current files.
     pub(crate) fn attacker(&self, stolen: &[&str]) -> Attacker {
         let key = |name: &&str| {
             let pem = fs::read_to_string(self.dir().join("keys").join(format!("{name}.pem"))).unwrap();
@@ -173,7 +174,7 @@ impl Attacker {
         serde_json::from_slice::<Value>(&bytes).unwrap()["signed"].take()
     }
 
-    /// Returns the path of `role` in this version, or in the newest one.
+    /// Returns the path of the file of `role` with this version, or of the newest version.
     pub(crate) fn path(&self, role: &str, version: Option<u64>) -> String {
         let version = match (role, version) {
             ("timestamp", _) => None,
@@ -201,11 +202,12 @@ impl Attacker {
         (keyid, object)
     }
 
-    /// Signs as `role` with the attacker's keys that are listed for it, or with the first key if none is.
+    /// Signs the file of `role` with those of the attacker's keys that are listed for the role, or with the first key
+    /// if none of them is listed.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
-        // A new root also needs signatures of the keys that it lists itself.
+        // A new root must also be signed with the keys that it lists itself, so the attacker signs it with all keys.
         let is_trusted = |key: &&PrivateKey| role == "root" || trusted.contains(&keyid(key));
         let mut keys: Vec<&PrivateKey> = self.keys.iter().filter(is_trusted).collect();
         if keys.is_empty() {
@@ -229,7 +231,7 @@ impl Attacker {
         texts(&delegation.unwrap_or_else(|| delegations["succinct_roles"].clone())["keyids"])
     }
 
-    /// Serves another file of `role` under the name and version of the newest one.
+    /// Replaces the newest file of `role` with one that has the same file name and version, but other content.
     pub(crate) fn replace(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let mut signed = self.newest(role);
         edit(&mut signed);
@@ -249,12 +251,13 @@ impl Attacker {
         }
     }
 
-    /// Lists `listed` in the next version of `role`. Returns the entry for that version.
+    /// Publishes the next version of `role`, which lists the role `listed` with `entry`. Returns the entry for the new
+    /// version of `role`.
     fn list(&self, role: &str, listed: &str, entry: Value) -> Value {
         self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
     }
 
-    /// Serves the next version of `role` and returns the entry for it.
+    /// Writes the next version of `role`, and returns the entry with which another role can list it.
     fn write_next(&self, role: &str, edit: impl FnOnce(&mut Value)) -> Value {
         let mut signed = self.newest(role);
         signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);
@@ -265,7 +268,7 @@ impl Attacker {
         json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
     }
 
-    /// Lists malicious content of the same length for `path`.
+    /// Lists malicious content for `path`, with the same length as before, and serves it.
     pub(crate) fn list_malicious(&self, targets: &mut Value, path: &str) {
         let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
         let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();
@@ -292,7 +295,7 @@ pub(crate) fn later(days: i64) -> DateTime<Utc> {
     Utc::now() + TimeDelta::days(days)
 }
 
-/// Returns why a client refused: the role or file, and the name of the error.
+/// Returns the role or file that a client refused, and the name of the error.
 pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
     let fault = |kind: String| kind.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
     match result {

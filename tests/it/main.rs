@@ -1,11 +1,11 @@
-//! Tests across crates, one module for each part of the specification. The name of a test begins with the id of its requirement
-//! in `spec-rows.txt`.
+//! Tests across crates. There is one module for each part of the specification. The name of a test starts with the id
+//! of its requirement in `spec-rows.txt`.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "clippy allows them in test functions, and here everything belongs to one"
+    reason = "clippy allows these in test functions, but this crate also has helper functions"
 )]
 
 mod attacks;

@@ -1,4 +1,4 @@
-//! The files of one user, used by another one.
+//! Tests that run the programs as one user with the files of another user.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,7 @@ use lastmile_testkit::{Repository, Server};
 
 use crate::cli::program;
 
-/// A user and a group that have no files.
+/// The id of a user and of a group that have no files.
 const USER: u32 = 65_534;
 
 fn run(state: &Path, user: u32, args: &[&str]) -> Output {
@@ -26,7 +26,7 @@ fn set_mode(path: &Path, mode: u32) {
 fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     let folder = tempfile::tempdir().unwrap();
     if chown(folder.path(), Some(USER), Some(USER)).is_err() {
-        eprintln!("owners: NOT CHECKED: this needs root");
+        eprintln!("owners: NOT CHECKED: this test requires root");
         return;
     }
     let mut repository = Repository::new();
@@ -41,7 +41,7 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     assert!(added.status.success(), "{added:?}");
     assert!(run(&state, USER, &["refresh"]).status.success());
     repository.publish(&["root", "targets"]);
-    // Root refreshes the store, and afterwards its user can still use it.
+    // After root has refreshed the store, its owner must still be able to use it.
     let refreshed = run(&state, 0, &["refresh"]);
     assert!(refreshed.status.success(), "{refreshed:?}");
     let mut open = vec![state.clone()];
@@ -56,7 +56,7 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     }
     assert!(files > 8, "{files}");
     assert!(run(&state, USER, &["refresh"]).status.success());
-    // A third user cannot read it, and is told whose it is.
+    // Another user cannot read the store. The error must name its owner.
     set_mode(folder.path(), 0o755);
     for closed in [&state, &state.join("it")] {
         let told = run(&state, USER - 1, &["status"]);

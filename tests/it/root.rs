@@ -1,4 +1,4 @@
-//! Spec 5.1 to 5.3: the start of an update and the chain of roots.
+//! Tests of the start of an update and of the chain of roots (specification 5.1 to 5.3).
 
 use lastmile_client::{Error as ClientError, FetchError, HttpSettings};
 use lastmile_metadata::{ErrorKind, KeyId, Limits, Threshold};
@@ -32,7 +32,7 @@ fn w_5_1_an_update_is_judged_at_its_start_time() {
     let mut client = TestClient::new(&repository);
     client.now = time("2030-01-01T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
-    // An update that starts one second later is refused: only the start counts.
+    // An update that starts one second later is refused, because the timestamp has expired at its start.
     client.now = time("2030-01-01T00:00:01Z");
     let expired = ErrorKind::Expired { expires: client.now, start_time: client.now };
     assert_eq!(refused(client.refresh()), verdict("timestamp", expired));
@@ -195,7 +195,7 @@ fn w_5_3_3_2_only_not_found_ends_the_chain() {
         assert!(matches!(client.refresh(), Err(ClientError::Network(_))), "{fault:?}");
         assert!(
             !repository.network().requests().contains(&FIRST[1].to_owned()),
-            "{fault:?}: nothing else is asked for"
+            "{fault:?}: the client must request nothing else"
         );
     }
     repository.network().clear_faults();
@@ -249,7 +249,7 @@ fn w_5_3_4_1_a_new_root_needs_the_threshold_of_the_old_and_of_itself() {
             Ok(reached) => assert_eq!(client.refresh().unwrap()[0], reached),
             Err(kind) => {
                 assert_eq!(refused(client.refresh()), verdict("root", kind));
-                assert_eq!(repository.network().requests(), [ROOT_2], "the update ends here");
+                assert_eq!(repository.network().requests(), [ROOT_2], "the client must request nothing else");
             }
         }
     }
@@ -350,7 +350,7 @@ fn w_5_3_10_the_last_root_must_expire_after_the_start() {
         let kind = ErrorKind::Expired { expires: time(expires), start_time: client.now };
         assert_eq!(refused(client.refresh()), verdict("root", kind));
         assert_eq!(repository.network().requests(), [ROOT_2, ROOT_3]);
-        assert_eq!(client.stored("root").unwrap(), repository.written("root"), "it stays the trusted root");
+        assert_eq!(client.stored("root").unwrap(), repository.written("root"), "the client must keep the expired root");
         assert_eq!(client.stored("timestamp"), None);
     }
 }
@@ -480,7 +480,7 @@ fn w_5_0_after_any_failure_the_client_can_update_later() {
             repository.network().fault(path, fault.clone());
             let found = client.refresh();
             let honest = match &fault {
-                // The next root may be missing, and not every fault makes a difference.
+                // A missing next root is legal, and so is a body that is the honest file.
                 NetworkFault::Status(404) => path == ROOT_2,
                 NetworkFault::Body(body) => Some(body) == repository.network().file(path).as_ref(),
                 _ => false,

@@ -1,4 +1,4 @@
-//! Spec 5.6.7: the pre-order search through delegations.
+//! Tests of the pre-order search through delegations (specification 5.6.7).
 
 use lastmile_client::{Error as ClientError, blocking};
 use lastmile_metadata::{ErrorKind, FileContent, Limit, RoleName, Stage, Threshold};
@@ -19,7 +19,7 @@ fn repository(build: impl FnOnce(&mut Repository)) -> Repository {
     repository
 }
 
-/// Searches for `path`. Returns the content that was found, and the requested roles.
+/// Searches for `path`. Returns the length of the target that was found, and the names of the requested roles.
 fn walk(repository: &Repository, path: &str) -> (Result<Option<String>, ClientError>, Vec<String>) {
     let found = TestClient::new(repository).find(path).map(|target| target.map(|target| target.length.to_string()));
     let asked = repository.network().requests();
@@ -175,11 +175,11 @@ fn w_5_6_7_1_b_and_a9_too_many_roles_have_their_own_error() {
         for number in 0..33 {
             repository.delegate("targets", &Delegation::paths(&format!("role-{number}"), &["*"]));
         }
-        repository.add_target("role-31", "in the last that is visited", b"x");
-        repository.add_target("role-32", "in one too many", b"x");
+        repository.add_target("role-31", "in the last visited role", b"x");
+        repository.add_target("role-32", "in a role beyond the limit", b"x");
     });
-    assert_eq!(found(&repository, "in the last that is visited").0, some(1));
-    let (found, asked) = walk(&repository, "in one too many");
+    assert_eq!(found(&repository, "in the last visited role").0, some(1));
+    let (found, asked) = walk(&repository, "in a role beyond the limit");
     let limit = ErrorKind::LimitReached { limit: Limit::RolesVisited, value: 32 };
     assert_eq!((refused(found), asked.len()), (verdict("role-32", limit), 32));
 }
@@ -336,7 +336,7 @@ fn g_3_1_2_1_delegated_metadata_of_any_depth_is_in_one_folder() {
 
 #[test]
 fn f_4_3_8_a_key_id_is_looked_up_in_the_delegator_only() {
-    // The delegated role uses a key id of its delegator for a key of its own.
+    // `targets` and `a` use the same key id for different keys.
     let repository = repository(|repository| {
         let honest = TestKey::new("honest").with_keyid("k");
         repository.delegate("targets", &Delegation::paths("a", &["*"]).keys(&[honest], 1));
@@ -476,7 +476,7 @@ fn the_stored_file_of_one_role_is_not_used_for_another() {
     let mut repository = repository(|repository| {
         ["a", "b", "c"].iter().for_each(|name| repository.delegate("targets", &Delegation::paths(name, &["*"])));
     });
-    // All have the same keys; the second has another version.
+    // All three roles have the same keys, but `b` has another version.
     repository.publish(&["b"]);
     let client = TestClient::new(&repository);
     let session = blocking::Updater::new(client.updater()).unwrap().refresh_at(client.now).unwrap();

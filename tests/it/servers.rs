@@ -1,4 +1,4 @@
-//! Tests the settings in docs/serving.md with nginx, Caddy and an S3 server. They are read from the page.
+//! Tests the settings in docs/serving.md with nginx, Caddy and an S3 server. The tests read the settings from the page.
 //!
 //! `cargo xtask setup` installs the servers.
 
@@ -13,20 +13,20 @@ mod wire;
 use site::{Site, TARGETS, replaced};
 use wire::{encoded, get};
 
-/// The ends of the names of metadata files. One needs encoding in a URL.
+/// The endings of metadata file names. The name of the role `team ö+` must be encoded in URLs.
 const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
 
-/// A text that no answer may contain.
+/// A text that no response of the server may contain.
 const SECRET: &str = "PRIVATE KEY";
 
-/// Checks the answers of a server, and that it serves no private keys.
+/// Checks the responses of a server, and that it does not serve private keys.
 fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str)]) {
     site.trust("first", &format!("http://127.0.0.1:{port}/"));
     site.fetch_all("first");
     metadata_comes_as_it_is_accepted(site, port, codings);
     targets_come_as_they_are(site, port);
     nothing_else_is_served(site, port);
-    // Old and new clients see the release at once.
+    // After a release, both returning clients and new clients must see it immediately.
     site.release(&[("docs/news.txt", b"There is news.".as_slice())]);
     site.fetch_all("first");
     metadata_comes_as_it_is_accepted(site, port, codings);
@@ -34,7 +34,8 @@ fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str
     site.fetch_all("second");
 }
 
-/// Checks metadata. `codings` are the accepted encodings and the extensions of the copies that are sent.
+/// Checks the responses for metadata. `codings` are pairs of an `Accept-Encoding` header and the encoding of the
+/// expected copy.
 fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &str)]) {
     for ending in METADATA {
         let path = site.file("metadata", ending);
@@ -45,9 +46,9 @@ fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &s
             assert_eq!((plain.status, plain.header("content-encoding")), (200, ""), "{path} {headers:?}");
             assert_eq!(plain.header("content-type"), "application/json", "{path}");
             assert_eq!(plain.header("cache-control"), caches, "{path}");
-            assert!(plain.body == site.bytes(&path), "{path} is another file");
+            assert!(plain.body == site.bytes(&path), "{path}: wrong content");
         }
-        // The first root was published before compression was enabled.
+        // The first root has no compressed copy, because it was published before compression was enabled.
         for (accepted, coding) in codings.iter().filter(|_| ending != ".root.json") {
             let encoded = get(port, &url, &[&format!("Accept-Encoding: {accepted}")]);
             let (name, copy) = if *coding == "gzip" { ("gzip", "gz") } else { ("zstd", "zst") };
@@ -55,20 +56,21 @@ fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &s
             assert_eq!(encoded.header("vary"), "Accept-Encoding", "{path}");
             assert_eq!(encoded.header("content-type"), "application/json", "{path}");
             assert_eq!(encoded.header("cache-control"), caches, "{path}");
-            assert!(encoded.body == site.bytes(&format!("{path}.{copy}")), "{path}: another copy");
+            assert!(encoded.body == site.bytes(&format!("{path}.{copy}")), "{path}: wrong compressed copy");
         }
     }
 }
 
-/// Checks that the server sends this target unchanged, whatever encodings the client accepts.
+/// Checks that the server sends this target unchanged, even if the client accepts compression.
 fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     let whole = get(port, path, &["Accept-Encoding: gzip, zstd"]);
     assert_eq!((whole.status, whole.header("content-encoding")), (200, ""), "{path}");
     assert_eq!(whole.header("content-length"), site.content(target).len().to_string(), "{path}");
-    assert!(whole.body == site.content(target), "{path} is another file");
+    assert!(whole.body == site.content(target), "{path}: wrong content");
 }
 
-/// Without hashes in target names, one target has the name of the compressed copy of another.
+/// Checks that a target is not sent as the compressed copy of another. Without a hash prefix, the names of two targets
+/// look like a file and its compressed copy.
 fn no_target_is_taken_for_a_copy_of_another(site: &Site, port: u16) {
     TARGETS.iter().for_each(|target| comes_whole(site, port, &encoded(&format!("targets/{target}")), target));
 }
@@ -81,11 +83,12 @@ fn targets_come_as_they_are(site: &Site, port: u16) {
         assert_eq!((rest.status, rest.header("content-encoding")), (206, ""), "{path}");
         let length = site.content(target).len();
         assert_eq!(rest.header("content-range"), format!("bytes 10-{}/{length}", length - 1), "{path}");
-        assert!(rest.body == site.content(target)[10..], "{path} goes on otherwise");
+        assert!(rest.body == site.content(target)[10..], "{path}: wrong content in the range");
     }
 }
 
-/// The root of the server is the folder of the repository, which contains private keys.
+/// Checks that the server serves only metadata and targets. Its root folder is the repository, which also contains
+/// private keys.
 fn nothing_else_is_served(site: &Site, port: u16) {
     let key = "keys/root-1.pem";
     assert!(String::from_utf8(site.bytes(key)).unwrap().contains(SECRET));
@@ -120,13 +123,13 @@ fn nothing_else_is_served(site: &Site, port: u16) {
     }
 }
 
-/// Runs the commands under *Check* on the page.
+/// Runs the commands in the section *Check* of the page.
 fn the_checks_of_the_page_pass(site: &Site, url: &str) {
     let block = site::page("console").into_iter().find(|block| block.contains("curl")).unwrap();
     std::fs::copy(site.path("packages/metadata/1.root.json"), site.path("1.root.json")).unwrap();
     let commands = replaced(&block, "https://packages.example", url.trim_end_matches('/'));
     for command in commands.lines().filter_map(|line| line.strip_prefix("$ ")) {
         let said = site::succeed(&mut site.shell(command));
-        assert!(!said.stdout.is_empty() || !said.stderr.is_empty(), "{command} says nothing");
+        assert!(!said.stdout.is_empty() || !said.stderr.is_empty(), "{command} printed nothing");
     }
 }

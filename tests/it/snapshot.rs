@@ -1,4 +1,4 @@
-//! Spec 5.5: the snapshot.
+//! Tests of the snapshot (specification 5.5).
 
 use lastmile_client::FetchError;
 use lastmile_metadata::{ErrorKind, RoleName, Threshold};
@@ -19,7 +19,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Publishes a new snapshot and timestamp. The snapshot lists the same files.
+/// Publishes a new snapshot that lists the same files, and a new timestamp.
 fn publish_snapshot(repository: &mut Repository) {
     repository.publish(&["snapshot"]);
 }
@@ -194,7 +194,8 @@ fn w_5_5_5_3_a_snapshot_that_the_timestamp_has_superseded_still_counts() {
     let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     repository.network().fault("metadata/3.snapshot.json", NetworkFault::Status(500));
-    // The new timestamp is stored and lists another snapshot than the stored one.
+    // The client stores the new timestamp but not the new snapshot, so the stored timestamp does not list the stored
+    // snapshot.
     assert_eq!(network_error(client.refresh()), FetchError::Status(500));
     repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove("a.json");
     publish_snapshot(&mut repository);

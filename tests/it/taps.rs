@@ -1,4 +1,5 @@
-//! TAP 12 in the whole workflow: key ids are valid within one file. TAP 15 is tested in `search` and `delegations`.
+//! Tests of TAP 12 in the whole workflow: a key id is valid only within one file. `search` and `delegations` test TAP
+//! 15.
 
 use lastmile_metadata::{ErrorKind, Threshold};
 use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused};

@@ -1,4 +1,4 @@
-//! Spec 5.6.1 to 5.6.6: the top-level targets, and the same checks for every delegated role.
+//! Tests of the top-level targets, and of the same checks for delegated roles (specification 5.6.1 to 5.6.6).
 
 use lastmile_metadata::{ErrorKind, Threshold};
 use lastmile_testkit::{Delegation, NetworkFault, Repository, TestClient, TestKey, hash, refused, time, too_long};
@@ -14,13 +14,13 @@ fn repository() -> Repository {
     repository
 }
 
-/// Runs a check for the top-level role and for a delegated one.
+/// Runs `check` for the top-level targets role and for the delegated role `a`.
 fn both(mut check: impl FnMut(&str)) {
     check("targets");
     check("a");
 }
 
-/// Fetches the role: with a refresh for the top-level role, with a search for the delegated one.
+/// Makes the client fetch `role`. A refresh fetches the top-level role, and a search fetches the delegated role.
 fn reach(client: &TestClient, role: &str) -> Result<(), lastmile_client::Error> {
     if role == "targets" { client.refresh().map(drop) } else { client.find("a/x").map(drop) }
 }
@@ -210,7 +210,7 @@ fn w_5_6_6_a_stored_role_that_differs_from_the_snapshot_is_fetched_again() {
     let mut repository = repository();
     let client = TestClient::new(&repository);
     client.find("a/x").unwrap();
-    // The same version with other bytes, listed with a hash in a new snapshot.
+    // The new file of `a` has the same version but other content. A new snapshot lists its hash.
     repository.add_target("a", "a/y", b"more");
     repository.write("a");
     repository.list_in_snapshot("a");
@@ -231,7 +231,7 @@ fn f_4_4_4_without_hashes_the_version_alone_identifies_a_file() {
     repository.add_target("a", "a/y", b"more");
     repository.write("a");
     assert_eq!(client.find("a/y").unwrap(), None);
-    assert_eq!(client.stored("a"), before, "a version is never silently another content");
+    assert_eq!(client.stored("a"), before, "the client must keep the stored file of this version");
 }
 
 #[test]

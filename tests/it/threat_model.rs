@@ -1,6 +1,6 @@
-//! Tests for each row of the tables in `docs/threat-model.md`, on repositories made by `lastmile-repo`.
+//! Tests for each row of the tables in `docs/threat-model.md`, with repositories that `lastmile-repo` made.
 //!
-//! The name of a test begins with the id of its row. Every row has a test and every test a row.
+//! The name of a test starts with the id of its row. Every row must have a test, and every test must have a row.
 
 mod attacks;
 mod bins;
@@ -33,6 +33,9 @@ fn every_row_of_the_threat_model_has_a_test_and_every_test_has_a_row() {
     assert!(rows.len() > 20, "{rows:?}");
     let (untested, unknown): (Vec<_>, Vec<_>) =
         (rows.difference(&tested).collect(), tested.difference(&rows).collect());
-    assert!(untested.is_empty(), "no test in tests/it/threat_model begins with the id of these rows: {untested:?}");
-    assert!(unknown.is_empty(), "docs/threat-model.md has no row for these tests: {unknown:?}, {tests:?}");
+    assert!(untested.is_empty(), "these rows of docs/threat-model.md have no test: {untested:?}");
+    assert!(
+        unknown.is_empty(),
+        "docs/threat-model.md has no rows with these ids, which start the names of tests: {unknown:?}, {tests:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! Spec 4.2.3: date-times in documents. Also tests of a wrong clock.
+//! Tests of date-times in metadata (specification 4.2.3), and of a wrong clock.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ fn d7_written_date_times_have_neither_fraction_nor_offset() {
     assert_eq!(format_time(&parse_time("2030-01-01T02:00:00.5+02:00").unwrap()), "2030-01-01T00:00:00Z");
 }
 
-/// Starts a server whose `Date` header is 2 January 2030.
+/// Starts a server that always sends a `Date` header with 2 January 2030.
 fn server_of_2030(repository: &Repository) -> Server {
     let network = repository.network().clone();
     Server::responding(Arc::new(move |request, wire| {
@@ -80,7 +80,7 @@ fn the_error_for_a_fast_clock_contains_all_known_times() {
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     client.http = Some((server.url(), settings));
     client.refresh().unwrap();
-    assert_eq!(client.events(), [], "the server's clock is a day ahead, which tells nothing");
+    assert_eq!(client.events(), [], "a server clock that is one day ahead must not cause a warning");
     let good = client.now;
     let files = client.files();
     let ahead = time("2050-06-01T00:00:00Z");
@@ -96,7 +96,7 @@ fn the_error_for_a_fast_clock_contains_all_known_times() {
         ),
         "{told}"
     );
-    // With the right time, the client continues.
+    // After the clock is corrected, the refresh must succeed.
     client.now = good;
     assert_eq!(client.refresh().unwrap(), [1, 1, 1, 1]);
     assert_eq!(client.events(), [Event::ClockSteppedBack { now: good, before: ahead }]);
@@ -125,7 +125,7 @@ fn the_date_header_of_a_server_decides_nothing() {
     let mut client = TestClient::new(&repository);
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     client.http = Some((server.url(), settings));
-    // The metadata has expired by the server's clock but not by the client's, or the reverse: the client's clock counts.
+    // By the server's clock, the timestamp has expired. Only the client's clock decides whether it is accepted.
     client.now = time("2028-12-31T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
     client.now = time("2029-01-01T00:00:00Z");

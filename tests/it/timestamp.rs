@@ -1,4 +1,4 @@
-//! Spec 5.4: the timestamp.
+//! Tests of the timestamp (specification 5.4).
 
 use lastmile_client::FetchError;
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};
@@ -88,7 +88,7 @@ fn w_5_4_2_the_file_of_another_role_is_not_a_timestamp() {
     repository.network().put(TIMESTAMP, repository.written("snapshot"));
     let unmet = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE };
     assert_eq!(refused(client.refresh()), verdict("timestamp", unmet));
-    // Even with one key for both roles, a snapshot is not accepted as a timestamp.
+    // The client must refuse a snapshot as a timestamp even if both roles have the same key.
     let (mut repository, client) = warm();
     repository.set_keys("snapshot", &[TestKey::new("timestamp")], 1);
     repository.publish(&["root", "snapshot"]);
@@ -171,7 +171,7 @@ fn w_5_4_3_2_the_listed_snapshot_version_may_not_decrease() {
     repository.publish(&["timestamp"]);
     let rollback = ErrorKind::ListedRollback { listed: RoleName::SNAPSHOT, trusted: version(2), found: version(1) };
     assert_eq!(refused(client.refresh()), verdict("timestamp", rollback));
-    assert_eq!(client.files(), before, "it is judged before it is stored");
+    assert_eq!(client.files(), before, "a refused timestamp must not be stored");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a5_a_stored_timestamp_signed_by_a_replaced_key_is_ignored() {
     repository.publish(&["root", "timestamp"]);
     assert_eq!(client.refresh().unwrap(), [2, 3, 2, 2]);
     let asked = ["metadata/2.root.json", "metadata/3.root.json", TIMESTAMP, "metadata/2.snapshot.json"];
-    assert_eq!(repository.network().requests()[..4], asked, "both files were dropped");
+    assert_eq!(repository.network().requests()[..4], asked, "the client must request timestamp and snapshot again");
 }
 
 #[test]

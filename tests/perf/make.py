@@ -1,4 +1,4 @@
-"""Makes a large repository, byte for byte as python-tuf writes it.
+"""Creates a large repository with the same bytes that python-tuf would write.
 
 usage: make.py FOLDER TARGETS REAL LENGTH KEY BITS FORM
 
@@ -47,7 +47,7 @@ class Maker:
         self.listed = {name: self.listing(name, name in real) for name in self.names}
 
     def listing(self, name: str, real: bool) -> str:
-        """Returns the entry of a target. Writes its file if files are wanted."""
+        """Returns the entry of a target. Also writes the target file if requested."""
         digest = hashlib.sha256(name.encode()).hexdigest()
         if real:
             content = (digest.encode() * (self.length // 64 + 1))[: self.length]
@@ -131,7 +131,7 @@ class Maker:
             self.write("1.root.json", self.signed(root, self.online))
 
     def check(self) -> None:
-        """Checks that the smallest file with targets equals what python-tuf writes."""
+        """Checks that the smallest targets file is equal to the file that python-tuf writes."""
         written = sorted(self.metadata.glob("1.*"), key=lambda path: path.stat().st_size)
         with_targets = [path for path in written if b'"length":' in path.read_bytes()]
         data = with_targets[0].read_bytes()

@@ -1,4 +1,4 @@
-"""Runs python-tuf's client in the way of its own example.
+"""Runs python-tuf's client in the same way as its own example.
 
 usage: python_tuf.py METADATA_URL TARGETS_URL ROOT STATE OUTPUT NAME ...
        python_tuf.py METADATA_URL TARGETS_URL ROOT STATE
@@ -16,7 +16,7 @@ from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 
 METADATA_URL, TARGETS_URL, ROOT, STATE, *REST = sys.argv[1:]
 FETCHER = Urllib3Fetcher()
-# It must read larger files than by default.
+# The metadata files are larger than the default limit.
 CONFIG = UpdaterConfig(snapshot_max_length=1 << 31, targets_max_length=1 << 32)
 
 

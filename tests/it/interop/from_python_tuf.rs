@@ -1,4 +1,4 @@
-//! lastmile-client fetches from honest and malicious repositories made by python-tuf.
+//! lastmile-client fetches from honest and malicious repositories that python-tuf made.
 
 use lastmile_client::metadata::{ErrorKind, RoleName, Threshold, Version};
 use lastmile_testkit::{FakeNetwork, Server};
@@ -21,7 +21,7 @@ async fn fetches_all(scenario: &str) {
     let mut listed = client.list().await;
     listed.sort();
     assert_eq!(listed, names);
-    // With stored metadata, the client requests only the next root and the timestamp.
+    // A client that already has the metadata requests only the next root and the timestamp.
     drop(network.requests());
     client.fetch(&[]).await.unwrap();
     let mut asked = network.requests();
@@ -72,7 +72,8 @@ async fn delegations_find_only_delegated_paths() {
     foreign.publish(1, &network);
     let server = Server::start(&network);
     let client = TestClient::new(&foreign.root(), &server.url());
-    // One is outside the delegated paths, one is behind a terminating delegation, and no role lists the third.
+    // The first target is outside the delegated paths, the second is behind a terminating delegation, and no role lists
+    // the third.
     let fetched = client.fetch(&["other/stolen", "closed/window", "other/none"]).await.unwrap();
     assert_eq!(fetched.targets, [None, None, None]);
 }
@@ -95,7 +96,8 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// Lets a client trust state 1 of the malicious repository, then serves `lie`.
+/// Lets a client trust state 1 of the malicious repository, then serves state `lie`. Returns the reason for the
+/// refusal.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");
     let network = FakeNetwork::new();
@@ -106,8 +108,8 @@ async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     assert_eq!(honest.versions, [1, 5, 5, 5]);
     foreign.publish(lie, &network);
     let verdict = refusal(client.fetch(&["plain.txt"]).await);
-    assert_eq!(refusal(client.fetch(&["plain.txt"]).await), verdict, "the second time as the first");
-    // A signed lie may have raised a floor; the next honest state is above it.
+    assert_eq!(refusal(client.fetch(&["plain.txt"]).await), verdict, "the client must refuse it a second time");
+    // The attack may have raised the stored versions, but state 9 has higher versions, so the client must accept it.
     foreign.publish(9, &network);
     assert_eq!(client.fetch(&["plain.txt"]).await.unwrap().versions, [1, 7, 7, 7]);
     verdict

@@ -1,4 +1,4 @@
-//! lastmile-client fetches from a repository made by tough's editor.
+//! lastmile-client fetches from a repository that tough's editor made.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::ours::{Fetched, TestClient};
 use super::programs::files_below;
 use super::tough::Made;
 
-/// Puts the files of a repository on a network.
+/// Makes `network` offer the files of a repository.
 fn publish(made: &Made, network: &FakeNetwork) {
     for top in ["metadata", "targets"] {
         for file in files_below(&made.folder().join(top)) {

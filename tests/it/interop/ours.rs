@@ -1,4 +1,4 @@
-//! lastmile-client over HTTP, with a store in memory.
+//! A client that uses lastmile-client over HTTP and a store in memory.
 
 use chrono::{DateTime, Utc};
 use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
@@ -19,7 +19,7 @@ pub(crate) struct Fetched {
 }
 
 impl TestClient {
-    /// Creates a client that is shipped with `root` and updates from `base`.
+    /// Creates a client with the shipped root `root`, which updates from the URL `base`.
     pub(crate) fn new(root: &[u8], base: &str) -> Self {
         let updater = Updater::builder(root)
             .mirror(format!("{base}metadata/"), format!("{base}targets/"))
@@ -62,13 +62,13 @@ impl TestClient {
     }
 }
 
-/// Returns the reason for which an update was refused.
+/// Returns the role and the reason of a refused update.
 pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
     match result {
         Err(
             Error::Refused(RefusedError { refusal: Refusal::Metadata(error), .. })
             | Error::Limit(RefusedError { refusal: Refusal::Metadata(error), .. }),
         ) => (error.role, error.kind),
-        other => panic!("not a refused metadata file: {other:?}"),
+        other => panic!("expected a refused metadata file, got {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Programs of other projects: python-tuf makes repositories, and the clients of python-tuf and tuf-js fetch from them.
+//! Runs programs of other projects: python-tuf, which makes repositories, and the clients of python-tuf and tuf-js.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// The characters that are not percent-encoded in a URL path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Returns the path of a file of the project, given relative to the workspace.
+/// Returns the absolute path of a file whose path relative to the workspace is `path`.
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
@@ -21,11 +21,11 @@ fn project(path: &str) -> PathBuf {
 /// Returns the path of a file that `cargo xtask setup` installs.
 fn installed(path: &str) -> PathBuf {
     let path = project("target/interop").join(path);
-    assert!(path.exists(), "{} is not there: run `cargo xtask setup` once", path.display());
+    assert!(path.exists(), "{} is missing; run `cargo xtask setup`", path.display());
     path
 }
 
-/// The states of a repository made by python-tuf.
+/// A repository that python-tuf made, in one or more states.
 pub(crate) struct Foreign {
     folder: TempDir,
 }
@@ -44,12 +44,12 @@ impl Foreign {
         Self { folder }
     }
 
-    /// Returns the root that the client is shipped with.
+    /// Returns the shipped root.
     pub(crate) fn root(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("root.json")).unwrap()
     }
 
-    /// Replaces the files on `network` by those of one state.
+    /// Replaces the files on `network` with those of one state.
     pub(crate) fn publish(&self, state: u32, network: &FakeNetwork) {
         for path in network.files().into_keys() {
             network.remove(&path);
@@ -58,7 +58,7 @@ impl Foreign {
         for top in ["metadata", "targets"] {
             for file in files_below(&folder.join(top)) {
                 let bytes = fs::read(folder.join(top).join(&file)).unwrap();
-                // The names of metadata files on the disk are already encoded.
+                // The metadata files on the disk already have percent-encoded names.
                 let name = if top == "targets" { utf8_percent_encode(&file, IN_PATH).to_string() } else { file };
                 network.put(&format!("{top}/{name}"), bytes);
             }
@@ -98,15 +98,15 @@ pub(crate) struct Client {
 /// The result of a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// The trusted versions of root, timestamp, snapshot and targets, and the content of each requested target, or `None` if the
-    /// client did not find it.
+    /// The client succeeded. The fields are the trusted versions of root, timestamp, snapshot and targets, and the
+    /// content of each requested target, or `None` for a target that the client did not find.
     Fetched([u64; 4], Vec<Option<Vec<u8>>>),
-    /// The name and the message of the client's error.
+    /// The client failed. The fields are the name and the message of its error.
     Refused(String, String),
 }
 
 impl Client {
-    /// Creates an installation of python-tuf's client, shipped with `root`.
+    /// Creates an installation of python-tuf's client with the shipped root `root`.
     pub(crate) fn python_tuf(root: &[u8]) -> Self {
         Self::new(root, || {
             let mut command = Command::new(installed("venv/bin/python"));
@@ -115,7 +115,7 @@ impl Client {
         })
     }
 
-    /// Creates an installation of tuf-js, shipped with `root`.
+    /// Creates an installation of tuf-js with the shipped root `root`.
     pub(crate) fn tuf_js(root: &[u8]) -> Self {
         Self::new(root, || {
             let mut command = Command::new("node");

@@ -1,4 +1,4 @@
-//! Clients of other projects fetch from repositories made by `lastmile-repo`.
+//! Clients of other projects fetch from repositories that `lastmile-repo` made.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,14 +19,14 @@ const NAMES: [(&str, &str); 5] = [
     ("plain.txt", "one line\n"),
     ("sub/folder/with space.txt", "two\nlines\n"),
     ("größe/日本語-🦀.tar.gz", "näme and content"),
-    ("a+b&c=d;e,f@g!.txt", "signs that a URL may hold"),
+    ("a+b&c=d;e,f@g!.txt", "characters that are legal in URLs"),
     ("empty", ""),
 ];
 
 /// A maintainer with a repository, which a server serves during the test.
 struct Maintainer {
     folder: TempDir,
-    /// The runtime of the server. The commands block.
+    /// The runtime of the server. The commands of the test block, so the server cannot share their thread.
     runtime: Runtime,
     url: String,
 }
@@ -35,7 +35,7 @@ impl Maintainer {
     fn new(options: &[&str]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let maintainer = Self { folder: tempfile::tempdir().unwrap(), runtime, url: String::new() };
-        // `revoke` encrypts the keys that it makes.
+        // `revoke` needs a pass-phrase, because it encrypts new keys.
         let phrase = maintainer.folder.path().join("phrase");
         fs::write(&phrase, "only for tests").unwrap();
         fs::set_permissions(&phrase, fs::Permissions::from_mode(0o600)).unwrap();
@@ -167,9 +167,9 @@ fn delegations() {
     let clients = clients(&maintainer);
     all_fetch(&clients, &maintainer, [1, 6, 6, 3], &files, &["libs/none", "libs/partner/none"]);
     tough_reads(&maintainer, &files, &["libs/none"]);
-    // A release by the team changes neither the root nor the top-level targets.
-    maintainer.add(&[("ä.tar.gz", "by the team, again")], &["--under", "libs", "--role", "team ü+"]);
-    let files = [("top.txt", "top"), ("libs/ä.tar.gz", "by the team, again")];
+    // The team can publish a release without a change of the root or the top-level targets.
+    maintainer.add(&[("ä.tar.gz", "by the team, second release")], &["--under", "libs", "--role", "team ü+"]);
+    let files = [("top.txt", "top"), ("libs/ä.tar.gz", "by the team, second release")];
     all_fetch(&clients, &maintainer, [1, 7, 7, 3], &files, &[]);
     tough_reads(&maintainer, &files, &[]);
     maintainer.run(&["undelegate", "team ü+"]);

@@ -1,4 +1,4 @@
-//! The `tough` crate as a client and as an editor of repositories.
+//! Uses the crate `tough` as a client and as an editor of repositories.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -19,8 +19,8 @@ use url::Url;
 
 /// A transport for tough that reads the folder of a repository.
 ///
-/// tough requests the target `a/b` as `HASH.a/b`, although 5.7.3 puts the hash before the last segment. The transport reads the
-/// file from the specified path, so that everything else can be compared.
+/// tough requests the target `a/b` as `HASH.a/b`, but section 5.7.3 puts the hash before the last segment. The
+/// transport reads the file `a/HASH.b` instead, so that this error of tough does not hide other differences.
 #[derive(Clone, Debug)]
 struct Folder(PathBuf);
 
@@ -44,7 +44,7 @@ fn as_specified(path: &str) -> String {
     moved.unwrap_or_else(|| path.to_owned())
 }
 
-/// Loads the whole repository in `folder` with a client that is shipped with `root`.
+/// Loads the whole repository in `folder` with a client that has the shipped root `root`.
 pub(crate) async fn load(folder: &Path, root: &[u8]) -> Result<Repository, tough::error::Error> {
     let url = |name: &str| Url::parse(&format!("file:///{name}/")).unwrap();
     let loader = RepositoryLoader::new(&root, url("metadata"), url("targets"));
@@ -58,7 +58,7 @@ pub(crate) async fn read(repository: &Repository, name: &str) -> Option<Vec<u8>>
     Some(parts.concat())
 }
 
-/// A repository made by tough's editor.
+/// A repository that tough's editor made.
 pub(crate) struct Made {
     folder: TempDir,
     keys: Vec<PathBuf>,
@@ -94,7 +94,7 @@ impl Made {
         self.keys.iter().map(source).collect()
     }
 
-    /// Writes a new root in which every role has this threshold.
+    /// Writes a root with this version in which every role has this threshold.
     pub(crate) async fn sign_root(&self, version: u64, threshold: u64) {
         let sources = self.sources();
         let mut keys = HashMap::new();
@@ -167,7 +167,7 @@ impl Made {
     }
 }
 
-/// Creates a private key with openssl in the form that tough reads, PKCS#8.
+/// Creates a private key with openssl, in the format that tough reads (PKCS#8).
 fn key(folder: &Path, algorithm: &str, options: &[&str], form: &str) -> PathBuf {
     let made = folder.join(format!("{algorithm}.pem"));
     let path = folder.join(algorithm);
@@ -180,11 +180,11 @@ fn key(folder: &Path, algorithm: &str, options: &[&str], form: &str) -> PathBuf 
 
 fn openssl(arguments: &[&str]) {
     let said = Command::new("openssl").args(arguments).output();
-    let said = said.expect("openssl is there: `cargo xtask setup` installs it");
+    let said = said.expect("openssl is installed; `cargo xtask setup` installs it");
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
-/// Returns the time a month from now, in the type that tough needs.
+/// Returns the time one month from now, in the type that tough requires.
 fn expiry<T: FromStr<Err: Debug>>() -> T {
     let expiry = chrono::Utc::now() + chrono::TimeDelta::days(30);
     expiry.format("%Y-%m-%dT%H:%M:%SZ").to_string().parse().unwrap()

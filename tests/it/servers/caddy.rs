@@ -1,4 +1,4 @@
-//! Caddy with the settings in docs/serving.md.
+//! Tests Caddy with the settings in docs/serving.md.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use super::site::{Site, replaced, succeed};
 use super::tls::certified;
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
-/// A Caddy that runs until it is dropped.
+/// A running Caddy server, which is stopped when it is dropped.
 struct Caddy {
     said: PathBuf,
     _running: Running,
 }
 
 impl Caddy {
-    /// Waits for the line of the JSON log that contains all these texts.
+    /// Waits until a line of the JSON log contains all these texts.
     fn logged(&self, wanted: &[&str]) {
         let is_there = |line: &&str| wanted.iter().all(|part| line.contains(part));
         let found = eventually(|| text(&self.said).lines().find(is_there).map(drop));
@@ -24,14 +24,14 @@ impl Caddy {
     }
 }
 
-/// Starts the page's site at `address` on a free port, with `first` at its beginning.
+/// Starts Caddy with the site from the page, at `address` on a free port. The settings of the site start with `first`.
 fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
     let rooted = site.settings("caddyfile");
     let home = site.path("caddy");
     fs::create_dir(&home).unwrap();
     let command = |[port]: [u16; 1]| {
         let head = format!("{address}:{port} {{\nbind 127.0.0.1\nlog\n{first}");
-        // Without the admin port and without the redirect from HTTP.
+        // The test turns off the admin port and the redirect from HTTP to HTTPS.
         let around = "{\nadmin off\nauto_https disable_redirects\n}\n";
         let text = format!("{around}{}", replaced(&rooted, "packages.example {", &head));
         fs::write(home.join("Caddyfile"), text).unwrap();
@@ -60,13 +60,17 @@ fn caddy_serves_a_repository_with_the_documented_settings() {
     the_checks_of_the_page_pass(&site, &format!("http://127.0.0.1:{port}/"));
 }
 
-/// A small file of hashes and signatures compresses little, and with some encoders not at all.
+/// A small file with hashes and signatures hardly compresses. With some encoders, its compressed copy is longer than
+/// the file.
 #[test]
 fn caddy_serves_a_small_repository_whose_compressed_copies_are_longer() {
     let mut site = Site::empty(&[]);
     site.release(&[("tool", b"a tool".as_slice())]);
     let snapshot = site.file("metadata", ".snapshot.json");
-    assert!(site.bytes(&format!("{snapshot}.zst")).len() > site.bytes(&snapshot).len(), "no test of that any more");
+    assert!(
+        site.bytes(&format!("{snapshot}.zst")).len() > site.bytes(&snapshot).len(),
+        "the compressed copy must be longer for this test"
+    );
     let (_caddy, port) = plain(&site);
     site.trust("it", &format!("http://127.0.0.1:{port}/"));
     site.fetch_all("it");

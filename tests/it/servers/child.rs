@@ -1,4 +1,4 @@
-//! Servers as child processes on free ports of the loopback interface.
+//! Starts servers as child processes on free ports of the loopback interface.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 /// The time limit for the start of a server and for a line in its log.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The number of attempts with another port, if another process takes the first one.
+/// The number of attempts to start a server. Each attempt uses new ports, because another process may take a free port
+/// first.
 const PORTS: usize = 5;
 
-/// A server that runs until it is dropped.
+/// A running server, which is killed when it is dropped.
 pub(super) struct Running {
     child: Child,
 }
@@ -24,7 +25,7 @@ impl Drop for Running {
     }
 }
 
-/// Returns a port that was free a moment ago.
+/// Returns a free port. Another process may still take it.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -41,7 +42,7 @@ pub(super) fn start<const N: usize>(
             return (running, ports);
         }
     }
-    panic!("the server does not start: {}", text(said));
+    panic!("the server did not start: {}", text(said));
 }
 
 /// Waits until the server is ready. Returns `None` if it ends instead.
@@ -49,7 +50,8 @@ fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> O
     let name = command.get_program().to_string_lossy().into_owned();
     let output = File::create(said).unwrap();
     command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-    let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}: run `cargo xtask setup` once"));
+    let child =
+        command.spawn().unwrap_or_else(|error| panic!("{name}: {error}; run `cargo xtask setup` to install it"));
     let mut running = Running { child };
     let is_over = eventually(|| match running.child.try_wait().unwrap() {
         Some(_) => Some(true),
@@ -57,11 +59,11 @@ fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> O
     });
     match is_over {
         Some(is_over) => (!is_over).then_some(running),
-        None => panic!("{name} does not get ready: {}", text(said)),
+        None => panic!("{name} was not ready in time: {}", text(said)),
     }
 }
 
-/// Calls `look` until it returns something. Returns `None` after a minute.
+/// Calls `look` repeatedly until it returns `Some`. Returns `None` after a minute.
 pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -73,7 +75,7 @@ pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// Reads a file that may not exist yet.
+/// Returns the content of a file, or an empty string if the file does not exist yet.
 pub(super) fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! nginx with the settings in docs/serving.md.
+//! Tests nginx with the settings in docs/serving.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use super::child::{Running, eventually, start, text};
 use super::site::{Site, replaced};
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
-/// The path of nginx on systems that have it in a folder for administrators.
+/// The path of nginx on systems where it is not in `PATH`.
 const PLACE: &str = "/usr/sbin/nginx";
 
-/// The settings around those of the page: common ones that would do harm if the page did not override them, and those that keep
-/// nginx in one folder and one process.
+/// The settings around those of the page. Some are common settings that would break the repository if the page did not
+/// override them. The others make nginx use only one folder and one process.
 const AROUND: &str = r#"
 daemon off;
 master_process off;
@@ -36,7 +36,7 @@ SERVERS
 }
 "#;
 
-/// An nginx that runs until it is dropped.
+/// A running nginx, which is stopped when it is dropped.
 pub(super) struct Nginx {
     folder: PathBuf,
     _running: Running,
@@ -52,7 +52,7 @@ impl Nginx {
             command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
             command
         };
-        // nginx writes its process id after it has bound its ports.
+        // nginx writes the file with its process id after it has bound its ports.
         let is_ready = || !text(&folder.join("nginx.pid")).is_empty();
         let (running, ports) = start(&folder.join("said"), command, is_ready);
         (Nginx { folder: folder.to_owned(), _running: running }, ports)
@@ -63,14 +63,15 @@ impl Nginx {
         text(&self.folder.join("access.log"))
     }
 
-    /// Waits for the line of the log that contains this text.
+    /// Waits until a line of the access log contains this text, and returns the line.
     pub(super) fn logged(&self, wanted: &str) -> String {
         let found = eventually(|| self.requests().lines().find(|line| line.contains(wanted)).map(str::to_owned));
         found.unwrap_or_else(|| panic!("{wanted} is not in the log: {}", self.requests()))
     }
 }
 
-/// Returns the page's server block for the repository of `site`, with `first` at its beginning.
+/// Returns the server block of the page, adapted to the repository of `site`. The block starts with the settings
+/// `first`.
 pub(super) fn server(site: &Site, first: &str) -> String {
     replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))
 }

@@ -1,4 +1,4 @@
-//! The commands for S3 in docs/serving.md, run with the AWS command line against a local S3 server.
+//! Runs the S3 commands in docs/serving.md with the AWS command line and a local S3 server.
 //!
 //! `cargo xtask setup` installs both below `target/interop/s3-venv`.
 
@@ -10,7 +10,7 @@ use super::child::{Running, start, text};
 use super::site::{Site, TARGETS, page, succeed};
 use super::wire::{encoded, get};
 
-/// The bucket policy: everyone may read and list.
+/// The bucket policy, which allows everyone to read and list the bucket.
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::packages/*"},
     {"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::packages"}
@@ -19,7 +19,7 @@ const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
 /// Returns the path of a program in the virtual environment.
 fn installed(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop/s3-venv/bin").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo xtask setup` once", path.display());
+    assert!(path.exists(), "{} is missing; run `cargo xtask setup`", path.display());
     path
 }
 
@@ -42,7 +42,7 @@ impl Bucket {
         let (running, []) = start(&said, command, || announced(&said).is_some());
         let bucket = Bucket { _running: running, port: announced(&said).unwrap() };
         std::fs::write(site.path("policy.json"), POLICY).unwrap();
-        // Without the AWS command line, whose start takes most of a second.
+        // curl is used here because the AWS command line takes almost a second to start.
         bucket.run(site, "curl -fsS -X PUT $AWS_ENDPOINT_URL/packages");
         bucket.run(site, "curl -fsS -T ../policy.json $AWS_ENDPOINT_URL/packages?policy");
         bucket
@@ -54,7 +54,7 @@ impl Bucket {
         let path = std::env::var("PATH").unwrap_or_default();
         let programs = installed("aws").parent().unwrap().to_str().unwrap().to_owned();
         command.current_dir(site.path("packages")).env("PATH", format!("{programs}:{path}"));
-        // The settings of the user are ignored.
+        // The command must ignore the AWS settings of the user.
         command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
         command.env("AWS_ACCESS_KEY_ID", "it").env("AWS_SECRET_ACCESS_KEY", "it").env_remove("AWS_PROFILE");
         command.env("AWS_DEFAULT_REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
@@ -70,7 +70,7 @@ impl Bucket {
     fn metadata(&self, site: &Site) -> Vec<(String, String, Vec<u8>)> {
         let answers = METADATA.map(|ending| {
             let path = site.file("metadata", ending);
-            // S3 ignores the accepted encodings.
+            // S3 ignores `Accept-Encoding` and always sends the stored bytes.
             let answer = get(self.port, &encoded(&format!("packages/{path}")), &["Accept-Encoding: gzip, zstd"]);
             assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"), "{path}");
             let caches = if ending == "timestamp.json" { "max-age=60" } else { "" };
@@ -104,11 +104,12 @@ fn targets_are_whole(site: &Site, bucket: &Bucket) {
         let path = encoded(&format!("packages/{}", site.target(target)));
         let answer = get(bucket.port, &path, &["Accept-Encoding: gzip, zstd", "Range: bytes=10-"]);
         assert_eq!((answer.status, answer.header("content-encoding")), (206, ""), "{target}");
-        assert!(answer.body == site.content(target)[10..], "{target} goes on otherwise");
+        assert!(answer.body == site.content(target)[10..], "{target}: wrong content in the range");
     }
 }
 
-/// Copies twice with the commands of the block that contains `mark`, with a release in between.
+/// Copies the repository to S3 with the commands of the block that contains `mark`, publishes a release, and copies
+/// again. Calls `check` after each copy.
 fn copied(mark: &str, check: impl Fn(&Site, &Bucket)) {
     let mut site = Site::new(&[]);
     let bucket = Bucket::new(&site);
@@ -133,7 +134,7 @@ fn copied(mark: &str, check: impl Fn(&Site, &Bucket)) {
 fn s3_serves_uncompressed_metadata() {
     copied("s3 sync metadata", |site, bucket| {
         for (path, coding, body) in bucket.metadata(site) {
-            assert!(coding.is_empty() && body == site.bytes(&path), "{path} is another file");
+            assert!(coding.is_empty() && body == site.bytes(&path), "{path}: wrong content");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! A repository made by `lastmile-repo`, its clients, and the page docs/serving.md.
+//! A repository that `lastmile-repo` made, clients of this repository, and the page docs/serving.md.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ pub(super) const TARGETS: [&str; 5] =
 /// A role whose file name needs encoding in a URL.
 const ROLE: &str = "team ö+";
 
-/// A repository in the folder `packages`, next to the state and the downloads of clients.
+/// A folder with the repository `packages` and with the state and the downloads of clients.
 pub(super) struct Site {
     folder: TempDir,
     /// The content of each target.
@@ -37,7 +37,7 @@ impl Site {
         site
     }
 
-    /// Creates such a repository with [`TARGETS`].
+    /// Like [`Site::empty`], but the repository has the targets [`TARGETS`].
     pub(super) fn new(init: &[&str]) -> Site {
         let mut site = Site::empty(init);
         let notes = "All is well, and all will be well.\n".repeat(40_000);
@@ -116,7 +116,7 @@ impl Site {
     /// Returns the only block of the page that is marked as `language`, adapted to this repository.
     pub(super) fn settings(&self, language: &str) -> String {
         let blocks = page(language);
-        assert_eq!(blocks.len(), 1, "the page has one block of {language}");
+        assert_eq!(blocks.len(), 1, "the page must have exactly one block of {language}");
         replaced(&blocks[0], "/srv/packages", self.path("packages").to_str().unwrap())
     }
 
@@ -130,7 +130,7 @@ impl Site {
         command
     }
 
-    /// Lets `client` trust the repository at this URL, which ends in `/`.
+    /// Makes `client` trust the repository at this URL, which must end with `/`.
     pub(super) fn trust(&self, client: &str, url: &str) {
         let mut command = self.client(client);
         command.args(["trust", "add", "it", "--root", "packages/metadata/1.root.json"]);
@@ -154,7 +154,7 @@ impl Site {
     pub(super) fn check_all(&self, client: &str) {
         for (name, content) in &self.contents {
             let found = fs::read(self.path(&format!("downloads-{client}")).join(name)).unwrap();
-            assert!(found == *content, "{name} is another file");
+            assert!(found == *content, "{name}: wrong content");
         }
     }
 }
@@ -174,7 +174,7 @@ pub(super) fn succeed(command: &mut Command) -> Output {
     output
 }
 
-/// Content that begins like a gzip file, in case a server inspects files.
+/// Returns content that starts like a gzip file, in case a server guesses the type of a file from its first bytes.
 fn like_gzip(content: &[u8]) -> Vec<u8> {
     [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255], content].concat()
 }
@@ -188,7 +188,7 @@ pub(super) fn page(language: &str) -> Vec<String> {
     wanted.map(str::to_owned).collect()
 }
 
-/// Replaces `from`, which must occur in `text`, by `to`.
+/// Replaces `from` with `to` in `text`. Panics if `text` does not contain `from`.
 pub(super) fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the page no longer has `{from}`: {text}");
     text.replace(from, to)

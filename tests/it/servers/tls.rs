@@ -1,4 +1,4 @@
-//! The client over HTTPS with nginx: trusted authorities, redirects, and HTTP/2.
+//! Tests the client over HTTPS with nginx: trusted authorities, redirects, and HTTP/2.
 
 use std::fs;
 use std::process::Command;
@@ -10,10 +10,10 @@ use rustls::crypto::{aws_lc_rs, ring};
 use super::nginx::{Nginx, server};
 use super::site::{Site, succeed};
 
-/// The client's error for a certificate that it does not trust.
+/// The start of the client's error for a certificate that it does not trust.
 const NOT_SECURE: &str = "no secure connection: invalid peer certificate: ";
 
-/// A site with a certificate for `localhost` from a test authority.
+/// Returns a site with a certificate for `localhost`, which a test authority has signed.
 pub(super) fn certified() -> Site {
     let site = Site::new(&[]);
     let own = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
@@ -31,7 +31,8 @@ pub(super) fn certified() -> Site {
     site
 }
 
-/// Returns the page's server block with TLS at `port` and additional settings.
+/// Returns the server block of the page with TLS on `port`. `listen` are parameters of the `listen` directive, and
+/// `first` are additional settings.
 fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     let path = |name| site.path(name).display().to_string();
     let certificate = path("localhost.pem");
@@ -41,7 +42,7 @@ fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     server(site, &format!("{tls}{first}"))
 }
 
-/// Enables HTTP/2.
+/// Starts nginx with TLS and HTTP/2.
 fn secure(site: &Site) -> (Nginx, u16) {
     let (nginx, [port]) = Nginx::start(&site.path("nginx"), |[port]| over_tls(site, port, "ssl http2", ""));
     (nginx, port)
@@ -51,7 +52,7 @@ fn trust(site: &Site, scheme: &str, port: u16) {
     site.trust("it", &format!("{scheme}://localhost:{port}/"));
 }
 
-/// Returns `lastmile get` of all targets, with the authorities in `bundle` as those of the system.
+/// Returns the command `lastmile get` for all targets. The authorities in `bundle` replace those of the system.
 fn with_authorities(site: &Site, bundle: &str) -> Command {
     let none = site.path("no-authorities");
     fs::create_dir_all(&none).unwrap();
@@ -149,7 +150,8 @@ fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_o
 fn the_provider_that_the_application_passes_is_used() {
     let site = certified();
     let (_nginx, port) = secure(&site);
-    // nginx has a P-256 key, so a connection succeeds only if the provider verifies such signatures.
+    // This provider supports no signature algorithm. The connection must fail, which shows that the client uses this
+    // provider.
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms.mapping = &[];
     let refused = fetch_with(&site, port, "authority.pem", provider);
@@ -178,7 +180,8 @@ fn without_any_authority_http_still_works() {
     site.check_all("it");
 }
 
-/// Starts two servers. The first redirects to the second, with `scheme`.
+/// Starts two servers. The first redirects to a URL of the second with `scheme`. `first` and `second` are the
+/// parameters of their `listen` directives.
 fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");

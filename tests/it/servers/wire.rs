@@ -1,4 +1,4 @@
-//! Raw HTTP requests, which show exactly what a server sends, and a proxy that breaks a connection once.
+//! Raw HTTP requests, which show the exact response of a server, and a proxy that breaks one connection.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
@@ -13,10 +13,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// The characters that are not percent-encoded in a URL path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The time limit for an answer.
+/// The time limit for a response.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
 
-/// The answer of a server.
+/// The response of a server.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -50,7 +50,7 @@ pub(super) fn get(port: u16, path: &str, headers: &[&str]) -> Reply {
 }
 
 fn reply(answer: &[u8]) -> Reply {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has headers");
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a response must have a header");
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     let (first, lines) = head.split_once("\r\n").unwrap();
     let headers = lines.split("\r\n").map(|line| {
@@ -80,7 +80,8 @@ fn joined(mut chunks: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Starts a proxy to `port` that breaks the first connection on which more than `bytes` are sent back.
+/// Starts a proxy to `port`. It closes the first connection on which the server sends more than `bytes` bytes. Returns
+/// the port of the proxy.
 pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap().port();
@@ -99,7 +100,7 @@ pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
     own
 }
 
-/// Forwards answers until one side closes the connection or the proxy breaks it.
+/// Forwards responses until the server or the client closes the connection, or the proxy breaks it.
 fn carry(server: TcpStream, mut client: TcpStream, bytes: u64, has_broken: &AtomicBool) {
     let limit = if has_broken.load(Ordering::SeqCst) { u64::MAX } else { bytes };
     let carried = io::copy(&mut server.take(limit), &mut client).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Attacks by a network attacker or a malicious server on repositories made by `lastmile-repo`.
+//! Attacks by a network attacker or a malicious server on repositories that `lastmile-repo` made.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{FakeNetwork, METADATA, NetworkFault, TARGETS, TestClient, hash};
@@ -7,10 +7,11 @@ use serde_json::json;
 use crate::made::{Made, later, refusal};
 
 const NEWER: &[u8] = b"newer package";
-/// A malicious package with the length of the good one.
+/// A malicious package with the same length as the good one.
 const OTHER: &[u8] = b"fine package";
 
-/// A repository with two roots and a delegated role, and the files that a new client requests for `team/package`.
+/// Returns a repository with two roots and a delegated role, its files, and the paths that a new client requests to get
+/// `team/package`.
 fn asked_for() -> (Made, FakeNetwork, Vec<String>) {
     let made = Made::with_team();
     made.run(&["renew", "root", "--force"]);
@@ -23,7 +24,8 @@ fn asked_for() -> (Made, FakeNetwork, Vec<String>) {
     (made, network, asked)
 }
 
-/// Applies `change` to each file in turn. A new client gets no package, and afterwards gets it from the honest server.
+/// Applies `change` to each file in turn. A new client must refuse the changed file, and must then get the package from
+/// the honest server. Returns the reasons of the refusals.
 fn each_file(change: impl Fn(&FakeNetwork, &str)) -> Vec<String> {
     let (made, honest, asked) = asked_for();
     let mut refusals = Vec::new();
@@ -88,7 +90,7 @@ fn n4_inflated_versions_are_forgotten_when_the_online_keys_are_replaced() {
     attacker.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
     seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
-    // The next release has the same timestamp version, so the client does not see it.
+    // The next honest release has the same timestamp version as the attacker's, so the client does not notice it.
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);

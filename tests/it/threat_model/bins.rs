@@ -1,4 +1,5 @@
-//! Stolen keys of bins: bins whose hashes the snapshot lists, and two kinds of bins that it lists without hashes.
+//! Stolen keys of bins. The snapshot lists the hashes of some bins, and there are two kinds of bins that it lists
+//! without hashes.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};
@@ -11,9 +12,9 @@ const NEWER: &[u8] = b"newer package";
 const KINDS: [&[&str]; 2] = [&[], &["--prefixes"]];
 const BOTH: [&str; 2] = ["snapshot-1", "timestamp-1"];
 
-/// Adds keys to all bins.
+/// Adds new keys to all bins.
 fn add_keys(made: &Made, kind: &[&str], keys: &[&str]) {
-    // One entry describes all succinct bins.
+    // Succinct bins share their keys, so a change of one bin changes all.
     let bins = if kind.is_empty() { &["bin-0"][..] } else { &["bin-0", "bin-1"] };
     for key in keys {
         made.new_key(key);
@@ -90,7 +91,8 @@ fn k8_both_online_keys_that_bins_need_sign_only_the_packages_of_the_bins() {
         let made = Made::with_bins(kind, &BOTH);
         let bin = made.bin_of("package");
         let seen = made.client(&["package"]);
-        // Under the published version, for clients that do not have this version of the bin.
+        // The attacker replaces the published version of the bin. This affects clients that do not have this version
+        // yet.
         let attacker = made.attacker(&BOTH);
         attacker.replace(&bin, |signed| attacker.list_malicious(signed, "package"));
         let new = made.new_client();
@@ -98,7 +100,7 @@ fn k8_both_online_keys_that_bins_need_sign_only_the_packages_of_the_bins() {
         assert_eq!(new.get("package").unwrap(), EVIL);
         seen.use_network(&attacker.network);
         assert_eq!(seen.get("package").unwrap(), GOOD);
-        // In a forged release, for all clients.
+        // The attacker publishes a new version of the bin. This affects all clients.
         let attacker = made.attacker(&BOTH);
         attacker.release(&bin, |signed| {
             signed["version"] = json!(1_000);
@@ -108,7 +110,7 @@ fn k8_both_online_keys_that_bins_need_sign_only_the_packages_of_the_bins() {
             client.use_network(&attacker.network);
             assert_eq!(client.get("package").unwrap(), EVIL);
         }
-        // Packages of other roles are safe.
+        // The attacker cannot replace packages of other roles.
         let attacker = made.attacker(&BOTH);
         attacker.release("targets", |targets| attacker.list_malicious(targets, "package"));
         let other = made.new_client();
@@ -129,7 +131,7 @@ fn k8_both_online_keys_that_bins_need_sign_only_the_packages_of_the_bins() {
     }
 }
 
-/// Writes snapshot and timestamp as an earlier version of lastmile-repo did, without hashes of targets roles.
+/// Writes snapshot and timestamp in the form of an earlier version of lastmile-repo, without hashes of targets roles.
 fn list_by_version_alone(made: &Made) {
     let attacker = made.attacker(&BOTH);
     attacker.replace("snapshot", |snapshot| {
@@ -169,8 +171,8 @@ fn k9_the_key_of_many_bins_of_an_earlier_version_replaces_packages_until_the_bin
     new.use_network(&attacker.network);
     assert_eq!(new.get("package").unwrap(), EVIL);
     seen.use_network(&attacker.network);
-    assert_eq!(seen.get("package").unwrap(), GOOD, "this version of the bin is stored already");
-    // The key alone cannot make a release.
+    assert_eq!(seen.get("package").unwrap(), GOOD, "the client must use its stored copy of this version");
+    // With only the key of the bins, the attacker cannot publish a release.
     let attacker = made.attacker(&["bins-1"]);
     attacker.release(&bin, |signed| attacker.list_malicious(signed, "package"));
     seen.use_network(&attacker.network);

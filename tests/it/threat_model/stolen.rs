@@ -1,4 +1,4 @@
-//! What stolen keys can do, what they cannot do, and how the repository recovers.
+//! Tests what an attacker can and cannot do with stolen keys, and how the repository recovers.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::METADATA;
@@ -24,7 +24,7 @@ fn k1_the_timestamp_key_withholds_releases_until_the_snapshot_expires() {
         client.now = later(22);
         assert_eq!(refusal(&client.get("package")), "snapshot: Expired");
     }
-    // Without the key, the freeze ends with the timestamp.
+    // An attacker without the timestamp key can withhold releases only until the timestamp expires.
     seen.now = later(8);
     assert_eq!(refusal(&seen.get("package")), "timestamp: Expired");
 }
@@ -55,7 +55,7 @@ fn k1_the_timestamp_key_changes_no_package() {
         client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "snapshot: ThresholdNotMet");
     }
-    // Another timestamp with the same version is not stored.
+    // The client must ignore another timestamp with the same version.
     let attacker = made.attacker(&["timestamp-1"]);
     attacker.replace("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     let stored = seen.stored("timestamp");
@@ -132,7 +132,7 @@ fn k3_timestamp_and_snapshot_sign_no_package_and_their_versions_are_forgotten_on
             client.use_network(&attacker.network);
             assert_eq!(refusal(&client.get(package)), format!("{role}: ThresholdNotMet"));
         }
-        // The same holds under the published version.
+        // Replacing the file of the published version fails too.
         let attacker = made.attacker(&ONLINE);
         attacker.replace(role, |signed| attacker.list_malicious(signed, package));
         let new = made.new_client();
@@ -163,7 +163,7 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
     let seen = made.client(&["package", "team/package"]);
     let attacker = made.attacker(&["team-1", ONLINE[0], ONLINE[1]]);
     attacker.release("team", |team| {
-        // A version that honest releases do not reach soon.
+        // The version is far above those of the honest releases.
         team["version"] = json!(1_000);
         for path in ["team/package", "team/of-targets", "package", "elsewhere"] {
             attacker.list_malicious(team, path);
@@ -172,7 +172,11 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
     for client in [&made.new_client(), &seen] {
         client.use_network(&attacker.network);
         assert_eq!(client.get("team/package").unwrap(), EVIL);
-        assert_eq!(client.get("team/of-targets").unwrap(), GOOD, "targets comes before team");
+        assert_eq!(
+            client.get("team/of-targets").unwrap(),
+            GOOD,
+            "the top-level targets role must take precedence over `team`"
+        );
         assert_eq!(client.get("package").unwrap(), GOOD);
         assert_eq!(refusal(&client.get("elsewhere")), "elsewhere: NoSuchTarget");
     }
@@ -234,14 +238,14 @@ fn k13_a_threshold_of_root_keys_controls_the_repository_and_a_new_root_must_be_s
         client.use_network(&attacker.network);
         assert_eq!(client.get("package").unwrap(), EVIL);
     }
-    // Releases by the maintainers do not remove the attacker.
+    // A client that follows the attacker's root refuses the next release of the maintainers.
     made.new_key("root-4");
     made.new_key("root-5");
     made.run(&["rotate", "root", "--add", "root-4", "--add", "root-5", "--remove", "root-1", "--remove", "root-2"]);
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
-    // A client that gets the new root before the attack is safe.
+    // A client that has the maintainers' new root before the attack is safe.
     let second = made.served().file(&format!("{METADATA}2.root.json")).unwrap();
     let mut shipped = lastmile_testkit::TestClient::with_root(second, &made.served());
     shipped.now = later(0);
@@ -269,7 +273,7 @@ fn k13_a_root_of_the_same_version_with_other_content_is_refused_whoever_signs_it
     attacker.network.put(&format!("{METADATA}3.root.json"), other.clone());
     seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "root: Rollback");
-    // The client never requests the root that it has.
+    // The client does not request the version of the root that it already has.
     let attacker = made.attacker(&[]);
     attacker.network.put(&format!("{METADATA}2.root.json"), other);
     let stored = seen.stored("root");

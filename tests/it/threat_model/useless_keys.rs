@@ -1,4 +1,5 @@
-//! Keys that are useless to an attacker without other keys: the snapshot lists the hash of each file that they could replace.
+//! Keys that are useless to an attacker who has no other keys, because snapshot and timestamp list the hash of each
+//! file that the keys sign.
 
 use lastmile_attacks::GOOD;
 use lastmile_testkit::METADATA;
@@ -8,20 +9,21 @@ use crate::made::{Attacker, Made, in_days, refusal};
 
 const NEWER: &[u8] = b"newer package";
 
-/// The attempts of an attacker who has only the keys `stolen`, which sign for `role`.
+/// An attack with only the keys `stolen`, which sign for `role`.
 pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,
-    /// A package that is listed by this role or a role below it, and the options that add it.
+    /// A package that this role or a role below it lists. `options` are the options with which `lastmile-repo add` adds
+    /// it.
     pub(super) package: &'a str,
     pub(super) options: &'a [&'a str],
-    /// Why clients refuse another file of the same version, and a forged release.
+    /// The reasons why clients refuse a replaced file of the published version, and a forged release.
     pub(super) refusals: [&'a str; 2],
 }
 
 impl Attempt<'_> {
-    /// Runs the attempts with `forge`, which changes the document: under the published version, in a forged release, and instead of
-    /// the next honest release.
+    /// Runs three attacks with files that `forge` has changed, and checks that all fail: the attacker replaces the file
+    /// of the published version, publishes a forged release, and replaces the file of the next honest release.
     pub(super) fn fails(&self, made: &Made, forge: impl Fn(&Attacker, &mut Value)) {
         let [in_place, own_release] = self.refusals.map(|why| why.replace("ROLE", self.role));
         let seen = made.client(&[self.package]);
@@ -33,7 +35,7 @@ impl Attempt<'_> {
         new.use_network(&attacker.network);
         assert_eq!(refusal(&new.get(self.package)), in_place, "{:?}", self.stolen);
         assert_eq!(new.output(), [""; 0]);
-        // A returning client has the file already.
+        // A returning client already has the file and does not request it.
         let stored = seen.files();
         seen.use_network(&attacker.network);
         assert_eq!(seen.get(self.package).unwrap(), GOOD);
@@ -61,13 +63,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// Runs the attempts for a role that lists the package itself.
+    /// Runs the attacks of [`Attempt::fails`] for a role that lists the package itself. `forge` lists malicious
+    /// content.
     pub(super) fn never_installs(&self, made: &Made) {
         self.fails(made, |attacker, signed| attacker.list_malicious(signed, self.package));
     }
 }
 
-/// The snapshot does not list another file of the same version, and the attacker cannot sign a timestamp.
+/// The reasons for refusals if the attacker has no online key: the replaced file does not match the snapshot, and the
+/// forged timestamp is not signed.
 const ALONE: [&str; 2] = ["ROLE: HashMismatch", "timestamp: ThresholdNotMet"];
 
 #[test]
@@ -78,7 +82,7 @@ fn k2_the_snapshot_key_gives_nothing_and_is_revoked() {
     attempt.fails(&made, |_, snapshot| snapshot["expires"] = in_days(99));
     let seen = made.client(&["package"]);
     made.revoke_online("snapshot-1");
-    // Even with a timestamp key, the old snapshot key is of no use.
+    // The revoked snapshot key is useless even to an attacker with the current timestamp key.
     let attacker = made.attacker(&["snapshot-1", "timestamp-2"]);
     attacker.release("snapshot", |_| {});
     seen.use_network(&attacker.network);
@@ -146,7 +150,7 @@ fn k12_fewer_root_keys_than_must_sign_give_nothing_and_are_rotated_out() {
         client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "root: ThresholdNotMet");
     }
-    // A root with the same version is not the next root.
+    // A root with the version of the current root is not valid as the next root.
     let attacker = made.attacker(&["root-1"]);
     let mut signed = attacker.newest("root");
     signed["expires"] = in_days(3_650);

@@ -1,6 +1,6 @@
 //! The `tough` library as a client, for the benches: `tough METADATA_DIR TARGETS_DIR ROOT STATE OUTPUT NAME…`.
 //!
-//! It reads the repository from the disk, which is faster than HTTP.
+//! The program reads the repository from the disk, which is faster than HTTP.
 
 use std::error::Error;
 use std::path::Path;
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(state)?;
     std::fs::create_dir_all(output)?;
     let root = std::fs::read(root)?;
-    // The files are larger than the default limit.
+    // The metadata files are larger than the default limit.
     let limits = Limits { max_snapshot_size: 1 << 31, max_targets_size: 1 << 32, ..Limits::default() };
     let loader = RepositoryLoader::new(&root, folder(metadata)?, folder(targets)?);
     let repository = loader.datastore(Path::new(state)).limits(limits).load().await?;

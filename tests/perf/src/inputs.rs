@@ -1,17 +1,17 @@
-//! Inputs written with plain formatting, so that changes of other code do not change the inputs.
+//! The inputs of the loops. They are written with simple format strings, so changes of other code do not change them.
 
 use std::fmt::Write as _;
 
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Envelope, KeyRing, RoleName, Root};
 
-/// The reason why an input could not be made.
+/// The reason why an input could not be created.
 pub(crate) type Failed = Box<dyn std::error::Error>;
 
 const TARGETS: usize = 10_000;
 const BINS: usize = 16_384;
 
-/// The file of a role as it is received, and the ring of keys that must sign it.
+/// The file of a role as a client receives it, and the keys that must sign it.
 pub(crate) struct Signed {
     pub(crate) file: Vec<u8>,
     pub(crate) ring: KeyRing,
@@ -31,7 +31,7 @@ impl Signed {
     }
 }
 
-/// A root with one key for all roles. It is parsed but not verified, so it has no signatures.
+/// Returns a root with one key for all roles. The root has no signatures, because it is only parsed and not verified.
 fn root(public: &str) -> Result<Envelope<Root>, Failed> {
     let role = r#"{"keyids":["one"],"threshold":1}"#;
     let text = format!(
@@ -40,7 +40,7 @@ fn root(public: &str) -> Result<Envelope<Root>, Failed> {
     Ok(Envelope::parse(&RoleName::ROOT, text.into_bytes())?)
 }
 
-/// A role with 10,000 targets in canonical form.
+/// Returns a role with 10,000 targets, in canonical form.
 pub(crate) fn targets() -> String {
     let listed = (0..TARGETS).map(|number| {
         // The hashes are arbitrary but different.
@@ -57,7 +57,7 @@ pub(crate) fn target_name(number: usize) -> String {
     format!("project-{number:06}/1.0.0.tar.gz")
 }
 
-/// A snapshot with 16,384 bins in canonical form.
+/// Returns a snapshot with 16,384 bins, in canonical form.
 pub(crate) fn snapshot() -> String {
     let bins = (0..BINS).map(|bin| format!(r#""bin-{bin:04x}.json":{{"version":1}},"#)).collect::<String>();
     format!(
@@ -65,7 +65,7 @@ pub(crate) fn snapshot() -> String {
     )
 }
 
-/// Adds spaces and line ends, as in indented JSON.
+/// Adds spaces and line breaks, as in indented JSON.
 pub(crate) fn indented(text: &str) -> String {
     text.replace("\":", "\": ").replace(",\"", ",\n  \"")
 }

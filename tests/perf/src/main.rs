@@ -1,7 +1,8 @@
-//! The inner loops. `cargo xtask test` counts their instructions; `cargo xtask bench` measures their times.
+//! Inner loops of the libraries. `cargo xtask test` counts their instructions, and `cargo xtask bench` measures their
+//! times.
 //!
-//! `loops --list` prints their names, and `loops NAME` runs one of them once, for callgrind. `loops` times all and prints a line for
-//! each: its name, its description and the median in nanoseconds, separated by tabs. The input is always the same.
+//! `loops --list` prints the names of the loops. `loops NAME` runs one loop once, for callgrind. `loops` measures all
+//! loops and prints one line for each: the name, the description and the median in nanoseconds, separated by tabs.
 
 mod inputs;
 
@@ -16,7 +17,7 @@ use lastmile_metadata::{
     Envelope, Json, Limits, PathPattern, RoleName, Snapshot, SuccinctRoles, TargetPath, Targets, Threshold, Verified,
 };
 
-/// A loop with its input. It returns false if it did not do its work.
+/// A loop with its input. The function returns `false` if the loop did not do its work.
 type Ready = Box<dyn Fn() -> bool>;
 
 struct Loop {
@@ -77,7 +78,7 @@ fn counted(ready: &Ready) -> bool {
 
 /// The number of samples, which gives a stable median.
 const SAMPLES: usize = 31;
-/// The minimum time of a sample. It is much longer than the resolution of the clock.
+/// The minimum duration of a sample, which is much longer than the resolution of the clock.
 const SAMPLE: Duration = Duration::from_millis(10);
 
 fn time(each: &Loop) -> Result<(), Failed> {
