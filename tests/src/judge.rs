@@ -1,4 +1,4 @@
-//! Verifies single documents with the keys in the root of a repository, without the workflow.
+//! Functions that verify a single file with the keys in the root of a repository, without the update workflow.
 
 use lastmile_metadata::{
     Envelope, Error, ErrorKind, KeyRing, Limits, Role, RoleName, Root, Targets, Verified, Version,
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 ///
 /// # Panics
 ///
-/// If no role may have this name.
+/// Panics if no role may have this name.
 #[must_use]
 pub fn role(name: &str) -> RoleName {
     match name {
@@ -26,7 +26,7 @@ pub fn role(name: &str) -> RoleName {
 ///
 /// # Panics
 ///
-/// If `number` is not a valid version.
+/// Panics if `number` is not a valid version.
 #[must_use]
 pub fn version(number: u64) -> Version {
     Version::new(number).expect("a version")
@@ -38,24 +38,24 @@ pub fn verdict(name: &str, kind: ErrorKind) -> Error {
     Error { role: role(name), kind }
 }
 
-/// Returns the details of an error about malformed text: its location, and what was expected and found.
+/// Returns the details of an error about malformed text: the location, the expected text and the text that was found.
 ///
 /// # Panics
 ///
-/// If the text is accepted, or refused for another reason.
+/// Panics if `result` is a success or another error.
 pub fn malformed<T>(result: Result<T, Error>) -> String {
     match result {
         Err(Error { kind: kind @ ErrorKind::Malformed { .. }, .. }) => kind.to_string(),
-        Err(other) => panic!("refused for another reason: {other}"),
+        Err(other) => panic!("refused for an unexpected reason: {other}"),
         Ok(_) => panic!("accepted"),
     }
 }
 
-/// Reads `bytes` as the top-level file of the type `R`.
+/// Parses `bytes` as the top-level file of the type `R`.
 ///
 /// # Errors
 ///
-/// The result to test.
+/// Returns the error of the parser, which the caller tests.
 pub fn parse<R: Role>(bytes: Vec<u8>) -> Result<Envelope<R>, Error> {
     Envelope::parse(&role(R::TYPE), bytes)
 }
@@ -64,7 +64,7 @@ pub fn parse<R: Role>(bytes: Vec<u8>) -> Result<Envelope<R>, Error> {
 ///
 /// # Panics
 ///
-/// If the last written root is invalid.
+/// Panics if the newest root is invalid.
 #[must_use]
 pub fn ring(repository: &Repository, name: &str) -> KeyRing {
     let root = parse::<Root>(repository.written("root")).expect("a root");
@@ -75,7 +75,7 @@ pub fn ring(repository: &Repository, name: &str) -> KeyRing {
 ///
 /// # Errors
 ///
-/// The result to test.
+/// Returns the error of the verification, which the caller tests.
 pub fn judge<R: Role>(repository: &Repository, name: &str, signed: &Value) -> Result<Verified<R>, Error> {
     judge_bytes(repository, name, sign(signed, &repository.signers(name)))
 }
@@ -84,7 +84,7 @@ pub fn judge<R: Role>(repository: &Repository, name: &str, signed: &Value) -> Re
 ///
 /// # Errors
 ///
-/// The result to test.
+/// Returns the error of the verification, which the caller tests.
 pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>) -> Result<Verified<R>, Error> {
     Envelope::<R>::parse(&role(name), bytes)?.verify(&role(name), &ring(repository, name))
 }
@@ -93,7 +93,7 @@ pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>)
 ///
 /// # Errors
 ///
-/// The result to test.
+/// Returns the error of the verification, which the caller tests.
 pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error> {
     let mut repository = Repository::new();
     repository.set_keys("root", &[TestKey::new("root-1")], 1);
@@ -103,11 +103,11 @@ pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error
     Verified::of_itself(sign(&signed, &[TestKey::new("root-1")]), &Limits::default())
 }
 
-/// Applies `edit` to the top-level targets document of an honest repository, signs it and verifies it.
+/// Applies `edit` to an honest repository, then signs and verifies its top-level targets file.
 ///
 /// # Errors
 ///
-/// The result to test.
+/// Returns the error of the verification, which the caller tests.
 pub fn judge_targets(edit: impl FnOnce(&mut Repository)) -> Result<Verified<Targets>, Error> {
     let mut repository = Repository::new();
     edit(&mut repository);

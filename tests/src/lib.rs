@@ -1,6 +1,6 @@
-//! Functions for the tests in `it/`: verifying documents of the simulated repository without a client.
+//! Functions for the tests in `it/`, which verify files of the simulated repository without a client.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "code for tests panics where a test misuses it")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "functions for tests may panic")]
 
 mod judge;
 

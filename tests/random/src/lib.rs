@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a mistake in a test must stop it at once"
+    reason = "a mistake in a test must stop the test immediately"
 )]
 
 pub mod adversary;

@@ -1,11 +1,11 @@
-//! Runs 100,000 random histories if the client is optimised, and a few otherwise.
+//! Runs 100,000 random histories if the code is optimised, and 200 otherwise.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use lastmile_random::adversary::History;
 
-/// The number of histories. Unoptimised code is too slow for many.
+/// The default number of histories. Without optimisation, the client is too slow for many of them.
 const HISTORIES: u64 = if cfg!(debug_assertions) { 200 } else { 100_000 };
 
 #[test]
@@ -13,7 +13,7 @@ fn in_random_histories_the_client_behaves_like_the_model() {
     let threads = thread::available_parallelism().map_or(2, |number| number.get() as u64);
     let set = |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
     let (first, histories): (u64, u64) = (set("FIRST_HISTORY", 0), set("HISTORIES", HISTORIES));
-    // The first history that fails. Later ones are not run.
+    // The first history that fails. The histories after it are not run.
     let failing = AtomicU64::new(u64::MAX);
     let search = |thread| {
         for seed in (first + thread..first + histories).step_by(threads as usize) {

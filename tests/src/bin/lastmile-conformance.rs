@@ -1,4 +1,5 @@
-//! The client under test for the TUF community's conformance suite: its protocol, implemented with `lastmile-client`.
+//! The client under test for the TUF community's conformance suite. It implements the protocol of the suite with
+//! `lastmile-client`.
 //!
 //! ```text
 //! lastmile-conformance --metadata-dir M init ROOT
@@ -127,7 +128,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn needed<'a, T: ?Sized>(value: Option<&'a T>, option: &str) -> Result<&'a T> {
-    value.ok_or_else(|| format!("{option} is needed before this command").into())
+    value.ok_or_else(|| format!("{option} is required before this command").into())
 }
 
 fn open(arguments: &Arguments, metadata_url: &str, targets_url: &str) -> Result<blocking::Updater> {
@@ -141,14 +142,16 @@ fn updater(store: &Path, shipped: Vec<u8>, metadata_url: &str, targets_url: &str
         .mirror(metadata_url, targets_url)
         .store(DirectoryStore::open(store)?)
         .fetch(FetchByScheme::new(HttpFetch::new(&settings)?))
-        // The suite checks the number and the order of requests.
+        // The suite checks the number and the order of requests, so the client must neither retry nor send concurrent
+        // requests.
         .retry_policy(RetryPolicy { retries: 0, ..RetryPolicy::default() })
         .sequential(true)
         .build()?;
     Ok(blocking::Updater::new(updater)?)
 }
 
-/// Returns the path of the root passed to `init`. It is separate from the trusted roles and the store.
+/// Returns the path of the file that contains the root from `init`. This file is separate from the trusted roles and
+/// the store.
 fn shipped_root(store: &Path) -> PathBuf {
     store.join("shipped").join("root.json")
 }
@@ -167,7 +170,8 @@ fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
 /// The characters that are not percent-encoded in the name of a downloaded file.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the file name of a target: its whole path, percent-encoded. If that is not usable, a name that no percent-encoding has.
+/// Returns the file name of a target, which is its percent-encoded path. If that is not a valid file name, returns a
+/// name that no percent-encoded path can have.
 fn file_name(target: &str) -> String {
     let name = utf8_percent_encode(target, UNRESERVED).to_string();
     if name.len() > 255 {

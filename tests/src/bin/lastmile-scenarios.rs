@@ -1,8 +1,8 @@
-//! Runs scenarios against the library: `lastmile-scenarios [ID…]`, or all of them without an id.
+//! Runs attack scenarios against the library: `lastmile-scenarios [ID…]`. Without ids, all scenarios run.
 //!
 //! Prints a line for each case with the client's error. The exit code is 1 if a case fails. `--page` prints `docs/attacks.md` instead.
 
-#![expect(clippy::print_stdout, reason = "what it prints is its result")]
+#![expect(clippy::print_stdout, reason = "the program prints its result")]
 
 use std::process::ExitCode;
 

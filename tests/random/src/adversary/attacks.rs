@@ -1,4 +1,4 @@
-//! The attacker: it controls the network and has stolen keys.
+//! The attacker, who controls the network and has stolen keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::honest::Honest;
 use super::ledger::{Body, Delegation, Document, Draft, Key, Listed, ROLES, Ring, Role, hash};
 
-/// What a mirror serves instead of honest files, by file name. `None` means that the file is missing.
+/// The files that a mirror serves instead of the honest ones, by file name. `None` means that the file is missing.
 pub(crate) type Overlay = BTreeMap<String, Option<Arc<Document>>>;
 
 /// The attacker's own key.
@@ -32,7 +32,7 @@ impl Attacker {
     /// Serves a malicious target with a forged role, snapshot and timestamp.
     pub(crate) fn attack(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let role = [Role::Targets, Role::A, Role::B, Role::Root][by as usize % 4];
-        // How many versions the forged documents are ahead.
+        // The number by which the forged versions are higher than the honest ones.
         let ahead = [1, 2, 1_000, 0][by as usize / 4 % 4];
         let overlay = &mut overlays[0];
         let evil = self.forge(honest, role, ahead, day, by / 16);
@@ -56,7 +56,7 @@ impl Attacker {
         self.show(overlay, &timestamp);
     }
 
-    /// Serves one forged document. It lists honest files, or files that were forged before.
+    /// Serves one forged document. The files that the document lists are honest, or were forged before.
     pub(crate) fn forge_one(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let which = by as usize % overlays.len();
         let role = ROLES[by as usize / 2 % ROLES.len()];
@@ -65,7 +65,7 @@ impl Attacker {
         self.show(&mut overlays[which], &forged);
     }
 
-    /// Serves an old document under the name of the current one, or under its own name.
+    /// Serves an old document, either under its own file name or under that of the current document.
     pub(crate) fn replay(honest: &Honest, overlays: &mut [Overlay], old: &[&Arc<Document>], by: u32) {
         let which = by as usize % overlays.len();
         let Some(document) = old.get(by as usize / 2 % old.len()) else { return };
@@ -94,7 +94,7 @@ impl Attacker {
         let own = Ring { keys: BTreeSet::from([OWN]), threshold: 1, aliased: false };
         let body = match honest.body(role) {
             Body::Root(mut rings) => {
-                // The attacker's key replaces all keys or those of some roles.
+                // The attacker's key replaces the keys of some roles or of all roles.
                 for (at, ring) in rings.iter_mut().enumerate() {
                     if by >> at & 1 == 0 {
                         *ring = own.clone();
@@ -123,7 +123,7 @@ impl Attacker {
                 targets.insert(["x", "a/1", "a/2", "b/1"][by as usize >> 3 & 3], EVIL + u64::from(by & 7));
                 if by >> 6 & 1 == 0 {
                     let to = Role::B;
-                    // A client refuses a role that is listed twice.
+                    // The old delegation to B is removed, because a client refuses a document that lists a role twice.
                     delegations.retain(|delegation| delegation.to != to);
                     delegations.insert(0, Delegation { to, ring: own, folder: None, terminating: true });
                 }
@@ -134,7 +134,7 @@ impl Attacker {
         self.sign(honest, role, version, expires, body, by)
     }
 
-    /// Signs with all keys that the attacker has, and sometimes adds invalid signatures for the right keys.
+    /// Signs with all of the attacker's keys, and sometimes adds invalid signatures under the ids of the honest keys.
     fn sign(&self, honest: &Honest, role: Role, version: u64, expires: i32, body: Body, by: u32) -> Arc<Document> {
         let ring = &honest.rings[role as usize];
         let mut signers = self.keys.clone();

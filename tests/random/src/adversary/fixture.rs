@@ -1,4 +1,4 @@
-//! The honest repository for other tests: its files, and any document signed by the right keys.
+//! The honest repository for use by other tests, which can also sign their own documents with its keys.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::honest::Honest;
 use super::ledger::{ROLES, Role, file};
 
-/// Returns the root to ship, and the files by name, of a repository on its first day. The bits of `kind` select its features.
+/// Returns the shipped root and the files by name of a repository on its first day. The bits of `kind` select the
+/// features of the repository.
 #[must_use]
 pub fn published(kind: u32) -> (Bytes, BTreeMap<String, Bytes>) {
     let honest = Honest::new(kind);
@@ -15,8 +16,8 @@ pub fn published(kind: u32) -> (Bytes, BTreeMap<String, Bytes>) {
     (honest.now[&Role::Root].bytes.clone(), files)
 }
 
-/// Returns a file of that repository with the document `signed`, whose canonical form is `canonical`, and valid signatures of the
-/// root (0), the timestamp (1), the snapshot (2) or the targets role (3).
+/// Returns a file with the signed part `signed`, whose canonical form is `canonical`, and with valid signatures by the
+/// keys of a role of the same repository: root (0), timestamp (1), snapshot (2) or targets (3).
 #[must_use]
 pub fn resigned(kind: u32, role: usize, signed: &str, canonical: &str) -> Bytes {
     let honest = Honest::new(kind);

@@ -1,4 +1,5 @@
-//! Histories: random sequences of steps. A history is generated from a number, written as a line of text, and shrunk if it fails.
+//! Histories, which are random sequences of steps. A history is generated from a seed, can be written as a line of
+//! text, and is shrunk if it fails.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +57,7 @@ pub(crate) struct Step {
     pub(crate) by: u32,
 }
 
-/// A kind of repository and a sequence of steps. As text: `KIND; ACT NUMBER; ACT NUMBER; …`
+/// A kind of repository and a sequence of steps. The text form is `KIND; ACT NUMBER; ACT NUMBER; …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) kind: u32,
@@ -68,7 +69,7 @@ impl History {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance(seed);
-        // There are few kinds of repositories, so that they can be cached.
+        // There are only 512 kinds of repositories, so that they can be cached.
         let kind = Chance(chance.draw() % 512).draw() as u32 & 0x0fff_ffff | (chance.draw() as u32 & 0x7000_0000);
         let length = match chance.draw() % 16 {
             0..=10 => 2 + chance.draw() % 8,
@@ -82,7 +83,7 @@ impl History {
     /// Runs the history.
     ///
     /// # Errors
-    /// The first difference between the client and the model.
+    /// Returns a description of the first difference between the client and the model.
     pub fn run(&self) -> Result<(), String> {
         catch_unwind(AssertUnwindSafe(|| simulate(self))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
@@ -91,7 +92,7 @@ impl History {
         })
     }
 
-    /// Returns a shorter history that also fails and from which no step can be removed.
+    /// Returns a shorter history that still fails, but would succeed without any one of its steps.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;
@@ -116,7 +117,7 @@ impl History {
             best = simple;
         }
         for at in 0..best.steps.len() {
-            // The smallest number with which the history still fails.
+            // Use the smallest number with which the history still fails.
             for by in (0..8).chain([best.steps[at].by & 0xff, best.steps[at].by & 0xffff]) {
                 simple = best.clone();
                 simple.steps[at].by = by;
@@ -172,7 +173,7 @@ impl FromStr for History {
     }
 }
 
-/// SplitMix64, a pseudorandom generator that gives the same numbers on every machine.
+/// The pseudorandom number generator SplitMix64, which returns the same numbers on every machine.
 #[derive(Clone, Debug)]
 pub struct Chance(pub u64);
 

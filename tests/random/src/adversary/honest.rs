@@ -1,4 +1,4 @@
-//! The honest repository: it publishes, renews, delegates and rotates keys (spec 6).
+//! The honest repository, which publishes, renews, delegates and rotates keys (specification 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ const VALID: [i32; 6] = [365, 7, 30, 90, 90, 90];
 /// The current documents of the repository, and all files it has published.
 #[derive(Clone)]
 pub(crate) struct Honest {
-    /// The keys of root, timestamp, snapshot, targets, A, and of B as A delegates to it.
+    /// The keys of root, timestamp, snapshot, targets and A, and the keys of B in the delegation by A.
     pub(crate) rings: [Ring; 6],
-    /// The keys of B in a second delegation, by the top-level targets role, if there is one.
+    /// The keys of B in the delegation by the top-level targets role, if this second delegation to B exists.
     second: Option<Ring>,
-    /// Whether the delegation to A is terminating.
+    /// `true` if the delegation to A is terminating.
     terminating: bool,
     contents: BTreeMap<Role, u64>,
     pub(crate) now: BTreeMap<Role, Arc<Document>>,
@@ -34,7 +34,7 @@ impl Honest {
             let keys = (0..keys).map(|_| take(&mut next_key)).collect();
             Ring { keys, threshold, aliased: bits & 4 != 0 }
         };
-        // Mostly one key, for speed.
+        // Most roles have only one key, because fewer signatures take less time.
         let few = |shift: u32| if kind >> shift & 1 == 0 { 0 } else { kind >> (shift + 1) & 7 };
         let rings = [ring(kind >> 20 & 7), ring(few(0)), ring(few(4)), ring(few(8)), ring(few(12)), ring(0)];
         let second = (kind >> 24 & 3 == 0).then(|| ring(0));
@@ -64,7 +64,8 @@ impl Honest {
         self.now.get(&role).map_or(0, |document| document.version)
     }
 
-    /// Publishes new versions of `roles` and of the roles that list them. The keys in `outgoing` also sign.
+    /// Publishes new versions of `roles` and of the roles that list them. The keys in `outgoing`, which are about to be
+    /// replaced, also sign.
     pub(crate) fn publish(&mut self, roles: &[Role], outgoing: &BTreeSet<Key>) {
         for role in [Role::Root, Role::B, Role::A, Role::Targets] {
             if roles.contains(&role) {
@@ -85,7 +86,8 @@ impl Honest {
         self.publish(&due, &BTreeSet::new());
     }
 
-    /// Replaces keys of the roles by new ones: those in `lost`, or the oldest key if there are none and the threshold stays.
+    /// Replaces keys of `roles` with new keys, and sets the threshold if one is given. The replaced keys are those in
+    /// `lost`. If a role has none of them and no threshold is given, its oldest key is replaced.
     pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
         let outgoing = self.rings[Role::Root as usize].keys.clone();
         for role in roles {
@@ -104,7 +106,7 @@ impl Honest {
             second.keys = BTreeSet::from([take(&mut self.next_key)]);
         }
         let of_root = roles.iter().any(|role| *role <= Role::Targets);
-        // Delegating roles list the new keys, and the roles with new keys are signed with them.
+        // The delegating roles must list the new keys, and the roles with new keys must be signed with them.
         let root = if of_root { Some(Role::Root) } else { None };
         let all: Vec<Role> = root.into_iter().chain([Role::Targets, Role::A, Role::B]).collect();
         self.publish(&all, &outgoing);

@@ -12,7 +12,7 @@ use lastmile_client::metadata::{RoleName, format_time, parse_time};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use sha2::{Digest, Sha256};
 
-/// A key pair, given by its seed.
+/// A key pair, identified by its seed.
 pub(crate) type Key = u16;
 
 /// The roles: the four top-level roles, and two delegated ones.
@@ -51,12 +51,12 @@ impl Role {
 pub(crate) struct Ring {
     pub(crate) keys: BTreeSet<Key>,
     pub(crate) threshold: usize,
-    /// Whether each key is listed under two key ids. It still counts as one key.
+    /// `true` if each key is listed under two key ids. Such a key still counts once.
     pub(crate) aliased: bool,
 }
 
 impl Ring {
-    /// Whether a threshold of the keys signed `document`.
+    /// Returns `true` if enough of the keys have signed `document`.
     pub(crate) fn has_signed(&self, document: &Document) -> bool {
         self.keys.intersection(&document.signers).count() >= self.threshold
     }
@@ -71,7 +71,7 @@ impl Ring {
 pub(crate) struct Delegation {
     pub(crate) to: Role,
     pub(crate) ring: Ring,
-    /// The delegated paths are `FOLDER/*`, or all if there is no folder.
+    /// The folder whose paths `FOLDER/*` are delegated. `None` delegates all paths.
     pub(crate) folder: Option<&'static str>,
     pub(crate) terminating: bool,
 }
@@ -94,7 +94,7 @@ pub(crate) enum Body {
     Nothing,
 }
 
-/// An entry about a file: its version, and sometimes its digest.
+/// An entry that lists a file: its version and optionally its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) version: u64,
@@ -112,7 +112,7 @@ impl Listed {
 pub(crate) struct Document {
     pub(crate) role: Role,
     pub(crate) version: u64,
-    /// In days since the start of the history.
+    /// The day of expiry, counted from the start of the history.
     pub(crate) expires: i32,
     pub(crate) body: Body,
     /// The keys with valid signatures.
@@ -137,7 +137,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Signs with `signers`, under both key ids if `aliased`. Adds invalid signatures for the keys in `claimed`.
+    /// Signs with the keys in `signers`, under both key ids of each key if `aliased` is set. Adds invalid signatures
+    /// for the keys in `claimed`.
     pub(crate) fn sign(self, signers: &BTreeSet<Key>, claimed: &BTreeSet<Key>, aliased: bool) -> Arc<Document> {
         let signed = self.text();
         let mut signatures = Vec::new();
@@ -281,7 +282,7 @@ type Signatures = HashMap<(Key, [u8; 32]), Vec<u8>>;
 
 thread_local! {
     static PAIRS: RefCell<HashMap<Key, PrivateKey>> = RefCell::default();
-    /// A cache: most histories begin in the same way.
+    /// A cache of signatures, because most histories start in the same way.
     static SIGNATURES: RefCell<Signatures> = RefCell::default();
 }
 

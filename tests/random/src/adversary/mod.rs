@@ -1,12 +1,13 @@
-//! A random adversary: long histories of a client, an honest repository and an attacker, compared with a model of the client.
+//! A random adversary. It generates long histories of a client, an honest repository and an attacker, and compares the
+//! client with a model.
 //!
-//! In a history, keys of each role are stolen (a threshold or fewer), files are withheld, replayed and mixed, keys are rotated and
-//! revoked, clocks are wrong, and the client crashes. The client must do exactly what the model does. Also:
+//! In a history, keys of any role are stolen, files are withheld, replayed and mixed, keys are rotated and revoked,
+//! clocks are wrong, and the client crashes. The client must do exactly the same as the model. In addition:
 //!
-//! * everything that the client trusts is signed by a threshold of the right keys and has not expired;
-//! * no trusted version decreases, unless timestamp or snapshot got new keys (spec 5.3.11);
-//! * an error or a crash never makes the client's state worse;
-//! * once the network is honest and the stolen keys are replaced, one run brings the client up to date.
+//! * all trusted metadata must have enough signatures by the right keys and must not have expired;
+//! * no trusted version may decrease, unless the timestamp or snapshot keys were replaced (specification 5.3.11);
+//! * an error or a crash must never make the client's state worse;
+//! * once the network is honest and the stolen keys are replaced, one run must bring the client up to date.
 
 mod attacks;
 mod fixture;

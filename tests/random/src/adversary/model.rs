@@ -1,5 +1,5 @@
-//! A model of the client: the workflow of the specification on documents whose content and signers are known. It reads no bytes,
-//! verifies no signatures and shares no code with the client.
+//! A model of the client: the workflow of the specification for documents whose content and signers are known. The
+//! model does not read bytes or verify signatures, and shares no code with the client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ pub(crate) type Served = Vec<BTreeMap<String, Arc<Document>>>;
 /// The lowest versions that the client still accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Floors {
-    /// The version of the root under which the others were accepted.
+    /// The version of the trusted root when the other versions were accepted.
     pub(crate) root: u64,
     pub(crate) timestamp: Option<(u64, u64)>,
     pub(crate) snapshot: Option<(u64, BTreeMap<Role, u64>)>,
@@ -21,7 +21,7 @@ pub(crate) struct Floors {
 /// The state that a client stores.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientState {
-    /// All roots, beginning with the shipped one.
+    /// All roots, starting with the shipped root.
     pub(crate) roots: Vec<Arc<Document>>,
     pub(crate) files: BTreeMap<Role, Arc<Document>>,
     pub(crate) floors: Floors,
@@ -46,12 +46,12 @@ pub(crate) struct Refused(pub(crate) Role);
 pub(crate) struct Update<'s> {
     served: &'s Served,
     day: i32,
-    /// Mirrors that sent a wrong file. They are asked last.
+    /// The mirrors that sent a wrong file. The client asks them last.
     failed: BTreeSet<usize>,
 }
 
 impl ClientState {
-    /// The state of a client that was just installed.
+    /// Returns the state of a newly installed client.
     pub(crate) fn new(shipped: Arc<Document>) -> Self {
         let floors = Floors { root: shipped.version, timestamp: None, snapshot: None };
         Self { roots: vec![shipped], files: BTreeMap::new(), floors }
@@ -66,7 +66,7 @@ impl ClientState {
         &rings[role as usize]
     }
 
-    /// Whether any root after version `since` changed the keys of timestamp or snapshot.
+    /// Returns `true` if any root after version `since` changed the keys of timestamp or snapshot.
     pub(crate) fn rotated_since(&self, since: u64) -> bool {
         let online = |root: &Arc<Document>| match &root.body {
             Body::Root([_, timestamp, snapshot, _]) => (timestamp.clone(), snapshot.clone()),
@@ -81,7 +81,8 @@ impl<'s> Update<'s> {
         Self { served, day, failed: BTreeSet::new() }
     }
 
-    /// Runs the workflow from 5.3 to 5.6.6. Files that pass their checks stay in `state` even if a later one is refused.
+    /// Runs the workflow from 5.3 to 5.6.6. Files that pass their checks stay in `state` even if a later file is
+    /// refused.
     pub(crate) fn run(&mut self, state: &mut ClientState) -> Result<Trusted, Refused> {
         self.root(state)?;
         let timestamp = self.timestamp(state)?;
@@ -91,13 +92,13 @@ impl<'s> Update<'s> {
         Ok(Trusted { root: Arc::clone(state.root()), timestamp, snapshot, targets, delegated: BTreeMap::new() })
     }
 
-    /// Returns the mirrors in the order in which they are asked.
+    /// Returns the mirrors in the order in which the client asks them.
     fn in_order(&self) -> impl Iterator<Item = usize> + use<> {
         let (bad, good): (Vec<_>, Vec<_>) = (0..self.served.len()).partition(|mirror| self.failed.contains(mirror));
         good.into_iter().chain(bad)
     }
 
-    /// Asks the mirrors in turn for a file until `judge` accepts one.
+    /// Asks the mirrors in order for a file, until `judge` accepts the file of a mirror.
     fn ask<T>(&mut self, name: &str, mut judge: impl FnMut(&Arc<Document>) -> Option<T>) -> Option<T> {
         for mirror in self.in_order() {
             if let Some(answer) = self.served[mirror].get(name).and_then(&mut judge) {
@@ -134,7 +135,8 @@ impl<'s> Update<'s> {
         Ok(())
     }
 
-    /// Returns the next root, or `Some(None)` if there is none. If a mirror does not have it, the other mirrors are asked too.
+    /// Returns the next root, `Some(None)` if there is no next root, or `None` if all mirrors fail. If a mirror does
+    /// not have the root, the other mirrors are asked too.
     fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
         let said = |document: Option<&Arc<Document>>| match document {
@@ -176,7 +178,7 @@ impl<'s> Update<'s> {
             }
             _ => None,
         };
-        // After a crash the stored file can be newer than the floors.
+        // After a crash, the stored timestamp can be newer than the recorded version.
         let stored = state.files.get(&Role::Timestamp).cloned();
         if let Some((stored, snapshot)) = stored.as_ref().and_then(|stored| Some((stored, listed(stored)?))) {
             state.floors.timestamp = Some((stored.version, snapshot));
@@ -196,7 +198,8 @@ impl<'s> Update<'s> {
         };
         let first = self.ask("timestamp.json", |document| judge(floors, stored.as_ref(), document));
         let mut new = first.ok_or(Refused(Role::Timestamp))?;
-        // The newest timestamp of all mirrors counts. The first mirror in order is the one that has answered.
+        // The newest timestamp of all mirrors is used. The first mirror in the current order is the one that sent
+        // `new`.
         let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
         let mut its_mirror = mirrors.first().copied();
         let others = mirrors.get(1..).unwrap_or_default();
@@ -279,7 +282,7 @@ impl<'s> Update<'s> {
         Ok(new)
     }
 
-    /// 5.6.7: returns the length of the target at `path`. The length represents the content.
+    /// Searches for a target (5.6.7). Returns its length, which represents its content.
     pub(crate) fn find(
         &mut self,
         state: &mut ClientState,
@@ -290,7 +293,8 @@ impl<'s> Update<'s> {
         self.search(state, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)
     }
 
-    /// Searches from `document` on. Returns what was found, and whether the search ends.
+    /// Searches `document` and the roles below it. Returns the length of the target if it was found, and `true` if the
+    /// search ends.
     fn search(
         &mut self,
         state: &mut ClientState,

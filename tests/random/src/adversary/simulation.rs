@@ -1,4 +1,4 @@
-//! Runs one history with the real client and compares the client with the model.
+//! Runs one history with the real client, and compares the client with the model.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +21,14 @@ const PATHS: [&str; 4] = ["x", "a/1", "a/2", "b/1"];
 pub(crate) struct Simulation {
     honest: Honest,
     attacker: Attacker,
-    /// What each mirror serves instead of honest files.
+    /// The files that each mirror serves instead of the honest ones.
     overlays: Vec<Overlay>,
     /// Every document by its bytes.
     known: BTreeMap<Bytes, Arc<Document>>,
     client: Client,
     /// The state that the client must have, according to the model.
     state: ClientState,
-    /// The version of the root in the last successful update, and the versions that were trusted then.
+    /// The version of the root and the other trusted versions after the last successful update.
     seen: Option<(u64, Versions)>,
     day: i32,
     skew: i32,
@@ -36,19 +36,19 @@ pub(crate) struct Simulation {
     crash_after: Option<u32>,
 }
 
-/// The versions of the timestamp, the snapshot, and the roles in the snapshot.
+/// The versions of the timestamp, of the snapshot, and of the roles that the snapshot lists.
 type Versions = BTreeMap<Role, u64>;
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    /// A cache: most histories begin with one of a few repositories.
+    /// A cache of repositories, because most histories start with one of a few repositories.
     static REPOSITORIES: RefCell<BTreeMap<u32, Honest>> = RefCell::default();
 }
 
 /// Runs a history.
 ///
 /// # Errors
-/// The first difference between the client and the model.
+/// Returns a description of the first difference between the client and the model.
 pub(crate) fn simulate(history: &History) -> Result<(), String> {
     let honest = REPOSITORIES.with_borrow_mut(|known| {
         if known.len() > 2_000 {
@@ -139,7 +139,8 @@ impl Simulation {
         self.overlays.iter().map(served).collect()
     }
 
-    /// Runs the client and the model: a refresh, and a search for targets. Returns whether both succeeded.
+    /// Runs a refresh and searches for `paths`, with the client and with the model. Returns `true` if the refresh and
+    /// all searches succeeded.
     fn run(&mut self, paths: &[&str]) -> Result<bool, String> {
         let served = self.served();
         let now = self.day + self.skew;
@@ -185,37 +186,37 @@ impl Simulation {
             (Err(_), Err(_)) => {}
             (expected, session) => {
                 let names = session.as_ref().map(|_| "everything");
-                return Err(format!("expected {expected:?}, and the client trusts {names:?}"));
+                return Err(format!("expected {expected:?}, but the client trusts {names:?}"));
             }
         }
         let found: Vec<_> =
             found.into_iter().map(|found| found.map(|found| found.map(|target| target.length))).collect();
         for ((path, expected), found) in paths.iter().zip(&expected_found).zip(&found) {
             if found.as_ref().ok() != expected.as_ref().ok() {
-                return Err(format!("for {path}: expected {expected:?}, and the client found {found:?}"));
+                return Err(format!("for {path}: expected {expected:?}, but the client found {found:?}"));
             }
         }
         Ok(expected.is_ok() && expected_found.iter().all(Result::is_ok))
     }
 
-    /// Checks what must hold independently of the model: a threshold of the right keys signed everything that is trusted, and no
-    /// version decreased unless timestamp or snapshot got new keys.
+    /// Checks two rules that do not depend on the model: enough of the right keys have signed every trusted document,
+    /// and no trusted version has decreased unless the timestamp or snapshot keys were replaced.
     fn check_trusted(&mut self, documents: &[Vec<u8>; 4], state: &ClientState) -> Result<(), String> {
         for pair in state.roots.windows(2) {
             let [before, after] = [&pair[0], &pair[1]];
             if !ring(before, Role::Root).has_signed(after) || !ring(after, Role::Root).has_signed(after) {
-                return Err(format!("root version {} is not signed by a threshold", after.version));
+                return Err(format!("root version {} does not have enough signatures", after.version));
             }
         }
         let root = state.root();
         let mut versions = Versions::new();
         for (role, bytes) in [Role::Root, Role::Timestamp, Role::Snapshot, Role::Targets].into_iter().zip(documents) {
-            let document = self.known.get(&bytes[..]).ok_or("trusts an unknown document")?;
+            let document = self.known.get(&bytes[..]).ok_or("the client trusts an unknown document")?;
             if document.role != role || !ring(root, role).has_signed(document) {
-                return Err(format!("trusts {document:?} as {}, without a threshold of signatures", role.name()));
+                return Err(format!("the client trusts {document:?} as {}, without enough signatures", role.name()));
             }
             if document.expires <= self.day + self.skew {
-                return Err(format!("trusts {}, which has expired", role.name()));
+                return Err(format!("the client trusts {}, which has expired", role.name()));
             }
             if let Body::Snapshot(listed) = &document.body {
                 versions.extend(listed.iter().map(|(role, listed)| (*role, listed.version)));
@@ -229,14 +230,17 @@ impl Simulation {
             && let Some((role, before)) =
                 before.iter().find(|(role, before)| versions.get(role).is_none_or(|now| now < before))
         {
-            return Err(format!("{} was trusted at version {before}, and now at {versions:?}", role.name()));
+            return Err(format!(
+                "version {before} of {} was trusted before, but the versions are now {versions:?}",
+                role.name()
+            ));
         }
         self.seen = Some((root.version, versions));
         Ok(())
     }
 
-    /// Checks that one run brings the client up to date after the network is honest again, the repository has replaced the stolen
-    /// keys, and the clock is right.
+    /// Makes the network honest again, replaces the stolen keys of the repository and corrects the clock. Then checks
+    /// that one run brings the client up to date.
     fn recover(&mut self) -> Result<(), String> {
         self.overlays.iter_mut().for_each(Overlay::clear);
         self.skew = 0;
@@ -251,7 +255,7 @@ impl Simulation {
         self.record_documents();
         self.honest.renew();
         self.record_documents();
-        // A client that trusts a root made with a threshold of stolen root keys cannot recover.
+        // A client that trusts an attacker's root, signed with enough stolen root keys, cannot recover.
         let is_lost = self.state.roots.iter().any(|root| {
             self.honest.files.get(&Role::Root.file(root.version)).is_none_or(|honest| honest.bytes != root.bytes)
         });
@@ -263,7 +267,7 @@ impl Simulation {
         let behind = ROLES.into_iter().filter(|role| *role != Role::Root && *role != Role::B);
         let behind: Vec<_> = behind.filter(|role| latest(role) != Some(&self.honest.now[role].bytes)).collect();
         if !all_well || !behind.is_empty() {
-            return Err(format!("one honest run does not bring the client up to date; outdated roles: {behind:?}"));
+            return Err(format!("one honest run did not bring the client up to date; outdated roles: {behind:?}"));
         }
         Ok(())
     }
@@ -280,7 +284,7 @@ fn check_session(expected: &Trusted, session: &[Vec<u8>; 4]) -> Result<(), Strin
     let Trusted { root, timestamp, snapshot, targets, .. } = expected;
     for (expected, bytes) in [root, timestamp, snapshot, targets].into_iter().zip(session) {
         if expected.bytes != *bytes {
-            return Err(format!("trusts another {} than expected: {expected:?}", expected.role.name()));
+            return Err(format!("the client trusts another {} than expected: {expected:?}", expected.role.name()));
         }
     }
     Ok(())
@@ -308,7 +312,8 @@ fn check_state(expected: &ClientState, found: &ClientState) -> Result<(), String
     Ok(())
 }
 
-/// Checks that after a crash each file is the old one or the new one, or is missing if keys were rotated.
+/// Checks the stored state after a crash. Each file must be the old or the new one, or may be missing if keys were
+/// rotated.
 fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientState) -> Result<(), String> {
     let bytes = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
     let before_roots = bytes(before);
@@ -323,7 +328,7 @@ fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientSt
             [before, found, after].map(|state| state.files.get(&role).map(|document| &document.bytes));
         let gone = found.is_none() && forgets && role != Role::Targets;
         if found != before && found != after && !gone {
-            return Err(format!("after a crash the client has another {}", role.name()));
+            return Err(format!("after a crash the client has an unexpected {}", role.name()));
         }
     }
     let old = &before.floors;

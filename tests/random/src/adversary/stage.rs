@@ -52,23 +52,23 @@ impl Fetch for Network {
         let mirror: usize = mirror.parse().unwrap();
         let found = self.0.lock().unwrap()[mirror].get(name).map(|document| document.bytes.clone());
         Box::pin(async move {
-            // Lets prefetched requests run too.
+            // The client must get a chance to poll its prefetched requests.
             tokio::task::yield_now().await;
             found.map(Response::whole).ok_or(FetchError::NotFound)
         })
     }
 }
 
-/// A store that crashes at a chosen write. Nothing is written after that.
+/// A store that crashes at a chosen write. All later writes fail.
 #[derive(Clone, Default)]
 pub(crate) struct CrashingStore {
     inner: MemoryStore,
-    /// The number of writes until the crash, and whether it has happened.
+    /// The number of writes until the crash, and `true` if the crash has happened.
     crash: Arc<Mutex<(Option<u32>, bool)>>,
 }
 
 impl CrashingStore {
-    /// Lets the store crash after this many writes, or never.
+    /// Makes the store crash after this number of writes, or never.
     pub(crate) fn crash_after(&self, writes: Option<u32>) {
         *self.crash.lock().unwrap() = (writes, false);
     }
@@ -95,11 +95,11 @@ impl CrashingStore {
         self.inner.read(file, u64::MAX).unwrap()
     }
 
-    /// Returns the stored state in the model's terms. `known` contains every document by its bytes.
+    /// Returns the stored state as a state of the model. `known` contains every document by its bytes.
     pub(crate) fn state(&self, shipped: &Arc<Document>, known: &BTreeMap<Bytes, Arc<Document>>) -> ClientState {
         let find = |file: StoredFile| {
             let document =
-                |bytes: Vec<u8>| known.get(&Bytes::from(bytes)).expect("the client stores known documents only");
+                |bytes: Vec<u8>| known.get(&Bytes::from(bytes)).expect("the client must store only known documents");
             self.bytes(&file).map(document).cloned()
         };
         let mut state = ClientState::new(Arc::clone(shipped));

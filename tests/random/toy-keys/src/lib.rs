@@ -1,21 +1,22 @@
-//! Signatures that anybody could forge, with the interface of `keys/`: a digest of the public key and the message.
+//! A fast and insecure replacement for the crate `keys/`. A signature is a digest of the public key and the message, so
+//! anybody could forge it.
 //!
-//! `cargo xtask random` puts this crate in the place of `keys/` in a workspace of its own, where nine tenths of the time
-//! would be spent in elliptic curves otherwise. Nothing that is shipped can be built with it.
+//! `cargo xtask random` builds the client with this crate in a separate workspace. With the real crate, nine tenths of
+//! the time would be spent on elliptic curves. No shipped program can be built with this crate.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// A public key: ed25519 by name alone.
+/// A public key, which has the type `ed25519` but is not a real ed25519 key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
-/// Why a key cannot be used.
+/// The reason why a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// No algorithm is known under these names.
+    /// The algorithm with these names is not supported.
     #[error("keys of keytype {keytype:?} with scheme {scheme:?} are not supported")]
     Unsupported {
         /// The `keytype` as found.
@@ -23,16 +24,16 @@ pub enum KeyError {
         /// The `scheme` as found.
         scheme: String,
     },
-    /// The names are known, but `public` is not such a key.
+    /// The algorithm is supported, but `public` is not a valid key.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl PublicKey {
-    /// Reads `keytype`, `scheme` and `keyval.public` of a key in metadata.
+    /// Parses a key from the members `keytype`, `scheme` and `keyval.public` of metadata.
     ///
     /// # Errors
-    /// [`KeyError`] for whatever is not written as an ed25519 key is.
+    /// Returns [`KeyError`] for a key that does not have the form of an ed25519 key.
     pub fn from_tuf(keytype: &str, scheme: &str, public: &str) -> Result<PublicKey, KeyError> {
         if (keytype, scheme) != ("ed25519", "ed25519") {
             return Err(KeyError::Unsupported { keytype: keytype.to_owned(), scheme: scheme.to_owned() });
@@ -42,31 +43,31 @@ impl PublicKey {
         Ok(PublicKey(key))
     }
 
-    /// The keytype.
+    /// Returns the key type.
     #[must_use]
     pub fn keytype(&self) -> &'static str {
         "ed25519"
     }
 
-    /// The scheme.
+    /// Returns the scheme.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         "ed25519"
     }
 
-    /// What is written into `keyval.public`.
+    /// Returns the value of `keyval.public`.
     #[must_use]
     pub fn public(&self) -> String {
         hex::encode(self.0)
     }
 
-    /// The key itself.
+    /// Returns the bytes of the key.
     #[must_use]
     pub fn material(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether `signature` is this key's over `message`.
+    /// Returns `true` if `signature` is a valid signature of `message` by this key.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         sign(self, message) == signature
@@ -79,12 +80,13 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// What identifies a key, apart from how metadata writes it: here the text that is written.
+/// The identity of a key, which does not depend on its spelling in metadata. In this crate, it is simply the text in
+/// metadata.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyMaterial(String);
 
 impl KeyMaterial {
-    /// The material of a key that metadata writes so.
+    /// Returns the identity of a key from its text in metadata.
     #[must_use]
     pub fn of_text(public: &str) -> Self {
         Self(public.to_owned())
@@ -103,60 +105,60 @@ impl fmt::Display for KeyMaterial {
     }
 }
 
-/// Signatures over one message that comes in parts.
+/// Verifies several signatures over one message, which is passed in parts.
 #[derive(Default)]
 pub struct SignatureChecks(Vec<(Sha256, Vec<u8>)>);
 
 impl SignatureChecks {
-    /// Adds a signature of `key`.
+    /// Adds a signature by `key`.
     pub fn add(&mut self, key: &PublicKey, signature: &[u8]) {
         self.0.push((Sha256::new_with_prefix(key.0), signature.to_vec()));
     }
 
-    /// The next part of the message.
+    /// Adds the next part of the message.
     pub fn update(&mut self, part: &[u8]) {
         self.0.iter_mut().for_each(|(digest, _)| digest.update(part));
     }
 
-    /// Whether each fits.
+    /// Returns for each signature whether it is valid.
     #[must_use]
     pub fn finish(self) -> Vec<bool> {
         self.0.into_iter().map(|(digest, signature)| *digest.finalize() == *signature).collect()
     }
 }
 
-/// What a key may be; here there is one kind.
+/// The signature schemes. This crate has only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Ed25519 by name.
+    /// The scheme with the name `ed25519`.
     Ed25519,
 }
 
-/// Why a key could not be made or used. Here that cannot be.
+/// An error while creating or using a private key. In this crate, it never occurs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be")]
 pub struct SignError;
 
 /// A key that signs.
 pub trait Signer: Send + Sync {
-    /// The key that verifies.
+    /// Returns the public key.
     fn public_key(&self) -> &PublicKey;
 
     /// Signs `message`.
     ///
     /// # Errors
-    /// None here.
+    /// Never fails in this crate.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// What would be a private key.
+/// The replacement of a private key.
 pub struct PrivateKey(PublicKey);
 
 impl PrivateKey {
-    /// The key of this seed.
+    /// Returns the key with this seed.
     ///
     /// # Errors
-    /// None here.
+    /// Never fails in this crate.
     pub fn from_seed(_scheme: Scheme, seed: &[u8; 32]) -> Result<PrivateKey, SignError> {
         Ok(PrivateKey(PublicKey(Sha256::digest(seed).into())))
     }
