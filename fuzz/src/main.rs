@@ -24,12 +24,12 @@ fn choose() {
         process::exit(0);
     }
     let Some(target) = lastmile_fuzz::target(&name) else {
-        eprintln!("FUZZ_TARGET is {name:?}, which is no target");
+        eprintln!("FUZZ_TARGET is {name:?}, which is not the name of a target");
         process::exit(2);
     };
     if let Ok(folder) = env::var("FUZZ_SEEDS") {
         for (number, seed) in (target.seeds)().iter().enumerate() {
-            fs::write(format!("{folder}/seed-{number}"), seed).expect("a folder that can be written to");
+            fs::write(format!("{folder}/seed-{number}"), seed).expect("the seeds can be written");
         }
         process::exit(0);
     }

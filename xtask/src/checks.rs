@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check of the project. Quick checks come first.
+//! `cargo xtask test`: runs all checks of the project, quick ones first.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,14 +9,14 @@ use xtask::setup;
 use crate::steps::Steps;
 use crate::{counts, deny, random, style};
 
-/// Runs all checks. Returns true if none failed.
+/// Runs all checks. Returns `true` if none failed.
 pub(crate) fn run(project: &Path) -> bool {
     let mut steps = Steps::new();
     steps.run("setup", || {
         if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
     lints(&mut steps, project);
-    // Each crate alone, so that cargo does not enable features that other crates of the workspace ask for.
+    // Each crate is built alone. Otherwise, cargo would enable features for other crates of the workspace.
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
@@ -43,7 +43,7 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.summary()
 }
 
-/// Runs the checks that only read the sources. Returns true if none failed.
+/// Runs the checks that only read the sources. Returns `true` if none failed.
 pub(crate) fn lint(project: &Path) -> bool {
     let mut steps = Steps::new();
     lints(&mut steps, project);
@@ -72,8 +72,8 @@ const PUBLISHED: [&str; 8] = [
 /// The files that every published crate contains in addition to its sources.
 const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Packages the published crates. cargo refuses a dependency without a version and an incomplete manifest. Whether a package builds
-/// from its own files is checked before a release, with `cargo package` without `--no-verify`.
+/// Packages the published crates, which fails if a dependency has no version or a manifest is incomplete. This does not
+/// build the packages. Before a release, `cargo package` without `--no-verify` does.
 fn package(project: &Path) -> Outcome {
     let mut missing = Vec::new();
     for name in PUBLISHED {
@@ -108,7 +108,7 @@ fn client_with_ring(project: &Path) -> Outcome {
         return Outcome::Failed("the feature `ring` does not enable ring".to_owned());
     }
     if has("aws-lc-rs") || has("aws-lc-sys") {
-        return Outcome::Failed("with the feature `ring` instead of `aws-lc`, AWS-LC is still built".to_owned());
+        return Outcome::Failed("AWS-LC is built even with the feature `ring` instead of `aws-lc`".to_owned());
     }
     Outcome::Passed
 }

@@ -1,15 +1,16 @@
-//! Programs that a command starts, and how they end.
+//! Starts programs and reports how they ended.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The result of a step or of a program.
 pub enum Outcome {
-    /// All is well.
+    /// The step or program succeeded.
     Passed,
-    /// It failed, for this reason.
+    /// The step or program failed, for this reason.
     Failed(String),
-    /// The check needs something that this machine cannot reach. This is reported and does not count as passed.
+    /// The check could not run on this machine, for this reason. It is reported and counts neither as passed nor as
+    /// failed.
     NotChecked(String),
 }
 
@@ -25,9 +26,9 @@ pub fn status(command: &mut Command) -> Outcome {
 
 /// The output of a program.
 pub struct Output {
-    /// Its standard output.
+    /// The standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error.
     pub stderr: String,
 }
 
@@ -35,7 +36,7 @@ pub struct Output {
 ///
 /// # Errors
 ///
-/// If the program cannot be started or does not succeed; then the error contains its standard error.
+/// Returns an error if the program cannot be started or fails. If it fails, the error contains its standard error.
 pub fn run_quietly(command: &mut Command) -> Result<Output, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -56,7 +57,7 @@ pub fn cargo(project: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The message for a program that cannot be started.
+/// Returns the message for a program that cannot be started.
 #[must_use]
 pub fn cannot_run(command: &Command, error: &std::io::Error) -> String {
     format!("{} could not be run: {error}", command.get_program().to_string_lossy())

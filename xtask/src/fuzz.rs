@@ -1,7 +1,8 @@
-//! `cargo xtask fuzz`: long runs of the targets in `tests/fuzz` under libFuzzer, with the stable compiler.
+//! `cargo xtask fuzz`: runs the targets of `tests/fuzz` under libFuzzer for a long time, with the stable compiler.
 //!
-//! The folder `fuzz/` also works with cargo-fuzz, which is not needed here: the compiler flags for coverage are stable, and the
-//! crate `libfuzzer-sys` contains libFuzzer. Building it needs a C++ compiler.
+//! The folder `fuzz/` also works with cargo-fuzz. This command does not need cargo-fuzz, because the compiler flags for
+//! coverage are stable and the crate `libfuzzer-sys` contains libFuzzer. A C++ compiler is required to build that
+//! crate.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::process::Command;
 use xtask::command::{Outcome, cargo, run_quietly, status};
 use xtask::say;
 
-/// Coverage for libFuzzer. There is no unsafe code, so no sanitizer is used.
+/// The compiler flags that record coverage for libFuzzer. No sanitizer is used, because there is no unsafe code.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1";
@@ -20,7 +21,7 @@ const FOLDER: &str = "fuzz";
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     seconds: u32,
-    /// All targets if empty.
+    /// The targets to fuzz. If empty, all targets are fuzzed.
     targets: Vec<String>,
 }
 
@@ -37,7 +38,7 @@ impl Arguments {
     }
 }
 
-/// Fuzzes one target after the other. Returns true if no input made a target fail.
+/// Fuzzes one target after another. Returns `true` if no target failed.
 pub(crate) fn run(project: &Path, arguments: &Arguments) -> bool {
     let result = build(project).and_then(|program| all(project, &program, arguments));
     result.map_err(say::warn).unwrap_or(false)
@@ -47,7 +48,7 @@ pub(crate) fn run(project: &Path, arguments: &Arguments) -> bool {
 fn build(project: &Path) -> Result<String, String> {
     let host = run_quietly(Command::new("rustc").args(["--print", "host-tuple"]))?;
     let host = host.stdout.trim().to_owned();
-    // With `--target`, cargo does not use these flags for build scripts.
+    // Without `--target`, cargo would also use these flags for build scripts.
     let mut build = cargo(&project.join(FOLDER), &["build", "--release", "--bin", "fuzz", "--target", &host]);
     match status(build.env("RUSTFLAGS", FLAGS).env_remove("CARGO_TARGET_DIR")) {
         Outcome::Failed(why) => Err(format!("the fuzzer could not be built: {why}")),

@@ -1,6 +1,7 @@
-//! Names and phrases that readers did not understand and that must not come back.
+//! Lists of names and phrases that readers did not understand, and that must not be used again.
 //!
-//! `CONTRIBUTING.md` describes the style. These lists cannot judge a sentence.
+//! `CONTRIBUTING.md` describes the style. The lists find only a few words; they cannot tell whether a sentence is
+//! clear.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The project's own commands, such as `cargo xtask test`.
 //!
-//! They use only the standard library, so that they build quickly in a new clone.
+//! The commands use only the standard library, so they build quickly in a new clone.
 
 mod checks;
 mod counts;

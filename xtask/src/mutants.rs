@@ -13,14 +13,14 @@ use xtask::setup::{quiet, tree_sitter};
 /// The version of cargo-mutants for which `.cargo/mutants.toml` was written.
 const CARGO_MUTANTS: &str = "27.1.0";
 
-/// Searches for mutants that survive, in these files or in all. Returns true if there are none.
+/// Searches for mutants that no test detects, in these files or in all. Returns `true` if there are none.
 pub(crate) fn run(project: &Path, files: &[&str]) -> bool {
     if !is_installed(project) || !tree_sitter(project) {
         return false;
     }
     match status(&mut at_once(project, files)) {
         Outcome::Failed(why) | Outcome::NotChecked(why) => {
-            say::warn(format!("{why}; the surviving mutants are listed above"));
+            say::warn(format!("{why}; the undetected mutants are listed above"));
             false
         }
         Outcome::Passed => true,
@@ -62,7 +62,7 @@ mod tests {
         let rows = include_str!("../../tests/MUTANTS.md").lines().filter_map(|line| {
             let (file, rest) = line.strip_prefix("| `")?.split_once("` | `")?;
             let (change, reason) = rest.split_once("` | ")?;
-            // A pattern stands between apostrophes, so it cannot contain one.
+            // Patterns in mutants.toml are quoted with apostrophes, so they have a dot in place of an apostrophe.
             (reason.len() > 2).then(|| format!("{file}.*{change}").replace('\\', "").replace('\'', "."))
         });
         let rows: Vec<_> = rows.collect();

@@ -21,7 +21,8 @@ struct PlantedBug {
     breaks: Vec<String>,
 }
 
-/// Plants the bugs named in `wanted`, or all of them. Returns true if every scenario that they name failed.
+/// Plants the bugs in `wanted`, or all bugs if it is empty. Returns `true` if every scenario that the patches name
+/// failed.
 pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     let started = Instant::now();
     let scratch = project.join("target/planted-bugs");
@@ -38,7 +39,7 @@ pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     wrong == 0
 }
 
-/// Whether all scenarios that the patch names fail with it.
+/// Plants a bug. Returns `true` if all scenarios that the patch names fail.
 fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
     let started = Instant::now();
     let missed = missed(scratch, bug);
@@ -68,12 +69,13 @@ fn planted_bugs(project: &Path, wanted: &[&str]) -> io::Result<Vec<PlantedBug>> 
     if bugs.is_empty() { Err(io::Error::other("no such patch in tests/planted-bugs")) } else { Ok(bugs) }
 }
 
-/// Returns the scenarios that pass although the patch is applied.
+/// Applies the patch and returns the scenarios that still pass.
 fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     apply(scratch, bug, &[])?;
     let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
     let mut command = cargo(scratch, &scenarios);
-    // The copy has its own target folder; in the project's, cargo would confuse the patched crates with the unpatched ones.
+    // The copy must have its own target folder. Otherwise, cargo would confuse the patched crates with the unpatched
+    // ones.
     command.args(&bug.breaks).env_remove("CARGO_TARGET_DIR");
     let result = command.output();
     apply(scratch, bug, &["--reverse"])?;
@@ -85,7 +87,8 @@ fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
 }
 
-/// Whether a sample of the scenario fails during or after the attack. A failure before the attack shows nothing.
+/// Returns `true` if a case of the scenario failed during or after the attack. A failure before the attack does not
+/// count.
 fn is_noticed(id: &str, said: &str) -> bool {
     let sample = format!("{id} [");
     let mut wrong =
@@ -95,14 +98,14 @@ fn is_noticed(id: &str, said: &str) -> bool {
 
 fn apply(scratch: &Path, bug: &PlantedBug, more: &[&str]) -> io::Result<()> {
     let mut command = Command::new("git");
-    // The copy is inside the project's checkout; with this setting git does not find that repository.
+    // The copy is inside the git repository of the project. This setting prevents git from finding that repository.
     command.args(["apply"]).args(more).arg(&bug.file).current_dir(scratch);
     command.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bug.file.display()))) }
 }
 
-/// Copies the sources. Files that are already equal are not written, so that cargo does not rebuild them.
+/// Copies the sources. Unchanged files are not written again, so cargo does not rebuild them.
 fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
     for name in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
         copy_file(&project.join(name), &scratch.join(name))?;

@@ -1,8 +1,8 @@
-//! `cargo xtask random`: 100,000 random histories, with fake signatures that are fast to make and to check.
+//! `cargo xtask random`: runs 100,000 random histories with fake signatures, which are fast to make and to verify.
 //!
-//! `client/` and `metadata/` are built from the sources that are shipped. A workspace below `target/` replaces `keys/` by
-//! `tests/random/toy-keys`, because real signatures would take nine tenths of the time. `cargo test` runs some of the histories
-//! with real signatures.
+//! The command builds `client/` and `metadata/` from the shipped sources, in a workspace below `target/` that replaces
+//! `keys/` with `tests/random/toy-keys`. Real signatures would take nine tenths of the time. `cargo test` runs some of
+//! the histories with real signatures.
 
 use std::fs;
 use std::io;
@@ -13,12 +13,12 @@ use std::process::Command;
 use xtask::command::{Outcome, cargo, status};
 use xtask::say;
 
-/// The folder of that workspace.
+/// The folder of the workspace with fake signatures.
 const WORKSPACE: &str = "target/random";
-/// The folders of the project that it links to.
+/// The folders of the project to which the workspace has links.
 const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
 
-/// Runs the histories. Returns true if the client behaves as expected in all of them.
+/// Runs the histories. Returns `true` if the client behaves as expected in all of them.
 pub(crate) fn run(project: &Path) -> bool {
     let outcome = histories(project).map(|mut command| status(&mut command));
     match outcome {
@@ -59,7 +59,7 @@ fn workspace(project: &Path) -> io::Result<()> {
         })
         .collect();
     write(&folder.join("Cargo.toml"), &manifest.join("\n"))?;
-    // The same versions of all dependencies. cargo removes those that are not needed.
+    // The workspace uses the same versions of all dependencies. cargo removes unused dependencies from the lock file.
     let lock = folder.join("Cargo.lock");
     if !lock.exists() {
         fs::copy(project.join("Cargo.lock"), lock)?;
@@ -67,7 +67,7 @@ fn workspace(project: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file unless it has this content already, so that cargo does not rebuild anything without need.
+/// Writes a file unless it already has this content. Otherwise, cargo would rebuild crates that have not changed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|found| found == text) { Ok(()) } else { fs::write(path, text) }
 }

