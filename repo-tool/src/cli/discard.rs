@@ -12,7 +12,7 @@ use crate::{Error, Repository, Signing};
 /// `discard`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Shows what is lost and asks for confirmation.
+Shows the changes that will be lost, and asks for confirmation.
 
 Example: lastmile-repo discard")]
 pub(crate) struct Args {

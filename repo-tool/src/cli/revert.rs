@@ -22,9 +22,9 @@ use crate::{Error, Repository};
 /// `revert`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Publishes the targets and delegations of all roles as they were before the last publication that changed any, in new
-versions. A second `revert` restores what the first one undid. The root, with the keys and thresholds of the top-level
-roles, is not reverted: use `rotate` and `set-threshold`. Clients that have downloaded a target keep it.
+Publishes the targets and delegations of all roles again as they were before the last publication that changed them,
+with new version numbers. A second `revert` undoes the first. Does not revert the root, which contains the keys and
+thresholds of the top-level roles: use `rotate` and `set-threshold`. Clients keep targets that they have downloaded.
 
 Examples:
   lastmile-repo revert --dry-run

@@ -401,7 +401,7 @@ pub enum VersionError {
     /// The highest version that was found is far above the published one.
     #[error(
         "found {role} version {highest}, which is {above} above the published version: your publications cannot have caused \
-         that jump. Check the files of {role} in metadata/ and the file {record}, and remove foreign entries. If the server \
+         that jump. Check the files of {role} in metadata/ and the file {record}, and remove wrong entries. If the server \
          has that version too, the key of {role} was stolen: run `lastmile-repo revoke`"
     )]
     Jump {

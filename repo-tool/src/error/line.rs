@@ -38,7 +38,7 @@ pub enum LineFault {
     /// No algorithm has this name.
     #[error("uses the unknown hash algorithm `{0}`")]
     UnknownHash(String),
-    /// The number of digits of a digest does not fit its algorithm.
+    /// A digest does not have the number of digits that its algorithm requires.
     #[error("has a {} that is not {} hexadecimal digits", .0.name(), 2 * .0.length())]
     Digest(Algorithm),
     /// The path is not allowed as a target path.

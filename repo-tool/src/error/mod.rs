@@ -1,8 +1,8 @@
 //! The errors of this crate, by subject, with hints for the user. This module contains the texts of all messages.
 //! Programs find the details in fields.
 //!
-//! `Display` prints an error with its causes. Therefore no error has a `source()`: a program that prints the chain of
-//! sources would print each cause twice. Inner errors are public fields instead.
+//! `Display` prints an error with its causes. Therefore no error is the `source()` of another error: a program that
+//! prints the chain of sources would print each cause twice. Inner errors are public fields instead.
 
 mod absent;
 mod change;

@@ -129,7 +129,7 @@ pub(super) fn lines(items: &[impl fmt::Display]) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalFault {
-    /// The file is not the JSON of a journal.
+    /// The file is not a valid journal in JSON.
     #[error("{0}")]
     Json(serde_json::Error),
     /// The journal moves a file in a way that no publication does.

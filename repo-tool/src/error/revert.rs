@@ -36,7 +36,7 @@ pub enum RevertError {
     /// Target files that the earlier content lists are missing or were changed.
     #[error("these targets would be listed again, but their files are missing or were changed:{}", lines(.files))]
     TargetFiles {
-        /// The fault of each file.
+        /// One finding for each of these files.
         files: Vec<Finding>,
     },
 }

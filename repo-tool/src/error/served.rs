@@ -185,8 +185,8 @@ pub enum ServedError {
 pub enum PinError {
     /// The folder contains a different repository than when the user pinned its root.
     #[error(
-        "{} contained the repository with the root {pinned} when you pinned it, but now contains another one, with the root \
-         {found}; nothing is signed for it. If you put it there, give its root with `--root-sha256`",
+        "{} contained the repository with the root {pinned} when you pinned it, but now contains a different repository, with \
+         the root {found}; nothing is signed for it. If you replaced the repository, give the new root with `--root-sha256`",
         printable_path(folder)
     )]
     OtherRepository {

@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges() {
+    fn byte_ranges_are_parsed() {
         assert_eq!(parse_range("bytes=3-", 10), ByteRange::Part(3, 9));
         assert_eq!(parse_range("bytes=3-4", 10), ByteRange::Part(3, 4));
         assert_eq!(parse_range("bytes=3-99", 10), ByteRange::Part(3, 9));

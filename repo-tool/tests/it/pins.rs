@@ -240,7 +240,7 @@ fn another_repository_in_the_folder_of_a_pinned_one_gets_no_signature() {
         fs::copy(forged.layout().metadata().join(&file), to).unwrap();
     }
     let refused = renew(&world, &world.invocation()).unwrap_err().to_string();
-    assert!(refused.contains("now contains another one"), "{refused}");
+    assert!(refused.contains("now contains a different repository"), "{refused}");
     // A user who has replaced the repository on purpose specifies the new root.
     let given = Some(GivenRoot { digest: digest(&forged, 1), remember: true });
     Repository::open(&world.dir(), &Invocation { given_root: given, ..world.invocation() }).unwrap();
