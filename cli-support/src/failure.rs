@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_read_the_kind_and_the_exit_code() {
+    fn json_errors_have_a_kind_and_an_exit_code() {
         let failure = Failure::new(ExitStatus::NoSuchName, "there is no x").with_kind("no-such-target");
         let expected = json!({ "error": {
             "kind": "no-such-target", "message": "there is no x", "causes": [], "hint": null, "exit_code": 3,

@@ -19,7 +19,7 @@ const SCHEMA: u32 = 1;
 pub struct OutputOptions {
     /// Whether to write data and errors as JSON to standard output (`--json`).
     pub json: bool,
-    /// Whether to omit notes, warnings, progress and reports of what a command did (`--quiet`).
+    /// Whether to omit notes, warnings, progress bars and reports (`--quiet`).
     pub quiet: bool,
     /// Whether to omit progress bars, because a log is written to the same terminal.
     pub no_progress: bool,
@@ -83,7 +83,7 @@ impl Output {
         self.data(document, text.trim_end_matches('\n').lines())
     }
 
-    /// Writes the report of what a command did: `lines`, which `--quiet` omits, or the document with `--json`.
+    /// Writes the report of a command about its changes: `lines`, which `--quiet` omits, or the document with `--json`.
     ///
     /// # Errors
     /// The same as those of [`Output::data`].
@@ -164,7 +164,7 @@ impl Output {
         Log(self.clone())
     }
 
-    /// Writes a document, which must be an object, and adds the version of the format.
+    /// Writes a JSON document, which must be an object, and adds the format version to it.
     fn document(&self, document: &Value) -> Result<(), StdoutError> {
         let Some(members) = document.as_object() else {
             return Err(StdoutError(io::Error::other("the result is not a JSON object")));

@@ -12,7 +12,7 @@ const LONG: usize = 100;
 const TICK: Duration = Duration::from_millis(100);
 
 impl Output {
-    /// Returns a progress bar for `length` steps of `what`. It is hidden for a single step.
+    /// Returns a progress bar for `length` steps of `what`. The bar is hidden if there is only one step.
     #[must_use]
     pub fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };
@@ -25,7 +25,7 @@ impl Output {
         bar
     }
 
-    /// Returns a spinner that shows the elapsed time of `what`. It is hidden if there are few files.
+    /// Returns a spinner that shows the elapsed time of `what`. The spinner is hidden if there are few files.
     #[must_use]
     pub fn spinner(&self, what: &'static str, count: usize) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_data() {
+    fn help_goes_to_standard_output() {
         let (status, stdout, stderr) = ran(&["--help"]);
         assert_eq!((status, stderr.as_str()), (ExitStatus::Done, ""));
         assert!(stdout.contains("Usage: program <file>"), "{stdout}");

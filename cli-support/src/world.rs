@@ -37,7 +37,7 @@ pub struct World {
     /// Whether `stderr` is a terminal, so that colours and progress bars can be shown. The bars are always drawn on the
     /// standard error of the process.
     pub stderr_is_terminal: bool,
-    /// Asks for a pass-phrase.
+    /// A function that asks the user for a pass-phrase.
     pub ask_secret: AskSecret,
 }
 

@@ -47,7 +47,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_target_is_searched_by_its_name() {
+async fn a_target_is_found_by_its_name() {
     let mut session = session(&repository()).await;
     for name in ["x", "docs/y"] {
         assert_eq!(session.target(name).await.unwrap().path.as_str(), name);
@@ -68,7 +68,7 @@ async fn an_invalid_target_path_is_an_error_without_a_request() {
 }
 
 #[tokio::test]
-async fn a_closure_watches_a_download() {
+async fn a_closure_can_receive_the_progress() {
     let repository = repository();
     let dir = tempfile::tempdir().unwrap();
     let mut session = session(&repository).await;

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::error::{Error, LocalError};
 use crate::event::Progress;
 
-/// Updates the trusted metadata of one repository; see [`crate::Updater`].
+/// The blocking version of [`crate::Updater`], which updates the trusted metadata of one repository.
 ///
 /// Do not use this type inside an async runtime: its methods would panic.
 pub struct Updater {
@@ -24,7 +24,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// [`Error::Local`] if the runtime that waits for the network cannot be started.
+    /// [`Error::Local`] if the internal async runtime cannot be started.
     pub fn new(updater: crate::Updater) -> Result<Updater, Error> {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -93,7 +93,7 @@ impl Updater {
     }
 }
 
-/// The trusted metadata of one update; see [`crate::Session`].
+/// The blocking version of [`crate::Session`], the trusted metadata of one update.
 pub struct Session {
     inner: crate::Session,
     runtime: Arc<Runtime>,

@@ -25,7 +25,7 @@ use crate::updater::Updater;
 pub struct UpdaterBuilder {
     shipped_root: Vec<u8>,
     known: Option<ReusableTargets>,
-    /// The URLs of the metadata and of the targets of each mirror.
+    /// The metadata URL and the targets URL of each mirror.
     mirrors: Vec<(String, String)>,
     store: Box<dyn Store>,
     fetch: Option<Box<dyn Fetch>>,
@@ -90,7 +90,7 @@ impl UpdaterBuilder {
         UpdaterBuilder { retry_policy, ..self }
     }
 
-    /// Sets the receiver of events. By default, they are `tracing` warnings.
+    /// Sets the receiver of events. By default, events are logged as `tracing` warnings.
     pub fn event_sink(self, sink: impl EventSink) -> UpdaterBuilder {
         UpdaterBuilder { events: Arc::new(sink), ..self }
     }
@@ -126,8 +126,8 @@ impl UpdaterBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if the URL of a mirror cannot be used, or if no transport was set and the default one cannot be
-    /// made; see `HttpFetch::new`.
+    /// [`Error::Config`] if the URL of a mirror is unusable, or if no transport was set and the default transport
+    /// cannot be created; see `HttpFetch::new`.
     pub fn build(self) -> Result<Updater, Error> {
         let has_transport = self.fetch.is_some();
         let base = |url: &str| {

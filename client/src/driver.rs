@@ -114,7 +114,7 @@ impl<'a> Driver<'a> {
         self.floors_lost = false;
     }
 
-    /// Drives one stage to its end.
+    /// Runs one stage to its end, and returns the next stage.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
         // Store the floors even after an error: metadata that became trusted before the error stays trusted.
@@ -398,7 +398,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Stores the record of floors if it has changed.
+    /// Stores the record of floors, if it has changed.
     pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
         let Writing::Together(changes) = &mut self.writing else { return Ok(()) };
         let Some(floors) = floors.filter(|_| !self.floors_lost) else { return Ok(()) };

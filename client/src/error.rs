@@ -35,7 +35,7 @@ use crate::text::printable_path;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file must not be trusted: the repository is at fault, or an attacker has replaced the file.
+    /// A file must not be trusted: either the repository is faulty, or an attacker has replaced the file.
     #[error(transparent)]
     Refused(RefusedError),
     /// A file exceeds a limit of this client; see [`Refusal::limit`]. The repository may be larger than the client
@@ -59,7 +59,7 @@ pub enum Error {
     #[error(transparent)]
     TargetPath(#[from] NameError),
     /// The target is too long to be read into memory. Download it to a file instead.
-    #[error("the target `{path}` has {length} bytes, more than the {max_length} that are read into memory")]
+    #[error("the target `{path}` has {length} bytes, but at most {max_length} can be read into memory")]
     TooLarge {
         /// The target.
         path: TargetPath,
@@ -111,7 +111,7 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
     }
 }
 
-/// A file was refused.
+/// The error for a refused file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]

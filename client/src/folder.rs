@@ -21,12 +21,12 @@ use crate::text::printable_path;
 /// The prefix and the suffix of temporary file names.
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
 
-/// The number of bytes per read and write when a file is copied.
+/// The number of bytes that are copied at a time.
 const PART: usize = 1024 * 1024;
 
-/// The mode of private files. Their directories have mode 0700.
+/// The mode of private files; their directories have the mode 0700.
 pub(crate) const PRIVATE: u32 = 0o600;
-/// The mode of other files, before the umask applies. Their directories have mode 0777.
+/// The mode of other files, before the umask is applied; their directories have the mode 0777.
 pub(crate) const PUBLIC: u32 = 0o666;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_file_goes_away_and_leftovers_can_be_removed() {
+    fn an_unfinished_file_is_removed_and_leftovers_can_be_removed() {
         let (_dir, folder) = folder();
         drop(folder.temporary(PRIVATE).unwrap());
         assert!(folder.names().unwrap().is_empty());
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_refuse_links_fifos_and_long_files() {
+    fn reading_refuses_links_fifos_and_long_files() {
         let (_dir, folder) = folder();
         std::fs::write(folder.path_of("real"), b"12345").unwrap();
         symlink("real", folder.path_of("link")).unwrap();

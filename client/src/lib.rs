@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests create the files that they need"))]
 
 #[cfg(not(unix))]
 compile_error!("lastmile-client needs a Unix system: it opens files without following links");
@@ -8,7 +8,7 @@ compile_error!("lastmile-client needs a Unix system: it opens files without foll
 mod api_tests;
 pub mod blocking;
 mod builder;
-// What the program `lastmile` runs.
+// The implementation of the program `lastmile`.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -42,14 +42,14 @@ pub use net::http::{HttpFetch, HttpSettings};
 #[cfg(feature = "http")]
 pub use net::proxy::{ProxyChoice, ProxyVariables};
 pub use net::scheme::FetchByScheme;
-// Shared with the repository tool.
+// Also used by the repository tool.
 pub use event::{Event, EventSink, Progress, Transfer};
 #[doc(hidden)]
 pub use lastmile_cli_support::text;
-/// What metadata is and when to trust it.
+/// The metadata formats and their verification.
 pub use lastmile_metadata as metadata;
 pub use net::retry::RetryPolicy;
-/// Where TLS gets its cryptography, for [`HttpFetch::with_provider`].
+/// The cryptography provider of rustls, an argument of [`HttpFetch::with_provider`].
 #[cfg(feature = "http")]
 pub use rustls::crypto::CryptoProvider;
 pub use session::Session;

@@ -1,4 +1,4 @@
-//! A session: the trusted metadata of one update, in which targets are found, listed and downloaded.
+//! A session: the trusted metadata of one update, with methods to find, list and download targets.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -46,8 +46,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchTarget`] if no trusted role lists it, [`Error::TargetPath`] if `path` cannot be the path of a
-    /// target; otherwise as [`find`](Session::find).
+    /// [`Error::NoSuchTarget`] if no trusted role lists the target, [`Error::TargetPath`] if `path` is not a valid
+    /// target path; otherwise as [`find`](Session::find).
     pub async fn target(&mut self, path: impl AsRef<str>) -> Result<TargetFile, Error> {
         let path = TargetPath::new(path.as_ref())?;
         self.find(&path).await?.ok_or(Error::NoSuchTarget(path))
@@ -113,8 +113,8 @@ impl Session {
     ///
     /// # Cancellation
     ///
-    /// The future can be dropped at any time. The file at the path is then either untouched or the whole verified
-    /// target, and the unfinished download is removed.
+    /// The future can be dropped at any time. The file at the path is then either unchanged or the complete verified
+    /// target, and an unfinished download is removed.
     pub async fn download(&self, target: &TargetFile, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_with_progress(target, path, &()).await
     }
@@ -195,7 +195,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], without a request, if that length is more than
+    /// [`Error::TooLarge`], without a request, if the listed length is more than
     /// [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); otherwise as [`download`](Session::download).
     pub async fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
         read(&self.context, target, self.trusted.root().consistent_snapshot, Self::MAX_READ_LENGTH).await

@@ -137,7 +137,7 @@ async fn d3_a_damaged_record_is_restored_from_the_stored_files() {
 }
 
 #[tokio::test]
-async fn w_5_3_11_rotated_keys_forget_the_stored_files_before_anything_is_fetched() {
+async fn w_5_3_11_after_a_key_rotation_stored_files_are_removed_before_anything_is_fetched() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     repository.publish(9, "online");
@@ -266,7 +266,7 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn preparing_sends_no_request_and_does_not_count_as_a_lost_first_refresh() {
+async fn preparing_sends_no_request_and_the_first_refresh_then_succeeds() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());

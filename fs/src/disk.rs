@@ -3,7 +3,7 @@
 //! With the feature `faults`, tests can simulate a crash or a disk failure at any of these calls. Without it, each
 //! function is only the system call.
 
-#![expect(clippy::disallowed_methods, reason = "this is the only file that changes disks")]
+#![expect(clippy::disallowed_methods, reason = "only this module may change disks")]
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -84,7 +84,7 @@ impl NewFile {
         Ok(try_lock(&self.file, &self.path)? && self.file.metadata()?.nlink() > 0)
     }
 
-    /// Returns another handle of the file, for another thread.
+    /// Returns another handle to the file, for use in another thread.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ pub const UNIQUE_LENGTH: usize = 12;
 ///
 /// # Errors
 ///
-/// The error of `make`.
+/// Any error of `make`.
 pub fn create_unique<T>(
     folder: &Path,
     prefix: &str,
@@ -234,7 +234,7 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
     Ok(fs::renameat(from.folder(), from.name(), to.folder(), to.name())?)
 }
 
-/// Adds a name to a regular file, or copies it if the file system has no hard links.
+/// Creates a hard link to a regular file, or a copy if the file system has no hard links.
 ///
 /// # Errors
 ///

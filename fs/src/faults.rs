@@ -23,7 +23,7 @@ pub enum Fault {
     Power,
     /// The call fails with this error number, and later calls succeed. A failing write still writes half of its bytes.
     Once(i32),
-    /// This call and all later ones fail with this error number, as on a disk that stays full.
+    /// This call and all later calls fail with this error number, as on a disk that stays full.
     FromNowOn(i32),
 }
 

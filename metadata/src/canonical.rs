@@ -254,7 +254,8 @@ impl<'de> Visitor<'de> for MemberName<'_> {
     }
 }
 
-/// The position of a member in a text, in bytes. It takes 12 bytes, because an object may have millions of members.
+/// The position of a member in a text, in bytes. The struct has only 12 bytes, because an object may have millions of
+/// members.
 struct Member {
     start: u32,
     name: u32,

@@ -7,7 +7,7 @@ fn canonical(text: &str) -> Option<String> {
 }
 
 #[test]
-fn f_cj_1_no_whitespace_and_members_sorted_by_code_point() {
+fn f_cj_1_canonical_text_has_no_whitespace_and_sorted_members() {
     assert_eq!(
         canonical(" {\"b\" : [ 1 , {} ] ,\n\"a\":{\"z\":null,\"B\":true} , \"\u{10000}\":1,\"\u{e000}\":2 }").unwrap(),
         "{\"a\":{\"B\":true,\"z\":null},\"b\":[1,{}],\"\u{e000}\":2,\"\u{10000}\":1}"
@@ -23,7 +23,7 @@ fn f_cj_2_only_quote_and_backslash_are_escaped() {
 }
 
 #[test]
-fn f_cj_3_integers_only() {
+fn f_cj_3_only_integers_are_accepted() {
     for text in [
         "1.0",
         "1e0",

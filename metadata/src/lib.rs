@@ -8,8 +8,8 @@
 //! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → TargetFile
 //! ```
 //!
-//! Each of these is a [`Stage`]. A stage owns the metadata that is trusted so far, so code that verifies a snapshot
-//! before its timestamp does not compile.
+//! The steps `UpdateRoot` to `UpdateTargets` and `TargetSearch` are [`Stage`]s. A stage owns the metadata that is
+//! trusted so far, so code that verifies a snapshot before its timestamp does not compile.
 #![no_std]
 
 extern crate alloc;

@@ -17,8 +17,8 @@ pub struct Limits {
     pub snapshot_length: u64,
     /// The maximum length of a targets file whose length the snapshot does not list (Z, 5.6.1).
     pub targets_length: u64,
-    /// The maximum length of a snapshot or targets file whose length is listed. It bounds how much an attacker who has
-    /// stolen the timestamp or snapshot key can make a client read and hold in memory.
+    /// The maximum length of a snapshot or targets file whose length is listed. This limit bounds how much an attacker
+    /// who has stolen the timestamp or snapshot key can make a client read and hold in memory.
     pub listed_length: u64,
     /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues with the following root.
     pub root_updates: u32,

@@ -236,8 +236,8 @@ fn refusal(segment: &str) -> Option<&'static str> {
 
 /// Returns whether a character is refused in file names: control and bidirectional characters.
 ///
-/// This is narrower than [`is_unprintable`](crate::is_unprintable). Spaces and invisible characters occur in real file names
-/// and cannot lead outside of a folder.
+/// Returns true for fewer characters than [`is_unprintable`](crate::is_unprintable), because spaces and invisible
+/// characters occur in real file names and cannot lead outside of a folder.
 fn is_refused_in_files(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

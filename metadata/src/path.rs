@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_15_the_examples_of_the_specification() {
+    fn f_4_5_15_patterns_match_as_in_the_examples_of_the_specification() {
         assert!(matches("targets/*.tgz", "targets/foo.tgz"));
         assert!(matches("targets/*.tgz", "targets/bar.tgz"));
         assert!(!matches("targets/*.tgz", "targets/foo.txt"));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_12_a_star_is_any_number_of_characters() {
+    fn f_4_5_12_a_star_matches_any_number_of_characters() {
         for (pattern, path) in [
             ("*", "a"),
             ("*", ".hidden"),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_13_wildcards_stay_within_a_segment_and_case_counts() {
+    fn f_4_5_13_wildcards_stay_within_a_segment_and_case_matters() {
         for (pattern, path) in [
             ("a/*", "a/b/c"),
             ("*", "a/b"),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn d1_brackets_braces_and_backslashes_are_themselves() {
+    fn d1_brackets_braces_and_backslashes_match_themselves() {
         for literal in ["[abc]", "{a,b}", "a\\b", "!x", "#x", "[", "\\", "+(a)"] {
             assert!(matches(literal, literal), "{literal}");
         }

@@ -284,7 +284,7 @@ mod tests {
     use crate::canonical::canonicalize;
 
     #[test]
-    fn the_reader_walks_and_skips() {
+    fn the_reader_reads_and_skips_values() {
         let text = canonicalize(r#"{"a":[1,[2,"]"],{}],"b":{"c":"x\\\"y"},"d":false,"e":"z"}"#).unwrap();
         let mut seen = String::new();
         let mut reader = Reader::new(&text);

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_2_3_1_everything_else_is_refused() {
+    fn f_4_2_3_1_other_forms_of_times_are_refused() {
         for text in [
             "",
             "2030-01-31T12:30:59",

@@ -33,7 +33,7 @@ pub enum NetworkFault {
 pub enum Answer {
     /// The published file.
     File(Vec<u8>),
-    /// No file is published at this path.
+    /// The answer if no file is published at this path.
     Absent,
     /// An injected fault, and the published file, or no bytes if no file is published.
     Fault(NetworkFault, Vec<u8>),
@@ -106,7 +106,7 @@ impl FakeNetwork {
         self.state().files.clone()
     }
 
-    /// Answers every request for `path` with `fault`, until [`FakeNetwork::clear_faults`].
+    /// Answers every request for `path` with `fault`, until [`FakeNetwork::clear_faults`] is called.
     pub fn fault(&self, path: &str, fault: NetworkFault) {
         self.fault_times(path, fault, usize::MAX);
     }

@@ -15,7 +15,7 @@ use crate::key::TestKey;
 pub const METADATA: &str = "metadata/";
 /// The path prefix of target files on the [`FakeNetwork`].
 pub const TARGETS: &str = "targets/";
-/// The expiry of every document, unless a test changes it.
+/// The default expiry of every document.
 pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
 
 /// The characters that are not percent-encoded in file names.

@@ -162,7 +162,7 @@ fn f_4_5_14_a_pattern_with_a_leading_slash_matches_that_slash_only() {
 }
 
 #[test]
-fn f_4_5_15_the_examples_of_the_specification() {
+fn f_4_5_15_patterns_match_as_in_the_examples_of_the_specification() {
     assert!(matches("targets/*.tgz", "targets/foo.tgz") && matches("targets/*.tgz", "targets/bar.tgz"));
     assert!(!matches("targets/*.tgz", "targets/foo.txt"));
     assert!(matches("foo-version-?.tgz", "foo-version-2.tgz") && matches("foo-version-?.tgz", "foo-version-a.tgz"));

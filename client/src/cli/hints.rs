@@ -80,7 +80,7 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
     Some(match &error.cause {
         FetchError::NotFound => "check the metadata and targets URLs with `lastmile trust list`",
         FetchError::Status(403) => {
-            "if this is an object store that answers 403 for missing files, run `lastmile trust set NAME \
+            "if the server is an object store that answers 403 for missing files, run `lastmile trust set NAME \
              --forbidden-means-absent true`"
         }
         FetchError::Unauthorized => {
@@ -117,9 +117,9 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
 
 fn of_local(error: &LocalError) -> Option<&'static str> {
     match error.error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Some("choose another directory for state with `--state-dir DIR`, or for targets with `--output DIR`")
-        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(
+            "choose another state directory with `--state-dir DIR`, or another folder for targets with `--output DIR`",
+        ),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space and try again; the trusted metadata is unchanged")
         }

@@ -28,7 +28,7 @@ const LONGEST_SETTINGS: u64 = 1024 * 1024;
 pub(crate) struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Returns the name, if it is valid.
+    /// Creates a name. Returns `None` if it is invalid.
     #[must_use]
     pub(crate) fn new(name: &str) -> Option<RepositoryName> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -103,7 +103,7 @@ impl Repository {
         DirectoryStore::open(self.folder.join(METADATA))
     }
 
-    /// Opens the store for reading.
+    /// Opens the store for reading only.
     ///
     /// # Errors
     ///

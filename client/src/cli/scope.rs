@@ -31,12 +31,12 @@ const ALL: &[&str] = &[
 const UNUSED: &Unused<'_> =
     &[("trust", ONE_REPOSITORY), ("verify", NETWORK), ("status", NETWORK), ("completions", ALL), ("man", ALL)];
 
-/// Returns the definition of the command line.
+/// Returns the definition of the command line, in which each command hides the options that it does not use.
 pub(super) fn command() -> Command {
     hide_unused(Arguments::command(), UNUSED)
 }
 
-/// Parses a command line.
+/// Parses a command line, and refuses options that the command does not use.
 pub(super) fn parsed(args: &[OsString]) -> Result<Arguments, clap::Error> {
     let mut command = command();
     let mut matches = command.try_get_matches_from_mut(args)?;

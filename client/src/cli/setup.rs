@@ -76,7 +76,7 @@ impl App<'_> {
         })
     }
 
-    /// Returns an updater that stores what it accepts.
+    /// Returns an updater that writes accepted files to the store.
     pub(super) fn updater(&self, repository: &Repository) -> Result<Updater, Failure> {
         self.updater_with(repository, repository.store()?)
     }

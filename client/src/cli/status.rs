@@ -1,4 +1,4 @@
-//! `lastmile status`: reports the trusted version, the expiry and the age of each role, without a request.
+//! `lastmile status`: reports the trusted version, the expiry and the age of each role, without network requests.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -250,7 +250,7 @@ fn verify_and_status_work_without_the_repository() {
 }
 
 #[test]
-fn status_tells_monitors_what_expires() {
+fn status_reports_expiring_roles_by_its_exit_code() {
     let mut home = Home::trusting();
     home.run(&["refresh"]);
     assert_eq!(home.run(&["status", "--within", "2"]).status, ExitStatus::Findings);
@@ -261,7 +261,7 @@ fn status_tells_monitors_what_expires() {
 }
 
 #[test]
-fn several_repositories_need_to_be_named() {
+fn with_several_repositories_a_name_is_required() {
     let home = Home::trusting();
     assert_eq!(home.trust("other").status, ExitStatus::Done);
     let ran = home.run(&["refresh"]);

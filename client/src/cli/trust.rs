@@ -36,7 +36,7 @@ impl App<'_> {
         let root = verified(bytes)?;
         if root.expires <= self.now {
             self.output.note(&format!(
-                "this root expired at {}; the repository must have a newer one",
+                "this root expired at {}; the repository must provide a newer one",
                 format_time(&root.expires)
             ));
         }
@@ -145,11 +145,11 @@ fn taken(known: &Repository, root: &Verified<Root>) -> Failure {
 fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, Failure> {
     if !targets.is_empty() && targets.len() != metadata.len() {
         return Err(Failure::usage(format!(
-            "there are {} metadata URLs and {} targets URLs",
+            "there are {} metadata URLs, but {} targets URLs",
             metadata.len(),
             targets.len()
         ))
-        .with_hint("give no `--targets-url`, or one for each `--metadata-url`, in the same order"));
+        .with_hint("omit `--targets-url`, or give it once for each `--metadata-url`, in the same order"));
     }
     let mut mirrors = Vec::new();
     for (index, url) in metadata.iter().enumerate() {

@@ -9,7 +9,7 @@ use super::*;
 use crate::test_repository::{now, root};
 
 #[test]
-fn urls_and_names_that_cannot_be_used_are_refused_when_typed() {
+fn unusable_urls_and_names_are_refused_by_trust_add() {
     let home = Home::new();
     let root = home.path("root.json");
     for (name, url) in [

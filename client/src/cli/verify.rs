@@ -1,4 +1,4 @@
-//! `lastmile verify`: checks a file on this machine against the trusted metadata, without a request.
+//! `lastmile verify`: checks a local file against the trusted metadata, without network requests.
 
 use std::io::Read;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl App<'_> {
     }
 }
 
-/// Checks the length and hashes of a file, which is opened once.
+/// Checks the length and the hashes of a file, which it opens only once.
 async fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
     let failed = |error| LocalError::new("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;
@@ -47,7 +47,7 @@ async fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>
                 if let Err(error) = verifier.update(bytes) {
                     return Ok(Err(error));
                 }
-                // The command can be interrupted here.
+                // Yield, so that a signal can interrupt the command.
                 tokio::task::yield_now().await;
             }
         }

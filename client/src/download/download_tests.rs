@@ -221,7 +221,7 @@ async fn d6_the_next_mirror_is_tried_after_a_refused_file_and_after_a_failure() 
 }
 
 #[tokio::test]
-async fn another_mirror_can_send_the_rest() {
+async fn another_mirror_can_complete_a_download() {
     let cutting = Server::start(|head| match offset(head) {
         0 => cut(b"hello world", 4),
         _ => status("403 Forbidden"),
@@ -273,7 +273,7 @@ async fn d8_paths_that_lead_out_of_the_folder_are_refused_before_any_request() {
 }
 
 #[tokio::test]
-async fn a_name_that_the_caller_gives_is_used_as_it_is() {
+async fn a_file_name_given_by_the_caller_is_used_unchanged() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
     let destination = Destination::file(&dir.path().join("mine")).unwrap();

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use crate::error::LocalError;
 use crate::folder::Temporary;
 
-/// The number of parts buffered between network and disk. A part has at most a few hundred KiB, so a download takes a
-/// few MiB of memory.
+/// The number of received parts buffered between network and disk. A part has at most a few hundred KiB, so a download
+/// uses a few MiB of memory.
 const PARTS: usize = 8;
 
 /// The number of unsynced bytes at which a sync of the file is started while the download continues.
@@ -27,7 +27,7 @@ enum WriterCommand {
 
 /// Receives the bytes of a target, in memory or in a file.
 pub(crate) trait Content: Send + 'static {
-    /// Adds the next bytes.
+    /// Appends the next bytes of the target.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
 
     /// Removes all bytes.
@@ -103,7 +103,7 @@ impl<C: Content> TargetWriter<C> {
         self.commands.send(WriterCommand::Append(bytes)).await.is_ok()
     }
 
-    /// Removes all bytes received so far. Returns false if the disk failed.
+    /// Discards all bytes received so far. Returns false if the disk failed.
     pub(crate) async fn restart(&self) -> bool {
         self.commands.send(WriterCommand::Restart).await.is_ok()
     }
@@ -146,7 +146,7 @@ fn work<C: Content>(
                 if verdict.is_err() {
                     content.empty()?;
                 }
-                // This fails only if the download was dropped, so nobody needs the result.
+                // Sending fails only if the download was dropped, and then nobody needs the verdict.
                 let _ = answer.send(verdict);
             }
         }

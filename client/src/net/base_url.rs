@@ -70,7 +70,7 @@ impl BaseUrl {
 
     /// Returns the URL of the file `name`, which must be percent-encoded and is appended unchanged.
     ///
-    /// This does not use `Url::join`, because a name that looks like a URL would then change the host. Security
+    /// This method does not use `Url::join`, because a name that looks like a URL would then change the host. Security
     /// advisories of several TUF implementations describe this attack.
     #[must_use]
     pub fn file(&self, name: &str) -> FileUrl {
@@ -156,7 +156,7 @@ pub enum BaseUrlProblem {
     Changed(String),
 }
 
-/// Returns the URL with its scheme in lower case and a `/` at its end.
+/// Checks the URL, and returns it with a lower-case scheme and a final `/`.
 fn checked(text: &str) -> Result<String, BaseUrlProblem> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     let is_scheme = |scheme: &str| scheme.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn schemes_are_in_lower_case_and_others_are_for_other_transports() {
+    fn schemes_are_lower_cased_and_unknown_schemes_need_a_custom_transport() {
         for (text, expected) in [
             ("HTTPS://h", "https://h/"),
             ("http://[::1]:80/", "http://[::1]:80/"),

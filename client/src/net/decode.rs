@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use crate::net::fetch::FetchError;
 
-/// The value of `Accept-Encoding`.
+/// The value of the `Accept-Encoding` header in requests for metadata.
 pub(crate) const ACCEPTED: &str = "zstd, gzip";
 
 /// The maximum window size of a zstd frame, which decoders must support and encoders must not exceed (RFC 9659).

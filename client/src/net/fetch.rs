@@ -13,14 +13,14 @@ use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 /// Each call makes one request and reports its outcome. An implementation need not retry, limit lengths or verify
 /// anything, because the client does.
 pub trait Fetch: Send + Sync + 'static {
-    /// Requests the file at `url`, starting at byte `offset` if the source supports that.
+    /// Requests the file at `url`, starting at byte `offset` if the server supports this.
     ///
-    /// `url` is a configured base followed by a percent-encoded file name, and must be used unchanged. A source that
-    /// cannot start at `offset` starts at byte 0 and sets [`Response::offset`] accordingly.
+    /// `url` is a configured base followed by a percent-encoded file name, and must be used unchanged. If the server
+    /// cannot start at `offset`, return the file from byte 0 and set [`Response::offset`] to 0.
     ///
     /// # Errors
     ///
-    /// [`FetchError::NotFound`] must be returned only if the source reports definitely that the file does not exist.
+    /// [`FetchError::NotFound`] must be returned only if the server reports definitely that the file does not exist.
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
 
     /// Requests the metadata file at `url`, which has at most `max_length` bytes. An implementation may accept a
@@ -124,7 +124,7 @@ impl std::fmt::Debug for Response {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The source reported that the file does not exist.
+    /// The server reported that the file does not exist.
     #[error("not found")]
     NotFound,
     /// The server answered with an HTTP error status.
@@ -139,7 +139,7 @@ pub enum FetchError {
         /// The proxy, without its user name and password, if one is configured.
         proxy: Option<String>,
     },
-    /// The network requires a login before it passes requests on (HTTP 511).
+    /// The network requires a login before it forwards requests (HTTP 511).
     #[error("the network requires a login (HTTP status 511)")]
     NetworkLogin,
     /// The response is not a metadata file but, for example, the login page of a network or the error page of a server.
@@ -205,7 +205,7 @@ pub enum FetchError {
     /// The URL is unusable, for example because the HTTP client would change it.
     #[error("unusable URL: {0}")]
     Url(String),
-    /// A local source could not be read.
+    /// A local file could not be read.
     #[error("cannot read: {0}")]
     Io(String),
 }
@@ -220,7 +220,7 @@ pub enum TlsProblem {
     NotYetValid,
     /// The certificate is for another name.
     OtherName,
-    /// No trusted authority has issued the certificate, or the system has none.
+    /// No trusted certificate authority has issued the certificate, or the system has no certificate authorities.
     UnknownIssuer,
     /// Another error in the certificate or the handshake.
     Other,
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_starts_elsewhere_is_refused() {
+    async fn a_body_that_starts_at_another_offset_is_refused() {
         let elsewhere = Response { offset: 2, ..parts(&[b"cd"]) };
         assert!(matches!(elsewhere.read_all(4).await, Err(FetchError::WrongRange(_))));
     }

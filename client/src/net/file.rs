@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_named_as_its_url_is_found_too() {
+    async fn a_file_stored_under_its_encoded_name_is_found() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("1.a%2Fb.json"), b"{}").unwrap();
         std::fs::write(dir.path().join("1.%C3%A9.json"), b"[]").unwrap();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_encoded_name_never_leads_upwards() {
+    async fn an_encoded_name_never_leads_to_a_parent_directory() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("m")).unwrap();
         std::fs::write(dir.path().join("secret.json"), b"{}").unwrap();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fifo_a_socket_and_a_device_are_errors_and_block_nothing() {
+    async fn a_fifo_a_socket_and_a_device_are_errors_and_do_not_block() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();

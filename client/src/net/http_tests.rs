@@ -138,7 +138,7 @@ async fn an_endless_head_is_refused() {
 }
 
 #[tokio::test]
-async fn silence_times_out_before_and_within_a_body() {
+async fn a_silent_server_times_out_before_and_within_a_body() {
     assert!(matches!(answered(vec![Act::Hang]).await, Err(FetchError::Timeout(_))));
     let half = send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
     assert!(matches!(answered(vec![half, Act::Hang]).await, Err(FetchError::Timeout(_))));
@@ -205,7 +205,7 @@ async fn redirects_are_followed_to_http_and_https_only() {
 }
 
 #[test]
-fn settings_that_cannot_be_used_refuse_to_start() {
+fn unusable_settings_are_a_configuration_error() {
     let ca = |bundle: &[u8]| HttpSettings { extra_ca: vec![bundle.to_vec()], ..quick() };
     let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for settings in [

@@ -72,7 +72,7 @@ impl ProxyVariables {
                 if is_cgi && name == "HTTP_PROXY" {
                     continue;
                 }
-                let value = value.into_string().map_err(|_| unusable_variable(name, "it is not UTF-8"))?;
+                let value = value.into_string().map_err(|_| unusable_variable(name, "it is not valid UTF-8"))?;
                 return Ok(Some((name.to_owned(), value)));
             }
             Ok(None)
@@ -189,7 +189,7 @@ struct Exception {
 enum ServerName {
     /// A domain and its subdomains, in lower case.
     Domain(String),
-    /// All addresses whose first bits, in this number, equal those of this address.
+    /// A network: all addresses that begin with this number of bits of this address.
     Network(IpAddr, u8),
 }
 

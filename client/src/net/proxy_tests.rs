@@ -149,7 +149,7 @@ async fn refresh(next_root: Vec<Act>) -> (Result<(), Error>, MemoryStore) {
 }
 
 #[tokio::test]
-async fn a_login_never_counts_as_no_newer_root() {
+async fn a_login_page_never_counts_as_a_missing_root() {
     assert!(refresh(status("404 Not Found")).await.0.is_ok());
     let page = |body: &[u8]| vec![Act::Send(reply("200 OK", "Content-Type: text/html\r\n", body))];
     for (answer, expected) in [

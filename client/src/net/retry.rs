@@ -70,7 +70,7 @@ impl Retries {
         timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(self.too_late()))
     }
 
-    /// Pauses before the next attempt after `error`.
+    /// Pauses after the failed attempt that returned `error`.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ mod tests {
     const FLAKY: FetchError = FetchError::Status(503);
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_and_end() {
+    async fn pauses_grow_and_retries_end() {
         let mut retries = RetryPolicy::default().start(0);
         let mut pauses = Vec::new();
         loop {

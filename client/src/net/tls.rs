@@ -1,9 +1,9 @@
 //! TLS configuration: the cryptography provider, and the certificate authorities of the system and of the user. The
 //! system's authorities are read when the first server certificate is verified.
 //!
-//! They are read late because some systems store them in hundreds of files, which takes longer to read than a whole
-//! refresh over HTTP, and because plain HTTP must work on systems without authorities. Only rustls and the system's
-//! verifier verify certificates.
+//! The system's authorities are read late because some systems store them in hundreds of files, which take longer to
+//! read than a whole refresh over HTTP, and because plain HTTP must work on systems without authorities. Only rustls
+//! and the system's verifier verify certificates.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ pub(crate) struct Authorities {
 }
 
 impl Authorities {
-    /// Trusts the system's authorities, which are read later, and those in these PEM bundles.
+    /// Creates the set of the system's authorities, which are read later, and the authorities in these PEM bundles.
     ///
     /// # Errors
     ///

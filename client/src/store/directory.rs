@@ -15,7 +15,7 @@ use crate::store::large::{LargeBytes, LargeFile};
 use crate::store::{LockKind, Store, StoreLock, StoredFile};
 use crate::text::printable_path;
 
-/// The name of the private folder.
+/// The name of the private folder in the store's directory.
 const STATE: &str = "state";
 
 /// The maximum length of a role's file name. A longer name is replaced by its hash, because file systems allow at most
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_lie_in_the_directory_and_the_rest_in_the_private_folder() {
+    fn roles_are_in_the_directory_and_other_files_in_the_private_folder() {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path().join("m")).unwrap();
         for file in

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::LocalError;
 use crate::store::{LockKind, Store, StoreLock, StoredFile};
 
-/// A store in memory. Clones share its content.
+/// A store in memory. Clones share the same content.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     files: Arc<Mutex<Files>>,

@@ -17,7 +17,7 @@ use crate::error::{LocalError, cut_short};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum StoredFile {
-    /// The currently trusted metadata of a role, as received.
+    /// The current trusted metadata of a role, as received.
     Role(RoleName),
     /// A version of root in the chain of trusted roots (spec 5.3.8), as received.
     Root(Version),

@@ -91,7 +91,7 @@ impl Drop for PendingChanges<'_> {
     fn drop(&mut self) {
         let changes = take(&mut self.changes);
         if !changes.is_empty() {
-            // If this fails, the next refresh fetches the files again.
+            // If writing fails, the next refresh fetches the files again.
             self.store.exclusively_if_free(|locked| drop(write_all(locked, &self.ours, &changes)));
         }
     }

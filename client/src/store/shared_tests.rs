@@ -74,7 +74,7 @@ async fn b2_local_commands_do_not_wait_for_a_refresh() {
 }
 
 #[tokio::test]
-async fn b2_a_cancelled_refresh_keeps_what_it_has_accepted() {
+async fn b2_a_cancelled_refresh_keeps_accepted_files() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();

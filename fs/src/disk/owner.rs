@@ -1,7 +1,7 @@
 //! Preserves the owners of files: files that root replaces or creates in another user's folders belong to that user.
 //!
-//! That user can replace any name in a folder at any time, even with a link to a file of root. So this module changes
-//! the owner only of open files and folders that this process has just created, and never by name.
+//! The owner of a folder can replace any name in it at any time, even with a link to a file of root. So this module
+//! changes the owner only of open files and folders that this process has just created, and never by name.
 
 use std::fs::File;
 use std::io;

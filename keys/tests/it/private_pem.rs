@@ -228,7 +228,7 @@ fn encrypted(kdf: Vec<u8>) -> String {
 }
 
 #[test]
-fn a_file_cannot_ask_for_all_memory_or_time() {
+fn a_key_file_cannot_exhaust_memory_or_time() {
     let small = || integer(&[1]);
     let n = |log: usize| integer(&[&[1 << (log % 8)][..], &vec![0; log / 8]].concat());
     // With moderate parameters, the files are well formed and only the pass-phrase is wrong.

@@ -91,7 +91,7 @@ pub trait Stage {
 
     /// Offers the stored copy, and returns whether it satisfies the request. Always offer the stored copy: even if it
     /// does not satisfy the request, its version may prevent a rollback. If the record of trusted versions is damaged,
-    /// the stage accepts nothing else before it.
+    /// the stage refuses fetched files until it has been offered a valid stored copy.
     fn recall(&mut self, stored: FileContent) -> bool;
 
     /// Verifies a fetched file. Pass `None` only if the server reports that the file does not exist, not for other

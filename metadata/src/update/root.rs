@@ -108,7 +108,8 @@ impl Stage for UpdateRoot {
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
             // Without the record, assume that an earlier update has handled the rotations up to the newest stored root.
-            // A stored timestamp or snapshot that this root verifies is a floor. Any other copy ends the update.
+            // A stored timestamp or snapshot that this root verifies sets a floor. Any other stored copy makes the
+            // update fail.
             self.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }
