@@ -20,8 +20,10 @@ use crate::faults::{self, inject_fault};
 use crate::{Place, Syscall};
 
 mod owner;
+mod temporary;
 
 pub use owner::{lock_file_of_owner, make_folder_of_owner, make_folders_of_owner, replace};
+pub use temporary::TemporaryFile;
 
 #[cfg(not(feature = "faults"))]
 #[inline]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -15,6 +15,7 @@ use lastmile_metadata::{
 
 use crate::check::finding::Finding;
 use crate::check::gate;
+use crate::files::spool::{Spool, SpooledText};
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
 use crate::sign::review::Reviewed;
@@ -75,6 +76,45 @@ impl fmt::Display for Missing {
     }
 }
 
+/// The text of a document.
+#[derive(Clone, Debug)]
+enum SignedText {
+    Held(Arc<String>),
+    Spooled(SpooledText),
+}
+
+/// The file of a document: in memory, or assembled when it is read.
+#[derive(Clone, Debug)]
+pub(crate) enum DocumentFile {
+    Held(Bytes),
+    Spooled(SpooledText, Arc<[Signature]>),
+}
+
+impl DocumentFile {
+    /// Returns the file.
+    ///
+    /// # Errors
+    /// [`Error::File`] when its text is on disk and cannot be read.
+    pub(crate) fn read(&self) -> Result<Bytes, Error> {
+        match self {
+            Self::Held(file) => Ok(file.clone()),
+            Self::Spooled(text, signatures) => Ok(assemble(&text.read()?, signatures).into()),
+        }
+    }
+}
+
+impl From<Bytes> for DocumentFile {
+    fn from(file: Bytes) -> Self {
+        Self::Held(file)
+    }
+}
+
+impl From<Vec<u8>> for DocumentFile {
+    fn from(file: Vec<u8>) -> Self {
+        Self::Held(file.into())
+    }
+}
+
 /// A metadata file that is being signed.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -87,8 +127,8 @@ pub struct Document {
     /// Identifies this text within the process. The signed text never changes.
     identity: u64,
     signatures: Vec<Signature>,
-    signed: String,
-    /// The assembled file, computed on first use.
+    signed: SignedText,
+    /// The assembled file, computed on first use if the text is in memory.
     file: OnceLock<Bytes>,
     /// The faults of the text, computed on first use.
     faults: OnceLock<BTreeSet<Finding>>,
@@ -107,7 +147,7 @@ impl Document {
             expires: content.expires,
             identity: next_identity(),
             signatures: Vec::new(),
-            signed: content.write(),
+            signed: SignedText::Held(Arc::new(content.write())),
             file: OnceLock::new(),
             faults: OnceLock::new(),
             rings,
@@ -136,15 +176,13 @@ impl Document {
                 signatures.push(Signature::new(signature.keyid.clone(), signature.sig.clone()));
             }
         }
-        let role = role.clone();
-        let identity = next_identity();
         Ok(Self {
-            role,
+            role: role.clone(),
             version,
             expires,
-            identity,
+            identity: next_identity(),
             signatures,
-            signed,
+            signed: SignedText::Held(Arc::new(signed)),
             file: OnceLock::new(),
             faults: OnceLock::new(),
             rings,
@@ -158,9 +196,31 @@ impl Document {
     }
 
     /// Returns the file as it is published.
-    #[must_use]
-    pub fn file(&self) -> Bytes {
-        self.file.get_or_init(|| assemble(&self.signed, &self.signatures).into()).clone()
+    ///
+    /// # Errors
+    /// [`Error::File`] when the text is on disk and cannot be read.
+    pub fn file(&self) -> Result<Bytes, Error> {
+        self.document_file().read()
+    }
+
+    /// Returns the file as it is published, without reading a text that is on disk.
+    pub(crate) fn document_file(&self) -> DocumentFile {
+        match &self.signed {
+            SignedText::Held(text) => {
+                DocumentFile::Held(self.file.get_or_init(|| assemble(text, &self.signatures).into()).clone())
+            }
+            SignedText::Spooled(text) => DocumentFile::Spooled(text.clone(), self.signatures.as_slice().into()),
+        }
+    }
+
+    /// Moves the text to a spool, because a draft may have many documents.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the disk is full, for example.
+    pub(crate) fn spool(&mut self, spool: &Arc<Spool>) -> Result<(), Error> {
+        self.signed = SignedText::Spooled(spool.add(&self.signed()?)?);
+        self.file.take();
+        Ok(())
     }
 
     /// The signatures so far.
@@ -169,15 +229,27 @@ impl Document {
         &self.signatures
     }
 
-    /// The canonical bytes that signatures cover.
-    #[must_use]
-    pub fn signed(&self) -> &str {
-        &self.signed
+    /// Returns the canonical text that signatures cover.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is on disk and cannot be read.
+    pub fn signed(&self) -> Result<Arc<String>, Error> {
+        match &self.signed {
+            SignedText::Held(text) => Ok(Arc::clone(text)),
+            SignedText::Spooled(text) => text.read().map(Arc::new),
+        }
     }
 
     /// Returns the faults for which other clients refuse the text: see [`gate::faults`].
-    pub(crate) fn faults(&self) -> &BTreeSet<Finding> {
-        self.faults.get_or_init(|| gate::faults(&self.role, &self.signed))
+    ///
+    /// # Errors
+    /// [`Error::File`] when the text is on disk and cannot be read.
+    pub(crate) fn faults(&self) -> Result<&BTreeSet<Finding>, Error> {
+        if let Some(found) = self.faults.get() {
+            return Ok(found);
+        }
+        let found = gate::faults(&self.role, &self.signed()?);
+        Ok(self.faults.get_or_init(|| found))
     }
 
     /// Signs the reviewed document with the available keys, up to the threshold of each ring.
@@ -189,6 +261,7 @@ impl Document {
         if !reviewed.is_of(self) {
             return Err(PublicationError::NotReviewed { role: self.role.clone(), version: self.version }.into());
         }
+        let text = self.signed()?;
         let rings: Vec<KeyRing> = self.rings.required.iter().chain(&self.rings.wanted).cloned().collect();
         for ring in &rings {
             let (avoided, preferred): (Vec<_>, Vec<_>) = ring.keys().partition(|(_, key)| keys.is_avoided(key));
@@ -202,7 +275,7 @@ impl Document {
                 authority.check(&self.role, key)?;
                 if let Some(signer) = keys.signer(key)? {
                     let name = || keys.name_of(key).map_or_else(|| id.to_string(), ToString::to_string);
-                    let sig = signer.sign(self.signed.as_bytes()).map_err(|error| Error::key(name(), error))?;
+                    let sig = signer.sign(text.as_bytes()).map_err(|error| Error::key(name(), error))?;
                     self.put(id, sig);
                     self.signers.retain(|(signer, _)| signer != id);
                     self.signers.insert((id.clone(), key.clone()));
@@ -255,7 +328,7 @@ impl Document {
     /// # Errors
     /// [`Error::Draft`] when they do not reach the threshold.
     pub(crate) fn verify(&self) -> Result<(), Error> {
-        let prior = Prior { signed: self.signed.clone(), signatures: self.signatures.clone() };
+        let prior = Prior { signed: (*self.signed()?).clone(), signatures: self.signatures.clone() };
         let missing = Self::prior(&self.role, &prior, self.rings.clone())?.missing();
         if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }

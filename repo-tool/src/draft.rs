@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{
-    Delegations, Header, KeyRing, MetaFile, Role, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Version,
+    Delegations, Header, KeyRing, MetaFile, Role, RoleName, Root, Snapshot, TargetPath, Timestamp, Version,
 };
 
 use crate::config::Config;
@@ -21,6 +21,7 @@ use crate::publish::snapshot::{VersionOnlyBins, list_with_hash};
 use crate::publish::versions::Issued;
 use crate::published::Published;
 use crate::report::diff::{self, RoleDiff};
+use crate::role_content::RoleContent;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
@@ -44,7 +45,7 @@ pub struct Draft {
     /// The new root, if it changes.
     pub(crate) root: Option<Root>,
     /// The targets roles that change, the top-level one and delegated ones.
-    pub(crate) targets: BTreeMap<RoleName, Targets>,
+    pub(crate) targets: BTreeMap<RoleName, RoleContent>,
     /// The delegators of each delegated role that changes.
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// Timestamp and snapshot, if they are signed again although nothing that they list changes.
@@ -237,14 +238,18 @@ impl Draft {
     fn complete_targets(
         &self,
         role: &RoleName,
-        targets: &Targets,
+        content: &RoleContent,
         rings: Rings,
         with: &Completion<'_>,
     ) -> Result<(Document, RoleDiff), Error> {
-        let mut targets = targets.clone();
+        let mut targets = content.read()?.into_owned();
         targets.version = free_version(role, with)?;
         targets.expires = with.config.role(role).expiry(with.now);
-        self.signed(role, &targets, rings, with)
+        let (mut document, changes) = self.signed(role, &targets, rings, with)?;
+        if let Some(spool) = content.spool() {
+            document.spool(spool)?;
+        }
+        Ok((document, changes))
     }
 
     /// Makes and signs the snapshot and the timestamp (6.3.2, 6.3.3).
@@ -268,12 +273,12 @@ impl Draft {
             if let Some(root) = self.root.as_ref().or(with.published.map(|published| &*published.root)) {
                 let by_version = VersionOnlyBins::of(with.published, self);
                 for document in &completed.documents {
-                    snapshot.insert(&document.role, by_version.entry(document, root));
+                    snapshot.insert(&document.role, by_version.entry(document, root)?);
                 }
             }
             let rings = self.rings(&snapshot_role, with)?;
             let signed = self.signed(&snapshot_role, &snapshot, rings, with)?;
-            listed = Some(list_with_hash(version, &signed.0.file()));
+            listed = Some(list_with_hash(version, &signed.0.file()?));
             completed.push(signed);
         } else if !self.again.contains(&timestamp_role) {
             return Ok(());
@@ -367,9 +372,11 @@ impl Draft {
         delegator: &'d RoleName,
         with: &'d Completion<'_>,
     ) -> Option<(&'d Delegations, &'d RoleName)> {
-        let published = with.published.and_then(|published| published.known(delegator));
-        let view = self.targets.get(delegator).or(published);
-        view.and_then(|view| view.delegations.as_ref()).map(|delegations| (delegations, delegator))
+        let delegations = match self.targets.get(delegator) {
+            Some(content) => content.delegations(),
+            None => with.published.and_then(|published| published.known(delegator)?.delegations.as_ref()),
+        };
+        delegations.map(|delegations| (delegations, delegator))
     }
 
     /// Returns the document with its earlier signatures and those of the available keys, and its changes.
@@ -385,7 +392,7 @@ impl Draft {
             None => Document::new(role, content, rings),
         };
         let Some(keys) = with.keys else {
-            let changes = diff::of_document(with.published, self, &document);
+            let changes = diff::of_document(with.published, self, &document)?;
             return Ok((document, changes));
         };
         // Documents that others have signed are reviewed too: publishing lists them in a signed snapshot and timestamp.

@@ -23,6 +23,7 @@ use crate::publish::publication::Publication;
 use crate::publish::transaction::{self, Observer};
 use crate::publish::versions::Issued;
 use crate::report::diff;
+use crate::role_content::RoleContent;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 
@@ -124,7 +125,7 @@ impl NewRepository {
             Publication { layout: &layout, published: None, plan: &plan, config: &config, key_files: &key_files };
         // Pin the root before publishing, so that an interruption never leaves an unpinned repository behind.
         if let Some(root) = &plan.completed.root {
-            let digest = RootDigest::of(&root.file());
+            let digest = RootDigest::of(&root.file()?);
             invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;
             invocation.user.set_repository_in(dir, digest)?;
             for uri in config.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
@@ -177,7 +178,7 @@ impl NewRepository {
         let (config, store, root) = self.keys_and_root(layout, invocation, key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
         let mut draft = Draft { root: Some(root), config: Some(config.clone()), ..Draft::default() };
-        draft.targets.insert(RoleName::TARGETS, empty);
+        draft.targets.insert(RoleName::TARGETS, RoleContent::Held(empty));
         let completion = Completion {
             published: None,
             config: &config,
@@ -190,7 +191,7 @@ impl NewRepository {
             now: invocation.now,
         };
         let mut completed = draft.complete(&completion)?;
-        let diff = diff::diff(None, &draft, &mut completed);
+        let diff = diff::diff(None, &draft, &mut completed)?;
         let plan = Plan { draft, completed, diff, pending: Vec::new() };
         Ok((plan, config))
     }

@@ -35,6 +35,7 @@ mod renewal;
 mod report;
 mod repository;
 mod revoke;
+mod role_content;
 #[cfg(feature = "http")]
 mod served;
 mod sign;

@@ -10,7 +10,7 @@ use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
 /// The number of roles for each client, which keeps them all in memory.
-const ROLES: usize = 1024;
+const ROLES: usize = 256;
 
 impl Check<'_> {
     /// Checks that clients find the new targets of the roles in `draft.bulk_filled`.
@@ -33,7 +33,8 @@ impl Check<'_> {
         session: &mut blocking::Session,
         bins: Option<&Router>,
     ) -> Result<(), Error> {
-        let Some(targets) = self.draft.targets.get(role) else { return Ok(()) };
+        let Some(content) = self.draft.targets.get(role) else { return Ok(()) };
+        let targets = content.read()?;
         let before = self.published.and_then(|published| published.known(role));
         let mut new = targets
             .targets()

@@ -57,7 +57,7 @@ const VISITED: usize = 32;
 /// [`Error::Draft`] with all new faults and the clients that refuse each of them.
 pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     let role = &document.role;
-    let after = document.faults();
+    let after = document.faults()?;
     if after.is_empty() {
         return Ok(());
     }

@@ -15,16 +15,15 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
 use lastmile_metadata::{
-    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, Stage as _, TargetFile, TargetPath, Targets,
-    TrustedMetadata, Version,
+    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, Stage as _, TargetFile, TargetPath, TrustedMetadata,
+    Version,
 };
 
 use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
-use crate::document::{Document, Rings};
+use crate::document::{Document, DocumentFile, Rings};
 use crate::draft::{Completed, Draft};
 use crate::files::layout::{self, Layout};
 use crate::published::Published;
@@ -177,7 +176,7 @@ impl Check<'_> {
         parallel::try_for_each(&documents, |document| gate::admit_file(self.published, document))?;
         let files = files(self.completed, self.draft.is_consistent(self.published)?);
         let shipped = match files.get("1.root.json") {
-            Some(first) => first.to_vec(),
+            Some(first) => first.read()?.into(),
             None => oldest_root(self.layout)?,
         };
         let overlay = Overlay::new(self.layout, files);
@@ -230,7 +229,8 @@ impl Check<'_> {
             return Ok(());
         }
         let mut listed: BTreeMap<TargetPath, Vec<(&RoleName, TargetFile)>> = BTreeMap::new();
-        for (role, targets) in &self.draft.targets {
+        for (role, content) in &self.draft.targets {
+            let targets = content.read()?;
             let paths = targets.paths().filter(|path| touched.contains(path));
             for target in paths.filter_map(|path| targets.target(&path)) {
                 listed.entry(target.path.clone()).or_default().push((role, target));
@@ -254,11 +254,14 @@ impl Check<'_> {
     /// Searches for a target of each changed role that has not been visited yet, so that a client verifies the role.
     fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let Draft { targets, touched, bulk_filled, .. } = self.draft;
-        let is_found = |role: &RoleName, targets: &Targets| {
-            bulk_filled.contains(role) || (!touched.is_empty() && targets.paths().any(|path| touched.contains(&path)))
-        };
-        let others = targets.iter().filter(|(role, targets)| !role.is_top_level() && !is_found(role, targets));
-        let paths: Vec<TargetPath> = others.filter_map(|(_, targets)| targets.paths().next()).collect();
+        let mut paths = Vec::new();
+        let others = targets.iter().filter(|(role, _)| !role.is_top_level() && !bulk_filled.contains(*role));
+        for (_, content) in others {
+            let targets = content.read()?;
+            if touched.is_empty() || !targets.paths().any(|path| touched.contains(&path)) {
+                paths.extend(targets.paths().next());
+            }
+        }
         let parts: Vec<&[TargetPath]> = paths.chunks(MANY).collect();
         parallel::try_for_each(&parts, |paths| {
             let mut session = arrive()?;
@@ -337,10 +340,10 @@ fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundRea
 }
 
 /// Returns the files of all documents, by the names under which clients request them.
-pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, Bytes> {
+pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, DocumentFile> {
     let named = completed.all().map(|document| {
         let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
-        (document.role.file_name(versioned.then_some(document.version)), document.file())
+        (document.role.file_name(versioned.then_some(document.version)), document.document_file())
     });
     named.collect()
 }

@@ -11,6 +11,7 @@ use lastmile_client::{Fetch, FetchError, Response};
 use lastmile_metadata::{RoleName, Version};
 use percent_encoding::percent_decode_str;
 
+use crate::document::DocumentFile;
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
 use crate::{Error, names};
 
@@ -19,11 +20,11 @@ pub const METADATA_URL: &str = "repository://metadata/";
 /// The base URL of targets in an [`Overlay`].
 pub const TARGETS_URL: &str = "repository://targets/";
 
-/// A fetcher that serves files from memory, and all others from a repository's folder.
+/// A fetcher that serves the files of a draft, and all others from a repository's folder.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     layout: Layout,
-    files: Arc<BTreeMap<String, Bytes>>,
+    files: Arc<BTreeMap<String, DocumentFile>>,
     hidden: Arc<BTreeSet<String>>,
 }
 
@@ -36,14 +37,14 @@ impl Overlay {
 
     /// Serves these metadata files, by requested name, and all others from the published ones.
     #[must_use]
-    pub fn new(layout: &Layout, files: BTreeMap<String, impl Into<Bytes>>) -> Self {
+    pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)
     }
 
     /// Serves these metadata files in addition, instead of others with the same names.
     #[must_use]
-    pub fn with(mut self, files: BTreeMap<String, impl Into<Bytes>>) -> Self {
-        let files = files.into_iter().map(|(name, bytes)| (name, bytes.into()));
+    pub(crate) fn with(mut self, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
+        let files = files.into_iter().map(|(name, file)| (name, file.into()));
         Arc::make_mut(&mut self.files).extend(files);
         self
     }
@@ -53,7 +54,7 @@ impl Overlay {
         &self.layout
     }
 
-    /// Reads the file of a role: from memory, or of at most `most` bytes from the folder. Returns `None` if it does not exist.
+    /// Reads the file of a role: that of the draft, or one of at most `most` bytes in the folder. Returns `None` if it does not exist.
     pub(crate) fn metadata(
         &self,
         role: &RoleName,
@@ -61,7 +62,7 @@ impl Overlay {
         most: u64,
     ) -> Result<Option<Vec<u8>>, Error> {
         match self.files.get(&role.file_name(version)) {
-            Some(bytes) => Ok(Some(bytes.to_vec())),
+            Some(file) => Ok(Some(file.read()?.into())),
             // Servers decode the names that clients encode in URLs.
             None => layout::read_small(&self.layout.metadata().join(names::metadata_file(role, version)), most),
         }
@@ -86,8 +87,8 @@ impl Overlay {
             if self.hidden.contains(name) {
                 return Err(FetchError::NotFound);
             }
-            if let Some(bytes) = self.files.get(name) {
-                return Ok(bytes.clone());
+            if let Some(file) = self.files.get(name) {
+                return file.read().map_err(|error| FetchError::Io(error.to_string()));
             }
             return read_below(self.layout.metadata(), name).map(Bytes::from);
         }

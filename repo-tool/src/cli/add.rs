@@ -1,6 +1,5 @@
 //! `add`: publish files or folders.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -117,15 +116,16 @@ fn add_list(
     let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
     let bar = output.bar("reading", length);
     let progress = |done| bar.set_position(done as u64);
+    let layout = context.layout();
+    // Report a missing repository before reading a pipe.
+    Config::read(&layout)?;
     let list = if list == Path::new(STDIN) {
         if context.global.pass_phrase_file.as_deref() == Some(list) {
             return Err(Error::Usage("standard input cannot provide both the list and the pass-phrase".into()));
         }
-        let mut text = Vec::new();
-        context.stdin().read_to_end(&mut text).map_err(|error| Error::file("read", list, error))?;
-        List::parse(text, &progress)?
+        List::read_from(&mut **context.stdin(), list, layout.dir(), &progress)?
     } else {
-        List::read(list, &progress)?
+        List::read(list, layout.dir(), &progress)?
     };
     let list = list.with_delegated(delegated_paths(args));
     bar.finish_and_clear();

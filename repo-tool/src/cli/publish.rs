@@ -51,13 +51,13 @@ fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(Publi
     if let Some(root) = &draft.root {
         gone.extend(&publics(&repository.published.root.keys) - &publics(&root.keys));
     }
-    for (role, targets) in &draft.targets {
+    for (role, content) in &draft.targets {
         let before = match repository.published.role(role) {
             Ok(before) => before.delegations.as_ref(),
             Err(Error::NotFound(_)) => None,
             Err(error) => return Err(error),
         };
-        let after = targets.delegations.as_ref().map_or_else(BTreeSet::new, |after| publics(&after.keys));
+        let after = content.delegations().map_or_else(BTreeSet::new, |after| publics(&after.keys));
         gone.extend(before.into_iter().flat_map(|before| publics(&before.keys)).filter(|key| !after.contains(key)));
     }
     let mut revoked = Vec::new();

@@ -110,7 +110,10 @@ impl Edit<'_> {
         let names: Vec<RoleName> = self.bins(role)?.iter().flat_map(Bins::names).collect();
         self.published.read_children(role, &names)?;
         for bin in &names {
-            count += self.view(bin)?.len();
+            count += match self.draft.targets.get(bin) {
+                Some(content) => content.len(),
+                None => self.published.role(bin)?.len(),
+            };
         }
         Ok(count)
     }

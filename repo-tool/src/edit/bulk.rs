@@ -8,8 +8,13 @@ use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_
 use super::Edit;
 use super::add::{DelegatedPaths, hidden_by, refuse_hiding, refuse_replacing};
 use super::clashes::refuse_clashes_in;
+use crate::files::spool::Spool;
 use crate::immutable::Immutable;
+use crate::role_content::RoleContent;
 use crate::{EditError, Error, NotFound, parallel};
+
+/// The maximum number of targets of one role that are kept in memory while the role is written.
+const FEW: usize = 1 << 14;
 
 /// A numbered source of many targets. Targets are parsed on demand, to save memory.
 pub trait TargetSource: Sync {
@@ -37,6 +42,12 @@ pub trait TargetSource: Sync {
     /// # Errors
     /// When it can no longer be read.
     fn target(&self, number: usize) -> Result<TargetFile, Error>;
+
+    /// Returns whether the targets are on disk, because they may not fit into memory. The roles that list them are then kept on
+    /// disk, too.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
 
     /// Returns whether a target without custom data keeps the custom data that is listed for its path.
     fn keeps_custom(&self) -> bool;
@@ -155,18 +166,25 @@ impl Edit<'_> {
             let published = source.immutable().and_then(|_| self.published.known(&role).cloned());
             shares.push((role, view, published, numbers));
         }
+        let spool = if source.is_on_disk() { Some(Spool::create_in(self.published.layout().dir())?) } else { None };
         let done = AtomicUsize::new(0);
         let bulk_filled = parallel::try_map(&shares, |(role, before, published, numbers)| {
-            let bulk_filled = bulk_filled(role, (before, published.as_ref()), numbers, source)?;
+            let filled = bulk_filled(role, (before, published.as_ref()), numbers, source)?;
             progress(done.fetch_add(numbers.len(), Ordering::Relaxed) + numbers.len());
-            Ok(bulk_filled)
+            let Some((targets, changed)) = filled else { return Ok(None) };
+            let content = match &spool {
+                Some(spool) => RoleContent::write(&targets, spool)?,
+                None => RoleContent::Held(targets),
+            };
+            Ok(Some((content, changed)))
         })?;
         let mut changed = 0;
-        for ((role, before, published, _), bulk_filled) in shares.into_iter().zip(bulk_filled) {
-            let Some((targets, count)) = bulk_filled else { continue };
-            drop((before, published));
+        for ((role, ..), bulk_filled) in shares.into_iter().zip(bulk_filled) {
+            let Some((content, count)) = bulk_filled else { continue };
             changed += count;
-            *self.targets(&role)? = targets;
+            // Records the delegator, and drops earlier signatures.
+            self.targets(&role)?;
+            self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);
         }
         Ok(changed)
@@ -226,18 +244,18 @@ fn bulk_filled(
 ) -> Result<Option<(Targets, usize)>, Error> {
     let mut named = Vec::with_capacity(numbers.len());
     for number in numbers {
-        named.push((source.path(*number as usize)?, *number));
+        named.push(NamedTarget::read(source, *number, numbers.len())?);
     }
-    named.sort_unstable();
+    named.sort_unstable_by(|one, other| (&one.path, one.number).cmp(&(&other.path, other.number)));
     refuse_clashes_in(before, &named)?;
     if before.delegations.is_some() && source.delegated_paths() == DelegatedPaths::Refuse {
-        refuse_hiding(named.iter().filter_map(|(path, _)| hidden_by(role, before, path)).collect())?;
+        refuse_hiding(named.iter().filter_map(|target| hidden_by(role, before, &target.path)).collect())?;
     }
     let mut changed = 0;
     let mut failed = None;
     let mut replaced = Vec::new();
     let immutable = source.immutable().zip(published);
-    let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
+    let targets = named.chunk_by(|one, other| one.path == other.path).map_while(|same| {
         let mut target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
         let old = before.target(&target.path);
         if target.custom.is_none() && source.keeps_custom() {
@@ -262,18 +280,42 @@ fn bulk_filled(
     Ok((changed > 0).then_some((after, changed)))
 }
 
+/// A target of a source, to be sorted by its path.
+pub(super) struct NamedTarget {
+    pub(super) path: TargetPath,
+    number: u32,
+    /// The target, if its role gets few targets.
+    target: Option<TargetFile>,
+}
+
+impl NamedTarget {
+    /// Reads a target of a role that gets `count` targets.
+    fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
+        if count > FEW {
+            return Ok(Self { path: source.path(number as usize)?, number, target: None });
+        }
+        let target = source.target(number as usize)?;
+        Ok(Self { path: target.path.clone(), number, target: Some(target) })
+    }
+
+    /// Returns the target, and reads it again if there are too many to keep them in memory.
+    fn target(&self, source: &dyn TargetSource) -> Result<TargetFile, Error> {
+        self.target.clone().map_or_else(|| source.target(self.number as usize), Ok)
+    }
+}
+
 /// Returns the target for entries with the same path.
-fn one_of(same: &[(TargetPath, u32)], source: &dyn TargetSource) -> Result<TargetFile, Error> {
-    let [(_, first), others @ ..] = same else { return Err(lost()) };
-    let target = source.target(*first as usize)?;
-    for (_, other) in others {
-        if source.target(*other as usize)? != target {
-            source.clash(*first as usize, *other as usize)?;
+fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile, Error> {
+    let [first, others @ ..] = same else { return Err(lost()) };
+    let target = first.target(source)?;
+    for other in others {
+        if other.target(source)? != target {
+            source.clash(first.number as usize, other.number as usize)?;
         }
     }
     Ok(target)
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     NotFound::DistributedTarget.into()
 }

@@ -8,6 +8,7 @@ use lastmile_metadata::{TargetPath, Targets};
 use walkdir::WalkDir;
 
 use super::Edit;
+use crate::edit::bulk::NamedTarget;
 use crate::edit::intake::TargetNames;
 use crate::{EditError, Error};
 
@@ -87,17 +88,17 @@ impl Edit<'_> {
 ///
 /// # Errors
 /// [`EditError::FileAndFolder`] with all clashes.
-pub(super) fn refuse_clashes_in(role: &Targets, new: &[(TargetPath, u32)]) -> Result<(), Error> {
+pub(super) fn refuse_clashes_in(role: &Targets, new: &[NamedTarget]) -> Result<(), Error> {
     let mut clashes = Vec::new();
     let mut folder = "";
-    for (path, _) in new {
+    for NamedTarget { path, .. } in new {
         // Skip a target in the same folder as the previous target, because that folder has already been checked.
         let Some((parent, _)) = path.as_str().rsplit_once('/').filter(|(parent, _)| *parent != folder) else {
             continue;
         };
         folder = parent;
         for above in above(path) {
-            if new.binary_search_by(|(other, _)| other.cmp(&above)).is_ok() || role.target(&above).is_some() {
+            if new.binary_search_by(|other| other.path.cmp(&above)).is_ok() || role.target(&above).is_some() {
                 clashes.push((above, path.clone()));
             }
         }

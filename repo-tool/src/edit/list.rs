@@ -1,129 +1,125 @@
-//! Lists of targets whose files are on another server (`add --from-list`). They are parsed on all cores and kept as text.
+//! Lists of targets whose files are on another server (`add --from-list`). A list stays on disk: it is checked in parts on all
+//! cores, and each line is read again when its target is needed.
 //!
 //! Each line is either a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"}, "custom": {…}}`, where
 //! `custom` is optional, or `SHA256  LENGTH  PATH`, separated by spaces or tabs, where the path is the rest of the line. The
 //! first character determines the form. Empty lines and lines that start with `#` are skipped.
 
-use std::fmt;
-use std::io::{self, Read as _};
-use std::ops::Range;
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lastmile_fs::disk::TemporaryFile;
 use lastmile_fs::named;
-use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use lastmile_metadata::{TargetFile, hash_start};
 
 use crate::edit::add::DelegatedPaths;
-use crate::edit::bulk::TargetSource;
-use crate::edit::intake;
+use crate::edit::bulk::{TargetSource, lost};
+use crate::edit::list_line::{LONGEST_LINE, target_of};
 use crate::immutable::Immutable;
 use crate::{EditError, Error, LineFault, parallel};
 
-/// Bytes of the list that one core parses at once.
-const PART: usize = 1 << 20;
+/// The number of bytes of the list that one core checks at once.
+const PART: u64 = 1 << 20;
+/// The number of bytes of a pipe that are copied at once.
+const COPIED: usize = 1 << 16;
+/// The number of bytes that are read at once to find the end of a line.
+const READ: usize = 256;
 
-/// A checked list of targets. Each target takes the memory of its line and 24 bytes.
+/// A checked list of targets. Each target takes 16 bytes of memory.
 #[derive(Debug)]
 pub struct List {
-    text: String,
-    entries: Vec<LineEntry>,
+    text: ListFile,
+    parts: Vec<Part>,
     delegated: DelegatedPaths,
     immutable: Immutable,
 }
 
+/// The targets of a part of the list.
+#[derive(Debug)]
+struct Part {
+    /// The number of targets in the parts before this one.
+    before: usize,
+    entries: Box<[LineEntry]>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct LineEntry {
-    /// The offset of the line in bytes.
+    /// The position of the line in bytes.
     start: u64,
     /// The first bytes of the hash of the path.
     hash: u64,
-    /// The number of the line, from 1.
-    line: u32,
-    /// The length of the line in bytes.
-    length: u32,
-}
-
-/// A line in JSON. Unknown members are refused, because they may be typos.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonLine {
-    path: String,
-    length: u64,
-    hashes: HashMembers,
-    custom: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// The members of `hashes`. A map would silently keep the last of two equal members.
-struct HashMembers(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for HashMembers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = HashMembers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of hashes")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HashMembers, A::Error> {
-                let mut members: Vec<(String, String)> = Vec::new();
-                while let Some(member) = map.next_entry::<String, String>()? {
-                    if members.iter().any(|(name, _)| *name == member.0) {
-                        return Err(Error::custom(format_args!("duplicate hash `{}`", member.0)));
-                    }
-                    members.push(member);
-                }
-                Ok(HashMembers(members))
-            }
-        }
-        use serde::de::Error;
-        deserializer.deserialize_map(Members)
-    }
 }
 
 impl List {
-    /// Reads the list in `file`. `progress` counts bytes.
+    /// Checks the list in `file`. A pipe is first copied to the folder `spool`. `progress` counts bytes.
     ///
     /// # Errors
     /// [`Error::Edit`] with the number of the first invalid line.
-    pub fn read(file: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
+    pub fn read(file: &Path, spool: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
-        let mut text = Vec::new();
-        let mut from = named::open(file).map_err(read)?;
-        text.reserve(from.metadata().ok().and_then(|found| usize::try_from(found.len()).ok()).unwrap_or(0));
-        from.read_to_end(&mut text).map_err(read)?;
-        if text.is_empty() {
-            return Err(read(io::Error::new(io::ErrorKind::InvalidData, "it is empty")));
+        let opened = named::open(file).map_err(read)?;
+        let found = opened.metadata().map_err(read)?;
+        if !found.is_file() {
+            return Self::read_from(opened, file, spool, progress);
         }
-        Self::parse(text, progress)
+        Self::check(ListFile { file: opened, path: file.to_path_buf(), length: found.len() }, PART, progress)
     }
 
-    /// Reads the text of a list. `progress` counts bytes.
+    /// Checks the list that `from` yields, after copying it to the folder `spool`. Errors name it `path`. `progress` counts
+    /// bytes.
     ///
     /// # Errors
     /// As [`List::read`].
-    pub fn parse(text: Vec<u8>, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
-        let text = String::from_utf8(text).map_err(|error| {
-            let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            refused(1 + good.iter().filter(|byte| **byte == b'\n').count(), LineFault::NotUtf8)
-        })?;
-        let parts = parts_of(&text);
+    pub fn read_from(
+        mut from: impl io::Read,
+        path: &Path,
+        spool: &Path,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Self, Error> {
+        let copy = TemporaryFile::create_in(spool);
+        let copy = copy.map_err(|error| Error::file("create a temporary file in", spool, error))?;
+        let mut part = vec![0; COPIED];
+        let mut length = 0;
+        loop {
+            let read = match from.read(&mut part) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::file("read", path, error)),
+            };
+            let written = copy.write_all_at(part.get(..read).unwrap_or_default(), length);
+            written.map_err(|error| Error::file("write", copy.path(), error))?;
+            length += read as u64;
+        }
+        Self::check(ListFile { file: copy.into_file(), path: path.to_path_buf(), length }, PART, progress)
+    }
+
+    /// Checks a list in parts of `part` bytes.
+    fn check(text: ListFile, part: u64, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
+        if text.length == 0 {
+            return Err(text.failed(io::Error::new(io::ErrorKind::InvalidData, "it is empty")));
+        }
+        let starts: Vec<u64> = (0..text.length.div_ceil(part)).map(|number| number * part).collect();
         let done = AtomicUsize::new(0);
-        let read = parallel::try_map(&parts, |(first_line, part)| {
-            let entries = read_part(&text, *first_line, part.clone());
-            let before = done.fetch_add(part.len(), Ordering::Relaxed);
-            progress(before + part.len());
-            // Errors are returned as values here, so that the first invalid line is reported, not the one that a thread finds first.
+        let checked = parallel::try_map(&starts, |start| {
+            let lines = text.lines_from(*start, part)?;
+            let length = lines.text.len();
+            let entries = lines.check();
+            progress(done.fetch_add(length, Ordering::Relaxed) + length);
+            // Faults are values here, so that the first invalid line is reported, not the one that a thread finds first.
             Ok(entries)
         })?;
-        let mut entries = Vec::new();
-        for part in read {
-            entries.append(&mut part?);
+        let mut parts = Vec::with_capacity(checked.len());
+        let mut before = 0;
+        for entries in checked {
+            let entries = entries.map_err(|(start, fault)| text.refused(start, fault))?;
+            parts.push(Part { before, entries });
+            before += parts.last().map_or(0, |part: &Part| part.entries.len());
         }
-        Ok(Self { text, entries, delegated: DelegatedPaths::Refuse, immutable: Immutable::none() })
+        Ok(Self { text, parts, delegated: DelegatedPaths::Refuse, immutable: Immutable::none() })
     }
 
     /// Sets the treatment of targets whose paths their role delegates.
@@ -138,26 +134,142 @@ impl List {
         Self { immutable, ..self }
     }
 
-    fn line(&self, number: usize) -> (usize, &str) {
-        let Some(entry) = self.entries.get(number) else { return (0, "") };
-        let start = usize::try_from(entry.start).unwrap_or(usize::MAX);
-        let line = self.text.get(start..start.saturating_add(entry.length as usize)).unwrap_or_default();
-        (entry.line as usize, line)
+    fn entry(&self, number: usize) -> Option<LineEntry> {
+        let part = self.parts.partition_point(|part| part.before <= number).checked_sub(1)?;
+        let part = self.parts.get(part)?;
+        part.entries.get(number - part.before).copied()
+    }
+}
+
+/// The file of a list.
+#[derive(Debug)]
+struct ListFile {
+    file: File,
+    path: PathBuf,
+    /// The length in bytes when the file was opened.
+    length: u64,
+}
+
+impl ListFile {
+    fn failed(&self, error: io::Error) -> Error {
+        Error::file("read", &self.path, error)
+    }
+
+    fn changed(&self) -> Error {
+        self.failed(io::Error::new(io::ErrorKind::InvalidData, "it changed while it was being read"))
+    }
+
+    /// Reads the bytes of a range.
+    fn bytes(&self, start: u64, end: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).map_err(|_| self.changed())?];
+        self.file.read_exact_at(&mut bytes, start).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.changed(),
+            _ => self.failed(error),
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads more of the file until `bytes`, which begin at `start`, end with a whole line.
+    fn complete_line(&self, start: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let longest = bytes.len() + LONGEST_LINE;
+        let mut read = READ;
+        let mut searched = bytes.len().saturating_sub(1);
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', bytes.get(searched..).unwrap_or_default()) {
+                bytes.truncate(searched + end + 1);
+                return Ok(());
+            }
+            let end = start + bytes.len() as u64;
+            if end >= self.length || bytes.len() > longest {
+                return Ok(());
+            }
+            searched = bytes.len();
+            bytes.extend(self.bytes(end, self.length.min(end + read as u64))?);
+            read *= 2;
+        }
+    }
+
+    /// Reads the lines that start in the `part` bytes from `start` on.
+    fn lines_from(&self, start: u64, part: u64) -> Result<Lines, Error> {
+        // The byte before shows whether a line starts here.
+        let from = start.saturating_sub(1);
+        let mut bytes = self.bytes(from, self.length.min(start + part))?;
+        let skipped = match memchr::memchr(b'\n', &bytes) {
+            _ if start == 0 => 0,
+            Some(end) => end + 1,
+            None => return Ok(Lines { start, text: Vec::new() }),
+        };
+        self.complete_line(from, &mut bytes)?;
+        bytes.drain(..skipped);
+        Ok(Lines { start: from + skipped as u64, text: bytes })
+    }
+
+    /// Reads the line at `start`.
+    fn line(&self, start: u64) -> Result<Vec<u8>, Error> {
+        let mut line = Vec::new();
+        self.complete_line(start, &mut line)?;
+        Ok(line)
+    }
+
+    /// Returns the number of the line at `start`, from 1.
+    fn number(&self, start: u64) -> Result<usize, Error> {
+        let mut number = 1;
+        let mut at = 0;
+        while at < start {
+            let end = start.min(at + PART);
+            number += memchr::memchr_iter(b'\n', &self.bytes(at, end)?).count();
+            at = end;
+        }
+        Ok(number)
+    }
+
+    /// Returns the error of the line at `start`.
+    fn refused(&self, start: u64, fault: LineFault) -> Error {
+        self.number(start).map_or_else(|error| error, |line| EditError::Line { line, fault }.into())
+    }
+}
+
+/// Whole lines of a list.
+struct Lines {
+    /// The position of the first line in bytes.
+    start: u64,
+    text: Vec<u8>,
+}
+
+impl Lines {
+    /// Checks the lines. On failure, returns the position of the first invalid line.
+    fn check(&self) -> Result<Box<[LineEntry]>, (u64, LineFault)> {
+        let mut entries = Vec::new();
+        let mut start = self.start;
+        for line in self.text.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(target) = target_of(line).map_err(|fault| (start, fault))? {
+                entries.push(LineEntry { start, hash: hash_start(target.path.as_str()) });
+            }
+            start += line.len() as u64;
+        }
+        Ok(entries.into())
     }
 }
 
 impl TargetSource for List {
     fn len(&self) -> usize {
-        self.entries.len()
+        self.parts.last().map_or(0, |last| last.before + last.entries.len())
     }
 
     fn hash_start(&self, number: usize) -> u64 {
-        self.entries.get(number).map_or(0, |entry| entry.hash)
+        self.entry(number).map_or(0, |entry| entry.hash)
     }
 
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
-        let (number, line) = self.line(number);
-        target_of(line).map_err(|fault| refused(number, fault))
+        let entry = self.entry(number).ok_or_else(lost)?;
+        let target = target_of(&self.text.line(entry.start)?).ok().flatten();
+        // Another path might belong to another bin.
+        let target = target.filter(|target| hash_start(target.path.as_str()) == entry.hash);
+        target.ok_or_else(|| self.text.changed())
+    }
+
+    fn is_on_disk(&self) -> bool {
+        true
     }
 
     fn keeps_custom(&self) -> bool {
@@ -173,100 +285,10 @@ impl TargetSource for List {
     }
 
     fn clash(&self, one: usize, other: usize) -> Result<(), Error> {
-        let ((first, _), (second, _)) = (self.line(one), self.line(other));
+        let number = |number| self.text.number(self.entry(number).ok_or_else(lost)?.start);
         let path = self.target(one)?.path;
-        Err(EditError::DifferentLines { first, second, path }.into())
+        Err(EditError::DifferentLines { first: number(one)?, second: number(other)?, path }.into())
     }
-}
-
-/// Splits the text into pieces of whole lines, each with the number of its first line.
-fn parts_of(text: &str) -> Vec<(usize, Range<usize>)> {
-    let mut parts = Vec::new();
-    let mut line = 1;
-    let mut start = 0;
-    while start < text.len() {
-        let rest = text.as_bytes().get(start..).unwrap_or_default();
-        let end =
-            rest.get(PART..).and_then(|later| memchr::memchr(b'\n', later)).map_or(rest.len(), |at| PART + at + 1);
-        parts.push((line, start..start + end));
-        line += memchr::memchr_iter(b'\n', rest.get(..end).unwrap_or_default()).count();
-        start += end;
-    }
-    parts
-}
-
-fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<LineEntry>, Error> {
-    let mut entries = Vec::new();
-    let mut start = part.start;
-    for (number, whole) in text.get(part).unwrap_or_default().split_inclusive('\n').enumerate() {
-        let line = whole.trim_end_matches('\n').trim_end_matches('\r');
-        let number = first_line + number;
-        if !line.is_empty() && !line.starts_with('#') {
-            let too_long = |_| refused(number, LineFault::TooLong);
-            let target = target_of(line).map_err(|fault| refused(number, fault))?;
-            entries.push(LineEntry {
-                start: start as u64,
-                hash: hash_start(target.path.as_str()),
-                line: u32::try_from(number).map_err(too_long)?,
-                length: u32::try_from(line.len()).map_err(too_long)?,
-            });
-        }
-        start += whole.len();
-    }
-    entries.shrink_to_fit();
-    Ok(entries)
-}
-
-fn refused(line: usize, fault: LineFault) -> Error {
-    EditError::Line { line, fault }.into()
-}
-
-/// Parses a line.
-fn target_of(line: &str) -> Result<TargetFile, LineFault> {
-    let refused = |error| LineFault::Path(Box::new(error));
-    let (path, length, hashes, custom) = if line.starts_with('{') { json_entry(line)? } else { plain_entry(line)? };
-    let path = intake::target_path(&path).map_err(refused)?;
-    let hashes = Hashes::new(hashes).ok_or(LineFault::NoHash)?;
-    intake::check_length_of_name(&path, &hashes).map_err(refused)?;
-    let mut target = TargetFile::new(path, length, hashes);
-    target.custom = custom;
-    Ok(target)
-}
-
-/// The path, the length, the digests and the custom data of an entry.
-type Entry = (String, u64, Vec<(Algorithm, Vec<u8>)>, Option<Json>);
-
-fn json_entry(line: &str) -> Result<Entry, LineFault> {
-    let JsonLine { path, length, hashes, custom } =
-        serde_json::from_str(line).map_err(|error| LineFault::Json(error.to_string()))?;
-    let hashes = hashes.0.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
-    let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
-    let custom = custom.transpose().map_err(LineFault::Custom)?;
-    if custom.is_some() {
-        // The map has silently kept the last of two equal members.
-        Json::parse(line).map_err(LineFault::Entry)?;
-    }
-    Ok((path, length, hashes, custom))
-}
-
-fn plain_entry(line: &str) -> Result<Entry, LineFault> {
-    let (digest, rest) = word(line).ok_or(LineFault::Form)?;
-    let (length, path) = word(rest).ok_or(LineFault::NoPath)?;
-    let length = length.parse().map_err(|_| LineFault::Length(length.to_string()))?;
-    Ok((path.to_string(), length, vec![digest_of("sha256", digest)?], None))
-}
-
-/// Splits off the first word and the blanks after it.
-fn word(text: &str) -> Option<(&str, &str)> {
-    let (word, rest) = text.split_once([' ', '\t'])?;
-    let rest = rest.trim_start_matches([' ', '\t']);
-    (!word.is_empty() && !rest.is_empty()).then_some((word, rest))
-}
-
-fn digest_of(name: &str, digest: &str) -> Result<(Algorithm, Vec<u8>), LineFault> {
-    let algorithm = Algorithm::named(name).ok_or_else(|| LineFault::UnknownHash(name.to_string()))?;
-    let bytes = hex::decode(digest).ok().filter(|bytes| bytes.len() == algorithm.length());
-    bytes.map(|bytes| (algorithm, bytes)).ok_or(LineFault::Digest(algorithm))
 }
 
 #[cfg(test)]
@@ -276,7 +298,15 @@ mod tests {
     const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
     fn parse(text: &str) -> Result<List, Error> {
-        List::parse(text.as_bytes().to_vec(), &|_| {})
+        parse_bytes(text.as_bytes())
+    }
+
+    fn parse_bytes(text: &[u8]) -> Result<List, Error> {
+        List::read_from(text, Path::new("list"), &tempfile::env::temp_dir(), &|_| {})
+    }
+
+    fn lines(list: &List, numbers: &[usize]) -> Vec<usize> {
+        numbers.iter().map(|number| list.text.number(list.entry(*number).unwrap().start).unwrap()).collect()
     }
 
     fn reason(text: &str) -> String {
@@ -291,7 +321,7 @@ mod tests {
         let list = parse(&text).unwrap();
         assert_eq!(list.len(), 2);
         assert_eq!(list.target(0).unwrap(), list.target(1).unwrap());
-        assert_eq!((list.line(0).0, list.line(1).0), (2, 4));
+        assert_eq!(lines(&list, &[0, 1]), [2, 4]);
         assert_eq!(list.hash_start(0), hash_start("a/b c"));
     }
 
@@ -331,27 +361,60 @@ mod tests {
         let fraction =
             format!(r#"{{"path": "a", "length": 1, "hashes": {{"sha256": "{ZEROS}"}}, "custom": {{"x": 1.5}}}}"#);
         assert!(reason(&fraction).starts_with("line 1 of the list has a `custom` that cannot be signed"));
-        assert_eq!(
-            List::parse(b"\n\xff".to_vec(), &|_| {}).unwrap_err().to_string(),
-            "line 2 of the list is not UTF-8"
-        );
+        assert_eq!(parse_bytes(b"\n\xff").unwrap_err().to_string(), "line 2 of the list is not UTF-8");
     }
 
     #[test]
-    fn line_numbers_continue_across_parts() {
-        let mut text = String::new();
-        let mut lines = 0;
-        while text.len() < 3 * PART {
-            lines += 1;
-            text += &format!("{ZEROS} {lines} some/name-{lines}\n");
+    fn parts_of_any_length_have_the_same_lines() {
+        let mut text = String::from("# a comment\n\n");
+        for number in 1..20 {
+            text += &format!("{ZEROS} {number} some/name-{number}-{}\n", "x".repeat(number * 7 % 40));
         }
-        assert!(parts_of(&text).len() > 1);
+        let whole = parse(&text).unwrap();
+        assert_eq!((whole.len(), whole.parts.len()), (19, 1));
+        let invalid = format!("{text}{ZEROS} 20 last\noops\nand again");
+        for part in 1..150 {
+            let in_parts = |text: &str| {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                std::fs::write(file.path(), text).unwrap();
+                let length = text.len() as u64;
+                let file = ListFile { file: file.reopen().unwrap(), path: "list".into(), length };
+                List::check(file, part, &|_| {})
+            };
+            let list = in_parts(&text).unwrap();
+            let targets = |list: &List| (0..list.len()).map(|at| list.target(at).unwrap()).collect::<Vec<_>>();
+            assert_eq!(targets(&list), targets(&whole), "{part}");
+            assert_eq!(lines(&list, &[0, 18]), [3, 21], "{part}");
+            let said = in_parts(&invalid).unwrap_err().to_string();
+            assert!(said.starts_with("line 23 of the list is neither"), "{part}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_be_longer_than_a_part() {
+        let long = "x".repeat(2 * PART as usize);
+        let text = format!(
+            "{ZEROS} 1 a\n{{\"path\": \"b\", \"length\": 2, \"hashes\": {{\"sha256\": \"{ZEROS}\"}}, \"custom\": {{\"x\": \"{long}\"}}}}\n{ZEROS} 3 c"
+        );
         let list = parse(&text).unwrap();
-        assert_eq!(list.len(), lines);
-        for number in [0, lines / 2, lines - 1] {
-            let target = list.target(number).unwrap();
-            assert_eq!((target.length as usize, list.line(number).0), (number + 1, number + 1));
+        let lengths: Vec<u64> = (0..list.len()).map(|at| list.target(at).unwrap().length).collect();
+        assert_eq!(lengths, [1, 2, 3]);
+        assert_eq!(lines(&list, &[0, 1, 2]), [1, 2, 3]);
+        let too_long = format!("{ZEROS} 1 a\n# {}\n{ZEROS} 3 c", "x".repeat(LONGEST_LINE));
+        assert_eq!(reason(&too_long), "line 2 of the list is longer than 16 MiB");
+    }
+
+    #[test]
+    fn a_list_that_changes_after_it_was_checked_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = format!("{ZEROS} 1 a\n{ZEROS} 2 b\n");
+        std::fs::write(file.path(), &text).unwrap();
+        let list = List::read(file.path(), &tempfile::env::temp_dir(), &|_| {}).unwrap();
+        assert_eq!(list.target(1).unwrap().length, 2);
+        for changed in [&text.replace(" b", " c"), &text.replace(" 2 ", " x "), "", &text.replace('\n', " ")] {
+            std::fs::write(file.path(), changed).unwrap();
+            let said = list.target(1).unwrap_err().to_string();
+            assert!(said.ends_with("it changed while it was being read"), "{said}");
         }
-        assert!(reason(&format!("{text}oops")).starts_with(&format!("line {} ", lines + 1)));
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod delegations;
 pub(crate) mod intake;
 pub(crate) mod keys;
 pub(crate) mod list;
+mod list_line;
 pub(crate) mod odd;
 pub(crate) mod path_patterns;
 pub(crate) mod revert;
@@ -22,6 +23,7 @@ use lastmile_metadata::{DelegatedRoles, Delegations, KeyId, KeyRing, RoleName, R
 
 use crate::draft::Draft;
 use crate::published::Published;
+use crate::role_content::RoleContent;
 use crate::{Error, NotFound};
 
 /// An editor for a draft. Content that the draft does not change is read from the published state.
@@ -64,10 +66,21 @@ impl<'a> Edit<'a> {
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.
     pub fn view(&mut self, role: &RoleName) -> Result<&Targets, Error> {
-        if self.draft.targets.contains_key(role) {
-            return self.draft.targets.get(role).ok_or_else(|| unknown(role));
+        match self.draft.targets.get_mut(role) {
+            Some(content) => Ok(content.hold()?),
+            None => Ok(self.published.role(role)?),
         }
-        Ok(self.published.role(role)?)
+    }
+
+    /// Returns the delegations of a targets role after the change. Does not read a role that is on disk.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when no role delegates to it.
+    fn delegations(&mut self, role: &RoleName) -> Result<Option<&Delegations>, Error> {
+        match self.draft.targets.get(role) {
+            Some(content) => Ok(content.delegations()),
+            None => Ok(self.published.role(role)?.delegations.as_ref()),
+        }
     }
 
     /// Returns a targets role of the draft for editing. If the draft does not contain the role yet, copies the
@@ -81,10 +94,10 @@ impl<'a> Edit<'a> {
             if let Some(delegator) = self.published.delegator(role) {
                 self.draft.delegators.entry(role.clone()).or_default().insert(delegator.clone());
             }
-            self.draft.targets.insert(role.clone(), targets);
+            self.draft.targets.insert(role.clone(), RoleContent::Held(targets));
         }
         self.draft.prior.remove(role);
-        self.draft.targets.get_mut(role).ok_or_else(|| unknown(role))
+        self.draft.targets.get_mut(role).ok_or_else(|| unknown(role))?.hold()
     }
 
     /// Marks a role to be signed again with its current content, a new version and a new expiry date.
@@ -123,13 +136,11 @@ impl<'a> Edit<'a> {
     }
 
     /// Adds an empty role to the draft. No other role may have delegated to it before.
-    pub fn new_role(&mut self, role: &RoleName, delegator: &RoleName) -> &mut Targets {
+    pub fn new_role(&mut self, role: &RoleName, delegator: &RoleName) {
         self.draft.prior.remove(role);
         self.draft.delegators.insert(role.clone(), [delegator.clone()].into());
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
-        let entry = self.draft.targets.entry(role.clone()).or_insert_with(|| empty.clone());
-        *entry = empty;
-        entry
+        self.draft.targets.insert(role.clone(), RoleContent::Held(empty));
     }
 
     /// Returns the role that delegates to `role` in the draft, or else in the published state.
@@ -138,10 +149,10 @@ impl<'a> Edit<'a> {
     /// [`Error::NotFound`] if no role delegates to `role`.
     pub fn delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
         // Check the top-level targets role first. It usually delegates to the bins, of which there may be many.
-        if delegates(self.view(&RoleName::TARGETS)?, role) {
+        if delegates(self.delegations(&RoleName::TARGETS)?, role) {
             return Ok(RoleName::TARGETS);
         }
-        let by_draft = self.draft.targets.iter().find(|(_, targets)| delegates(targets, role));
+        let by_draft = self.draft.targets.iter().find(|(_, content)| delegates(content.delegations(), role));
         if let Some((name, _)) = by_draft {
             return Ok(name.clone());
         }
@@ -149,7 +160,7 @@ impl<'a> Edit<'a> {
         let delegator = self.published.delegator(role).cloned().ok_or_else(|| unknown(role))?;
         // The draft may have removed the published delegation.
         match self.draft.targets.get(&delegator) {
-            Some(edited) if !delegates(edited, role) => Err(unknown(role)),
+            Some(edited) if !delegates(edited.delegations(), role) => Err(unknown(role)),
             _ => Ok(delegator),
         }
     }
@@ -202,14 +213,11 @@ impl<'a> Edit<'a> {
     }
 
     fn settle_delegations(&mut self, delegator: &RoleName) -> Result<(), Error> {
-        let before = self.published.known(delegator).cloned();
-        let after = self.view(delegator)?.clone();
-        let Some(delegations) = &after.delegations else {
+        let Some(delegations) = self.delegations(delegator)?.cloned() else {
             return Ok(());
         };
-        for child in
-            changed_children(before.as_ref().and_then(|before| before.delegations.as_ref()), delegations, delegator)
-        {
+        let before = self.published.known(delegator).and_then(|before| before.delegations.as_ref());
+        for child in changed_children(before, &delegations, delegator) {
             if self.draft.targets.contains_key(&child) {
                 self.draft.delegators.entry(child).or_default().insert(delegator.clone());
                 continue;
@@ -252,9 +260,9 @@ pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
 
-/// Returns whether `targets` delegates to `role`.
-pub(crate) fn delegates(targets: &Targets, role: &RoleName) -> bool {
-    targets.delegations.as_ref().is_some_and(|delegations| match &delegations.roles {
+/// Returns whether these delegations include one to `role`.
+pub(crate) fn delegates(delegations: Option<&Delegations>, role: &RoleName) -> bool {
+    delegations.is_some_and(|delegations| match &delegations.roles {
         DelegatedRoles::Listed(roles) => roles.iter().any(|delegation| delegation.name == *role),
         DelegatedRoles::Succinct(bins) => bins.contains(role),
     })

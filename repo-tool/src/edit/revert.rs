@@ -20,6 +20,7 @@ use crate::draft::Draft;
 use crate::files::layout::{self, LONGEST_METADATA};
 use crate::published::Published;
 use crate::report::verify::check_target;
+use crate::role_content::RoleContent;
 use crate::{Error, NotFound, Repository, RevertError, check, names, parallel};
 
 /// Whether to restore delegations that list keys which have since been removed.
@@ -92,7 +93,7 @@ impl Edit<'_> {
         if !delegators.is_empty() {
             self.draft.delegators.entry(role.clone()).or_default().extend(delegators);
         }
-        self.draft.targets.insert(role, content);
+        self.draft.targets.insert(role, RoleContent::Held(content));
     }
 }
 
@@ -102,8 +103,11 @@ impl Repository {
     /// # Errors
     /// [`RevertError::TargetFiles`] with all files that are missing or have different content.
     pub(crate) fn check_restored_files(&self, draft: &Draft, missing: MissingFiles) -> Result<(), Error> {
-        let targets = draft.targets.values().flat_map(|role| draft.touched.iter().filter_map(|path| role.target(path)));
-        let targets: Vec<_> = targets.collect();
+        let mut targets = Vec::new();
+        for content in draft.targets.values() {
+            let role = content.read()?;
+            targets.extend(draft.touched.iter().filter_map(|path| role.target(path)));
+        }
         let checked = parallel::try_map(&targets, |target| check_target(&self.layout, target, self.target_names()))?;
         let mut files: Vec<Finding> = checked.into_iter().flat_map(|checked| checked.findings).collect();
         if missing == MissingFiles::Elsewhere {

@@ -39,13 +39,12 @@ impl Edit<'_> {
 
     /// Returns the role in which clients find `path`, taking the draft into account.
     pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
-        let in_draft = self.draft.targets.iter().find(|(_, targets)| targets.target(path).is_some());
-        match in_draft {
-            Some((role, _)) => Ok(Some(role.clone())),
-            None => {
-                Ok(self.published.find(path)?.and_then(|found| found.chain.into_iter().last()).map(|(role, _)| role))
+        for (role, content) in &self.draft.targets {
+            if content.read()?.target(path).is_some() {
+                return Ok(Some(role.clone()));
             }
         }
+        Ok(self.published.find(path)?.and_then(|found| found.chain.into_iter().last()).map(|(role, _)| role))
     }
 
     /// Returns the role that lists `path`: `role`, or the bin that `role` and its bins delegate the path to.

@@ -11,8 +11,8 @@ pub enum LineFault {
     /// The line is not UTF-8.
     #[error("is not UTF-8")]
     NotUtf8,
-    /// The line is 4 GiB or longer, or its number is higher than 2³².
-    #[error("is too long, or its number is too high")]
+    /// The line is longer than 16 MiB.
+    #[error("is longer than 16 MiB")]
     TooLong,
     /// The line has neither of the two supported forms.
     #[error("is neither a JSON object nor `SHA256  LENGTH  PATH`")]

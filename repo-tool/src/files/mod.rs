@@ -9,4 +9,5 @@ pub(crate) mod layout;
 pub(crate) mod links;
 pub(crate) mod own_files;
 mod sharing;
+pub(crate) mod spool;
 pub(crate) mod writable;

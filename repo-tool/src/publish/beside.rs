@@ -9,6 +9,7 @@ use crate::draft::Draft;
 use crate::edit::same_ring;
 use crate::publish::staged;
 use crate::published::Published;
+use crate::role_content::RoleContent;
 use crate::{Error, PendingError, Repository};
 
 impl Repository {
@@ -86,7 +87,7 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     Ok(draft.targets.iter().all(|(delegator, after)| {
         let before = published.known(delegator).and_then(|before| before.delegations.as_ref());
         let before = rings(before);
-        let after = rings(after.delegations.as_ref());
+        let after = rings(after.delegations());
         before.len() == after.len()
             && before.iter().zip(&after).all(|(one, other)| one.0 == other.0 && same_ring(one.1, other.1))
     }))
@@ -101,7 +102,7 @@ pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<Rol
     {
         later.entry(RoleName::TARGETS).or_default().push(root.key_ring(&RoleName::TARGETS)?);
     }
-    let delegations = pending.targets.values().filter_map(|targets| targets.delegations.as_ref());
+    let delegations = pending.targets.values().filter_map(RoleContent::delegations);
     for (role, ring) in delegations.flat_map(Delegations::rings) {
         if draft.targets.contains_key(&role) {
             later.entry(role).or_default().push(ring);

@@ -155,7 +155,7 @@ impl Repository {
         let completion =
             Completion { published, config, keys, issued, authority, entries, signs_staged, accepted, now };
         let mut completed = draft.complete(&completion)?;
-        let diff = diff::diff(Some(&self.published), &draft, &mut completed);
+        let diff = diff::diff(Some(&self.published), &draft, &mut completed)?;
         let pending = pending.iter().flat_map(Draft::roles).cloned().collect();
         Ok(Plan { draft, completed, diff, pending })
     }

@@ -78,7 +78,7 @@ impl Publication<'_> {
         }
         for document in plan.completed.all() {
             let to = Path::new("metadata").join(file_name(document, consistent));
-            let content = FileDigest::of(&document.file());
+            let content = FileDigest::of(&document.file()?);
             for coding in &config.compress {
                 steps.push(step(coding.beside(&to), Existing::Replaced, Some(content.clone())));
             }

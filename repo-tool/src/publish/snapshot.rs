@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{
-    Algorithm, DelegatedRoles, Delegations, Hashes, KeyRing, MetaFile, Paths, RoleName, Root, Targets, Version,
+    Algorithm, DelegatedRoles, Delegations, Hashes, KeyRing, MetaFile, Paths, RoleName, Root, Version,
 };
 
 use crate::Error;
@@ -54,12 +54,13 @@ impl VersionOnlyBins {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();
         };
-        let before = |role: &RoleName| published.and_then(|published| published.known(role));
+        let before = |role: &RoleName| published.and_then(|published| published.known(role)?.delegations.as_ref());
         let unchanged = published.into_iter().flat_map(Published::read_roles);
         let unchanged = unchanged.filter(|(role, _)| !draft.targets.contains_key(*role));
-        let views = unchanged.chain(&draft.targets);
-        let sets = views.filter_map(|(role, view)| {
-            let delegations = view.delegations.as_ref()?;
+        let unchanged = unchanged.map(|(role, view)| (role, view.delegations.as_ref()));
+        let changed = draft.targets.iter().map(|(role, content)| (role, content.delegations()));
+        let sets = unchanged.chain(changed).filter_map(|(role, delegations)| {
+            let delegations = delegations?;
             let first = first_bin(delegations)?;
             let ring = delegations.key_ring(role, &first).ok()?;
             if is_signed_by_online_keys(&ring, root) {
@@ -67,7 +68,7 @@ impl VersionOnlyBins {
             }
             let listed = published?.snapshot.meta(&first).filter(|listed| !is_complete(listed));
             let bins = listed.and_then(|_| Bins::of(delegations))?;
-            let is_old = before(role).and_then(bins_of).is_some_and(|old| old.is_the_same_set_as(&bins));
+            let is_old = before(role).and_then(Bins::of).is_some_and(|old| old.is_the_same_set_as(&bins));
             (is_old && bins.bit_length > MOST_BITS_WITH_HASHES).then_some((bins, VersionOnly::TooMany))
         });
         Self(sets.collect())
@@ -83,7 +84,10 @@ impl VersionOnlyBins {
     }
 
     /// Returns the snapshot entry of a document that is published together with the snapshot.
-    pub(crate) fn entry(&self, document: &Document, root: &Root) -> MetaFile {
+    ///
+    /// # Errors
+    /// [`Error::File`] when the text of the document is on disk and cannot be read.
+    pub(crate) fn entry(&self, document: &Document, root: &Root) -> Result<MetaFile, Error> {
         let set = self.0.iter().find(|(bins, _)| bins.contains(&document.role));
         let by_version = set.is_some_and(|(_, why)| match why {
             // Check all key rings, because another role may also delegate to the bin, with other keys.
@@ -92,7 +96,11 @@ impl VersionOnlyBins {
             }
             VersionOnly::TooMany => true,
         });
-        if by_version { MetaFile::new(document.version) } else { list_with_hash(document.version, &document.file()) }
+        if by_version {
+            Ok(MetaFile::new(document.version))
+        } else {
+            Ok(list_with_hash(document.version, &document.file()?))
+        }
     }
 }
 
@@ -134,12 +142,9 @@ fn must_look(published: &Published, draft: &Draft) -> bool {
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
     let bins_keys_change = || {
         draft.targets.iter().any(|(role, after)| {
-            let ring = |view: &Targets| {
-                let delegations = view.delegations.as_ref()?;
-                delegations.key_ring(role, &first_bin(delegations)?).ok()
-            };
-            let before = published.known(role).and_then(ring);
-            let after = ring(after);
+            let ring = |delegations: &Delegations| delegations.key_ring(role, &first_bin(delegations)?).ok();
+            let before = published.known(role).and_then(|before| before.delegations.as_ref()).and_then(ring);
+            let after = after.delegations().and_then(ring);
             before.zip(after).is_some_and(|(before, after)| {
                 is_signed_by_online_keys(&before, &published.root) && !same_ring(&before, &after)
             })
@@ -154,10 +159,6 @@ pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
         let rings = one.key_ring(role).ok().zip(other.key_ring(role).ok());
         rings.is_some_and(|(one, other)| same_ring(&one, &other))
     })
-}
-
-fn bins_of(view: &Targets) -> Option<Bins> {
-    view.delegations.as_ref().and_then(Bins::of)
 }
 
 /// Returns the first role that has a delegation by hash prefix.

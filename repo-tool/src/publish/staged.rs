@@ -17,6 +17,7 @@ use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::{self, Layout, STAGED};
 use crate::published::Published;
+use crate::role_content::RoleContent;
 use crate::{Error, NotFound, PendingError, names};
 
 /// The name of the folder with the pending target files.
@@ -58,7 +59,7 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
             "snapshot" | "timestamp" => continue,
             _ => {
                 let (targets, version, prior) = parse::<Targets>(&role, bytes)?;
-                draft.targets.insert(role.clone(), targets);
+                draft.targets.insert(role.clone(), RoleContent::Held(targets));
                 (version, prior)
             }
         };
@@ -83,19 +84,20 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
 pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -> Result<Vec<NewTargetFile>, Error> {
     let waiting: BTreeMap<&Path, &NewTargetFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
-    let targets = draft.targets.iter().flat_map(|(role, targets)| targets.targets().map(move |target| (role, target)));
-    for (role, target) in targets {
-        if !draft.touched.contains(&target.path) && !draft.bulk_filled.contains(role) {
-            continue;
-        }
-        for place in intake::places(&target, names) {
-            let Some(file) = waiting.get(place.as_path()) else { continue };
-            let mut file = (*file).clone();
-            // A file outside `staged/` is new and was hashed while it was copied.
-            if file.from.starts_with(layout.staged()) {
-                file.content = Some(check_content(layout, &target, &file.to)?);
+    for (role, content) in &draft.targets {
+        for target in content.read()?.targets() {
+            if !draft.touched.contains(&target.path) && !draft.bulk_filled.contains(role) {
+                continue;
             }
-            listed.push(file);
+            for place in intake::places(&target, names) {
+                let Some(file) = waiting.get(place.as_path()) else { continue };
+                let mut file = (*file).clone();
+                // A file outside `staged/` is new and was hashed while it was copied.
+                if file.from.starts_with(layout.staged()) {
+                    file.content = Some(check_content(layout, &target, &file.to)?);
+                }
+                listed.push(file);
+            }
         }
     }
     Ok(listed)
@@ -152,7 +154,7 @@ pub(crate) fn write<'d>(
     let mut kept = BTreeSet::new();
     for document in documents_to_stage.filter(|document| offline(&document.role)) {
         let path = layout.staged().join(names::metadata_file(&document.role, None));
-        layout.replace(&path, &document.file(), 0o644)?;
+        layout.replace(&path, &document.file()?, 0o644)?;
         kept.insert(path);
     }
     for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {

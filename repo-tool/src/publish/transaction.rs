@@ -193,10 +193,10 @@ impl<'a> Transaction<'a> {
             let name = format!("new-{number}");
             let write = |bytes: &[u8]| working.write_new(&name, bytes, 0o644).map(|()| FileDigest::of(bytes));
             match content {
-                Content::Document(document) => write(&document.file()),
+                Content::Document(document) => write(&document.file()?),
                 Content::Compressed(document, coding) => {
                     let failed = |error| Error::file("compress", &working.path_of(&name), error);
-                    write(&coding.encode(&document.file()).map_err(failed)?)
+                    write(&coding.encode(&document.file()?).map_err(failed)?)
                 }
                 Content::Bytes(bytes) => write(bytes),
             }

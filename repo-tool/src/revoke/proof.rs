@@ -401,7 +401,7 @@ fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) ->
     let draft = Draft::default();
     let reviewed = Reviewed::of(published, &draft, &document, &Accepted::default())?;
     document.sign(&repository.keys, repository.authority(), &reviewed)?;
-    Ok(document.file().into())
+    Ok(document.file()?.into())
 }
 
 /// Signs a file with the revoked key. If the threshold requires more signatures, adds those of other available keys
@@ -417,7 +417,7 @@ fn sign_forged<R: Role>(
     let revoked = signer.public_key();
     let mut left = ring.threshold().get();
     let mut add = |id: lastmile_metadata::KeyId, signer: &dyn Signer| {
-        let sig = signer.sign(document.signed().as_bytes()).map_err(|error| Error::key(&id, error))?;
+        let sig = signer.sign(document.signed()?.as_bytes()).map_err(|error| Error::key(&id, error))?;
         document.put(&id, sig);
         Ok::<_, Error>(())
     };
@@ -433,7 +433,7 @@ fn sign_forged<R: Role>(
             left -= 1;
         }
     }
-    Ok(document.file().into())
+    Ok(document.file()?.into())
 }
 
 /// Returns the key ring of each of these roles. Reads each delegator only once, because there may be many bins.

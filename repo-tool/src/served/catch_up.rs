@@ -21,6 +21,7 @@ use crate::publish::transaction::{self, Unobserved};
 use crate::publish::versions::LARGEST_JUMP;
 use crate::published::Published;
 use crate::report::diff::{self, RoleDiff};
+use crate::role_content::RoleContent;
 use crate::served::Served;
 use crate::served::adoption::{self, Adoption};
 use crate::user::{PinnedRoot, RootDigest};
@@ -270,7 +271,7 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
             theirs.delegated().find(|(name, _)| *name == role).and_then(|(_, targets)| targets.held())
         };
         if let Some(held) = held {
-            draft.targets.insert(role.clone(), (***held).clone());
+            draft.targets.insert(role.clone(), RoleContent::Held((***held).clone()));
             documents.push(document(role, held)?);
         }
     }
@@ -282,9 +283,9 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
             Some(ours) => format!("version {ours} in this folder, {version} on the server"),
             None => format!("version {version} on the server, not in this folder"),
         };
-        RoleDiff { title, ..diff::of_document(Some(ours), &draft, document) }
+        Ok(RoleDiff { title, ..diff::of_document(Some(ours), &draft, document)? })
     });
-    Ok(diffs.collect())
+    diffs.collect()
 }
 
 fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document, Error> {

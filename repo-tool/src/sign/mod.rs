@@ -78,7 +78,7 @@ impl Repository {
     /// Writes the documents that have new signatures.
     pub(crate) fn write_signed(&self, signed: &[(Document, Vec<String>)]) -> Result<(), Error> {
         for (document, _) in signed.iter().filter(|(_, new)| !new.is_empty()) {
-            staged::write_document(&self.layout, &document.role, &document.file())?;
+            staged::write_document(&self.layout, &document.role, &document.file()?)?;
         }
         self.move_pin()
     }

@@ -51,7 +51,7 @@ impl Reviewed {
         accepted: &Accepted,
     ) -> Result<Self, Error> {
         gate::admit(published, document)?;
-        let changes = diff::of_document(published, draft, document);
+        let changes = diff::of_document(published, draft, document)?;
         let unnamed: Vec<&diff::Unusual> = changes.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
         if unnamed.is_empty() {
             Ok(Self { document: document.identity(), changes })

@@ -9,12 +9,12 @@ use lastmile_repo_tool::{AddOptions, Draft, DraftError, EditError, Error, NewBin
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, delegate_from};
-use crate::world::{World, is_published};
+use crate::world::{World, is_published, target_list};
 
 fn list(content: &str, names: impl IntoIterator<Item = String>) -> List {
     let digest = hex::encode(Sha256::digest(content));
     let lines = names.into_iter().map(|name| format!("{digest} {} {name}\n", content.len()));
-    List::parse(lines.collect::<String>().into_bytes(), &|_| {}).unwrap()
+    target_list(&lines.collect::<String>())
 }
 
 fn names(count: usize) -> impl Iterator<Item = String> {
@@ -77,11 +77,10 @@ fn bins_without_changes_are_not_signed_again() {
 fn a_name_may_be_listed_twice_only_with_the_same_content() {
     let world = World::new();
     let digest = hex::encode(Sha256::digest("x"));
-    let parse = |text: String| List::parse(text.into_bytes(), &|_| {}).unwrap();
-    let same = parse(format!("{digest} 1 a\n{digest} 1 b\n{digest}\t1\ta\n"));
+    let same = target_list(&format!("{digest} 1 a\n{digest} 1 b\n{digest}\t1\ta\n"));
     assert_eq!(same.len(), 3);
     assert_eq!(fill(&world, &RoleName::TARGETS, &same).unwrap(), 2);
-    let other = parse(format!("{digest} 1 a\n\n{digest} 1 b\n{digest} 2 a\n"));
+    let other = target_list(&format!("{digest} 1 a\n\n{digest} 1 b\n{digest} 2 a\n"));
     let before = world.files("metadata");
     let refused = fill(&world, &RoleName::TARGETS, &other).unwrap_err().to_string();
     assert_eq!(refused, "lines 1 and 4 of the list contradict each other on `a`");

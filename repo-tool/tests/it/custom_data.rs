@@ -3,11 +3,10 @@
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch;
 use lastmile_repo_tool::internal::diff;
-use lastmile_repo_tool::internal::list::List;
 use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::{AddOptions, Config, Custom, Signing, Source, Unobserved, target_path};
 
-use crate::world::World;
+use crate::world::{World, target_list};
 
 fn custom(members: &[&str]) -> AddOptions {
     let members: Vec<String> = members.iter().map(ToString::to_string).collect();
@@ -87,7 +86,7 @@ fn many_targets_and_lists_keep_custom_data() {
 
     let hash = "0".repeat(64);
     let other = format!(r#"{{"path": "file-8", "length": 1, "hashes": {{"sha256": "{hash}"}}, "custom": {{"a": 1}}}}"#);
-    let list = List::parse(format!("{hash}  1  file-7\n{other}\n").into_bytes(), &|_| {}).unwrap();
+    let list = target_list(&format!("{hash}  1  file-7\n{other}\n"));
     world.change(|edit| assert_eq!(edit.fill(&RoleName::TARGETS, &list, &|_| {}).unwrap(), 2)).unwrap();
     assert_eq!((listed(&world, "file-7"), listed(&world, "file-8").as_deref()), (expected, Some(r#"{"a":1}"#)));
 }

@@ -11,13 +11,16 @@ use lastmile_fs::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_repo_tool::internal::list::List;
 use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
-    AddOptions, Config, Error, NewBins, NewRepository, Outcome, PathError, Protection, Signing, Source, Trust,
+    AddOptions, Config, Draft, Error, NewBins, NewRepository, Outcome, PathError, Protection, Signing, Source, Trust,
     Unobserved, target_path,
 };
+
+use sha2::{Digest as _, Sha256};
 
 use crate::compressed::set_codings;
 use crate::world::World;
@@ -211,6 +214,24 @@ fn bins_survive_every_fault_of_the_disk() {
         world
             .change_with(&[], &mut Unobserved, |edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap())
             .map(drop)
+    });
+}
+
+#[test]
+fn a_list_survives_every_fault_of_the_disk() {
+    let base = with_old();
+    let digest = hex::encode(Sha256::digest("1"));
+    let list = format!(
+        "{{\"path\": \"old\", \"length\": 1, \"hashes\": {{\"sha256\": \"{digest}\"}}, \"custom\": {{\"is\": \"new\"}}}}\n"
+    );
+    play("repository: add --from-list", &base, false, &|world| {
+        let list = List::read_from(list.as_bytes(), Path::new("list"), &world.dir(), &|_| {})?;
+        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
+        let mut edit = repository.edit(Draft::default());
+        edit.fill(&RoleName::TARGETS, &list, &|_| {})?;
+        let draft = edit.finish()?;
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, &mut Unobserved).map(drop)
     });
 }
 

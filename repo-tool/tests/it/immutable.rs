@@ -11,7 +11,7 @@ use lastmile_repo_tool::{
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, make_bins};
-use crate::world::{World, is_published};
+use crate::world::{World, is_published, target_list};
 
 /// Returns a repository with the default setting, in which all target names are immutable.
 fn immutable_world() -> World {
@@ -113,7 +113,7 @@ fn a_list_of_targets_does_not_change_immutable_targets() {
     let list = |content: &str| {
         let digest = hex::encode(Sha256::digest(content));
         let text = format!("{digest} {} a/x\n{digest} {} a/{content}\n", content.len(), content.len());
-        List::parse(text.into_bytes(), &|_| {}).unwrap().with_immutable(Immutable::all())
+        target_list(&text).with_immutable(Immutable::all())
     };
     let fill = |list: &List| -> Result<usize, Error> {
         let mut result = Ok(0);

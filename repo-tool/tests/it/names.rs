@@ -9,7 +9,7 @@ use lastmile_repo_tool::{
     Unobserved, target_path,
 };
 
-use crate::world::World;
+use crate::world::{World, target_list};
 
 fn clashes(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)> {
     match refused {
@@ -81,7 +81,7 @@ fn a_list_of_targets_that_clash_is_refused() {
     world.add("old", "1");
     let line = |path: &str| format!("{}  1  {path}\n", "0".repeat(64));
     let text: String = ["new", "new-1", "new/a", "old/b", "other/c"].map(line).concat();
-    let list = List::parse(text.into_bytes(), &|_| {}).unwrap();
+    let list = target_list(&text);
     let mut repository = world.open();
     let refused = repository.edit(Draft::default()).fill(&RoleName::TARGETS, &list, &|_| {});
     assert_eq!(clashes(refused), [pair("new", "new/a"), pair("old", "old/b")].concat());
@@ -123,7 +123,7 @@ fn a_target_whose_path_is_delegated_is_refused_unless_it_may_hide_the_delegated_
     assert_eq!(world.fetch("team/app").unwrap().unwrap(), b"delegated");
 
     let line = |path: &str| format!("{}  1  {path}\n", "0".repeat(64));
-    let list = || List::parse([line("a"), line("team/b")].concat().into_bytes(), &|_| {}).unwrap();
+    let list = || target_list(&[line("a"), line("team/b")].concat());
     let fill = |list: &List| world.open().edit(Draft::default()).fill(&RoleName::TARGETS, list, &|_| {});
     assert_eq!(hidden(fill(&list())), pair("team/b", "team"));
     assert_eq!(fill(&list().with_delegated(DelegatedPaths::Hide)).unwrap(), 2);

@@ -214,7 +214,7 @@ fn r_x_1_a_tampered_pending_change_lacks_signatures() {
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     let plan = repository.plan(draft, Signing::All).unwrap();
-    let mut signed = plan.completed.root.as_ref().unwrap().file().to_vec();
+    let mut signed = plan.completed.root.as_ref().unwrap().file().unwrap().to_vec();
     drop(repository);
     // Change one digit of the expiry date, so that the signatures no longer match the text.
     let at = signed.windows(10).position(|window| window.starts_with(b"\"expires\":")).unwrap() + 14;

@@ -10,6 +10,7 @@ use lastmile_repo_tool::internal::key_store::{self};
 use lastmile_repo_tool::internal::layout::Layout;
 use lastmile_repo_tool::internal::links::Links;
 use lastmile_repo_tool::internal::lint::lint;
+use lastmile_repo_tool::internal::list::List;
 use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::{
     AddOptions, Draft, Edit, Error, Immutable, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection,
@@ -246,4 +247,9 @@ pub(crate) fn folder() -> TempDir {
 /// Returns whether a draft was published.
 pub(crate) fn is_published(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Published { .. })
+}
+
+/// Checks a list of targets as `add --from-list` does.
+pub(crate) fn target_list(text: &str) -> List {
+    List::read_from(text.as_bytes(), Path::new("list"), &tempfile::env::temp_dir(), &|_| {}).unwrap()
 }

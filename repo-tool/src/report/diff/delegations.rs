@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, Paths, RoleName, Targets};
+use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, Paths, RoleName};
 
 use super::Sign;
 use super::explain::Explanation;
@@ -10,10 +10,15 @@ use super::keys::{KeysBefore, RoleKeyList, ring_lines};
 use crate::edit::bins::Bins;
 
 /// Describes the changes of a role's delegations. `keys` contains the IDs of the changed keys.
-pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, after: &Targets, keys: &BTreeSet<&str>) {
+pub(super) fn explain(
+    explanation: &mut Explanation,
+    before: Option<&Delegations>,
+    after: Option<&Delegations>,
+    keys: &BTreeSet<&str>,
+) {
     let none = Delegations::new();
-    let before = before.and_then(|before| before.delegations.as_ref()).unwrap_or(&none);
-    let after = after.delegations.as_ref().unwrap_or(&none);
+    let before = before.unwrap_or(&none);
+    let after = after.unwrap_or(&none);
     let old = described(before);
     let new = described(after);
     let by_name = |all: &[(String, String)]| all.iter().cloned().collect::<BTreeMap<String, String>>();

@@ -10,6 +10,7 @@ use lastmile_metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
 
 use super::keys::{KeysBefore, RoleKeyList, key_lines, ring_lines};
 use super::{RoleDiff, Sign, Unusual, delegations};
+use crate::Error;
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
@@ -67,23 +68,29 @@ pub(super) fn explain(
     document: &Document,
     counts: bool,
     title: String,
-) -> RoleDiff {
+) -> Result<RoleDiff, Error> {
     let role = &document.role;
     let before = published.and_then(|published| published.signed_text(role));
     let mut explanation =
         Explanation { role: role.clone(), lines: Lines::default(), routine: Lines::default(), unusual: Vec::new() };
     let is_passed_over = |member: &str| counts && member == "targets";
-    match changes(before, document.signed(), &is_passed_over) {
-        Ok(changes) => explanation.explain_all(published, draft, &changes, before.is_none()),
+    match changes(before, &document.signed()?, &is_passed_over) {
+        Ok(changes) => explanation.explain_all(published, draft, &changes, before.is_none())?,
         Err(error) => explanation.unusual_line(Sign::Changed, &Pointer::default(), &format!("unexplained: {error}")),
     }
     let Explanation { lines, routine, mut unusual, .. } = explanation;
     unusual.dedup_by(|one, other| one.pointer == other.pointer);
-    RoleDiff { role: role.to_string(), title, lines: lines.0, routine: routine.0, many: None, unusual }
+    Ok(RoleDiff { role: role.to_string(), title, lines: lines.0, routine: routine.0, many: None, unusual })
 }
 
 impl Explanation {
-    fn explain_all(&mut self, published: Option<&Published>, draft: &Draft, changes: &[Change<'_>], is_new: bool) {
+    fn explain_all(
+        &mut self,
+        published: Option<&Published>,
+        draft: &Draft,
+        changes: &[Change<'_>],
+        is_new: bool,
+    ) -> Result<(), Error> {
         let mut touched = Touched::default();
         for change in changes {
             self.explain_change(change, &mut touched, is_new);
@@ -104,13 +111,18 @@ impl Explanation {
             _ => {
                 let before = published.and_then(|published| published.known(&self.role));
                 if let Some(after) = draft.targets.get(&self.role) {
-                    self.targets(before, after, &touched.targets);
+                    // Counted targets are not touched, and then there is no need to read them.
+                    if !touched.targets.is_empty() {
+                        self.targets(before, &*after.read()?, &touched.targets);
+                    }
                     if touched.delegations {
-                        delegations::explain(self, before, after, &touched.keys);
+                        let before = before.and_then(|before| before.delegations.as_ref());
+                        delegations::explain(self, before, after.delegations(), &touched.keys);
                     }
                 }
             }
         }
+        Ok(())
     }
 
     /// Describes one change, or adds the changed item to `touched`.

@@ -11,9 +11,11 @@ use lastmile_metadata::changes::Pointer;
 use lastmile_metadata::{Hashes, MetaFile, RoleName, Targets};
 use serde_json::{Value, json};
 
+use crate::Error;
 use crate::document::Document;
 use crate::draft::{Completed, Draft};
 use crate::published::Published;
+use crate::role_content::RoleContent;
 
 /// The maximum number of lines that people see for each role. The JSON output contains all lines.
 const SHOWN: usize = 20;
@@ -91,7 +93,14 @@ fn typed(text: &str) -> String {
 }
 
 /// Describes the changes of the signed text of one document.
-pub(crate) fn of_document(published: Option<&Published>, draft: &Draft, document: &Document) -> RoleDiff {
+///
+/// # Errors
+/// [`Error::File`] when a text is on disk and cannot be read.
+pub(crate) fn of_document(
+    published: Option<&Published>,
+    draft: &Draft,
+    document: &Document,
+) -> Result<RoleDiff, Error> {
     explained(published, draft, document, counts(draft))
 }
 
@@ -99,11 +108,16 @@ pub(crate) fn of_document(published: Option<&Published>, draft: &Draft, document
 fn counts(draft: &Draft) -> bool {
     // This function is called for each document, so check the cheap condition first.
     draft.bulk_filled.len() > DESCRIBED
-        || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum::<usize>()
+        || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(RoleContent::len).sum::<usize>()
             > DESCRIBED
 }
 
-fn explained(published: Option<&Published>, draft: &Draft, document: &Document, counts: bool) -> RoleDiff {
+fn explained(
+    published: Option<&Published>,
+    draft: &Draft,
+    document: &Document,
+    counts: bool,
+) -> Result<RoleDiff, Error> {
     let before = published.and_then(|published| published.version(&document.role));
     let versions = match before {
         Some(before) => format!("version {before} → {}", document.version),
@@ -127,17 +141,24 @@ pub struct Many {
 }
 
 /// Compares the draft with the published state. For a bulk change, target changes are only counted.
-pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut Completed) -> Vec<RoleDiff> {
+///
+/// # Errors
+/// [`Error::File`] if a text is on disk and cannot be read.
+pub(crate) fn diff(
+    published: Option<&Published>,
+    draft: &Draft,
+    completed: &mut Completed,
+) -> Result<Vec<RoleDiff>, Error> {
     let counts = counts(draft);
     let mut families: BTreeMap<String, RoleDiff> = BTreeMap::new();
     let mut single = Vec::new();
     let mut changes = std::mem::take(&mut completed.changes);
     for document in completed.all() {
         let known = changes.remove(&document.role);
-        let mut found = known.unwrap_or_else(|| explained(published, draft, document, counts));
+        let mut found = known.map_or_else(|| explained(published, draft, document, counts), Ok)?;
         if counts && let Some(after) = draft.targets.get(&document.role) {
             let before = published.and_then(|published| published.known(&document.role));
-            found.many.get_or_insert_default().count(before, after);
+            found.many.get_or_insert_default().count(before, after)?;
         }
         if document.role == RoleName::SNAPSHOT {
             found.lines.extend(completed.entries.iter().map(completed_entry));
@@ -157,7 +178,7 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
         let title = format!("{} roles", family.many.unwrap_or_default().roles);
         RoleDiff { title, ..family }
     });
-    families.chain(single).collect()
+    Ok(families.chain(single).collect())
 }
 
 impl RoleDiff {
@@ -203,14 +224,14 @@ fn family_of(role: &str) -> String {
 }
 
 impl Many {
-    fn count(&mut self, before: Option<&Targets>, after: &Targets) {
+    fn count(&mut self, before: Option<&Targets>, after: &RoleContent) -> Result<(), Error> {
         self.roles += 1;
         let Some(before) = before.filter(|before| !before.is_empty()) else {
             self.added += after.len();
-            return;
+            return Ok(());
         };
         let mut kept = 0;
-        for target in after.targets() {
+        for target in after.read()?.targets() {
             match before.target(&target.path) {
                 Some(old) => {
                     kept += 1;
@@ -220,6 +241,7 @@ impl Many {
             }
         }
         self.removed += before.len() - kept;
+        Ok(())
     }
 
     fn text(self) -> String {

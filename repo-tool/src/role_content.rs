@@ -1,0 +1,97 @@
+//! The content of a targets role in a draft: in memory or, after a bulk change, on disk.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use lastmile_metadata::{Delegations, Envelope, Role as _, RoleName, Targets, assemble};
+
+use crate::Error;
+use crate::files::spool::{Spool, SpooledText};
+
+/// The content of a targets role in a draft.
+#[derive(Clone, Debug)]
+pub(crate) enum RoleContent {
+    /// A role in memory.
+    Held(Targets),
+    /// A role on disk. Thousands of such roles may be part of one draft.
+    Spooled(SpooledRole),
+}
+
+/// A role on disk. Its delegations are also in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct SpooledRole {
+    delegations: Option<Delegations>,
+    /// The number of targets.
+    count: usize,
+    /// The signed text of the role. Its version and expiry are not final.
+    text: SpooledText,
+}
+
+impl RoleContent {
+    /// Writes `targets` to a spool.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the disk is full, for example.
+    pub(crate) fn write(targets: &Targets, spool: &Arc<Spool>) -> Result<Self, Error> {
+        let text = spool.add(&targets.write())?;
+        Ok(Self::Spooled(SpooledRole { delegations: targets.delegations.clone(), count: targets.len(), text }))
+    }
+
+    /// Returns the delegations of the role.
+    pub(crate) fn delegations(&self) -> Option<&Delegations> {
+        match self {
+            Self::Held(targets) => targets.delegations.as_ref(),
+            Self::Spooled(role) => role.delegations.as_ref(),
+        }
+    }
+
+    /// Returns the number of targets that the role itself lists.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Held(targets) => targets.len(),
+            Self::Spooled(role) => role.count,
+        }
+    }
+
+    /// Returns the spool of a role on disk.
+    pub(crate) fn spool(&self) -> Option<&Arc<Spool>> {
+        match self {
+            Self::Held(_) => None,
+            Self::Spooled(role) => Some(role.text.spool()),
+        }
+    }
+
+    /// Returns the role, and reads it if it is on disk.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read.
+    pub(crate) fn read(&self) -> Result<Cow<'_, Targets>, Error> {
+        match self {
+            Self::Held(targets) => Ok(Cow::Borrowed(targets)),
+            Self::Spooled(role) => role.read().map(Cow::Owned),
+        }
+    }
+
+    /// Returns the role for editing, and moves it into memory if it is on disk.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read.
+    pub(crate) fn hold(&mut self) -> Result<&mut Targets, Error> {
+        if let Self::Spooled(role) = self {
+            *self = Self::Held(role.read()?);
+        }
+        match self {
+            Self::Held(targets) => Ok(targets),
+            Self::Spooled(_) => unreachable!("the role was just moved into memory"),
+        }
+    }
+}
+
+impl SpooledRole {
+    fn read(&self) -> Result<Targets, Error> {
+        let file = assemble(&self.text.read()?, &[]);
+        // The name is only for errors.
+        let role = RoleName::TARGETS;
+        Ok(Envelope::<Targets>::parse(&role, file)?.unverified(&role)?)
+    }
+}
