@@ -60,7 +60,7 @@ pub enum Expect {
     Accepted,
 }
 
-/// Changes files in the client's metadata folder.
+/// A function that changes files in the client's metadata folder.
 type Tamper = Arc<dyn Fn(&Path) + Send + Sync>;
 
 /// One variant of an attack, or unusual but legal input that a client must accept.
@@ -71,7 +71,7 @@ pub struct Case {
     pub(super) shipped: Vec<u8>,
     /// The repositories from which the client updates before the attack, in this order.
     pub(super) before: Vec<FakeNetwork>,
-    /// The targets that the client downloads from honest repositories.
+    /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
     pub(super) tamper: Option<Tamper>,
     pub(super) attacker: FakeNetwork,

@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-diamond",
         &["2.1-diamond", "2.2-diamond"],
-        "two roles delegate to a third with different keys, and it is signed with the key of only one of them",
+        "two roles list different keys for the same delegated role, but only one of these keys has signed it",
         "issues 2977 and 759 of two other implementations",
         diamond,
     ),
@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-6",
         &["S-2.3-6"],
-        "not an attack: two roles delegate to a third, and only the second delegation covers the package",
+        "not an attack: two roles delegate to the same role, and only the second delegation covers the package",
         "review of the source code of other implementations",
         second_parent,
     ),
@@ -214,7 +214,7 @@ fn cycles() -> Vec<Case> {
         nothing(&circle, "two in a cycle", &["a", "b"]),
         Case::against(&wide)
             .get("x")
-            .sample("thirty levels of two roles")
+            .sample("thirty levels with two roles each")
             .refused("right-27", "LimitReached")
             .advances(&read),
     ]
@@ -230,8 +230,8 @@ fn second_parent() -> Vec<Case> {
     honest.publish(&["left", "right", "shared", "targets"]);
     let asked = |packages: &[&str]| Case::against(&honest).packages(packages).get("right/package");
     vec![
-        asked(&["package"]).sample("without the first package"),
-        asked(&["left/package", "package"]).sample("after the first package"),
+        asked(&["package"]).sample("only the second package"),
+        asked(&["left/package", "package"]).sample("the second package after the first"),
     ]
 }
 

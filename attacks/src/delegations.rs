@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-qp9x-wp8f-qgjj",
         &["GHSA-qp9x-wp8f-qgjj"],
-        "a role that may list `Team/*` or `team\\*` lists a package in `team/`",
+        "a role whose paths are `Team/*` or `team\\*` lists a package in `team/`",
         "GHSA-qp9x-wp8f-qgjj",
         patterns_that_fold_case,
     ),

@@ -59,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-duplicates",
         &["4.1-duplicates"],
-        "a member occurs twice in the envelope, a role, a target, a hash list or a snapshot, also with escapes",
+        "a member occurs twice, in the envelope, a role, a target or its hashes, in some cases with escapes",
         "bad input: JSON",
         duplicates,
     ),

@@ -59,7 +59,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "the attacks change files that the repository simulator wrote, so the members that they access exist"
+    reason = "the attacks only access members that the repository simulator has written"
 )]
 
 mod arbitrary_software;

@@ -105,9 +105,9 @@ fn versions_alone() -> Vec<Case> {
     vec![
         case.clone()
             .attacker(&network)
-            .sample("from the previous release")
+            .sample("the previous targets file")
             .refused("targets", "WrongVersion")
             .advances(&["snapshot", "timestamp"]),
-        case.attacker(new.network()).honest(newer(&new).network()).sample("from the new release").get("package"),
+        case.attacker(new.network()).honest(newer(&new).network()).sample("the new targets file").get("package"),
     ]
 }

@@ -115,7 +115,7 @@ fn unicode_forms() -> Vec<Case> {
             .refused(decomposed, "NoSuchTarget"),
         Case::against(&honest)
             .attacker(attacker.network())
-            .sample("listed in the other form than signed")
+            .sample("not listed in the signed form")
             .refused("targets", "ThresholdNotMet")
             .advances(before("targets")),
     ]

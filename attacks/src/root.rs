@@ -12,7 +12,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2020-15163",
         &["CVE-2020-15163"],
-        "the last of several new roots is signed with an unknown key, or a new root only with the old or the new keys",
+        "the last new root is signed with an unknown key, or a new root is signed only with its old or its new keys",
         "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
         roots_that_do_not_verify,
     ),
@@ -33,7 +33,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-1",
         &["S-2.3-1", "3.2-R2"],
-        "the server withholds roots that the client has already followed, and uses a key that they revoked",
+        "the server withholds roots that the client already has, and uses a timestamp key that they revoked",
         "review of the source code of other implementations",
         hidden_chain,
     ),

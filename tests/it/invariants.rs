@@ -111,9 +111,9 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// The journal of the repository tool has another function `apply`.
+/// The repository tool also has a function `apply` in its journal, so only calls on `stage` are forbidden there.
 #[test]
-fn one_module_lets_a_stage_judge() {
+fn only_one_module_passes_metadata_to_a_stage() {
     let callers: Vec<_> =
         [".apply(", "Stage::apply", "::apply)"].iter().flat_map(|call| places("client", call)).collect();
     assert!(!callers.is_empty() && callers.iter().all(|path| path.ends_with("client/src/driver.rs")), "{callers:?}");

@@ -44,7 +44,7 @@ fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) ->
 }
 
 #[test]
-fn bytes_of_a_file_whose_length_nobody_lists() {
+fn the_length_of_a_file_without_a_listed_length_is_limited() {
     let repository = repository(false);
     let longest = |roles: &[&str]| roles.iter().map(|role| repository.written(role).len()).max().unwrap();
     let root = longest(&["root"]);
@@ -61,7 +61,7 @@ fn bytes_of_a_file_whose_length_nobody_lists() {
 }
 
 #[test]
-fn bytes_of_a_file_whose_length_is_listed() {
+fn the_listed_length_of_a_file_is_limited() {
     for role in ["snapshot", "targets", "a"] {
         let mut repository = repository(true);
         if role == "snapshot" {
@@ -97,7 +97,7 @@ fn a_stored_copy_does_not_bypass_the_limit_of_listed_lengths() {
 }
 
 #[test]
-fn counts_and_depths() {
+fn counts_and_depths_are_limited() {
     let mut repository = repository(true);
     let strangers: Vec<Value> =
         (0..3).map(|number| json!({"keyid": format!("stranger {number}"), "sig": "00"})).collect();
@@ -124,7 +124,7 @@ fn counts_and_depths() {
 }
 
 #[test]
-fn new_roots_of_one_update() {
+fn the_number_of_new_roots_in_one_update_is_limited() {
     let repository = repository(true);
     for (allowed, reached) in [(0, 1), (1, 2), (2, 3), (3, 3)] {
         let client = with(&repository, |limits| &mut limits.root_updates, allowed);
@@ -155,7 +155,7 @@ fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
 }
 
 #[test]
-fn nesting_of_json() {
+fn the_nesting_of_json_is_limited() {
     // The objects of the file and of its signed part are the first two of the 64 levels.
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     let asked = |levels| {

@@ -1,6 +1,6 @@
 //! Plots with logarithmic axes, as SVG.
 //!
-//! This replaces the crate `plotters`, because without dependencies the benches build quickly on a new machine.
+//! This module replaces the crate `plotters`, because without dependencies the benches build quickly on a new machine.
 
 use std::fmt::Write as _;
 use std::ops::Range;

@@ -26,7 +26,7 @@ fn add_keys(made: &Made, kind: &[&str], keys: &[&str]) {
 }
 
 #[test]
-fn k6_the_key_of_bins_gives_nothing_and_is_revoked() {
+fn k6_the_key_of_bins_gives_an_attacker_nothing_and_is_revoked() {
     for kind in KINDS {
         let made = Made::with_bins(kind, &["bins-1"]);
         let bin = made.bin_of("package");
@@ -49,7 +49,7 @@ fn k6_the_key_of_bins_gives_nothing_and_is_revoked() {
 }
 
 #[test]
-fn k6_one_online_key_that_signs_for_bins_gives_nothing_either() {
+fn k6_one_online_key_that_signs_for_bins_gives_an_attacker_nothing_either() {
     for (kind, key) in KINDS.into_iter().zip(BOTH) {
         let made = Made::with_bins(kind, &[key]);
         let bin = made.bin_of("package");

@@ -75,7 +75,7 @@ impl Attempt<'_> {
 const ALONE: [&str; 2] = ["ROLE: HashMismatch", "timestamp: ThresholdNotMet"];
 
 #[test]
-fn k2_the_snapshot_key_gives_nothing_and_is_revoked() {
+fn k2_the_snapshot_key_gives_an_attacker_nothing_and_is_revoked() {
     let made = Made::new();
     let attempt =
         Attempt { stolen: &["snapshot-1"], role: "snapshot", package: "package", options: &[], refusals: ALONE };
@@ -90,7 +90,7 @@ fn k2_the_snapshot_key_gives_nothing_and_is_revoked() {
 }
 
 #[test]
-fn k4_the_key_of_a_delegated_role_gives_nothing_and_is_revoked_without_a_new_root() {
+fn k4_the_key_of_a_delegated_role_gives_an_attacker_nothing_and_is_revoked_without_a_new_root() {
     let made = Made::with_team();
     let attempt = Attempt {
         stolen: &["team-1"],
@@ -110,7 +110,7 @@ fn k4_the_key_of_a_delegated_role_gives_nothing_and_is_revoked_without_a_new_roo
 }
 
 #[test]
-fn k10_the_targets_key_gives_nothing_without_both_online_keys_and_is_revoked() {
+fn k10_the_targets_key_gives_an_attacker_nothing_without_both_online_keys_and_is_revoked() {
     let with_timestamp = ["ROLE: HashMismatch", "snapshot: ThresholdNotMet"];
     let samples: [(&[&str], [&str; 2]); 3] = [
         (&["targets-1"], ALONE),
@@ -131,7 +131,7 @@ fn k10_the_targets_key_gives_nothing_without_both_online_keys_and_is_revoked() {
 }
 
 #[test]
-fn k12_fewer_root_keys_than_must_sign_give_nothing_and_are_rotated_out() {
+fn k12_fewer_root_keys_than_the_threshold_give_an_attacker_nothing_and_are_rotated_out() {
     let made = Made::new();
     let name_own_keys = |attacker: &mut Attacker| {
         let (keyid, key) = attacker.own_key();

@@ -92,7 +92,7 @@ impl History {
         })
     }
 
-    /// Returns a shorter history that still fails, but would succeed without any one of its steps.
+    /// Returns a shorter history that still fails. If any one of its steps were removed, the history would succeed.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;
