@@ -21,16 +21,16 @@ use crate::{ConfigError, Error, InvalidInput, InvalidKeyUri, NotFound};
 
 /// The time 9999-12-31T23:59:59Z, in seconds since the Unix epoch.
 pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
-/// The maximum lifetime of metadata, in days, that can be set in a new repository and on the command line.
+/// The longest lifetime of metadata, in days, that can be set when a repository is created or on the command line.
 pub(crate) const MOST_DAYS: u32 = 36_500;
-/// The maximum threshold of a role in a new repository, which limits the number of keys to generate.
+/// The maximum threshold of a role in a new repository. It limits the number of keys that are generated.
 pub(crate) const MOST_KEYS: u32 = 100;
 
 /// The configuration of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleConfig {
-    /// The number of keys that must sign for the role; at least 1. Clients follow the signed threshold, so this value
-    /// must agree with it. The command `set-threshold` changes both.
+    /// The number of keys that must sign for the role; at least 1. Clients use the threshold in the signed metadata, so
+    /// this value must be the same. The command `set-threshold` changes both values.
     pub threshold: u32,
     /// The number of days from signing to expiry; at least 1.
     pub expires_days: u32,
@@ -54,7 +54,7 @@ impl RoleConfig {
         Self { threshold, expires_days, renew_days, keys: Vec::new() }
     }
 
-    /// Sets the number of days from signing to expiry. If `renew_days` is not less than that, it is set to a third of
+    /// Sets the number of days from signing to expiry. If `renew_days` is not less than `days`, it is set to a third of
     /// `days`.
     pub fn set_expires_days(&mut self, days: u32) {
         self.expires_days = days.max(1);
@@ -63,8 +63,8 @@ impl RoleConfig {
         }
     }
 
-    /// Returns the expiry date of metadata that is signed at the time `now`, in whole seconds (spec 4.2.3). The date is
-    /// at most the end of the year 9999, because the format has only four digits for the year.
+    /// Returns the expiry date, in whole seconds (spec 4.2.3), of metadata that is signed at the time `now`. The date
+    /// is at most the end of the year 9999, because the format has only four digits for the year.
     #[must_use]
     pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.with_nanosecond(0).unwrap_or(now);
@@ -278,7 +278,7 @@ impl Config {
         all.into_iter().collect()
     }
 
-    /// Sets the entry for the role `name`, or for all roles with a given prefix if `name` ends in `*`.
+    /// Sets the entry for the role `name`. If `name` ends in `*`, the entry is for all roles with that prefix.
     pub fn set_role(&mut self, name: &str, role: RoleConfig) {
         let section = if is_top_level(name) { "roles" } else { "delegations" };
         let table = self.document.entry(section).or_insert_with(|| {
@@ -317,7 +317,7 @@ impl Config {
         }
     }
 
-    /// Returns this configuration, extended by the key URIs and role entries that only `other` has.
+    /// Adds the key URIs and role entries that only `other` has, and returns the result.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {

@@ -30,16 +30,17 @@ pub struct Prior {
     pub signatures: Vec<Signature>,
 }
 
-/// The key rings that must sign a document, and the one that should.
+/// The key rings that must sign a document, and the key ring that should also sign it.
 #[derive(Clone, Debug, Default)]
 pub struct Rings {
     /// Rings that must all reach their threshold.
     pub required: Vec<KeyRing>,
-    /// The ring before a rotation. If it reaches its threshold too, clients in the middle of an update accept the file.
+    /// The ring before a rotation. If this ring reaches its threshold, too, clients in the middle of an update accept
+    /// the file.
     pub wanted: Option<KeyRing>,
 }
 
-/// The signatures that a ring lacks.
+/// The signatures that a ring still needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// How many more keys must sign.
@@ -49,13 +50,13 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Describes the missing signatures. Shows the first 8 digits of each key id, and the name of the key if `name_of` knows
-    /// one.
+    /// Describes the missing signatures. Shows the first 8 digits of each key id, and the name of the key if `name_of`
+    /// returns it.
     #[must_use]
     pub fn describe(&self, name_of: impl Fn(&KeyId) -> Option<String>) -> String {
         let described = |id: &KeyId| {
             let start: String = id.as_str().chars().take(8).collect();
-            // A key id may be any text: `Display` escapes it.
+            // A key id can be any text. Its `Display` implementation escapes it.
             let start = KeyId::new(start);
             name_of(id).map_or_else(|| start.to_string(), |name| format!("{} ({start})", printable(&name)))
         };
@@ -124,7 +125,7 @@ pub struct Document {
     pub version: Version,
     /// When it expires.
     pub expires: DateTime<Utc>,
-    /// Identifies this text within the process. The signed text never changes.
+    /// Identifies the signed text, which never changes, within the process.
     identity: u64,
     signatures: Vec<Signature>,
     signed: SignedText,
@@ -133,8 +134,9 @@ pub struct Document {
     /// The faults of the text, computed on first use.
     faults: OnceLock<BTreeSet<Finding>>,
     rings: Rings,
-    /// The keys with valid signatures, each with its id. Verification is slow and there may be many bins, so new signatures of
-    /// available signers count as valid here; [`crate::check`] verifies them as clients do before publication.
+    /// The keys that have made valid signatures, each with its id. Verification is slow and there may be many bins, so
+    /// new signatures are not verified here. Before publication, [`crate::check`] verifies all signatures as clients
+    /// do.
     signers: BTreeSet<(KeyId, PublicKey)>,
 }
 
@@ -155,15 +157,16 @@ impl Document {
         }
     }
 
-    /// Creates a document from a partly signed text. Keeps only signatures that are valid for a key of `rings`, each with
-    /// `keyid` and `sig` alone.
+    /// Creates a document from a partly signed text. Keeps only valid signatures of the keys in `rings`, and of each
+    /// signature only the members `keyid` and `sig`.
     ///
     /// # Errors
     /// When the bytes are not metadata of this role.
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let signed = prior.signed.clone();
-        // Anyone who can write to `staged/` can add signatures, and no review shows them: only valid ones are kept.
+        // Anyone who can write to `staged/` can add signatures, and a review does not show them, so only valid
+        // signatures are kept.
         let mut signatures: Vec<Signature> = Vec::new();
         let mut signers = BTreeSet::new();
         for signature in &prior.signatures {
@@ -190,7 +193,7 @@ impl Document {
         })
     }
 
-    /// Returns a number that identifies the text of this document. Clones share it.
+    /// Returns a number that identifies the text of this document. Clones have the same number.
     pub(crate) fn identity(&self) -> u64 {
         self.identity
     }
@@ -203,7 +206,7 @@ impl Document {
         self.document_file().read()
     }
 
-    /// Returns the file as it is published, without reading a text that is on disk.
+    /// Returns the file as it is published. A text on disk is read only when the returned file is read.
     pub(crate) fn document_file(&self) -> DocumentFile {
         match &self.signed {
             SignedText::Held(text) => {
@@ -240,7 +243,7 @@ impl Document {
         }
     }
 
-    /// Returns the faults for which other clients refuse the text: see [`gate::faults`].
+    /// Returns the faults that make other clients refuse the text. See [`gate::faults`].
     ///
     /// # Errors
     /// [`Error::File`] when the text is on disk and cannot be read.
@@ -252,11 +255,12 @@ impl Document {
         Ok(self.faults.get_or_init(|| found))
     }
 
-    /// Signs the reviewed document with the available keys, up to the threshold of each ring.
+    /// Signs the document, which must have been reviewed, with the available keys until each ring reaches its
+    /// threshold.
     ///
     /// # Errors
-    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign for this role;
-    /// [`Error::Publication`] when `reviewed` is about another document.
+    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when a key must not sign for this role;
+    /// [`Error::Publication`] when `reviewed` is about a different document.
     pub fn sign(&mut self, keys: &KeyStore, authority: &Authority, reviewed: &Reviewed) -> Result<(), Error> {
         if !reviewed.is_of(self) {
             return Err(PublicationError::NotReviewed { role: self.role.clone(), version: self.version }.into());
@@ -285,7 +289,8 @@ impl Document {
         Ok(())
     }
 
-    /// Adds a signature, replacing one with the same key id. 4.2.1: one signature for each key id.
+    /// Adds a signature. Removes an earlier signature with the same key id, because 4.2.1 allows only one signature for
+    /// each key id.
     pub(crate) fn put(&mut self, id: &KeyId, sig: Vec<u8>) {
         self.signatures.retain(|signature| signature.keyid != *id);
         self.signatures.push(Signature::new(id.clone(), sig));
@@ -299,7 +304,7 @@ impl Document {
         let missing = lacking.filter(|(_, count)| *count > 0);
         let mut missing: Vec<_> =
             missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
-        // The old and the new root keys are usually the same.
+        // The rings of the old and the new root usually lack the same signatures, so report these only once.
         missing.dedup();
         missing
     }
@@ -311,12 +316,12 @@ impl Document {
         ring.threshold().get().saturating_sub(u32::try_from(signed).unwrap_or(u32::MAX))
     }
 
-    /// Returns whether `key` of `ring` has a valid signature, under any id.
+    /// Returns whether `key`, under any of its ids in `ring`, has made a valid signature.
     fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
         self.signed_in(ring).any(|signer| signer == key)
     }
 
-    /// Returns the keys of `ring` that have valid signatures.
+    /// Returns the keys of `ring` that have made valid signatures.
     fn signed_in<'s>(&'s self, ring: &'s KeyRing) -> impl Iterator<Item = &'s PublicKey> {
         let signs =
             |id: &KeyId, key: &PublicKey| self.signers.iter().any(|(other, signer)| other == id && signer == key);
@@ -326,20 +331,20 @@ impl Document {
     /// Verifies all signatures, including new ones.
     ///
     /// # Errors
-    /// [`Error::Draft`] when they do not reach the threshold.
+    /// [`Error::Draft`] when the valid signatures do not reach the threshold.
     pub(crate) fn verify(&self) -> Result<(), Error> {
         let prior = Prior { signed: (*self.signed()?).clone(), signatures: self.signatures.clone() };
         let missing = Self::prior(&self.role, &prior, self.rings.clone())?.missing();
         if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }
 
-    /// Returns whether clients that know only the root before the change also trust the document.
+    /// Returns whether clients that have only the previous root also trust the document.
     #[must_use]
     pub fn holds_before(&self) -> bool {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)
     }
 
-    /// Returns the rings that sign for it.
+    /// Returns the key rings that sign for the document.
     #[must_use]
     pub fn rings(&self) -> &Rings {
         &self.rings

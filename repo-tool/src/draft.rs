@@ -25,7 +25,7 @@ use crate::role_content::RoleContent;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
-/// Up to this many roles, each is looked up individually.
+/// If fewer roles than this change, the key rings of each role are looked up individually.
 const FEW: usize = 8;
 
 /// A new target file.
@@ -39,22 +39,23 @@ pub(crate) struct NewTargetFile {
     pub(crate) content: Option<FileDigest>,
 }
 
-/// A change of a repository that is not signed yet.
+/// A change to a repository, before it is signed.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// The new root, if it changes.
     pub(crate) root: Option<Root>,
-    /// The targets roles that change, the top-level one and delegated ones.
+    /// The targets roles that change: the top-level role and delegated roles.
     pub(crate) targets: BTreeMap<RoleName, RoleContent>,
     /// The delegators of each delegated role that changes.
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
-    /// Timestamp and snapshot, if they are signed again although nothing that they list changes.
+    /// Which of the roles timestamp and snapshot are signed again even if no file that they list changes.
     pub(crate) again: BTreeSet<RoleName>,
     /// New target files.
     pub(crate) files: Vec<NewTargetFile>,
     /// Targets that were added, changed or removed. The simulated clients search for them.
     pub(crate) touched: BTreeSet<TargetPath>,
-    /// Roles that received more targets than `touched` can name. The simulated clients must find each new target of these roles.
+    /// Roles that received more targets than `touched` can name. The simulated clients must find each new target of
+    /// these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
     /// Partly signed documents of the pending change that have not been edited since.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
@@ -64,7 +65,8 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The requests of other publishers that are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// The rings that roles need in addition, so that the pending change beside this draft can be published later.
+    /// Additional key rings that must sign a role, so that a pending change that is not part of this draft can be
+    /// published later.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 
@@ -75,11 +77,11 @@ pub struct Completed {
     pub documents: Vec<Document>,
     /// The root, if it changes.
     pub root: Option<Document>,
-    /// The changes of each document.
+    /// The changes in each document.
     pub(crate) changes: BTreeMap<RoleName, RoleDiff>,
-    /// Snapshot entries of unchanged roles that gain a length and a hash.
+    /// Snapshot entries that get a length and a hash although their roles do not change.
     pub entries: BTreeMap<RoleName, MetaFile>,
-    /// The record of issued versions to publish.
+    /// The new record of issued versions, which is written during publication.
     pub(crate) record: Vec<u8>,
 }
 
@@ -125,7 +127,8 @@ impl Draft {
         &self.requests
     }
 
-    /// Returns whether the names of metadata files contain versions (6.2), according to the new root or else the published one.
+    /// Returns whether the names of metadata files contain versions (6.2), according to the new root or, if there is
+    /// none, the published root.
     ///
     /// # Errors
     /// [`Error::Draft`] when there is no root.
@@ -154,19 +157,20 @@ impl Completed {
 
 /// The inputs for completing a draft.
 pub struct Completion<'a> {
-    /// The published metadata; none in a new repository.
+    /// The published metadata; `None` in a new repository.
     pub published: Option<&'a Published>,
     /// The configuration.
     pub config: &'a Config,
-    /// The available keys; none to compute the changes without signing.
+    /// The available keys; `None` to compute the changes without signing.
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
     pub issued: &'a Issued,
     /// Decides which roles the keys may sign for.
     pub authority: &'a Authority,
-    /// Entries of unchanged roles that the next snapshot must replace: [`crate::publish::snapshot`].
+    /// New snapshot entries for roles that do not change: see [`crate::publish::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
-    /// Whether the keys also sign the pending change. Only after a person has reviewed it: others can write to `staged/`.
+    /// Whether the keys also sign the pending change. This requires that a person has reviewed the change, because
+    /// other users may be able to write to `staged/`.
     pub signs_staged: bool,
     /// Unknown members and keys that the user accepts.
     pub accepted: &'a Accepted,
@@ -181,15 +185,15 @@ impl Draft {
         self.root.is_none() && self.targets.is_empty() && self.again.is_empty()
     }
 
-    /// Makes and signs the documents (spec 6.3): the root if it changes, the targets roles, and, once these have all
-    /// signatures, snapshot and timestamp.
+    /// Makes and signs the documents (spec 6.3): the root if it changes, the targets roles that change, and, if no
+    /// document lacks signatures, snapshot and timestamp.
     ///
     /// # Errors
-    /// When an available key cannot be opened, or versions are exhausted.
+    /// When an available key cannot be opened, or when a role already has the maximum version.
     pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
         let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
         let (root, root_changes) = root.unzip();
-        // Delegated roles are published before the top-level role, which leads to them.
+        // Delegated roles are published before the top-level role, which delegates to them.
         let delegated = self.delegated_rings(with)?;
         let completed_roles = parallel::try_map(&delegated, |(role, rings)| {
             let targets = self.targets.get(role).ok_or_else(|| unknown(role))?;
@@ -212,7 +216,8 @@ impl Draft {
         }
         let root = self.root.as_ref().or(with.published.map(|published| &*published.root));
         let consistent = root.is_none_or(|root| root.consistent_snapshot);
-        // The names of the other files contain their versions.
+        // Record only the versions of files whose names do not contain the version. The names of the other files show
+        // which versions were issued.
         let unversioned =
             completed.documents.iter().filter(|document| !consistent || document.role == RoleName::TIMESTAMP);
         completed.record = with.issued.record(unversioned.map(|document| (document.role.clone(), document.version)));
@@ -220,7 +225,7 @@ impl Draft {
     }
 
     fn complete_root(&self, root: &Root, with: &Completion<'_>) -> Result<(Document, RoleDiff), Error> {
-        // 5.3.5: exactly one more than its predecessor.
+        // 5.3.5: The version is exactly one more than that of the previous root.
         let version = match with.published {
             Some(published) => {
                 let next = published.root.version.next();
@@ -309,7 +314,7 @@ impl Draft {
             let replaced = if self.root.is_some() { old_root } else { None };
             let old_ring = replaced.map(|root| root.key_ring(role)).transpose()?;
             if *role == RoleName::ROOT {
-                // 5.3.4: the old keys and the new ones.
+                // 5.3.4: The keys of the old root and of the new root must sign.
                 rings.required.extend(old_ring);
             } else {
                 rings.wanted = old_ring;
@@ -336,7 +341,8 @@ impl Draft {
         }
     }
 
-    /// Who must sign each delegated role that changes: one look at each delegator, which may delegate to very many.
+    /// Returns each delegated role that changes, with the key rings that must sign it. If there are many such roles,
+    /// the delegations of each delegator are read only once, because a delegator may delegate to very many roles.
     pub fn delegated_rings(&self, with: &Completion<'_>) -> Result<Vec<(RoleName, Rings)>, Error> {
         let delegated = self.targets.keys().filter(|role| !role.is_top_level());
         let mut found: BTreeMap<&RoleName, Rings> = delegated.map(|role| (role, Rings::default())).collect();
@@ -379,7 +385,8 @@ impl Draft {
         delegations.map(|delegations| (delegations, delegator))
     }
 
-    /// Returns the document with its earlier signatures and those of the available keys, and its changes.
+    /// Returns the document and its changes. The document keeps its earlier signatures and is also signed with the
+    /// available keys.
     fn signed<R: Role>(
         &self,
         role: &RoleName,
@@ -395,7 +402,8 @@ impl Draft {
             let changes = diff::of_document(with.published, self, &document)?;
             return Ok((document, changes));
         };
-        // Documents that others have signed are reviewed too: publishing lists them in a signed snapshot and timestamp.
+        // Documents that others have signed are also reviewed, because our keys sign the snapshot and timestamp that
+        // list them.
         let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
         if with.signs_staged || !self.from_staged || role.is_online() {
             document.sign(keys, with.authority, &reviewed)?;

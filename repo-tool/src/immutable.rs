@@ -101,8 +101,8 @@ impl Rule {
     }
 }
 
-/// Returns whether both entries have the same length, share at least one hash algorithm, and agree on all hashes with
-/// shared algorithms.
+/// Returns whether both entries have the same length, have at least one hash algorithm in common, and have the same
+/// hash for every common algorithm.
 fn has_same_bytes(one: &TargetFile, other: &TargetFile) -> bool {
     let common = one.hashes.known().filter_map(|(algorithm, digest)| {
         let same = other.hashes.known().find(|(name, _)| *name == algorithm)?;

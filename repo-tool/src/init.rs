@@ -85,7 +85,8 @@ impl NewRepository {
         config
     }
 
-    /// Returns the number of keys to generate for `role`. It is the threshold, plus one spare key for root.
+    /// Returns the number of keys to generate for `role`. This is the threshold of the role, plus one spare key for
+    /// root.
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
@@ -257,7 +258,7 @@ impl NewRepository {
             .collect();
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
-        // Generate the keys in parallel, because encrypting one takes a third of a second.
+        // Generate the keys in parallel, because encrypting a key takes a third of a second.
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");

@@ -1,4 +1,4 @@
-//! Recognizes private key files in the formats of other tools by their content, and explains how to convert them.
+//! Recognizes private key files of other tools by their content, and explains how to convert them.
 
 use std::path::Path;
 

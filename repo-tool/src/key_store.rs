@@ -36,7 +36,7 @@ const LONGEST_STEM: usize = 200;
 struct KeyFile {
     name: String,
     path: PathBuf,
-    /// Whether links to the file are followed, which is the case only outside the repository's folder.
+    /// Whether links to the file are followed. They are followed only outside the repository's folder.
     links: Links,
     public: OnceLock<PublicKey>,
     private: Mutex<Option<Arc<PrivateKey>>>,
@@ -86,7 +86,7 @@ impl KeyStore {
     }
 
     /// Adds a signer other than a key file, such as a hardware token, a key service or an agent. `name` identifies the
-    /// signer in messages. The signer replaces an earlier signer with the same key.
+    /// signer in messages. The signer replaces an earlier signer that has the same key.
     ///
     /// The signer is added to this store only. Use [`Invocation::signers`](crate::Invocation::signers) to add a signer
     /// to every repository that the run opens, including while it catches up or publishes for others.
@@ -106,7 +106,8 @@ impl KeyStore {
         self.files.iter().any(|file| file.name == name)
     }
 
-    /// Avoids `key`, because it is being revoked: the key signs only if the threshold cannot be reached without it.
+    /// Adds `key`, which is being revoked, to the keys to avoid. Such a key signs only if the threshold cannot be
+    /// reached without it.
     pub fn avoid(&mut self, key: &KeyMaterial) {
         self.avoided.push(key.clone());
     }
@@ -117,22 +118,22 @@ impl KeyStore {
         self.avoided.contains(&public.into())
     }
 
-    /// Returns whether this store can sign with `public`. For a key file, the result is only a hint, which needs no
-    /// pass-phrase.
+    /// Returns whether this store can sign with `public`. No pass-phrase is needed, but for a key file, the result is
+    /// only a hint.
     #[must_use]
     pub fn has(&self, public: &PublicKey) -> bool {
         self.signer_of(public).is_some() || self.file_of(public).is_some()
     }
 
-    /// Returns the URI of the private key file of `public` on this machine, or `None` if only a signer has the key. The
-    /// result is only a hint, which needs no pass-phrase.
+    /// Returns the URI of the private key file of `public` on this machine, or `None` if there is no such file. No
+    /// pass-phrase is needed, but the result is only a hint.
     #[must_use]
     pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
-    /// Returns the name of the signer of `public`, or else the URI of its key file, for messages. The URI is only a
-    /// hint.
+    /// Returns a name of the key `public` for messages: the name of its signer, or else the URI of its key file. The
+    /// URI is only a hint.
     #[must_use]
     pub fn name_of(&self, public: &PublicKey) -> Option<&str> {
         self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
@@ -190,7 +191,7 @@ impl KeyStore {
         for file in keys.filter_map(|key| self.file_of(key)) {
             let file = Arc::clone(file);
             let phrases = Arc::clone(&self.phrases);
-            // Ignore errors, which are reported when the key is used.
+            // Errors are ignored here, because they are reported when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
     }
@@ -207,8 +208,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the private key file of `public`, but never a provided signer: the proof of a revocation signs forged
-    /// files, which no hardware token or key service should sign.
+    /// Returns the private key file of `public`, but never a provided signer. This key signs forged files to prove that
+    /// a revocation works, and no hardware token or key service should sign such files.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].
@@ -224,8 +225,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both, its URI is
-    /// returned. The results for key files are only hints, as in [`KeyStore::has`].
+    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both a name and a
+    /// URI, the URI is returned. The results for key files are only hints, as in [`KeyStore::has`].
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));
@@ -276,10 +277,10 @@ impl KeyFile {
         Some(self.public.get_or_init(|| public).clone())
     }
 
-    /// Opens the private key. It is an error if the `.pub` file contains a different key, because others may have
-    /// received that wrong key.
+    /// Opens the private key. It is an error if the `.pub` file contains a different key, because other maintainers may
+    /// have received the wrong key.
     fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
-        // Hold the lock, so that other threads wait for the key instead of opening it, too.
+        // Hold the lock, so that other threads wait for the opened key instead of opening it again.
         let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(private) = opened.as_ref() {
             return Ok(Arc::clone(private));

@@ -7,8 +7,8 @@ use lastmile_metadata::{RoleName, TargetPath, Version};
 
 use crate::{EditError, Error, InvalidInput, PathError, RoleNameError};
 
-/// Returns the name of a metadata file on disk. The name is not percent-encoded, because a web server decodes the paths
-/// of requests. The exception is a name that would otherwise be a path.
+/// Returns the name of a metadata file on disk. Only a name that would otherwise be a path is percent-encoded. Other
+/// names are not, because a web server decodes the paths of requests.
 #[must_use]
 pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     let name = role.as_str();

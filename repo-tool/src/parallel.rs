@@ -1,6 +1,7 @@
 //! Runs the same function on many items, on all cores, with rayon.
 //!
-//! The function must not wait for another item: while nested work waits, rayon's threads start other items.
+//! The function must not wait for another item to finish. If the function itself uses rayon, its thread may start other
+//! items while it waits for its own work.
 
 use rayon::prelude::*;
 

@@ -11,7 +11,7 @@ pub trait PassPhrases: Send + Sync {
     /// before.
     ///
     /// # Errors
-    /// Returns an error if there is no pass-phrase, or no other one after a wrong pass-phrase.
+    /// Returns an error if there is no pass-phrase, or if there is no other pass-phrase to try after a wrong one.
     fn pass_phrase(&self, key: &str, attempt: u32) -> Result<Zeroizing<Vec<u8>>, Error>;
 
     /// Returns the pass-phrase with which new keys are encrypted.

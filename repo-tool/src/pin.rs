@@ -70,7 +70,7 @@ impl Start {
             let is_pinned = given.is_some();
             return Ok(Self { repository, root: given.unwrap_or(oldest), is_pinned });
         };
-        // Start from the pinned root even if the user specified another one, because a pin may move only along the
+        // Start from the pinned root even if the user specified a different root, because a pin may move only along the
         // verified chain of roots.
         let path = root_file(layout, version);
         match layout::read_if_there(&path)? {

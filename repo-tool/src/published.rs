@@ -80,7 +80,7 @@ impl Published {
         &self.files
     }
 
-    /// Returns the same state, after all files in memory were written to the folder.
+    /// Returns the same state without the files in memory, which must have been written to the folder.
     pub(crate) fn written(self) -> Self {
         let files = Overlay::published(self.files.layout());
         Self { files, ..self }
@@ -127,7 +127,7 @@ impl Published {
         found.ok_or_else(|| NotFound::Role { role: role.clone() }.into())
     }
 
-    /// Reads and verifies `role`, to which `delegator` delegates according to its content `view`.
+    /// Reads and verifies `role`. `view` is the content of the role `delegator`, which must delegate to `role`.
     pub fn read_delegated(&mut self, delegator: &RoleName, view: &Targets, role: &RoleName) -> Result<(), Error> {
         let ring = view
             .delegations
@@ -328,8 +328,8 @@ impl Published {
         if edges.is_empty() { Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()) } else { Ok(edges) }
     }
 
-    /// Returns whether a file of this version exists, even if it is not published. Its version number cannot be used
-    /// again.
+    /// Returns whether a file of this version exists, even if it is not published. If it exists, the version number
+    /// cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         self.files.has(role, version)
@@ -408,7 +408,8 @@ fn read(files: &Overlay, request: &Request) -> Result<Vec<u8>, Error> {
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 
-/// Returns the content of a verified role, which is in memory because its file was passed as bytes.
+/// Returns the content of a verified role. The content is in memory, because the file was passed to the verification as
+/// bytes.
 fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
     targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }

@@ -41,7 +41,7 @@ pub struct Repository {
     /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// Versions that exist on the server but not in this folder, and must not be issued again.
+    /// Versions that exist on the server but not in this folder. They must not be issued again.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether the repository has been compared with the server.
     #[cfg(feature = "http")]
@@ -257,7 +257,7 @@ impl Repository {
         self.list_files(draft, role, (measured, &files), options)
     }
 
-    /// Returns the files to publish, with their final paths, for copied files in `.publishing/`.
+    /// Returns the copied files in `.publishing/` as files to publish, each with its final path.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
@@ -269,7 +269,7 @@ impl Repository {
         Ok(files)
     }
 
-    /// Adds targets to a role, and the files to publish to the draft.
+    /// Adds targets to a role, and adds their files to the files that the draft publishes.
     pub(crate) fn list_files(
         &mut self,
         draft: Draft,
@@ -327,7 +327,7 @@ impl Repository {
         self.lock = None;
     }
 
-    /// Starts to open the keys of these roles in the background, and the keys of snapshot and timestamp, which every
+    /// Starts to open keys in the background: the keys of these roles, and those of snapshot and timestamp, which every
     /// publication needs.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
@@ -341,8 +341,7 @@ impl Repository {
 
 #[cfg(not(feature = "http"))]
 impl Repository {
-    /// Refuses to publish if a comparison with the server is required, which is not possible without the feature
-    /// `http`.
+    /// Refuses to publish if a comparison with the server is required, because this build lacks the feature `http`.
     ///
     /// # Errors
     /// [`Error::Served`] if the user's configuration contains a metadata URL.

@@ -23,7 +23,7 @@ pub(crate) struct SpooledRole {
     delegations: Option<Delegations>,
     /// The number of targets.
     count: usize,
-    /// The signed text of the role. Its version and expiry are not final.
+    /// The signed text of the role. The version and the expiry date in the text are not final.
     text: SpooledText,
 }
 
@@ -90,7 +90,7 @@ impl RoleContent {
 impl SpooledRole {
     fn read(&self) -> Result<Targets, Error> {
         let file = assemble(&self.text.read()?, &[]);
-        // The name is only for errors.
+        // The name is used only in error messages.
         let role = RoleName::TARGETS;
         Ok(Envelope::<Targets>::parse(&role, file)?.unverified(&role)?)
     }

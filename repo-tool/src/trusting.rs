@@ -1,5 +1,5 @@
-//! Finds the roles that list a given key, in any encoding, and odd key ids: ids in the key list of a role that have no
-//! usable key or are listed twice.
+//! Finds the roles that list a given key, in any encoding, and odd key ids. A key id in a role's key list is odd if it
+//! has no usable key or is listed more than once.
 //!
 //! Lastmile ignores invalid keys and keys of unknown types. Other clients may accept them, so this tool finds, shows
 //! and removes them like all other keys.
@@ -11,7 +11,7 @@ use lastmile_client::text::printable;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, RoleName, Root};
 
-/// A key id in the key list of a role that has no usable key or is listed more than once.
+/// An odd key id: it is in a role's key list, but has no usable key or is listed more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
     /// The key id.

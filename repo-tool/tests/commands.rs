@@ -1,7 +1,7 @@
 //! Tests that run `lastmile-repo` as a separate process, and check its output and its changes to the configuration.
 //!
-//! These tests are in a separate program from the library's tests, because a started process would briefly inherit the
-//! locks of other tests.
+//! These tests are in a separate program from the library's tests, because each process that a test starts would
+//! briefly inherit the locks of other tests.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
@@ -277,7 +277,8 @@ fn a_foreign_repository_is_used_once_its_root_is_given() {
     assert_eq!(refused.status.code(), Some(ExitStatus::Refused as i32));
     assert!(said.contains("its root is not pinned") && said.contains("--root-sha256 "), "{said}");
     let digest = said.split("--root-sha256 ").nth(1).unwrap().get(..64).unwrap().to_string();
-    // A root given in the environment, as for a job, is not stored, but a root given on the command line is.
+    // A root that is given in an environment variable, as in a scheduled job, is not stored. A root that is given on
+    // the command line is stored.
     assert!(as_user("a.toml", Some(&digest), &[]).status.success());
     assert!(!folder.path().join("a.toml").exists());
     assert!(as_user("b.toml", None, &["--root-sha256", &digest]).status.success());
@@ -347,7 +348,7 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     }
     let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
     assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), ExitStatus::Refused as i32);
-    // The private keys of the repository are refused even with this option; another private key may be published.
+    // The private keys of the repository are refused even with this option. A different private key may be published.
     assert_eq!(run(&folder, &allowed), ExitStatus::Refused as i32);
     std::fs::copy(repository().path().join("keys/root-1.pem"), &copy).unwrap();
     assert_eq!(run(&folder, &allowed[..2]), ExitStatus::Refused as i32);

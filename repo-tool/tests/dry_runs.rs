@@ -46,8 +46,8 @@ impl Place {
     fn output_in(&self, repository: &str, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
         command.env("LASTMILE_REPO_CONFIG", self.at("config.toml")).current_dir(self.folder.path());
-        // Set the repository by a variable, which, unlike the option, is also allowed with commands that do not use a
-        // repository.
+        // Set the repository with an environment variable. Unlike the option, the variable is also allowed with
+        // commands that do not use a repository.
         command.env("LASTMILE_REPOSITORY", repository);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(args).output().unwrap()
@@ -264,7 +264,7 @@ fn a_dry_run_predicts_catching_up() {
     place.same(&["catch-up"], Failed);
     std::fs::remove_dir_all(place.at("served/targets")).unwrap();
     place.same(&["catch-up", "--adopt"], Done);
-    // Both copies of the repository have published since.
+    // Publish independently in both copies of the repository.
     place.done(&["add", "file", "--name", "c", "--skip-served-check"]);
     place.done_in("served", &["renew", "--force", "--skip-served-check"]);
     place.done_in("served", &["renew", "--force", "--skip-served-check"]);

@@ -1,4 +1,4 @@
-//! Memory use of `add --from-list`: a long list must not need a multiple of its length.
+//! Tests that `add --from-list` needs little more memory than the list and the new metadata take.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Commands that run while a change is pending. Independent changes are published, and all others are staged, which the
-//! command reports.
+//! Commands that run while a change is pending. Independent changes are published. All other changes are staged, and
+//! the command reports this.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::indexing_slicing, reason = "a panic fails the test")]

@@ -1,4 +1,5 @@
-//! Requests of several publishers are published together, and each exactly once, even if a process dies.
+//! Requests of several publishers are published together, and each request is published exactly once, even if a process
+//! dies.
 
 use std::io;
 
@@ -61,8 +62,8 @@ fn a_refused_request_does_not_stop_the_others() {
     let (key, uri) = world.key("b-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "b", "b/*", &key)).unwrap();
     let good = enter(&world, None, "1");
-    // Add two invalid requests: one to remove a target that does not exist, and one that only clients would refuse,
-    // because no delegation covers its path.
+    // Add two invalid requests: a request to remove a target that does not exist, and a request to add a target that
+    // clients would not find, because no delegation covers its path.
     let absent = TargetPath::new("absent").unwrap();
     let absent = PublishRequest::enter_removal(&world.layout(), None, vec![absent]).unwrap();
     let hidden = enter(&world, Some("b"), "2");
@@ -131,7 +132,7 @@ fn when_the_publisher_dies_the_other_requests_are_published_once() {
             publish(&world, request).unwrap();
         }
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
-        // The request was published either by the first attempt or by the second one, which finished it.
+        // There was exactly one publication after that of `old`, no matter which attempt published it.
         assert_eq!(publications(&world), 2, "moment {moment}");
         let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");

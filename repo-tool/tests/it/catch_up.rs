@@ -19,8 +19,8 @@ use crate::disks::{check_error, faults, is_leftover, print_count};
 use crate::served::{digest, reaches_clients_of, run, serve, url, version};
 use crate::world::World;
 
-/// Creates a repository with the target `old`, and a copy of it. Then each publishes independently: the copy adds `b`,
-/// and the original, which is served, adds `a`.
+/// Creates a repository with the target `old`, and a copy of it. Then both repositories publish independently: the copy
+/// adds `b`, and the original, which is served, adds `a`.
 fn fork() -> (World, World) {
     let world = World::new();
     world.add("old", "1");
@@ -161,7 +161,7 @@ fn a_role_that_the_server_undelegated_does_not_stop_an_adoption() {
     copy.add("b", "2");
     assert!(reaches_clients_of(&world, &copy, "b"));
     assert_eq!(run(&copy, &copy, Foreign::Refuse).unwrap().resolution, Resolution::Nothing);
-    // The role can be delegated again. Its version is above that on the server.
+    // The role can be delegated again. Its new version is higher than its version on the server.
     copy.change(|edit| delegate(edit, "team", "*", &key)).unwrap();
     assert!(copy.files("metadata").contains(&"3.team.json".to_string()), "{:?}", copy.files("metadata"));
     assert!(reaches_clients_of(&world, &copy, "a"));

@@ -138,7 +138,7 @@ fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     assert_eq!(keys.confirmed_uris_of(public), [""; 0]);
     assert_eq!(keys.is_encrypted(public), None);
     assert_eq!(keys.publics().into_iter().collect::<Vec<_>>(), [(public.clone(), "file:keys/x.pem".to_string())]);
-    // A signer whose name looks like a URI does not allow the use of that file.
+    // A signer whose name looks like a URI does not allow the use of the file at that URI.
     let uri = "file:keys/x.pem".parse().unwrap();
     assert!(!keys.contains(&uri));
     assert!(!keys.restricted_to(dir, &[uri]).has(public));
@@ -148,7 +148,7 @@ fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     keys.avoid(&KeyMaterial::from(public));
     assert!(keys.is_avoided(public));
 
-    // A second signer with the same key replaces the first one.
+    // A second signer that has the same key replaces the first signer.
     keys.add_signer("b", token.clone());
     assert_eq!((keys.name_of(public), keys.publics().len()), (Some("b"), 1));
     assert!(public.verify(b"m", &keys.signer(public).unwrap().unwrap().sign(b"m").unwrap()));
@@ -234,7 +234,7 @@ fn a_new_repository_refuses_too_few_signers_and_creates_nothing() {
     let world = World::new();
     let dir = world.folder.path().join("other");
     let mut new = NewRepository::new(Protection::None);
-    // Two signers with the same key count as one key, but root needs two.
+    // Two signers that have the same key count as one key, but root needs two keys.
     new.signers.insert(RoleName::ROOT, vec![named(&token), named(&token)]);
     let refused = new.create(&dir, &world.invocation(), &mut Unobserved).unwrap_err();
     assert!(matches!(refused, Error::Edit(EditError::UnreachableThreshold { threshold: 2, keys: 1 })), "{refused}");

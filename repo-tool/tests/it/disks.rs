@@ -27,8 +27,8 @@ use crate::world::World;
 
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
-/// Returns the faults to inject at a system call. If `all` is true, every error number is injected at every call;
-/// otherwise each call gets one of them in turn.
+/// Returns the faults to inject at a system call. If `all` is true, the faults include every error number. Otherwise
+/// they include only one error number, which depends on `number`.
 pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -114,7 +114,8 @@ pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, case: &str) {
         (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
             assert_eq!(error.raw_os_error(), Some(number), "{case}: {error:?}");
         }
-        // A disk error may be ignored, for example during cleanup, and a crash ends with the same kind of error.
+        // A command may ignore a disk error, for example during cleanup. A simulated crash also ends with
+        // `Error::File`.
         (Ok(()) | Err(Error::File { .. }), _) => {}
         (Err(error), _) => panic!("{case}: {error:?}"),
     }

@@ -195,7 +195,7 @@ fn a_file_above_the_limits_of_other_clients_is_a_warning() {
         world.warnings(&repository)
     };
     drop(repository);
-    // If the length of a file is listed, other clients read the whole file.
+    // If the snapshot lists the length of a file, other clients use that length instead of their default limit.
     assert!(!advice(&world).iter().any(|line| line.starts_with("targets has")), "{:?}", advice(&world));
     list_versions_only(&world);
     let advice = advice(&world);

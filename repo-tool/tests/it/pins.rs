@@ -83,8 +83,8 @@ fn a_signer_without_a_pin_does_not_sign_the_pending_change() {
     let keys = repository.keys.clone();
     let refused = repository.sign_staged(&draft, &keys, &[].into());
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
-    // After specifying the digest of a root once, which the owners have published, the user can sign this time and
-    // later.
+    // The owners have published the digest of a root. Once the user has specified this digest, the user can sign in
+    // this run and in later runs.
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
     let mut repository =
         Repository::open(&world.dir(), &Invocation { given_root: given, ..invocation.clone() }).unwrap();

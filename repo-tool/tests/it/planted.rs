@@ -211,8 +211,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
     for kind in KINDS {
         plant(kind, &source, &precious.join("file"));
         let mut lie = step("Timestamp", ".publishing/new-0", to);
-        // For a regular file, add a digest to the journal, because without one, any regular file is accepted, as in
-        // version 0.1.0.
+        // For a regular file, add a digest to the journal, because without a digest, any regular file is accepted, as
+        // in version 0.1.0.
         if kind == "file" {
             lie["content"] = json!({ "length": 1, "sha256": hash("y") });
         }

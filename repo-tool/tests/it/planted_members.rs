@@ -96,7 +96,7 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Manipulates a published file and signs it with these keys. No other file may list the hash of the file.
+    /// Manipulates a published file and signs it with these keys. The file must be one whose hash no other file lists.
     pub(crate) fn republish(&self, file: &str, keys: &[&str], alter: impl FnOnce(&mut Value)) {
         let path = self.layout().metadata().join(file);
         let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

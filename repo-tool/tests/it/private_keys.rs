@@ -44,7 +44,7 @@ fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     [&[0x30, 0x82][..], &length, &content].concat()
 }
 
-/// Tries to publish a file without the queue and through the queue. Both must have the same result.
+/// Tries to publish a file without the queue and through the queue. Both attempts must have the same result.
 fn publish(world: &World, source: &Source) -> Result<(), Error> {
     let queued = PublishRequest::enter(
         &world.layout(),

@@ -298,7 +298,7 @@ fn a_revocation_that_leaves_too_few_keys_is_refused_before_writing() {
     assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
     assert_eq!(state(), before, "nothing was written");
-    // If the private key of the replacement is not on this machine, the change is pending until it signs.
+    // If the private key of the replacement is not on this machine, the change is pending until that key has signed.
     let mut repository = world.open();
     let revocation = revoke(&mut repository, &targets, &from_holders(&[(Some("targets"), &other)])).unwrap();
     let plan = repository.plan(revocation.draft, Signing::Now).unwrap();

@@ -86,7 +86,7 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();
-    // The publisher must accept the key, too, even though the others have already signed.
+    // The publisher must accept the key, too, even though the other signers have already signed.
     assert!(matches!(world.publish(&[]), Err(Error::NotAccepted { .. })));
     assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
     // Once the key is published, it need not be accepted again.
@@ -146,15 +146,16 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             let world = world.copy();
             world.plant(&role, |signed| signed.pointer_mut(&place).unwrap()["planted"] = json!("\u{202e}evil"));
             let mut repository = world.open();
-            // An unknown member among keys, roles or targets would be an invalid key, role or target.
+            // In a map of keys, roles or targets, the planted member is an invalid entry, so the pending file is
+            // refused.
             let Ok(draft) = repository.staged() else { continue };
             let plan = repository.plan(draft, Signing::Never).unwrap();
             drop(repository);
             let shown = diff::full_text(&plan.diff);
             assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
             let error = world.sign(&[]).unwrap_err();
-            // After such a change, the key id is no longer the hash of its key. tough would refuse the file, so
-            // accepting the member has no effect.
+            // If the member was planted in a key, the key id is no longer the hash of the key. tough would refuse the
+            // file, so accepting the member has no effect.
             if !matches!(error, Error::Draft(_)) {
                 let named = names_to_accept(&error);
                 let named: Vec<&str> = named.iter().map(String::as_str).collect();

@@ -67,8 +67,8 @@ fn make_bins(world: &World, bit_length: u8, succinct: bool, keys: &[&str]) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Creates repositories in which the target `x` is listed in each kind of targets role. Returns each with the role and
-/// its file name.
+/// Creates repositories in which the target `x` is listed in each kind of targets role. Returns each repository with
+/// the role that lists the target and the file name of the role.
 fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
     let flat = World::new();
     flat.add("x", "good");
@@ -118,7 +118,7 @@ fn a_stolen_key_of_a_targets_role_cannot_replace_published_content() {
         replace_content(&world, &role, &file);
         let fetched = world.fetch("x");
         assert!(fetched.is_err(), "{role}: {fetched:?}");
-        // The next publication does not confirm the forged file either.
+        // The next publication does not list the forged file either.
         let before = world.files("metadata");
         let added = world.try_add("y", "other", &mut Unobserved);
         let refused = matches!(&added, Err(Error::Untrusted(_) | Error::Publication(_)));
@@ -166,7 +166,7 @@ fn bins_that_need_both_online_keys_are_listed_by_version_until_another_key_suffi
             listed(world).into_iter().filter(|(_, is_whole)| !is_whole).map(|(name, _)| name).collect()
         };
         assert_eq!(by_version(&world), ["bin-0.json", "bin-1.json"]);
-        // With 2 of 3 keys, the bins can be signed with only one of the online keys.
+        // If 2 of 3 keys must sign, one online key and the third key are enough to sign the bins.
         let (third, uri) = world.key("third");
         let bins = RoleName::delegated("bin-0").unwrap();
         world
@@ -202,7 +202,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_with_a_warning() {
         repository.published.role(&RoleName::TARGETS).unwrap();
         world.warnings(&repository).join("\n")
     };
-    // New bins are listed with hashes even if there are so many.
+    // New bins are listed with hashes, even if there are 2^14 of them.
     assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole));
     assert!(!advice(&world).contains("by version only"));
     list_versions_only(&world);
