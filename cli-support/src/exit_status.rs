@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The exit status of a command. `--help` of both programs and `docs/` list the numbers.
+/// The exit status of a command. The help texts of both programs and `docs/` list the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitStatus {
@@ -39,7 +39,8 @@ pub enum MonitorState {
     Unknown,
 }
 
-/// The statuses of monitoring plug-ins: 0, 1, 2 and 3. These numbers do not have the usual meaning of exit codes.
+/// Converts the state into the status with the exit code that monitoring systems expect: 0, 1, 2 or 3. The name of that
+/// status has no meaning here.
 impl From<MonitorState> for ExitStatus {
     fn from(state: MonitorState) -> Self {
         match state {

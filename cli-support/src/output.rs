@@ -42,7 +42,7 @@ struct Stdout {
 }
 
 impl Output {
-    /// Takes the output streams out of `world`.
+    /// Moves the output streams out of `world`.
     #[must_use]
     pub fn new(world: &mut World, options: OutputOptions) -> Output {
         let shows_bars = world.stderr_is_terminal && !options.quiet && !options.no_progress;

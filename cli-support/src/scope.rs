@@ -1,10 +1,9 @@
-//! Global options that some commands do not use. Those commands neither show nor accept them.
+//! Global options that some commands do not use. Those commands hide these options in their help, and refuse them.
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
-/// The commands that do not use some global options: the name of each command, and the IDs of those options. This also
-/// applies to the subcommands of the command.
+/// The names of commands, each with the IDs of the global options that the command and its subcommands do not use.
 pub type Unused<'a> = [(&'a str, &'a [&'a str])];
 
 /// Hides global options in the help and the manual pages of the commands that do not use them.
@@ -12,7 +11,7 @@ pub type Unused<'a> = [(&'a str, &'a [&'a str])];
 pub fn hide_unused(program: Command, unused: &Unused<'_>) -> Command {
     unused.iter().fold(program, |program, (command, ids)| {
         let options = program.get_arguments().filter(|option| ids.contains(&option.get_id().as_str()));
-        // An option of the command itself replaces the global option with the same ID, so a hidden one hides the global
+        // A command's own option replaces the global option with the same ID. So give the command a hidden copy of the
         // option.
         let hidden: Vec<_> = options.map(|option| option.clone().hide(true)).collect();
         program.mut_subcommand(command, |command| command.args(hidden))

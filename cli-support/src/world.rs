@@ -92,15 +92,15 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Takes the function that asks for secrets and escapes the question. This environment can no longer ask for
-    /// secrets afterwards.
+    /// Moves the prompt for secrets out of this environment, which can then no longer ask for secrets. The returned
+    /// function escapes each question.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());
         Box::new(move |question| ask(&printable(question)))
     }
 
-    /// Takes standard input and leaves an empty one.
+    /// Moves standard input out of this environment, and leaves an empty stream.
     #[must_use]
     pub fn take_stdin(&mut self) -> Box<dyn BufRead + Send> {
         std::mem::replace(&mut self.stdin, Box::new(io::empty()))

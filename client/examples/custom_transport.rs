@@ -41,7 +41,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 struct PlainHttp;
 
 impl Fetch for PlainHttp {
-    /// Always returns the file from byte 0, which `Response::offset` reports, because HTTP/1.0 has no range requests.
+    /// Always returns the file from byte 0, because HTTP/1.0 has no range requests. The offset of the response is
+    /// therefore 0.
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let url = url.to_owned();
         Box::pin(async move {

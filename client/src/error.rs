@@ -234,7 +234,7 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
         MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    // Among refusals of the same rank, this picks that of the last mirror.
+    // Pick the last refusal that is not about a limit, or else the last refusal.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
         return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }

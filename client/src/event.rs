@@ -66,7 +66,8 @@ pub enum Event {
         /// The time of this machine's clock at the last refresh, if there was one.
         before: Option<DateTime<Utc>>,
     },
-    /// A stored file is unusable and is fetched again. The versions that were trusted are still known.
+    /// A stored file is unusable and is fetched again. The client reports an error if it no longer knows which versions
+    /// it has trusted.
     UnusableFile {
         /// Why.
         reason: String,

@@ -275,7 +275,7 @@ impl CleanedDirs {
     }
 }
 
-/// Returns the mode of a directory that holds files of this mode.
+/// Returns the mode of a directory for files with the mode `mode`.
 fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
@@ -295,8 +295,8 @@ impl Temporary {
     }
 
     /// Like [`finish`](Temporary::finish), but if root runs this program, the file gets the owner and group of the file
-    /// that it replaces, or those of the directory. Not used for targets, because no other user may be able to change a
-    /// verified target.
+    /// that it replaces, or those of the directory. Not used for targets: a verified target must not belong to a user
+    /// who could change it.
     fn replace(self, folder: &Folder, name: &str) -> Result<(), LocalError> {
         self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
         self.finish(folder, name)

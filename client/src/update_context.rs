@@ -27,7 +27,8 @@ pub(crate) struct UpdateContext {
 }
 
 impl UpdateContext {
-    /// Returns the maximum length of a stored copy of this role, unless metadata lists a greater length.
+    /// Returns the maximum length of a stored copy of this role. A stored copy may be longer if metadata lists a
+    /// greater length.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
             "root" => self.limits.root_length,
@@ -46,8 +47,8 @@ impl UpdateContext {
         (file, self.longest(&request.role).max(request.max_length))
     }
 
-    /// Opens the stored copy for a request with `open`. A file that this store would never write, such as a link, is
-    /// returned as an empty file, which is then refused as damaged.
+    /// Calls `open` to open the stored copy of the requested file. A file that this store would never write, such as a
+    /// link, is returned as an empty file, which is then refused as damaged.
     pub(crate) fn stored(
         &self,
         request: &Request,
@@ -64,7 +65,7 @@ impl UpdateContext {
         }
     }
 
-    /// Sends an event that the next mirror is tried because of this failure, if there is a failure.
+    /// Sends an event that reports this failure of a mirror, if any, and says that the next mirror is tried.
     pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
             let url = url.clone();

@@ -19,7 +19,7 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Exposure {
-    /// The file belongs to another user who is not root.
+    /// The file belongs neither to this user nor to root.
     #[error("it belongs to user {owner}, and this is user {user}")]
     Owner {
         /// The ID of the user who owns the file.

@@ -95,7 +95,7 @@ impl NewFile {
         Ok(NewFile { file: self.file.try_clone()?, path: self.path.clone() })
     }
 
-    /// Returns the open file, once all writing is done.
+    /// Returns the open file. Call this after the last write.
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
@@ -332,7 +332,7 @@ pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::empty())?))
 }
 
-/// The maximum number of times a lock file is opened because other processes keep removing it.
+/// The maximum number of attempts to open and lock a file that other processes keep removing.
 const MOST_OPENS: usize = 16;
 
 /// Takes the exclusive lock of the file that `open` opens at `place`. Returns `None` if another process holds the lock.

@@ -57,8 +57,8 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Arms `fault` for the call with the number `at`, counted from 0, among the calls below the folder `below` in this
-/// process.
+/// Arms `fault` for one of the calls that this process makes below the folder `below`: the call with the number `at`,
+/// counted from 0.
 #[must_use]
 pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
     let state = State { below: below.to_owned(), at, fault, calls: Vec::new(), unsynced: Vec::new() };

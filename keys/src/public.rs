@@ -131,7 +131,7 @@ impl PublicKey {
         &self.0.material
     }
 
-    /// Returns whether `signature` is a valid signature of this key over `message`. The key alone determines the
+    /// Returns whether `signature` is a valid signature that this key made over `message`. The key alone determines the
     /// algorithm.
     ///
     /// A signature has 64 bytes for ed25519, is in DER (RFC 3279) for ecdsa, and is as long as the modulus for rsa.

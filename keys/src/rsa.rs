@@ -109,8 +109,8 @@ fn pss<D: sha2::Digest>() -> Pss<D> {
 fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
     match (info.algorithm.oid, info.algorithm.parameters) {
         (RSA_ENCRYPTION, Some(parameters)) if parameters == Null.into() => Ok(()),
-        // Refuse such keys: their parameters could contradict the scheme, and the same modulus could be listed as two
-        // keys.
+        // Refuse a key with the algorithm RSASSA-PSS: its parameters could contradict the scheme, and the same modulus
+        // could be listed as two keys.
         (RSASSA_PSS, _) => Err(KeyError::invalid(
             "the key has the algorithm RSASSA-PSS; it must have the algorithm rsaEncryption, because the scheme determines the padding",
         )),

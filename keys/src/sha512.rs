@@ -50,8 +50,8 @@ impl HashMarker for Sha512 {}
 /// The digest of R, the key and the message (RFC 8032, 5.1.7), computed before the library verifies the signature.
 ///
 /// The library hashes R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of that digest. If
-/// the input consists of exactly these 128 bytes, in any number of parts, the result is the last 64 of them. Any other
-/// input is hashed with SHA-512; no signature is then valid, so none can be forged.
+/// the input consists of exactly these 128 bytes, in any number of parts, the result is that digest. Any other input is
+/// hashed with SHA-512. Every signature is then invalid, so other input cannot be used to forge a signature.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 

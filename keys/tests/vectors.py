@@ -142,10 +142,10 @@ def ecdsa_vectors(name, curve, digest, order):
           openssl("ec", "-pubin", "-pubout", "-param_enc", "explicit", stdin=pem).decode())
     r, s = utils.decode_dss_signature(key.sign(MESSAGE, ec.ECDSA(digest)))
     low, high = sorted((s, order - s))
-    const(f"{name}_SIGNATURE", "A signature of the key, with the lower s.", utils.encode_dss_signature(r, low))
-    const(f"{name}_HIGH_S", "The same signature with the higher s.", utils.encode_dss_signature(r, high))
+    const(f"{name}_SIGNATURE", "A signature that the key made, with the lower value of s.", utils.encode_dss_signature(r, low))
+    const(f"{name}_HIGH_S", "The same signature with the higher value of s.", utils.encode_dss_signature(r, high))
     other = hashes.SHA384() if isinstance(digest, hashes.SHA256) else hashes.SHA256()
-    const(f"{name}_OTHER_HASH", f"A signature of the key over the {other.name} of the message.", key.sign(MESSAGE, ec.ECDSA(other)))
+    const(f"{name}_OTHER_HASH", f"A signature that the key made over the {other.name} of the message.", key.sign(MESSAGE, ec.ECDSA(other)))
     size = (curve.key_size + 7) // 8
     const(f"{name}_P1363", "The same signature as the concatenation of r and s.", r.to_bytes(size, "big") + low.to_bytes(size, "big"))
 

@@ -23,7 +23,7 @@ use crate::{ErrorKind, Location};
 /// The maximum nesting of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// Phrases for error messages: requirements on the text in addition to being JSON.
+// Phrases for error messages: requirements that the text must meet in addition to those of JSON.
 /// The limit `DEPTH`, in words.
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "each member of an object once";

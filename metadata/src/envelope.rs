@@ -100,8 +100,8 @@ impl<R> Envelope<R> {
         }
     }
 
-    /// Reads a file in the form in which most are published: canonical except for control characters, with `signed`
-    /// last. Returns `None` if the file has another form.
+    /// Reads a file in the form in which most files are published: canonical except for control characters, with
+    /// `signed` last. Returns `None` if the file has a different form.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
         // Valid JSON escapes control characters, while canonical text does not.
         let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
@@ -276,7 +276,7 @@ const BEFORE: &str = "{\"signatures\":";
 const BETWEEN: &str = ",\"signed\":";
 
 /// Returns the signatures at the beginning of a published file and the position of `signed`, or `None` if the file has
-/// another form.
+/// a different form.
 pub(crate) fn read_head(text: &str, most_signatures: u32) -> Result<Option<(Vec<Signature>, usize)>, ErrorKind> {
     if !text.starts_with(BEFORE) {
         return Ok(None);

@@ -74,7 +74,7 @@ pub enum ErrorKind {
         /// The value of the limit.
         value: u64,
     },
-    /// The file lists a lower version of another role than is already trusted (5.4.3.2, 5.5.5).
+    /// The file lists a version of another role that is lower than the version already trusted (5.4.3.2, 5.5.5).
     #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
         /// The listed role.
@@ -144,7 +144,7 @@ pub enum ErrorKind {
     /// The metadata was written for another major version of the specification (4.3).
     #[error("specification version `{}` is not supported", Quoted(.0))]
     UnsupportedSpecVersion(String),
-    /// The member `_type` names another kind of role (4.2.1).
+    /// The member `_type` names a different kind of role (4.2.1).
     #[error("type is `{}`, expected `{expected}`", Quoted(found))]
     WrongType {
         /// The expected type.
@@ -174,7 +174,7 @@ impl ErrorKind {
         Self::Malformed { at: Location::Document, expected, found: None }
     }
 
-    /// Returns the error that the object being read lacks the member `member`.
+    /// Returns the error for an object without the required member `member`.
     #[cold]
     pub(crate) fn missing(member: &str) -> Self {
         Self::expected("a value").but_found("nothing").within(member)

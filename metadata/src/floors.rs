@@ -67,8 +67,8 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    /// Checks that no listed version is lower than before or missing (5.5.5). Returns the floors that `snapshot` sets,
-    /// or `None` if the current floors come from the same snapshot.
+    /// Checks that every role listed before is still listed, with the same version or a higher one (5.5.5). Returns the
+    /// floors that `snapshot` sets, or `None` if the current floors come from the same snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -184,7 +184,7 @@ impl RoleFloors {
         Self { version: snapshot.version, digest, lines }
     }
 
-    /// Checks that no listed version is lower than before or missing (5.5.5).
+    /// Checks that every role listed before is still listed, with the same version or a higher one (5.5.5).
     pub(crate) fn check(&self, new: &Self) -> Result<(), ErrorKind> {
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
@@ -208,7 +208,7 @@ fn split_role(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("role ")?.split_once(' ')
 }
 
-/// Checks that the version of the role with this escaped name is not missing and not lower than the trusted version.
+/// Checks that a version was found for the role with this escaped name, and is not lower than the trusted version.
 fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
     let decoded = percent_decode_str(name).decode_utf8().ok();
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());

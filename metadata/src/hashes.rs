@@ -139,8 +139,8 @@ impl Hashes {
         Self::members(reader, |_, _, _| {})
     }
 
-    /// Calls `member` for each member with its name, and with the digits of a known algorithm or the value of an
-    /// unknown one.
+    /// Calls `member` with the name and the value of each member. The value of a known algorithm is passed as its
+    /// digits.
     fn members(
         reader: &mut Reader<'_>,
         mut member: impl FnMut(&str, Option<Algorithm>, &str),

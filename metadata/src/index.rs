@@ -70,7 +70,7 @@ impl<E: Entry> Index<E> {
     }
 
     /// Sets or replaces many members. They must be sorted by name, without duplicates. All members are written to one
-    /// text, so each costs its text and four bytes.
+    /// text, so each member takes up only the length of its text and four bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.

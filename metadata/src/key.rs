@@ -165,7 +165,7 @@ impl Key {
                 "keytype" => keytype = Some(value.string()?),
                 "scheme" => scheme = Some(value.string()?),
                 "keyval" => value.object(|name, value| {
-                    // A value of another shape makes this key unusable, but not the document.
+                    // If `public` is not a string, this key is unusable, but the document is valid.
                     let text = value.skip()?;
                     if name == "public" {
                         public = Reader::new(text).string().ok();
@@ -258,8 +258,8 @@ impl KeyRing {
         self.0.keys.iter()
     }
 
-    /// Returns the IDs of the distinct keys of the ring with a valid signature over `signed`, in the order of
-    /// `signatures`. `signatures` must not repeat key IDs.
+    /// Returns the IDs of those keys of the ring that made valid signatures over `signed`, in the order of
+    /// `signatures`. Each key is listed once. `signatures` must not repeat key IDs.
     #[must_use]
     pub fn signers(&self, signed: &[u8], signatures: &[Signature]) -> Vec<KeyId> {
         let mut check = self.check(signatures);

@@ -184,7 +184,7 @@ impl Budget {
         self.spend_many(1)
     }
 
-    /// Uses several steps at once. If fewer are left, uses all of them and returns an error.
+    /// Uses several steps at once. If fewer steps are left, uses up the budget and returns an error.
     pub(crate) fn spend_many(&mut self, steps: usize) -> Result<(), ErrorKind> {
         let Some(left) = self.left.checked_sub(steps as u64) else {
             self.left = 0;

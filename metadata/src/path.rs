@@ -28,8 +28,8 @@ impl PathPattern {
         &self.0
     }
 
-    /// Returns whether the pattern covers the path. The time is linear in the lengths of both, without recursion or
-    /// backtracking over stars.
+    /// Returns whether the pattern covers the path. The time is linear in the lengths of the pattern and the path,
+    /// because there is no recursion and no backtracking over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
         let mut patterns = self.0.split('/');
@@ -118,7 +118,7 @@ impl HashPrefix {
     /// Parses a prefix.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] if the prefix is empty, has more than 64 digits, or contains other characters than
+    /// [`ErrorKind::Malformed`] if the prefix is empty, has more than 64 digits, or contains characters other than
     /// `0–9 a–f`.
     pub fn new(prefix: &str) -> Result<Self, ErrorKind> {
         let refused = || ErrorKind::expected("1 to 64 lower-case hexadecimal digits").but_found_text(prefix);

@@ -1,10 +1,10 @@
 //! Files from a store or a server. Small files are held in memory. A very large targets role is read in parts from its
 //! file.
 //!
-//! A very large role is verified like every other role: each start reads the whole file once, without holding it in
-//! memory. This pass records the position of each target and a digest of each block. A target is later read from the
-//! file again, and its blocks are compared with the recorded digests, so a change of the file in between is detected.
-//! There is no index on disk that an attacker could forge.
+//! A very large role is verified like every other role: every update reads the whole file once, without holding it in
+//! memory. This pass records the position of each target and a digest of each block. When a target is later read from
+//! the file, its blocks are compared with the recorded digests, so any change of the file since the first pass is
+//! detected. There is no index on disk that an attacker could forge.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -202,7 +202,7 @@ impl StoredTargets {
         String::from_utf8(bytes).map_err(|_| ErrorKind::StoredFileChanged)
     }
 
-    /// Returns a range of the file. Returns `None` if a block of it differs from the verified file.
+    /// Returns a range of the file. Returns `None` if a block in the range differs from the verified file.
     fn read(&self, range: Range<u64>) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut number = usize::try_from(range.start).ok()? / BLOCK;

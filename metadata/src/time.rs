@@ -11,7 +11,7 @@ use crate::ErrorKind;
 /// The specification allows only whole seconds and `Z`, but early Sigstore roots have fractions and offsets.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] if the text has another form, or has the second 60 or the year 0.
+/// [`ErrorKind::Malformed`] if the text has a different form, or has the second 60 or the year 0.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z").but_found_text(text);
     if !has_the_shape(text.as_bytes()) || text.starts_with("0000") || text.get(17..19) == Some("60") {
@@ -27,7 +27,8 @@ pub fn format_time(time: &DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Returns whether the text has the form of a date-time. chrono also accepts lower-case letters, and a space for `T`.
+/// Returns whether the text has the form of a date-time. This check is stricter than chrono, which also accepts
+/// lower-case letters, and a space in place of `T`.
 fn has_the_shape(text: &[u8]) -> bool {
     let matches = |text: &[u8], shape: &[u8]| {
         text.len() == shape.len()

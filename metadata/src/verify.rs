@@ -79,8 +79,8 @@ impl<R: Role> Verified<R> {
                 content.own_key_ring()?.map_or(Ok(()), |own| check(&file, &own))?;
                 Ok(Self { file, content })
             }
-            // The file was assumed to be canonical. If it is not, the signatures cover other bytes, so read it again
-            // from a canonical copy.
+            // The file was assumed to be canonical. If it is not, the signatures cover different bytes, so read the
+            // file again from a canonical copy.
             Err(kind) => match file.into_canonical()? {
                 Some(canonical) => Self::of(canonical, ring),
                 None => Err(kind),
@@ -114,7 +114,7 @@ impl<R: Role> Verified<R> {
         self.file.signatures()
     }
 
-    /// Verifies the signatures of the file with another ring.
+    /// Verifies the signatures of the file with a different ring.
     ///
     /// # Errors
     /// [`ErrorKind::ThresholdNotMet`].

@@ -31,7 +31,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 }
 
 const MEGABYTE: usize = 1_000_000;
-/// Returns delegations with `keys` keys and `roles` roles that list all of them, each in another order.
+/// Returns delegations with `keys` keys and `roles` roles. Each role lists all keys, in a different order.
 fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
     let id = |number: usize| format!("{number:03x}");
     let all: Vec<String> = (0..keys).map(|number| format!(r#""{}":{key}"#, id(number))).collect();
@@ -54,7 +54,7 @@ fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
 #[test]
 fn very_many_delegations_with_very_many_keys_need_little_memory() {
     let _alone = alone();
-    // The metadata has about 280 kB and about 8.5 MB.
+    // The metadata has about 280 kB in the first case, and about 8.5 MB in the second.
     for (keys, roles, most) in [(200, 200, 20 * MEGABYTE), (1000, 1400, 200 * MEGABYTE)] {
         let mut repository = Repository::new();
         let (delegations, names) = delegations(keys, roles, &repository.key_text());

@@ -7,7 +7,7 @@
 //! * [`TestClient`] is an installation of `lastmile-client` in a temporary directory.
 //!
 //! The README has a worked example. This crate has its own writer of canonical JSON, so tests can detect mistakes in
-//! that of `lastmile-metadata`. Keys are derived from names, and the time is an argument, so tests give the same
+//! the writer of `lastmile-metadata`. Keys are derived from names, and the time is an argument, so tests give the same
 //! results on every machine and at any time.
 //!
 //! Use this crate in tests only: its functions panic when they are misused, and its private keys are public.

@@ -259,13 +259,13 @@ impl Repository {
         self.written.insert(role.into(), bytes);
     }
 
-    /// Updates the entry of `role` in the snapshot document to the file that was written last.
+    /// Updates the entry of `role` in the snapshot document, so that it describes the last written file of the role.
     pub fn list_in_snapshot(&mut self, role: &str) {
         let entry = self.entry(role);
         self.signed("snapshot")["meta"][format!("{role}.json")] = entry;
     }
 
-    /// Updates the entry of the snapshot in the timestamp document to the file that was written last.
+    /// Updates the entry of the snapshot in the timestamp document, so that it describes the last written snapshot.
     pub fn list_in_timestamp(&mut self) {
         let entry = self.entry("snapshot");
         self.signed("timestamp")["meta"]["snapshot.json"] = entry;

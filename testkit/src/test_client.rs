@@ -368,8 +368,8 @@ impl TestClient {
     }
 }
 
-/// Creates a temporary directory, in memory if the system has such a file system, because syncing a file costs nothing
-/// there.
+/// Creates a temporary directory. If the system has a file system in memory, the directory is on it, because syncing a
+/// file costs nothing there.
 fn temporary_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }
@@ -423,7 +423,8 @@ impl EventSink for RecordEvents {
     }
 }
 
-/// A transport for several fake networks: the first is at [`BASE`], and the others have other URLs.
+/// A transport for several fake networks: the first network has the URL [`BASE`], and each of the other networks has
+/// its own URL.
 struct Mirrors(Vec<FakeNetwork>);
 
 impl Fetch for Mirrors {

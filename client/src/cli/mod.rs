@@ -66,9 +66,9 @@ impl App<'_> {
             .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
         runtime.block_on(async {
             tokio::select! {
-                // `biased` polls the command first. It reads the files named by the user, which may be pipes, before
-                // its first await, so the signal handlers are not yet installed then and a signal ends the process as
-                // usual.
+                // `biased` polls the command first. Before its first await, the command reads the files that the user
+                // named, which may be pipes. The signal handlers are not installed yet at that time, so a signal ends
+                // the process as usual.
                 biased;
                 ended = self.command(command) => ended,
                 () = interrupted() => Err(Failure::failed("interrupted").with_kind("interrupted")),
@@ -103,8 +103,8 @@ fn show_requests(output: &Output) {
     let filter = tracing_subscriber::EnvFilter::new("lastmile_client=debug");
     let log = Mutex::new(output.log());
     let shown = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).without_time().try_init();
-    // Setting the subscriber fails if an application that embeds this command has set its own, which then shows the
-    // requests.
+    // An application that embeds this command may have set its own subscriber. Setting a second subscriber then fails,
+    // and the application's subscriber shows the requests.
     drop(shown);
 }
 

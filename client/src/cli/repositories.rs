@@ -153,7 +153,7 @@ impl Repositories {
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
             // A folder without settings is incomplete, because adding or removing the repository was interrupted.
-            // Settings that cannot be read belong to another user and must not count as missing.
+            // Settings that exist but cannot be read are not missing: they may belong to another user.
             if let Some(name) = name
                 && is_file(&self.path.join(name.as_str()).join(SETTINGS))?
             {
@@ -168,8 +168,8 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// Any I/O error, unreadable settings, or a directory or file that other users can change: it decides which root
-    /// and which mirrors are trusted.
+    /// Any I/O error, or unreadable settings. A directory or file that other users can change is also an error, because
+    /// these users could choose the trusted root and mirrors.
     pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
@@ -203,7 +203,8 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// Any I/O error, or a repository whose name differs from `name` at most in case.
+    /// Any I/O error, including that a repository with this name exists already. Upper and lower case are not
+    /// distinguished.
     pub(crate) fn add(
         &self,
         name: &RepositoryName,

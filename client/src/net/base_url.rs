@@ -1,10 +1,11 @@
-//! The base URLs of mirrors. All are checked in the same way, and printing them hides user names and passwords.
+//! The base URLs of mirrors. Every base URL is checked in the same way, and its user name and password are hidden when
+//! it is printed.
 
 use std::fmt;
 
 use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
 
-/// The URL of a folder of a repository. The URLs of files are made by appending their names to it.
+/// The URL of a folder of a repository. The URL of a file is the URL of its folder followed by the name of the file.
 ///
 /// `Display` and `Debug` print `***` in place of the user name and password.
 ///

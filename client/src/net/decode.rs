@@ -53,7 +53,7 @@ impl Coding {
 }
 
 /// Returns the maximum length of a compressed file. Incompressible content, such as a small file full of hashes, grows
-/// by some bytes per block and per file; both codings add less than this function does.
+/// by some bytes per block and per file. This function allows more growth than either coding causes.
 fn longest_encoding(max_length: u64) -> u64 {
     max_length.saturating_add(max_length / 256).saturating_add(256)
 }
@@ -136,7 +136,7 @@ fn pass_on(mut decoder: impl Read, outbox: &mpsc::Sender<Result<Bytes, FetchErro
     }
 }
 
-/// A reader for the decoders that joins the received parts of the body.
+/// Joins the received parts of the body into one stream, from which the decoders read.
 struct Source {
     inbox: mpsc::Receiver<Result<Bytes, FetchError>>,
     part: Bytes,

@@ -139,7 +139,7 @@ async fn the_compressed_body_is_limited_too() {
     let begun = [head.as_slice(), &padded[..100]].concat();
     let endless = vec![Act::Send(begun), Act::Endless(vec![b'x'; 4096])];
     assert_eq!(read(endless, 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
-    // Endless blocks that decode to zero bytes.
+    // An endless sequence of blocks, each of which decodes to an empty text.
     let nothing = frame(7, &[0, 0, 0].repeat(20_000));
     assert_eq!(read(sent("zstd", &nothing), 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
 }
@@ -221,7 +221,7 @@ fn a_body_that_is_dropped_leaves_no_thread_behind() {
     assert!(before.elapsed() < Duration::from_secs(5));
 }
 
-/// Starts a server for the repository that compresses every file.
+/// Starts a server that compresses every file of the repository.
 async fn encoding(repository: &TestRepository, encoding: &'static str, encode: fn(&[u8]) -> Vec<u8>) -> Server {
     let files = repository.files();
     Server::start(move |head| {

@@ -30,8 +30,8 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Fetch::fetch); also [`FetchError::TooLong`] if the compressed body is longer than that of a file of
-    /// `max_length` bytes can be.
+    /// As [`fetch`](Fetch::fetch); also [`FetchError::TooLong`] if the compressed body is too long for a file of
+    /// `max_length` bytes.
     fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let _ = max_length;
         self.fetch(url, 0)

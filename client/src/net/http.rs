@@ -25,7 +25,8 @@ use crate::net::fetch::{Fetch, FetchError, Response, TlsProblem};
 use crate::net::proxy::{Proxies, ProxyChoice};
 use crate::net::tls::{Authorities, default_provider};
 
-/// The limits on reading the body of an error response so that the connection can be reused: length in bytes, and time.
+/// The body of an error response is read only up to these limits: its length in bytes, and the time. If the whole body
+/// was read, the connection can be reused.
 const FEW_WORDS: usize = 16 * 1024;
 const SHORTLY: Duration = Duration::from_secs(1);
 
@@ -41,7 +42,7 @@ pub struct HttpSettings {
     pub user_agent: String,
     /// The maximum time for making a connection.
     pub connect_timeout: Duration,
-    /// The maximum time that the server may send nothing, before or during the body.
+    /// The maximum time for which the server may send nothing, before or during the body.
     pub gap_timeout: Duration,
     /// The maximum number of consecutive redirects for one file.
     pub redirects: u32,
@@ -187,7 +188,7 @@ impl Fetch for HttpFetch {
             }
             let (offset, answer) = self.ask(request, offset).await?;
             check_transfer(answer.headers())?;
-            // A content coding is ignored here. The client requested no coding, so servers use it to describe the file
+            // Ignore the content coding. The client requested none, so a server that states one describes the file
             // itself, such as `x-gzip` for a `.tar.gz`. The length and hashes of the target are checked later.
             Ok(Response { offset, body: self.body(answer) })
         })
@@ -199,7 +200,7 @@ impl Fetch for HttpFetch {
             let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
             let (offset, answer) = self.ask(request, 0).await?;
             check_transfer(answer.headers())?;
-            // Decode only the codings that the client requested. Pass on other bytes unchanged; the signatures are
+            // Decode only the codings that the client requested. Pass on every other body unchanged; the signatures are
             // checked later.
             let body = match asked_coding(answer.headers()) {
                 Some(coding) => decoded(coding, self.body(answer), max_length),

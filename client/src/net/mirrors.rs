@@ -13,7 +13,7 @@ pub(crate) struct Mirror {
     pub(crate) targets: BaseUrl,
 }
 
-/// The mirrors in order of priority, each with a flag that it failed during this update.
+/// The mirrors in order of priority, each with a flag that says whether it failed during this update.
 #[derive(Debug, Default)]
 pub(crate) struct Mirrors {
     mirrors: Vec<(Mirror, AtomicBool)>,

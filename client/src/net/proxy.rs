@@ -1,5 +1,5 @@
-//! Chooses the proxy for a request: the one that the user configured, or those in the environment variables, which are
-//! interpreted as by curl.
+//! Chooses the proxy for a request: the proxy that the user configured, or a proxy from the environment variables.
+//! These variables have the same meaning as for curl.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -49,10 +49,11 @@ pub struct ProxyVariables {
 }
 
 impl ProxyVariables {
-    /// Reads the variables through the function `variable`. `http_proxy` and `https_proxy` apply to URLs with these
-    /// schemes, and `all_proxy` to a scheme without its own variable; `no_proxy` lists exceptions. The names may also
-    /// be in upper case; the lower-case variable takes precedence. An empty variable counts as unset. `HTTP_PROXY` is
-    /// ignored if `REQUEST_METHOD` is set, because in a CGI program the HTTP client controls its value.
+    /// Reads the variables through the function `variable`. `http_proxy` applies to `http` URLs, `https_proxy` to
+    /// `https` URLs, and `all_proxy` to both schemes unless the variable of the scheme is set; `no_proxy` lists
+    /// exceptions. The names may also be in upper case; the lower-case variable takes precedence. An empty variable
+    /// counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because in a CGI program the remote client
+    /// controls the value of `HTTP_PROXY`.
     ///
     /// The scheme of a proxy URL can be `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the default is
     /// `http`. The entries of `no_proxy` are separated by commas or spaces. An entry is a domain, which includes its

@@ -62,8 +62,8 @@ impl Authorities {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error::Error::Config(format!("unusable TLS: {error}")))?;
-        // rustls calls replacing the verifier dangerous. This verifier only delegates to the system's verifier, which
-        // it creates when it is first needed.
+        // rustls marks custom verifiers as dangerous. This custom verifier only calls the system's verifier, which is
+        // created when it is first needed.
         let verified = builder.dangerous().with_custom_certificate_verifier(Arc::<Authorities>::clone(self));
         let mut config = verified.with_no_client_auth();
         config.alpn_protocols = PROTOCOLS.map(|name| name.as_bytes().to_vec()).into();

@@ -24,8 +24,8 @@ pub(crate) struct StoreIdentity {
     shipped_roots: Vec<String>,
     /// The time of the last refresh, according to this machine's clock.
     pub(crate) refreshed: Option<DateTime<Utc>>,
-    /// The number of refreshes started so far. A refresh compares it to notice that another refresh has changed the
-    /// store. Earlier versions of the program do not write this field.
+    /// The number of refreshes started so far. A refresh compares this number with the stored number to notice that
+    /// another refresh has changed the store. Earlier versions of the program do not write this field.
     #[serde(default)]
     pub(crate) starts: u64,
 }

@@ -50,9 +50,9 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any I/O error. An error for which [`LocalError::is_unusable_content`] returns true means that this store never
-    /// writes such a file: it is, for example, a link or longer than `max_length` bytes. The client then continues
-    /// without the file.
+    /// Any I/O error. An error for which [`LocalError::is_unusable_content`] returns true means that the file cannot
+    /// come from this store, for example because it is a link or is longer than `max_length` bytes. The client then
+    /// continues without the file.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
     /// Like [`read`](Store::read), but may return a large file without reading it, so that it can be read in parts.

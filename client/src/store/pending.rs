@@ -10,7 +10,8 @@ use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The changes of one refresh that have not been written yet. Reading through this type includes them.
+/// The changes of one refresh that have not been written yet. Files that are read through this type already include the
+/// changes.
 pub(crate) struct PendingChanges<'a> {
     store: &'a SharedStore,
     /// The identity that this refresh has written to the store. Every refresh writes a different identity.

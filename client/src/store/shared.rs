@@ -53,7 +53,7 @@ impl SharedStore {
     }
 
     /// Like [`exclusively`](SharedStore::exclusively), but for use in destructors: blocks for a short time, and does
-    /// nothing if another process keeps the lock.
+    /// nothing if another process still holds the lock after that.
     pub(crate) fn exclusively_if_free(&self, work: impl FnOnce(&LockedStore<'_>)) {
         for _ in 0..BLOCKING_ATTEMPTS {
             match self.store.try_lock(LockKind::Files) {

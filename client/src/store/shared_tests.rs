@@ -64,7 +64,7 @@ async fn b2_local_commands_do_not_wait_for_a_refresh() {
         assert_eq!(local.list().await.unwrap().len(), 2, "{file}");
         // The older session still works, too.
         assert!(session.find(&TargetPath::new("x").unwrap()).await.unwrap().is_some());
-        // Only another refresh has to wait, and fails here because the wait is zero.
+        // Only another refresh has to wait. It fails here, because this test sets the time to wait to zero.
         let other = updater(repository.clone(), dir.path()).refresh_at(now()).await;
         assert!(matches!(other, Err(Error::Local(_))), "{file}");
         drop(refresh);
@@ -131,7 +131,7 @@ async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();
-    // Prepare the store of another program that does not use the refresh lock, at version 3.
+    // Prepare a store with version 3, as written by another program that does not use the refresh lock.
     let newer = TestRepository::new();
     let newer_dir = tempfile::tempdir().unwrap();
     newer.publish(3, "online");

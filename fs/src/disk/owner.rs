@@ -70,7 +70,7 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
         let is_empty = |name: &[u8]| matches!(name, b"." | b"..");
-        // A folder with entries is not the one that was just created.
+        // If the folder has entries, another folder has taken the place of the new one.
         if fs::Dir::read_from(&folder)?.all(|entry| entry.is_ok_and(|entry| is_empty(entry.file_name().to_bytes()))) {
             give(&folder, place, folder_of(place))?;
         }
@@ -106,7 +106,7 @@ fn folder_of(place: Place<'_>) -> Option<Stat> {
     fs::statat(place.folder(), parent, AtFlags::empty()).ok()
 }
 
-/// Changes the owner and the group of a file or folder of root to those of `like`.
+/// Gives the owner and the group of `like` to a file or folder that belongs to root.
 fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()> {
     let found = fs::fstat(&file)?;
     let Some(like) = like.filter(|like| (like.st_uid, like.st_gid) != (found.st_uid, found.st_gid)) else {

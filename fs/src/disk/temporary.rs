@@ -12,7 +12,7 @@ use crate::{Place, Syscall};
 #[derive(Debug)]
 pub struct TemporaryFile {
     file: File,
-    /// The path of the file in errors.
+    /// The path that errors show for the file.
     path: PathBuf,
 }
 
@@ -42,7 +42,7 @@ impl TemporaryFile {
     ///
     /// # Errors
     ///
-    /// Any I/O error. [`io::ErrorKind::UnexpectedEof`] if the file ends before.
+    /// Any I/O error. [`io::ErrorKind::UnexpectedEof`] if the file ends too early.
     pub fn read_exact_at(&self, bytes: &mut [u8], position: u64) -> io::Result<()> {
         self.file.read_exact_at(bytes, position)
     }

@@ -203,7 +203,7 @@ fn weak_encryption_is_unsupported() {
     unsupported(PRIVATE_PBES1);
 }
 
-/// Returns [`PRIVATE_SCRYPT`] with other parameters.
+/// Returns [`PRIVATE_SCRYPT`] with different scrypt parameters.
 fn with_scrypt(n: Vec<u8>, r: Vec<u8>, p: Vec<u8>) -> String {
     let scrypt = value(0x06, &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x04, 0x0b]);
     let kdf = sequence(&[scrypt, sequence(&[value(0x04, &[7; 16]), n, r, p])]);

@@ -88,13 +88,13 @@ a0uG0iW5PEYIGfjj+05enUoGFQqqxC18lC7Rfc+QmfcIKNhaJlhqQRzemTMzm28=\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// A signature of the key, with the lower s.
+/// A signature that the key made, with the lower value of s.
 pub(crate) const P256_SIGNATURE: &str = "3044022035b0b093103a46dc22f48484510afa77c2f373da5300020543b73cb09ca8cefa02203e20da8dece093ee42b701e7e453bc7efb8fa432fac34de62b78edd35c149066";
 
-/// The same signature with the higher s.
+/// The same signature with the higher value of s.
 pub(crate) const P256_HIGH_S: &str = "3045022035b0b093103a46dc22f48484510afa77c2f373da5300020543b73cb09ca8cefa022100c1df2571131f6c12bd48fe181bac4380c157567aac54509ec840dcefa04e94eb";
 
-/// A signature of the key over the sha384 of the message.
+/// A signature that the key made over the sha384 of the message.
 pub(crate) const P256_OTHER_HASH: &str = "3045022100ce6087a7282da47bdab97b423ef98a0e2b868a30c83bfb4b2a5ae8488f4c675d02204889e9ef179950ab3dad42efcb2eb2a948ffca49287013214125c12a86d8796e";
 
 /// The same signature as the concatenation of r and s.
@@ -137,13 +137,13 @@ nJJAJz5e2CrqS8Zhum8z5zBPDoYXFitaF78xVEM7nqIv6KY74awO7flDj+N0RhTi\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// A signature of the key, with the lower s.
+/// A signature that the key made, with the lower value of s.
 pub(crate) const P384_SIGNATURE: &str = "3065023100cdc2a26d891454ca15ae6111abc01f12263a1db2d120c7fdc1e8bd6d40572d1c4b3ab8ff17d0712bc1af7b8809e0f9fd02300109233a5e2c4f0f5c8b4a6bc2c4c45e2545a8ef12cf351c83b4aead280843cadc7126be1364b83cb638e96abababfb5";
 
-/// The same signature with the higher s.
+/// The same signature with the higher value of s.
 pub(crate) const P384_HIGH_S: &str = "3066023100cdc2a26d891454ca15ae6111abc01f12263a1db2d120c7fdc1e8bd6d40572d1c4b3ab8ff17d0712bc1af7b8809e0f9fd023100fef6dcc5a1d3b0f0a374b5943d3b3ba1daba5710ed30cae343ae9ed4cc2eea147ba8e6f4354bef3e36b33000120a69be";
 
-/// A signature of the key over the sha256 of the message.
+/// A signature that the key made over the sha256 of the message.
 pub(crate) const P384_OTHER_HASH: &str = "30640230407bf1a48fc2acffce1e3cd9bd4b06765d663123a4b4df3ad9d8a129ee470f53ba1bb1c318883125482bda30301dcbe5023052b4da72caa222272c9eadf70a7c2283bca48a0d985a32c04f763fe6445bf78bce88628cc9f2997d0342d30ae7daa41f";
 
 /// The same signature as the concatenation of r and s.

@@ -35,7 +35,7 @@ pub enum DelegatedRoles {
     Succinct(SuccinctRoles),
 }
 
-/// The number of keys added to a ring that cost one step of a budget.
+/// Adding this number of keys to a ring costs one step of a budget.
 const KEYS_PER_STEP: usize = 4;
 
 /// Describes the names that [`RoleName::delegated`] accepts, for error messages.
@@ -323,8 +323,8 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         roles.push(Delegation::read(value, like)?);
         Ok(())
     })?;
-    // 4.5: each name must occur once, because its position defines its priority. The names of bins are usually sorted
-    // already.
+    // 4.5: each name must occur once, because its position defines its priority. Sort the names only if necessary:
+    // those of bins are usually sorted already.
     let mut names: Vec<&RoleName> = roles.iter().map(|delegation| &delegation.name).collect();
     if !names.is_sorted() {
         names.sort_unstable();

@@ -13,7 +13,7 @@ use crate::{ErrorKind, PathPattern, TargetPath};
 /// The characters that are not literal in a pattern.
 const WILDCARDS: [char; 2] = ['*', '?'];
 
-/// The number of compared bytes that cost one step of a budget.
+/// Comparing this number of bytes costs one step of a budget.
 const BYTES_PER_STEP: usize = 64;
 
 /// An index of the patterns of many delegations.
@@ -124,11 +124,11 @@ fn literal_end(pattern: &str) -> &str {
     pattern.rsplit(WILDCARDS).next().unwrap_or_default()
 }
 
-/// A map from texts to values that finds all texts that are prefixes of a given text.
+/// A map from texts to values. A lookup finds all texts that are prefixes of a given text.
 #[derive(Clone, Debug)]
 struct Prefixes<T> {
-    /// The sorted texts with their values. The number refers to the longest other text that is a prefix of this text:
-    /// it is the index of that text plus 1, or 0 if there is none.
+    /// The sorted texts, each with its value and a number. The number refers to the longest other text that is a prefix
+    /// of this text: it is the index of that other text plus 1, or 0 if no other text is a prefix.
     sorted: Vec<(Vec<u8>, T, usize)>,
 }
 

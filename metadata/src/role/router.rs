@@ -58,8 +58,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether the delegations are bins of which the [`hash_start`](crate::hash_start) of a path is enough to
-    /// choose one.
+    /// Returns whether the delegations are bins, and the [`hash_start`](crate::hash_start) of a path is enough to
+    /// choose its bin.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
