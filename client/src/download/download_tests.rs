@@ -75,6 +75,16 @@ async fn a_target_is_saved_under_its_own_path() {
 }
 
 #[tokio::test]
+async fn a_target_of_exactly_the_maximum_length_is_read_into_memory() {
+    let server = Server::of_files(vec![("x", b"hello".to_vec())]).await;
+    let context = context(&[&server]);
+    let target = target("x", b"hello");
+    assert_eq!(read(&context, &target, false, 5).await.unwrap(), b"hello");
+    let error = read(&context, &target, false, 4).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { length: 5, max_length: 4, .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn w_5_7_3_2_consistent_snapshots_put_the_hash_before_the_last_segment() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();

@@ -133,6 +133,25 @@ async fn a_timestamp_that_the_new_root_refuses_is_requested_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_timestamp_of_another_mirror_that_a_new_root_has_overtaken_is_asked_for_again() {
+    let far_away = FarAway::default();
+    let repository = &far_away.repository;
+    repository.publish(1, "online");
+    far_away.at_first("http://b/timestamp.json", &[Ok(repository.file("timestamp.json"))]);
+    repository.put("2.root.json", &root(2, "root", "new online"));
+    repository.publish(2, "new online");
+    let older = repository.file("timestamp.json");
+    repository.publish(3, "new online");
+    let newer = repository.file("timestamp.json");
+    repository.answer(TIMESTAMP, Ok(older));
+    let (_, asked, error, stored) = outcome(&far_away, false).await;
+    assert_eq!(error, "");
+    assert!(stored.contains(&Some(newer)));
+    let (_, of_b) = by_mirror(&asked);
+    assert_eq!(of_b[..4], ["timestamp.json", "2.root.json", "3.root.json", "timestamp.json"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timestamp_that_the_new_root_accepts_is_not_requested_again() {
     let far_away = FarAway::default();
     far_away.repository.publish(1, "online");
