@@ -103,6 +103,20 @@ fn b1_a_role_with_many_delegators_uses_the_budget_for_each() {
 }
 
 #[test]
+fn b1_a_role_spends_the_budget_by_its_length_even_if_it_lists_nothing() {
+    let mut repository = repository(&["d".to_owned()], &["*".to_owned()], &[]);
+    assert_eq!(list(&mut repository, 1_000).unwrap(), 0);
+    let unknown = "x".repeat(1_000_000);
+    repository.sign(
+        "1.d.json",
+        &format!(r#"{{"_type":"targets",{EXPIRES},"spec_version":"1.0","targets":{{}},"unknown":"{unknown}","version":1}}"#),
+    );
+    let refused = list(&mut repository, 1_000).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::LimitReached { limit: Limit::ListSteps, value: 1_000 });
+    assert_eq!(list(&mut repository, 1_000_000).unwrap(), 0);
+}
+
+#[test]
 fn b1_a_list_agrees_with_searches_with_and_without_routers() {
     let paths = ["a/b", "a/b/c", "ab", "b", "x-1.tgz", "x-2.zip"].map(str::to_owned);
     let patterns = ["a/*", "?", "x-*.tgz", "*b"].map(str::to_owned);
