@@ -75,6 +75,19 @@ fn b1_a_list_with_indistinguishable_patterns_stops_at_the_budget() {
 }
 
 #[test]
+fn b1_the_patterns_of_a_delegated_role_spend_the_budget_too() {
+    let paths = numbered(500, |number| format!("x{number:06}x"));
+    let mut repository = repository(&["d".to_owned(), "e".to_owned()], &["*".to_owned()], &paths);
+    let id = repository.keyid();
+    let key = repository.key_text();
+    let below = delegation(&id, "e", &numbered(1_000, |number| format!("*{number}*")));
+    repository.sign("1.d.json", &repository::targets(&format!(r#"{{"keys":{{"{id}":{key}}},"roles":[{below}]}}"#)));
+    let refused = list(&mut repository, 100_000).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::LimitReached { limit: Limit::ListSteps, value: 100_000 });
+    assert_eq!(list(&mut repository, 600_000).unwrap(), 500);
+}
+
+#[test]
 fn b1_a_role_with_many_delegators_uses_the_budget_for_each() {
     let mut repository = Repository::new();
     let id = repository.keyid();

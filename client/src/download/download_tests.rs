@@ -157,6 +157,19 @@ fn cut(content: &[u8], cut: usize) -> Vec<Act> {
 }
 
 #[tokio::test]
+async fn a_read_into_memory_starts_again_if_a_mirror_does_not_send_the_rest() {
+    let attempts = Mutex::new(0);
+    let server = Server::start(move |_| {
+        let mut attempts = attempts.lock().unwrap();
+        *attempts += 1;
+        if *attempts == 1 { cut(b"hello", 2) } else { ok(b"hello") }
+    })
+    .await;
+    assert_eq!(read(&context(&[&server]), &target("x", b"hello"), false, 5).await.unwrap(), b"hello");
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn an_interrupted_transfer_is_resumed() {
     let server = Server::start(|head| match offset(head) {
         0 => cut(b"hello world", 4),

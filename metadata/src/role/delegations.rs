@@ -399,6 +399,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn b1_each_delegation_that_covers_a_path_is_a_step_and_more_with_many_keys() {
+        let keyids: Vec<_> = (0..9).map(|number| KeyId::new(number.to_string())).collect();
+        let everything = || Paths::Patterns(alloc::vec![PathPattern::new("*")]);
+        let few = delegation("few", everything(), "k");
+        let many = Delegation { keyids: keyids.clone(), ..delegation("many", everything(), "k") };
+        let bins = |keyids| DelegatedRoles::Succinct(SuccinctRoles::new(keyids, Threshold::ONE, 4, "bin").unwrap());
+        let path = TargetPath::new("x").unwrap();
+        for (roles, steps) in [
+            (DelegatedRoles::Listed(alloc::vec![few]), 1),
+            (DelegatedRoles::Listed(alloc::vec![many]), 3),
+            (bins(alloc::vec![KeyId::new("k")]), 1),
+            (bins(keyids), 3),
+        ] {
+            let delegations = Delegations { roles, ..Delegations::new() };
+            let router = Router::of(&delegations);
+            let mut to_find = unlimited();
+            router.covering(&path, 9, &mut to_find).unwrap();
+            let mut in_all = unlimited();
+            delegations.rings_by(&router, &path, 9, &mut in_all).unwrap();
+            assert_eq!(to_find.left() - in_all.left(), steps);
+        }
+    }
+
     fn unlimited() -> Budget {
         Budget::new(crate::Limit::ListSteps, u64::MAX)
     }
