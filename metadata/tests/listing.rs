@@ -149,14 +149,31 @@ fn b1_a_list_agrees_with_searches_with_and_without_routers() {
 }
 
 #[test]
+fn b1_a_list_leaves_out_what_a_search_refuses() {
+    let mut repository = repository(&["d".to_owned()], &["*".to_owned()], &[]);
+    let hash = "0".repeat(64);
+    let targets = format!(r#""a":{{"hashes":{{"md5":"00"}},"length":1}},"b":{{"hashes":{{"sha256":"{hash}"}},"length":1}}"#);
+    repository.sign(
+        "1.d.json",
+        &format!(r#"{{"_type":"targets",{EXPIRES},"spec_version":"1.0","targets":{{{targets}}},"version":1}}"#),
+    );
+    let mut trusted = repository.update(Limits::default()).unwrap();
+    let listed = repository.drive(trusted.listing()).unwrap();
+    assert_eq!(listed.iter().map(|target| target.path.as_str()).collect::<Vec<_>>(), ["b"]);
+    let refused = repository.drive(trusted.search(TargetPath::new("a").unwrap())).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::NoSupportedHash("a".to_owned()));
+}
+
+#[test]
 fn b1_a_list_can_be_interrupted_between_searches() {
     let paths = numbered(10, |number| format!("p{number}"));
-    let mut repository = repository(&["d".to_owned()], &["*".to_owned()], &paths);
+    let mut repository = repository(&["d", "e"].map(str::to_owned), &["*".to_owned()], &paths);
     let mut trusted = repository.update(Limits::default()).unwrap();
     repository.drive(trusted.listing()).unwrap();
     let mut listing = trusted.listing();
     assert!(!listing.search_some(9), "cannot search before all roles are loaded");
     while let Some(request) = listing.request() {
+        assert!(!listing.search_some(9), "not before all roles are there");
         let file = repository.files[&request.file_name()].clone();
         listing.apply(Some(lastmile_metadata::FileContent::Bytes(file))).unwrap();
     }

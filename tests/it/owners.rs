@@ -68,3 +68,29 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
         set_mode(closed, 0o755);
     }
 }
+
+#[test]
+fn c7_a_target_that_belongs_to_root_is_fetched_again_and_then_belongs_to_its_user() {
+    let folder = tempfile::tempdir().unwrap();
+    if chown(folder.path(), Some(USER), Some(USER)).is_err() {
+        eprintln!("owners: NOT CHECKED: this needs root");
+        return;
+    }
+    let mut repository = Repository::new();
+    repository.add_target("targets", "tool", b"the tool");
+    repository.publish(&["targets"]);
+    let root = folder.path().join("root.json");
+    std::fs::write(&root, repository.written("root")).unwrap();
+    set_mode(&root, 0o644);
+    let server = Server::start(repository.network());
+    let state = folder.path().join("state");
+    let url = format!("{}metadata/", server.url());
+    let add = ["trust", "add", "it", "--root", root.to_str().unwrap(), "--metadata-url", &url];
+    assert!(run(&state, USER, &add).status.success());
+    let tool = folder.path().join("tool");
+    std::fs::write(&tool, b"the tool").unwrap();
+    set_mode(&tool, 0o644);
+    let got = run(&state, USER, &["get", "tool", "--output", folder.path().to_str().unwrap()]);
+    assert!(got.status.success(), "{got:?}");
+    assert_eq!(tool.metadata().unwrap().uid(), USER);
+}

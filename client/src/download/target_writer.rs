@@ -214,7 +214,10 @@ mod tests {
         let failed = || Some(std::thread::spawn(|| Err(io::Error::other("for the test"))));
         assert!(Syncing { unsynced: 0, running: failed() }.wait().is_err());
         let dir = tempfile::tempdir().unwrap();
-        let temporary = Folder::open(dir.path()).unwrap().temporary(PRIVATE).unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let file = folder.temporary(PRIVATE).unwrap();
+        assert!(GrowingFile { file, syncing: Syncing { unsynced: 0, running: failed() } }.complete().is_err());
+        let temporary = folder.temporary(PRIVATE).unwrap();
         let mut syncing = Syncing { unsynced: 0, running: failed() };
         while !syncing.running.as_ref().unwrap().is_finished() {
             std::thread::yield_now();

@@ -240,10 +240,14 @@ mod tests {
     fn b1_comparing_with_very_many_patterns_stops_at_the_budget() {
         let patterns: Vec<_> = (0..1_000).map(|number| PathPattern::new(alloc::format!("*{number}*"))).collect();
         let index = PatternIndex::of(patterns.iter().enumerate().map(|(number, pattern)| (pattern, number)));
-        let path = TargetPath::new("x7x").unwrap();
-        for (most, is_enough) in [(1_002, true), (1_001, false)] {
-            let ended = index.matching(&path, &mut Budget::new(Limit::ListSteps, most), |_| {});
-            assert_eq!(ended.is_ok(), is_enough, "{most}");
+        // A long path takes more steps.
+        let short = TargetPath::new("x7x").unwrap();
+        let long = TargetPath::new("x7".repeat(64)).unwrap();
+        for (path, most, is_enough) in
+            [(&short, 1_002, true), (&short, 1_001, false), (&long, 3_002, true), (&long, 3_001, false)]
+        {
+            let ended = index.matching(path, &mut Budget::new(Limit::ListSteps, most), |_| {});
+            assert_eq!(ended.is_ok(), is_enough, "{path} {most}");
         }
     }
 }
