@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::error::{Error, NetworkError};
@@ -11,7 +13,7 @@ use crate::net::proxy::{ProxyChoice, ProxyVariables};
 use crate::net::retry::RetryPolicy;
 use crate::store::memory::MemoryStore;
 use crate::store::{Store, StoredFile};
-use crate::test_repository::{TestRepository, now, root};
+use crate::test_repository::{TestRepository, expires, now, root, sign};
 use crate::test_server::{Act, Server, ok, reply, status};
 use crate::updater::Updater;
 
@@ -167,5 +169,24 @@ async fn a_login_page_never_counts_as_a_missing_root() {
         assert_eq!(cause, expected);
         let timestamp = StoredFile::Role(lastmile_metadata::RoleName::TIMESTAMP);
         assert_eq!(store.read(&timestamp, 99_999).unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_login_page_in_place_of_a_file_of_listed_length_and_hash_is_no_metadata() {
+    let repository = TestRepository::new();
+    let snapshot = repository.file("1.snapshot.json");
+    let page = b"Welcome to the hotel";
+    repository.put("1.snapshot.json", page);
+    for length in [snapshot.len(), page.len()] {
+        let hashes = json!({ "sha256": hex::encode(Sha256::digest(&snapshot)) });
+        let timestamp = json!({
+            "_type": "timestamp", "spec_version": "1.0.34", "version": 1, "expires": expires(),
+            "meta": { "snapshot.json": { "version": 1, "length": length, "hashes": hashes } },
+        });
+        repository.put("timestamp.json", &sign(&timestamp, &["online"]));
+        let refreshed = repository.updater().build().unwrap().refresh_at(now()).await.map(drop);
+        let Err(Error::Network(NetworkError { cause, .. })) = refreshed else { panic!("{length}: {refreshed:?}") };
+        assert_eq!(cause, FetchError::NotMetadata { is_page: false });
     }
 }

@@ -291,9 +291,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path()).unwrap();
         let leftover = dir.path().join(".lastmile-0123456789ab.part");
-        std::fs::write(&leftover, b"half").unwrap();
-        drop(store.try_lock(LockKind::Files).unwrap());
-        assert!(!leftover.exists());
+        // Only the first lock of the files removes them.
+        for (kind, stays) in [(LockKind::Refresh, true), (LockKind::Files, false), (LockKind::Files, true)] {
+            std::fs::write(&leftover, b"half").unwrap();
+            drop(store.try_lock(kind).unwrap());
+            assert_eq!(leftover.exists(), stays, "{kind:?}");
+        }
     }
 
     #[test]
