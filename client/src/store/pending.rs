@@ -105,3 +105,48 @@ fn write_all(locked: &LockedStore<'_>, ours: &StoreIdentity, changes: &[Change])
     changes.iter().try_for_each(|change| change.write_to(locked))?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use lastmile_metadata::{RoleName, Version};
+
+    use super::*;
+    use crate::event::TracingSink;
+    use crate::store::Store as _;
+    use crate::store::large::LargeBytes;
+    use crate::store::memory::MemoryStore;
+    use crate::test_repository::root;
+
+    #[test]
+    fn reading_sees_the_last_pending_change_of_each_file() {
+        let memory = MemoryStore::default();
+        let [newest, timestamp, snapshot] =
+            [RoleName::ROOT, RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(StoredFile::Role);
+        let second = StoredFile::Root(Version::new(2).unwrap());
+        for file in [&newest, &timestamp, &snapshot, &StoredFile::Floors] {
+            memory.write(file, b"old").unwrap();
+        }
+        let ours = StoreIdentity::check_belongs(None, &memory, &root(1, "root", "online"), 0).unwrap();
+        let store = SharedStore::new(Box::new(memory.clone()), Arc::new(TracingSink), Duration::ZERO);
+        let mut pending = PendingChanges::new(&store, ours);
+        let kept = Accepted::File(Arc::new(LargeBytes::new(b"new".to_vec())));
+        pending.keep(vec![second.clone(), newest.clone()], kept);
+        pending.write(StoredFile::Floors, b"lower".to_vec());
+        pending.write(StoredFile::Floors, b"higher".to_vec());
+        pending.remove(timestamp.clone());
+        for (file, before, after) in [
+            (&newest, Some("old"), Some("new")),
+            (&second, None, Some("new")),
+            (&StoredFile::Floors, Some("old"), Some("higher")),
+            (&timestamp, Some("old"), None),
+            (&snapshot, Some("old"), Some("old")),
+        ] {
+            let found = pending.open(file, 9).unwrap().and_then(FileContent::into_bytes);
+            assert_eq!(found.as_deref(), after.map(str::as_bytes), "{file:?}");
+            assert_eq!(memory.read(file, 9).unwrap().as_deref(), before.map(str::as_bytes), "{file:?}");
+        }
+    }
+}
