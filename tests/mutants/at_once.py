@@ -1,4 +1,4 @@
-"""Builds all mutants that cargo-mutants lists into one program, and reports those that no test detects.
+"""Builds all mutants that cargo-mutants lists into one program, and reports those that no test detects or that time out.
 
 cargo-mutants makes one change, builds, tests and starts again, which takes more than a day. This script writes each change
 into a copy of the sources, beside the original, as `if mutant::on(7) { changed } else { original }`. The environment variable
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 import tree_sitter
@@ -87,7 +88,11 @@ parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_rust.language()))
 def mutants_of(project):
     """Returns the mutants that cargo-mutants lists, numbered from 1."""
     listed = subprocess.run(["cargo", "mutants", "--list", "--json"], cwd=project, stdout=subprocess.PIPE, check=True)
-    mutants = json.loads(listed.stdout)
+    # cargo-mutants also lists the excluded mutants of fields.
+    excluded = tomllib.loads((project / ".cargo/mutants.toml").read_text())["exclude_re"]
+    mutants = [
+        mutant for mutant in json.loads(listed.stdout) if not any(re.search(one, mutant["name"]) for one in excluded)
+    ]
     for number, mutant in enumerate(mutants, 1):
         mutant["number"] = number
     return mutants
@@ -378,7 +383,7 @@ def main(project, place, *wanted):
             outcome = judge(mutant, reached[number])
         with lock:
             table[mutant["file"]][outcome] += 1
-            if outcome in ("missed", "apart"):
+            if outcome in ("missed", "apart", "timeout"):
                 print(f"{outcome}: {mutant['name']} ({len(reached[number])} tests come there)", flush=True)
 
     chosen = [mutant for mutant in copy.mutants if not wanted or any(part in mutant["file"] for part in wanted)]
