@@ -81,11 +81,11 @@ impl Start {
         }
         self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
-            match self.identity.refreshed {
+            match self.identity.refreshed.filter(|before| *before > now) {
                 // Another process may have read the clock after this one, but refreshed before it.
-                Some(before) if before > now && before - now <= CLOCK_TOLERANCE => {}
-                before => {
-                    if let Some(before) = before.filter(|before| *before > now) {
+                Some(before) if before - now <= CLOCK_TOLERANCE => {}
+                later => {
+                    if let Some(before) = later {
                         context.events.handle(&Event::ClockSteppedBack { now, before });
                     }
                     self.identity.refreshed = Some(now);
