@@ -133,7 +133,7 @@ async fn a_timestamp_that_the_new_root_refuses_is_requested_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timestamp_of_another_mirror_that_a_new_root_has_overtaken_is_asked_for_again() {
+async fn a_timestamp_of_another_mirror_that_the_new_root_refuses_is_requested_again() {
     let far_away = FarAway::default();
     let repository = &far_away.repository;
     repository.publish(1, "online");
