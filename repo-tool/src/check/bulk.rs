@@ -1,7 +1,7 @@
-//! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets, and
-//! searches for one target of each. If the top-level role delegates only to bins, every search for a path ends in its bin:
-//! the other targets are then looked up in the metadata that the client trusts. Only targets that are not found there are
-//! searched for.
+//! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets,
+//! and searches for one target of each role. If the top-level role delegates only to bins, every search for a path ends
+//! in the bin of the path. The other targets are then looked up in the metadata that the client trusts, and the client
+//! searches only for targets that this metadata does not list.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -9,7 +9,7 @@ use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, Ver
 use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
-/// The number of roles for each client, which keeps them all in memory.
+/// The maximum number of roles that one client reads, because a client keeps all its roles in memory.
 const ROLES: usize = 256;
 
 impl Check<'_> {
@@ -58,7 +58,7 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
 struct RoleView<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
-    /// The bins, and the number of the role among them; none for the top-level role, where every search starts.
+    /// The bins and the number of the bin that is this role. `None` for the top-level role, where every search starts.
     bin: Option<(&'s Router, usize)>,
 }
 

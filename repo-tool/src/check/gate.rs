@@ -92,8 +92,8 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
 fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
-        // Stored files may contain escapes for characters that could harm a terminal; canonical JSON has no such
-        // escapes.
+        // A stored file may escape characters that could harm a terminal. Canonical JSON has no such escapes, so such a
+        // file is converted first.
         Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
         Ok(file) => Json::parse(file).and_then(|file| faults.file(file.canonical(), is_listed)),
         Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),
@@ -288,7 +288,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Checks the keys of a role and returns them by key id. The value is an error for a key that lastmile cannot use.
+    /// Checks the keys of a role and returns them by key id. If lastmile cannot use a key, the value is an error.
     fn keys<'t>(&mut self, keys: &'t str) -> Result<BTreeMap<Cow<'t, str>, Result<Key, ErrorKind>>, ErrorKind> {
         let mut found = BTreeMap::new();
         for (id, key) in members(keys)? {

@@ -62,7 +62,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // If the limit had stopped the client, the root version would be higher.
+                // A client that was stopped by the limit in every round has a higher root version.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }
@@ -273,9 +273,9 @@ impl Check<'_> {
         })
     }
 
-    /// Verifies the changed roles that no search has visited, because they list no targets or only targets that other
-    /// roles list with priority. Also verifies roles with several key rings, because a search verifies a role with only
-    /// one of them.
+    /// Verifies the changed roles that no search has visited. Such a role lists no targets, or only targets that roles
+    /// with a higher priority also list. Also verifies roles with several key rings, because a search verifies a role
+    /// with only one of them.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {
@@ -325,8 +325,8 @@ pub(crate) fn check_found(
     Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
 }
 
-/// Repeats the search of a client in the roles that the client has visited, to explain why it does not find a listed
-/// target.
+/// Repeats the search of a client in the roles that the client has visited, to explain why the client does not find a
+/// listed target.
 fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundReason, Error> {
     let mut trusted = trusted.clone();
     let search = trusted.search(path.clone());
@@ -339,7 +339,7 @@ fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundRea
     })
 }
 
-/// Returns the files of all documents, by the names under which clients request them.
+/// Returns the files of all documents, each with the name under which clients request it.
 pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, DocumentFile> {
     let named = completed.all().map(|document| {
         let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);

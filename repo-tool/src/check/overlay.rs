@@ -20,7 +20,7 @@ pub const METADATA_URL: &str = "repository://metadata/";
 /// The base URL of targets in an [`Overlay`].
 pub const TARGETS_URL: &str = "repository://targets/";
 
-/// A fetcher that serves the files of a draft, and all others from a repository's folder.
+/// A fetcher that serves the files of a draft, and all other files from the folder of a repository.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     layout: Layout,
@@ -35,13 +35,13 @@ impl Overlay {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// Serves these metadata files, by requested name, and all others from the published ones.
+    /// Serves these metadata files under the names that are the keys of `files`, and otherwise the published files.
     #[must_use]
     pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)
     }
 
-    /// Serves these metadata files in addition, instead of others with the same names.
+    /// Also serves these metadata files. They take precedence over other files with the same names.
     #[must_use]
     pub(crate) fn with(mut self, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         let files = files.into_iter().map(|(name, file)| (name, file.into()));
@@ -54,7 +54,8 @@ impl Overlay {
         &self.layout
     }
 
-    /// Reads the file of a role: that of the draft, or one of at most `most` bytes in the folder. Returns `None` if it does not exist.
+    /// Reads the metadata file of a role from the draft, or else from the folder, where it may have at most `most`
+    /// bytes. Returns `None` if the file does not exist.
     pub(crate) fn metadata(
         &self,
         role: &RoleName,
@@ -63,12 +64,12 @@ impl Overlay {
     ) -> Result<Option<Vec<u8>>, Error> {
         match self.files.get(&role.file_name(version)) {
             Some(file) => Ok(Some(file.read()?.into())),
-            // Servers decode the names that clients encode in URLs.
+            // On disk, the name is not percent-encoded, because servers decode the names that clients encode in URLs.
             None => layout::read_small(&self.layout.metadata().join(names::metadata_file(role, version)), most),
         }
     }
 
-    /// Returns whether there may be a file of this version: a file that cannot be examined counts.
+    /// Returns whether a file of this version exists. Assumes that it exists if this cannot be determined.
     pub(crate) fn has(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
         self.files.contains_key(&role.file_name(Some(version)))

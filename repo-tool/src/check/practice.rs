@@ -161,7 +161,7 @@ fn longest_expiry(role: &RoleName) -> TimeDelta {
     })
 }
 
-/// Returns, for each key id, up to eight roles that its key signs for. Bins share their keys, so only the first bin is
+/// Returns up to eight of the roles that each key signs for, by key id. Bins share their keys, so only the first bin is
 /// included.
 fn delegated_roles_by_key(delegations: &Delegations) -> BTreeMap<&KeyId, Vec<RoleName>> {
     let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();

@@ -17,7 +17,7 @@ const MEASURED: usize = 1000;
 /// The assumed number of targets that a new client fetches: one package and its dependencies.
 const FIRST: u64 = 10;
 /// The length in bytes of a bin's snapshot entry without length and hash, such as `"bin-0000.json":{"version":1},`,
-/// with one more digit for later versions.
+/// plus one byte, because later versions have more digits.
 const VERSION_ENTRY: u64 = 31;
 /// The length in bytes of a snapshot entry with version, length and SHA-256.
 const HASH_ENTRY: u64 = 132;
@@ -81,8 +81,8 @@ impl Workload {
         Ok(Self { targets: targets as u64, bytes_per_target: bytes_per_target as u64, succinct, by_version })
     }
 
-    /// Returns the cost for clients with 2 to the power of `bit_length` bins, or without bins if it is `None`. The cost
-    /// does not include the timestamp and the root, because their sizes do not depend on the bins.
+    /// Returns the cost for clients with 2 to the power of `bit_length` bins, or without bins if `bit_length` is
+    /// `None`. The cost does not include the timestamp and the root, because their sizes do not depend on the bins.
     #[must_use]
     pub fn cost(&self, bit_length: Option<u8>) -> Cost {
         let all = self.targets.saturating_mul(self.bytes_per_target);
@@ -130,7 +130,7 @@ impl Workload {
         }
     }
 
-    /// Returns the number of bins with the lowest total cost of a new client's visit and a later visit.
+    /// Returns the number of bins for which the first visit and a later visit of a client together cost the least.
     #[must_use]
     pub fn proposal(&self) -> Proposal {
         let flat = self.cost(None);
@@ -145,7 +145,7 @@ impl Workload {
 }
 
 impl Proposal {
-    /// Explains the recommendation to a person in three lines.
+    /// Explains the recommendation in three lines of text.
     #[must_use]
     pub fn text(&self, load: &Workload) -> String {
         let targets = load.targets;

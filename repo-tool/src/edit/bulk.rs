@@ -32,7 +32,7 @@ pub trait TargetSource: Sync {
     /// Returns the path of a target.
     ///
     /// # Errors
-    /// When it can no longer be read.
+    /// Returns an error if the target can no longer be read.
     fn path(&self, number: usize) -> Result<TargetPath, Error> {
         self.target(number).map(|target| target.path)
     }
@@ -40,11 +40,11 @@ pub trait TargetSource: Sync {
     /// Returns a target.
     ///
     /// # Errors
-    /// When it can no longer be read.
+    /// Returns an error if the target can no longer be read.
     fn target(&self, number: usize) -> Result<TargetFile, Error>;
 
-    /// Returns whether the targets are on disk, because they may not fit into memory. The roles that list them are then kept on
-    /// disk, too.
+    /// Returns whether the targets are kept on disk instead of in memory. If so, the roles that list these targets are
+    /// also kept on disk.
     fn is_on_disk(&self) -> bool {
         false
     }
@@ -52,15 +52,16 @@ pub trait TargetSource: Sync {
     /// Returns whether a target without custom data keeps the custom data that is listed for its path.
     fn keeps_custom(&self) -> bool;
 
-    /// Returns the treatment of targets whose paths their role delegates.
+    /// Returns whether a target may be added to a role that delegates the path of the target to another role.
     fn delegated_paths(&self) -> DelegatedPaths;
 
-    /// Returns the names that keep their published content; `None` if the source may replace every target.
+    /// Returns the names of targets whose published content must not change; `None` if the source may replace every
+    /// target.
     fn immutable(&self) -> Option<&Immutable> {
         None
     }
 
-    /// Called for two different targets with the same path. If it returns `Ok`, the first one counts.
+    /// Called for two different targets with the same path. If this function returns `Ok`, the first target is used.
     ///
     /// # Errors
     /// [`Error::Edit`] if the source must not have such targets.
@@ -99,7 +100,7 @@ impl TargetSource for Vec<TargetFile> {
 #[derive(Default)]
 pub(super) struct Moving {
     roles: Vec<Targets>,
-    /// The number of the role, and the path.
+    /// The index of the role in `roles`, and the path of the target.
     paths: Vec<(u32, TargetPath)>,
 }
 
@@ -149,11 +150,12 @@ impl TargetSource for Moving {
 type Share = (RoleName, Vec<u32>);
 
 impl Edit<'_> {
-    /// Lists all targets of `source` in `role`, or in its bins. Returns how many of them are new or changed. `progress` counts
-    /// targets. Roles without changes are not signed again.
+    /// Lists all targets of `source` in `role`, or in its bins. Returns how many targets are new or changed. Calls
+    /// `progress` with the number of targets processed. Roles without changes are not signed again.
     ///
     /// # Errors
-    /// When there is no such role, a role on the way does not verify, or the targets contradict each other.
+    /// Returns an error if the role does not exist, if the metadata of the role or of a bin does not verify, or if the
+    /// targets contradict each other.
     pub fn fill(
         &mut self,
         role: &RoleName,
@@ -193,12 +195,13 @@ impl Edit<'_> {
     /// Reads the roles that will list the targets of `source`, on all cores.
     ///
     /// # Errors
-    /// As [`Edit::fill`].
+    /// Returns the errors of [`Edit::fill`].
     pub(super) fn read_roles_for(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<(), Error> {
         self.shares(role, source).map(drop)
     }
 
-    /// Follows bins from `role`, and returns which role will list which targets.
+    /// Follows the delegations of `role` to its bins. Returns each role that will list targets, with the numbers of
+    /// these targets.
     fn shares(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<Vec<Share>, Error> {
         let count = u32::try_from(source.len()).map_err(|_| EditError::TooManyTargets)?;
         let mut waiting = VecDeque::from([(role.clone(), (0..count).collect::<Vec<u32>>())]);
@@ -234,8 +237,8 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
     (own, children.collect())
 }
 
-/// Returns the role with these targets, and the number of new or changed ones; `None` if nothing changes. `published` is needed
-/// if the source has immutable names.
+/// Returns the role with these targets added, and the number of new or changed targets; `None` if nothing changes.
+/// `published` is needed if the source has immutable names.
 fn bulk_filled(
     role: &RoleName,
     (before, published): (&Targets, Option<&Targets>),
@@ -284,7 +287,7 @@ fn bulk_filled(
 pub(super) struct NamedTarget {
     pub(super) path: TargetPath,
     number: u32,
-    /// The target, if its role gets few targets.
+    /// The target; `None` if its role gets so many targets that only their paths are kept in memory.
     target: Option<TargetFile>,
 }
 
@@ -298,13 +301,13 @@ impl NamedTarget {
         Ok(Self { path: target.path.clone(), number, target: Some(target) })
     }
 
-    /// Returns the target, and reads it again if there are too many to keep them in memory.
+    /// Returns the target. Reads it again if it was not kept in memory.
     fn target(&self, source: &dyn TargetSource) -> Result<TargetFile, Error> {
         self.target.clone().map_or_else(|| source.target(self.number as usize), Ok)
     }
 }
 
-/// Returns the target for entries with the same path.
+/// Returns the target to use for the entries in `same`, which have the same path.
 fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile, Error> {
     let [first, others @ ..] = same else { return Err(lost()) };
     let target = first.target(source)?;

@@ -17,7 +17,7 @@ pub struct DelegationChange {
     pub paths: Option<Paths>,
     /// The number of keys that must sign for the role.
     pub threshold: Option<u32>,
-    /// Whether the delegation is terminating: the search for a path that it covers stops at this role.
+    /// Whether the delegation is terminating. If so, a search for a path that the delegation covers stops at this role.
     pub terminating: Option<bool>,
     /// The position among the delegations of the same role. Earlier delegations have priority.
     pub position: Option<Position>,

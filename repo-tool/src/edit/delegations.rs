@@ -41,7 +41,7 @@ pub struct NewDelegation {
     pub paths: Paths,
     /// The keys and the threshold of the role.
     pub trust: Trust,
-    /// Whether the delegation is terminating: the search for a path that it covers stops at this role.
+    /// Whether the delegation is terminating. If so, a search for a path that the delegation covers stops at this role.
     pub terminating: bool,
 }
 
@@ -50,7 +50,7 @@ impl Edit<'_> {
     ///
     /// # Errors
     /// [`Error::Edit`] if the role already exists, its keys cannot reach the threshold, or a pattern matches nothing;
-    /// [`Error::Untrusted`] if the metadata of a role that might delegate to it does not verify.
+    /// [`Error::Untrusted`] if the metadata of a role that might already delegate to the new role does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
         refuse_useless(&new.paths)?;
@@ -87,7 +87,8 @@ impl Edit<'_> {
     /// role. Returns the delegating role.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if `from`, or any role if `from` is `None`, does not delegate to the role.
+    /// [`Error::NotFound`] if `from` does not delegate to the role, or if `from` is `None` and no role delegates to the
+    /// role.
     pub fn undelegate(&mut self, from: Option<&RoleName>, name: &RoleName) -> Result<RoleName, Error> {
         let from = match from {
             Some(from) => from.clone(),

@@ -365,8 +365,8 @@ impl Digests {
     }
 }
 
-/// Reads a file in parts and passes each part to `each`, until it returns false. Returns `None` if the file does not
-/// exist.
+/// Reads a file in parts and passes each part to `each`, until `each` returns false. Returns `None` if the file does
+/// not exist.
 pub(crate) fn read_parts(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> Result<Option<()>, Error> {
     let mut file: File = match layout::open_regular(path) {
         Ok(file) => file,

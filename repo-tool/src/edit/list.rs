@@ -54,7 +54,8 @@ struct LineEntry {
 }
 
 impl List {
-    /// Checks the list in `file`. A pipe is first copied to the folder `spool`. `progress` counts bytes.
+    /// Checks the list in `file`. A pipe is first copied to the folder `spool`. Calls `progress` with the number of
+    /// bytes checked.
     ///
     /// # Errors
     /// [`Error::Edit`] with the number of the first invalid line.
@@ -68,11 +69,11 @@ impl List {
         Self::check(ListFile { file: opened, path: file.to_path_buf(), length: found.len() }, PART, progress)
     }
 
-    /// Checks the list that `from` yields, after copying it to the folder `spool`. Errors name it `path`. `progress` counts
-    /// bytes.
+    /// Copies the list that `from` yields to the folder `spool` and checks the copy. Error messages show `path` as the
+    /// path of the list. Calls `progress` with the number of bytes checked.
     ///
     /// # Errors
-    /// As [`List::read`].
+    /// Returns the errors of [`List::read`].
     pub fn read_from(
         mut from: impl io::Read,
         path: &Path,
@@ -109,7 +110,8 @@ impl List {
             let length = lines.text.len();
             let entries = lines.check();
             progress(done.fetch_add(length, Ordering::Relaxed) + length);
-            // Faults are values here, so that the first invalid line is reported, not the one that a thread finds first.
+            // Return a fault as a value, not as an error. An error would stop the other threads, which may be about to
+            // find an invalid line that precedes this one.
             Ok(entries)
         })?;
         let mut parts = Vec::with_capacity(checked.len());
@@ -122,13 +124,13 @@ impl List {
         Ok(Self { text, parts, delegated: DelegatedPaths::Refuse, immutable: Immutable::none() })
     }
 
-    /// Sets the treatment of targets whose paths their role delegates.
+    /// Sets whether a target may be added to a role that delegates the path of the target to another role.
     #[must_use]
     pub fn with_delegated(self, delegated: DelegatedPaths) -> Self {
         Self { delegated, ..self }
     }
 
-    /// Sets the names that keep their published content.
+    /// Sets the names of targets whose published content must not change.
     #[must_use]
     pub fn with_immutable(self, immutable: Immutable) -> Self {
         Self { immutable, ..self }
@@ -189,9 +191,9 @@ impl ListFile {
         }
     }
 
-    /// Reads the lines that start in the `part` bytes from `start` on.
+    /// Reads the lines that start in the range of `part` bytes at `start`.
     fn lines_from(&self, start: u64, part: u64) -> Result<Lines, Error> {
-        // The byte before shows whether a line starts here.
+        // The byte before `start` shows whether a line starts at `start`.
         let from = start.saturating_sub(1);
         let mut bytes = self.bytes(from, self.length.min(start + part))?;
         let skipped = match memchr::memchr(b'\n', &bytes) {
@@ -211,7 +213,7 @@ impl ListFile {
         Ok(line)
     }
 
-    /// Returns the number of the line at `start`, from 1.
+    /// Returns the number of the line at `start`. The first line has the number 1.
     fn number(&self, start: u64) -> Result<usize, Error> {
         let mut number = 1;
         let mut at = 0;
@@ -263,7 +265,7 @@ impl TargetSource for List {
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
         let entry = self.entry(number).ok_or_else(lost)?;
         let target = target_of(&self.text.line(entry.start)?).ok().flatten();
-        // Another path might belong to another bin.
+        // The line was changed if the hash of its path differs. Its new path might belong to a different bin.
         let target = target.filter(|target| hash_start(target.path.as_str()) == entry.hash);
         target.ok_or_else(|| self.text.changed())
     }

@@ -42,7 +42,8 @@ fn json_entry(line: &str) -> Result<Entry, LineFault> {
     let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
     let custom = custom.transpose().map_err(LineFault::Custom)?;
     if custom.is_some() {
-        // The map has silently kept the last of two equal members.
+        // If two members of `custom` have the same name, the map contains only the last of them, so check the whole
+        // line for duplicate members.
         Json::parse(line).map_err(LineFault::Entry)?;
     }
     Ok((path, length, hashes, custom))
@@ -55,7 +56,7 @@ fn plain_entry(line: &str) -> Result<Entry, LineFault> {
     Ok((path.to_string(), length, vec![digest_of("sha256", digest)?], None))
 }
 
-/// Splits off the first word and the blanks after it.
+/// Returns the first word, and the text after the blanks that follow the word.
 fn word(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_once([' ', '\t'])?;
     let rest = rest.trim_start_matches([' ', '\t']);
@@ -78,7 +79,7 @@ struct JsonLine {
     custom: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// The members of `hashes`. A map would silently keep the last of two equal members.
+/// The members of `hashes`. A map would silently keep only the last of two members with the same name.
 struct HashMembers(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for HashMembers {

@@ -72,10 +72,11 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Returns the delegations of a targets role after the change. Does not read a role that is on disk.
+    /// Like [`Self::view`], but returns only the delegations. Does not have to read a role that the draft keeps on
+    /// disk.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when no role delegates to it.
+    /// [`Error::NotFound`] if no role delegates to `role`.
     fn delegations(&mut self, role: &RoleName) -> Result<Option<&Delegations>, Error> {
         match self.draft.targets.get(role) {
             Some(content) => Ok(content.delegations()),
@@ -184,7 +185,8 @@ impl<'a> Edit<'a> {
         self.draft
     }
 
-    /// Marks the top-level roles whose signatures are not valid under the draft's root to be signed again.
+    /// Finds the top-level roles whose signatures are not valid under the draft's root, and marks them to be signed
+    /// again.
     ///
     /// # Errors
     /// Returns an error if published metadata does not verify.

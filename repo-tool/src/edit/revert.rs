@@ -1,8 +1,8 @@
 //! Restores the targets and delegations to their content before the last publication.
 //!
 //! The files of earlier versions are still in `metadata/`, but anyone who can write to that folder may have changed
-//! them. So the earlier snapshot and the files that it lists are verified, including with the keys that currently sign
-//! for their roles. The root is never reverted.
+//! them. So the earlier snapshot and the files that it lists are verified, and each of them must also be signed with
+//! the keys that currently sign for its role, if the role still exists. The root is never reverted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ const BY_PASS_PHRASE: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\
 /// The object identifier of the content of PKCS#12 files, 1.2.840.113549.1.7.
 const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 
-/// A DER element: its tag and its content, which ends where the buffered head of the file ends.
+/// A DER element: its tag and its content, of which only the part in the buffered head of the file is known.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],

@@ -19,7 +19,8 @@ const OVERLAP: usize = 2 * CONTEXT;
 /// The number of bytes at the start of a file that are used to recognize a binary format. Private keys in binary
 /// formats are shorter.
 const HEAD: usize = 64 * 1024;
-/// The minimum length of base64 text that counts as a key if it does not start on a new line, as in source code.
+/// The minimum length of base64 text that counts as a key even though it does not start on a new line, as in the string
+/// literals of source code.
 const SHORTEST_RUN: usize = 16;
 /// The length in characters that distinguishes secret keys of minisign and signify, which are longer, from their public
 /// keys and signatures, which are shorter.
@@ -171,7 +172,7 @@ fn is_age_key(window: &[u8], at: usize) -> bool {
     after.first() == Some(&b'1') && after.iter().take(9).filter(is_bech32).count() == 9
 }
 
-/// Recognizes a file that is a private key as a whole.
+/// Recognizes a file that consists of a private key and nothing else.
 fn whole_file_form(head: &[u8], length: u64) -> Option<&'static str> {
     const MAGIC: [(&[u8], &str); 7] = [
         (b"\xfe\xed\xfe\xed\0\0\0", "a Java key store (JKS)"),

@@ -49,7 +49,8 @@ pub(crate) struct CopyCheck<'o> {
 impl CopyCheck<'_> {
     /// Adds the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        // A file with more bytes than the longest private key cannot be a copy of a key, so the rest need not be kept.
+        // A file with more bytes than the longest private key cannot be a copy of a key, so do not keep its remaining
+        // bytes.
         let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
     }
@@ -158,7 +159,7 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Starts a check whether a new file is a copy of a private key.
+    /// Starts to check whether a new file is a copy of a private key.
     pub(crate) fn content(&self) -> CopyCheck<'_> {
         CopyCheck { own: self, bytes: Zeroizing::default() }
     }
@@ -185,7 +186,7 @@ impl OwnFiles {
         Ok(Some(Unpublishable { path: path.to_path_buf(), reason: reason.into() }))
     }
 
-    /// Returns those of the `files` that belong to the repository, each with the reason for refusing it.
+    /// Returns the elements of `files` that belong to the repository, each with the reason for refusing it.
     ///
     /// # Errors
     /// Returns an error if one of the files cannot be read.

@@ -1,4 +1,4 @@
-//! Repositories that a group shares. If a folder was created for a single user, its owner opens it to the group.
+//! Repositories that a group shares. A folder that was created for a single user is opened to the group by its owner.
 
 use super::folder::{Folder, user};
 use super::layout::{PUBLISHING, STAGED, SUPERSEDED};

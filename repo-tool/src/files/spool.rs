@@ -9,7 +9,7 @@ use lastmile_fs::disk::TemporaryFile;
 
 use crate::Error;
 
-/// A temporary file with texts.
+/// A temporary file that contains many texts.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: TemporaryFile,
@@ -17,7 +17,7 @@ pub(crate) struct Spool {
     end: AtomicU64,
 }
 
-/// A text in a spool. Clones share it.
+/// A text in a spool. A clone refers to the same text.
 #[derive(Clone, Debug)]
 pub(crate) struct SpooledText {
     spool: Arc<Spool>,
@@ -31,7 +31,7 @@ impl Spool {
     /// Creates an empty spool on the file system of `folder`.
     ///
     /// # Errors
-    /// [`Error::File`] when no file can be created there.
+    /// [`Error::File`] if no file can be created in `folder`.
     pub(crate) fn create_in(folder: &Path) -> Result<Arc<Self>, Error> {
         let file = TemporaryFile::create_in(folder);
         let file = file.map_err(|error| Error::file("create a temporary file in", folder, error))?;
@@ -41,7 +41,7 @@ impl Spool {
     /// Writes a text.
     ///
     /// # Errors
-    /// [`Error::File`] when the disk is full, for example.
+    /// [`Error::File`] if the text cannot be written, for example because the disk is full.
     pub(crate) fn add(self: &Arc<Self>, text: &str) -> Result<SpooledText, Error> {
         let start = self.end.fetch_add(text.len() as u64, Ordering::Relaxed);
         let written = self.file.write_all_at(text.as_bytes(), start);
@@ -54,7 +54,7 @@ impl SpooledText {
     /// Returns the text.
     ///
     /// # Errors
-    /// [`Error::File`] when the file cannot be read.
+    /// [`Error::File`] if the file cannot be read.
     pub(crate) fn read(&self) -> Result<String, Error> {
         let file = &self.spool.file;
         let failed = |error| Error::file("read", file.path(), error);
@@ -63,7 +63,7 @@ impl SpooledText {
         String::from_utf8(bytes).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
-    /// Returns the spool with this text.
+    /// Returns the spool that contains this text.
     pub(crate) fn spool(&self) -> &Arc<Spool> {
         &self.spool
     }

@@ -1,4 +1,4 @@
-//! Checks for dry runs whether files could be written, without writing any.
+//! Checks whether files could be written, without writing any. Dry runs use this.
 
 use std::path::Path;
 

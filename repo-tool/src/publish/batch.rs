@@ -16,7 +16,7 @@ use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, nam
 pub enum Shared {
     /// This process.
     ByUs(Box<OwnResult>),
-    /// Another process published the request together with its own.
+    /// Another process published the request together with its own request.
     ByOther(Answer),
 }
 
@@ -33,7 +33,7 @@ pub struct OwnResult {
 /// Publishes a request together with all waiting requests, or waits until another process has published the request.
 ///
 /// # Errors
-/// Returns the error of this request. An error of another request is reported to the process that made it.
+/// Returns the error of this request. An error of another request is reported to the process that made that request.
 pub fn publish(
     request: &PublishRequest,
     invocation: &Invocation,
@@ -43,7 +43,7 @@ pub fn publish(
         Turn::Mine(lock) => lock,
         Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
     };
-    // The process that held the lock before may have died while publishing this request.
+    // The previous holder of the lock may have died while publishing this request.
     transaction::recover(request.layout(), &lock)?;
     if let Some(answer) = request.answer()? {
         return Ok(Shared::ByOther(answer));
@@ -171,7 +171,7 @@ impl Repository {
                 let new = format!("{}-{name}", request.name);
                 let target = taken_in.target.clone();
                 if request.is_hashed {
-                    // No check is needed, because this process hashed the file while it wrote it to a folder that only
+                    // No check is needed, because this process hashed the file while writing it to a folder that only
                     // this user can change.
                     disk::link_or_copy(from.place(name), to.place(&new))
                         .map_err(|error| Error::file("copy", &taken_in.file, error))?;

@@ -93,8 +93,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     }))
 }
 
-/// Returns the key rings with which the pending change trusts the roles of `draft`. The roles must be valid with these
-/// key rings, too, because the pending change will be published later.
+/// Returns the key rings that the pending change lists for the roles of `draft`. The roles must be valid with these key
+/// rings, too, because the pending change will be published later.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
     if let Some(root) = &pending.root

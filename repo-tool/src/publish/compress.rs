@@ -23,7 +23,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All supported codings, those with the best compression first.
+    /// All supported codings, from the best compression to the worst.
     pub const ALL: [Self; 2] = [Self::Zstd, Self::Gzip];
 
     /// Returns the name of the coding in `repo.toml` and in HTTP headers (RFC 9110, 8.4.1).

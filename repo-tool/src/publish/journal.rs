@@ -45,7 +45,7 @@ pub(crate) enum FileKind {
     /// Timestamp metadata.
     Timestamp,
     /// The configuration file or the record of issued versions.
-    // The variant has this name in journals of all versions.
+    // Journals of earlier versions of this tool use this name.
     #[serde(rename = "Policy")]
     Config,
 }
@@ -331,7 +331,7 @@ impl Journal {
         let mut last: Option<(&Path, Folder)> = None;
         for group in self.steps.chunk_by(|one, next| one.rank == next.rank) {
             if group.iter().any(Step::shows_at_once) {
-                // Clients can fetch the next files at once, so the files that these refer to must be durable first.
+                // Clients can fetch this group at once, so the earlier files that it refers to must be durable first.
                 sync_folders(folders, std::mem::take(&mut moved_to))?;
             }
             for step in group {
@@ -384,7 +384,7 @@ impl Step {
             // Check again that `superseded/` contains a copy of the file that is replaced.
             self.check_goal(layout, goal, &content)?;
         }
-        // If the file was moved before a crash, this line is not reached, and its current copies are kept.
+        // If the file was moved before a crash, this line is not reached, so the new compressed copies are kept.
         if self.has_copies() {
             remove_copies(goal, Path::new(to))?;
         }

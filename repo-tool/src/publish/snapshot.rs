@@ -48,8 +48,8 @@ pub(crate) enum VersionOnly {
 pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
 
 impl VersionOnlyBins {
-    /// Finds the sets of bins to list by version only, in the delegations of the draft's roles and of all roles that
-    /// have been read.
+    /// Finds the sets of bins that the snapshot will list by version only. Considers the delegations of the draft's
+    /// roles and of all published roles that have been read.
     pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();
@@ -86,11 +86,11 @@ impl VersionOnlyBins {
     /// Returns the snapshot entry of a document that is published together with the snapshot.
     ///
     /// # Errors
-    /// [`Error::File`] when the text of the document is on disk and cannot be read.
+    /// [`Error::File`] if the text of the document is on disk and cannot be read.
     pub(crate) fn entry(&self, document: &Document, root: &Root) -> Result<MetaFile, Error> {
         let set = self.0.iter().find(|(bins, _)| bins.contains(&document.role));
         let by_version = set.is_some_and(|(_, why)| match why {
-            // Check all key rings, because another role may also delegate to the bin, with other keys.
+            // Check all key rings, because another role may also delegate to the bin, with different keys.
             VersionOnly::SignedByOnlineKeys => {
                 document.rings().required.iter().all(|ring| is_signed_by_online_keys(ring, root))
             }
@@ -109,9 +109,8 @@ pub(crate) fn is_complete(listed: &MetaFile) -> bool {
     listed.length.is_some() && listed.hashes.as_ref().is_some_and(|hashes| hashes.known().next().is_some())
 }
 
-/// Returns new snapshot entries for unchanged roles whose entries lack a length or hash. Such entries occur in the
-/// first publication after an upgrade of this tool, and if bins no longer need online keys. In these cases, all roles
-/// are read.
+/// Returns new snapshot entries for unchanged roles whose entries lack a length or hash. Such entries can exist after
+/// an upgrade of this tool, or when the keys of bins or of online roles change. In these cases, all roles are read.
 ///
 /// # Errors
 /// Returns an error if a published role does not verify.
@@ -135,8 +134,8 @@ pub(crate) fn entries_to_complete(
     Ok(entries)
 }
 
-/// Returns whether there may be entries to complete: the entry of the top-level targets role lacks a hash, as after an
-/// upgrade of this tool, or the keys of snapshot, timestamp or bins change.
+/// Returns whether there may be entries to complete. This is the case if the entry of the top-level targets role lacks
+/// a hash, as after an upgrade of this tool, or if the keys of snapshot, timestamp or bins change.
 fn must_look(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));

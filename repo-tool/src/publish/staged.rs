@@ -22,7 +22,7 @@ use crate::{Error, NotFound, PendingError, names};
 
 /// The name of the folder with the pending target files.
 const TARGETS: &str = "targets";
-/// The maximum depth of folders with target files. Each level of depth keeps a folder open.
+/// The maximum depth of folders with target files. While the folders are read, one folder is open for each level.
 const DEEPEST: usize = 200;
 /// The maximum length of a document, in bytes.
 const LONGEST: u64 = 1 << 32;

@@ -5,19 +5,20 @@
 //! paths in order: root, target files, delegated roles, targets, snapshot, and `timestamp.json` last. A client that polls
 //! during the publication therefore finds every file that another file lists.
 //!
-//! A crash before the journal leaves the old state. A crash after it leaves a state that every client accepts, and the next
-//! command finishes the moves ([`recover`]). The order also holds after a power failure: a file is durable before another
-//! file that refers to it becomes visible. A versioned file is not visible to clients before `timestamp.json`, so usually one
-//! sync of the folders just before the timestamp is enough.
+//! A crash before the journal is written leaves the old state. A later crash leaves a state that every client accepts,
+//! and the next command finishes the moves ([`recover`]). A power failure cannot change the order: a file is durable
+//! before another file that refers to it becomes visible. Clients do not request a versioned file before they have the
+//! new `timestamp.json`, so usually one sync of the folders just before the timestamp is moved is enough.
 //!
-//! Metadata may also be published in compressed copies. A server may send either file for the same name, so the two must
-//! never differ: a client that sees the new `timestamp.json` compressed and then the old one uncompressed would report a
-//! rollback. Therefore the compressed copies of the old file are removed before the plain file is replaced, and the new copies
-//! are added afterwards. In between, and after a crash, a server finds only the plain file.
+//! Metadata may also be published in compressed copies. A server may send either file for the same name, so the content
+//! of both files must always be the same: a client that received first a compressed copy of the new `timestamp.json`
+//! and then the old uncompressed file would report a rollback. Therefore the compressed copies of the old file are
+//! removed before the plain file is replaced, and the new copies are added afterwards. In between, and after a crash, a
+//! server finds only the plain file.
 //!
-//! A file with its version in its name is never replaced by different content. A leftover of that kind, for example in a
-//! restored folder, makes its version number unusable: drafts skip the number, and a publication that would overwrite the file
-//! is refused.
+//! A file with its version in its name is never replaced by different content. If such a file is left over, for example
+//! in a restored folder, its version number can no longer be used: drafts skip the number, and a publication that would
+//! overwrite the file is refused.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,18 +92,19 @@ pub(crate) enum Content<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// Begins a publication. The lock proves that no other process does. Interrupted publications must be finished first.
+    /// Begins a publication. The lock proves that no other process is publishing. Interrupted publications must be
+    /// finished first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
         let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
         Ok(Self { folders, observer, journal: Journal::default(), writes: Vec::new() })
     }
 
-    /// Removes the pending change in `staged/` when this is published.
+    /// Makes this publication remove the pending change in `staged/`.
     pub(crate) fn clear_staged(&mut self) {
         self.journal.clears_staged = true;
     }
 
-    /// Sends `answer` to the owners of these requests when this is published.
+    /// Makes this publication send `answer` to the owners of these requests.
     pub(crate) fn answer_requests(&mut self, requests: &[String], answer: Answer) {
         self.journal.served.extend_from_slice(requests);
         self.journal.answer = Some(answer);
@@ -255,12 +257,13 @@ pub(crate) fn check_places(
     Ok(())
 }
 
-/// A publication whose files are written and synced, but whose journal does not take effect yet.
+/// A publication whose files are written and synced, but whose journal has not taken effect yet.
 #[must_use]
 pub(crate) struct Prepared<'a>(Transaction<'a>);
 
 impl Prepared<'_> {
-    /// Publishes: afterwards every file is at its final path and durable. `_checked` must be about the prepared draft.
+    /// Publishes the prepared files. Afterwards, every file is durable at its final path. `_checked` must be the proof
+    /// for the prepared draft.
     pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
         let Self(publication) = &mut self;
         publication.notify(PublishEvent::Journal)?;
@@ -276,8 +279,8 @@ impl Prepared<'_> {
 /// whether a publication was finished.
 ///
 /// # Errors
-/// [`Error::Path`] when another user owns a working folder; [`Error::Publication`] when another user's publication was
-/// interrupted, or the journal is not valid.
+/// [`Error::Path`] if another user owns a working folder; [`Error::Publication`] if another user's publication was
+/// interrupted or the journal is not valid.
 pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
     let working = layout.open_publishing()?;
     layout.open_queue()?;
@@ -299,10 +302,10 @@ pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
     Ok(!interrupted.is_empty())
 }
 
-/// Checks what [`recover`] checks before it changes anything, without changing anything.
+/// Performs the checks that [`recover`] performs before its first change. Changes nothing.
 ///
 /// # Errors
-/// As [`recover`].
+/// Returns the errors of [`recover`].
 pub(crate) fn check_recoverable(layout: &Layout) -> Result<(), Error> {
     layout.check_writable()?;
     layout.find_publishing()?;
@@ -317,7 +320,7 @@ pub(crate) fn check_recoverable(layout: &Layout) -> Result<(), Error> {
 /// Returns the publications that were interrupted after their journals were written. Normally there is at most one.
 ///
 /// # Errors
-/// When the repository's folder cannot be read.
+/// Returns an error if the repository's folder cannot be read.
 pub fn interrupted(layout: &Layout) -> Result<Vec<Interrupted>, Error> {
     layout.interrupted()
 }

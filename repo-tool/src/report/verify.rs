@@ -26,7 +26,8 @@ use crate::{Error, Invocation, PinError, parallel};
 /// The result of a full check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that clients may have been shipped with, and the error of such a client, if it failed.
+    /// Each root version that clients may have been shipped with. If a client that was shipped with this root failed,
+    /// also contains its error.
     pub roots: Vec<(Version, Option<String>)>,
     /// The version and the expiry date of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
@@ -291,7 +292,7 @@ fn clients(
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
-                // The previous client made the same update, so this one is not run.
+                // The previous client made the same update, so no client is run for this root.
                 let stands_for = many && is_played && is_alike(&before, &root);
                 before = root;
                 if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
@@ -309,7 +310,8 @@ fn clients(
     }
 }
 
-/// Returns the reason why a client does not reach this root and this or a newer timestamp, or `None` if it does.
+/// Returns the reason why a client does not reach the root and at least the timestamp with these versions. Returns
+/// `None` if the client reaches both.
 fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
     match check::refresh(client, now) {
         Ok(session) if session.trusted().root().version != root => Some("does not reach the newest root".into()),

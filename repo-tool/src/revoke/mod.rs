@@ -22,11 +22,11 @@ pub struct Revocation {
     /// The draft to publish.
     pub draft: Draft,
     /// Each role that trusts the key in the published state or in the pending change, with its delegator. A top-level
-    /// role has none.
+    /// role has no delegator.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
-    /// The URIs of generated keys, each with the role that gets the key. For bins, this is the first bin.
+    /// The URIs of generated keys, each with the role that gets the key. For a set of bins, the first bin is given.
     pub made: Vec<(RoleName, KeyUri)>,
-    /// The numbers of keys of the roles that lose a key.
+    /// The number of keys of each role that loses a key.
     pub counts: Vec<KeyCount>,
     /// Whether timestamp and snapshot get new keys, which makes clients delete their stored versions of these roles.
     pub recovers_fast_forward: bool,
@@ -108,9 +108,9 @@ pub fn revoke(
     let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
-        // The thief of one online key may have inflated the versions of both files. If both roles get new keys, every
-        // client deletes its stored files of both roles. This includes clients that check only the signatures of stored
-        // files.
+        // The thief of one online key may have inflated the versions of both timestamp and snapshot. If both roles get
+        // new keys, every client deletes its stored files of both roles. This includes clients that check only the
+        // signatures of stored files.
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
@@ -216,7 +216,8 @@ impl Loss<'_> {
     }
 }
 
-/// Returns the loss of each role. Succinct bins share their keys, so only one bin of a set is returned.
+/// Returns the keys that each role loses and keeps. Succinct bins share their keys, so only one bin of a set is
+/// returned.
 fn losses<'r>(
     edit: &mut Edit<'_>,
     key: &KeyMaterial,
@@ -245,7 +246,8 @@ fn losses<'r>(
         left.retain(|other| KeyMaterial::from(other) != *key);
         // Root should keep a spare key, in case another root key is lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
-        // An unusable key could not sign, so the role needs no replacement.
+        // If the role lists the revoked key only in an unusable encoding, the role loses no usable key and needs no
+        // replacement.
         let wanted = if left.len() < all { wanted } else { 0 };
         let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
         losses.entry(role.clone()).or_insert(loss);
@@ -253,14 +255,14 @@ fn losses<'r>(
     Ok(losses)
 }
 
-/// Assigns the replacement keys that the user gave to their roles.
+/// Assigns each replacement key from the user to the roles that get the key.
 fn give<'r>(
     losses: &mut BTreeMap<RoleName, Loss<'r>>,
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
-    // A key that was given without a role goes to the roles that need a key, but never to both offline and online
-    // roles.
+    // A key that was given without a role is assigned to the roles that need a key, but never to both offline and
+    // online roles.
     let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));

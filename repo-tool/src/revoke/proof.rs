@@ -59,7 +59,7 @@ type Edge = (RoleName, Option<RoleName>);
 pub struct Before {
     published: Published,
     roles: Vec<Edge>,
-    /// The key ring of each role and delegator.
+    /// The key ring that each delegator lists for each role.
     rings: BTreeMap<Edge, KeyRing>,
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -109,7 +109,7 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
                 for forgery in &forgeries {
                     scenes.push((format!("forged {}", forgery.role), client_of_root.refuses(forgery)?));
                 }
-                // No client reads a role to which no role delegates.
+                // A role to which no role delegates needs no test, because no client reads it.
                 scenes.extend(removed.iter().map(|role| {
                     (format!("forged {role}"), Verdict::Good("no role delegates to it anymore".to_string()))
                 }));
@@ -302,7 +302,7 @@ fn forge_all(
     let mut removed = Vec::new();
     for edges in alone.into_iter().chain(sets.into_values()) {
         let mut chosen = None;
-        // Prefer a role that lists targets, because a search for one of them reads the role directly.
+        // Prefer a role that lists targets, because a search for one of these targets reads the role directly.
         for edge in edges.into_iter().take(SEARCHED_OF_BINS) {
             let role = &edge.0;
             let targets = if role.is_top_level() { None } else { Some(repository.published.role(role)) };

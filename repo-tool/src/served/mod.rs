@@ -65,8 +65,8 @@ impl Served {
         self.session.trusted()
     }
 
-    /// Returns the versions of root, timestamp and snapshot on the server and in the folder, and whether the two files
-    /// are equal.
+    /// For root, timestamp and snapshot, returns the version on the server, the version in the folder, and whether the
+    /// two files are equal.
     pub(crate) fn versions_of_both(&self, ours: &Published) -> [(RoleName, Version, Version, bool); 3] {
         let theirs = self.trusted();
         let root = theirs.root();
@@ -100,8 +100,8 @@ impl Served {
         self.memory.read(file, u64::MAX).map_err(|error| ServedError::Memory(error).into())
     }
 
-    /// Returns the roles whose file on the server does not match their entry. Skips versions that the server does not
-    /// have.
+    /// Returns the roles whose file on the server does not match the role's entry in `entries`. Skips an entry if the
+    /// server has a different version of the role.
     pub(crate) fn differing(&self, entries: Vec<(RoleName, MetaFile)>) -> Result<Vec<RoleName>, Error> {
         let consistent = self.trusted().root().consistent_snapshot;
         let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
@@ -203,8 +203,8 @@ impl Repository {
         if self.is_emergency {
             let versions = served.versions().filter(|(role, theirs)| {
                 let ours = self.published.version(role).map_or(0, Version::get);
-                // Much higher versions are an attack. Clients recover from it when the online keys are replaced
-                // (5.3.11).
+                // Ignore a version that is much higher: an attacker has inflated it. Clients recover from this attack
+                // when the online keys are replaced (5.3.11).
                 theirs.get().saturating_sub(ours) <= LARGEST_JUMP
             });
             self.seen.extend(versions);

@@ -165,8 +165,8 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// Opens the copy in the first of these codings for which there is one, or else the plain file. Also returns the length
-/// in bytes.
+/// Opens the compressed copy in the first of these codings for which a copy exists, or else the plain file. Also
+/// returns the length in bytes.
 fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
     let open = |path: &Path| {
         let file = open_regular(path)?;

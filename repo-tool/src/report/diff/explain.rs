@@ -111,7 +111,7 @@ impl Explanation {
             _ => {
                 let before = published.and_then(|published| published.known(&self.role));
                 if let Some(after) = draft.targets.get(&self.role) {
-                    // Counted targets are not touched, and then there is no need to read them.
+                    // If target changes are only counted, `touched.targets` is empty, so the targets need not be read.
                     if !touched.targets.is_empty() {
                         self.targets(before, &*after.read()?, &touched.targets);
                     }
@@ -134,7 +134,7 @@ impl Explanation {
             // The title shows the version and the expiry.
             (_, ["version" | "expires"], false) => {}
             (_, ["_type" | "spec_version"], false) if is_new => {}
-            // A new role lists no targets yet.
+            // A new role has an empty list of targets, which is not described.
             ("targets", ["targets"], false) if is_new => {}
             (_, ["spec_version"], false) | ("root", ["consistent_snapshot"], false) => self.value(change),
             ("root", ["keys"], false) | ("root", ["roles", _, "keyids"], false) => self.value(change),
@@ -286,8 +286,8 @@ impl Explanation {
                     let line = format!("{name} {} (was: {})", described(&new), described(&old));
                     self.lines.push(Sign::Changed, &line);
                 }
-                // The parsers of both texts refuse invalid targets. If a parser did not, the signer would have to
-                // accept the target by name.
+                // The parsers of both texts refuse invalid targets. If a parser accepted an invalid target, the signer
+                // would have to accept the target by name.
                 (None, None) => {
                     let pointer = ["targets", name].map(ToString::to_string).into_iter().collect();
                     self.unusual(&pointer, &format!("unexplained: {name} is not a target"));
@@ -324,7 +324,7 @@ impl Explanation {
     }
 }
 
-/// Returns the segment of the change's pointer that equals `segment`, with the lifetime of the change.
+/// Finds `segment` in the change's pointer, to return a string slice with the lifetime of the change.
 fn own<'c>(change: &'c Change<'_>, segment: &str) -> &'c str {
     change.pointer.segments().into_iter().find(|own| *own == segment).unwrap_or_default()
 }

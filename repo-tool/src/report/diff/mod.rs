@@ -95,7 +95,7 @@ fn typed(text: &str) -> String {
 /// Describes the changes of the signed text of one document.
 ///
 /// # Errors
-/// [`Error::File`] when a text is on disk and cannot be read.
+/// [`Error::File`] if a text is on disk and cannot be read.
 pub(crate) fn of_document(
     published: Option<&Published>,
     draft: &Draft,
