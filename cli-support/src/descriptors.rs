@@ -10,7 +10,7 @@ use crate::Failure;
 const NEEDED: usize = 8;
 
 /// Returns an error if the process cannot open a few more files. Programs call this before they start the async
-/// runtime, which would panic.
+/// runtime, which would otherwise panic.
 ///
 /// # Errors
 ///

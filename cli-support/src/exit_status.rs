@@ -26,7 +26,7 @@ pub enum ExitStatus {
     Findings = 7,
 }
 
-/// The result of `status --monitor` for the monitoring system that runs it as a plug-in.
+/// The result of `status --monitor` for the monitoring system that runs this command as a plug-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MonitorState {
     /// Nothing needs attention.

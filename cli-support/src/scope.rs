@@ -37,7 +37,8 @@ pub fn refuse_unused(program: &mut Command, matches: &ArgMatches, unused: &Unuse
     Err(program.error(ErrorKind::ArgumentConflict, problem))
 }
 
-/// Returns the commands and options without a description in the help, as `COMMAND` and `COMMAND: OPTION`. For tests.
+/// Returns the commands and options that have no description in the help, as `COMMAND` and `COMMAND: OPTION`. For
+/// tests.
 #[must_use]
 pub fn undescribed(command: &Command) -> Vec<String> {
     let name = command.get_name();

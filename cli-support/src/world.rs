@@ -1,5 +1,5 @@
-//! The environment of a program, except files and the network, as a value. `main` passes the real environment, and
-//! tests pass a simulated one.
+//! A value that represents the environment of a program, except files and the network. `main` passes the real
+//! environment, and tests pass a simulated one.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};

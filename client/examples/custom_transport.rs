@@ -55,7 +55,7 @@ impl Fetch for PlainHttp {
             stream.write_all(request.as_bytes()).await.map_err(cut)?;
             match status(&mut stream).await? {
                 200 => Ok(Response { offset: 0, body: Box::pin(stream::try_unfold(stream, next_part)) }),
-                // Return `NotFound` only if the server says definitely that the file does not exist.
+                // Return `NotFound` only if the server reports that the file does not exist, not for any other failure.
                 404 => Err(FetchError::NotFound),
                 status => Err(FetchError::Status(status)),
             }

@@ -40,7 +40,7 @@ fn b15_a_lock_file_replaced_between_opening_and_locking_is_opened_again() {
     let lock = disk::try_lock_at(folder.place("lock"), replacing).unwrap();
     assert!(lock.is_some() && folder.try_lock("lock").unwrap().is_none());
     assert_eq!(opened.get(), 3);
-    // A lock file that is removed after every opening.
+    // A lock file that is removed each time after it is opened.
     let always = |place: Place<'_>| {
         let file = disk::lock_file(place)?;
         std::fs::remove_file(&path)?;
@@ -69,7 +69,7 @@ fn c7_files_written_by_root_keep_their_owner_or_get_that_of_the_directory() {
     drop(folder.try_lock("lock").unwrap());
     Folder::make(&path.join("c/d"), PRIVATE).unwrap();
     symlink(dir.path(), folder.path_of("link")).unwrap();
-    // Root must not change the owner of its own file when the owner of the directory has planted a hard link to it.
+    // The owner of the directory may plant a hard link to a file of root. Root must not change the owner of that file.
     std::fs::write(dir.path().join("roots"), b"").unwrap();
     std::fs::hard_link(dir.path().join("roots"), folder.path_of("planted")).unwrap();
     drop(folder.try_lock("planted").unwrap());

@@ -328,7 +328,8 @@ async fn c6_waiting_for_another_process_does_not_count_as_a_clock_step() {
         updater.refresh_at(now() - TimeDelta::seconds(seconds)).await.unwrap();
     }
     assert!(noted.0.lock().unwrap().is_empty());
-    // The difference is measured from the latest refresh, so several small steps back add up to a warning.
+    // The difference is measured from the latest time of all refreshes, so several small steps back add up to a
+    // warning.
     let earlier = now() - TimeDelta::seconds(3_601);
     updater.refresh_at(earlier).await.unwrap();
     assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);

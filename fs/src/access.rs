@@ -105,8 +105,8 @@ impl Access {
     }
 
     /// Checks that only the owner of a secret can read or change it. If this user is a member of the file's group, the
-    /// group may also have access: for example, a key of root may be readable by the group of a service, or a group of
-    /// maintainers may share a key.
+    /// group may also have access: for example, a key that belongs to root may be readable by the group of a service,
+    /// or a group of maintainers may share a key.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ impl Ed25519Key {
             .map_err(|_| KeyError::invalid("an ed25519 key must be 64 hexadecimal digits"))?;
         let key = VerifyingKey::from_bytes(&bytes)
             .map_err(|_| KeyError::invalid("an ed25519 key must be a point of the curve"))?;
-        // A point must have one encoding. Otherwise one key could be listed as two.
+        // Only one encoding of each point is accepted. Otherwise the same key could be listed as two keys.
         if key.to_edwards().compress().to_bytes() != bytes {
             return Err(KeyError::invalid("the point of the ed25519 key is not in canonical form"));
         }

@@ -56,7 +56,7 @@ impl PrivateKey {
     /// Reads a PEM block: PKCS#8 plain (`PRIVATE KEY`) or encrypted (`ENCRYPTED PRIVATE KEY`) by PBES2 with scrypt
     /// or PBKDF2 (HMAC-SHA-2) and AES, as `openssl` and Python's `cryptography` write them.
     ///
-    /// The pass-phrase of a key that is not encrypted is ignored.
+    /// If the key is not encrypted, `pass_phrase` is ignored.
     pub fn from_pem(pem: &str, pass_phrase: Option<&[u8]>) -> Result<PrivateKey, PemError> {
         let block = pem::decode(pem).map_err(malformed)?;
         match block.label {

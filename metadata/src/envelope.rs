@@ -81,7 +81,7 @@ pub struct Envelope<R> {
     received: Received,
     /// The canonical form of the file. It is the received text itself if that is canonical.
     canonical: Arc<String>,
-    /// Whether the text is known to be canonical. Reading `signed` checks this for files that were read as received.
+    /// Whether the text is known to be canonical. If this is false, the text is checked when `signed` is read.
     is_canonical: bool,
     /// The range of `signed` in the canonical form.
     signed: Range<usize>,

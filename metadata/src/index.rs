@@ -69,8 +69,8 @@ impl<E: Entry> Index<E> {
         self.changes.insert(name.to_string(), Some(entry));
     }
 
-    /// Sets or replaces many members. They must be sorted by name, without duplicates. All members are written to one
-    /// text, so each member takes up only the length of its text and four bytes.
+    /// Sets or replaces many members, which must be sorted by name and have different names. All members are written to
+    /// one text, so each member takes up only the length of its text and four bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.

@@ -113,7 +113,7 @@ impl Key {
         self.public.as_ref()
     }
 
-    /// Returns the key material, which does not depend on type and scheme. It is also known for unsupported keys.
+    /// Returns the key material, which does not depend on type and scheme. Unsupported keys have a material, too.
     #[must_use]
     pub fn material(&self) -> KeyMaterial {
         if let Ok(key) = &self.public {

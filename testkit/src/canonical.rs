@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-/// Returns the canonical form of `value`, which is signed, and hashed to compute key IDs.
+/// Returns the canonical form of `value`. Signatures cover this form, and key IDs are its hashes.
 ///
 /// # Panics
 ///

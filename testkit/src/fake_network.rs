@@ -10,7 +10,7 @@ use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 /// The base URL of a [`FakeNetwork`] that is used as a [`Fetch`].
 pub const BASE: &str = "http://repository.test/";
 
-/// A fault: the response to a request in place of the published file.
+/// A fault: the response that a request gets instead of the published file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkFault {
     /// A response with this HTTP status and a short body.
@@ -116,8 +116,8 @@ impl FakeNetwork {
         self.state().faults.insert(path.into(), (fault, times));
     }
 
-    /// Serves the `answers`, one per request and in this order, to the next requests for `path` instead of the
-    /// published file.
+    /// Answers the next requests for `path` with `answers` instead of the published file: one answer per request, in
+    /// this order.
     pub fn queue(&self, path: &str, answers: impl IntoIterator<Item = Vec<u8>>) {
         self.state().queued.entry(path.into()).or_default().extend(answers);
     }

@@ -119,7 +119,7 @@ impl Repository {
     ///
     /// # Panics
     ///
-    /// Panics if there is no such role, like all other methods that take a role.
+    /// Panics if there is no such role. All other methods that take a role panic in the same case.
     #[must_use]
     pub fn signed(&mut self, role: &str) -> &mut Value {
         self.documents.get_mut(role).unwrap_or_else(|| panic!("no role {role}"))

@@ -1,4 +1,4 @@
-//! Hints for errors. They mention command-line options, so they are written here and not in the library.
+//! Hints for errors. The hints mention command-line options, so they are written here and not in the library.
 
 use std::io;
 

@@ -54,7 +54,7 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// The URLs of a mirror as stored in the settings. URLs stored by an earlier version may be unusable.
+/// The URLs of a mirror as stored in the settings. URLs stored by an earlier version of this program may be unusable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MirrorUrls {
     /// The base URL of the metadata files.

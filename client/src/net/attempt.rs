@@ -23,7 +23,7 @@ pub(crate) fn attempt(fetch: &dyn Fetch, url: FileUrl, max_length: u64, enough: 
 }
 
 /// Fetches the metadata file at `url`. A prefetched attempt, if there is one, counts as the first attempt. Returns
-/// `None` if the server says definitely that the file does not exist.
+/// `None` if the server reports that the file does not exist.
 pub(crate) async fn fetch_metadata<'a>(
     fetch: &'a dyn Fetch,
     retry_policy: &RetryPolicy,

@@ -11,7 +11,7 @@ use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 /// A transport, which fetches the files of a repository.
 ///
 /// Each call makes one request and reports its outcome. An implementation need not retry, limit lengths or verify
-/// anything, because the client does.
+/// anything, because the client does all of this.
 pub trait Fetch: Send + Sync + 'static {
     /// Requests the file at `url`, starting at byte `offset` if the server supports this.
     ///
@@ -20,7 +20,8 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`FetchError::NotFound`] must be returned only if the server reports definitely that the file does not exist.
+    /// [`FetchError::NotFound`] must be returned only if the server reports that the file does not exist, not for any
+    /// other failure.
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
 
     /// Requests the metadata file at `url`, which has at most `max_length` bytes. An implementation may accept a

@@ -296,8 +296,8 @@ async fn read_off(mut answer: reqwest::Response) {
     drop(tokio::time::timeout(SHORTLY, reading).await);
 }
 
-/// Refuses every transfer coding except `chunked`, because the client requested none and the body would not be the
-/// plain file.
+/// Refuses every transfer coding except `chunked`, because the client requested no transfer coding, and a coded body
+/// would not be the plain file.
 fn check_transfer(headers: &HeaderMap) -> Result<(), FetchError> {
     match listed(headers, &TRANSFER_ENCODING, "chunked").as_slice() {
         [] => Ok(()),

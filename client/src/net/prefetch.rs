@@ -65,7 +65,7 @@ impl<'a> Prefetch<'a> {
     pub(crate) fn take(&mut self, url: &FileUrl, max_length: u64) -> Option<(Attempt<'a>, bool)> {
         let found = self.in_flight.iter().position(|request| request.url == *url && request.max_length == max_length);
         let Some(found) = found else {
-            // A request with another length limit cannot be used for this one.
+            // A prefetched request with a different length limit cannot be used.
             if let Some(found) = self.queued.iter().position(|(queued, _)| queued == url) {
                 self.queued.remove(found);
             }

@@ -62,8 +62,8 @@ impl ProxyVariables {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if a variable cannot be used. Ignoring it would send requests past the proxy that the user
-    /// wants.
+    /// [`Error::Config`] if a variable cannot be used. If such a variable were ignored, requests would bypass the proxy
+    /// that the user chose.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<ProxyVariables, Error> {
         let is_cgi = variable("REQUEST_METHOD").is_some();
         let read = |name: &str| -> Result<Option<(String, String)>, Error> {
@@ -182,7 +182,7 @@ struct Exceptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Exception {
     name: ServerName,
-    /// If given, the entry applies to this port only.
+    /// The only port to which the entry applies, or `None` for all ports.
     port: Option<u16>,
 }
 

@@ -164,7 +164,8 @@ impl ServerCertVerifier for Authorities {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        // Do not read the authorities here: rustls calls this early, and the schemes depend only on the provider.
+        // Do not read the authorities here: rustls calls this method early, and the schemes depend only on the
+        // provider.
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

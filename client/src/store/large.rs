@@ -1,4 +1,4 @@
-//! Large stored or fetched files. They are read in parts, by two readers at the same time.
+//! Large stored or fetched files, which are read in parts by two readers at the same time.
 
 use std::collections::VecDeque;
 use std::fmt;

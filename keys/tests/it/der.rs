@@ -22,7 +22,7 @@ pub(crate) fn raw_integer(bytes: &[u8]) -> Vec<u8> {
     value(0x02, bytes)
 }
 
-/// Returns a positive INTEGER, with a leading zero if the bytes would be negative.
+/// Returns a positive INTEGER, with a leading zero if the bytes would otherwise be a negative number.
 pub(crate) fn integer(bytes: &[u8]) -> Vec<u8> {
     match bytes.first() {
         Some(0x80..) => raw_integer(&[&[0], bytes].concat()),

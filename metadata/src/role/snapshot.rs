@@ -32,8 +32,8 @@ impl MetaFile {
         Self { version, length: None, hashes: None, unknown: Unknown::new() }
     }
 
-    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). A
-    /// length or hashes that are not listed are not checked.
+    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). Does
+    /// not check the length or the hashes if they are not listed.
     ///
     /// # Errors
     /// [`ErrorKind::LengthMismatch`], [`ErrorKind::HashMismatch`] or [`ErrorKind::NoSupportedHash`].
