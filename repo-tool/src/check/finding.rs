@@ -98,7 +98,7 @@ rules! {
     HiddenTarget "hidden-target" Warning;
     /// A target has a name that some platforms cannot store or that leads out of the download folder.
     DangerousTargetName "dangerous-target-name" Warning;
-    /// Two targets have names that are the same file on file systems that ignore case.
+    /// Two targets have names that refer to the same file on file systems that ignore case.
     NamesDifferByCase "names-differ-by-case" Note;
     /// One stolen key is enough to sign for the role.
     ThresholdOfOne "threshold-of-one" Note;
@@ -110,7 +110,7 @@ rules! {
     OnlineKeyForTargets "online-key-for-targets" Warning;
     /// A root key also signs for another role, so it is used more often than necessary.
     SharedRootKey "shared-root-key" Warning;
-    /// One key signs for several roles, so a thief of the key can sign for all of them.
+    /// One key signs for several roles, so whoever steals the key can sign for all of them.
     SharedKey "shared-key" Note;
     /// Clients accept the metadata for so long that an attacker can hide newer versions for months or years.
     LongExpiry "long-expiry" Warning;
