@@ -18,7 +18,7 @@ use lastmile_testkit::{FakeNetwork, file_name};
 use tempfile::TempDir;
 
 use crate::case_server::{CaseServer, below, changed, newest};
-use crate::harm::{Holdings, harm};
+use crate::harm::{Ending, Holdings, harm};
 use crate::{Action, Case, Expect, GOOD};
 
 /// The default time limit for one run of the client.
@@ -267,11 +267,11 @@ impl<'a> Installation<'a> {
         if !outside.is_empty() {
             return fail(Verdict::Accepted, format!("files outside the client's folders changed: {outside:?}"));
         }
-        let succeeded = code == Some(0);
-        if case.expect == Expect::Accepted && succeeded {
+        let ending = if code == Some(0) { Ending::Success } else { Ending::Failure };
+        if case.expect == Expect::Accepted && ending == Ending::Success {
             return legal(case, &before, &after).map_or(Ok(None), |seen| fail(Verdict::Accepted, seen));
         }
-        if let Some(harm) = harm(case, before.holdings(), after.holdings(), succeeded) {
+        if let Some(harm) = harm(case, before.holdings(), after.holdings(), ending) {
             return fail(Verdict::Accepted, format!("{}: {harm}", word(code)));
         }
         let may: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
@@ -279,7 +279,7 @@ impl<'a> Installation<'a> {
         trusted.retain(|name| !may.contains(name));
         Ok(match &case.expect {
             Expect::Accepted => Some((Verdict::TooStrict, format!("legal input was refused: {}", word(code)))),
-            Expect::Refused(..) if succeeded => {
+            Expect::Refused(..) if ending == Ending::Success => {
                 Some((Verdict::Harmless, format!("{}, with the right packages at the right versions", word(code))))
             }
             Expect::Refused(..) if !trusted.is_empty() => Some((

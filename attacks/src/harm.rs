@@ -12,6 +12,13 @@ use crate::{Action, Case, EVIL};
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
 
+/// How a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Success,
+    Failure,
+}
+
 /// A client's trusted metadata and downloaded files.
 #[derive(Clone, Copy)]
 pub(super) struct Holdings<'a> {
@@ -19,12 +26,12 @@ pub(super) struct Holdings<'a> {
     pub(super) output: &'a Files,
 }
 
-/// Returns a description of the harm to the client, or `None` if it was not harmed. A client that `succeeded` must also
+/// Returns a description of the harm to the client, or `None` if it was not harmed. A client that ended with success must also
 /// have the requested package, and its trusted roles must belong to the same release.
-pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, succeeded: bool) -> Option<String> {
+pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, ending: Ending) -> Option<String> {
     let known = Known::of(case);
     known.untrusted(case, before.trusted, after.trusted).or_else(|| {
-        if succeeded {
+        if ending == Ending::Success {
             known.wrong_output(case, before.output, after.output).or_else(|| inconsistent(after.trusted))
         } else {
             let output = changed(before.output, after.output);
@@ -160,7 +167,7 @@ mod tests {
         let before = trusted(honest);
         let output = good();
         let before = Holdings { trusted: &before, output: &output };
-        harm(case, before, Holdings { trusted: after.0, output: after.1 }, true)
+        harm(case, before, Holdings { trusted: after.0, output: after.1 }, Ending::Success)
     }
 
     #[test]
@@ -201,7 +208,7 @@ mod tests {
         let other: Files = good().into_iter().chain([("more".to_owned(), b"more".to_vec())]).collect();
         assert!(of(&case, &honest, (&all, &other)).unwrap().contains("no honest repository offers"));
         let before = Holdings { trusted: &all, output: &Files::new() };
-        assert!(harm(&case, before, before, true).unwrap().contains("is missing"));
+        assert!(harm(&case, before, before, Ending::Success).unwrap().contains("is missing"));
     }
 
     #[test]

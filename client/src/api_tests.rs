@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
-use lastmile_metadata::{FileError, TargetFile};
+use lastmile_metadata::{FileError, TargetFile, TargetNames};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
@@ -30,7 +30,7 @@ fn repository() -> TestRepository {
 }
 
 fn updater(repository: &TestRepository) -> UpdaterBuilder {
-    repository.updater().hash_prefixed_targets(false)
+    repository.updater().target_names(TargetNames::Plain)
 }
 
 async fn session(repository: &TestRepository) -> Session {
@@ -192,7 +192,7 @@ impl Stalling {
     fn updater(&self, store: &Path) -> Updater {
         let store = DirectoryStore::open(store).unwrap();
         let builder = Updater::builder(root(1, "root", "online")).mirror("http://a/", "http://a/t/").store(store);
-        builder.hash_prefixed_targets(false).lock_wait(Duration::ZERO).fetch(self.clone()).build().unwrap()
+        builder.target_names(TargetNames::Plain).lock_wait(Duration::ZERO).fetch(self.clone()).build().unwrap()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastmile_metadata::{Limits, ReusableTargets};
+use lastmile_metadata::{Limits, ReusableTargets, TargetNames};
 
 use crate::error::Error;
 use crate::event::{EventSink, TracingSink};
@@ -33,7 +33,7 @@ pub struct UpdaterBuilder {
     retry_policy: RetryPolicy,
     events: Arc<dyn EventSink>,
     lock_wait: Duration,
-    hash_prefixes: bool,
+    target_names: TargetNames,
     sequential: bool,
 }
 
@@ -57,7 +57,7 @@ impl UpdaterBuilder {
             retry_policy: RetryPolicy::default(),
             events: Arc::new(TracingSink),
             lock_wait: Duration::from_secs(300),
-            hash_prefixes: true,
+            target_names: TargetNames::HashPrefixed,
             sequential: false,
         }
     }
@@ -101,11 +101,11 @@ impl UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
 
-    /// Sets whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec 5.7.3). The
-    /// default is true. Set it to false for repositories that have unique target names without a hash prefix (spec
+    /// Sets how the target files of a repository with consistent snapshots are named. The default is `HASH.NAME` (spec
+    /// 5.7.3). Set [`TargetNames::Plain`] for repositories that have unique target names without a hash prefix (spec
     /// 3.1.1).
-    pub fn hash_prefixed_targets(self, hash_prefixes: bool) -> UpdaterBuilder {
-        UpdaterBuilder { hash_prefixes, ..self }
+    pub fn target_names(self, target_names: TargetNames) -> UpdaterBuilder {
+        UpdaterBuilder { target_names, ..self }
     }
 
     /// Sets whether metadata files are requested one after the other, in the order of the specification's workflow. By
@@ -152,7 +152,7 @@ impl UpdaterBuilder {
             limits: self.limits,
             retry_policy: self.retry_policy,
             events: self.events,
-            hash_prefixes: self.hash_prefixes,
+            target_names: self.target_names,
             sequential: self.sequential,
             cleaned_dirs: CleanedDirs::default(),
         };

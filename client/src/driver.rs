@@ -15,7 +15,7 @@ use crate::net::base_url::FileUrl;
 use crate::net::fetch::FetchError;
 use crate::net::mirrors::MirrorHandle;
 use crate::net::prefetch::Prefetch;
-use crate::start::LONGEST_FLOORS;
+use crate::start::{FloorsRecord, LONGEST_FLOORS};
 use crate::store::StoredFile;
 use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
@@ -51,10 +51,7 @@ enum Writing<'a> {
 pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
     writing: Writing<'a>,
-    /// The stored record of floors, or the record that this driver will store.
-    floors: Option<String>,
-    /// Whether the stored record of floors is lost. Until all floors are known again, a new record would hide the loss.
-    floors_lost: bool,
+    floors: FloorsRecord,
     /// Requests for files that later stages will need.
     prefetch: Prefetch<'a>,
     /// File names already considered for prefetching.
@@ -65,17 +62,16 @@ impl<'a> Driver<'a> {
     fn new(context: &'a UpdateContext, writing: Writing<'a>) -> Driver<'a> {
         let prefetch = Prefetch::new(&*context.fetch);
         let considered = BTreeSet::new();
-        Driver { context, writing, floors: None, floors_lost: false, prefetch, considered }
+        Driver { context, writing, floors: FloorsRecord::Text(None), prefetch, considered }
     }
 
-    /// Makes a driver for a refresh. `floors` is the stored record of floors, if it is not lost.
+    /// Makes a driver for a refresh.
     pub(crate) fn of_refresh(
         context: &'a UpdateContext,
         changes: PendingChanges<'a>,
-        floors: Option<String>,
-        floors_lost: bool,
+        floors: FloorsRecord,
     ) -> Driver<'a> {
-        Driver { floors, floors_lost, ..Driver::new(context, Writing::Together(changes)) }
+        Driver { floors, ..Driver::new(context, Writing::Together(changes)) }
     }
 
     /// Makes a driver that loads the delegated roles of a session.
@@ -111,7 +107,9 @@ impl<'a> Driver<'a> {
 
     /// Allows the lost record of floors to be written again. Call this once all floors are known.
     pub(crate) fn complete_floors(&mut self) {
-        self.floors_lost = false;
+        if self.floors == FloorsRecord::Lost {
+            self.floors = FloorsRecord::Text(None);
+        }
     }
 
     /// Runs one stage to its end, and returns the next stage.
@@ -401,8 +399,8 @@ impl<'a> Driver<'a> {
     /// Stores the record of floors, if it has changed.
     pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
         let Writing::Together(changes) = &mut self.writing else { return Ok(()) };
-        let Some(floors) = floors.filter(|_| !self.floors_lost) else { return Ok(()) };
-        if self.floors.as_ref().is_some_and(|record| floors.is_recorded(record)) {
+        let (Some(floors), FloorsRecord::Text(record)) = (floors, &mut self.floors) else { return Ok(()) };
+        if record.as_ref().is_some_and(|record| floors.is_recorded(record)) {
             return Ok(());
         }
         let text = floors.to_text();
@@ -411,7 +409,7 @@ impl<'a> Driver<'a> {
             return Err(LocalError::invalid("write", "the record of trusted versions", problem));
         }
         changes.write(StoredFile::Floors, text.clone().into_bytes());
-        self.floors = Some(text);
+        *record = Some(text);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use lastmile_metadata::{Stage, TargetFile, TargetPath, TrustedMetadata};
+use lastmile_metadata::{Stage, TargetFile, TargetNames, TargetPath, TrustedMetadata};
 use tokio::task::yield_now;
 
 use crate::download::{Destination, download, read};
@@ -198,7 +198,7 @@ impl Session {
     /// [`Error::TooLarge`], without a request, if the listed length is more than
     /// [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); otherwise as [`download`](Session::download).
     pub async fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
-        read(&self.context, target, self.trusted.root().consistent_snapshot, Self::MAX_READ_LENGTH).await
+        read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await
     }
 
     async fn fetch(
@@ -207,8 +207,11 @@ impl Session {
         destination: Destination,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
-        let consistent = self.trusted.root().consistent_snapshot;
-        download(&self.context, target, consistent, destination, progress).await
+        download(&self.context, target, self.target_names(), destination, progress).await
+    }
+
+    fn target_names(&self) -> TargetNames {
+        self.trusted.root().target_names(self.context.target_names)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use lastmile_metadata::{Algorithm, Hashes, RoleName};
+use lastmile_metadata::{Algorithm, Hashes, RoleName, TargetNames};
 use serde_json::{Value, json};
 
 use super::*;
@@ -266,7 +266,7 @@ async fn targets_are_downloaded_in_parallel_over_the_allowed_number_of_connectio
     let dir = tempfile::tempdir().unwrap();
     let fetch = HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap();
     let builder = Updater::builder(root(1, "root", "online")).fetch(fetch).mirror(&server.url, server.at("t/"));
-    let session = builder.hash_prefixed_targets(false).build().unwrap().refresh_at(now()).await.unwrap();
+    let session = builder.target_names(TargetNames::Plain).build().unwrap().refresh_at(now()).await.unwrap();
     let target = |(path, content): &(String, String)| {
         let hashes = Hashes::of(content.as_bytes(), &[Algorithm::Sha256]).unwrap();
         TargetFile::new(TargetPath::new(path).unwrap(), content.len() as u64, hashes)

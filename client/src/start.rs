@@ -20,11 +20,18 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 /// The state from which an update starts.
 pub(crate) struct Start {
     pub(crate) stage: UpdateRoot,
-    /// The stored record of floors, if it is undamaged.
-    pub(crate) floors: Option<String>,
-    pub(crate) floors_lost: bool,
+    pub(crate) floors: FloorsRecord,
     identity: StoreIdentity,
     last_refresh: Option<DateTime<Utc>>,
+}
+
+/// The record of floors in the store.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FloorsRecord {
+    /// The text of the record that is stored or will be stored, if there is one.
+    Text(Option<String>),
+    /// The stored record is lost. Until all floors are known again, a new record would hide the loss.
+    Lost,
 }
 
 impl Start {
@@ -36,7 +43,7 @@ impl Start {
         now: DateTime<Utc>,
     ) -> Result<Start, Error> {
         let identity = StoreIdentity::read(&**store)?;
-        let (stored, floors) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
+        let (stored, text) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
             Ok(Some(bytes)) => {
                 let text = String::from_utf8(bytes).unwrap_or_default();
                 match Floors::from_text(&text) {
@@ -50,11 +57,11 @@ impl Start {
             Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
             Err(error) => return Err(error.into()),
         };
-        let floors_lost = stored == StoredFloors::Lost;
+        let floors = if stored == StoredFloors::Lost { FloorsRecord::Lost } else { FloorsRecord::Text(text) };
         let stage = UpdateRoot::start(shipped.to_vec(), stored, now, context.limits.clone())?;
         let identity = StoreIdentity::check_belongs(identity, &**store, shipped, context.limits.root_length)?;
         let last_refresh = identity.refreshed;
-        Ok(Start { stage, floors, floors_lost, identity, last_refresh })
+        Ok(Start { stage, floors, identity, last_refresh })
     }
 
     /// Returns the time of the previous refresh, according to this machine's clock.
@@ -75,7 +82,7 @@ impl Start {
         shipped: &[u8],
         refreshed: Option<DateTime<Utc>>,
     ) -> Result<(), Error> {
-        let is_first = self.floors.is_none() && !self.floors_lost;
+        let is_first = self.floors == FloorsRecord::Text(None);
         if let Some(floors) = self.stage.floors().filter(|_| is_first) {
             store.write(&StoredFile::Floors, floors.to_text().as_bytes())?;
         }

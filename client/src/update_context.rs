@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lastmile_metadata::{FileContent, Limits, Request, RoleName};
+use lastmile_metadata::{FileContent, Limits, Request, RoleName, TargetNames};
 
 use crate::error::{LocalError, MirrorFailure};
 use crate::event::{Event, EventSink};
@@ -20,7 +20,8 @@ pub(crate) struct UpdateContext {
     pub(crate) limits: Limits,
     pub(crate) retry_policy: RetryPolicy,
     pub(crate) events: Arc<dyn EventSink>,
-    pub(crate) hash_prefixes: bool,
+    /// The names of target files in a repository with consistent snapshots.
+    pub(crate) target_names: TargetNames,
     /// Whether metadata files are fetched one after the other, without prefetching.
     pub(crate) sequential: bool,
     pub(crate) cleaned_dirs: CleanedDirs,

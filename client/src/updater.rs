@@ -129,8 +129,8 @@ impl Updater {
     async fn refresh_from(&self, start: Start, now: DateTime<Utc>) -> Result<Option<Session>, Error> {
         let before = start.last_refresh();
         let changes = PendingChanges::new(&self.context.store, start.identity().clone());
-        let Start { stage, floors, floors_lost, .. } = start;
-        let mut driver = Driver::of_refresh(&self.context, changes, floors, floors_lost);
+        let Start { stage, floors, .. } = start;
+        let mut driver = Driver::of_refresh(&self.context, changes, floors);
         let trusted = self.drive_all(&mut driver, stage).await;
         // Write the changes even after an error: metadata that became trusted before the error stays trusted.
         let is_written = driver.commit().await?;

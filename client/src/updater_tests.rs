@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use chrono::TimeDelta;
-use lastmile_metadata::{ErrorKind, TargetPath};
+use lastmile_metadata::{ErrorKind, TargetNames, TargetPath};
 
 use super::*;
 use crate::error::{Refusal, RefusedError};
@@ -357,7 +357,7 @@ fn the_blocking_api_works_without_a_runtime() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     repository.answer("http://a/t/x", Ok(b"1".to_vec()));
-    let updater = repository.updater().hash_prefixed_targets(false).build().unwrap();
+    let updater = repository.updater().target_names(TargetNames::Plain).build().unwrap();
     let updater = crate::blocking::Updater::new(updater).unwrap();
     let mut session = updater.refresh_at(now()).unwrap();
     let target = session.find(&TargetPath::new("x").unwrap()).unwrap().unwrap();

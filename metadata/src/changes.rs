@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::ErrorKind;
-use crate::reader::Reader;
+use crate::reader::{Item, Reader};
 
 /// The location of a value: the names of the members that lead to it.
 ///
@@ -230,13 +230,13 @@ impl<'t> Members<'t> {
         if let Some(reader) = &mut members.reader {
             reader.enter(b'{', "an object")?;
         }
-        members.next(false)?;
+        members.next(Item::First)?;
         Ok(members)
     }
 
-    fn next(&mut self, has_previous: bool) -> Result<(), ErrorKind> {
+    fn next(&mut self, item: Item) -> Result<(), ErrorKind> {
         if let Some(reader) = &mut self.reader {
-            self.name = if reader.has_next(b'}', has_previous)? { Some(reader.name()?) } else { None };
+            self.name = if reader.has_next(b'}', item)? { Some(reader.name()?) } else { None };
         }
         Ok(())
     }
@@ -244,7 +244,7 @@ impl<'t> Members<'t> {
     /// Returns the next value and moves to the member after it.
     fn value(&mut self) -> Result<&'t str, ErrorKind> {
         let text = self.reader.as_mut().map_or(Ok(""), Reader::skip)?;
-        self.next(true)?;
+        self.next(Item::Later)?;
         Ok(text)
     }
 
@@ -252,7 +252,7 @@ impl<'t> Members<'t> {
     fn skip_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
         let is_same = self.reader.as_mut().is_some_and(|reader| reader.skip_same(value));
         if is_same {
-            self.next(true)?;
+            self.next(Item::Later)?;
         }
         Ok(is_same)
     }

@@ -49,7 +49,7 @@ pub use role::delegations::{DelegatedRoles, Delegation, Delegations, Paths};
 pub use role::root::{RoleKeys, Root};
 pub use role::router::Router;
 pub use role::snapshot::{MetaFile, Snapshot};
-pub use role::targets::{TargetFile, Targets};
+pub use role::targets::{TargetFile, TargetNames, Targets};
 pub use role::timestamp::Timestamp;
 pub use role::{Header, Role, SPEC_VERSION};
 pub use stored::{Accepted, FileContent, RandomAccess};

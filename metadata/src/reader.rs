@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     ) -> Result<(), ErrorKind> {
         self.enter(b'{', "an object")?;
         let mut previous: Option<Cow<'a, str>> = None;
-        while self.has_next(b'}', previous.is_some())? {
+        while self.has_next(b'}', if previous.is_none() { Item::First } else { Item::Later })? {
             let start = self.at;
             let name = self.name()?;
             // Members are sorted by code point. In UTF-8, the byte order is the code point order.
@@ -99,10 +99,10 @@ impl<'a> Reader<'a> {
         mut element: impl FnMut(&mut Self) -> Result<(), ErrorKind>,
     ) -> Result<(), ErrorKind> {
         self.enter(b'[', "an array")?;
-        let mut has_previous = false;
-        while self.has_next(b']', has_previous)? {
+        let mut item = Item::First;
+        while self.has_next(b']', item)? {
             element(self)?;
-            has_previous = true;
+            item = Item::Later;
         }
         Ok(())
     }
@@ -232,21 +232,30 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns whether another member or element follows. Reads the comma before it, or the closing bracket.
-    pub(crate) fn has_next(&mut self, bracket: u8, has_previous: bool) -> Result<bool, ErrorKind> {
+    pub(crate) fn has_next(&mut self, bracket: u8, item: Item) -> Result<bool, ErrorKind> {
         match self.next() {
             Some(byte) if byte == bracket => {
                 self.at += 1;
                 self.depth += 1;
                 Ok(false)
             }
-            Some(b',') if has_previous => {
+            Some(b',') if item == Item::Later => {
                 self.at += 1;
                 Ok(true)
             }
-            Some(_) if !has_previous => Ok(true),
+            Some(_) if item == Item::First => Ok(true),
             _ => Err(self.expected("a comma or the closing bracket")),
         }
     }
+}
+
+/// The position of a member or element in its object or array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// The first one.
+    First,
+    /// Any other one. It follows a comma.
+    Later,
 }
 
 /// Returns the number of bytes before the closing quote.

@@ -11,7 +11,7 @@ use core::str::from_utf8;
 use sha2::{Digest as _, Sha256};
 
 use crate::index::Entry as _;
-use crate::reader::Reader;
+use crate::reader::{Item, Reader};
 use crate::stored::{BLOCK, within};
 use crate::{ErrorKind, Role as _, TargetFile, Targets};
 
@@ -59,9 +59,9 @@ struct Found {
 enum ScanState {
     Start,
     /// Between the members of `signed`. The value is whether a member was read.
-    Members(bool),
+    Members(Item),
     /// Between the targets. The value is whether a target was read.
-    Targets(bool),
+    Targets(Item),
     End,
 }
 
@@ -161,10 +161,10 @@ impl Scan {
             ScanState::Start => {
                 reader.enter(b'{', "an object").ok()?;
                 self.rest.push('{');
-                self.state = ScanState::Members(false);
+                self.state = ScanState::Members(Item::First);
             }
-            ScanState::Members(has_previous) => {
-                if !reader.has_next(b'}', has_previous).ok()? {
+            ScanState::Members(item) => {
+                if !reader.has_next(b'}', item).ok()? {
                     self.rest.push('}');
                     self.state = ScanState::End;
                     return Some(reader.position());
@@ -178,15 +178,15 @@ impl Scan {
                     // A number at the end of the window may be incomplete.
                     reader.next()?;
                 }
-                self.rest.push_str(if has_previous { "," } else { "" });
+                self.rest.push_str(if item == Item::Later { "," } else { "" });
                 self.rest.push_str(reader.since(start));
-                self.state = if is_targets { ScanState::Targets(false) } else { ScanState::Members(true) };
+                self.state = if is_targets { ScanState::Targets(Item::First) } else { ScanState::Members(Item::Later) };
             }
-            ScanState::Targets(has_previous) => {
-                if !reader.has_next(b'}', has_previous).ok()? {
+            ScanState::Targets(item) => {
+                if !reader.has_next(b'}', item).ok()? {
                     self.rest.push('}');
                     self.found.end = self.read;
-                    self.state = ScanState::Members(true);
+                    self.state = ScanState::Members(Item::Later);
                     return Some(reader.position());
                 }
                 let start = self.read + reader.position() as u64;
@@ -199,7 +199,7 @@ impl Scan {
                 let last_path = self.last_path.get_or_insert_default();
                 last_path.clear();
                 last_path.push_str(&path);
-                self.state = ScanState::Targets(true);
+                self.state = ScanState::Targets(Item::Later);
             }
             ScanState::End => return None,
         }

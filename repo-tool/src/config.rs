@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
-use lastmile_metadata::{Algorithm, RoleName};
+use lastmile_metadata::{Algorithm, RoleName, TargetNames};
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
-use crate::edit::intake::TargetNames;
 use crate::files::layout::{self, Layout};
 use crate::immutable::Immutable;
 pub use crate::key_uri::KeyUri;
@@ -153,19 +152,20 @@ const HEAD: &str = "\
 ";
 
 impl Config {
-    /// Creates the configuration of a new repository.
-    pub fn new(consistent_snapshot: bool, hash_prefixed_targets: bool) -> Self {
+    /// Creates the configuration of a new repository with consistent snapshots and hash prefixes. It has no roles yet.
+    #[expect(clippy::new_without_default, reason = "a configuration without roles is not complete")]
+    pub fn new() -> Self {
         let mut document = DocumentMut::new();
         document.decor_mut().set_prefix(HEAD);
-        document.insert("consistent_snapshot", value(consistent_snapshot));
-        document.insert("hash_prefixed_targets", value(hash_prefixed_targets));
+        document.insert("consistent_snapshot", value(true));
+        document.insert("hash_prefixed_targets", value(true));
         document.insert("hashes", value(Value::from_iter(["sha256"])));
         let mut roles = Table::new();
         roles.set_implicit(true);
         document.insert("roles", Item::Table(roles));
         Self {
-            consistent_snapshot,
-            hash_prefixed_targets,
+            consistent_snapshot: true,
+            hash_prefixed_targets: true,
             hashes: vec![Algorithm::Sha256],
             compress: Vec::new(),
             immutable: Immutable::none(),
@@ -237,16 +237,28 @@ impl Config {
         })
     }
 
+    /// Names metadata files without their versions.
+    pub(crate) fn disable_consistent_snapshot(&mut self) {
+        self.document.insert("consistent_snapshot", value(false));
+        self.consistent_snapshot = false;
+    }
+
+    /// Names target files without their hashes.
+    pub(crate) fn disable_hash_prefixes(&mut self) {
+        self.document.insert("hash_prefixed_targets", value(false));
+        self.hash_prefixed_targets = false;
+    }
+
     /// Sets the patterns for the names of targets whose content must not change.
     pub fn set_immutable(&mut self, immutable: Immutable) {
         put(self.document.as_table_mut(), "immutable", Value::from_iter(immutable.texts()));
         self.immutable = immutable;
     }
 
-    /// Returns how target files are named. Hash prefixes are used only in repositories with consistent snapshots.
+    /// Returns how target files are named in a repository with consistent snapshots.
     #[must_use]
-    pub fn target_names(&self, consistent_snapshot: bool) -> TargetNames {
-        if self.hash_prefixed_targets && consistent_snapshot { TargetNames::HashPrefixed } else { TargetNames::Plain }
+    pub fn target_names(&self) -> TargetNames {
+        if self.hash_prefixed_targets { TargetNames::HashPrefixed } else { TargetNames::Plain }
     }
 
     /// Returns the text of the configuration file.
@@ -396,7 +408,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Config {
-        let mut config = Config::new(true, true);
+        let mut config = Config::new();
         for name in ["root", "targets", "snapshot", "timestamp"] {
             let role = RoleName::listed(name).unwrap();
             config.set_role(name, RoleConfig::default_for(&role));

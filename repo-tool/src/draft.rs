@@ -127,14 +127,13 @@ impl Draft {
         &self.requests
     }
 
-    /// Returns whether the names of metadata files contain versions (6.2), according to the new root or, if there is
-    /// none, the published root.
+    /// Returns the new root, or the published root if the root does not change.
     ///
     /// # Errors
     /// [`Error::Draft`] when there is no root.
-    pub(crate) fn is_consistent(&self, published: Option<&Published>) -> Result<bool, Error> {
+    pub(crate) fn root_after<'r>(&'r self, published: Option<&'r Published>) -> Result<&'r Root, Error> {
         let root = self.root.as_ref().or(published.map(|published| &*published.root));
-        root.map(|root| root.consistent_snapshot).ok_or_else(|| DraftError::NoRoot.into())
+        root.ok_or_else(|| DraftError::NoRoot.into())
     }
 }
 
@@ -214,12 +213,13 @@ impl Draft {
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
-        let root = self.root.as_ref().or(with.published.map(|published| &*published.root));
-        let consistent = root.is_none_or(|root| root.consistent_snapshot);
+        let root = self.root_after(with.published)?;
         // Record only the versions of files whose names do not contain the version. The names of the other files show
         // which versions were issued.
-        let unversioned =
-            completed.documents.iter().filter(|document| !consistent || document.role == RoleName::TIMESTAMP);
+        let unversioned = completed
+            .documents
+            .iter()
+            .filter(|document| root.version_in_name(&document.role, document.version).is_none());
         completed.record = with.issued.record(unversioned.map(|document| (document.role.clone(), document.version)));
         Ok(completed)
     }
@@ -421,8 +421,7 @@ fn free_version(role: &RoleName, with: &Completion<'_>) -> Result<Version, Error
     with.issued.next(role, with.published.and_then(|published| published.version(role)))
 }
 
-/// Returns the file name of a document below `metadata/`.
-pub(crate) fn file_name(document: &Document, consistent: bool) -> String {
-    let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
-    names::metadata_file(&document.role, versioned.then_some(document.version))
+/// Returns the file name of a document below `metadata/`. `root` is the root after the publication.
+pub(crate) fn file_name(document: &Document, root: &Root) -> String {
+    names::metadata_file(&document.role, root.version_in_name(&document.role, document.version))
 }

@@ -240,7 +240,13 @@ impl NewRepository {
         invocation: &Invocation,
         key_files: &mut Vec<String>,
     ) -> Result<(Config, KeyStore, Root), Error> {
-        let mut config = Config::new(self.consistent_snapshot, self.hash_prefixed_targets);
+        let mut config = Config::new();
+        if !self.consistent_snapshot {
+            config.disable_consistent_snapshot();
+        }
+        if !self.hash_prefixed_targets {
+            config.disable_hash_prefixes();
+        }
         config.set_immutable(self.immutable.clone());
         let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&invocation.phrases));
         let mut root = Root {

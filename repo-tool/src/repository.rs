@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{RoleName, Version};
+use lastmile_metadata::{RoleName, TargetNames, Version};
 
 use crate::check;
 use crate::config::{Config, KeyUri};
 use crate::draft::{Draft, NewTargetFile};
 use crate::edit::Edit;
 use crate::edit::add::AddOptions;
-use crate::edit::intake::{self, Incoming, Source, TargetNames};
+use crate::edit::intake::{self, Incoming, Source};
 use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
@@ -303,7 +303,7 @@ impl Repository {
 
     /// Returns how published target files are named.
     pub(crate) fn target_names(&self) -> TargetNames {
-        self.config.target_names(self.published.root.consistent_snapshot)
+        self.published.root.target_names(self.config.target_names())
     }
 
     /// Removes copied files that are not going to be published.

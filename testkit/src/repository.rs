@@ -57,18 +57,24 @@ impl Repository {
     /// Creates a repository with consistent snapshots on a new network.
     #[must_use]
     pub fn new() -> Repository {
-        Repository::on_network(FakeNetwork::new(), true)
+        Repository::on_network(FakeNetwork::new())
     }
 
     /// Creates a repository without consistent snapshots on a new network.
     #[must_use]
     pub fn without_consistent_snapshots() -> Repository {
-        Repository::on_network(FakeNetwork::new(), false)
+        let mut root = blank_root();
+        root["consistent_snapshot"] = json!(false);
+        Repository::with_root(FakeNetwork::new(), root)
     }
 
-    /// Creates a repository on `network`, where it replaces existing files.
+    /// Creates a repository with consistent snapshots on `network`, where it replaces existing files.
     #[must_use]
-    pub fn on_network(network: FakeNetwork, consistent_snapshot: bool) -> Repository {
+    pub fn on_network(network: FakeNetwork) -> Repository {
+        Repository::with_root(network, blank_root())
+    }
+
+    fn with_root(network: FakeNetwork, root: Value) -> Repository {
         let mut repository = Repository {
             network,
             documents: BTreeMap::new(),
@@ -77,13 +83,7 @@ impl Repository {
             outgoing: Vec::new(),
             lists_hashes: true,
         };
-        repository.documents.insert(
-            "root".into(),
-            json!({
-                "_type": "root", "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY,
-                "consistent_snapshot": consistent_snapshot, "keys": {}, "roles": {},
-            }),
-        );
+        repository.documents.insert("root".into(), root);
         for role in ["targets", "snapshot", "timestamp"] {
             repository.documents.insert(role.into(), blank(role));
         }
@@ -326,6 +326,13 @@ impl Repository {
 }
 
 /// Returns an empty document for a role other than root. Its version is 0, so the first published version is 1.
+fn blank_root() -> Value {
+    json!({
+        "_type": "root", "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY,
+        "consistent_snapshot": true, "keys": {}, "roles": {},
+    })
+}
+
 fn blank(role: &str) -> Value {
     let mut signed = json!({"_type": role, "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY});
     let body = if role == "targets" { "targets" } else { "meta" };

@@ -10,7 +10,7 @@ use lastmile_client::{
     BoxFuture, DirectoryStore, Error, Event, EventSink, Fetch, FetchError, HttpFetch, HttpSettings, Response,
     RetryPolicy, Session, Store, Updater,
 };
-use lastmile_metadata::{Limits, TargetFile, TargetPath};
+use lastmile_metadata::{Limits, TargetFile, TargetNames, TargetPath};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -53,7 +53,7 @@ pub struct TestClient {
     /// The retry policy. The default is that of `lastmile-client`, but without retries.
     pub retry_policy: RetryPolicy,
     /// Whether target file names have hash prefixes in repositories with consistent snapshots. The default is true.
-    pub hash_prefixes: bool,
+    pub target_names: TargetNames,
     /// The URL of an HTTP server to use instead of the fake network, ending in `/`, and the HTTP settings for it.
     pub http: Option<(String, HttpSettings)>,
 }
@@ -84,7 +84,7 @@ impl TestClient {
             now: time("2030-01-01T00:00:00Z"),
             limits: Limits::default(),
             retry_policy: RetryPolicy { retries: 0, ..RetryPolicy::default() },
-            hash_prefixes: true,
+            target_names: TargetNames::HashPrefixed,
             http: None,
         };
         fs::create_dir_all(client.output_path()).unwrap();
@@ -166,7 +166,7 @@ impl TestClient {
             .store(store)
             .limits(self.limits.clone())
             .retry_policy(self.retry_policy)
-            .hash_prefixed_targets(self.hash_prefixes)
+            .target_names(self.target_names)
             .event_sink(RecordEvents(events))
             .build()
             .expect("usable settings")

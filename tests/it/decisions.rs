@@ -27,7 +27,7 @@ fn warm() -> (Repository, TestClient) {
 
 /// Returns a copy of `repository` in which all roles except the root start again with version 1.
 fn younger(repository: &Repository) -> Repository {
-    let mut old = Repository::on_network(lastmile_testkit::FakeNetwork::new(), true);
+    let mut old = Repository::on_network(lastmile_testkit::FakeNetwork::new());
     assert_eq!(old.version("timestamp"), 1);
     old.lists_hashes = repository.lists_hashes;
     old

@@ -1,7 +1,7 @@
 //! Tests of target downloads (specification 5.7).
 
 use lastmile_client::{Error as ClientError, FetchError, Refusal};
-use lastmile_metadata::FileError;
+use lastmile_metadata::{FileError, TargetNames};
 use lastmile_testkit::{NetworkFault, Repository, TestClient, hash, network_error};
 use serde_json::json;
 
@@ -115,7 +115,7 @@ fn g_3_1_1_a_setting_removes_the_hash_from_target_names() {
     let repository = repository("dir/a.txt", b"content");
     repository.network().put("targets/dir/a.txt", b"content".to_vec());
     let mut client = TestClient::new(&repository);
-    client.hash_prefixes = false;
+    client.target_names = TargetNames::Plain;
     assert_eq!(client.get("dir/a.txt").unwrap(), b"content");
     assert_eq!(repository.network().requests().last().unwrap(), "targets/dir/a.txt");
 }

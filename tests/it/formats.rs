@@ -1,6 +1,6 @@
 //! Tests of the formats of root, snapshot, targets and timestamp (specification 4.3 to 4.6).
 
-use lastmile_metadata::{Error, ErrorKind, Role, RoleName, Snapshot, TargetPath, Targets, Timestamp};
+use lastmile_metadata::{Error, ErrorKind, Role, RoleName, Snapshot, TargetNames, TargetPath, Targets, Timestamp};
 use lastmile_testkit::{Repository, TestKey};
 use lastmile_tests::{judge, judge_root, judge_targets, malformed, verdict};
 use serde_json::{Value, json};
@@ -211,7 +211,10 @@ fn f_4_5_2_any_text_is_a_target_path_and_none_leaves_the_base_url() {
     for path in ["//host/x", "http://host/x", "/abs", "../x", "a/../../x", "a//b", "a/", "."] {
         let targets = judge_targets(|repository| repository.add_target("targets", path, b"x")).unwrap();
         let target = targets.target(&TargetPath::new(path).unwrap()).unwrap();
-        assert!(target.url_path(true).is_err() && target.url_path(false).is_err(), "{path}");
+        assert!(
+            target.url_path(TargetNames::HashPrefixed).is_err() && target.url_path(TargetNames::Plain).is_err(),
+            "{path}"
+        );
     }
 }
 

@@ -209,9 +209,8 @@ pub(super) enum Command {
     List {
         /// List only targets whose path matches; `*` matches any characters except `/`, `?` one character
         pattern: Option<String>,
-        /// Use the stored metadata and make no requests
-        #[arg(long)]
-        offline: bool,
+        #[command(flatten)]
+        source: MetadataSource,
     },
 
     /// Check a local file against the trusted metadata, without network requests
@@ -347,7 +346,14 @@ pub(super) struct Get {
     #[arg(short, long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) jobs: u16,
 
-    /// Use the stored metadata and request only the targets
+    #[command(flatten)]
+    pub(super) source: MetadataSource,
+}
+
+/// Where the metadata comes from.
+#[derive(Debug, Args)]
+pub(super) struct MetadataSource {
+    /// Use the stored metadata instead of requesting new metadata
     #[arg(long)]
     pub(super) offline: bool,
 }

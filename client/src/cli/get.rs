@@ -18,7 +18,7 @@ impl App<'_> {
             return Err(Failure::usage("`--output-file` takes a single target")
                 .with_hint("save several targets below a folder with `--output DIR`"));
         }
-        let mut session = self.session(get.offline).await?;
+        let mut session = self.session(&get.source).await?;
         let mut paths: Vec<TargetPath> = Vec::new();
         let mut known = BTreeSet::new();
         for path in get.targets {

@@ -3,13 +3,14 @@
 use lastmile_metadata::PathPattern;
 use serde_json::json;
 
+use super::args::MetadataSource;
 use super::targets::described;
 use super::{App, ExitStatus, Failure};
 
 impl App<'_> {
-    pub(super) async fn list(&self, pattern: Option<String>, offline: bool) -> Result<ExitStatus, Failure> {
+    pub(super) async fn list(&self, pattern: Option<String>, source: &MetadataSource) -> Result<ExitStatus, Failure> {
         let pattern = pattern.map(PathPattern::new);
-        let mut targets = self.session(offline).await?.list().await?;
+        let mut targets = self.session(source).await?.list().await?;
         if let Some(pattern) = &pattern {
             targets.retain(|target| pattern.matches(&target.path));
         }

@@ -81,7 +81,7 @@ impl App<'_> {
             Command::Trust(trust) => self.trust(trust).await,
             Command::Refresh => self.refresh().await,
             Command::Get(get) => self.get(get).await,
-            Command::List { pattern, offline } => self.list(pattern, offline).await,
+            Command::List { pattern, source } => self.list(pattern, &source).await,
             Command::Verify { file, target } => self.verify(&file, target).await,
             Command::Status { within } => self.status(within).await,
             Command::Completions { .. } | Command::Man { .. } => Ok(ExitStatus::Done),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lastmile_fs::disk;
-use lastmile_metadata::TargetPath;
+use lastmile_metadata::{TargetNames, TargetPath};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LocalError;
@@ -72,6 +72,13 @@ pub(crate) struct RepositorySettings {
     pub(crate) forbidden_means_absent: bool,
     /// Whether targets are fetched as `HASH.NAME` if snapshots are consistent (spec 5.7.3).
     pub(crate) hash_prefixed_targets: bool,
+}
+
+impl RepositorySettings {
+    /// Returns how target files are named in a repository with consistent snapshots.
+    pub(crate) fn target_names(&self) -> TargetNames {
+        if self.hash_prefixed_targets { TargetNames::HashPrefixed } else { TargetNames::Plain }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -86,10 +86,10 @@ impl App<'_> {
         self.updater_with(repository, repository.read_only_store()?)
     }
 
-    /// Refreshes the selected repository, or only verifies its stored metadata if `offline` is true.
-    pub(super) async fn session(&self, offline: bool) -> Result<Session, Failure> {
+    /// Refreshes the selected repository, or only verifies its stored metadata with `--offline`.
+    pub(super) async fn session(&self, source: &args::MetadataSource) -> Result<Session, Failure> {
         let repository = self.repository()?;
-        if offline {
+        if source.offline {
             return Ok(self.reader(&repository)?.offline_at(self.now).await?);
         }
         Ok(self.updater(&repository)?.refresh_at(self.now).await?)
@@ -107,7 +107,7 @@ impl App<'_> {
             })
             .event_sink(EventPrinter(self.output.clone()))
             .fetch(self.fetch(network, repository)?)
-            .hash_prefixed_targets(repository.settings.hash_prefixed_targets);
+            .target_names(repository.settings.target_names());
         for mirror in &repository.settings.mirrors {
             match usable(&mirror.metadata_url).and_then(|metadata| Ok((metadata, usable(&mirror.targets_url)?))) {
                 Ok((metadata, targets)) => builder = builder.mirror(metadata.as_str(), targets.as_str()),

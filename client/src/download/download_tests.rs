@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lastmile_metadata::{Algorithm, Hashes, Limits, TargetPath};
+use lastmile_metadata::{Algorithm, Hashes, Limits, TargetNames, TargetPath};
 
 use super::*;
 use crate::error::RefusedError;
@@ -39,7 +39,7 @@ fn context(servers: &[&Server]) -> UpdateContext {
         limits: Limits::default(),
         retry_policy: RetryPolicy { first_pause: Duration::from_millis(2), ..RetryPolicy::default() },
         events: Arc::new(TracingSink),
-        hash_prefixes: true,
+        target_names: TargetNames::HashPrefixed,
         sequential: true,
         cleaned_dirs: CleanedDirs::default(),
     }
@@ -47,7 +47,7 @@ fn context(servers: &[&Server]) -> UpdateContext {
 
 /// Downloads `target` from `servers` to its own path below `folder`.
 async fn get(servers: &[&Server], target: &TargetFile, folder: &Path) -> Result<PathBuf, Error> {
-    download(&context(servers), target, false, Destination::below(folder, target)?, &()).await
+    download(&context(servers), target, TargetNames::Plain, Destination::below(folder, target)?, &()).await
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -79,8 +79,8 @@ async fn a_target_of_exactly_the_maximum_length_is_read_into_memory() {
     let server = Server::of_files(vec![("x", b"hello".to_vec())]).await;
     let context = context(&[&server]);
     let target = target("x", b"hello");
-    assert_eq!(read(&context, &target, false, 5).await.unwrap(), b"hello");
-    let error = read(&context, &target, false, 4).await.unwrap_err();
+    assert_eq!(read(&context, &target, TargetNames::Plain, 5).await.unwrap(), b"hello");
+    let error = read(&context, &target, TargetNames::Plain, 4).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { length: 5, max_length: 4, .. }), "{error:?}");
 }
 
@@ -90,12 +90,11 @@ async fn w_5_7_3_2_consistent_snapshots_put_the_hash_before_the_last_segment() {
     let dir = tempfile::tempdir().unwrap();
     let target = target("a/b", b"hello");
     let destination = || Destination::below(dir.path(), &target).unwrap();
-    download(&context(&[&server]), &target, true, destination(), &()).await.unwrap();
+    download(&context(&[&server]), &target, TargetNames::HashPrefixed, destination(), &()).await.unwrap();
     let expected = format!("/a/{}.b", target.hashes.prefixes().next().unwrap());
     assert_eq!(server.paths(), [expected]);
-    let plain = UpdateContext { hash_prefixes: false, ..context(&[&server]) };
     std::fs::remove_file(dir.path().join("a/b")).unwrap();
-    download(&plain, &target, true, destination(), &()).await.unwrap();
+    download(&context(&[&server]), &target, TargetNames::Plain, destination(), &()).await.unwrap();
     assert_eq!(server.paths()[1], "/a/b");
 }
 
@@ -165,7 +164,7 @@ async fn a_read_into_memory_starts_again_if_a_mirror_does_not_send_the_rest() {
         if *attempts == 1 { cut(b"hello", 2) } else { ok(b"hello") }
     })
     .await;
-    assert_eq!(read(&context(&[&server]), &target("x", b"hello"), false, 5).await.unwrap(), b"hello");
+    assert_eq!(read(&context(&[&server]), &target("x", b"hello"), TargetNames::Plain, 5).await.unwrap(), b"hello");
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -300,7 +299,7 @@ async fn a_file_name_given_by_the_caller_is_used_unchanged() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
     let destination = Destination::file(&dir.path().join("mine")).unwrap();
-    download(&context(&[&server]), &target("CON", b"hello"), false, destination, &()).await.unwrap();
+    download(&context(&[&server]), &target("CON", b"hello"), TargetNames::Plain, destination, &()).await.unwrap();
     assert_eq!(files(dir.path()), ["mine"]);
 }
 
@@ -320,7 +319,7 @@ async fn progress_is_reported_from_start_to_end() {
     let target = target("x", b"hello");
     let watched = Watched::default();
     let destination = Destination::below(dir.path(), &target).unwrap();
-    download(&context(&[&server]), &target, false, destination, &watched).await.unwrap();
+    download(&context(&[&server]), &target, TargetNames::Plain, destination, &watched).await.unwrap();
     let events = watched.0.into_inner().unwrap();
     assert_eq!(events, [Transfer::Started, Transfer::Advanced(5), Transfer::Finished]);
 }
@@ -355,7 +354,9 @@ async fn only_a_mirror_that_failed_is_moved_to_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let target = target("x", b"hello");
         let context = context(&[&lacking, &honest]);
-        download(&context, &target, false, Destination::below(dir.path(), &target).unwrap(), &()).await.unwrap();
+        download(&context, &target, TargetNames::Plain, Destination::below(dir.path(), &target).unwrap(), &())
+            .await
+            .unwrap();
         let url = context.mirrors.in_order().next().unwrap().target("x");
         assert_eq!(url.as_str(), [&lacking, &honest][first].at("x"), "{answer}");
     }

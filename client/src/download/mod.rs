@@ -7,7 +7,7 @@ mod target_writer;
 use std::path::PathBuf;
 
 use futures_util::StreamExt;
-use lastmile_metadata::{FileError, TargetFile};
+use lastmile_metadata::{FileError, TargetFile, TargetNames};
 
 pub(crate) use crate::download::destination::Destination;
 use crate::download::destination::refused;
@@ -23,7 +23,7 @@ use crate::update_context::UpdateContext;
 pub(crate) async fn download(
     context: &UpdateContext,
     target: &TargetFile,
-    consistent: bool,
+    names: TargetNames,
     destination: Destination,
     progress: &dyn Progress,
 ) -> Result<PathBuf, Error> {
@@ -39,7 +39,7 @@ pub(crate) async fn download(
         return Ok(path);
     }
     progress.report(target, Transfer::Started);
-    let fetched = fetch_to(context, target, consistent, destination, progress).await;
+    let fetched = fetch_to(context, target, names, destination, progress).await;
     progress.report(target, if fetched.is_ok() { Transfer::Finished } else { Transfer::Failed });
     fetched.map(|()| path)
 }
@@ -48,24 +48,24 @@ pub(crate) async fn download(
 pub(crate) async fn read(
     context: &UpdateContext,
     target: &TargetFile,
-    consistent: bool,
+    names: TargetNames,
     max_length: u64,
 ) -> Result<Vec<u8>, Error> {
     if target.length > max_length {
         return Err(Error::TooLarge { path: target.path.clone(), length: target.length, max_length });
     }
-    let url_path = target.url_path(consistent && context.hash_prefixes).map_err(refused)?;
+    let url_path = target.url_path(names).map_err(refused)?;
     fetch(context, target, &url_path, Vec::new(), &()).await
 }
 
 async fn fetch_to(
     context: &UpdateContext,
     target: &TargetFile,
-    consistent: bool,
+    names: TargetNames,
     destination: Destination,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let url_path = target.url_path(consistent && context.hash_prefixes).map_err(refused)?;
+    let url_path = target.url_path(names).map_err(refused)?;
     let content = GrowingFile::new(destination.temporary(&context.cleaned_dirs)?);
     let file = fetch(context, target, &url_path, content, progress).await?.file;
     blocking(move || destination.finish(file)).await?;

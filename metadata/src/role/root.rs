@@ -9,7 +9,7 @@ use super::{Header, HeaderFields, Role};
 use crate::canonical;
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::reader::Reader;
-use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, Threshold, Unknown};
+use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, TargetNames, Threshold, Unknown, Version};
 
 /// The content of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,24 @@ impl Root {
     pub fn key_ring(&self, role: &RoleName) -> Result<KeyRing, Error> {
         let keys = self.roles.get(role).ok_or_else(|| ErrorKind::NotDelegated(RoleName::ROOT).of(role))?;
         Ok(KeyRing::new(&self.keys, &keys.keyids, keys.threshold))
+    }
+
+    /// Returns the version in the name of a metadata file (6.2.1). The names of all roots have one, and that of the
+    /// timestamp never does. Those of the other roles do with consistent snapshots.
+    #[must_use]
+    pub fn version_in_name(&self, role: &RoleName, version: Version) -> Option<Version> {
+        let has_version = match role.as_str() {
+            "root" => true,
+            "timestamp" => false,
+            _ => self.consistent_snapshot,
+        };
+        has_version.then_some(version)
+    }
+
+    /// Returns how target files are named. Without consistent snapshots, `configured` hash prefixes are not used.
+    #[must_use]
+    pub fn target_names(&self, configured: TargetNames) -> TargetNames {
+        if self.consistent_snapshot { configured } else { TargetNames::Plain }
     }
 
     /// Returns a digest of the key rings of the online roles. A changed digest means that their keys were rotated

@@ -11,6 +11,16 @@ use crate::index::{Entry, Index};
 use crate::reader::Reader;
 use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, TargetPath, Unknown, Version};
 
+/// How the published files of targets are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetNames {
+    /// The name is the target path.
+    Plain,
+    /// The name is the target path with a listed hash in front of the file name (spec 6.2.1). Only repositories with
+    /// consistent snapshots have such names.
+    HashPrefixed,
+}
+
 /// The metadata of a target file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetFile {
@@ -39,12 +49,15 @@ impl TargetFile {
         self.hashes.verifier(Some(self.length))
     }
 
-    /// Returns the path of the file below the targets URL (5.7.3). With `consistent`, the file name has a hash prefix.
+    /// Returns the path of the file below the targets URL (5.7.3).
     ///
     /// # Errors
     /// The same as those of [`TargetPath::url_path`].
-    pub fn url_path(&self, consistent: bool) -> Result<String, NameError> {
-        let prefix = if consistent { self.hashes.prefixes().next() } else { None };
+    pub fn url_path(&self, names: TargetNames) -> Result<String, NameError> {
+        let prefix = match names {
+            TargetNames::Plain => None,
+            TargetNames::HashPrefixed => self.hashes.prefixes().next(),
+        };
         self.path.url_path(prefix.as_deref())
     }
 }

@@ -18,7 +18,6 @@ pub struct UpdateRoot {
     update: Update,
     fetches: Budget,
     at_the_newest: bool,
-    forgets_stored: bool,
     /// Whether the record of trusted versions and the stored copy of the next root are both damaged.
     state_lost: bool,
 }
@@ -46,8 +45,8 @@ impl UpdateRoot {
         // A new release of the application may ship a newer root than the one in the record.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new(Limit::RootUpdates, u64::from(limits.root_updates));
-        let update = Update { root, start_time, limits, floors, known: None };
-        Ok(Self { update, fetches, at_the_newest: false, forgets_stored, state_lost: false })
+        let update = Update { root, start_time, limits, floors, forgets_stored, known: None };
+        Ok(Self { update, fetches, at_the_newest: false, state_lost: false })
     }
 
     /// Reuses the targets role that an earlier update in this process verified.
@@ -81,7 +80,7 @@ impl UpdateRoot {
         }
         // 5.3.11: compare the keys at each step. An earlier update has handled the rotations up to the recorded root.
         let is_new = next.version > self.update.floors.root;
-        self.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
+        self.update.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
         self.update.root = next;
         Ok(())
     }
@@ -104,13 +103,13 @@ impl Stage for UpdateRoot {
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
-        let forgets_stored = self.forgets_stored;
+        let forgets_stored = self.update.forgets_stored;
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
             // Without the record, assume that an earlier update has handled the rotations up to the newest stored root.
             // A stored timestamp or snapshot that this root verifies sets a floor. Any other stored copy makes the
             // update fail.
-            self.forgets_stored = forgets_stored;
+            self.update.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }
         answers
@@ -155,11 +154,11 @@ impl Stage for UpdateRoot {
         let behind = self.fetches.check().err().map(|kind| kind.of(role));
         self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
         // 5.3.11: forget timestamp and snapshot if the keys of either were rotated.
-        if self.forgets_stored {
+        if self.update.forgets_stored {
             self.update.floors = Floors::under(root);
         }
         self.update.floors.root = root.version;
         self.update.floors.online_keys = root.online_keys();
-        Ok(UpdateTimestamp::start(self.update, self.forgets_stored, behind))
+        Ok(UpdateTimestamp::start(self.update, behind))
     }
 }

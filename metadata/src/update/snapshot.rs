@@ -13,16 +13,15 @@ use crate::{
 pub struct UpdateSnapshot {
     update: Update,
     timestamp: Verified<Timestamp>,
-    forgets_stored: bool,
     snapshot: Option<Verified<Snapshot>>,
     /// Whether the record of trusted versions is damaged and no stored snapshot has been recalled.
     state_lost: bool,
 }
 
 impl UpdateSnapshot {
-    pub(crate) fn start(update: Update, timestamp: Verified<Timestamp>, forgets_stored: bool) -> Self {
+    pub(crate) fn start(update: Update, timestamp: Verified<Timestamp>) -> Self {
         let state_lost = update.floors.lost;
-        Self { update, timestamp, forgets_stored, snapshot: None, state_lost }
+        Self { update, timestamp, snapshot: None, state_lost }
     }
 
     /// Returns the trusted timestamp.
@@ -59,7 +58,7 @@ impl Stage for UpdateSnapshot {
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
-        if self.forgets_stored {
+        if self.update.forgets_stored {
             return false;
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };

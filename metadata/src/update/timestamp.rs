@@ -10,7 +10,6 @@ use crate::{Accepted, Error, ErrorKind, FileContent, Floors, RoleName, Timestamp
 #[derive(Clone, Debug)]
 pub struct UpdateTimestamp {
     update: Update,
-    forgets_stored: bool,
     trusted: Option<Verified<Timestamp>>,
     answered: bool,
     /// Whether the record of trusted versions is damaged and no stored timestamp has been recalled.
@@ -21,16 +20,16 @@ pub struct UpdateTimestamp {
 }
 
 impl UpdateTimestamp {
-    pub(crate) fn start(update: Update, forgets_stored: bool, behind: Option<Error>) -> Self {
+    pub(crate) fn start(update: Update, behind: Option<Error>) -> Self {
         let state_lost = update.floors.lost;
-        Self { update, forgets_stored, trusted: None, answered: false, state_lost, behind }
+        Self { update, trusted: None, answered: false, state_lost, behind }
     }
 
     /// Returns whether the keys of timestamp or snapshot were rotated (5.3.11). If so, delete the stored copies of both
     /// and store [`Stage::floors`] before anything else. Stored copies that are offered anyway are ignored.
     #[must_use]
     pub fn forgets_stored(&self) -> bool {
-        self.forgets_stored
+        self.update.forgets_stored
     }
 
     fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Timestamp>, Error> {
@@ -53,7 +52,7 @@ impl Stage for UpdateTimestamp {
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
-        if self.forgets_stored {
+        if self.update.forgets_stored {
             return false;
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
@@ -115,6 +114,6 @@ impl Stage for UpdateTimestamp {
         let timestamp = self.trusted.ok_or_else(|| kind.of(role))?;
         // 5.4.4: the trusted timestamp that was kept may have expired since it was stored.
         self.update.check_expiry(role, timestamp.expires)?;
-        Ok(UpdateSnapshot::start(self.update, timestamp, self.forgets_stored))
+        Ok(UpdateSnapshot::start(self.update, timestamp))
     }
 }

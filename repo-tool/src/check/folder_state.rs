@@ -63,32 +63,34 @@ pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
 
 /// Returns the files that do not match the newest root, the timestamp and the snapshot in the folder.
 pub(crate) fn damaged_files(layout: &Layout) -> Vec<DamagedFile> {
-    let mut state = FolderState { layout, consistent: true, damaged: Vec::new() };
+    let mut state = FolderState { layout, damaged: Vec::new() };
     state.compare();
     state.damaged
 }
 
 struct FolderState<'a> {
     layout: &'a Layout,
-    consistent: bool,
     damaged: Vec<DamagedFile>,
+}
+
+fn name_of(root: &Root, role: &RoleName, version: Version) -> String {
+    names::metadata_file(role, root.version_in_name(role, version))
 }
 
 impl FolderState<'_> {
     /// Follows the metadata from root to the targets roles, as far as it can be read.
     fn compare(&mut self) {
         let Some(root) = self.compare_roots() else { return };
-        self.consistent = root.consistent_snapshot;
         let name = RoleName::TIMESTAMP.file_name(None);
         let Some(timestamp) = self.read(&name, None) else { return };
         let Some(timestamp) = content::<Timestamp>(&RoleName::TIMESTAMP, timestamp) else {
             return self.add(name, Damage::Changed);
         };
-        let name = self.name(&RoleName::SNAPSHOT, timestamp.snapshot.version);
+        let name = name_of(&root, &RoleName::SNAPSHOT, timestamp.snapshot.version);
         let Some(snapshot) = self.read(&name, Some(&timestamp.snapshot)) else { return };
         let Some(snapshot) = content::<Snapshot>(&RoleName::SNAPSHOT, snapshot) else { return };
         for (role, listed) in snapshot.roles() {
-            self.read(&self.name(&role, listed.version), Some(&listed));
+            self.read(&name_of(&root, &role, listed.version), Some(&listed));
         }
     }
 
@@ -127,10 +129,6 @@ impl FolderState<'_> {
         let has_line_ends = listed.check(&without_carriage_returns(&bytes)).is_ok();
         self.add(name.to_string(), if has_line_ends { Damage::LineEnds } else { Damage::Changed });
         None
-    }
-
-    fn name(&self, role: &RoleName, version: Version) -> String {
-        names::metadata_file(role, self.consistent.then_some(version))
     }
 
     fn add(&mut self, name: String, damage: Damage) {
@@ -174,7 +172,7 @@ mod tests {
 
     fn damage_of(layout: &Layout, content: &str, listed: &MetaFile) -> Option<Damage> {
         std::fs::write(layout.metadata().join("1.a.json"), content).unwrap();
-        let mut state = FolderState { layout, consistent: true, damaged: Vec::new() };
+        let mut state = FolderState { layout, damaged: Vec::new() };
         state.read("1.a.json", Some(listed));
         state.damaged.first().map(|file| file.damage)
     }

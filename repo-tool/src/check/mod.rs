@@ -174,7 +174,7 @@ impl Check<'_> {
     fn run_both(&self) -> Result<Checked, Error> {
         let documents: Vec<&Document> = self.completed.all().collect();
         parallel::try_for_each(&documents, |document| gate::admit_file(self.published, document))?;
-        let files = files(self.completed, self.draft.is_consistent(self.published)?);
+        let files = files(self.completed, self.draft.root_after(self.published)?);
         let shipped = match files.get("1.root.json") {
             Some(first) => first.read()?.into(),
             None => oldest_root(self.layout)?,
@@ -340,10 +340,10 @@ fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundRea
 }
 
 /// Returns the files of all documents, each with the name under which clients request it.
-pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, DocumentFile> {
+pub(crate) fn files(completed: &Completed, root: &Root) -> BTreeMap<String, DocumentFile> {
     let named = completed.all().map(|document| {
-        let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
-        (document.role.file_name(versioned.then_some(document.version)), document.document_file())
+        let version = root.version_in_name(&document.role, document.version);
+        (document.role.file_name(version), document.document_file())
     });
     named.collect()
 }

@@ -70,7 +70,7 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output)
         Trust { keys: publics(&keys), threshold: args.threshold.unwrap_or(1) }
     };
     let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
-    let load = Workload::of(&mut edit, role, !args.prefixes, by_version)?;
+    let load = Workload { succinct: !args.prefixes, by_version, ..Workload::of(&mut edit, role)? };
     let proposal = load.proposal();
     let cost = |cost: Cost| json!({ "first": cost.first, "returning": cost.returning });
     let report = json!({

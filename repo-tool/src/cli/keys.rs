@@ -231,13 +231,29 @@ fn in_folder(layout: &Layout) -> Vec<PublicKey> {
     publics.filter_map(|entry| read_public_key(&entry.path(), Links::Refuse).ok()).collect()
 }
 
+/// Whether a new key file is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encryption {
+    /// With a pass-phrase.
+    PassPhrase,
+    /// The key file is not encrypted.
+    None,
+}
+
+impl Encryption {
+    /// Returns the encryption for the value of `--unencrypted`.
+    fn of(unencrypted: bool) -> Self {
+        if unencrypted { Self::None } else { Self::PassPhrase }
+    }
+}
+
 pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) -> Result<ExitStatus, Error> {
     match command {
         KeyCommand::Generate { name, scheme, folder, unencrypted } => {
             let key = PrivateKey::generate(*scheme).map_err(|error| Error::key(name, error))?;
             let layout = context.layout();
             let folder = folder.clone().unwrap_or_else(|| layout.keys());
-            write(context, &folder, name, &key, *unencrypted, output)
+            write(context, &folder, name, &key, Encryption::of(*unencrypted), output)
         }
         KeyCommand::Import { file, name, unencrypted } => {
             let key =
@@ -246,7 +262,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
             let name =
                 name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: add --name NAME".into()))?;
             let folder = context.layout().keys();
-            write(context, &folder, &name, &key, *unencrypted, output)
+            write(context, &folder, &name, &key, Encryption::of(*unencrypted), output)
         }
         KeyCommand::Allow { file } => allow(context, file, output),
         KeyCommand::List => list(context, output),
@@ -259,24 +275,23 @@ fn write(
     folder: &Path,
     name: &str,
     key: &PrivateKey,
-    unencrypted: bool,
+    encryption: Encryption,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     use lastmile_keys::Signer as _;
     key_store::check_name(name)?;
     own_files::refuse_served(&context.layout(), folder)?;
     let file: PathBuf = folder.join(format!("{name}.pem"));
-    let protection = if unencrypted {
-        Protection::None
-    } else {
-        Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
+    let protection = match encryption {
+        Encryption::None => Protection::None,
+        Encryption::PassPhrase => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
     };
     if context.run().is_dry() {
         check_key_is_new(folder, name)?;
     } else {
         key_store::write(folder, name, key, &protection)?;
     }
-    if unencrypted {
+    if encryption == Encryption::None {
         output.warning("the key is not encrypted: anyone who can read the file can sign with it");
     }
     findings::print_warnings(&root_keys_together(context, key.public_key()), output);

@@ -6,9 +6,9 @@ use super::args::Verify;
 use super::{Context, ExitStatus, Output, base_url, findings};
 use crate::check::finding::Severity;
 use crate::config::Config;
-use crate::edit::intake::TargetNames;
 use crate::report::verify::{self, Verification};
 use crate::{Error, check};
+use lastmile_metadata::TargetNames;
 
 pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> Result<ExitStatus, Error> {
     let mut found = match args.place.as_deref() {
@@ -34,7 +34,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let root = verify::first_root(&layout, &context.invocation)?;
             // A folder that was copied from a server has no configuration.
             let names = match Config::read(&layout) {
-                Ok(config) => config.target_names(true),
+                Ok(config) => config.target_names(),
                 Err(Error::NotFound(_)) => TargetNames::HashPrefixed,
                 Err(error) => return Err(error),
             };

@@ -61,11 +61,11 @@ pub struct Proposal {
 }
 
 impl Workload {
-    /// Measures the targets that `role` and its bins currently list.
+    /// Measures the targets that `role` and its bins currently list. The bins are neither succinct nor listed by version.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the role does not exist. Also returns an error if a bin does not verify.
-    pub fn of(edit: &mut Edit<'_>, role: &RoleName, succinct: bool, by_version: bool) -> Result<Self, Error> {
+    pub fn of(edit: &mut Edit<'_>, role: &RoleName) -> Result<Self, Error> {
         let targets = edit.count_targets(role)?;
         let mut measured = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
         let empty = measured.write().len();
@@ -78,7 +78,12 @@ impl Workload {
             }
         }
         let bytes_per_target = (measured.write().len() - empty) / measured.len().max(1);
-        Ok(Self { targets: targets as u64, bytes_per_target: bytes_per_target as u64, succinct, by_version })
+        Ok(Self {
+            targets: targets as u64,
+            bytes_per_target: bytes_per_target as u64,
+            succinct: false,
+            by_version: false,
+        })
     }
 
     /// Returns the cost for clients with 2 to the power of `bit_length` bins, or without bins if `bit_length` is

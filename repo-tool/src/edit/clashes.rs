@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use lastmile_metadata::{TargetPath, Targets};
+use lastmile_metadata::{TargetNames, TargetPath, Targets};
 use walkdir::WalkDir;
 
 use super::Edit;
 use crate::edit::bulk::NamedTarget;
-use crate::edit::intake::TargetNames;
 use crate::{EditError, Error};
 
 impl Edit<'_> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_fs::disk;
-use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
+use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetNames, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
@@ -47,15 +47,6 @@ impl Source {
     pub fn allow_private_keys(self) -> Self {
         Self { private_keys: PrivateKeys::Allow, ..self }
     }
-}
-
-/// How the published files of targets are named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetNames {
-    /// The name is the target path.
-    Plain,
-    /// The name is the target path with a listed hash in front of the file name (spec 6.2.1).
-    HashPrefixed,
 }
 
 /// Whether a file that contains a private key is refused.

@@ -53,7 +53,7 @@ impl Scanner {
         self.head.extend_from_slice(bytes.get(..missing).unwrap_or_default());
         self.window.extend_from_slice(bytes);
         if self.window.len() >= OVERLAP + PART {
-            self.found = text_form(&self.window, false);
+            self.found = text_form(&self.window, End::OfWindow);
             self.window.drain(..self.window.len() - OVERLAP);
         }
     }
@@ -61,13 +61,22 @@ impl Scanner {
     /// Returns a description of the private key that was found, if any.
     pub(crate) fn finish(self) -> Option<String> {
         let whole_file = || whole_file_form(&self.head, self.length).map(ToString::to_string);
-        self.found.clone().or_else(|| text_form(&self.window, true)).or_else(whole_file)
+        self.found.clone().or_else(|| text_form(&self.window, End::OfFile)).or_else(whole_file)
     }
 }
 
+/// What the end of a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The file continues after the window.
+    OfWindow,
+    /// The file ends with the window.
+    OfFile,
+}
+
 /// Recognizes private keys in formats that can occur anywhere in a text.
-fn text_form(window: &[u8], is_end: bool) -> Option<String> {
-    if let Some(label) = PEM.find_iter(window).find_map(|at| pem_label(window, at, is_end)) {
+fn text_form(window: &[u8], end: End) -> Option<String> {
+    if let Some(label) = PEM.find_iter(window).find_map(|at| pem_label(window, at, end)) {
         return Some(format!("a private key in PEM (BEGIN {label})"));
     }
     if PEM_UTF16.find_iter(window).any(|at| is_pem_in_utf16(window, at)) {
@@ -84,7 +93,7 @@ fn text_form(window: &[u8], is_end: bool) -> Option<String> {
 
 /// Returns the label of the PEM header around `at` if a key follows the header. Source code contains such headers
 /// without a key.
-fn pem_label(window: &[u8], at: usize, is_end: bool) -> Option<String> {
+fn pem_label(window: &[u8], at: usize, end: End) -> Option<String> {
     let before = window.get(at.saturating_sub(64)..at)?;
     let begin = rfind(before, b"BEGIN ")?;
     let dashes = before.get(..begin)?;
@@ -101,16 +110,16 @@ fn pem_label(window: &[u8], at: usize, is_end: bool) -> Option<String> {
     let after = after.strip_prefix(b" ").unwrap_or(after).strip_prefix(b"----")?;
     let body = after.strip_prefix(b"-").unwrap_or(after);
     let label = || format!("{}PRIVATE KEY{block}", String::from_utf8_lossy(label));
-    is_followed_by_key(body, is_end).then(label)
+    is_followed_by_key(body, end).then(label)
 }
 
-fn is_followed_by_key(body: &[u8], is_end: bool) -> bool {
+fn is_followed_by_key(body: &[u8], end: End) -> bool {
     let start = body.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(body.len());
     let (space, text) = body.split_at(start);
     let is_next_line = space.contains(&b'\n') || space.contains(&b'\r');
     match text.first() {
         // The header is at the end of the file.
-        None => return is_end,
+        None => return end == End::OfFile,
         Some(byte) if is_next_line && is_base64(*byte) => return true,
         Some(_) => {}
     }
@@ -134,7 +143,7 @@ fn is_base64(byte: u8) -> bool {
 fn is_pem_in_utf16(window: &[u8], at: usize) -> bool {
     let around = window.get(at.saturating_sub(128)..(at + 512).min(window.len())).unwrap_or_default();
     let narrow: Vec<u8> = around.iter().copied().filter(|byte| *byte != 0).collect();
-    PEM.find_iter(&narrow).any(|at| pem_label(&narrow, at, true).is_some())
+    PEM.find_iter(&narrow).any(|at| pem_label(&narrow, at, End::OfFile).is_some())
 }
 
 /// Returns whether the match is a private key in TUF's JSON format: `"private": "…"` near `"keyval"` or `"keytype"`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::RoleName;
+use lastmile_metadata::{RoleName, Root};
 
 use crate::Error;
 use crate::check::{Check, Checked};
@@ -70,19 +70,19 @@ impl Publication<'_> {
     /// Checks that every file can be moved to its destination.
     fn check_goals(&self) -> Result<(), Error> {
         let Self { layout, published, plan, config, .. } = *self;
-        let consistent = plan.draft.is_consistent(published)?;
+        let root_after = plan.draft.root_after(published)?;
         let mut steps = Vec::new();
         for file in &plan.draft.files {
             let to = Path::new("targets").join(&file.to);
-            steps.push(step(to, target_existing(consistent), file.content.clone()));
+            steps.push(step(to, target_existing(root_after), file.content.clone()));
         }
         for document in plan.completed.all() {
-            let to = Path::new("metadata").join(file_name(document, consistent));
+            let to = Path::new("metadata").join(file_name(document, root_after));
             let content = FileDigest::of(&document.file()?);
             for coding in &config.compress {
                 steps.push(step(coding.beside(&to), Existing::Replaced, Some(content.clone())));
             }
-            steps.push(step(to, existing_of(document, consistent), Some(content)));
+            steps.push(step(to, existing_of(document, root_after), Some(content)));
         }
         let dir = if layout.dir().exists() { Some(layout.open()?) } else { None };
         check_places(layout, &steps, |parent| dir.as_ref().map_or(Ok(None), |dir| dir.find(parent)))
@@ -95,7 +95,7 @@ impl Publication<'_> {
         observer: &'a mut dyn Observer,
     ) -> Result<Prepared<'a>, Error> {
         let Self { layout, published, plan, config, key_files } = *self;
-        let consistent = plan.draft.is_consistent(published)?;
+        let root_after = plan.draft.root_after(published)?;
         let mut publication = Transaction::begin(layout, lock, observer)?;
         for name in key_files {
             publication.add_key(name);
@@ -103,14 +103,14 @@ impl Publication<'_> {
         let documents = &plan.completed.documents;
         let root = |publication: &mut Transaction<'a>| {
             if let Some(root) = &plan.completed.root {
-                add(publication, FileKind::Root, root, consistent, &config.compress);
+                add(publication, FileKind::Root, root, root_after, &config.compress);
             }
         };
         if place == RootPlace::First {
             root(&mut publication);
         }
         for file in &plan.draft.files {
-            publication.add_target(file, target_existing(consistent))?;
+            publication.add_target(file, target_existing(root_after))?;
         }
         for document in documents {
             let rank = match document.role.as_str() {
@@ -122,7 +122,7 @@ impl Publication<'_> {
             if rank == FileKind::Timestamp && place == RootPlace::BeforeTimestamp {
                 root(&mut publication);
             }
-            add(&mut publication, rank, document, consistent, &config.compress);
+            add(&mut publication, rank, document, root_after, &config.compress);
         }
         if place == RootPlace::Last {
             root(&mut publication);
@@ -157,27 +157,25 @@ fn add<'a>(
     publication: &mut Transaction<'a>,
     rank: FileKind,
     document: &'a Document,
-    consistent: bool,
+    root_after: &Root,
     codings: &[Coding],
 ) {
-    let to = Path::new("metadata").join(file_name(document, consistent));
-    publication.add_document(rank, &to, document, existing_of(document, consistent), codings);
+    let to = Path::new("metadata").join(file_name(document, root_after));
+    publication.add_document(rank, &to, document, existing_of(document, root_after), codings);
 }
 
 /// Returns whether an existing target file may be replaced.
-fn target_existing(consistent: bool) -> Existing {
+fn target_existing(root_after: &Root) -> Existing {
     // 3.1.1, 6.2.1: with consistent snapshots, the content of a published target file never changes, with or without a
     // hash prefix.
-    if consistent { Existing::Same } else { Existing::Replaced }
+    if root_after.consistent_snapshot { Existing::Same } else { Existing::Replaced }
 }
 
 /// Returns whether an existing metadata file may be replaced.
-fn existing_of(document: &Document, consistent: bool) -> Existing {
-    match document.role.as_str() {
-        "root" => Existing::Same,
-        "timestamp" => Existing::Replaced,
-        _ if consistent => Existing::Same,
-        _ => Existing::Replaced,
+fn existing_of(document: &Document, root_after: &Root) -> Existing {
+    match root_after.version_in_name(&document.role, document.version) {
+        Some(_) => Existing::Same,
+        None => Existing::Replaced,
     }
 }
 

@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lastmile_fs::disk;
-use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
+use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, TargetNames, Targets};
 
 use crate::document::{Document, Prior};
 use crate::draft::{Draft, NewTargetFile};
 use crate::edit::Edit;
-use crate::edit::intake::{self, TargetNames};
+use crate::edit::intake;
 use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::{self, Layout, STAGED};

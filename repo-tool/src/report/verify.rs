@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::{DateTime, Utc};
 use lastmile_client::text::printable_path;
 use lastmile_client::{BaseUrl, Error as ClientError, MemoryStore, blocking};
-use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
+use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, TargetNames, Version, format_time};
 use serde_json::{Value, json};
 
 use crate::check::finding::{Finding, Rule, Severity};
@@ -15,7 +15,7 @@ use crate::check::folder_state;
 use crate::check::overlay::Overlay;
 use crate::check::practice::{self, Subject};
 use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike, lint};
-use crate::edit::intake::{self, TargetNames};
+use crate::edit::intake;
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
 use crate::pin::Start;
 use crate::publish::compress::Coding;
@@ -162,7 +162,7 @@ pub fn directory_from(
         Err(error) => return Err(error),
     };
     found.targets = targets.len();
-    let names = if session.trusted().root().consistent_snapshot { names } else { TargetNames::Plain };
+    let names = session.trusted().root().target_names(names);
     let done = AtomicUsize::new(0);
     let checked = parallel::try_map(&targets, |target| {
         let result = check_target(layout, target, names);

@@ -336,7 +336,7 @@ fn forge(
     signer: &Arc<dyn Signer>,
 ) -> Result<Forgery, Error> {
     let later = repository.now() + chrono::TimeDelta::days(3650);
-    let consistent = repository.published.root.consistent_snapshot;
+    let name = |root: &Root, role: &RoleName, version| role.file_name(root.version_in_name(role, version));
     let mut files = BTreeMap::new();
     let mut lists = None;
     let repository: &mut Repository = repository;
@@ -356,7 +356,7 @@ fn forge(
             let mut snapshot = (*repository.published.snapshot).clone();
             (snapshot.version, snapshot.expires) = (next(snapshot.version)?, later);
             let forged = sign_forged(role, &snapshot, signer, ring, Some(repository))?;
-            files.insert(role.file_name(consistent.then_some(snapshot.version)), forged.clone());
+            files.insert(name(&repository.published.root, role, snapshot.version), forged.clone());
             list_in_timestamp(repository, &mut files, snapshot.version, &forged)?;
         }
         _ => {
@@ -365,12 +365,12 @@ fn forge(
             (targets.version, targets.expires) = (version, later);
             lists = targets.paths().next();
             let forged = sign_forged(role, &targets, signer, ring, Some(repository))?;
-            files.insert(role.file_name(consistent.then_some(version)), forged);
+            files.insert(name(&repository.published.root, role, version), forged);
             let mut snapshot = (*repository.published.snapshot).clone();
             snapshot.version = next(snapshot.version)?;
             snapshot.insert(role, MetaFile::new(version));
             let file = sign_right(&RoleName::SNAPSHOT, &snapshot, repository)?;
-            files.insert(RoleName::SNAPSHOT.file_name(consistent.then_some(snapshot.version)), file.clone());
+            files.insert(name(&repository.published.root, &RoleName::SNAPSHOT, snapshot.version), file.clone());
             list_in_timestamp(repository, &mut files, snapshot.version, &file)?;
         }
     }

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, StoredFile};
 use lastmile_fs::disk;
-use lastmile_metadata::{Limits, RoleName, TargetFile};
+use lastmile_metadata::{Limits, RoleName, TargetFile, TargetNames};
 
 use crate::check::overlay::Overlay;
 use crate::check::{self, Checked, from_client};
 use crate::config::Config;
 use crate::draft::NewTargetFile;
-use crate::edit::intake::{self, TargetNames};
+use crate::edit::intake;
 use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
@@ -86,8 +86,7 @@ impl Adoption<'_> {
     /// Adopts the metadata files of the `foreign` roles, which have all been verified, and the snapshot and timestamp
     /// that list them.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
-        let consistent = self.served.trusted().root().consistent_snapshot;
-        let target_names = Config::read(self.layout)?.target_names(consistent);
+        let target_names = self.served.trusted().root().target_names(Config::read(self.layout)?.target_names());
         let replaced = if target_names == TargetNames::HashPrefixed { Existing::Same } else { Existing::Replaced };
         let mut files: Vec<(FileKind, String, Vec<u8>)> = Vec::new();
         for (name, bytes) in newer_roots(self.ours, self.served)? {
@@ -107,7 +106,7 @@ impl Adoption<'_> {
                 "timestamp" => FileKind::Timestamp,
                 _ => FileKind::Delegated,
             };
-            let version_in_name = if consistent { version } else { None };
+            let version_in_name = version.and_then(|version| theirs.root().version_in_name(&role, version));
             files.push((rank, names::metadata_file(&role, version_in_name), bytes));
         }
         let overlay = files.iter().map(|(_, name, bytes)| (name.clone(), Bytes::from(bytes.clone())));

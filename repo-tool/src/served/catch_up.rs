@@ -106,7 +106,7 @@ pub fn catch_up(
     };
     let oldest = check::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
-    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.target_names(true))?;
+    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.target_names())?;
     let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
     let ours = check::open(&layout, oldest)?;
     check_root(&ours, &served)?;
@@ -221,7 +221,6 @@ fn is_behind(ours: &Published, served: &Served) -> bool {
 
 fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root: Version) -> Result<Comparison, Error> {
     let is_root_foreign = served.trusted().root().version > ours.root.version.max(trusted_root);
-    let consistent = ours.root.consistent_snapshot;
     let mut foreign = Vec::new();
     let mut unlisted = Vec::new();
     let mut is_ahead = false;
@@ -232,7 +231,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
         }
         is_ahead |= here.is_some_and(|here| here.version > theirs.version);
         // If this folder published that version, the file is still in the folder.
-        let version = consistent.then_some(theirs.version);
+        let version = ours.root.version_in_name(&role, theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
         match layout::read_small(&file, LONGEST_METADATA)? {
             Some(bytes) if is_complete(&theirs) && theirs.check(&bytes).is_ok() => {}

@@ -14,11 +14,10 @@ use lastmile_client::{
     BaseUrl, Error as ClientError, Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore,
     Store as _, StoredFile, Updater, blocking,
 };
-use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
+use lastmile_metadata::{Limits, MetaFile, RoleName, TargetNames, TrustedMetadata, Version};
 
 use crate::check::from_client;
 use crate::draft::Draft;
-use crate::edit::intake::TargetNames;
 use crate::invocation::ServedState;
 use crate::publish::snapshot::{has_same_online_keys, is_complete, list_with_hash};
 use crate::publish::versions::LARGEST_JUMP;
@@ -50,7 +49,7 @@ impl Served {
             .fetch(connect()?)
             .store(memory.clone())
             .limits(limits)
-            .hash_prefixed_targets(names == TargetNames::HashPrefixed)
+            .target_names(names)
             .build()
             .map_err(|error| NetworkError::Setup(error.into()))?;
         let client = blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?;
@@ -103,11 +102,11 @@ impl Served {
     /// Returns the roles whose file on the server does not match the role's entry in `entries`. Skips an entry if the
     /// server has a different version of the role.
     pub(crate) fn differing(&self, entries: Vec<(RoleName, MetaFile)>) -> Result<Vec<RoleName>, Error> {
-        let consistent = self.trusted().root().consistent_snapshot;
+        let root = self.trusted().root();
         let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
         let entries = entries.into_iter().filter(|(role, entry)| served(role) == Some(entry.version));
         let wanted = entries.map(|(role, entry)| {
-            let url = self.metadata_url.file(&role.file_name(consistent.then_some(entry.version)));
+            let url = self.metadata_url.file(&role.file_name(root.version_in_name(&role, entry.version)));
             (role, entry, url)
         });
         let fetch = connect()?;

@@ -150,7 +150,7 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     let opened = tokio::task::spawn_blocking(move || open_best(&path, &codings));
     let mut response = match opened.await {
         Ok(Ok((file, length, coding))) => {
-            let mut response = send(file.into(), length, range, request.method() == Method::HEAD).await;
+            let mut response = send(file.into(), length, range, request.method()).await;
             if let Some(coding) = coding {
                 insert(&mut response, CONTENT_ENCODING, coding.name());
             }
@@ -217,7 +217,7 @@ fn is_absent(error: &io::Error) -> bool {
         || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory)
 }
 
-async fn send(mut file: File, length: u64, range: Option<&str>, head: bool) -> Response<Body> {
+async fn send(mut file: File, length: u64, range: Option<&str>, method: &Method) -> Response<Body> {
     let part = match range.map(|range| parse_range(range, length)) {
         None | Some(ByteRange::Whole) => None,
         Some(ByteRange::Part(first, last)) => Some((first, last)),
@@ -231,7 +231,7 @@ async fn send(mut file: File, length: u64, range: Option<&str>, head: bool) -> R
     if file.seek(SeekFrom::Start(first)).await.is_err() {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    let body = if head { stream::empty().boxed() } else { parts(file, count) };
+    let body = if method == Method::HEAD { stream::empty().boxed() } else { parts(file, count) };
     let mut response = Response::new(StreamBody::new(body));
     insert(&mut response, ACCEPT_RANGES, "bytes");
     insert(&mut response, CONTENT_LENGTH, &count.to_string());

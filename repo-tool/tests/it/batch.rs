@@ -3,9 +3,8 @@
 
 use std::io;
 
-use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_metadata::{RoleName, TargetNames, TargetPath};
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::queue::{Answer, PublishRequest, RefusalKind};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{AddOptions, Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};

@@ -5,10 +5,9 @@ use std::path::Path;
 
 use lastmile_fs::Syscall;
 use lastmile_fs::faults::{Fault, arm};
-use lastmile_metadata::{RoleName, Version};
+use lastmile_metadata::{RoleName, TargetNames, Version};
 use lastmile_repo_tool::internal::catch_up::{Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;
-use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::transaction::is_interrupted;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{GivenRoot, Invocation, NewBins, NewRepository, Protection, RootDigest, Trust, Unobserved};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_metadata::TargetNames;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Config, ConfigError, Error, Observer, PublishEvent, Unobserved};
 

@@ -3,8 +3,7 @@
 use std::io;
 
 use lastmile_client::MemoryStore;
-use lastmile_metadata::RoleName;
-use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_metadata::{RoleName, TargetNames};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{AddOptions, Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use lastmile_metadata::{Algorithm, RoleName, TargetPath};
-use lastmile_repo_tool::internal::intake::{self, Hidden, TargetNames};
+use lastmile_metadata::{Algorithm, RoleName, TargetNames, TargetPath};
+use lastmile_repo_tool::internal::intake::{self, Hidden};
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use lastmile_metadata::RoleName;
+use lastmile_metadata::{RoleName, TargetNames};
 use lastmile_repo_tool::internal::finding::lines;
-use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify::{self, Verification};
 use lastmile_repo_tool::{Rule, Severity};
 

@@ -5,8 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use lastmile_client::BaseUrl;
-use lastmile_metadata::RoleName;
-use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_metadata::{RoleName, TargetNames};
 use lastmile_repo_tool::internal::server::{Answered, Server};
 use lastmile_repo_tool::internal::verify;
 use tokio::runtime::Runtime;

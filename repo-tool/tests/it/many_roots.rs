@@ -1,8 +1,7 @@
 //! Repositories with more roots than a client follows in one refresh.
 
 use lastmile_client::MemoryStore;
-use lastmile_metadata::{RoleName, Root, Version};
-use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_metadata::{RoleName, Root, TargetNames, Version};
 use lastmile_repo_tool::internal::proof::is_refuted;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{NewRepository, Protection};

@@ -5,8 +5,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lastmile_metadata::TargetNames;
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::queue::{Answer, PublishRequest};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{AddOptions, Config, Error, Invocation, Repository, Sharing, Source, Unobserved, target_path};

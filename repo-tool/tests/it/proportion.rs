@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_metadata::{RoleName, TargetNames, TargetPath};
 use lastmile_repo_tool::{Draft, NewBins, Signing, Trust, Unobserved};
 
-use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
 
 use crate::world::{World, is_published};

@@ -23,7 +23,10 @@ const HELD_BACK: usize = 3;
 
 pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Result<ExitStatus, Error> {
     let packages = packages::of_this_build(&context.env)?;
-    let mut runner = Runner::build(context.invocation.now, args.keep, output)?;
+    let mut runner = Runner::build(context.invocation.now, output)?;
+    if args.keep {
+        runner.keep_folder();
+    }
     runner.say(&format!(
         "This demo publishes the {} packages that lastmile was built from, in {} and on 127.0.0.1.",
         packages.len(),

@@ -43,7 +43,7 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    pub(super) fn build(today: DateTime<Utc>, keep: bool, output: &Output) -> Result<Self, Error> {
+    pub(super) fn build(today: DateTime<Utc>, output: &Output) -> Result<Self, Error> {
         let failed = |error| Error::file("create a folder in", &std::env::temp_dir(), error);
         let folder = tempfile::Builder::new().prefix("lastmile-demo-").tempdir().map_err(failed)?;
         let path = folder.path().to_path_buf();
@@ -53,7 +53,7 @@ impl Runner {
         Ok(Self {
             output: output.clone(),
             folder: Some(folder),
-            keep,
+            keep: false,
             path,
             runtime,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -65,6 +65,11 @@ impl Runner {
             scenes: 0,
             failed: 0,
         })
+    }
+
+    /// Keeps the folder after the demo.
+    pub(super) fn keep_folder(&mut self) {
+        self.keep = true;
     }
 
     pub(super) fn folder(&self) -> &Path {

@@ -8,6 +8,7 @@ use lastmile_client::text::printable;
 use lastmile_metadata::changes::{Change, ChangeKind, Pointer, changes};
 use lastmile_metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
 
+use super::TargetChanges;
 use super::keys::{KeysBefore, RoleKeyList, key_lines, ring_lines};
 use super::{RoleDiff, Sign, Unusual, delegations};
 use crate::Error;
@@ -21,6 +22,8 @@ const FILES: usize = 20;
 /// The description of a document's changes.
 pub(super) struct Explanation {
     role: RoleName,
+    /// Whether the role has not been published yet.
+    is_new: bool,
     pub(super) lines: Lines,
     routine: Lines,
     unusual: Vec<Unusual>,
@@ -66,16 +69,22 @@ pub(super) fn explain(
     published: Option<&Published>,
     draft: &Draft,
     document: &Document,
-    counts: bool,
+    of_targets: TargetChanges,
     title: String,
 ) -> Result<RoleDiff, Error> {
     let role = &document.role;
     let before = published.and_then(|published| published.signed_text(role));
-    let mut explanation =
-        Explanation { role: role.clone(), lines: Lines::default(), routine: Lines::default(), unusual: Vec::new() };
-    let is_passed_over = |member: &str| counts && member == "targets";
+    let mut explanation = Explanation {
+        role: role.clone(),
+        is_new: before.is_none(),
+        lines: Lines::default(),
+        routine: Lines::default(),
+        unusual: Vec::new(),
+    };
+    let is_passed_over =
+        |member: &str| of_targets == TargetChanges::Counted && draft.targets.contains_key(role) && member == "targets";
     match changes(before, &document.signed()?, &is_passed_over) {
-        Ok(changes) => explanation.explain_all(published, draft, &changes, before.is_none())?,
+        Ok(changes) => explanation.explain_all(published, draft, &changes)?,
         Err(error) => explanation.unusual_line(Sign::Changed, &Pointer::default(), &format!("unexplained: {error}")),
     }
     let Explanation { lines, routine, mut unusual, .. } = explanation;
@@ -89,11 +98,10 @@ impl Explanation {
         published: Option<&Published>,
         draft: &Draft,
         changes: &[Change<'_>],
-        is_new: bool,
     ) -> Result<(), Error> {
         let mut touched = Touched::default();
         for change in changes {
-            self.explain_change(change, &mut touched, is_new);
+            self.explain_change(change, &mut touched);
         }
         match self.role.as_str() {
             "root" => {
@@ -126,16 +134,16 @@ impl Explanation {
     }
 
     /// Describes one change, or adds the changed item to `touched`.
-    fn explain_change<'c>(&mut self, change: &'c Change<'_>, touched: &mut Touched<'c>, is_new: bool) {
+    fn explain_change<'c>(&mut self, change: &'c Change<'_>, touched: &mut Touched<'c>) {
         let segments = change.pointer.segments();
         let is_order = change.kind == ChangeKind::Order;
         let role = if self.role.is_top_level() { self.role.as_str() } else { "targets" }.to_string();
         match (role.as_str(), segments.as_slice(), is_order) {
             // The title shows the version and the expiry.
             (_, ["version" | "expires"], false) => {}
-            (_, ["_type" | "spec_version"], false) if is_new => {}
+            (_, ["_type" | "spec_version"], false) if self.is_new => {}
             // A new role has an empty list of targets, which is not described.
-            ("targets", ["targets"], false) if is_new => {}
+            ("targets", ["targets"], false) if self.is_new => {}
             (_, ["spec_version"], false) | ("root", ["consistent_snapshot"], false) => self.value(change),
             ("root", ["keys"], false) | ("root", ["roles", _, "keyids"], false) => self.value(change),
             ("root", ["keys", id, "keytype" | "scheme"], false) | ("root", ["keys", id, "keyval", "public"], false) => {
@@ -165,9 +173,9 @@ impl Explanation {
             }
             ("targets", ["delegations", rest @ ..], _) => {
                 touched.delegations = true;
-                self.delegation(change, rest, is_order, touched);
+                self.delegation(change, rest, touched);
             }
-            ("snapshot" | "timestamp", ["meta"], false) if is_new => {}
+            ("snapshot" | "timestamp", ["meta"], false) if self.is_new => {}
             // The length and the hash depend on the signed file, which does not exist yet when a signer reviews the
             // change.
             ("snapshot" | "timestamp", ["meta", file, "version" | "length"], false)
@@ -184,8 +192,8 @@ impl Explanation {
 
     /// Handles changes below `delegations`. [`delegations::explain`] describes the known members; the unknown members
     /// are described here.
-    fn delegation<'c>(&mut self, change: &'c Change<'_>, rest: &[&str], is_order: bool, touched: &mut Touched<'c>) {
-        match (rest, is_order) {
+    fn delegation<'c>(&mut self, change: &'c Change<'_>, rest: &[&str], touched: &mut Touched<'c>) {
+        match (rest, change.kind == ChangeKind::Order) {
             (["keys" | "roles"], false) | (["roles", _, "keyids" | "paths" | "path_hash_prefixes"], false) => {
                 self.value(change);
             }

@@ -101,22 +101,33 @@ pub(crate) fn of_document(
     draft: &Draft,
     document: &Document,
 ) -> Result<RoleDiff, Error> {
-    explained(published, draft, document, counts(draft))
+    explained(published, draft, document, TargetChanges::of(draft))
 }
 
-/// Returns whether target changes are counted instead of described.
-fn counts(draft: &Draft) -> bool {
-    // This function is called for each document, so check the cheap condition first.
-    draft.bulk_filled.len() > DESCRIBED
-        || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(RoleContent::len).sum::<usize>()
-            > DESCRIBED
+/// Whether the changes of targets are described one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TargetChanges {
+    /// Each change has a line.
+    Described,
+    /// Only their numbers are given, because the draft is a bulk change.
+    Counted,
+}
+
+impl TargetChanges {
+    fn of(draft: &Draft) -> Self {
+        // This is called for each document, so check the cheap condition first.
+        let are_many = draft.bulk_filled.len() > DESCRIBED
+            || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(RoleContent::len).sum::<usize>()
+                > DESCRIBED;
+        if are_many { Self::Counted } else { Self::Described }
+    }
 }
 
 fn explained(
     published: Option<&Published>,
     draft: &Draft,
     document: &Document,
-    counts: bool,
+    of_targets: TargetChanges,
 ) -> Result<RoleDiff, Error> {
     let before = published.and_then(|published| published.version(&document.role));
     let versions = match before {
@@ -124,7 +135,7 @@ fn explained(
         None => format!("version {}, new", document.version),
     };
     let title = format!("{versions}, expires {}", document.expires.format("%Y-%m-%d"));
-    explain::explain(published, draft, document, counts && draft.targets.contains_key(&document.role), title)
+    explain::explain(published, draft, document, of_targets, title)
 }
 
 /// The numbers of target changes in many roles.
@@ -149,14 +160,16 @@ pub(crate) fn diff(
     draft: &Draft,
     completed: &mut Completed,
 ) -> Result<Vec<RoleDiff>, Error> {
-    let counts = counts(draft);
+    let of_targets = TargetChanges::of(draft);
     let mut families: BTreeMap<String, RoleDiff> = BTreeMap::new();
     let mut single = Vec::new();
     let mut changes = std::mem::take(&mut completed.changes);
     for document in completed.all() {
         let known = changes.remove(&document.role);
-        let mut found = known.map_or_else(|| explained(published, draft, document, counts), Ok)?;
-        if counts && let Some(after) = draft.targets.get(&document.role) {
+        let mut found = known.map_or_else(|| explained(published, draft, document, of_targets), Ok)?;
+        if of_targets == TargetChanges::Counted
+            && let Some(after) = draft.targets.get(&document.role)
+        {
             let before = published.and_then(|published| published.known(&document.role));
             found.many.get_or_insert_default().count(before, after)?;
         }
