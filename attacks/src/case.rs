@@ -71,6 +71,8 @@ pub struct Case {
     pub(super) shipped: Vec<u8>,
     /// The repositories from which the client updates before the attack, in this order.
     pub(super) before: Vec<FakeNetwork>,
+    /// The repositories from which the client tries to update after that, in this order. These updates fail.
+    pub(super) failed: Vec<FakeNetwork>,
     /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
     pub(super) tamper: Option<Tamper>,
@@ -119,6 +121,7 @@ impl Case {
             sample: String::new(),
             shipped: network.file(&first).expect("version 1 of the root"),
             before: vec![network.fork()],
+            failed: Vec::new(),
             packages: vec!["package".into(), "team/package".into()],
             tamper: None,
             attacker: network.fork(),
@@ -162,6 +165,14 @@ impl Case {
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());
+        self
+    }
+
+    /// Adds an update from `network` before the attack, after the updates that succeed. It must fail after the client has
+    /// accepted the timestamp of `network`.
+    #[must_use]
+    pub fn failed_update(mut self, network: &FakeNetwork) -> Case {
+        self.failed.push(network.fork());
         self
     }
 

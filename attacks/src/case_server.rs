@@ -32,8 +32,8 @@ impl CaseServer {
         self.server.url()
     }
 
-    /// Switches to the honest repository `network`.
-    pub(super) fn honest(&self, network: &FakeNetwork) {
+    /// Switches to the files of `network`.
+    pub(super) fn serve(&self, network: &FakeNetwork) {
         self.respond_with(serving(network.fork()));
     }
 

@@ -204,6 +204,11 @@ impl<'a> Installation<'a> {
                 return Ok(Some(difference));
             }
         }
+        for network in &case.failed {
+            self.server.serve(network);
+            // Any exit code is fine, because the checks below compare the client's files before and after the attack.
+            self.act(&[])?;
+        }
         if let Some(tamper) = &case.tamper {
             tamper(&self.metadata());
         }
@@ -233,7 +238,7 @@ impl<'a> Installation<'a> {
     }
 
     fn honest(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<(), Failure> {
-        self.server.honest(network);
+        self.server.serve(network);
         let code = self.act(&case.packages)?;
         if code != Some(0) {
             return fail(Verdict::NotRecovered, format!("{when}, an honest repository was refused: {}", word(code)));

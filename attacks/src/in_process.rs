@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lastmile_client::metadata::TargetPath;
 use lastmile_client::{Error, Refusal, RefusedError};
-use lastmile_testkit::{FakeNetwork, TestClient, Versions, file_name};
+use lastmile_testkit::{FakeNetwork, METADATA, TestClient, Versions, file_name};
 
 use crate::case_server::{CaseServer, below, changed, newest};
 use crate::{Action, Case, Expect, GOOD, Scenario, run_cases};
@@ -29,8 +29,12 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
     client.retry_policy = case.retry_policy;
     client.now = case.clock[0];
     for network in &case.before {
-        server.honest(network);
+        server.serve(network);
         honest_run(case, &client, network).map_err(|error| format!("before the attack: {error}"))?;
+    }
+    for network in &case.failed {
+        server.serve(network);
+        failed_run(&client, network).map_err(|error| format!("before the attack: {error}"))?;
     }
     if let Some(tamper) = &case.tamper {
         tamper(&client.store_path());
@@ -43,7 +47,7 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
         return Err(format!("the first time the result was {attack:?}, the second time {second:?}"));
     }
     client.now = case.clock[2];
-    server.honest(&case.honest);
+    server.serve(&case.honest);
     honest_run(case, &client, &case.honest).map_err(|error| format!("after the attack: {error}"))?;
     if !client.files_outside().is_empty() {
         return Err(format!("the client wrote files outside its folders: {:?}", client.files_outside()));
@@ -93,6 +97,18 @@ fn honest_run(case: &Case, client: &TestClient, network: &FakeNetwork) -> Result
         Some(path) => Err(format!("`{path}` was not downloaded")),
         None => Ok(()),
     }
+}
+
+/// Checks that the client accepts the timestamp of `network`, but that the update fails.
+fn failed_run(client: &TestClient, network: &FakeNetwork) -> Result<(), String> {
+    if let Ok(versions) = client.update(&[]) {
+        return Err(format!("the update succeeded instead of failing; the trusted versions are {versions:?}"));
+    }
+    let published = network.file(&format!("{METADATA}timestamp.json"));
+    if client.files().get("timestamp.json") != published.as_ref() {
+        return Err("the failed update did not leave the new timestamp".to_owned());
+    }
+    Ok(())
 }
 
 /// All files that an attack could change.

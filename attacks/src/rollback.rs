@@ -1,9 +1,9 @@
 //! Rollback attacks (TUF specification 1.5.2).
 
-use lastmile_testkit::{METADATA, TestKey};
+use lastmile_testkit::{METADATA, TestKey, file_name, sign};
 
 use crate::forgery::newer;
-use crate::{Case, Scenario, release};
+use crate::{Case, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -16,7 +16,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.2-R8",
         &["3.2-R8"],
-        "the server sends an older timestamp with newer files, or with a root that replaces the targets keys",
+        "the server sends an older timestamp with newer files, with new targets keys, or after a failed update",
         "specification 5.3.11, rollback",
         floors_survive,
     ),
@@ -51,7 +51,7 @@ fn floors_survive() -> Vec<Case> {
     let next = newer(&honest);
     let failed = next.network().fork();
     failed.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
-    vec![
+    let mut cases = vec![
         Case::against(&honest)
             .attacker(&network)
             .honest(after.network())
@@ -59,7 +59,24 @@ fn floors_survive() -> Vec<Case> {
             .refused("timestamp", "Rollback")
             .advances(&["root"]),
         Case::against(&next).attacker(&failed).sample("with the newest files").refused("timestamp", "Rollback"),
-    ]
+    ];
+    // The client accepts the newest timestamp but cannot get the snapshot that it lists. It must then refuse the release
+    // in between, which it has never seen, and the release that it has.
+    let newest = newer(&next);
+    let snapshot = format!("{METADATA}{}", file_name("snapshot", Some(newest.version("snapshot"))));
+    let missing = newest.network().fork();
+    missing.remove(&snapshot);
+    let forged = newest.network().fork();
+    forged.put(&snapshot, sign(newest.fork().signed("snapshot"), &[stranger()]));
+    for (broken, how) in [(&missing, "missing"), (&forged, "forged")] {
+        for (older, which) in [(&next, "the release in between"), (&honest, "the release that the client has")] {
+            let case = Case::against(&honest).failed_update(broken).attacker(older.network());
+            let case = case.may_trust(next.network()).honest(newer(&newest).network());
+            let sample = format!("{which}, after an update with a {how} snapshot");
+            cases.push(case.sample(sample).refused("timestamp", "Rollback"));
+        }
+    }
+    cases
 }
 
 fn damaged_floors() -> Vec<Case> {
