@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2025-2887",
         &["CVE-2025-2887", "3.2-R5"],
-        "a new snapshot lists a lower version of a delegated role, or no longer lists the role",
+        "new snapshots omit a delegated role, list a lower version of it, or omit it and then list a lower version",
         "CVE-2025-2887, GHSA-q6r9-r9pw-4cf7",
         delegated_role_falls,
     ),
@@ -180,6 +180,11 @@ fn delegated_role_falls() -> Vec<Case> {
     let mut removed = honest.fork();
     removed.signed("snapshot")["meta"].as_object_mut().unwrap().remove("team.json");
     removed.publish(&["snapshot"]);
+    let mut returned = removed.fork();
+    returned.signed("team")["version"] = json!(4);
+    returned.write("team");
+    returned.list_in_snapshot("team");
+    returned.publish(&["snapshot"]);
     let case = |attacker: &Repository, sample, why| {
         Case::against(&honest)
             .attacker(attacker.network())
@@ -192,6 +197,8 @@ fn delegated_role_falls() -> Vec<Case> {
         case(&removed, "removed", "Removed"),
         // The snapshot is several versions newer, but still lists the lower version.
         case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
+        // The client must still remember the version of the role after it has refused the snapshot without the role.
+        case(&returned, "removed, then back with version 4", "ListedRollback").failed_update(removed.network()),
     ]
 }
 
