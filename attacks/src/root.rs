@@ -6,6 +6,7 @@ use lastmile_testkit::{METADATA, NetworkFault, Repository, TestKey, file_name, s
 use serde_json::json;
 
 use crate::forgery::newer;
+use crate::slow_and_endless::impatient;
 use crate::{Case, EVIL, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -19,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.2-hidden-root",
         &["2.2-hidden-root", "3.3-F7", "S-2.3-2"],
-        "the server answers the request for the next root with status 401, 403, 429 or 500, or resets the connection",
+        "the server answers the request for the next root with 401, 403, 429 or 500, with a reset, or not at all",
         "a bug in another implementation, 2025; specification 5.3.3",
         hidden_root,
     ),
@@ -97,11 +98,14 @@ fn hidden_root() -> Vec<Case> {
         let why = if status == 401 { "Unauthorized" } else { "Status" };
         (status.to_string(), NetworkFault::Status(status), why)
     });
-    let other = [("reset".to_owned(), NetworkFault::Reset, "Cut")];
+    let other =
+        [("reset".to_owned(), NetworkFault::Reset, "Cut"), ("silence".to_owned(), NetworkFault::Timeout, "Timeout")];
     let cases = faults.into_iter().chain(other).map(|(sample, fault, why)| {
         let network = next.network().fork();
+        let is_silent = fault == NetworkFault::Timeout;
         network.fault(&format!("{METADATA}2.root.json"), fault);
         let case = Case::against(&honest).attacker(&network).honest(next.network()).sample(sample);
+        let case = if is_silent { impatient(case) } else { case };
         // A client may treat the error like a 404, as the end of the chain. It then keeps its root, which is harmless.
         case.may_trust(next.network()).refused("2.root.json", why)
     });

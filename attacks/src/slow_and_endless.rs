@@ -209,7 +209,7 @@ fn informational() -> Vec<Case> {
 }
 
 /// Gives the client timeouts that are short enough for a test.
-fn impatient(case: Case) -> Case {
+pub(super) fn impatient(case: Case) -> Case {
     let retry_policy =
         RetryPolicy { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..RetryPolicy::default() };
     let short = Duration::from_millis(300);
