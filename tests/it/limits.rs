@@ -62,18 +62,18 @@ fn the_length_of_a_file_without_a_listed_length_is_limited() {
 
 #[test]
 fn the_listed_length_of_a_file_is_limited() {
-    for role in ["snapshot", "targets", "a"] {
+    for role in ["snapshot", "targets", "a", "b"] {
         let mut repository = repository(true);
-        if role == "snapshot" {
-            // The snapshot must be the longest file. Otherwise, the client would refuse another file first.
-            repository.signed("snapshot")["more"] = json!("x".repeat(10_000));
-        } else {
-            repository.signed(role)["more"] = json!("x".repeat(10_000));
-        }
+        // This must be the longest file. Otherwise, the client would refuse another file first.
+        repository.signed(role)["more"] = json!("x".repeat(10_000));
         repository.publish(&[role]);
         let length = repository.written(role).len() as u64;
         let field: Field<u64> = |limits| &mut limits.listed_length;
-        assert!(with(&repository, field, length).find("x").unwrap().is_some());
+        let mut at_the_limit = with(&repository, field, length);
+        // These limits only apply to files whose length is not listed.
+        at_the_limit.limits.snapshot_length = 1;
+        at_the_limit.limits.targets_length = 1;
+        assert!(at_the_limit.find("x").unwrap().is_some(), "a listed length at the limit must be accepted");
         repository.network().forget_requests();
         let kind = ErrorKind::ListedTooLong { listed: length, limit: Limit::ListedLength, value: length - 1 };
         assert_eq!(refused(with(&repository, field, length - 1).find("x")), verdict(role, kind));
