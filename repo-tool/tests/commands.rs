@@ -251,7 +251,7 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     let listed = std::fs::read_to_string(folder.path().join("metadata/2.targets.json")).unwrap();
     assert!(listed.contains("a/b"), "{listed}");
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
-    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not in this folder"));
+    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target file is not in this folder"));
     // Target files that exist are still checked.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
@@ -355,7 +355,7 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     assert_eq!(run(&folder, &allowed), ExitStatus::Done as i32);
     let dist = files.path().join("dist");
     let said = said(&folder, &["add", dist.to_str().unwrap()]);
-    assert!(said.contains("Skipped 1 hidden files or folders; --include-hidden"), "{said}");
+    assert!(said.contains("Skipped 1 hidden file or folder; --include-hidden"), "{said}");
 }
 
 #[test]

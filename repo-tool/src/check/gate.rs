@@ -351,10 +351,11 @@ impl Faults {
         }
         let threshold = member(role, "threshold")?.unwrap_or_default();
         let count = usable.len();
+        let keys = if count == 1 { "key" } else { "keys" };
         if !threshold.parse().is_ok_and(|threshold: usize| threshold <= count) {
             self.add(
                 Rule::UnreachableThreshold,
-                format!("{name} has a threshold of {threshold} but only {count} usable keys: nobody can sign for it"),
+                format!("{name} has a threshold of {threshold} but only {count} usable {keys}: nobody can sign for it"),
             );
         }
         Ok(())

@@ -160,7 +160,8 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     own_files::refuse(refused)?;
     let FoundFiles { mut sources, hidden } = intake::find(&args.paths, args.under.as_deref(), with_hidden)?;
     if hidden > 0 {
-        output.note(&format!("Skipped {hidden} hidden files or folders; --include-hidden publishes them too."));
+        let (skipped, them) = if hidden == 1 { ("file or folder", "it") } else { ("files or folders", "them") };
+        output.note(&format!("Skipped {hidden} hidden {skipped}; --include-hidden publishes {them} too."));
     }
     if args.allow_private_key_material {
         sources = sources.into_iter().map(Source::allow_private_keys).collect();

@@ -66,7 +66,8 @@ struct AttackResult {
 }
 
 impl AttackResult {
-    /// Returns the worst verdict of the samples in which the attack succeeded, or `None` if the client withstood all of them.
+    /// Returns the worst verdict of the samples in which the attack succeeded, or `None` if the client withstood the
+    /// attack in every sample.
     fn failure(&self) -> Option<Verdict> {
         self.samples.iter().map(|(_, verdict, _)| *verdict).filter(|verdict| !verdict.is_safe()).max()
     }

@@ -25,7 +25,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     let named = resolve_all(&mut repository, &args.key)?;
     let (mut draft, (trust, warning)) = repository.prepare(|repository, draft| {
         let mut edit = repository.edit(draft);
-        // The new bins keep the keys of the role's earlier bins, if it has any.
+        // If the role already has bins, the new bins keep the keys of the earlier bins.
         let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
         let (of_role, threshold) = edit.trust(&signs)?;
         let trust = if named.is_empty() {

@@ -20,7 +20,7 @@ impl Confirmation {
         if yes { Self::Given } else { Self::Ask }
     }
 
-    /// Shows the changes to confirm. `--quiet` hides them only together with `--yes`.
+    /// Shows the changes to confirm. `--quiet` hides the changes only if the user also gave `--yes`.
     pub(super) fn show(self, json: &Value, text: &str, output: &Output) -> Result<(), Error> {
         match self {
             Self::Ask => output.data_text(json, text)?,

@@ -9,7 +9,7 @@ use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes};
 use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
 
-/// The usage line, with the name first: a name after `--key` or `--paths` would be parsed as a value of that option.
+/// The usage line. The name is first, because after `--key` or `--paths`, it would be parsed as a value of that option.
 pub(super) const USAGE: &str = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...";
 
 pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) -> Result<ExitStatus, Error> {

@@ -95,7 +95,7 @@ pub(super) enum Removal {
 }
 
 impl Removal {
-    /// Returns the key material, or `None` if the ID has no key or is only listed more than once.
+    /// Returns the key material, or `None` if the ID has no key or is odd only because it is listed more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
@@ -180,7 +180,7 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
             let is_open = open_private_key(&path, name, links, &NoPassPhrases).is_ok();
             match read_public_key(&beside, links) {
                 Ok(public) if !is_open => Ok(Shown { public, according_to: Some(beside) }),
-                // This opens the private key and refuses a `.pub` file that contains another key.
+                // This opens the private key and refuses a `.pub` file that contains a different key.
                 _ => resolve_public(repository, name).map(Shown::from),
             }
         }
@@ -410,7 +410,7 @@ fn shortened(roles: &[String]) -> String {
     }
 }
 
-/// Adds the URIs of those `keys` that are on this machine to the configuration of a role.
+/// Adds keys to the configuration of a role: the URI of each key in `keys` that is on this machine.
 pub(super) fn set_keys(
     repository: &mut Repository,
     config: &mut Config,

@@ -1,4 +1,4 @@
-//! Summarizes for people which signatures many documents, such as bins, still need.
+//! Lists the missing signatures for people. Many documents that need the same signatures, such as bins, share one line.
 
 use lastmile_metadata::{RoleName, Version};
 

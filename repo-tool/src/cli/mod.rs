@@ -205,7 +205,7 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns the paths in the repository given on the command line.
+    /// Returns the paths of the repository that the command line specifies.
     fn layout(&self) -> Layout {
         self.invocation.layout(&self.global.repository)
     }

@@ -1,5 +1,7 @@
 //! The last step of commands that change a repository: publishes, stages or shows the change, and reports the result.
 
+use std::fmt::Display;
+
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
@@ -77,7 +79,8 @@ pub(super) fn report(
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
     }
     if !plan.draft.requests.is_empty() {
-        output.note(&format!("Published together with {} requests from other processes.", plan.draft.requests.len()));
+        let requests = counted(plan.draft.requests.len(), "request");
+        output.note(&format!("Published together with {requests} from other processes."));
     }
     if !matches!(outcome, Outcome::Nothing) {
         let found = lint::lint(&repository.published, &repository.config, &repository.keys, repository.now());
@@ -86,8 +89,8 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
-/// Returns the exit status for an outcome. A pending change has its own status, so that scripts do not take it for
-/// published.
+/// Returns the exit status for an outcome. A pending change has its own status, so that scripts do not treat the change
+/// as published.
 pub(super) fn status(outcome: &Outcome) -> ExitStatus {
     match outcome {
         Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,
@@ -138,13 +141,19 @@ pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Ou
     }
 }
 
-/// Joins names with commas. Of a long list, only the first names are shown.
+/// Joins names with commas. In a long list, only the first names are shown, and the others are counted.
 pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", names.join(", "))
+}
+
+/// Returns a number with a noun, such as `1 key` or `2 keys`.
+pub(super) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }
 
 /// Tells the user the outcome of a change.

@@ -33,13 +33,13 @@ pub(super) struct Phrases {
     variable: Option<Phrase>,
     /// The prompt, if there is a terminal.
     ask: Option<AskSecret>,
-    /// The pass-phrase that was typed last. It is tried for the next key, because most people use the same one for all
-    /// keys.
+    /// The pass-phrase that was typed last. It is tried for the next key, because most people use the same pass-phrase
+    /// for all keys.
     typed: Mutex<Option<Phrase>>,
 }
 
 impl Phrases {
-    /// Creates a source of pass-phrases. Takes the prompt of `world`, and also its standard input if `file` is `-`.
+    /// Creates a source of pass-phrases. Moves the prompt out of `world`, and also standard input if `file` is `-`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());

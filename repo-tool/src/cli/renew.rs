@@ -1,4 +1,4 @@
-//! `renew`: sign again the roles that are due.
+//! `renew`: sign the roles that are due for renewal.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use super::{Context, ExitStatus, Output};
 use crate::draft::Draft;
 use crate::{Error, Renewal, Repository};
 
-/// The maximum number of delegated roles that are read only to report when they expire.
+/// To report when delegated roles expire, the command reads all of them, but only if the snapshot lists at most this
+/// many roles.
 const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
@@ -48,8 +49,8 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not renewed. If there are very many delegated roles, only those that were already read
-/// are returned.
+/// Returns the roles that are not renewed. If there are very many delegated roles, only the roles that have already
+/// been read are returned.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
     if repository.published.snapshot.len() <= MOST_READ {
         repository.published.read_all()?;
@@ -61,7 +62,7 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
         (&RoleName::TIMESTAMP, published.timestamp.expires),
     ];
     roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
-    // Look up the key rings before the publication, because not all roles are read again after it.
+    // Look up the key rings before the publication, because not all roles are read again afterwards.
     let left = roles.into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| {
         let renewal = repository.config.role(role).renewal(expires, repository.now());
         Ok(NotRenewed { role: role.clone(), expires, renewal, ring: published.key_ring(role)? })
@@ -69,7 +70,7 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
     left.collect()
 }
 
-/// Tells the user which roles were not renewed, when they expire, and who can renew the ones that are due.
+/// Tells the user which roles were not renewed, when they expire, and who can renew the roles that are due.
 fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
     let names = KeyNames::of(repository);
     let mut later = Vec::new();

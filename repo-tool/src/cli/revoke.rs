@@ -9,7 +9,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
-use super::outcome::{carry_out, note_outcome, note_pending, status};
+use super::outcome::{carry_out, counted, note_outcome, note_pending, status};
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::edit::keys::short;
@@ -146,7 +146,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     Ok(ExitStatus::Done)
 }
 
-/// Asks for the pass-phrase of new keys, if any may be generated.
+/// Asks for the pass-phrase of new keys, if new keys may be generated.
 fn protect_new_keys(
     context: &Context<'_>,
     args: &Revoke,
@@ -209,7 +209,7 @@ fn report_revocation(revocation: &Revocation, key: &str, output: &Output) {
     }
 }
 
-/// Tells the user how many keys of a role are on this machine, after some of them were generated.
+/// Tells the user how many keys of a role are on this machine, after some of these keys were generated.
 fn note_keys_here(count: &KeyCount, output: &Output) {
     let KeyCount { role, keys, here, threshold, .. } = count;
     let verb = if *here == 1 { "is" } else { "are" };
@@ -219,13 +219,14 @@ fn note_keys_here(count: &KeyCount, output: &Output) {
 /// Tells the user that a role has fewer keys than before, and warns if the role has no spare key.
 fn note_fewer_keys(count: &KeyCount, output: &Output) {
     let KeyCount { role, keys, threshold, is_fewer, .. } = count;
+    let left = counted(*keys, "key");
     if *is_fewer && *keys <= *threshold as usize {
         output.warning(&format!(
-            "{role} has {keys} keys left, and {threshold} must sign: if one is lost, nobody can sign for the role. Run \
+            "{role} has {left} left, and {threshold} must sign: if one is lost, nobody can sign for the role. Run \
              `lastmile-repo rotate {role} --add KEY.pub` to add a key"
         ));
     } else if *is_fewer {
-        output.note(&format!("{role} has {keys} keys left, and {threshold} must sign."));
+        output.note(&format!("{role} has {left} left, and {threshold} must sign."));
     }
 }
 

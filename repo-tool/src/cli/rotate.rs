@@ -32,7 +32,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
         edit.rotate_all(&roles, &publics(&added), &removed)?;
         let mut unused = Vec::new();
         for key in &removed {
-            // Roles that share an entry in the configuration, such as bins, share their keys. The other roles may still
+            // If several roles share an entry in the configuration, as bins do, other roles of the entry may still
             // trust this key.
             let shared = entry.ends_with('*') && {
                 let trusting = edit.roles_trusting(key)?;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::key_names::KeyNames;
 use super::missing::missing_lines;
-use super::outcome::{NAMED, some_of};
+use super::outcome::{NAMED, counted, some_of};
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::chain;
 use crate::publish::transaction;
@@ -73,7 +73,7 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
     Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
 }
 
-/// Prints one line for a monitoring system, and returns the exit code that it expects.
+/// Prints one line for a monitoring system, and returns the exit code that the system expects.
 fn monitor(status: &Status, output: &Output) -> Result<ExitStatus, Error> {
     let urgent = status.most_urgent().unwrap_or(Renewal::Later);
     let state = if urgent >= Renewal::Urgent {
@@ -136,12 +136,12 @@ fn name(state: MonitorState) -> &'static str {
 }
 
 fn line(role: &RoleStatus, repository: &Repository) -> String {
-    let days = (role.expires - repository.now()).num_days();
+    let days = counted((role.expires - repository.now()).num_days(), "day");
     let state = match role.renewal {
         Renewal::Expired => "EXPIRED".to_string(),
-        Renewal::Overdue | Renewal::Urgent => format!("OVERDUE, expires in {days} days"),
-        Renewal::Due => format!("due, expires in {days} days"),
-        Renewal::Later => format!("expires in {days} days"),
+        Renewal::Overdue | Renewal::Urgent => format!("OVERDUE, expires in {days}"),
+        Renewal::Due => format!("due, expires in {days}"),
+        Renewal::Later => format!("expires in {days}"),
     };
     let mut text = format!(
         "{:<12} version {:<5} {state}, {} ({} of {} keys)\n",

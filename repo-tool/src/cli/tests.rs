@@ -100,7 +100,7 @@ fn a_monitor_gets_one_line_and_its_exit_codes() {
     assert_eq!(unknown.status, MonitorState::Unknown.into());
     assert!(unknown.stdout.starts_with("UNKNOWN: ") && unknown.stdout.lines().count() == 1, "{}", unknown.stdout);
     home.run(&["init", "--unencrypted-keys", "--quiet"]);
-    // The timestamp expires after 7 days, and its renewal period is the last 5 of them.
+    // The timestamp expires after 7 days, and its renewal period is the last 5 of these days.
     for (days, state, expected) in [
         (0, MonitorState::Ok, "OK: timestamp is the first role to expire, 2030-03-24 17:46 UTC"),
         (3, MonitorState::Ok, "OK: timestamp is the first role to expire"),

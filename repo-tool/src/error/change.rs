@@ -176,7 +176,7 @@ pub enum EditError {
     /// The new targets would hide targets of other roles, to which their paths are delegated.
     #[error("{}", hides(.hidden))]
     HidesDelegated {
-        /// The new targets that would hide others.
+        /// The new targets that would hide targets of other roles.
         hidden: Vec<Hidden>,
     },
     /// Published targets with immutable names would get different content.
@@ -199,7 +199,7 @@ pub enum EditError {
         /// The base-2 logarithm of the number of bins.
         bit_length: u32,
     },
-    /// The role has bins of another kind.
+    /// The role has bins of a different kind.
     #[error("{role} already delegates to bins")]
     HasBins {
         /// The role.
@@ -321,7 +321,8 @@ fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {
     text
 }
 
-// Not `#[from]`: thiserror would also make the inner error the `source()`, so that its text would be printed twice.
+// Do not use `#[from]`, because thiserror would also make the inner error the `source()`, and its text would be printed
+// twice.
 impl From<RoleNameError> for EditError {
     fn from(error: RoleNameError) -> Self {
         Self::RoleName(error)
@@ -353,7 +354,7 @@ pub enum RoleNameError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PendingError {
-    /// A new change would overwrite the pending one.
+    /// A new change would overwrite the pending change.
     #[error(
         "another change is pending and would be lost: run `lastmile-repo publish` or `lastmile-repo discard` first"
     )]
@@ -378,7 +379,7 @@ pub enum PendingError {
     WrongFile {
         /// The file.
         path: PathBuf,
-        /// The target that lists the file.
+        /// The target as which the pending change lists the file.
         target: TargetPath,
         /// How it differs.
         error: lastmile_metadata::FileError,
@@ -398,7 +399,7 @@ pub enum VersionError {
     /// A forged file for a proof of revocation needs a version number above the maximum.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
-    /// The highest version that was found is far above the published one.
+    /// The highest version that was found is far above the published version.
     #[error(
         "found {role} version {highest}, which is {above} above the published version: your publications cannot have caused \
          that jump. Check the files of {role} in metadata/ and the file {record}, and remove wrong entries. If the server \

@@ -171,7 +171,8 @@ pub enum Error {
     Failed(String),
 }
 
-// Not `#[from]`: thiserror would also make the inner error the `source()`, so that its text would be printed twice.
+// Do not use `#[from]`, because thiserror would also make the inner error the `source()`, and its text would be printed
+// twice.
 impl From<DraftError> for Error {
     fn from(error: DraftError) -> Self {
         Self::Draft(error)
@@ -330,7 +331,7 @@ mod tests {
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
-            // The error that the other process gets is a refusal of the same kind.
+            // The error can be passed on to another process as a refusal of the same kind.
             let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }

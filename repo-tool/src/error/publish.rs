@@ -39,7 +39,7 @@ pub enum DraftError {
     TargetNotFound {
         /// The target.
         path: TargetPath,
-        /// A role that lists it.
+        /// A role that lists the target.
         role: RoleName,
         /// The reason.
         reason: NotFoundReason,
@@ -53,7 +53,7 @@ pub enum DraftError {
     /// Neither the published state nor the draft has a root.
     #[error("there is no root")]
     NoRoot,
-    /// The metadata has format faults for which other clients refuse it.
+    /// The metadata has format faults that make other clients refuse the file.
     #[error(
         "other clients would refuse {role} version {version}{}:{}\nfix the change, or discard it with `lastmile-repo discard`",
         every_later_root(role), lines(.faults)
@@ -66,7 +66,7 @@ pub enum DraftError {
         /// Each fault, with the clients that refuse it.
         faults: Vec<Finding>,
     },
-    /// The signatures or members of the file have faults for which other clients refuse it.
+    /// The signatures or members of the file have faults that make other clients refuse the file.
     #[error(
         "other clients cannot read the file of {role} version {version}:{}\nsign it again, or discard it with \
         `lastmile-repo discard`",
@@ -148,7 +148,7 @@ pub enum JournalFault {
         /// The destination, in the repository's folder.
         to: PathBuf,
     },
-    /// The journal answers a request with an invalid name.
+    /// The journal contains the answer to a request whose name is not valid.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
         /// The name.

@@ -71,7 +71,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server has a different file with the same version of a top-level role.
+    /// The server and the folder have the same version of a top-level role, but in different files.
     #[error(
         "the server and this folder have different files of {role} version {version}: another copy published that version, or \
          this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
@@ -95,7 +95,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// When catching up, the server has a version that is too high to be the result of ordinary publications.
+    /// During `catch-up`, a version on the server is too high to be the result of ordinary publications.
     #[error(
         "the server has {role} version {served}, {lead} above this folder: your publications cannot have caused that jump, so a \
          key was stolen. Run `lastmile-repo revoke`"
@@ -108,7 +108,7 @@ pub enum ServedError {
         /// The difference between the served version and the version in the folder.
         lead: u64,
     },
-    /// The server and the folder have different files with the same version of a role.
+    /// The server and the folder have the same version of a role, but in different files.
     #[error(
         "the server and this folder have different files of {role} with the same version: one of them was changed. Run \
          `lastmile-repo catch-up` to see the difference, and `lastmile-repo revoke` for the key that signed the wrong file"

@@ -58,7 +58,11 @@ impl Verification {
         self.findings.retain(|finding| finding.rule != Rule::MissingTargetFile);
         let count = before - self.findings.len();
         if count > 0 {
-            let text = format!("{count} target files are not in this folder and were not checked");
+            let text = if count == 1 {
+                "1 target file is not in this folder and was not checked".to_string()
+            } else {
+                format!("{count} target files are not in this folder and were not checked")
+            };
             self.findings.push(Finding::new(Rule::UncheckedTargetFiles, text));
         }
     }

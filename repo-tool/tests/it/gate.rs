@@ -77,7 +77,7 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
         (
             "a threshold that cannot be reached",
             |signed| signed["roles"]["targets"]["threshold"] = 2.into(),
-            &["threshold of 2 but only 1 usable keys"],
+            &["threshold of 2 but only 1 usable key:"],
         ),
         (
             "no keys",

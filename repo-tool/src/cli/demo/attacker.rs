@@ -152,8 +152,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::file("read", path, error))
 }
 
-/// Replaces a file with a new file. Writing into the old file could change the maintainer's file, because the old one
-/// may be a hard link.
+/// Replaces a file with a new file. Writing into the old file could change the maintainer's file, because the old file
+/// may be a hard link to it.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if path.exists() {
         fs::remove_file(path).map_err(|error| Error::file("remove", path, error))?;
