@@ -43,7 +43,7 @@ enum Writing<'a> {
     Never,
     /// When the refresh ends: all its changes are written together.
     Together(PendingChanges<'a>),
-    /// As soon as a delegated role is accepted, unless the stored timestamp differs from this one.
+    /// As soon as a delegated role is accepted, unless the stored timestamp differs from the timestamp of the session.
     Beside(Received),
 }
 
@@ -121,8 +121,8 @@ impl<'a> Driver<'a> {
         Ok(stage.finish()?)
     }
 
-    /// The main loop of the client. Answers each request of the stage with the stored copy, or if the stage does not
-    /// accept that, with a file from the mirrors, which is stored if the stage accepts it.
+    /// The main loop of the client. Answers each request of the stage with the stored copy. If the stage does not
+    /// accept the stored copy, fetches the file from the mirrors, and stores the file once the stage has accepted it.
     pub(crate) async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
@@ -222,7 +222,8 @@ impl<'a> Driver<'a> {
                 Err(reason) => failures.push(MirrorFailure { url: url.to_string(), reason }),
             }
             mirror.failed();
-            // Another mirror is now first: cancel the prefetches from this one, and prefetch again from the other.
+            // Another mirror is now first in order. Cancel the prefetches from the mirror that failed, and prefetch the
+            // files again from the new first mirror.
             self.prefetch.forget(mirror.base());
             self.considered.clear();
         }
@@ -230,9 +231,9 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answers of the other mirrors to the stage, and returns the newest valid file. The mirror `first` has
-    /// either reported that there is no newer root, or sent the timestamp `kept`; it may be out of date or withhold a
-    /// newer file. The requests to the other mirrors were sent at the same time as the first one; they are not retried,
-    /// and get a little more time.
+    /// either reported that there is no newer root, or sent the timestamp `kept`; that mirror may be out of date or
+    /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
+    /// Failed requests are not retried, and slow ones get only a little more time.
     async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -270,8 +271,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answer of another mirror to the stage. Returns `None` if the mirror does not deliver the file.
-    /// Returns an error without a reason if the mirror is only out of date or too slow, which does not deserve a
-    /// warning at every refresh.
+    /// Returns an error without a reason if the mirror is only out of date or too slow, because there should not be a
+    /// warning about that at every refresh.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -379,8 +380,8 @@ impl<'a> Driver<'a> {
                 let longest = self.context.longest(&RoleName::TIMESTAMP);
                 let timestamp = &*timestamp;
                 let work = |store: &LockedStore<'_>| {
-                    // If another process has refreshed the store since this session started, the stored roles are newer
-                    // than the session's. A changed timestamp shows this.
+                    // A changed timestamp means that another process has refreshed the store since this session
+                    // started. The stored roles are then newer than those of the session.
                     let stored = match store.read(&StoredFile::Role(RoleName::TIMESTAMP), longest) {
                         Err(error) if error.is_unusable_content() => None,
                         stored => stored?,
@@ -468,9 +469,9 @@ fn first_character(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
-/// Converts the error about a mirror's file that begins with the byte `first`. A file that is not JSON is reported as a
-/// network failure, such as a login page or the error page of a broken server, unless it has the length that metadata
-/// lists for the repository's file.
+/// Converts the error about a mirror's file that begins with the byte `first`. A file that is not JSON, such as a login
+/// page or the error page of a broken server, is reported as a network failure, unless it has the length that metadata
+/// lists for the file.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));

@@ -25,7 +25,7 @@ pub(crate) struct Start {
     last_refresh: Option<DateTime<Utc>>,
 }
 
-/// The record of floors in the store.
+/// The record of floors in the store: the lowest versions that are still accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FloorsRecord {
     /// The text of the record that is stored or will be stored, if there is one.
@@ -89,7 +89,7 @@ impl Start {
         self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
             match self.identity.refreshed.filter(|before| *before > now) {
-                // Another process may have read the clock after this one, but refreshed before it.
+                // Another process may have read the clock after this process, but refreshed before this process did.
                 Some(before) if before - now <= CLOCK_TOLERANCE => {}
                 later => {
                     if let Some(before) = later {

@@ -144,14 +144,16 @@ impl Updater {
         driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() {
-            // 5.3.11: write the floors last, because the new record means that the stored files have been removed.
+            // 5.3.11: write the record of the lowest accepted versions last, because a new record means that the stored
+            // files have been removed.
             driver.forget();
             driver.complete_floors();
         }
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
-        // The stored copies have provided all floors, so a lost record can be written again.
+        // The stored copies have shown the lowest accepted version of every role, so a lost record of these versions
+        // can be written again.
         driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;

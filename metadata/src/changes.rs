@@ -52,7 +52,8 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// A changed value. Objects and arrays are reported value by value, except that an empty one counts as a value.
+/// A changed value. Objects and arrays are reported value by value, except that an empty object or array counts as a
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'t> {
     /// The location of the value.
@@ -76,8 +77,8 @@ pub enum ChangeKind<'t> {
     Order,
 }
 
-/// Returns the changes from `before` to `after`, both canonical. Members of the outermost object are skipped if
-/// `is_skipped` returns true for their name.
+/// Returns the changes from `before` to `after`, which must both be canonical. Members of the outermost object are
+/// skipped if `is_skipped` returns true for their name.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] for text that is not canonical.

@@ -47,7 +47,7 @@ pub(crate) struct RoleFloors {
     lines: String,
 }
 
-/// The recorded floors in a store.
+/// The state of the record of floors in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredFloors {
     /// Nothing was ever recorded.

@@ -28,12 +28,12 @@ impl<'a> Reader<'a> {
         Self { text, at, depth: DEPTH }
     }
 
-    /// Starts with a value that is nested in `levels` others.
+    /// Starts with a value that is nested in `levels` other values.
     pub(crate) fn nested(text: &'a str, levels: u8) -> Self {
         Self::nested_at(text, 0, levels)
     }
 
-    /// Starts at position `at`, with a value that is nested in `levels` others.
+    /// Starts at position `at`, with a value that is nested in `levels` other values.
     pub(crate) fn nested_at(text: &'a str, at: usize, levels: u8) -> Self {
         Self { text, at, depth: DEPTH.saturating_sub(levels) }
     }
@@ -53,13 +53,13 @@ impl<'a> Reader<'a> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
 
-    /// Returns the error that the text at the current position is not `expected`.
+    /// Returns the error for text at the current position that is not `expected`.
     #[cold]
     pub(crate) fn expected(&self, expected: &'static str) -> ErrorKind {
         self.expected_at(self.at, expected)
     }
 
-    /// Returns the error that the text at `start` is not `expected`.
+    /// Returns the error for text at `start` that is not `expected`.
     #[cold]
     pub(crate) fn expected_at(&self, start: usize, expected: &'static str) -> ErrorKind {
         ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
@@ -252,9 +252,9 @@ impl<'a> Reader<'a> {
 /// The position of a member or element in its object or array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// The first one.
+    /// The first member or element.
     First,
-    /// Any other one. It follows a comma.
+    /// Any later member or element, which follows a comma.
     Later,
 }
 

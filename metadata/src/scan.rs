@@ -58,9 +58,9 @@ struct Found {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     Start,
-    /// Between the members of `signed`. The value is whether a member was read.
+    /// Between the members of `signed`. The item is the position of the next member.
     Members(Item),
-    /// Between the targets. The value is whether a target was read.
+    /// Between the targets. The item is the position of the next target.
     Targets(Item),
     End,
 }

@@ -367,7 +367,7 @@ async fn a_transfer_that_makes_progress_gets_its_retries_back() {
     let content = b"hello world and more";
     let server = Server::start(|head| match offset(head) {
         0 => cut(content, 2),
-        // Announce the whole rest of the file, but send only two bytes.
+        // Announce all remaining bytes of the file, but send only two.
         at => {
             let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n", content.len() - at);
             let range = format!("Content-Range: bytes {at}-{}/{}\r\n\r\n", content.len() - 1, content.len());

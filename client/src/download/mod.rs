@@ -126,8 +126,9 @@ impl From<FetchError> for Failure {
 }
 
 impl<C: Content> Download<'_, C> {
-    /// Fetches the missing rest of the target from `url`, and verifies the whole target. Resumes an interrupted
-    /// transfer. If a resumed download fails verification, fetches the target once more from the start.
+    /// Fetches from `url` the bytes of the target that have not been received yet, and verifies the whole target.
+    /// Resumes an interrupted transfer. If a resumed download fails verification, fetches the target once more from the
+    /// start.
     async fn fetch_whole(&mut self, context: &UpdateContext, url: &FileUrl) -> Result<(), Failure> {
         let mut retries = context.retry_policy.start(self.target.length);
         let mut has_restarted = false;

@@ -177,7 +177,8 @@ impl Syncing {
         Ok(())
     }
 
-    /// Waits for the running sync and returns its result, because the system reports a failed sync only once.
+    /// Waits for the running sync and returns its result. Callers must not ignore the result, because the system
+    /// reports a failed sync only once.
     fn wait(&mut self) -> io::Result<()> {
         match self.running.take().map(std::thread::JoinHandle::join) {
             Some(Ok(synced)) => synced,

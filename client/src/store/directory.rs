@@ -1,5 +1,6 @@
 //! A store in a directory. The trusted roles are stored as received under their unversioned names; the private folder
-//! `state` contains the root history, the record of floors, the identity and the locks.
+//! `state` contains the root history, the record of floors (the lowest versions that are still accepted), the identity
+//! and the locks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -75,8 +75,8 @@ impl Root {
         Ok(KeyRing::new(&self.keys, &keys.keyids, keys.threshold))
     }
 
-    /// Returns the version in the name of a metadata file (6.2.1). The names of all roots have one, and that of the
-    /// timestamp never does. Those of the other roles do with consistent snapshots.
+    /// Returns the version in the name of a metadata file (6.2.1). The name of a root always has a version, and the
+    /// name of the timestamp never has one. The names of the other roles have a version with consistent snapshots.
     #[must_use]
     pub fn version_in_name(&self, role: &RoleName, version: Version) -> Option<Version> {
         let has_version = match role.as_str() {
@@ -87,7 +87,7 @@ impl Root {
         has_version.then_some(version)
     }
 
-    /// Returns how target files are named. Without consistent snapshots, `configured` hash prefixes are not used.
+    /// Returns how target files are named: as `configured` with consistent snapshots, otherwise without hash prefixes.
     #[must_use]
     pub fn target_names(&self, configured: TargetNames) -> TargetNames {
         if self.consistent_snapshot { configured } else { TargetNames::Plain }

@@ -138,7 +138,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Creates a role without targets and delegations.
+    /// Creates a role without targets or delegations.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
         Self { header: Header::new(version, expires), delegations: None, targets: Index::default() }
@@ -173,8 +173,8 @@ impl Targets {
         self.len() == 0
     }
 
-    /// Returns whether one role was cloned from the other and the targets of neither have changed since. The targets
-    /// are not compared, so they may be equal even if this returns false.
+    /// Returns whether one role was cloned from the other, and no targets have changed in either role since. The
+    /// targets are not compared, so they may be equal even if this returns false.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         self.targets.is_clone_of(&other.targets)
@@ -186,8 +186,8 @@ impl Targets {
         self.targets.insert(path.as_str(), target);
     }
 
-    /// Lists many targets, or replaces their entries. They must be sorted by path, without duplicates. All targets are
-    /// written to one text, so each target needs little more memory than its text.
+    /// Lists many targets, or replaces their entries. The targets must be sorted by path, without duplicates. All
+    /// targets are written to one text, so each target needs little more memory than its text.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.

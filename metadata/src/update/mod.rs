@@ -121,7 +121,7 @@ pub(crate) struct Update {
     pub(crate) start_time: DateTime<Utc>,
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
-    /// Whether the stored timestamp and snapshot do not count, because keys of the online roles were rotated (5.3.11).
+    /// Whether the stored timestamp and snapshot are ignored, because keys of the online roles were rotated (5.3.11).
     pub(crate) forgets_stored: bool,
     /// The targets role that an earlier update in this process verified.
     pub(crate) known: Option<ReusableTargets>,

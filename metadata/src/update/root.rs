@@ -149,8 +149,7 @@ impl Stage for UpdateRoot {
         if root.version < trusted {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
         }
-        // 5.3.10: only the newest root must not have expired. If the limit was reached, this root may not be the
-        // newest.
+        // 5.3.10: check the expiry of the newest root only. If the limit was reached, this root may not be the newest.
         let behind = self.fetches.check().err().map(|kind| kind.of(role));
         self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
         // 5.3.11: forget timestamp and snapshot if the keys of either were rotated.

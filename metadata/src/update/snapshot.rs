@@ -62,7 +62,8 @@ impl Stage for UpdateSnapshot {
             return false;
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
-        // An older copy that somebody has put back neither sets a floor nor satisfies the request.
+        // If somebody has put an older copy back into the store, that copy neither sets a floor nor satisfies the
+        // request.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
         self.update.floors.raise_snapshot(floors);
         // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.

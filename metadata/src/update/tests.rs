@@ -275,7 +275,7 @@ fn targets_are_reused_only_for_the_same_bytes_and_keys() {
     let known = || first.reusable_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
-    // Other bytes, other keys and another listed version are verified as if there were no earlier update.
+    // Different bytes, different keys and a different listed version are verified as if there were no earlier update.
     let other = signed(&Targets::new(version(2), expires()), ONLINE_KEY);
     let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();
     trust(known(), ONLINE_KEY, &other, (2, 2)).unwrap();

@@ -14,8 +14,8 @@ pub struct UpdateTimestamp {
     answered: bool,
     /// Whether the record of trusted versions is damaged and no stored timestamp has been recalled.
     state_lost: bool,
-    /// The error if the update has not followed all roots. The trusted root may then lack the keys of the newest
-    /// timestamp.
+    /// The error to return for a timestamp without enough valid signatures if the update has not followed all roots.
+    /// The trusted root may then lack the keys of the newest timestamp.
     behind: Option<Error>,
 }
 
@@ -57,7 +57,7 @@ impl Stage for UpdateTimestamp {
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
-        // An older copy that somebody has put back sets no floor.
+        // If somebody has put an older copy back into the store, that copy sets no floor.
         if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
             self.update.floors.raise_timestamp(&stored);
             self.trusted = Some(stored);
