@@ -152,7 +152,8 @@ const HEAD: &str = "\
 ";
 
 impl Config {
-    /// Creates the configuration of a new repository with consistent snapshots and hash prefixes. It has no roles yet.
+    /// Creates the configuration of a new repository with consistent snapshots and hash prefixes. The configuration has
+    /// no roles yet.
     #[expect(clippy::new_without_default, reason = "a configuration without roles is not complete")]
     pub fn new() -> Self {
         let mut document = DocumentMut::new();

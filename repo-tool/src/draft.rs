@@ -25,7 +25,7 @@ use crate::role_content::RoleContent;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
-/// If fewer roles than this change, the key rings of each role are looked up individually.
+/// If fewer than this number of roles change, the key rings of each role are looked up individually.
 const FEW: usize = 8;
 
 /// A new target file.

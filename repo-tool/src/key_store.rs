@@ -208,8 +208,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the private key file of `public`, but never a provided signer. This key signs forged files to prove that
-    /// a revocation works, and no hardware token or key service should sign such files.
+    /// Returns the private key file of `public`, but never a provided signer. The key in the file signs forged files to
+    /// prove that a revocation works, and no hardware token or key service should sign such files.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].

@@ -379,7 +379,7 @@ pub enum PendingError {
     WrongFile {
         /// The file.
         path: PathBuf,
-        /// The target as which the pending change lists the file.
+        /// The path of the target in the pending change.
         target: TargetPath,
         /// How it differs.
         error: lastmile_metadata::FileError,

@@ -131,7 +131,7 @@ pub enum Error {
         /// The private files, each with the reason.
         files: Vec<Unpublishable>,
     },
-    /// A publication could not be made or finished.
+    /// A publication failed or could not be finished.
     #[error(transparent)]
     Publication(#[from] PublicationError),
     /// Another process refused to publish a request of this process.

@@ -159,7 +159,7 @@ pub enum JournalFault {
     File(Box<crate::Error>),
 }
 
-/// The reason why a publication could not be made or finished.
+/// The reason why a publication failed or could not be finished.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicationError {

@@ -162,7 +162,7 @@ impl Runner {
         self.client(&trust, ExitStatus::Done, "")
     }
 
-    /// Switches to a copy of the client, whose clock is this many days ahead.
+    /// Switches to a copy of the client, and sets the clock of the copy ahead by this many days.
     pub(super) fn use_client_after(&mut self, days: i64) -> Result<(), Error> {
         super::copy_folder(&self.path(self.client), &self.path("client-later"))?;
         self.client = "client-later";
