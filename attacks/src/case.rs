@@ -71,7 +71,7 @@ pub struct Case {
     pub(super) shipped: Vec<u8>,
     /// The repositories from which the client updates before the attack, in this order.
     pub(super) before: Vec<FakeNetwork>,
-    /// The repositories from which the client tries to update after that, in this order. These updates fail.
+    /// The repositories of the updates that fail before the attack, in this order. All updates that succeed come first.
     pub(super) failed: Vec<FakeNetwork>,
     /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
@@ -161,7 +161,8 @@ impl Case {
         Case { shipped: root, ..self }
     }
 
-    /// Adds a repository from which the client updates before the attack, after all others. An attacker may control it.
+    /// Adds a repository from which the client updates before the attack. The client updates from the other
+    /// repositories first. An attacker may control the added repository.
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());

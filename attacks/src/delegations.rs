@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-6967",
         &["CVE-2026-6967", "3.7-M3"],
-        "a delegated role has expired, is longer than the snapshot says, or has another hash",
+        "a delegated role has expired, is longer than the snapshot says, or has a different hash",
         "CVE-2026-6967, GHSA-4v58-8p28-2rq3",
         delegated_role_unchecked,
     ),

@@ -22,8 +22,8 @@ pub(super) fn respelled(repository: &Repository, role: &str, old: &str, new: &st
     [&text[..at], new, &text[at + old.len()..]].concat().into_bytes()
 }
 
-/// Returns the file of `role`, with the last occurrence of `old` in the signed part replaced, and with valid signatures
-/// over the result.
+/// Returns the file of `role` in which `new` replaces the last occurrence of `old` in the signed part. The signatures
+/// are valid for the changed part.
 pub(super) fn signed_so(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
     let written: Value = serde_json::from_slice(&repository.written(role)).unwrap();
     let text = String::from_utf8(canonical::write(&written["signed"])).unwrap();
@@ -75,7 +75,7 @@ pub(super) fn republish(attacker: &mut Repository, role: &str, bytes: Vec<u8>) {
     }
 }
 
-/// Returns the second valid ECDSA signature of the same message, which has n − s in place of s. The argument and the
+/// Returns the other valid ECDSA signature of the same message: the one with n − s in place of s. The argument and the
 /// result are DER in hexadecimal.
 pub(super) fn negated(signature: &str) -> String {
     let der = hex::decode(signature).unwrap();

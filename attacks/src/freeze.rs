@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.3-F1",
         &["3.3-F1", "3.3-F2", "S-2.3-3"],
-        "the server keeps sending the same timestamp until it expires, and after that",
+        "the server keeps sending the same timestamp, before and after it expires",
         "specification 5.4.4, freeze",
         frozen,
     ),

@@ -106,8 +106,8 @@ impl Known {
     }
 }
 
-/// Returns a description of trusted roles that belong to different releases or have expired. Either shows that the
-/// client was kept on an older release.
+/// Returns a description of trusted roles that belong to different releases or have expired. In both cases, the client
+/// was kept on an older release.
 fn inconsistent(trusted: &Files) -> Option<String> {
     let read = |role: &str| trusted.get(&format!("{role}.json")).and_then(|bytes| signed(bytes));
     for (role, below) in [("timestamp", "snapshot"), ("snapshot", "targets")] {
@@ -125,7 +125,7 @@ fn inconsistent(trusted: &Files) -> Option<String> {
     })
 }
 
-/// Returns `true` if both are the same JSON document, even if they are formatted differently.
+/// Returns `true` if `one` and `other` are the same JSON document, even if they are formatted differently.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || document(one).is_some_and(|one| document(other) == Some(one))
 }

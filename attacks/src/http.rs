@@ -95,7 +95,7 @@ fn codings() -> Vec<Case> {
         // There is no next root, so it has no body to encode.
         for served in SOME.iter().filter(|role| **role != "root").map(|role| new_release.served(role)) {
             let header = format!("Content-Encoding: {coding}\r\n");
-            // The client did not request this encoding, so it takes the body as it is.
+            // The client did not request this encoding, so it does not decode the body.
             let case =
                 new_release.case(&served, coding, move |connection, file| answer(connection, "200 OK", &header, file));
             cases.push(case);

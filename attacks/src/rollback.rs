@@ -60,8 +60,8 @@ fn floors_survive() -> Vec<Case> {
             .advances(&["root"]),
         Case::against(&next).attacker(&failed).sample("with the newest files").refused("timestamp", "Rollback"),
     ];
-    // The client accepts the newest timestamp but cannot get the snapshot that it lists. It must then refuse the release
-    // in between, which it has never seen, and the release that it has.
+    // The client accepts the newest timestamp, but not the snapshot that the timestamp lists. After that, the client
+    // must refuse both older timestamps: that of the release that it has, and that of the release in between.
     let newest = newer(&next);
     let snapshot = format!("{METADATA}{}", file_name("snapshot", Some(newest.version("snapshot"))));
     let missing = newest.network().fork();
@@ -105,7 +105,7 @@ fn damaged_floors() -> Vec<Case> {
     let case =
         Case::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot missing").in_process_only();
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
-    // The new timestamp lists another hash for the snapshot. The versions in the stored snapshot must still count.
+    // The new timestamp lists a different hash for the snapshot. The versions in the stored snapshot must still count.
     let case = Case::against(&honest).attacker(lower.network()).sample("another hash");
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
     cases

@@ -271,8 +271,8 @@ fn rotation_over_several_roots() -> Vec<Case> {
             .honest(newer(fixed).network());
         case.get("package").sample(sample)
     };
-    // The specification does not say whether keys that were removed and restored count as replaced. For lastmile, they
-    // do.
+    // The specification does not say whether keys that were removed and restored count as replaced. lastmile counts
+    // them as replaced.
     vec![case(&slow, "over four roots"), case(&back, "replaced and restored").in_process_only()]
 }
 
