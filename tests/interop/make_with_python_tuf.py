@@ -143,7 +143,7 @@ def succinct(folder: Path) -> None:
 
 
 def rotated(folder: Path) -> None:
-    """State 2 adds four roots, which replace root keys, the threshold and online keys, and then lower the versions."""
+    """State 2 adds four roots, which replace root keys, the threshold and online keys, and lowers online versions."""
     repository = with_names(Repository())
     repository.timestamp.version = 900
     repository.snapshot.version = 800

@@ -108,7 +108,7 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
-/// Tests clients that behave like lastmile until lastmile refuses something.
+/// Tests faulty clients. They run lastmile, and misbehave when lastmile refuses something.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_reports_each_kind_of_failure() {

@@ -125,8 +125,8 @@ fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     repository.network().clone()
 }
 
-/// Returns the repositories by host name. All but `repository.test` are faulty or under attack. Only one test file uses
-/// each of them.
+/// Returns the repositories by host name. All except `repository.test` are faulty or under attack, and each faulty
+/// repository is used by only one test file.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [
@@ -196,8 +196,8 @@ fn the_output_of_the_client_is_as_expected() {
     run("client", client_folder().path(), Some(&server));
 }
 
-/// Returns a folder with the repositories `packages` and `split`, which are created at the faked time, and with files
-/// to add.
+/// Returns a folder with files to add, and with the repositories `packages` and `split`, which are created at the faked
+/// time.
 fn repository_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("dist/linux/tool.tar", "for linux"), ("dist/tool.zip", "for all"), ("größe.txt", "wide")]

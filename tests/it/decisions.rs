@@ -1,5 +1,5 @@
 //! Decisions of lastmile where the specification leaves a choice (rows A and D of `spec-rows.txt`). Other modules test
-//! some of them.
+//! some of these decisions.
 
 use std::fs;
 
@@ -261,9 +261,9 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     assert_eq!(
         roots.collect::<Vec<_>>(),
         ["metadata/2.root.json"],
-        "a mirror that hid one root must not be asked first for the next"
+        "a mirror that hid one root must not be asked first for the next root"
     );
-    // A mirror cannot abuse this: a root without valid signatures changes nothing.
+    // A mirror gains nothing by sending a forged root: without valid signatures, the root changes nothing.
     let mut lying = repository.fork();
     lying.signed("root")["version"] = json!(4);
     lying.set_signers("root", &[TestKey::new("stranger")]);
@@ -300,7 +300,7 @@ fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
         assert_eq!(client.refresh().unwrap(), [1, 4, 4, 4]);
         assert!(client.events().is_empty(), "an outdated mirror must not cause a warning");
     }
-    // A mirror cannot abuse this: the client ignores an invalid timestamp and reports it.
+    // A mirror gains nothing by sending a forged timestamp: the client ignores and reports it.
     let mut lying = newest.fork();
     lying.set_signers("timestamp", &[TestKey::new("stranger")]);
     lying.publish(&["timestamp"]);

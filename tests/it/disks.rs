@@ -90,8 +90,8 @@ impl Scene<'_> {
         }
         (self.inspect)(&client);
         match fault {
-            // The complete check would be slow. It is enough for one error code, because the others lead to the same
-            // state.
+            // The complete check would be slow. It is enough for one error code, because the other codes lead to the
+            // same state.
             Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
             Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
             _ => self.check(&client, told),
@@ -102,8 +102,8 @@ impl Scene<'_> {
     /// Checks that the client in its current state refuses rollbacks and can update to the newest state.
     fn check(&self, client: &TestClient, told: &str) {
         let reached = timestamp_version(client);
-        // Versions from 1,000,000 are an attacker's. A client that trusts them must be able to recover, so this is not
-        // a rollback.
+        // Versions of 1,000,000 or more come from an attacker. A client that trusts them must be able to recover, so
+        // this is not a rollback.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
             let victim = client.copy();

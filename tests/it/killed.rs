@@ -123,7 +123,7 @@ impl World {
         client
     }
 
-    /// Returns the client's record of floors.
+    /// Returns the version of the timestamp in the client's store.
     fn stored_version(&self) -> u64 {
         version(&self.path("state/it/metadata/timestamp.json"))
     }

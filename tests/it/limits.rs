@@ -156,7 +156,7 @@ fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
 
 #[test]
 fn the_nesting_of_json_is_limited() {
-    // The objects of the file and of its signed part are the first two of the 64 levels.
+    // The file and its signed part are objects, so they use the first two of the 64 levels.
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     let asked = |levels| {
         let mut repository = Repository::new();

@@ -231,7 +231,7 @@ impl Attacker {
         texts(&delegation.unwrap_or_else(|| delegations["succinct_roles"].clone())["keyids"])
     }
 
-    /// Replaces the newest file of `role` with one that has the same file name and version, but other content.
+    /// Replaces the newest file of `role` with one that has the same file name and version, but different content.
     pub(crate) fn replace(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let mut signed = self.newest(role);
         edit(&mut signed);

@@ -9,7 +9,7 @@ use lastmile_testkit::{Repository, Server};
 
 use crate::cli::program;
 
-/// The id of a user and of a group that have no files.
+/// The id of a user and of a group that own no files.
 const USER: u32 = 65_534;
 
 fn run(state: &Path, user: u32, args: &[&str]) -> Output {

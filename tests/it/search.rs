@@ -100,7 +100,7 @@ fn w_5_6_7_1_a_no_role_is_visited_twice() {
 
 #[test]
 fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
-    // Both delegate to `shared`; `b` lists another key, which has not signed.
+    // `a` and `b` both delegate to `shared`, but `b` lists a key that has not signed.
     let repository = diamond(|repository| {
         let other = Delegation::paths("shared", &["b/*"]).keys(&[TestKey::new("other")], 1);
         repository.delegate("b", &other);
@@ -113,7 +113,8 @@ fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
     assert_eq!(refused(found.into_iter().nth(1).unwrap()), unmet);
 }
 
-/// `a` and `b` have different paths and both delegate to `shared`, `a` with the key of that name.
+/// Returns a repository in which `a` and `b` have different paths. `a` delegates to `shared`, with the key `shared`.
+/// `build` adds the delegation from `b`.
 fn diamond(build: impl FnOnce(&mut Repository)) -> Repository {
     repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -135,7 +136,7 @@ fn a8_a_role_is_trusted_through_each_of_two_delegators_with_the_same_key() {
 
 #[test]
 fn a8_a_delegated_role_is_trusted_for_one_chain_of_delegations_only() {
-    // `a` and `b` list different keys for `shared`, and each version of `shared` lists other keys for `below`.
+    // `a` and `b` list different keys for `shared`, and each version of `shared` lists different keys for `below`.
     let honest = repository(|repository| {
         repository.lists_hashes = false;
         for name in ["a", "b"] {
@@ -476,7 +477,7 @@ fn the_stored_file_of_one_role_is_not_used_for_another() {
     let mut repository = repository(|repository| {
         ["a", "b", "c"].iter().for_each(|name| repository.delegate("targets", &Delegation::paths(name, &["*"])));
     });
-    // All three roles have the same keys, but `b` has another version.
+    // All three roles have the same keys, but `b` has a different version.
     repository.publish(&["b"]);
     let client = TestClient::new(&repository);
     let session = blocking::Updater::new(client.updater()).unwrap().refresh_at(client.now).unwrap();

@@ -1,5 +1,5 @@
-//! Tests of TAP 12 in the whole workflow: a key id is valid only within one file. `search` and `delegations` test TAP
-//! 15.
+//! Tests of TAP 12 in the whole workflow: a key id is valid only within one file. The modules `search` and
+//! `delegations` test TAP 15.
 
 use lastmile_metadata::{ErrorKind, Threshold};
 use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused};

@@ -1,4 +1,4 @@
-//! Functions for the tests in `it/`, which verify files of the simulated repository without a client.
+//! Functions with which the tests in `it/` verify files of the simulated repository without a client.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "functions for tests may panic")]
 

@@ -22,8 +22,8 @@ pub(crate) fn run(project: &Path) -> bool {
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
     steps.command("client without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     steps.run("client with ring", || client_with_ring(project));
-    // Tests start the programs and the examples. One build with the tests uses the same features for the dependencies; separate
-    // builds would compile a quarter of them twice.
+    // Tests start the programs and the examples. A single build of all of them gives each dependency one set of
+    // features. Separate builds would compile a quarter of the dependencies twice.
     let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
     steps.command("programs and tests", &mut cargo(project, &programs));
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
@@ -72,8 +72,8 @@ const PUBLISHED: [&str; 8] = [
 /// The files that every published crate contains in addition to its sources.
 const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Packages the published crates, which fails if a dependency has no version or a manifest is incomplete. This does not
-/// build the packages. Before a release, `cargo package` without `--no-verify` does.
+/// Packages the published crates. This fails if a dependency has no version or a manifest is incomplete. The packages
+/// are not built here. Before a release, `cargo package` without `--no-verify` builds them.
 fn package(project: &Path) -> Outcome {
     let mut missing = Vec::new();
     for name in PUBLISHED {

@@ -9,8 +9,8 @@ pub enum Outcome {
     Passed,
     /// The step or program failed, for this reason.
     Failed(String),
-    /// The check could not run on this machine, for this reason. It is reported and counts neither as passed nor as
-    /// failed.
+    /// The check could not run on this machine, for this reason. The summary reports it, and it counts neither as
+    /// passed nor as failed.
     NotChecked(String),
 }
 

@@ -129,7 +129,7 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
 }
 
 /// Describes the properties of the system that affect the counts. Programs choose their code according to the
-/// instructions of the processor. Under valgrind, only AVX2 makes a difference.
+/// instructions that the processor supports. Under valgrind, only AVX2 makes a difference.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;

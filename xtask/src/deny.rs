@@ -19,7 +19,8 @@ fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Returns the command `cargo deny check PARTS…`. It checks the crates of every platform, so cargo may have to fetch some.
+/// Returns the command `cargo deny check PARTS…`. It checks the crates of every platform, so cargo may have to fetch
+/// crates.
 pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
     let mut command = cargo_deny(project, &["--locked", "--all-features", "check", "--hide-inclusion-graph"]);
     command.args(parts);

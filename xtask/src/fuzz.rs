@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses `[--seconds N] [TARGET…]`. Returns `None` if the arguments have another form.
+    /// Parses `[--seconds N] [TARGET…]`. Returns `None` if the arguments have a different form.
     pub(crate) fn parse(words: &[&str]) -> Option<Self> {
         let (seconds, targets) = match words {
             ["--seconds", number, targets @ ..] => (number.parse().ok()?, targets),

@@ -13,7 +13,8 @@ use xtask::setup::{quiet, tree_sitter};
 /// The version of cargo-mutants for which `.cargo/mutants.toml` was written.
 const CARGO_MUTANTS: &str = "27.1.0";
 
-/// Searches for mutants that no test detects, in these files or in all. Returns `true` if there are none.
+/// Searches for mutants that no test detects, in `files`, or in all files if `files` is empty. Returns `true` if there
+/// are no such mutants.
 pub(crate) fn run(project: &Path, files: &[&str]) -> bool {
     if !is_installed(project) || !tree_sitter(project) {
         return false;

@@ -65,9 +65,9 @@ fn programs(_: &Path) -> Result<String, Missing> {
     Ok("openssl, curl, faketime, valgrind: found".into())
 }
 
-/// Finds or installs web servers, which the tests start with the settings in docs/serving.md.
+/// Finds or installs the web servers that the tests start with the settings in docs/serving.md.
 fn servers(_: &Path) -> Result<String, Missing> {
-    // Some systems install it in a folder that is on the path of administrators only.
+    // Some systems install nginx in a folder that is only on the path of administrators.
     let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| quiet(program, &["-v"]));
     if nginx.is_none() {
         install("nginx", "nginx")?;

@@ -147,8 +147,7 @@ impl<'a> Clients<'a> {
         self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
 
-    /// Returns a contestant that runs `turn` in this many rounds. Other implementations have no rounds without
-    /// `--peers`.
+    /// Returns a contestant that runs `turn` in this many rounds. Without `--peers`, other implementations are not run.
     pub(crate) fn contestant(
         &self,
         program: &'static str,

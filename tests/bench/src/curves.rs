@@ -46,7 +46,8 @@ pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the sizes to measure. Other implementations are left out where they would take minutes or use all memory.
+/// Returns the sizes to measure. Sizes with which other implementations would take minutes or use all memory are
+/// measured without them.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();

@@ -22,7 +22,7 @@ const FIRST_BINS: Bar =
 const SECOND_BINS: Bar =
     Bar { text: "15× python-tuf, under 32 MB", ratios: &[(PYTHON_TUF, 15.0)], most: None, memory: Some(32e6) };
 
-/// Measures repositories with all targets in one targets.json, with each of two key types.
+/// Measures repositories with all targets in one targets.json, once for each of two key types.
 pub(crate) fn flat(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let targets = setup.sizes.targets;
     for (key, rounds) in [("ed25519", 3), ("ecdsa", 1)] {
@@ -32,7 +32,7 @@ pub(crate) fn flat(setup: &Setup, report: &mut Report) -> Result<(), String> {
         let names = names(&made)?.into_iter().take(1).collect::<Vec<_>>();
         let mut first = vec![clients.first(OURS, 5, &names), clients.first(PYTHON_TUF, rounds, &names)];
         if key == "ed25519" {
-            // tuf-js is slow because it copies all targets that it has read so far for each further target.
+            // tuf-js is slow: for each target that it reads, it copies all targets that it has read before.
             first.extend([clients.first(TOUGH, 1, &names), clients.tries(TUF_JS, &names)]);
         }
         let bar = if key == "ed25519" { FIRST_FLAT } else { Bar { ratios: &[(PYTHON_TUF, 20.0)], ..FIRST_FLAT } };
@@ -67,7 +67,7 @@ pub(crate) fn gets_from_bins(
     let clients = Clients::new(setup, repository, &server.url, &what.replace([' ', ','], "-"));
     let mut first: Vec<_> = [OURS, PYTHON_TUF].map(|program| clients.first(program, 5, names)).into();
     if what.starts_with("prefix") {
-        // tuf-js is slow because it copies all bins that it has read so far for each further bin. tough loads every
+        // tuf-js is slow: for each bin that it reads, it copies all bins that it has read before. tough loads every
         // bin.
         first.extend([TUF_JS, TOUGH].map(|program| clients.tries(program, names)));
     }
@@ -105,7 +105,8 @@ fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns bytes per second. The last line of `openssl speed` ends with thousands of bytes per second for the largest size.
+/// Returns the speed in bytes per second. The last line of `openssl speed` ends with the speed for the largest size, in
+/// thousands of bytes per second.
 fn hash_speed(setup: &Setup, hash: &str) -> Result<f64, String> {
     let arguments = ["speed", "-seconds", "2", "-bytes", "1048576", "-evp", hash];
     let said = process::run(Path::new("openssl"), &arguments, &setup.scratch)?;

@@ -39,7 +39,7 @@ seconds = time.perf_counter() - start
 if code: sys.exit('it ended with ' + str(code))
 print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)";
 
-/// Returns the command for a program in a folder, with the environment variables that all benches use.
+/// Returns a command that runs `program` in `folder`, with the environment variables that all benches use.
 pub(crate) fn command(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command

@@ -51,7 +51,8 @@ fn connect(client: TcpStream, server: SocketAddrV4, round_trip: Duration) -> io:
     Ok(())
 }
 
-/// Forwards bytes with a `delay`, but treats all bytes that arrive before `open` as if they arrived at that time.
+/// Forwards bytes after a `delay`. Bytes that arrive before the time `open` are treated as if they arrived at that
+/// time.
 fn pass(from: TcpStream, to: TcpStream, delay: Duration, open: Instant) {
     let (sender, receiver) = sync_channel(MAX_IN_FLIGHT);
     thread::spawn(move || depart(from, &sender, delay, open));

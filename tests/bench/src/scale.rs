@@ -120,7 +120,7 @@ impl Scale<'_> {
         self.tool(&["add", &format!("new/{name}")])
     }
 
-    /// Publishes a release with metadata that is also stored in compressed form, which is an option in `repo.toml`.
+    /// Turns on compressed copies of metadata in `repo.toml`, and publishes a release.
     fn compressed_release(&mut self) -> Result<(), String> {
         let policy = self.repository().join("repo.toml");
         let text = fs::read_to_string(&policy).map_err(|error| error.to_string())?;
@@ -166,7 +166,7 @@ impl Scale<'_> {
         add.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
     }
 
-    /// Returns the version of the timestamp, which is the last member in canonical form.
+    /// Returns the version of the timestamp. In canonical form, the version is the last member.
     fn timestamp_version(&self) -> Result<u64, String> {
         let text =
             fs::read_to_string(self.repository().join("metadata/timestamp.json")).map_err(|error| error.to_string())?;

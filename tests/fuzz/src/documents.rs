@@ -64,8 +64,8 @@ fn document<R: Role>(role: &RoleName, input: &[u8]) {
     assert!(again.signatures().len() <= envelope.signatures().len() + 1);
 }
 
-/// Returns `true` if the canonical text is also valid JSON. It is not if it contains control characters, which
-/// canonical JSON does not escape.
+/// Returns `true` if the canonical text is also valid JSON. Text with control characters is not valid JSON, because
+/// canonical JSON does not escape them.
 fn is_json(canonical: &str) -> bool {
     !canonical.bytes().any(|byte| byte < 0x20)
 }

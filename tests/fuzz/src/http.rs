@@ -1,4 +1,4 @@
-//! Arbitrary bytes as the response of a server, which the client receives over loopback.
+//! The fuzz target for HTTP: the client receives arbitrary bytes as a response, over loopback.
 
 use std::time::Duration;
 

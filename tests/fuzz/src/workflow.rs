@@ -1,5 +1,5 @@
-//! Fuzz targets for validly signed metadata with arbitrary content, which test the update workflow after the signature
-//! checks.
+//! Fuzz targets that test the update workflow after the signature checks, with validly signed metadata of arbitrary
+//! content.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

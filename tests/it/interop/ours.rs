@@ -19,7 +19,7 @@ pub(crate) struct Fetched {
 }
 
 impl TestClient {
-    /// Creates a client with the shipped root `root`, which updates from the URL `base`.
+    /// Creates a client that has the shipped root `root` and updates from the URL `base`.
     pub(crate) fn new(root: &[u8], base: &str) -> Self {
         let updater = Updater::builder(root)
             .mirror(format!("{base}metadata/"), format!("{base}targets/"))

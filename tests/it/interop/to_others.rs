@@ -23,10 +23,10 @@ const NAMES: [(&str, &str); 5] = [
     ("empty", ""),
 ];
 
-/// A maintainer with a repository, which a server serves during the test.
+/// A maintainer, and a server that offers the maintainer's repository during the test.
 struct Maintainer {
     folder: TempDir,
-    /// The runtime of the server. The commands of the test block, so the server cannot share their thread.
+    /// The runtime of the server. Commands in a test block their thread, so the server needs a different thread.
     runtime: Runtime,
     url: String,
 }

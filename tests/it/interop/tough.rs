@@ -94,7 +94,7 @@ impl Made {
         self.keys.iter().map(source).collect()
     }
 
-    /// Writes a root with this version in which every role has this threshold.
+    /// Writes this version of the root. Every role has this threshold.
     pub(crate) async fn sign_root(&self, version: u64, threshold: u64) {
         let sources = self.sources();
         let mut keys = HashMap::new();

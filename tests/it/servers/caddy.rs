@@ -24,7 +24,8 @@ impl Caddy {
     }
 }
 
-/// Starts Caddy with the site from the page, at `address` on a free port. The settings of the site start with `first`.
+/// Starts Caddy with the site from the page, at `address` on a free port. `first` is added at the start of the site's
+/// settings.
 fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
     let rooted = site.settings("caddyfile");
     let home = site.path("caddy");

@@ -1,6 +1,6 @@
 //! Runs the S3 commands in docs/serving.md with the AWS command line and a local S3 server.
 //!
-//! `cargo xtask setup` installs both below `target/interop/s3-venv`.
+//! `cargo xtask setup` installs the command line and the server below `target/interop/s3-venv`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -13,7 +13,7 @@ use super::site::{Site, succeed};
 /// The start of the client's error for a certificate that it does not trust.
 const NOT_SECURE: &str = "no secure connection: invalid peer certificate: ";
 
-/// Returns a site with a certificate for `localhost`, which a test authority has signed.
+/// Returns a site with a certificate for `localhost` that a test authority has signed.
 pub(super) fn certified() -> Site {
     let site = Site::new(&[]);
     let own = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];

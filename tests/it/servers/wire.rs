@@ -80,7 +80,7 @@ fn joined(mut chunks: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Starts a proxy to `port`. It closes the first connection on which the server sends more than `bytes` bytes. Returns
+/// Starts a proxy to `port` that closes the first connection on which the server sends more than `bytes` bytes. Returns
 /// the port of the proxy.
 pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

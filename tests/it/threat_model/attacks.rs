@@ -25,7 +25,7 @@ fn asked_for() -> (Made, FakeNetwork, Vec<String>) {
 }
 
 /// Applies `change` to each file in turn. A new client must refuse the changed file, and must then get the package from
-/// the honest server. Returns the reasons of the refusals.
+/// the honest server. Returns the reasons for the refusals.
 fn each_file(change: impl Fn(&FakeNetwork, &str)) -> Vec<String> {
     let (made, honest, asked) = asked_for();
     let mut refusals = Vec::new();
@@ -90,7 +90,8 @@ fn n4_inflated_versions_are_forgotten_when_the_online_keys_are_replaced() {
     attacker.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
     seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
-    // The next honest release has the same timestamp version as the attacker's, so the client does not notice it.
+    // The next honest release has the same timestamp version as the attacker's, so the client does not notice the
+    // release.
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);

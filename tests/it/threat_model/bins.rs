@@ -1,5 +1,4 @@
-//! Stolen keys of bins. The snapshot lists the hashes of some bins, and there are two kinds of bins that it lists
-//! without hashes.
+//! Stolen keys of bins. The snapshot lists some bins with hashes, and two kinds of bins without hashes.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};
@@ -14,7 +13,7 @@ const BOTH: [&str; 2] = ["snapshot-1", "timestamp-1"];
 
 /// Adds new keys to all bins.
 fn add_keys(made: &Made, kind: &[&str], keys: &[&str]) {
-    // Succinct bins share their keys, so a change of one bin changes all.
+    // Succinct bins share their keys, so adding a key to one bin adds it to all bins.
     let bins = if kind.is_empty() { &["bin-0"][..] } else { &["bin-0", "bin-1"] };
     for key in keys {
         made.new_key(key);

@@ -14,7 +14,7 @@ pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,
     /// A package that this role or a role below it lists. `options` are the options with which `lastmile-repo add` adds
-    /// it.
+    /// the package.
     pub(super) package: &'a str,
     pub(super) options: &'a [&'a str],
     /// The reasons why clients refuse a replaced file of the published version, and a forged release.

@@ -1,4 +1,5 @@
-//! The inputs of the loops. They are written with simple format strings, so changes of other code do not change them.
+//! The inputs of the loops. They are written with simple format strings, so changes to other code do not affect the
+//! inputs.
 
 use std::fmt::Write as _;
 

@@ -76,7 +76,7 @@ fn counted(ready: &Ready) -> bool {
     ready()
 }
 
-/// The number of samples, which gives a stable median.
+/// The number of samples. With this many samples, the median is stable.
 const SAMPLES: usize = 31;
 /// The minimum duration of a sample, which is much longer than the resolution of the clock.
 const SAMPLE: Duration = Duration::from_millis(10);

@@ -5,7 +5,7 @@ use std::thread;
 
 use lastmile_random::adversary::History;
 
-/// The default number of histories. Without optimisation, the client is too slow for many of them.
+/// The default number of histories. Without optimisation, the client is too slow for many histories.
 const HISTORIES: u64 = if cfg!(debug_assertions) { 200 } else { 100_000 };
 
 #[test]

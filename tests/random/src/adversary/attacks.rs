@@ -56,7 +56,7 @@ impl Attacker {
         self.show(overlay, &timestamp);
     }
 
-    /// Serves one forged document. The files that the document lists are honest, or were forged before.
+    /// Serves one forged document, which lists honest files or files that were forged earlier.
     pub(crate) fn forge_one(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let which = by as usize % overlays.len();
         let role = ROLES[by as usize / 2 % ROLES.len()];

@@ -1,4 +1,5 @@
-//! The honest repository for use by other tests, which can also sign their own documents with its keys.
+//! Provides the honest repository to other tests, which can also sign their own documents with the keys of the
+//! repository.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ pub fn published(kind: u32) -> (Bytes, BTreeMap<String, Bytes>) {
     (honest.now[&Role::Root].bytes.clone(), files)
 }
 
-/// Returns a file with the signed part `signed`, whose canonical form is `canonical`, and with valid signatures by the
-/// keys of a role of the same repository: root (0), timestamp (1), snapshot (2) or targets (3).
+/// Signs `signed`, whose canonical form is `canonical`, with the keys of a role of the same repository: root (0),
+/// timestamp (1), snapshot (2) or targets (3). Returns the file.
 #[must_use]
 pub fn resigned(kind: u32, role: usize, signed: &str, canonical: &str) -> Bytes {
     let honest = Honest::new(kind);

@@ -59,7 +59,7 @@ impl Honest {
         self
     }
 
-    /// Returns the version of a role, which is 0 before the role is first published.
+    /// Returns the version of a role, or 0 if the role was never published.
     pub(crate) fn version(&self, role: Role) -> u64 {
         self.now.get(&role).map_or(0, |document| document.version)
     }

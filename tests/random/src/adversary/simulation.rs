@@ -284,7 +284,7 @@ fn check_session(expected: &Trusted, session: &[Vec<u8>; 4]) -> Result<(), Strin
     let Trusted { root, timestamp, snapshot, targets, .. } = expected;
     for (expected, bytes) in [root, timestamp, snapshot, targets].into_iter().zip(session) {
         if expected.bytes != *bytes {
-            return Err(format!("the client trusts another {} than expected: {expected:?}", expected.role.name()));
+            return Err(format!("the client trusts a different {} than expected: {expected:?}", expected.role.name()));
         }
     }
     Ok(())

@@ -80,8 +80,8 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// The identity of a key, which does not depend on its spelling in metadata. In this crate, it is simply the text in
-/// metadata.
+/// The identity of a key. In the real crate, it does not depend on how metadata spells the key. In this crate, it is
+/// the text in metadata.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyMaterial(String);
 
@@ -120,7 +120,7 @@ impl SignatureChecks {
         self.0.iter_mut().for_each(|(digest, _)| digest.update(part));
     }
 
-    /// Returns for each signature whether it is valid.
+    /// Returns, for each signature, `true` if the signature is valid.
     #[must_use]
     pub fn finish(self) -> Vec<bool> {
         self.0.into_iter().map(|(digest, signature)| *digest.finalize() == *signature).collect()
