@@ -40,8 +40,8 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
     output.failure(&Failure::with_lines(ExitStatus::Usage, message(&shown(false))))
 }
 
-/// Escapes the arguments quoted in the parser's message. They may contain line breaks, or control characters that look
-/// like the parser's own styling.
+/// Escapes the arguments quoted in the parser's message. Such arguments may contain line breaks, or control characters
+/// that look like the parser's own styling.
 fn escaped(text: &StyledStr, args: &[OsString]) -> StyledStr {
     let mut styled = text.ansi().to_string();
     for argument in args {

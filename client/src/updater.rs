@@ -124,8 +124,8 @@ impl Updater {
     }
 
     /// Refreshes, and stores the metadata that became trusted. Stores nothing and returns `None` if another process has
-    /// changed the store in the meantime. An earlier version of this program can do so, because it does not use the
-    /// refresh lock.
+    /// changed the store in the meantime. An earlier version of this program can change the store at any time, because
+    /// it does not use the refresh lock.
     async fn refresh_from(&self, start: Start, now: DateTime<Utc>) -> Result<Option<Session>, Error> {
         let before = start.last_refresh();
         let changes = PendingChanges::new(&self.context.store, start.identity().clone());

@@ -221,7 +221,7 @@ impl<'t> Walk<'t, '_> {
 /// Iterates over the members of an object, or over nothing if there is no object.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
-    /// The name of the member whose value comes next.
+    /// The name of the member whose value is read next.
     name: Option<Cow<'t, str>>,
 }
 

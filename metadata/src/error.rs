@@ -240,7 +240,7 @@ pub enum Location {
     /// A value, as the names of the members that lead to it, such as `signed.roles.root.threshold`. Array elements have
     /// no name, and long names are cut after 100 characters.
     Member(String),
-    /// A position in text that is not JSON or has no canonical form. Both numbers start at 1.
+    /// A position in text that is not JSON or has no canonical form. Lines and columns are counted from 1.
     Text {
         /// The line.
         line: usize,

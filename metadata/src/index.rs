@@ -199,7 +199,7 @@ impl<E: Entry> Index<E> {
             && other.changes.is_empty()
     }
 
-    /// Merges the indexed members and the changes. Both are sorted by name.
+    /// Merges the indexed members and the changes, which are both sorted by name.
     fn merged<'a, V>(
         &'a self,
         base: impl Fn(u32) -> V + 'a,

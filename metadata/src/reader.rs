@@ -231,7 +231,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Returns whether another member or element follows. Reads the comma before it, or the closing bracket.
+    /// Returns whether another member or element follows. Reads the comma before that member or element, or the closing
+    /// bracket.
     pub(crate) fn has_next(&mut self, bracket: u8, item: Item) -> Result<bool, ErrorKind> {
         match self.next() {
             Some(byte) if byte == bracket => {

@@ -183,7 +183,8 @@ impl TrustedMetadata {
     }
 }
 
-/// The identifier of the top-level targets role among those of delegated roles. No delegated role can have its name.
+/// The identifier of the top-level targets role, for use among the identifiers of delegated roles. No delegated role
+/// can have the same name.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }

@@ -2,7 +2,7 @@
 //! trusted.
 //!
 //! The checks are made in this order: limits, listed length and hashes, signatures. The signed content is parsed only
-//! after all of them.
+//! after all these checks.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -15,7 +15,7 @@ use repository::{Repository, targets};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Locked by each test, so that the tests in this file run one after the other: they share the allocator.
+/// Each test holds this lock, because the tests in this file share the allocator and must run one after the other.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {

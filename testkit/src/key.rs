@@ -67,7 +67,7 @@ impl TestKey {
         hex::encode(Sha256::digest(canonical::write(object)))
     }
 
-    /// Returns the same key with another key ID.
+    /// Returns the same key with a different key ID.
     #[must_use]
     pub fn with_keyid(&self, keyid: &str) -> TestKey {
         TestKey { keyid: keyid.to_owned(), ..self.clone() }

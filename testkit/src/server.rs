@@ -164,7 +164,7 @@ impl Server {
         format!("http://{}/", self.address)
     }
 
-    /// Returns the number of bytes sent so far, including headers. The system may still buffer some of them.
+    /// Returns the number of bytes sent so far, including headers. The system may still buffer some of these bytes.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -126,7 +126,7 @@ impl App<'_> {
     }
 }
 
-/// Returns the error for a name that is already used by a repository with another root or other settings.
+/// Returns the error for a name that is already used by a repository with a different root or different settings.
 fn taken(known: &Repository, root: &Verified<Root>) -> Failure {
     let name = &known.name;
     let failure = |difference: &str| {

@@ -109,7 +109,8 @@ struct Download<'a, C> {
     progress: &'a dyn Progress,
     /// The number of bytes received so far.
     received: u64,
-    /// Whether the bytes came in several responses. They may then belong to different versions of the file.
+    /// Whether the bytes came in several responses. Bytes of different responses may belong to different versions of
+    /// the file.
     from_several: bool,
 }
 

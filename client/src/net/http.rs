@@ -217,7 +217,7 @@ impl Fetch for HttpFetch {
 }
 
 /// Passes a body on, or returns an error if it begins like a web page. Some networks answer with their login page, and
-/// broken servers with an error page. Neither says anything about the repository.
+/// broken servers with an error page. Such a page says nothing about the repository.
 fn unless_page(body: Body) -> Body {
     let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
         let part = body.next().await?;
@@ -368,7 +368,7 @@ fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     }
 }
 
-/// Returns why the TLS handshake failed, if that is the cause of the error. Such errors are I/O errors of the kind
+/// Returns why the TLS handshake failed, if that is the cause of the error. TLS errors are I/O errors of the kind
 /// `InvalidData`, possibly nested in other I/O errors, and a retry does not help.
 fn tls_problem(error: &reqwest::Error) -> Option<TlsProblem> {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|outer| {

@@ -95,8 +95,8 @@ pub(crate) fn default_provider() -> Result<Arc<CryptoProvider>, error::Error> {
     choose(CryptoProvider::get_default().cloned(), built_in())
 }
 
-/// Prefers the process default to the provider of a feature, because the application set the former, while any crate in
-/// the build may have enabled the latter.
+/// Prefers the process default to the provider of a feature: the application set the process default, while any crate
+/// in the build may have enabled a feature.
 fn choose(
     process_default: Option<Arc<CryptoProvider>>,
     built_in: Option<Arc<CryptoProvider>>,

@@ -100,7 +100,7 @@ pub trait Store: Send + Sync + 'static {
     fn remove(&self, file: &StoredFile) -> Result<(), LocalError>;
 
     /// Takes one of the two locks, which are independent of each other. Returns `None` if another process or thread
-    /// holds it.
+    /// holds that lock.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! The changes of one refresh. They are written together when the refresh ends, so other processes see the store either
-//! as it was before the refresh or as it is after it.
+//! as it was before the refresh or as it is after the refresh.
 
 use std::mem::take;
 

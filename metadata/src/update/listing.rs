@@ -109,7 +109,7 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // Several roles may delegate to the same large role, which is verified for each of them.
+        // Several roles may delegate to the same large role, which is then verified once for each delegating role.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
         self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;

@@ -206,8 +206,8 @@ impl Walk {
         None
     }
 
-    /// Returns the number of delegations of one role to consider. It is one more than can be skipped or visited, so
-    /// that exceeding the limit is noticed.
+    /// Returns how many delegations of one role to consider: one more than can be skipped or visited, so that exceeding
+    /// the limit is noticed.
     fn most_delegations(&self) -> usize {
         self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
     }
