@@ -169,8 +169,8 @@ impl Case {
         self
     }
 
-    /// Adds an update from `network` before the attack, after the updates that succeed. It must fail after the client has
-    /// accepted the timestamp of `network`.
+    /// Adds an update from `network` before the attack, after the updates that succeed. The update must fail after the
+    /// client has accepted the timestamp of `network`.
     #[must_use]
     pub fn failed_update(mut self, network: &FakeNetwork) -> Case {
         self.failed.push(network.fork());

@@ -23,7 +23,7 @@ use crate::{Action, Case, Expect, GOOD};
 
 /// The default time limit for one run of the client.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// The maximum memory of one run, in bytes. It is measured on systems with `/proc`.
+/// The maximum memory of one run, in bytes. Memory is measured only on systems with `/proc`.
 pub const MAX_MEMORY: u64 = 512 << 20;
 /// The client's folder, relative to its temporary directory. The folder is several levels deep so that a path with some
 /// `..` segments still ends in the temporary directory, where the checks find the file.

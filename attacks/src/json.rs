@@ -285,7 +285,7 @@ fn odd_numbers() -> Vec<Case> {
         let version = format!("\"version\": {}", attacker.version("timestamp"));
         respelled(attacker, "timestamp", &version, &format!("\"version\": {sample}"))
     });
-    // These samples only write the number of the signed version differently. All other samples change the signed
+    // These samples only write the signed version number in a different notation. All other samples change the signed
     // content.
     let is_signed = |case: &Case| ["4.0", "+4", "4."].contains(&case.sample.as_str());
     cases.into_iter().map(|case| if is_signed(&case) { case.form_only() } else { case }).collect()

@@ -1,4 +1,4 @@
-//! Attacks with stolen keys, fast-forward attacks and the recovery from them, and metadata of another repository.
+//! Attacks with stolen keys, fast-forward attacks, the recovery from such attacks, and metadata of another repository.
 
 use lastmile_testkit::{METADATA, Repository, TestKey, sign};
 use serde_json::json;

@@ -83,7 +83,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the reasons in `COVERAGE.md` by id. They are in lines of the form ``- `ID`: reason``.
+/// Returns the reasons in `COVERAGE.md` by id. Each reason is in a line of the form ``- `ID`: reason``.
 fn excused() -> BTreeMap<String, String> {
     let text = read(project().join("tests/COVERAGE.md"));
     let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));

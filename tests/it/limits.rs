@@ -64,7 +64,7 @@ fn the_length_of_a_file_without_a_listed_length_is_limited() {
 fn the_listed_length_of_a_file_is_limited() {
     for role in ["snapshot", "targets", "a", "b"] {
         let mut repository = repository(true);
-        // This must be the longest file. Otherwise, the client would refuse another file first.
+        // The file of `role` must be the longest file. Otherwise, the client would refuse another file first.
         repository.signed(role)["more"] = json!("x".repeat(10_000));
         repository.publish(&[role]);
         let length = repository.written(role).len() as u64;

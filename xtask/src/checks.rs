@@ -92,7 +92,8 @@ fn package(project: &Path) -> Outcome {
     status(&mut command)
 }
 
-/// Checks that an application with the feature `ring` does not build AWS-LC. This resolves dependencies without compiling them.
+/// Checks that an application with the feature `ring` does not build AWS-LC. The check resolves dependencies without
+/// compiling them.
 fn client_with_ring(project: &Path) -> Outcome {
     let arguments = ["tree", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "http,ring"];
     let mut tree = cargo(project, &arguments);

@@ -1,4 +1,4 @@
-//! Large repositories that python-tuf generates. They are kept in `target/bench-data` for later runs.
+//! Large repositories that python-tuf generates. The repositories are kept in `target/bench-data` for later runs.
 
 use crate::{Setup, process};
 use std::fs;

@@ -132,7 +132,7 @@ struct Setup {
     /// The programs `refresh` and `tough` call the libraries lastmile-client and tough.
     refresh: PathBuf,
     tough: PathBuf,
-    /// A Python interpreter with python-tuf. It also measures the time and memory of all programs.
+    /// A Python interpreter with python-tuf. The interpreter also measures the time and memory of all programs.
     python: PathBuf,
     /// The system's load average before the benches started.
     load_before: f64,

@@ -87,7 +87,7 @@ impl Honest {
     }
 
     /// Replaces keys of `roles` with new keys, and sets the threshold if one is given. The replaced keys are those in
-    /// `lost`. If a role has none of them and no threshold is given, its oldest key is replaced.
+    /// `lost`. If a role has no key in `lost` and no threshold is given, the oldest key of the role is replaced.
     pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
         let outgoing = self.rings[Role::Root as usize].keys.clone();
         for role in roles {
