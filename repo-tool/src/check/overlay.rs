@@ -107,7 +107,8 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would: decodes each segment of the path, unless it would become several segments.
+/// Reads a file as a web server would: decodes each segment of the path, unless the decoded segment would contain a
+/// path separator.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
     let mut path = base;
     for segment in url_path.split('/') {

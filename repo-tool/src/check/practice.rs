@@ -248,6 +248,7 @@ impl fmt::Display for SomeRoles {
         f.write_str(&self.names.join(", "))?;
         match self.count - self.names.len() {
             0 => Ok(()),
+            1 => f.write_str(" and 1 more role"),
             more => write!(f, " and {more} more roles"),
         }
     }

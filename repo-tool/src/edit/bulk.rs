@@ -96,7 +96,7 @@ impl TargetSource for Vec<TargetFile> {
     }
 }
 
-/// The targets of roles that move to other roles, in the order of their priority.
+/// Targets that move to other roles. They are in the order of the priority of the roles that list them now.
 #[derive(Default)]
 pub(super) struct Moving {
     roles: Vec<Targets>,
@@ -107,7 +107,7 @@ pub(super) struct Moving {
 impl Moving {
     /// Adds the targets of a role.
     pub(super) fn take(&mut self, role: &Targets) {
-        #[expect(clippy::expect_used, reason = "no memory holds 2^32 roles")]
+        #[expect(clippy::expect_used, reason = "2^32 roles do not fit into memory")]
         let number = u32::try_from(self.roles.len()).expect("fewer than 2^32 roles");
         self.paths.extend(role.paths().map(|path| (number, path)));
         self.roles.push(role.clone());
@@ -140,7 +140,8 @@ impl TargetSource for Moving {
         DelegatedPaths::Hide
     }
 
-    /// Not an error: the target of the role with the higher priority is kept, which is the one that clients already find.
+    /// This is not an error. The target of the role with the higher priority is kept, because clients already find that
+    /// target.
     fn clash(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
     }

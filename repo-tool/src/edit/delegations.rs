@@ -82,9 +82,9 @@ impl Edit<'_> {
     }
 
     /// Removes the delegation to a role, so that clients no longer trust the targets of the role. The snapshot still
-    /// lists the role's version, because clients would treat its removal as a rollback. If `name` is a succinct bin or
-    /// the name prefix of succinct bins, all of these bins are removed, and their targets move back into the delegating
-    /// role. Returns the delegating role.
+    /// lists the role's version, because clients would treat the removal of this entry as a rollback. If `name` is a
+    /// succinct bin or the name prefix of succinct bins, all of these bins are removed, and their targets move back
+    /// into the delegating role. Returns the delegating role.
     ///
     /// # Errors
     /// [`Error::NotFound`] if `from` does not delegate to the role, or if `from` is `None` and no role delegates to the

@@ -253,7 +253,7 @@ enum FolderKind {
     Other,
 }
 
-/// Returns an error that lists all files, if there are any.
+/// Returns an error that lists these files, if there are any.
 pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     if files.is_empty() {
         return Ok(());

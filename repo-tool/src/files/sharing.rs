@@ -11,7 +11,7 @@ use crate::Error;
 /// is readable only by its owner.
 const FOLDERS: [(&str, u32); 4] = [(PUBLISHING, 0o711), (STAGED, 0o2770), (SUPERSEDED, 0o2770), ("keys", 0o3770)];
 
-/// Opens this user's folders in the repository `dir` to the group. Links are skipped, such as a link to a key folder on
+/// Opens this user's folders in the repository `dir` to the group. Skips links, such as a link to a key folder on
 /// another disk.
 pub(super) fn open_to_group(dir: &Folder, group: u32) -> Result<(), Error> {
     for (name, mode) in FOLDERS {

@@ -476,7 +476,7 @@ fn is_role_file(rank: FileKind, name: &str) -> bool {
     }
 }
 
-/// Returns the hash prefix in a target file's name, with its algorithm.
+/// Returns the hash prefix in the name of a target file, and the hash algorithm.
 fn promised_hash(name: &str) -> Option<(Algorithm, &str)> {
     let (digest, _) = name.split_once('.')?;
     let algorithm = match digest.len() {

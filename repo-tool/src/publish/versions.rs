@@ -77,7 +77,7 @@ impl Issued {
         Ok(issued)
     }
 
-    /// Notes that `version` of `role` was issued.
+    /// Records that `version` of `role` was issued.
     pub(crate) fn raise(&mut self, role: &RoleName, version: Version) {
         let highest = self.highest.entry(role.clone()).or_insert(version);
         *highest = version.max(*highest);

@@ -258,7 +258,8 @@ pub fn url(
     Ok(found)
 }
 
-/// Runs a client of every root version. If the oldest client succeeds, returns its session and all targets.
+/// For every root version, runs a client that was shipped with this root. If the oldest client succeeds, returns its
+/// session and all targets.
 fn clients(
     found: &mut Verification,
     oldest: Vec<u8>,

@@ -230,7 +230,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
             continue;
         }
         is_ahead |= here.is_some_and(|here| here.version > theirs.version);
-        // If this folder published that version, the file is still in the folder.
+        // If the server's version of the role was published from this folder, the folder still contains the file.
         let version = ours.root.version_in_name(&role, theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
         match layout::read_small(&file, LONGEST_METADATA)? {

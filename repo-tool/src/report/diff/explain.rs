@@ -16,7 +16,8 @@ use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
 
-/// The maximum number of files with new versions that are described individually. More files are only counted.
+/// The maximum number of files with new versions that are described individually. If there are more, only their number
+/// is shown.
 const FILES: usize = 20;
 
 /// The description of a document's changes.

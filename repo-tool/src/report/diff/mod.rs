@@ -19,8 +19,8 @@ use crate::role_content::RoleContent;
 
 /// The maximum number of lines that people see for each role. The JSON output contains all lines.
 const SHOWN: usize = 20;
-/// The maximum number of roles or targets of a bulk change that are described individually. More of them are only
-/// counted.
+/// The maximum number of roles or targets of a bulk change that are described individually. If there are more, only
+/// their number is shown.
 const DESCRIBED: usize = 1000;
 
 /// The kind of change that a line describes.
@@ -289,7 +289,8 @@ pub fn text(diffs: &[RoleDiff]) -> String {
         }
     }
     if left > 0 {
-        text += &format!("… and {left} more roles\n");
+        let roles = if left == 1 { "role" } else { "roles" };
+        text += &format!("… and {left} more {roles}\n");
     }
     text + &others.into_iter().map(|diff| diff.text(SHOWN)).collect::<String>()
 }
