@@ -3,7 +3,7 @@
 //! With the feature `faults`, tests can simulate a crash or a disk failure at any of these calls. Without it, each
 //! function is only the system call.
 
-#![expect(clippy::disallowed_methods, reason = "only this module may change disks")]
+#![expect(clippy::disallowed_methods, reason = "only this module may write to disks")]
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -115,5 +115,5 @@ impl EcdsaKey {
 }
 
 fn not_a_point(curve: Curve) -> KeyError {
-    KeyError::Invalid(alloc::format!("the key is not a point of the curve of {}", curve.scheme()))
+    KeyError::Invalid(alloc::format!("the key is not a point on the curve of {}", curve.scheme()))
 }

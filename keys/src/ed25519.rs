@@ -19,7 +19,7 @@ impl Ed25519Key {
         hex::decode_to_slice(public, &mut bytes)
             .map_err(|_| KeyError::invalid("an ed25519 key must be 64 hexadecimal digits"))?;
         let key = VerifyingKey::from_bytes(&bytes)
-            .map_err(|_| KeyError::invalid("an ed25519 key must be a point of the curve"))?;
+            .map_err(|_| KeyError::invalid("an ed25519 key must be a point on the curve"))?;
         // Only one encoding of each point is accepted. Otherwise the same key could be listed as two keys.
         if key.to_edwards().compress().to_bytes() != bytes {
             return Err(KeyError::invalid("the point of the ed25519 key is not in canonical form"));

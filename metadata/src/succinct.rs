@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::canonical;
 use crate::key::{read_keyids, write_keyids};
-use crate::path::hash_of;
+use crate::path_pattern::hash_of;
 use crate::reader::Reader;
 use crate::{ErrorKind, KeyId, RoleName, TargetPath, Threshold, Unknown};
 

@@ -326,8 +326,8 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the URI for `repo.toml` of the key `name` in `folder`. Its path is relative if the key is inside the
-/// repository, and absolute otherwise.
+/// Returns the URI of the key `name` in `folder`, as it is written in `repo.toml`. Its path is relative if the key is
+/// inside the repository, and absolute otherwise.
 ///
 /// # Errors
 /// Returns an error if `folder` does not exist.

@@ -27,7 +27,7 @@ import tree_sitter
 import tree_sitter_rust
 
 PACKAGES = ["metadata", "client", "repo-tool", "random", "fuzz", "tests"]
-# These tests take long, or read the sources and would notice the copy.
+# These tests take a long time, or they read the sources and fail in the copy.
 SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::", "examples::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
 # Paths for the crate without std, which does not have these names in its prelude.

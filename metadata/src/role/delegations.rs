@@ -8,7 +8,7 @@ use super::router::Router;
 use crate::canonical;
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::limits::Budget;
-use crate::path::hash_of;
+use crate::path_pattern::hash_of;
 use crate::reader::Reader;
 use crate::{
     Error, ErrorKind, HashPrefix, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath, Threshold,

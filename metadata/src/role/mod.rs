@@ -1,7 +1,7 @@
 //! The common parts of the four kinds of roles (spec 4.3 to 4.6).
 
 pub(crate) mod delegations;
-mod patterns;
+mod pattern_index;
 pub(crate) mod root;
 pub(crate) mod router;
 pub(crate) mod snapshot;

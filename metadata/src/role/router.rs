@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::delegations::{DelegatedRoles, Delegations, Paths};
-use super::patterns::PatternIndex;
+use super::pattern_index::PatternIndex;
 use crate::limits::Budget;
-use crate::path::hash_of;
+use crate::path_pattern::hash_of;
 use crate::{ErrorKind, HashPrefix, PathPattern, RoleName, SuccinctRoles, TargetPath};
 
 /// The number of hexadecimal digits in the first 64 bits of a hash.

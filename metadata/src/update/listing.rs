@@ -14,7 +14,7 @@ use crate::{
     VerifiedTargets,
 };
 
-/// The number of bytes of a role whose verification costs one step.
+/// How many bytes of a role are verified in one step.
 const BYTES_PER_STEP: u64 = 256;
 
 /// A stage that lists all targets.

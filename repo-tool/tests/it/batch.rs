@@ -1,4 +1,4 @@
-//! Requests of several publishers are published together, and each request is published exactly once, even if a process
+//! Requests from several publishers are published together, and each request is published exactly once, even if a process
 //! dies.
 
 use std::io;

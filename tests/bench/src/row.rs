@@ -58,7 +58,8 @@ impl Series {
 /// A program that does the work of a row.
 pub(crate) struct Contestant<'a> {
     pub(crate) program: &'static str,
-    /// The number of rounds. It is odd, so that the median is a measured value, and smaller for slow programs.
+    /// The number of rounds. It is an odd number, so that the median is a measured value. Slow programs have fewer
+    /// rounds.
     pub(crate) rounds: usize,
     pub(crate) turn: Box<dyn FnMut() -> Result<Used, String> + 'a>,
 }

@@ -53,7 +53,7 @@ pub struct RoleDiff {
     pub title: String,
     /// The changes.
     pub lines: Vec<(Sign, String)>,
-    /// Changes of snapshot and timestamp that follow from the other changes. Only signers see these lines.
+    /// Changes to the snapshot and the timestamp that follow from the other changes. Only signers see these lines.
     pub routine: Vec<(Sign, String)>,
     /// The numbers of target changes, if these are counted instead of described.
     pub many: Option<Many>,
