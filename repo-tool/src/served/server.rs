@@ -112,6 +112,8 @@ impl Server {
             let Ok((connection, _)) = accepted else {
                 continue;
             };
+            // Without this option, the last part of a response can wait 40 ms for an acknowledgement of the client.
+            let _ = connection.set_nodelay(true);
             let folder = Arc::clone(&self.folder);
             let answered = answered.clone();
             let service = service_fn(move |request: Request<Incoming>| {
