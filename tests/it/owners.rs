@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lastmile_testkit::{Repository, Server};
+use tempfile::TempDir;
 
 use crate::cli::program;
 
@@ -22,23 +23,40 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// The store of a user, in a folder of this user, which trusts the repository on the server.
+struct Store {
+    folder: TempDir,
+    state: PathBuf,
+    _server: Server,
+}
+
+impl Store {
+    /// Returns `None` if this process cannot act as another user.
+    fn of_user(repository: &Repository) -> Option<Store> {
+        let folder = tempfile::tempdir().unwrap();
+        if chown(folder.path(), Some(USER), Some(USER)).is_err() {
+            return None;
+        }
+        let root = folder.path().join("root.json");
+        std::fs::write(&root, repository.written("root")).unwrap();
+        set_mode(&root, 0o644);
+        let server = Server::start(repository.network());
+        let state = folder.path().join("state");
+        let url = format!("{}metadata/", server.url());
+        let add = ["trust", "add", "it", "--root", root.to_str().unwrap(), "--metadata-url", &url];
+        let added = run(&state, USER, &add);
+        assert!(added.status.success(), "{added:?}");
+        Some(Store { folder, state, _server: server })
+    }
+}
+
 #[test]
 fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
-    let folder = tempfile::tempdir().unwrap();
-    if chown(folder.path(), Some(USER), Some(USER)).is_err() {
+    let mut repository = Repository::new();
+    let Some(Store { folder, state, _server }) = Store::of_user(&repository) else {
         eprintln!("owners: NOT CHECKED: this test requires root");
         return;
-    }
-    let mut repository = Repository::new();
-    let root = folder.path().join("root.json");
-    std::fs::write(&root, repository.written("root")).unwrap();
-    set_mode(&root, 0o644);
-    let server = Server::start(repository.network());
-    let state = folder.path().join("state");
-    let url = format!("{}metadata/", server.url());
-    let add = ["trust", "add", "it", "--root", root.to_str().unwrap(), "--metadata-url", &url];
-    let added = run(&state, USER, &add);
-    assert!(added.status.success(), "{added:?}");
+    };
     assert!(run(&state, USER, &["refresh"]).status.success());
     repository.publish(&["root", "targets"]);
     // After root has refreshed the store, its owner must still be able to use it.
@@ -59,9 +77,9 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     // Another user cannot read the store. The error must name its owner.
     set_mode(folder.path(), 0o755);
     for closed in [&state, &state.join("it")] {
-        let told = run(&state, USER - 1, &["status"]);
-        let stderr = String::from_utf8(told.stderr).unwrap();
-        assert_eq!(told.status.code(), Some(1), "{stderr}");
+        let status = run(&state, USER - 1, &["status"]);
+        let stderr = String::from_utf8(status.stderr).unwrap();
+        assert_eq!(status.status.code(), Some(1), "{stderr}");
         assert!(!stderr.contains("no repository is trusted"), "{stderr}");
         let owner = format!("`{}` belongs to user {USER} (mode 700), and this is user {}", closed.display(), USER - 1);
         assert!(stderr.contains(&owner), "{stderr}");
@@ -71,22 +89,13 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
 
 #[test]
 fn c7_a_target_that_belongs_to_root_is_fetched_again_and_then_belongs_to_its_user() {
-    let folder = tempfile::tempdir().unwrap();
-    if chown(folder.path(), Some(USER), Some(USER)).is_err() {
-        eprintln!("owners: NOT CHECKED: this needs root");
-        return;
-    }
     let mut repository = Repository::new();
     repository.add_target("targets", "tool", b"the tool");
     repository.publish(&["targets"]);
-    let root = folder.path().join("root.json");
-    std::fs::write(&root, repository.written("root")).unwrap();
-    set_mode(&root, 0o644);
-    let server = Server::start(repository.network());
-    let state = folder.path().join("state");
-    let url = format!("{}metadata/", server.url());
-    let add = ["trust", "add", "it", "--root", root.to_str().unwrap(), "--metadata-url", &url];
-    assert!(run(&state, USER, &add).status.success());
+    let Some(Store { folder, state, _server }) = Store::of_user(&repository) else {
+        eprintln!("owners: NOT CHECKED: this test requires root");
+        return;
+    };
     let tool = folder.path().join("tool");
     std::fs::write(&tool, b"the tool").unwrap();
     set_mode(&tool, 0o644);
