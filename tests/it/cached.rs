@@ -82,7 +82,7 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
     let mut kept = Vec::new();
     for name in FILES {
         for kind in KINDS {
-            let told = format!("{kind} {name}");
+            let case = format!("{kind} {name}");
             let folder = tempfile::tempdir().unwrap();
             let outside = folder.path().join("outside");
             let changed = || {
@@ -100,29 +100,29 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
             // With a server that replays an old state, the refresh must fail.
             victim.use_network(oldest.network());
             let ended = victim.refresh();
-            assert!(ended.is_err(), "{told}: {ended:?}");
+            assert!(ended.is_err(), "{case}: {ended:?}");
             // With the honest server, the client must either be up to date, or report an error now and in the next run
             // too.
             let honest = fs::remove_file(&outside).ok().map_or_else(changed, |()| changed()).unwrap();
             match honest.refresh() {
                 Ok(versions) => {
                     recovered += 1;
-                    assert_eq!(versions, [2, 3, 3, 3], "{told}");
+                    assert_eq!(versions, [2, 3, 3, 3], "{case}");
                     let noticed = honest.events().iter().any(|notice| matches!(notice, Event::UnusableFile { .. }));
-                    assert!(noticed || kind != "link" || !ROLES.contains(&name), "{told}: the link was followed");
+                    assert!(noticed || kind != "link" || !ROLES.contains(&name), "{case}: the link was followed");
                     honest.use_network(oldest.network());
-                    assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
+                    assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{case}");
                 }
                 Err(ClientError::Local(error)) => {
                     let says = error.hint.is_some() || error.path.starts_with(honest.store_path());
-                    assert!(says, "{told}: {error:?}");
-                    assert!(matches!(honest.refresh(), Err(ClientError::Local(_))), "{told}");
-                    kept.push(told.clone());
+                    assert!(says, "{case}: {error:?}");
+                    assert!(matches!(honest.refresh(), Err(ClientError::Local(_))), "{case}");
+                    kept.push(case.clone());
                 }
-                Err(error) => panic!("{told}: {error:?}"),
+                Err(error) => panic!("{case}: {error:?}"),
             }
-            assert_eq!(fs::read(&outside).ok(), before, "{told}: the target of the link changed");
-            assert!(!outside.with_extension("none").exists(), "{told}");
+            assert_eq!(fs::read(&outside).ok(), before, "{case}: the target of the link changed");
+            assert!(!outside.with_extension("none").exists(), "{case}");
         }
     }
     let all = FILES.len() * KINDS.len();
@@ -409,8 +409,12 @@ fn without_a_umask_private_files_stay_private_and_open_folders_are_reported() {
     }
     let metadata = home.0.path().join("loose/it/metadata");
     fs::set_permissions(&metadata, fs::Permissions::from_mode(0o777)).unwrap();
-    let told = home.command("lastmile").args(["--state-dir", "loose", "refresh"]).output().unwrap();
-    assert!(!told.status.success() && text(&told).contains("run `chmod go-w loose/it/metadata`"), "{}", text(&told));
+    let refreshed = home.command("lastmile").args(["--state-dir", "loose", "refresh"]).output().unwrap();
+    assert!(
+        !refreshed.status.success() && text(&refreshed).contains("run `chmod go-w loose/it/metadata`"),
+        "{}",
+        text(&refreshed)
+    );
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -226,8 +226,8 @@ fn d4_a_clock_that_steps_back_is_reported_and_neither_blocks_updates_nor_lowers_
     let before = client.now;
     client.now = time("2029-06-01T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
-    let told = Event::ClockSteppedBack { now: client.now, before };
-    assert!(client.events().contains(&told));
+    let event = Event::ClockSteppedBack { now: client.now, before };
+    assert!(client.events().contains(&event));
     client.use_network(younger(&repository).network());
     assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
 }

@@ -74,32 +74,32 @@ impl Scene<'_> {
         tell(self.name, calls.len(), runs);
     }
 
-    fn play_fault(&self, number: usize, fault: Fault, clean: &TestClient, told: &str) {
+    fn play_fault(&self, number: usize, fault: Fault, clean: &TestClient, case: &str) {
         let client = self.before.copy();
         let armed = arm(&home(&client), number, fault);
         let ended = (self.run)(&client);
-        assert!(armed.has_struck(), "{told}: the fault did not occur");
+        assert!(armed.has_struck(), "{case}: the fault did not occur");
         drop(armed);
         match (ended, fault) {
             (Err(ClientError::Local(error)), Fault::Once(number) | Fault::FromNowOn(number)) => {
-                assert_eq!(error.error.raw_os_error(), Some(number), "{told}: {error:?}");
+                assert_eq!(error.error.raw_os_error(), Some(number), "{case}: {error:?}");
             }
             // A run may succeed despite the fault if only the cleanup failed.
             (Ok(()) | Err(ClientError::Local(_)), _) => {}
-            (Err(error), _) => panic!("{told}: {error:?}"),
+            (Err(error), _) => panic!("{case}: {error:?}"),
         }
         (self.inspect)(&client);
         match fault {
             // The complete check is slow, so only one error code gets it. The other codes lead to the same state.
             Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
             Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
-            _ => self.check(&client, told),
+            _ => self.check(&client, case),
         }
-        assert_eq!(names(&client), names(clean), "{told}");
+        assert_eq!(names(&client), names(clean), "{case}");
     }
 
     /// Checks that the client in its current state refuses rollbacks and can update to the newest state.
-    fn check(&self, client: &TestClient, told: &str) {
+    fn check(&self, client: &TestClient, case: &str) {
         let reached = timestamp_version(client);
         // Versions of 1,000,000 or more come from an attacker. A client that trusts them must be able to recover, so
         // this is not a rollback.
@@ -108,14 +108,14 @@ impl Scene<'_> {
             let victim = client.copy();
             victim.use_network(older.network());
             let kind = refused(victim.refresh()).kind;
-            assert!(matches!(kind, ErrorKind::Rollback { .. }), "{told}: {kind:?}");
+            assert!(matches!(kind, ErrorKind::Rollback { .. }), "{case}: {kind:?}");
         }
         client.use_network(self.newest.network());
         (self.run)(client).unwrap();
-        assert_eq!(client.offline().unwrap(), self.expected, "{told}");
+        assert_eq!(client.offline().unwrap(), self.expected, "{case}");
         let older = self.older.last().unwrap();
         client.use_network(older.network());
-        assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
+        assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }), "{case}");
     }
 }
 

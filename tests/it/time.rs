@@ -87,14 +87,14 @@ fn the_error_for_a_fast_clock_contains_all_known_times() {
     client.now = ahead;
     let verdict = refused(client.refresh());
     assert_eq!(verdict.to_string(), "root: expired at 2040-01-01T00:00:00Z; your clock says 2050-06-01T00:00:00Z");
-    let told = Event::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
-    assert_eq!(client.events(), std::slice::from_ref(&told));
+    let event = Event::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
+    assert_eq!(client.events(), std::slice::from_ref(&event));
     assert!(
-        told.to_string().starts_with(
+        event.to_string().starts_with(
             "this machine's clock reads 2050-06-01T00:00:00Z, the server's reads 2030-01-02T00:00:00Z; at the last refresh \
              it read 2030-01-01T00:00:00Z."
         ),
-        "{told}"
+        "{event}"
     );
     // After the clock is corrected, the refresh must succeed.
     client.now = good;
@@ -112,8 +112,8 @@ fn a_slow_clock_is_reported_even_if_all_metadata_looks_valid() {
     client.http = Some((server.url(), settings));
     client.now = time("1970-01-01T00:00:00Z");
     client.refresh().unwrap();
-    let told = Event::ClockInDoubt { now: client.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
-    assert_eq!(client.events(), [told]);
+    let event = Event::ClockInDoubt { now: client.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
+    assert_eq!(client.events(), [event]);
 }
 
 #[test]

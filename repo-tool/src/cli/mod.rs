@@ -262,7 +262,7 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
-/// Returns how long to wait for the repository's lock. The user is told when the wait begins.
+/// Returns how long to wait for the repository's lock. A message tells the user when the wait begins.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let output = output.clone();
     let folder = global.repository.clone();
