@@ -194,7 +194,7 @@ pub fn hash_start(path: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use alloc::string::ToString;
     use alloc::vec::Vec;
 
@@ -297,7 +297,7 @@ mod tests {
     }
 
     /// Returns all texts of up to `longest` characters.
-    fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
+    pub(crate) fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
         let mut all = alloc::vec![String::new()];
         let mut start = 0;
         for _ in 0..longest {

@@ -184,21 +184,7 @@ mod tests {
 
     use super::*;
     use crate::Limit;
-
-    /// Returns all texts of up to `longest` characters.
-    fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
-        let mut all = alloc::vec![String::new()];
-        let mut from = 0;
-        for _ in 0..longest {
-            let to = all.len();
-            for at in from..to {
-                let longer: Vec<_> = alphabet.iter().map(|one| alloc::format!("{}{one}", all[at])).collect();
-                all.extend(longer);
-            }
-            from = to;
-        }
-        all
-    }
+    use crate::path_pattern::tests::texts;
 
     fn unlimited() -> Budget {
         Budget::new(Limit::ListSteps, u64::MAX)
