@@ -108,8 +108,9 @@ fn another_role() -> Vec<Case> {
     {
         let network = honest.network().fork();
         network.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
-        let case =
-            Case::against(&honest).attacker(&network).sample(format!("a snapshot as timestamp, signed with {sample}"));
+        let case = Case::against(&honest)
+            .attacker(&network)
+            .sample(format!("a snapshot instead of the timestamp, signed with {sample}"));
         cases.push(case.refused("timestamp", reason));
     }
     cases

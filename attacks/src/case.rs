@@ -1,4 +1,4 @@
-//! A case: honest repositories, an attacker, an action of the client, and the expected result.
+//! A case: honest repositories, an attacker, what the client does, and the expected result.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -41,7 +41,7 @@ pub fn stranger() -> TestKey {
     TestKey::new("a stranger")
 }
 
-/// An action of the client during the attack.
+/// What the client does during the attack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Update the trusted metadata.

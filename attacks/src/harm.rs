@@ -65,7 +65,7 @@ impl Known {
             }
             let then = before.get(&name).and_then(|old| version(old))?;
             let now = version(bytes)?;
-            (now < then).then(|| format!("`{name}` went back from version {then} to {now}"))
+            (now < then).then(|| format!("`{name}` was rolled back from version {then} to {now}"))
         })
     }
 

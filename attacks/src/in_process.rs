@@ -107,7 +107,7 @@ fn failed_run(client: &TestClient, network: &FakeNetwork) -> Result<(), String> 
     }
     let published = network.file(&format!("{METADATA}timestamp.json"));
     if client.files().get("timestamp.json") != published.as_ref() {
-        return Err("the failed update did not leave the new timestamp".to_owned());
+        return Err("after the failed update, the new timestamp is not trusted".to_owned());
     }
     Ok(())
 }

@@ -198,7 +198,7 @@ fn delegated_role_falls() -> Vec<Case> {
         // The snapshot is several versions newer, but still lists the lower version.
         case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
         // The client must still remember the version of the role after it has refused the snapshot without the role.
-        case(&returned, "removed, then back with version 4", "ListedRollback").failed_update(removed.network()),
+        case(&returned, "removed, then listed again with version 4", "ListedRollback").failed_update(removed.network()),
     ]
 }
 

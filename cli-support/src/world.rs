@@ -35,14 +35,14 @@ pub struct World {
     /// Whether `stdout` is a terminal, so that colours can be shown.
     pub stdout_is_terminal: bool,
     /// Whether `stderr` is a terminal, so that colours and progress bars can be shown. The bars are always drawn on the
-    /// standard error of the process.
+    /// standard error stream of the process.
     pub stderr_is_terminal: bool,
     /// A function that asks the user for a pass-phrase.
     pub ask_secret: AskSecret,
 }
 
 impl World {
-    /// Returns the environment of this process, without a way to ask for secrets.
+    /// Returns the environment of this process, in which the user cannot be asked for secrets.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "`main` obtains the clock, the environment and the streams here")]
     pub fn system() -> World {

@@ -214,7 +214,7 @@ fn a_dropped_download_leaves_the_old_file_and_no_temporary_file() {
                 }
             }
         }
-        // The dropped downloads have released the lock of the store.
+        // The dropped downloads have released the lock on the store.
         stalling.updater(store.path()).refresh_at(now()).await.unwrap();
     });
     // Dropping the runtime waits for its threads, which remove the temporary file.

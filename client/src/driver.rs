@@ -83,8 +83,8 @@ impl<'a> Driver<'a> {
         Driver::new(context, writing)
     }
 
-    /// Writes the changes of a refresh to the store. Writes nothing and returns false if another process has changed
-    /// the store.
+    /// Writes the changes made by a refresh to the store. Writes nothing and returns false if another process has
+    /// changed the store.
     pub(crate) async fn commit(self) -> Result<bool, Error> {
         match self.writing {
             Writing::Together(changes) => changes.commit().await,
@@ -105,7 +105,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Allows the lost record of floors to be written again. Call this once all floors are known.
+    /// Allows the lost record of trusted versions to be written again. Call this once all trusted versions are known.
     pub(crate) fn complete_floors(&mut self) {
         if self.floors == FloorsRecord::Lost {
             self.floors = FloorsRecord::Text(None);
@@ -115,7 +115,8 @@ impl<'a> Driver<'a> {
     /// Runs one stage to its end, and returns the next stage.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
-        // Store the floors even after an error: metadata that became trusted before the error stays trusted.
+        // Store the record of trusted versions even after an error: metadata that became trusted before the error stays
+        // trusted.
         self.keep_floors(stage.floors())?;
         fed?;
         Ok(stage.finish()?)
@@ -397,7 +398,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Stores the record of floors, if it has changed.
+    /// Stores the record of trusted versions, if it has changed.
     pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
         let Writing::Together(changes) = &mut self.writing else { return Ok(()) };
         let (Some(floors), FloorsRecord::Text(record)) = (floors, &mut self.floors) else { return Ok(()) };

@@ -45,7 +45,7 @@ pub enum Error {
     /// No mirror delivered the file.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// This machine failed to read or write a file, or another process holds the lock of the store.
+    /// This machine failed to read or write a file, or another process holds the lock on the store.
     #[error(transparent)]
     Local(#[from] LocalError),
     /// The store lacks a role that was never fetched and is needed offline, or its record of trusted versions is

@@ -44,7 +44,7 @@ pub enum Transfer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Another process holds the lock of the store, and the client is waiting for the lock.
+    /// Another process holds the lock on the store, and the client is waiting for it.
     Waiting {
         /// The name of the store.
         store: String,

@@ -164,8 +164,8 @@ impl Folder {
         Ok(Temporary { file, path, is_finished: false })
     }
 
-    /// Creates a temporary file and locks it. Use this in a directory without a lock of its own, so that other
-    /// processes do not take the file for an abandoned one.
+    /// Creates a temporary file and locks it. Use this in a directory that is not locked itself, so that other
+    /// processes do not consider the file abandoned.
     pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         loop {
             let temporary = self.temporary(mode)?;
@@ -185,7 +185,7 @@ impl Folder {
         }
     }
 
-    /// Removes temporary files that earlier processes abandoned. Either the caller must hold the lock of the directory,
+    /// Removes temporary files that earlier processes abandoned. Either the caller must hold the lock on the directory,
     /// or all processes must lock their temporary files in it.
     pub(crate) fn remove_leftovers(&self) -> Result<(), LocalError> {
         for name in self.names()? {
@@ -212,7 +212,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Takes the advisory lock of the file `name`, and creates the file if it does not exist. Returns `None` if another
+    /// Takes the advisory lock on the file `name`, and creates the file if it does not exist. Returns `None` if another
     /// process holds the lock. The lock is released when the returned file is dropped or the process ends.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
         disk::try_lock_at(self.place(name), disk::lock_file_of_owner).map_err(|error| self.failed("lock", name, error))

@@ -69,7 +69,8 @@ fn c7_files_written_by_root_keep_their_owner_or_get_that_of_the_directory() {
     drop(folder.try_lock("lock").unwrap());
     Folder::make(&path.join("c/d"), PRIVATE).unwrap();
     symlink(dir.path(), folder.path_of("link")).unwrap();
-    // The owner of the directory may plant a hard link to a file of root. Root must not change the owner of that file.
+    // The owner of the directory may plant a hard link to a file that belongs to root. Root must not change the owner
+    // of that file.
     std::fs::write(dir.path().join("roots"), b"").unwrap();
     std::fs::hard_link(dir.path().join("roots"), folder.path_of("planted")).unwrap();
     drop(folder.try_lock("planted").unwrap());

@@ -191,7 +191,11 @@ async fn after_a_mirror_has_failed_files_are_prefetched_from_the_next_one() {
     assert_eq!(session.list().await.unwrap().len(), BINS);
     let asked = far_away.repository.take_requests();
     let of_a = asked.iter().filter(|url| url.starts_with("http://a/")).count();
-    assert_eq!(of_a, 1 + 1 + 16, "mirror a gets the role bins, bin 0 and 16 prefetches: {asked:?}");
+    assert_eq!(
+        of_a,
+        1 + 1 + 16,
+        "expected mirror a to be asked for the role `bins`, bin 0 and 16 prefetched bins: {asked:?}"
+    );
     // One round trip for the role `bins`, one each for bin 0 from mirror a and from mirror b, and two for the other
     // bins.
     assert_eq!(waits(before), 1 + 2 + 2);

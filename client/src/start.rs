@@ -10,7 +10,7 @@ use crate::store::identity::StoreIdentity;
 use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// The maximum length of the record of floors in bytes. The record grows with the number of roles.
+/// The maximum length of the record of trusted versions in bytes. The record grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
 /// How far the clock may be behind the time of the last refresh without a warning. A small difference is normal,
@@ -25,12 +25,12 @@ pub(crate) struct Start {
     last_refresh: Option<DateTime<Utc>>,
 }
 
-/// The record of floors in the store: the lowest versions that are still accepted.
+/// The record of trusted versions in the store: the lowest versions that are still accepted (floors).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FloorsRecord {
     /// The text of the record that is stored or will be stored, if there is one.
     Text(Option<String>),
-    /// The stored record is lost. Until all floors are known again, a new record would hide the loss.
+    /// The stored record is lost. Until all trusted versions are known again, a new record would hide the loss.
     Lost,
 }
 
@@ -51,7 +51,7 @@ impl Start {
                     lost => (lost, None),
                 }
             }
-            // If the store was used before, a missing record of floors means that it was lost.
+            // If the store was used before, a missing record of trusted versions means that it was lost.
             Ok(None) if identity.is_some() || is_used(context, store, shipped)? => (StoredFloors::Lost, None),
             Ok(None) => (StoredFloors::FirstRun, None),
             Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),

@@ -41,7 +41,7 @@ impl Server {
         Server { url, requests, connections: Arc::default() }
     }
 
-    /// Starts a server that serves these files, with range support, and answers 404 for all other paths.
+    /// Starts a server that serves these files, supports ranges, and responds with 404 to requests for other paths.
     pub(crate) async fn of_files(files: Vec<(&'static str, Vec<u8>)>) -> Server {
         Server::start(move |head| {
             let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');

@@ -259,7 +259,7 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
     io::copy(&mut read.take(found.len()), &mut create(to, 0o644)?).map(drop)
 }
 
-/// Removes a file. If it is a link, removes the link itself.
+/// Removes a file. If the path is a link, removes the link itself.
 ///
 /// # Errors
 ///
@@ -335,7 +335,7 @@ pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
 /// The maximum number of attempts to open and lock a file that other processes keep removing.
 const MOST_OPENS: usize = 16;
 
-/// Takes the exclusive lock of the file that `open` opens at `place`. Returns `None` if another process holds the lock.
+/// Takes the exclusive lock on the file that `open` opens at `place`. Returns `None` if another process holds the lock.
 /// If the file was removed or replaced before it was locked, its lock has no effect, so the file is opened again.
 ///
 /// # Errors
@@ -368,7 +368,7 @@ pub enum Locking {
     Replaced,
 }
 
-/// Takes the exclusive lock of an open file, and checks whether `place` still refers to this file.
+/// Takes the exclusive lock on an open file, and checks whether `place` still refers to this file.
 ///
 /// # Errors
 ///
@@ -401,7 +401,7 @@ pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<
     Ok(fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
-/// Takes the exclusive lock of an open file. Returns false if another process, or another part of this process, holds
+/// Takes the exclusive lock on an open file. Returns false if another process, or another part of this process, holds
 /// the lock. The lock is released when the file is closed or the process ends.
 ///
 /// # Errors

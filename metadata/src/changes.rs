@@ -1,6 +1,6 @@
-//! The differences between two signed texts (spec 4.1): every value that changed, with its location.
+//! Compares two versions of signed JSON (spec 4.1), and returns every changed value with its location.
 //!
-//! This module works on JSON text without knowing the metadata formats, so it cannot miss a member. It walks both texts
+//! This module compares JSON without knowing the metadata formats, so it cannot miss a member. It reads both versions
 //! in parallel without building a tree, and skips equal values by comparing their bytes.
 
 use alloc::borrow::Cow;
@@ -65,7 +65,7 @@ pub struct Change<'t> {
 /// The kind of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind<'t> {
-    /// A value was added, removed or replaced. The texts are canonical.
+    /// A value was added, removed or replaced. Both values are canonical JSON.
     Value {
         /// The old value, or `None` if the value was added.
         before: Option<&'t str>,
@@ -92,7 +92,7 @@ pub fn changes<'t>(
     Ok(walk.changes)
 }
 
-/// Returns the members of an object in canonical text, each with the text of its value.
+/// Returns the members of an object in canonical JSON, each with its value as canonical JSON.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text is not a canonical object.
@@ -105,7 +105,7 @@ pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> 
     Ok(members)
 }
 
-/// Returns the texts of the elements of an array in canonical text.
+/// Returns the elements of an array in canonical JSON, each as canonical JSON.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text is not a canonical array.
@@ -118,13 +118,13 @@ pub fn elements(array: &str) -> Result<Vec<&str>, ErrorKind> {
     Ok(texts)
 }
 
-/// Returns the unescaped content of a string in canonical text, or `None` if the text is not a string.
+/// Returns the unescaped content of a canonical JSON string, or `None` if the value is not a string.
 #[must_use]
 pub fn string(value: &str) -> Option<Cow<'_, str>> {
     Reader::new(value).string().ok()
 }
 
-/// Returns the value of a member of an object in canonical text.
+/// Returns the value of a member of an object in canonical JSON.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text is not a canonical object.
@@ -361,7 +361,8 @@ mod tests {
         }
     }
 
-    /// Compares many small texts. Different texts have changes in both directions, and equal texts have none.
+    /// Compares many small values. Comparing different values finds changes in both directions, and comparing equal
+    /// values finds none.
     #[test]
     fn no_difference_goes_unnoticed() {
         let leaves = ["1", "\"a\"", "\"a\\\"b\"", "{}", "[]", "{\"name\":\"a\"}"];

@@ -47,7 +47,7 @@ pub(crate) struct RoleFloors {
     lines: String,
 }
 
-/// The state of the record of floors in a store.
+/// The state of the record of trusted versions in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredFloors {
     /// Nothing was ever recorded.
@@ -194,7 +194,7 @@ impl RoleFloors {
             let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
             // Both lists are sorted by name, so the skipped lines are new roles.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
-                // Compare the texts first, because most versions have not changed and need not be parsed.
+                // Compare the versions as text first, because most have not changed and need not be parsed.
                 Some((found, _)) if found == trusted => {}
                 found => check_version(name, trusted, found.map(|(found, _)| found))?,
             }

@@ -175,7 +175,7 @@ impl<E: Entry> Index<E> {
         out
     }
 
-    /// Returns the canonical text of the members with the numbers `from..to`.
+    /// Returns the canonical text of the members with the indices `from..to`.
     #[expect(clippy::expect_used, reason = "the positions of members are character boundaries of this text")]
     fn members(&self, from: usize, to: usize) -> &str {
         let start = self.starts.get(from).map_or(0, |start| *start as usize);

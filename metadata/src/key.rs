@@ -113,7 +113,8 @@ impl Key {
         self.public.as_ref()
     }
 
-    /// Returns the key material, which does not depend on type and scheme. Unsupported keys have a material, too.
+    /// Returns the key material, which does not depend on the type and the scheme. Unsupported keys also have key
+    /// material.
     #[must_use]
     pub fn material(&self) -> KeyMaterial {
         if let Ok(key) = &self.public {
@@ -234,11 +235,11 @@ struct Ring {
     fingerprint: Fingerprint,
 }
 
-/// A digest of the key IDs, the key material and the threshold of a ring.
+/// A digest of the key IDs, the key material and the threshold of a key ring.
 pub(crate) type Fingerprint = [u8; 32];
 
 impl KeyRing {
-    /// Creates the ring of a role that lists `keyids` in a file that lists `keys`. IDs without a usable key are left
+    /// Creates a key ring from the key IDs of a role, which it looks up in `keys`. IDs without a usable key are left
     /// out.
     pub(crate) fn new(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId], threshold: Threshold) -> Self {
         let usable = |id: &KeyId| Some((id.clone(), keys.get(id)?.public_key().ok()?.clone()));
@@ -253,13 +254,13 @@ impl KeyRing {
         self.0.threshold
     }
 
-    /// Returns the usable keys of the ring.
+    /// Returns the usable keys.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &PublicKey)> {
         self.0.keys.iter()
     }
 
-    /// Returns the IDs of those keys of the ring that made valid signatures over `signed`, in the order of
-    /// `signatures`. Each key is listed once. `signatures` must not repeat key IDs.
+    /// Returns the IDs of the keys that made valid signatures over `signed`, in the order of `signatures`. Each key is
+    /// listed once. `signatures` must not repeat key IDs.
     #[must_use]
     pub fn signers(&self, signed: &[u8], signatures: &[Signature]) -> Vec<KeyId> {
         let mut check = self.check(signatures);
@@ -280,7 +281,7 @@ impl KeyRing {
         check
     }
 
-    /// Returns a digest that identifies the ring.
+    /// Returns a digest that identifies the key ring.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.0.fingerprint
     }
@@ -298,7 +299,7 @@ fn fingerprint(keys: &BTreeMap<KeyId, PublicKey>, threshold: Threshold) -> Finge
     digest.finalize().into()
 }
 
-/// Checks whether enough keys of a ring have signed a text that is given in parts.
+/// Checks whether enough keys have signed a text that is given in parts.
 pub(crate) struct RingCheck {
     threshold: Threshold,
     /// The keys whose signatures are checked, in the order of the signatures.

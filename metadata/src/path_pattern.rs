@@ -109,7 +109,7 @@ fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
 /// A prefix is stored without an allocation, because a role may list very many prefixes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashPrefix {
-    /// The digits, padded with zeros to the length of a hash, so prefixes sort like their texts.
+    /// The digits, padded with zeros to the length of a hash, so prefixes sort like strings.
     hash: [u8; 32],
     digits: u8,
 }
@@ -296,7 +296,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Returns all texts of up to `longest` characters.
+    /// Returns all strings of up to `longest` characters.
     pub(crate) fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
         let mut all = alloc::vec![String::new()];
         let mut start = 0;

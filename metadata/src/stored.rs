@@ -3,7 +3,7 @@
 //!
 //! A very large role is verified like every other role: every update reads the whole file once, without holding it in
 //! memory. This pass records the position of each target and a digest of each block. When a target is later read from
-//! the file, its blocks are compared with the recorded digests, so any change of the file since the first pass is
+//! the file, its blocks are compared with the recorded digests, so any change to the file since the first pass is
 //! detected. There is no index on disk that an attacker could forge.
 
 use alloc::string::String;

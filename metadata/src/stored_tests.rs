@@ -257,7 +257,7 @@ fn a_change_of_the_file_after_verification_is_detected() {
     let bytes = file_of(&signed, Scheme::Ed25519);
     let file = disk(&bytes);
     let stored = verify(&file).unwrap();
-    // A well-formed change of one target that keeps the length of the file.
+    // A change to one target that keeps the file well formed and its length the same.
     let other = file_of(&signed.replace("\"length\":700}", "\"length\":701}"), Scheme::Ed25519);
     assert_eq!(bytes.len(), other.len());
     for changed in [&other[..], &bytes[..bytes.len() / 2], b""] {

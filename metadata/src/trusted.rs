@@ -218,8 +218,8 @@ enum Backing {
 }
 
 impl VerifiedTargets {
-    /// Verifies the file against the listed length and hashes (5.6.2) and the ring (5.6.3). Reuses already parsed
-    /// content: `known` from an earlier update, or `same` from a verification with other keys.
+    /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). Reuses already
+    /// parsed content: `known` from an earlier update, or `same` from a verification with other keys.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,

@@ -114,7 +114,7 @@ impl<R: Role> Verified<R> {
         self.file.signatures()
     }
 
-    /// Verifies the signatures of the file with a different ring.
+    /// Verifies the signatures of the file with a different key ring.
     ///
     /// # Errors
     /// [`ErrorKind::ThresholdNotMet`].

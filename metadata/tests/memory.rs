@@ -41,7 +41,7 @@ fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
         let ids: Vec<String> = (0..keys).map(|at| format!("\"{}\"", id((at + number) % keys))).collect();
         let ids = ids.join(",");
         let comma = if number > 0 { "," } else { "" };
-        // Use different thresholds, so that no two rings are equal.
+        // Use different thresholds, so that no two key rings are equal.
         let threshold = number + 1;
         let _ = write!(
             text,

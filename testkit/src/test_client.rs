@@ -218,7 +218,7 @@ impl TestClient {
     ///
     /// Any error of the client.
     pub fn find(&self, path: &str) -> Result<Option<TargetFile>, Error> {
-        self.find_each(&[path]).pop().expect("one result for each path")
+        self.find_each(&[path]).pop().expect("`find_each` returns one result for each path")
     }
 
     /// Updates once, then searches for each of `paths`. If the update fails, its error is the only result.

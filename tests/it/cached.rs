@@ -241,7 +241,8 @@ fn mounts(home: &Home) -> bool {
 #[test]
 fn a_full_disk_is_reported_and_nothing_is_lost() {
     let home = Home::new();
-    // With a file size limit of zero, every write fails as on a full disk. Setting the limit requires no privileges.
+    // If the maximum file size is set to zero, every write fails as on a full disk. Setting the limit requires no
+    // privileges.
     let limited = home.shell(
         &["sh"],
         "trap '' XFSZ; cp -r state before

@@ -118,7 +118,7 @@ fn packages() -> Repository {
     repository
 }
 
-/// Returns the files of the repository of [`packages`] after `change`.
+/// Applies `change` to the repository from [`packages`], and returns the files of the result.
 fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     let mut repository = packages();
     change(&mut repository);

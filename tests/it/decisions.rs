@@ -355,7 +355,9 @@ fn d6_the_error_lists_each_mirror_with_its_reason() {
     dead.network().fault(TIMESTAMP, NetworkFault::Status(503));
     let client = TestClient::new(&repository);
     client.use_mirrors(&[lying.network(), dead.network()]);
-    let Err(ClientError::Refused(error)) = client.refresh() else { panic!("a verdict weighs more") };
+    let Err(ClientError::Refused(error)) = client.refresh() else {
+        panic!("the error of the mirror that sent a refused file must take precedence")
+    };
     let urls: Vec<_> = error.mirrors.iter().map(|mirror| mirror.url.as_str()).collect();
     assert_eq!(
         urls,

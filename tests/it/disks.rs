@@ -50,7 +50,7 @@ fn home(client: &TestClient) -> std::path::PathBuf {
 fn timestamp_version(client: &TestClient) -> u64 {
     let stored = client.stored("timestamp");
     let parsed: Option<Value> =
-        stored.map(|bytes| serde_json::from_slice(&bytes).expect("the file is either complete or missing"));
+        stored.map(|bytes| serde_json::from_slice(&bytes).expect("the stored file must be complete"));
     parsed.map_or(0, |timestamp| timestamp["signed"]["version"].as_u64().unwrap())
 }
 

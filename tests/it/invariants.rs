@@ -40,7 +40,8 @@ fn manifest(package: &str) -> String {
     fs::read_to_string(project().join(package).join("Cargo.toml")).unwrap()
 }
 
-/// A crate without std cannot use the files, the network and the clock of std. Clippy forbids the clock of chrono.
+/// A crate without std has no access to files, the network or the clock through std. Clippy forbids chrono's functions
+/// that read the clock.
 #[test]
 fn keys_and_metadata_use_no_files_no_network_and_no_clock() {
     for package in ["keys", "metadata"] {

@@ -227,7 +227,7 @@ fn w_5_0_a_client_killed_at_any_moment_keeps_its_floors() {
         let command = if round % 2 == 0 { world.client_command(&["refresh"]) } else { world.client_command(&get) };
         killed += usize::from(!kill_within(command, at_most, &mut dice));
         let stored = world.stored_version();
-        assert!(stored >= floor, "round {round}: {stored} < {floor}");
+        assert!(stored >= floor, "round {round}: the stored version went down from {floor} to {stored}");
         floor = stored;
         if let Ok(read) = std::fs::read(world.path("out/always")) {
             assert_eq!(read, b"always", "round {round}");

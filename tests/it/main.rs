@@ -1,5 +1,5 @@
-//! Tests across crates. There is one module for each part of the specification. The name of a test starts with the id
-//! of its requirement in `spec-rows.txt`.
+//! Tests across crates, with one module for each part of the specification. The name of a test starts with the id of
+//! its requirement in `spec-rows.txt`.
 
 #![expect(
     clippy::unwrap_used,

@@ -127,7 +127,7 @@ fn w_5_2_3_a_trusted_root_is_kept_even_if_a_mirror_hides_it() {
     assert_eq!(client.refresh().unwrap()[0], 2);
     assert_eq!(hidden.network().requests(), [ROOT_3, "metadata/timestamp.json"]);
 
-    // Signatures of the replaced key are refused although the shipped root lists that key.
+    // Signatures by the replaced key are refused although the shipped root lists that key.
     let mut stolen = hidden.fork();
     stolen.set_signers("timestamp", &[TestKey::new("timestamp")]);
     stolen.publish(&["timestamp"]);

@@ -9,7 +9,7 @@ use xtask::setup;
 use crate::steps::Steps;
 use crate::{counts, deny, random, style};
 
-/// Runs all checks. Returns `true` if none failed.
+/// Runs all checks. Returns `true` if no check failed.
 pub(crate) fn run(project: &Path) -> bool {
     let mut steps = Steps::new();
     steps.run("setup", || {
@@ -43,7 +43,7 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.summary()
 }
 
-/// Runs the checks that only read the sources. Returns `true` if none failed.
+/// Runs the checks that only read the sources. Returns `true` if no check failed.
 pub(crate) fn lint(project: &Path) -> bool {
     let mut steps = Steps::new();
     lints(&mut steps, project);

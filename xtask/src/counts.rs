@@ -94,7 +94,7 @@ impl Counts {
         Ok(Self { system: system()?, loops })
     }
 
-    /// Formats the counts: `with SYSTEM`, then a line `NAME COUNT` for each loop.
+    /// Formats the counts as the line `with SYSTEM`, followed by a line `NAME COUNT` for each loop.
     fn text(&self) -> String {
         let mut text = format!(
             "# Instructions of the inner loops (tests/perf/src/main.rs). Written by `cargo xtask bench --record`.\n\
@@ -125,7 +125,7 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no", COUNTED]);
     let output = run_quietly(valgrind.arg(program).arg(name))?;
     let collected = output.stderr.lines().find_map(|line| line.split("Collected : ").nth(1)?.trim().parse().ok());
-    collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted no instructions of {name}"))
+    collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted no instructions for {name}"))
 }
 
 /// Describes the properties of the system that affect the counts. Programs choose their code according to the

@@ -18,7 +18,7 @@ const WORKSPACE: &str = "target/random";
 /// The folders of the project to which the workspace has links.
 const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
 
-/// Runs the histories. Returns `true` if the client behaves as expected in all of them.
+/// Runs the histories. Returns `true` if the client behaves as expected in all histories.
 pub(crate) fn run(project: &Path) -> bool {
     let outcome = histories(project).map(|mut command| status(&mut command));
     match outcome {

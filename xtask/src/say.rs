@@ -1,4 +1,4 @@
-//! Printing. No other module writes to the standard streams.
+//! Prints lines. No other module writes to the standard streams.
 
 use std::io::{self, Write};
 

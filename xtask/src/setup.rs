@@ -55,8 +55,8 @@ fn c_linker(_: &Path) -> Result<String, Missing> {
     Ok("cc: found".into())
 }
 
-/// Finds or installs programs that the tests start. `faketime` changes the clock of a program, and `valgrind` counts
-/// instructions.
+/// Finds or installs programs that the tests start. `faketime` changes the time that a program reads, and `valgrind`
+/// counts instructions.
 fn programs(_: &Path) -> Result<String, Missing> {
     apt("openssl", "openssl")?;
     apt("curl", "curl")?;

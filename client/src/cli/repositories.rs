@@ -28,7 +28,7 @@ const LONGEST_SETTINGS: u64 = 1024 * 1024;
 pub(crate) struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Creates a name. Returns `None` if it is invalid.
+    /// Creates a name. Returns `None` if the name is invalid.
     #[must_use]
     pub(crate) fn new(name: &str) -> Option<RepositoryName> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

@@ -267,7 +267,7 @@ async fn after_a_mirror_that_encodes_badly_the_next_one_is_tried() {
     let error = updater(&[&broken], &MemoryStore::default()).refresh_at(now()).await.err().unwrap();
     let Error::Network(NetworkError { cause, .. }) = &error else { panic!("{error:?}") };
     assert!(matches!(cause, FetchError::Undecodable { coding: "gzip", .. }), "{cause}");
-    // The decoded file exceeds the limit of the role, although the compressed body is short.
+    // The decoded file exceeds the limit for the role, although the compressed body is short.
     let bomb = encoding(&repository, "gzip", |_| gzip(&vec![b' '; 600_000])).await;
     let error = updater(&[&bomb], &MemoryStore::default()).refresh_at(now()).await.err().unwrap();
     let Error::Limit(error) = &error else { panic!("{error:?}") };

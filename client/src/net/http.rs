@@ -50,8 +50,8 @@ pub struct HttpSettings {
     pub proxy: ProxyChoice,
     /// Certificate authorities trusted for TLS in addition to the system's, as PEM bundles.
     pub extra_ca: Vec<Vec<u8>>,
-    /// Whether HTTP 403 means "not found" (decision D2). Some object stores answer 403 for a missing file if the client
-    /// has no permission to list files. If this is false, 403 is an error.
+    /// Whether HTTP 403 means "not found" (decision D2). Some object stores respond with 403 instead of 404 if the
+    /// client has no permission to list files. If this is false, 403 is an error.
     pub forbidden_means_absent: bool,
 }
 

@@ -1,6 +1,5 @@
 //! A store in a directory. The trusted roles are stored as received under their unversioned names; the private folder
-//! `state` contains the root history, the record of floors (the lowest versions that are still accepted), the identity
-//! and the locks.
+//! `state` contains the root history, the record of trusted versions, the identity and the locks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -292,7 +291,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path()).unwrap();
         let leftover = dir.path().join(".lastmile-0123456789ab.part");
-        // Only the first lock of the files removes them.
+        // Leftover files are removed only when the store's files are locked for the first time.
         for (kind, stays) in [(LockKind::Refresh, true), (LockKind::Files, false), (LockKind::Files, true)] {
             std::fs::write(&leftover, b"half").unwrap();
             drop(store.try_lock(kind).unwrap());

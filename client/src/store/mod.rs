@@ -21,16 +21,16 @@ pub enum StoredFile {
     Role(RoleName),
     /// A version of root in the chain of trusted roots (spec 5.3.8), as received.
     Root(Version),
-    /// The record of floors: the lowest versions that may still be accepted (decision D3).
+    /// The record of trusted versions, below which no version is accepted (decision D3).
     Floors,
     /// The identity of the store, which names the repository to which it belongs.
     Identity,
 }
 
-/// A held lock of a store. Dropping it releases the lock.
+/// A held lock on a store. Dropping it releases the lock.
 pub type StoreLock = Box<dyn Send + Sync>;
 
-/// The kind of a lock of a store.
+/// The kind of a lock on a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockKind {
     /// Held while files are written, and while several files that must match are read. The client never holds this lock

@@ -1,5 +1,5 @@
-//! The changes of one refresh. They are written together when the refresh ends, so other processes see the store either
-//! as it was before the refresh or as it is after the refresh.
+//! The changes that a refresh makes to the store. They are written together when the refresh ends, so other processes
+//! see the store either as it was before the refresh or as it is after the refresh.
 
 use std::mem::take;
 
@@ -10,8 +10,8 @@ use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The changes of one refresh that have not been written yet. Files that are read through this type already include the
-/// changes.
+/// The changes made by one refresh that have not been written yet. Files that are read through this type already
+/// include the changes.
 pub(crate) struct PendingChanges<'a> {
     store: &'a SharedStore,
     /// The identity that this refresh has written to the store. Every refresh writes a different identity.
@@ -87,7 +87,7 @@ impl<'a> PendingChanges<'a> {
     }
 }
 
-/// Writes the changes of a cancelled refresh, so the files that it has accepted are not lost.
+/// Writes the changes made by a cancelled refresh, so the files that it has accepted are not lost.
 impl Drop for PendingChanges<'_> {
     fn drop(&mut self) {
         let changes = take(&mut self.changes);

@@ -1,4 +1,4 @@
-//! A store that several processes use. The lock of its files is held only while files are read or written, never during
+//! A store that several processes use. The lock on its files is held only while files are read or written, never during
 //! network requests: work that needs the lock is passed as a closure, which cannot await anything.
 
 use std::ops::Deref;
@@ -15,7 +15,7 @@ use crate::store::{LockKind, Store, StoreLock, StoredFile};
 /// The pause between two attempts to take a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The time to wait for the lock of the files before an event reports the wait. This lock is usually held for
+/// The time to wait for the lock on the files before an event reports the wait. This lock is usually held for
 /// milliseconds.
 const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
 

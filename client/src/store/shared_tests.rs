@@ -182,7 +182,7 @@ fn b15_the_lock_of_a_removed_file_does_not_count() {
         let path = dir.path().join("state").join(name);
         let first = store(dir.path()).try_lock(kind).unwrap();
         // Another process has opened the lock file and waits for the lock. Then the process that holds the lock removes
-        // the file and ends. The other process must not treat its lock of the removed file as the lock of the store.
+        // the file and ends. The other process must not treat its lock on the removed file as the lock on the store.
         let waiting = std::fs::File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         drop(first);

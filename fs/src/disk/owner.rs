@@ -1,7 +1,7 @@
 //! Preserves the owners of files: files that root replaces or creates in another user's folders belong to that user.
 //!
-//! The owner of a folder can replace any name in it at any time, even with a link to a file of root. So this module
-//! changes the owner only of open files and folders that this process has just created, and never by name.
+//! The owner of a folder can replace any name in it at any time, even with a link to a file that belongs to root. So
+//! this module changes the owner only of open files and folders that this process has just created, and never by name.
 
 use std::fs::File;
 use std::io;
@@ -113,7 +113,7 @@ fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()>
         return Ok(());
     };
     // A file with several names may be a hard link that another user has planted in order to become the owner of a file
-    // of root.
+    // that belongs to root.
     let is_alone = found.st_nlink == 1 || FileType::from_raw_mode(found.st_mode) == FileType::Directory;
     if found.st_uid != 0 || !is_alone {
         return Ok(());

@@ -35,7 +35,7 @@ pub enum DelegatedRoles {
     Succinct(SuccinctRoles),
 }
 
-/// Adding this number of keys to a ring costs one step of a budget.
+/// Adding this number of keys to a key ring costs one step of a budget.
 const KEYS_PER_STEP: usize = 4;
 
 /// Describes the names that [`RoleName::delegated`] accepts, for error messages.
@@ -225,7 +225,7 @@ impl Delegations {
     }
 }
 
-/// Creates the key rings of delegations. Adjacent delegations with the same keys share one ring, because many
+/// Creates the key rings of delegations. Adjacent delegations with the same keys share one key ring, because many
 /// delegations often use the same few keys.
 struct Rings<'d> {
     delegations: &'d Delegations,

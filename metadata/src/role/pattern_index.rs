@@ -124,11 +124,11 @@ fn literal_end(pattern: &str) -> &str {
     pattern.rsplit(WILDCARDS).next().unwrap_or_default()
 }
 
-/// A map from texts to values. A lookup finds all texts that are prefixes of a given text.
+/// A map from strings to values. A lookup finds all keys of the map that are prefixes of a given string.
 #[derive(Clone, Debug)]
 struct Prefixes<T> {
-    /// The sorted texts, each with its value and a number. The number refers to the longest other text that is a prefix
-    /// of this text: it is the index of that other text plus 1, or 0 if no other text is a prefix.
+    /// The sorted strings, each with its value and a number. The number refers to the longest other string that is a
+    /// prefix of this string: it is the index of that other string plus 1, or 0 if no other string is a prefix.
     sorted: Vec<(Vec<u8>, T, usize)>,
 }
 
@@ -139,10 +139,10 @@ impl<T> Default for Prefixes<T> {
 }
 
 impl<T> Prefixes<T> {
-    /// Makes an index of sorted, distinct texts.
+    /// Makes a map from sorted, distinct strings.
     fn of(sorted: Vec<(Vec<u8>, T)>) -> Self {
         let mut all: Vec<(Vec<u8>, T, usize)> = Vec::with_capacity(sorted.len());
-        // The indices plus 1 of the last text and of all texts that are prefixes of it.
+        // The last string and all strings that are prefixes of it, each as its index plus 1.
         let mut open: Vec<usize> = Vec::new();
         for (text, value) in sorted {
             let begins = |after: &usize| {
@@ -162,9 +162,9 @@ impl<T> Prefixes<T> {
         self.sorted.is_empty()
     }
 
-    /// Returns all texts that are prefixes of `text`, longest first, with their values.
+    /// Returns all strings that are prefixes of `text`, longest first, with their values.
     fn of_text<'s, 't>(&'s self, text: &'t [u8]) -> impl Iterator<Item = (&'s [u8], &'s T)> + use<'s, 't, T> {
-        // The longest prefix is either the last text that is not greater than `text`, or a prefix of that text.
+        // The longest prefix is either the last string that is not greater than `text`, or a prefix of that string.
         let mut after = self.sorted.partition_point(|(start, ..)| start.as_slice() <= text);
         core::iter::from_fn(move || {
             loop {

@@ -278,12 +278,12 @@ mod tests {
         alike.extend_sorted(names.iter().map(|name| target(name, "y"))).unwrap();
         assert!(!alike.is_clone_of(&base) && base.is_clone_of(&base));
         // Every combination of keeping, replacing and removing members, with and without new members between them.
-        for way in 0..3_u32.pow(4) {
+        for combination in 0..3_u32.pow(4) {
             for new in [&[][..], &["a"], &["f"], &["a", "bb", "cc", "f"]] {
                 let mut changed = base.clone();
                 let mut expected = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
-                for (place, name) in (0_u32..).zip(names) {
-                    match way / 3_u32.pow(place) % 3 {
+                for (position, name) in (0_u32..).zip(names) {
+                    match combination / 3_u32.pow(position) % 3 {
                         0 => expected.insert(target(name, "x")),
                         1 => {
                             changed.insert(target(name, "y"));
@@ -296,12 +296,16 @@ mod tests {
                     changed.insert(target(name, "z"));
                     expected.insert(target(name, "z"));
                 }
-                assert_eq!(changed.write(), expected.write(), "{way} {new:?}");
-                assert_eq!(changed.len(), expected.len(), "{way} {new:?}");
+                assert_eq!(changed.write(), expected.write(), "combination {combination}, new members {new:?}");
+                assert_eq!(changed.len(), expected.len(), "combination {combination}, new members {new:?}");
                 assert_eq!((changed.paths().count(), changed.targets().count()), (changed.len(), changed.len()));
                 assert!(changed.paths().eq(expected.paths()) && changed.targets().eq(expected.targets()));
                 for is_clone in [changed.is_clone_of(&base), base.is_clone_of(&changed)] {
-                    assert_eq!(is_clone, way == 0 && new.is_empty(), "{way} {new:?}");
+                    assert_eq!(
+                        is_clone,
+                        combination == 0 && new.is_empty(),
+                        "combination {combination}, new members {new:?}"
+                    );
                 }
             }
         }

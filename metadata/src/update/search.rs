@@ -46,7 +46,7 @@ impl<'t> TargetSearch<'t> {
         Self::start_within(Budget::new(Limit::ListSteps, u64::MAX), trusted, path)
     }
 
-    /// Starts a search that uses at most these steps.
+    /// Starts a search that takes at most this many steps.
     fn start_within(steps: Budget, trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, steps, &trusted.update.limits);
         let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.top_level_router());

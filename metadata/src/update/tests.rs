@@ -44,7 +44,7 @@ fn expires() -> DateTime<Utc> {
     time("2030-01-01T00:00:00Z")
 }
 
-/// A root that lists the key `online` for timestamp, snapshot and targets.
+/// A root that lists the key `online` for the roles timestamp, snapshot and targets.
 fn root(number: u64, online: u8) -> Vec<u8> {
     let keys = [ROOT_KEY, online].map(|number| Key::from_public(key(number).public_key()));
     let [of_root, of_online] = keys.each_ref().map(|key| RoleKeys::new(vec![key.keyid()], Threshold::ONE));
@@ -226,8 +226,10 @@ fn w_5_4_3_2_an_old_copy_put_back_does_not_lower_the_floor_of_the_snapshot() {
 #[test]
 fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
     let trusted = Envelope::<Snapshot>::parse(&RoleName::SNAPSHOT, snapshot(5, 5, ONLINE_KEY)).unwrap();
-    let floors =
-        RoleFloors::of(&trusted.unverified(&RoleName::SNAPSHOT).unwrap(), "the signature of other bytes".to_string());
+    let floors = RoleFloors::of(
+        &trusted.unverified(&RoleName::SNAPSHOT).unwrap(),
+        "not the digest of the trusted snapshot".to_string(),
+    );
     let record = Floors { timestamp: Some((version(5), version(5))), snapshot: Some(floors), ..first_record() };
     let mut client = TestClient::new([], &record.to_text());
     let same = [("timestamp.json", timestamp(6, 5, ONLINE_KEY)), ("5.snapshot.json", snapshot(5, 9, ONLINE_KEY))];

@@ -126,7 +126,7 @@ impl<'a> Clients<'a> {
         process::measure(&self.setup.python, command, limit)
     }
 
-    /// Returns a contestant that starts each turn without state and then gets `names`.
+    /// Returns a contestant that starts each turn without state and then fetches `names`.
     pub(crate) fn first(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || {
             self.forget(program)?;
@@ -142,7 +142,7 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Returns a contestant that already has `names` from an earlier run and gets them again.
+    /// Returns a contestant that already has `names` from an earlier run and fetches them again.
     pub(crate) fn second(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
@@ -158,7 +158,7 @@ impl<'a> Clients<'a> {
         Contestant { program, rounds, turn: Box::new(turn) }
     }
 
-    /// Lets `program` refresh, and returns the number of bytes that the server sent.
+    /// Runs a refresh with `program`, and returns the number of bytes that the server sent.
     pub(crate) fn bytes_of_refresh(&self, program: &'static str, server: &Server) -> Result<f64, String> {
         server.take_log();
         self.measure(&self.get(program, &[]), TIME_LIMIT)?;

@@ -98,7 +98,7 @@ const QUICK: Sizes = Sizes {
 };
 
 impl<'a> Arguments<'a> {
-    /// Parses the arguments. Returns `None` if one is unknown.
+    /// Parses the arguments. Returns `None` if an argument is unknown.
     fn parse(words: &[&'a str]) -> Option<Self> {
         let mut arguments = Self { peers: false, curves: false, sizes: FULL, names: Vec::new() };
         for word in words {
@@ -155,7 +155,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the benches. Returns `true` if all of them could be measured and met their bars.
+/// Runs the benches. Returns `true` if all benches could be measured and met their bars.
 fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     let setup = Setup::prepare(arguments)?;
     let result = if arguments.curves {

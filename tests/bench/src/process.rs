@@ -74,14 +74,14 @@ pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Res
     let text = String::from_utf8_lossy(&said.stderr);
     let last = text.lines().last().unwrap_or_default();
     if !said.status.success() {
-        // The last line is from Python, so the line before it is the last one that the program wrote.
+        // Python writes the last line, so the line before it is the last one that the program wrote.
         let before = text.lines().rev().nth(1).filter(|_| last.starts_with("it ended with"));
         return Err(before.unwrap_or(last).to_owned());
     }
     let mut numbers = last.split(' ').map_while(|number| number.parse::<f64>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(seconds), Some(kibibytes)) => Ok(Used { seconds, memory: kibibytes * 1024.0 }),
-        _ => Err(format!("{} did not measure", python.display())),
+        _ => Err(format!("{} did not print its measurements", python.display())),
     }
 }
 

@@ -183,7 +183,9 @@ fn finish(publisher: &mut Child, started: Instant) -> Result<(), String> {
         match publisher.try_wait().map_err(|error| error.to_string())? {
             Some(status) if status.success() => return Ok(()),
             Some(status) => return Err(format!("a publisher ended with {status}")),
-            None if started.elapsed() > TIME_LIMIT => return Err("not all in 120 s".to_owned()),
+            None if started.elapsed() > TIME_LIMIT => {
+                return Err("not all releases were published within 120 s".to_owned());
+            }
             None => std::thread::sleep(std::time::Duration::from_millis(2)),
         }
     }

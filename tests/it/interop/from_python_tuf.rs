@@ -96,7 +96,7 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// Lets a client trust state 1 of the malicious repository, then serves state `lie`. Returns the reason for the
+/// Updates a client to state 1 of the malicious repository, then serves it state `lie`. Returns the reason for the
 /// refusal.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");

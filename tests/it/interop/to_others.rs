@@ -93,7 +93,7 @@ fn holding(versions: [u64; 4], files: &[(&str, &str)], absent: usize) -> Answer 
     Answer::Fetched(versions, found.chain(std::iter::repeat_n(None, absent)).collect())
 }
 
-/// Lets each client fetch `files` and search for names that do not exist.
+/// Makes each client fetch `files` and search for names that do not exist.
 fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], files: &[(&str, &str)], absent: &[&str]) {
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).chain(absent.iter().copied()).collect();
     for client in clients {
@@ -101,7 +101,7 @@ fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], fi
     }
 }
 
-/// Lets tough load everything and read `files`.
+/// Makes tough load the whole repository and read `files`.
 fn tough_reads(maintainer: &Maintainer, files: &[(&str, &str)], absent: &[&str]) {
     maintainer.runtime.block_on(async {
         let repository = tough::load(&maintainer.repository(), &maintainer.root()).await.unwrap();
@@ -167,7 +167,7 @@ fn delegations() {
     let clients = clients(&maintainer);
     all_fetch(&clients, &maintainer, [1, 6, 6, 3], &files, &["libs/none", "libs/partner/none"]);
     tough_reads(&maintainer, &files, &["libs/none"]);
-    // The team can publish a release without a change of the root or the top-level targets.
+    // The team can publish a release without changing the root or the top-level targets.
     maintainer.add(&[("ä.tar.gz", "by the team, second release")], &["--under", "libs", "--role", "team ü+"]);
     let files = [("top.txt", "top"), ("libs/ä.tar.gz", "by the team, second release")];
     all_fetch(&clients, &maintainer, [1, 7, 7, 3], &files, &[]);

@@ -16,7 +16,7 @@ struct Caddy {
 }
 
 impl Caddy {
-    /// Waits until a line of the JSON log contains all these texts.
+    /// Waits until a line of the JSON log contains all these strings.
     fn logged(&self, wanted: &[&str]) {
         let is_there = |line: &&str| wanted.iter().all(|part| line.contains(part));
         let found = eventually(|| text(&self.said).lines().find(is_there).map(drop));

@@ -70,7 +70,7 @@ impl Nginx {
     }
 }
 
-/// Returns the server block of the page, adapted to the repository of `site`. The block starts with the settings
+/// Returns the server block from the page, adapted to the repository of `site`. The block starts with the settings
 /// `first`.
 pub(super) fn server(site: &Site, first: &str) -> String {
     replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))

@@ -144,7 +144,7 @@ impl Site {
         command
     }
 
-    /// Lets `client` fetch all targets and checks them.
+    /// Makes `client` fetch all targets, and checks them.
     pub(super) fn fetch_all(&self, client: &str) {
         succeed(&mut self.get_all(client));
         self.check_all(client);

@@ -31,7 +31,7 @@ pub(super) fn certified() -> Site {
     site
 }
 
-/// Returns the server block of the page with TLS on `port`. `listen` are parameters of the `listen` directive, and
+/// Returns the server block from the page with TLS on `port`. `listen` are parameters of the `listen` directive, and
 /// `first` are additional settings.
 fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     let path = |name| site.path(name).display().to_string();

@@ -17,7 +17,7 @@ use lastmile_metadata::{
     Envelope, Json, Limits, PathPattern, RoleName, Snapshot, SuccinctRoles, TargetPath, Targets, Threshold, Verified,
 };
 
-/// A loop with its input. The function returns `false` if the loop did not do its work.
+/// A loop with its input. The function returns `false` if the result of the loop is wrong.
 type Ready = Box<dyn Fn() -> bool>;
 
 struct Loop {

@@ -254,7 +254,7 @@ fn quoted(ids: &[String]) -> String {
     ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(",")
 }
 
-/// Returns a metadata file with the document `signed` and valid signatures of its canonical form.
+/// Returns a metadata file with the document `signed` and valid signatures over its canonical form.
 pub(crate) fn file(signed: &str, canonical: &str, signers: &BTreeSet<Key>) -> Bytes {
     let sign = |key: &Key| {
         let sig = hex::encode(signature(*key, canonical.as_bytes()));

@@ -1,5 +1,5 @@
-//! A random adversary. It generates long histories of a client, an honest repository and an attacker, and compares the
-//! client with a model.
+//! A random adversary, which generates long histories of a client, an honest repository and an attacker, and compares
+//! the client with a model.
 //!
 //! In a history, keys of any role are stolen, files are withheld, replayed and mixed, keys are rotated and revoked,
 //! clocks are wrong, and the client crashes. The client must do exactly the same as the model. In addition:

@@ -62,7 +62,7 @@ impl ClientState {
     }
 
     fn ring(&self, role: Role) -> &Ring {
-        let Body::Root(rings) = &self.root().body else { panic!("a root is a root") };
+        let Body::Root(rings) = &self.root().body else { panic!("a document in the chain of roots must be a root") };
         &rings[role as usize]
     }
 
@@ -70,7 +70,7 @@ impl ClientState {
     pub(crate) fn rotated_since(&self, since: u64) -> bool {
         let online = |root: &Arc<Document>| match &root.body {
             Body::Root([_, timestamp, snapshot, _]) => (timestamp.clone(), snapshot.clone()),
-            _ => panic!("a root is a root"),
+            _ => panic!("a document in the chain of roots must be a root"),
         };
         self.roots.windows(2).any(|step| step[1].version > since && online(&step[0]) != online(&step[1]))
     }

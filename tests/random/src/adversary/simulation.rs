@@ -276,7 +276,7 @@ impl Simulation {
 fn ring(root: &Document, role: Role) -> Ring {
     match &root.body {
         Body::Root(rings) => rings[role as usize].clone(),
-        _ => panic!("a root is a root"),
+        _ => panic!("a document in the chain of roots must be a root"),
     }
 }
 

@@ -116,7 +116,7 @@ impl CrashingStore {
     }
 }
 
-/// Parses the record of floors according to its documented format.
+/// Parses the record of trusted versions according to its documented format.
 fn read_floors(record: &str) -> Floors {
     let mut floors = Floors { root: 0, timestamp: None, snapshot: None };
     for line in record.lines() {
@@ -131,7 +131,7 @@ fn read_floors(record: &str) -> Floors {
                 floors.snapshot.as_mut().unwrap().1.insert(role, number(1));
             }
             "lastmile" | "checksum" => {}
-            other => panic!("unknown line `{other}` in the record of floors"),
+            other => panic!("unknown line `{other}` in the record of trusted versions"),
         }
     }
     floors

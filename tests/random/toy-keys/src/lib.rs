@@ -67,7 +67,7 @@ impl PublicKey {
         &self.0
     }
 
-    /// Returns `true` if `signature` is a valid signature of `message` by this key.
+    /// Returns `true` if `signature` is a valid signature by this key over `message`.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         sign(self, message) == signature
@@ -127,7 +127,7 @@ impl SignatureChecks {
     }
 }
 
-/// The signature schemes. This crate has only one.
+/// The signature schemes, of which this crate has only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// The scheme with the name `ed25519`.
