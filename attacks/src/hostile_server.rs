@@ -84,7 +84,7 @@ impl NewRelease {
         let case = case.may_trust(self.newer.network());
         let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {
-                // The redirects of the cases lead to the same path below `elsewhere/`.
+                // In the cases with redirects, `elsewhere/` precedes the original path.
                 let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
                 if request.path == path {
                     act(request, connection, &network.file(&path).unwrap_or_default())?;

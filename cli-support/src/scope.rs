@@ -1,4 +1,4 @@
-//! Global options that some commands do not use. Those commands hide these options in their help, and refuse them.
+//! Global options that some commands do not use. These commands refuse the options, and do not list them in their help.
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};

@@ -12,7 +12,7 @@ use crate::update_context::UpdateContext;
 const TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// Returns the current time.
-#[expect(clippy::disallowed_methods, reason = "the default for callers that pass no time")]
+#[expect(clippy::disallowed_methods, reason = "the default for callers that do not specify a time")]
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -122,8 +122,8 @@ impl<'a> Driver<'a> {
         Ok(stage.finish()?)
     }
 
-    /// The main loop of the client. Answers each request of the stage with the stored copy. If the stage does not
-    /// accept the stored copy, fetches the file from the mirrors, and stores the file once the stage has accepted it.
+    /// The main loop of the client. Offers the stage the stored copy of each requested file. If the stage does not
+    /// accept that copy, fetches the file from the mirrors, and stores the file once the stage has accepted it.
     pub(crate) async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
@@ -231,8 +231,8 @@ impl<'a> Driver<'a> {
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
 
-    /// Offers the answers of the other mirrors to the stage, and returns the newest valid file. The mirror `first` has
-    /// either reported that there is no newer root, or sent the timestamp `kept`; that mirror may be out of date or
+    /// Offers the answers from the other mirrors to the stage, and returns the newest valid file. The mirror `first`
+    /// has either reported that there is no newer root, or sent the timestamp `kept`; that mirror may be out of date or
     /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
     /// Failed requests are not retried, and slow ones get only a little more time.
     async fn newest_elsewhere<S: Stage + Send>(
@@ -271,7 +271,7 @@ impl<'a> Driver<'a> {
         newest
     }
 
-    /// Offers the answer of another mirror to the stage. Returns `None` if the mirror does not deliver the file.
+    /// Offers the answer from another mirror to the stage. Returns `None` if the mirror does not deliver the file.
     /// Returns an error without a reason if the mirror is only out of date or too slow, because there should not be a
     /// warning about that at every refresh.
     async fn second_opinion<S: Stage + Send>(

@@ -87,7 +87,7 @@ impl Error {
     }
 }
 
-/// Converts a metadata error. A missing role or a damaged record of versions is an error of the store, not a refusal.
+/// Converts a metadata error. A missing role or a damaged record of versions is an error in the store, not a refusal.
 impl From<lastmile_metadata::Error> for Error {
     fn from(verdict: lastmile_metadata::Error) -> Error {
         match verdict.kind {

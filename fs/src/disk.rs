@@ -138,7 +138,7 @@ pub const UNIQUE_LENGTH: usize = 12;
 ///
 /// # Errors
 ///
-/// Any error of `make`.
+/// Any error from `make`.
 pub fn create_unique<T>(
     folder: &Path,
     prefix: &str,

@@ -23,8 +23,8 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 /// The lowest versions that the client still accepts (floors).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
-    /// Whether the record was damaged and has not been rebuilt from the stored copies. While this is true, every record
-    /// that is written is marked as damaged.
+    /// Whether the record was damaged and has not been rebuilt from the stored copies yet. While this is true, every
+    /// record that is written is marked as damaged.
     pub(crate) lost: bool,
     /// The version of the root under which the other versions were accepted.
     pub(crate) root: Version,

@@ -34,7 +34,7 @@ pub struct Limits {
     pub delegation_depth: u32,
     /// The maximum number of signatures in one file, valid or not.
     pub signatures: u32,
-    /// The maximum number of keys in one file: those of a root, or those of the delegations of one role.
+    /// The maximum number of keys in one file: in a root, or in the delegations of a targets role.
     pub keys: u32,
     /// Whether every key must be listed under the ID that the specification computes (4.3). The default is `false`,
     /// because some existing repositories use other IDs. This is safe: an ID is only looked up within its file, and

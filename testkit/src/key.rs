@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::canonical;
 
-/// Returns the raw signature of a message.
+/// Returns the raw signature over a message.
 type Sign = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
 /// A key pair and its key object in metadata (TUF specification 4.2.2).
@@ -94,7 +94,7 @@ impl TestKey {
         &self.object
     }
 
-    /// Returns the raw signature of `message`.
+    /// Returns the raw signature over `message`.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         (self.sign)(message)

@@ -34,7 +34,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Any I/O error of the connection.
+    /// Any I/O error on the connection.
     pub fn wait_for_close(&mut self) -> io::Result<()> {
         io::copy(&mut self.stream, &mut io::sink()).map(drop)
     }

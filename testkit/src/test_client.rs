@@ -188,7 +188,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client.
+    /// Any error from the client.
     pub fn refresh(&self) -> Result<Versions, Error> {
         let updater = self.open_updater()?;
         self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
@@ -198,7 +198,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client.
+    /// Any error from the client.
     pub fn refresh_with(&self, store: impl Store) -> Result<Versions, Error> {
         self.runtime().block_on(self.updater_with(store).refresh_at(self.now)).map(|session| versions(&session))
     }
@@ -207,7 +207,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client.
+    /// Any error from the client.
     pub fn offline(&self) -> Result<Versions, Error> {
         self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
     }
@@ -216,7 +216,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client.
+    /// Any error from the client.
     pub fn find(&self, path: &str) -> Result<Option<TargetFile>, Error> {
         self.find_each(&[path]).pop().expect("`find_each` returns one result for each path")
     }
@@ -241,7 +241,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client.
+    /// Any error from the client.
     pub fn list(&self) -> Result<Vec<String>, Error> {
         self.runtime().block_on(async {
             let targets = self.updater().refresh_at(self.now).await?.list().await?;
@@ -253,7 +253,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client; [`Error::NoSuchTarget`] for a path that no trusted role lists.
+    /// Any error from the client; [`Error::NoSuchTarget`] for a path that no trusted role lists.
     pub fn update(&self, paths: &[TargetPath]) -> Result<Versions, Error> {
         self.runtime().block_on(async {
             let mut session = self.updater().refresh_at(self.now).await?;
@@ -269,7 +269,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client; [`Error::NoSuchTarget`] if no trusted role lists the target.
+    /// Any error from the client; [`Error::NoSuchTarget`] if no trusted role lists the target.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
         self.download(path, None).map(|file| fs::read(file).unwrap())
     }
@@ -278,7 +278,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// Any error of the client; [`Error::NoSuchTarget`] if no trusted role lists the target.
+    /// Any error from the client; [`Error::NoSuchTarget`] if no trusted role lists the target.
     pub fn get_as(&self, path: &str, name: &str) -> Result<Vec<u8>, Error> {
         self.download(path, Some(name)).map(|file| fs::read(file).unwrap())
     }

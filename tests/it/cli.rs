@@ -1,4 +1,4 @@
-//! Tests the two programs on the command line. Each file in `cmd/` contains commands and their expected output.
+//! Tests the command lines of both programs. Each file in `cmd/` contains commands and their expected output.
 //!
 //! The programs see the date 2030-01-01. Each file runs in a new folder that [`client_folder`] or [`repository_folder`] prepares.
 //! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes the current output into `cmd/`. Then replace what differs

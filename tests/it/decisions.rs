@@ -356,7 +356,7 @@ fn d6_the_error_lists_each_mirror_with_its_reason() {
     let client = TestClient::new(&repository);
     client.use_mirrors(&[lying.network(), dead.network()]);
     let Err(ClientError::Refused(error)) = client.refresh() else {
-        panic!("the error of the mirror that sent a refused file must take precedence")
+        panic!("the error about the mirror that sent a refused file must take precedence")
     };
     let urls: Vec<_> = error.mirrors.iter().map(|mirror| mirror.url.as_str()).collect();
     assert_eq!(

@@ -27,7 +27,7 @@ struct World {
     seen: BTreeMap<String, String>,
 }
 
-/// Kills the server, even if the test panics.
+/// Kills the server when it is dropped, even if the test panics.
 impl Drop for World {
     fn drop(&mut self) {
         drop(self.server.kill());

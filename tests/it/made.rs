@@ -174,7 +174,7 @@ impl Attacker {
         serde_json::from_slice::<Value>(&bytes).unwrap()["signed"].take()
     }
 
-    /// Returns the path of the file of `role` with this version, or of the newest version.
+    /// Returns the path of the file for this version of `role`, or for the newest version.
     pub(crate) fn path(&self, role: &str, version: Option<u64>) -> String {
         let version = match (role, version) {
             ("timestamp", _) => None,

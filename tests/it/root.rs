@@ -11,7 +11,7 @@ use serde_json::json;
 const ROOT_2: &str = "metadata/2.root.json";
 const ROOT_3: &str = "metadata/3.root.json";
 
-/// The requests of a first update from version 1 of all roles.
+/// The requests that a first update sends if all roles have version 1.
 const FIRST: [&str; 4] = [ROOT_2, "metadata/timestamp.json", "metadata/1.snapshot.json", "metadata/1.targets.json"];
 
 fn unmet(valid: u32, threshold: u32) -> ErrorKind {

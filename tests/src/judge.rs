@@ -55,7 +55,7 @@ pub fn malformed<T>(result: Result<T, Error>) -> String {
 ///
 /// # Errors
 ///
-/// Returns the error of the parser, so that the caller can check it.
+/// Returns the error from the parser, so that the caller can check it.
 pub fn parse<R: Role>(bytes: Vec<u8>) -> Result<Envelope<R>, Error> {
     Envelope::parse(&role(R::TYPE), bytes)
 }
@@ -75,7 +75,7 @@ pub fn ring(repository: &Repository, name: &str) -> KeyRing {
 ///
 /// # Errors
 ///
-/// Returns the error of the verification, so that the caller can check it.
+/// Returns the error from the verification, so that the caller can check it.
 pub fn judge<R: Role>(repository: &Repository, name: &str, signed: &Value) -> Result<Verified<R>, Error> {
     judge_bytes(repository, name, sign(signed, &repository.signers(name)))
 }
@@ -84,7 +84,7 @@ pub fn judge<R: Role>(repository: &Repository, name: &str, signed: &Value) -> Re
 ///
 /// # Errors
 ///
-/// Returns the error of the verification, so that the caller can check it.
+/// Returns the error from the verification, so that the caller can check it.
 pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>) -> Result<Verified<R>, Error> {
     Envelope::<R>::parse(&role(name), bytes)?.verify(&role(name), &ring(repository, name))
 }
@@ -93,7 +93,7 @@ pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>)
 ///
 /// # Errors
 ///
-/// Returns the error of the verification, so that the caller can check it.
+/// Returns the error from the verification, so that the caller can check it.
 pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error> {
     let mut repository = Repository::new();
     repository.set_keys("root", &[TestKey::new("root-1")], 1);
@@ -107,7 +107,7 @@ pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error
 ///
 /// # Errors
 ///
-/// Returns the error of the verification, so that the caller can check it.
+/// Returns the error from the verification, so that the caller can check it.
 pub fn judge_targets(edit: impl FnOnce(&mut Repository)) -> Result<Verified<Targets>, Error> {
     let mut repository = Repository::new();
     edit(&mut repository);

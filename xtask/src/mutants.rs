@@ -1,4 +1,4 @@
-//! `cargo xtask mutants [FILE…]`: mutation testing of the code that decides trust.
+//! `cargo xtask mutants [FILE…]`: mutation testing of the code that makes decisions about trust.
 //!
 //! cargo-mutants lists the mutants; `.cargo/mutants.toml` excludes some, for the reasons in `tests/MUTANTS.md`. Building each
 //! mutant separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.

@@ -67,7 +67,7 @@ fn programs(_: &Path) -> Result<String, Missing> {
 
 /// Finds or installs the web servers that the tests start with the settings in docs/serving.md.
 fn servers(_: &Path) -> Result<String, Missing> {
-    // Some systems install nginx in a folder that is only on the path of administrators.
+    // Some systems install nginx in a folder that is only in the `PATH` of administrators.
     let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| quiet(program, &["-v"]));
     if nginx.is_none() {
         install("nginx", "nginx")?;
@@ -97,7 +97,7 @@ fn modules(nginx: &str) -> Result<(), Missing> {
     }
 }
 
-/// Stops the service that the installation of a package has started, because the tests start their own servers.
+/// Stops the service that installing a package has started, because the tests start their own servers.
 fn stop_service(name: &str) {
     let script = format!("/etc/init.d/{name}");
     if Path::new("/run/systemd/system").exists() {
@@ -242,7 +242,7 @@ fn fresh(
     Ok(format!("{tool}: installed"))
 }
 
-/// Installs Debian's `package` if `program` is not on the path.
+/// Installs Debian's `package` if `program` is not in `PATH`.
 fn apt(program: &'static str, package: &str) -> Result<(), Missing> {
     if quiet(program, &["--version"]) || quiet(program, &["version"]) {
         return Ok(());

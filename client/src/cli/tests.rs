@@ -108,7 +108,7 @@ fn every_limit_can_be_set_and_is_explained() {
         let arguments = Arguments::try_parse_from(typed).unwrap();
         assert_eq!(set.value(&mut arguments.common.network.all_limits()), 7, "{name}");
     }
-    // Every limit of the library must have a name on the command line.
+    // Every limit in the library must have a name on the command line.
     let fields = format!("{:?}", lastmile_metadata::Limits::default()).matches(": ").count();
     assert_eq!(
         fields,

@@ -146,7 +146,7 @@ fn work<C: Content>(
                 if verdict.is_err() {
                     content.empty()?;
                 }
-                // Sending fails only if the download was dropped, and then nobody needs the verdict.
+                // Sending fails only if the download was dropped, and then the result is not needed.
                 let _ = answer.send(verdict);
             }
         }

@@ -66,7 +66,7 @@ impl Response {
     /// # Errors
     ///
     /// [`FetchError::TooLong`] as soon as the body exceeds `max_length`, without reading further; otherwise the error
-    /// of the body.
+    /// from reading the body.
     pub async fn read_all(self, max_length: u64) -> Result<Vec<u8>, FetchError> {
         self.reading(max_length)?.finish().await
     }
@@ -191,7 +191,7 @@ pub enum FetchError {
     Undecodable {
         /// The content coding.
         coding: &'static str,
-        /// The error of the decoder.
+        /// The error from the decoder.
         problem: String,
     },
     /// The server sent a different part of the file than the client requested.

@@ -344,7 +344,7 @@ fn unusable(what: &str, error: &reqwest::Error) -> Error {
     Error::Config(format!("unusable {what}: {}", innermost(error)))
 }
 
-/// Converts an error of reqwest. `proxy` is the proxy of the request, if any.
+/// Converts an error from reqwest. `proxy` is the proxy of the request, if any.
 fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     let cause = innermost(error);
     if error.is_connect() && proxy.is_some() && cause.contains(TUNNEL_UNAUTHORIZED) {

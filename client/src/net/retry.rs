@@ -65,7 +65,7 @@ impl Retries {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Timeout`] at the deadline; otherwise the error of `work`.
+    /// [`FetchError::Timeout`] at the deadline; otherwise the error from `work`.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
         timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(self.too_late()))
     }

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// milliseconds.
 const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
 
-/// The number of attempts to take the lock in code that blocks its thread between the attempts.
+/// The maximum number of attempts to take the lock in code that blocks its thread between attempts.
 const BLOCKING_ATTEMPTS: u32 = 10;
 
 /// A store whose files change only while its lock is held.

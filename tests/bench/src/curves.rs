@@ -17,13 +17,13 @@ const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-bytes", "Bytes of a first get", Unit::Bytes),
 ];
 
-/// A repository of one size, and the clients that are measured with it, each with its number of rounds.
+/// A repository of a certain size, and the clients to measure with it, each with its number of rounds.
 struct Step {
     made: Generated,
     clients: Vec<(&'static str, usize)>,
 }
 
-/// The points of each curve, by the number of the plot and the name of the curve.
+/// The points of each curve. The key consists of the plot's index and the curve's name.
 type Curves = BTreeMap<(usize, String), Vec<(f64, f64)>>;
 
 /// Measures all sizes. Writes the page unless `quick` is set.
@@ -131,7 +131,7 @@ fn page(curves: &Curves) -> String {
     page
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes are whole numbers")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes are integers")]
 fn size(x: f64) -> usize {
     x.round() as usize
 }

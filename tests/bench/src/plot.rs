@@ -69,7 +69,7 @@ impl Axis {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a decade is a small whole number")]
+#[expect(clippy::cast_possible_truncation, reason = "the exponent of a decade is a small integer")]
 fn whole(decade: f64) -> i32 {
     decade as i32
 }

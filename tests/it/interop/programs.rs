@@ -95,7 +95,7 @@ pub(crate) struct Client {
     root: PathBuf,
 }
 
-/// The result of a client.
+/// The result of running a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
     /// The client succeeded. The fields are the trusted versions of root, timestamp, snapshot and targets, and the

@@ -1,4 +1,4 @@
-//! Stolen keys of bins. The snapshot lists some bins with hashes, and two kinds of bins without hashes.
+//! Attacks with the stolen keys of bins. The snapshot lists most bins with hashes, and two kinds of bins without.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};

@@ -1,5 +1,4 @@
-//! Provides the honest repository to other tests, which can also sign their own documents with the keys of the
-//! repository.
+//! Provides the honest repository for other tests, which can also sign their own documents with its keys.
 
 use std::collections::BTreeMap;
 

@@ -89,7 +89,7 @@ pub(crate) enum Body {
     Root([Ring; 4]),
     Timestamp(Listed),
     Snapshot(BTreeMap<Role, Listed>),
-    /// The lengths of targets by path. The length of a target represents its content.
+    /// The length of each target, by path. The length of a target represents its content.
     Targets(BTreeMap<&'static str, u64>, Vec<Delegation>),
     Nothing,
 }

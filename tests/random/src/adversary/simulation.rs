@@ -23,7 +23,7 @@ pub(crate) struct Simulation {
     attacker: Attacker,
     /// The files that each mirror serves instead of the honest ones.
     overlays: Vec<Overlay>,
-    /// Every document by its bytes.
+    /// All documents, with their bytes as keys.
     known: BTreeMap<Bytes, Arc<Document>>,
     client: Client,
     /// The state that the client must have, according to the model.
@@ -116,7 +116,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Records every document by its bytes.
+    /// Records all documents, with their bytes as keys.
     fn record_documents(&mut self) {
         let made = self.honest.now.values().cloned();
         let forged = self.overlays.iter().flat_map(|overlay| overlay.values().flatten().cloned());

@@ -95,7 +95,7 @@ impl CrashingStore {
         self.inner.read(file, u64::MAX).unwrap()
     }
 
-    /// Returns the stored state as a state of the model. `known` contains every document by its bytes.
+    /// Returns the stored state as a state of the model. `known` maps the bytes of each document to the document.
     pub(crate) fn state(&self, shipped: &Arc<Document>, known: &BTreeMap<Bytes, Arc<Document>>) -> ClientState {
         let find = |file: StoredFile| {
             let document =
