@@ -66,7 +66,7 @@ fn serving(network: FakeNetwork) -> Arc<Responder> {
 /// Returns the version of the published timestamp on `network`.
 pub(super) fn newest(network: &FakeNetwork) -> u64 {
     let bytes = network.file(&format!("{METADATA}timestamp.json")).expect("a timestamp");
-    let timestamp: serde_json::Value = serde_json::from_slice(&bytes).expect("an honest one");
+    let timestamp: serde_json::Value = serde_json::from_slice(&bytes).expect("a timestamp in JSON");
     timestamp["signed"]["version"].as_u64().expect("a version")
 }
 

@@ -188,7 +188,7 @@ impl Bits {
                 self.bytes.push(0);
             }
             if value >> bit & 1 == 1 {
-                *self.bytes.last_mut().expect("there is one") |= 1 << (self.used % 8);
+                *self.bytes.last_mut().expect("a byte was pushed before") |= 1 << (self.used % 8);
             }
             self.used += 1;
         }

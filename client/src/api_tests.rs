@@ -208,9 +208,9 @@ fn a_dropped_download_leaves_the_old_file_and_no_temporary_file() {
         let target = session.target("x").await.unwrap();
         for _ in 0..2 {
             tokio::select! {
-                result = session.download_below(&target, out.path()) => panic!("not stalled: {result:?}"),
+                result = session.download_below(&target, out.path()) => panic!("the download ended instead of stalling: {result:?}"),
                 names = async { stalling.reached.notified().await; files(out.path()) } => {
-                    assert!(names.iter().any(|name| name != "x"), "no temporary file: the download has not begun");
+                    assert!(names.iter().any(|name| name != "x"), "the download must have created a temporary file");
                 }
             }
         }
@@ -234,7 +234,7 @@ async fn a_dropped_refresh_releases_the_lock_and_keeps_accepted_files() {
         whole.updater(store.path()).refresh_at(now()).await.err()
     };
     tokio::select! {
-        _ = updater.refresh_at(now()) => panic!("not stalled"),
+        _ = updater.refresh_at(now()) => panic!("the refresh ended instead of stalling"),
         busy = other => assert!(matches!(busy, Some(Error::Local(_))), "{busy:?}"),
     }
     assert_eq!(std::fs::read(store.path().join("timestamp.json")).unwrap(), stalling.repository.file("timestamp.json"));

@@ -370,7 +370,7 @@ mod tests {
         others.iter().for_each(|other| std::fs::write(folder.path_of(other), b"").unwrap());
         let held = folder.held_temporary(PUBLIC).unwrap();
         folder.remove_leftovers().unwrap();
-        assert_eq!(folder.names().unwrap().len(), 3, "the locked file and the two files with other names remain");
+        assert_eq!(folder.names().unwrap().len(), 3, "the locked file and the two files with other names must remain");
         drop(held);
         let mut names = folder.names().unwrap();
         names.sort();

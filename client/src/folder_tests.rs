@@ -48,7 +48,7 @@ fn b15_a_lock_file_replaced_between_opening_and_locking_is_opened_again() {
     };
     drop(lock);
     assert!(disk::try_lock_at(folder.place("lock"), always).unwrap().is_none());
-    assert!(folder.try_existing_lock("lock").is_err(), "nothing is created");
+    assert!(folder.try_existing_lock("lock").is_err(), "the lock file must not be created");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn b1_a_list_can_be_interrupted_between_searches() {
     repository.drive(trusted.listing()).unwrap();
     let mut listing = trusted.listing();
     while let Some(request) = listing.request() {
-        assert!(!listing.search_some(9), "cannot search before all roles are loaded");
+        assert!(!listing.search_some(9), "the search must not start before all roles are loaded");
         let file = repository.files[&request.file_name()].clone();
         listing.apply(Some(lastmile_metadata::FileContent::Bytes(file))).unwrap();
     }

@@ -68,8 +68,8 @@ fn very_many_delegations_with_very_many_keys_need_little_memory() {
         });
         let absent = |outcome: &Result<(), Error>| outcome.as_ref().is_err_and(|error| error.kind == ErrorKind::Absent);
         assert!(absent(&outcome.0) && absent(&outcome.1), "{outcome:?}");
-        println!("{length} bytes of metadata cost {listed}");
-        assert!(listed < most, "{length} bytes of metadata cost {listed}");
+        println!("{length} bytes of metadata took {listed} bytes of memory");
+        assert!(listed < most, "{length} bytes of metadata took {listed} bytes of memory");
     }
 }
 
@@ -114,8 +114,8 @@ fn a_role_trusted_with_many_sets_of_keys_is_held_once() {
         repository.drive(trusted.listing()).expect("all roles must be loaded").len()
     });
     assert_eq!(found, 0);
-    println!("{length} bytes of one role cost {cost}");
-    assert!(cost < 12 * length, "{length} bytes of one role cost {cost}");
+    println!("{length} bytes of one role took {cost} bytes of memory");
+    assert!(cost < 12 * length, "{length} bytes of one role took {cost} bytes of memory");
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn unsigned_metadata_needs_a_few_times_its_length_in_memory() {
         let length = file.len();
         let (error, cost) = peak(|| targets.apply(Some(FileContent::Bytes(file))).unwrap_err());
         let message = error.to_string();
-        println!("{length} bytes cost {cost} more: {message}");
-        assert!(cost < 4 * length, "{begin}: {length} bytes cost {cost} more");
-        assert!(message.len() < 2000, "{} bytes of error", message.len());
+        println!("{length} bytes of metadata took {cost} more bytes of memory: {message}");
+        assert!(cost < 4 * length, "{begin}: {length} bytes of metadata took {cost} more bytes of memory");
+        assert!(message.len() < 2000, "the error message has {} bytes", message.len());
     }
 }

@@ -112,7 +112,7 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_reports_each_kind_of_failure() {
-    let ways = [
+    let clients = [
         ("writes outside its folders", r#""$0" "$@" || { touch "$2/../left"; exit 1; }"#, [0, 1, 0, 0, 0]),
         ("stores a refused file", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 1; }"#, [0, 1, 0, 0, 0]),
         (
@@ -136,7 +136,7 @@ fn the_attack_lab_reports_each_kind_of_failure() {
         ("refuses everything", "exit 1", [0, 0, 0, 0, 1]),
         ("does nothing", "exit 0", [0, 0, 0, 0, 1]),
     ];
-    for (what, script, expected) in ways {
+    for (what, script, expected) in clients {
         let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
         assert_eq!(report(&["3.2-R3"], &client), (expected, [0, 0]), "a client that {what}");
     }
@@ -147,7 +147,7 @@ fn the_attack_lab_reports_each_kind_of_failure() {
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
     // Each line has a client and the attack that shows how strict this client is.
-    let ways = [
+    let clients = [
         ("reports a refusal as a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
         ("accepts malformed metadata", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
         (
@@ -158,7 +158,7 @@ fn the_attack_lab_distinguishes_strictness_from_security() {
         ),
         ("refuses unusual names", "2.2-odd-role-names", r#"case "$*" in *odd/*) exit 1;; esac; "$0" "$@""#, [0, 1]),
     ];
-    for (what, attack, script, strictness) in ways {
+    for (what, attack, script, strictness) in clients {
         let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
         assert_eq!(report(&[attack], &client), ([1, 0, 0, 0, 0], strictness), "a client that {what}");
     }
@@ -259,10 +259,10 @@ fn every_patch_applies_and_every_attack_is_named_by_one() {
         }
         let mut git = Command::new("git");
         let status = git.args(["apply", "--check"]).arg(&patch).current_dir(project).status().unwrap();
-        assert!(status.success(), "{} no longer applies", patch.display());
+        assert!(status.success(), "the patch {} no longer applies", patch.display());
         let text = fs::read_to_string(&patch).unwrap();
         let breaks: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Breaks: ")).collect();
-        assert!(!breaks.is_empty(), "{} breaks nothing", patch.display());
+        assert!(!breaks.is_empty(), "the patch {} names no scenario that it breaks", patch.display());
         named.extend(breaks.into_iter().map(str::to_owned));
     }
     let attacks: BTreeSet<String> = scenario::all().iter().map(|scenario| scenario.id.to_owned()).collect();

@@ -36,7 +36,10 @@ fn faketime() -> &'static str {
         let output = Command::new("faketime").args(["-f", "2030-01-01 00:00:00", "env"]).output();
         let output = output.expect("`faketime` is missing; run `apt-get install faketime` or `cargo xtask setup`");
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).expect("faketime preloads").to_owned()
+        text.lines()
+            .find_map(|line| line.strip_prefix("LD_PRELOAD="))
+            .expect("`faketime` must set LD_PRELOAD")
+            .to_owned()
     })
 }
 

@@ -40,7 +40,7 @@ fn f_4_5_6_delegations_are_an_ordered_array() {
     });
     let targets = targets.unwrap();
     let Some(DelegatedRoles::Listed(roles)) = targets.delegations.as_ref().map(|delegations| &delegations.roles) else {
-        panic!("a list of roles");
+        panic!("expected a list of roles");
     };
     assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["z", "a", "m"]);
 }
@@ -206,7 +206,7 @@ fn tap_15_the_first_bits_of_the_hash_select_the_bin() {
         let bins = succinct(json!(bit_length), "bin").unwrap();
         let Some(DelegatedRoles::Succinct(bins)) = bins.delegations.as_ref().map(|delegations| &delegations.roles)
         else {
-            panic!("succinct roles");
+            panic!("expected succinct roles");
         };
         for path in ["a", "dir/b.txt", "é", "packages/c-1.0.0.crate"] {
             let found = bins.role_for(&TargetPath::new(path).unwrap());
@@ -220,7 +220,7 @@ fn tap_15_the_first_and_the_last_bin_have_names_of_equal_length() {
     let targets = succinct(json!(10), "bin").unwrap();
     let Some(DelegatedRoles::Succinct(bins)) = targets.delegations.as_ref().map(|delegations| &delegations.roles)
     else {
-        panic!("succinct roles");
+        panic!("expected succinct roles");
     };
     let names: Vec<_> = bins.names().collect();
     assert_eq!((names.len(), names[0].as_str(), names[1023].as_str()), (1024, "bin-000", "bin-3ff"));

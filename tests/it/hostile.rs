@@ -87,7 +87,11 @@ fn f_cj_6_a_changed_byte_is_refused_unless_the_signed_content_stays_the_same() {
                 let mut changed = honest.clone();
                 changed[position] = byte;
                 if let Ok(accepted) = judge_bytes::<R>(repository, role, changed) {
-                    assert_eq!(accepted.write().into_bytes(), signed, "{role}, byte {position} is now {byte}");
+                    assert_eq!(
+                        accepted.write().into_bytes(),
+                        signed,
+                        "{role}: changing byte {position} to {byte} must not change the content"
+                    );
                 }
             }
         }

@@ -165,7 +165,7 @@ fn the_nesting_of_json_is_limited() {
         TestClient::new(&repository).refresh()
     };
     assert!(asked(62).is_ok());
-    let ErrorKind::Malformed { expected, .. } = refused(asked(63)).kind else { panic!("another verdict") };
+    let ErrorKind::Malformed { expected, .. } = refused(asked(63)).kind else { panic!("refused for another reason") };
     assert_eq!(expected, "at most 64 levels of nesting");
 }
 

@@ -97,9 +97,12 @@ fn nothing_else_is_served(site: &Site, port: u16) {
     {
         let refused = get(port, &format!("/{path}"), &[]);
         assert!(matches!(refused.status, 301 | 308 | 403 | 404), "/{path}: {}", refused.status);
-        assert!(!String::from_utf8_lossy(&refused.body).contains(".json\""), "/{path} is listed");
+        assert!(
+            !String::from_utf8_lossy(&refused.body).contains(".json\""),
+            "the server must not list the files in /{path}"
+        );
     }
-    let ways = [
+    let prefixes = [
         "/",
         "//",
         "/./",
@@ -111,11 +114,11 @@ fn nothing_else_is_served(site: &Site, port: u16) {
     ];
     let others =
         ["/targets/..%5c", "/metadata/..;/", "/metadata//../", "/metadata/x/../../", "/metadata../", "/targets../"];
-    for way in ways.iter().chain(&others) {
+    for prefix in prefixes.iter().chain(&others) {
         for accepted in ["identity", "gzip, zstd"] {
-            let refused = get(port, &format!("{way}{key}"), &[&format!("Accept-Encoding: {accepted}")]);
-            assert!(matches!(refused.status, 400 | 404), "{way}{key}: {}", refused.status);
-            assert!(!String::from_utf8_lossy(&refused.body).contains(SECRET), "{way}{key}");
+            let refused = get(port, &format!("{prefix}{key}"), &[&format!("Accept-Encoding: {accepted}")]);
+            assert!(matches!(refused.status, 400 | 404), "{prefix}{key}: {}", refused.status);
+            assert!(!String::from_utf8_lossy(&refused.body).contains(SECRET), "{prefix}{key}");
         }
     }
     for path in ["/keys/root-1.pem", "/repo.toml", "/keys/", "/"] {

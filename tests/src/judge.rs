@@ -68,7 +68,7 @@ pub fn parse<R: Role>(bytes: Vec<u8>) -> Result<Envelope<R>, Error> {
 #[must_use]
 pub fn ring(repository: &Repository, name: &str) -> KeyRing {
     let root = parse::<Root>(repository.written("root")).expect("a root");
-    root.unverified(&RoleName::ROOT).expect("a root").key_ring(&role(name)).expect("a role of the root")
+    root.unverified(&RoleName::ROOT).expect("a root").key_ring(&role(name)).expect("the root must list the role")
 }
 
 /// Signs `signed` with the keys of the role `name` in `repository` and verifies the result.

@@ -294,7 +294,9 @@ mod tests {
             "u:pa/ss@h:x",
         ] {
             for name in ["http_proxy", "HTTPS_PROXY", "all_proxy"] {
-                let Err(Error::Config(problem)) = read(&[(name, value)]) else { panic!("{value} was taken") };
+                let Err(Error::Config(problem)) = read(&[(name, value)]) else {
+                    panic!("the invalid proxy {value} was accepted")
+                };
                 assert!(problem.contains(&format!("`{name}`")) && !problem.contains("pa"), "{problem}");
             }
         }
@@ -335,7 +337,7 @@ mod tests {
                 assert!(is_direct(no_proxy, url), "{no_proxy} includes {url}");
             }
             for url in others {
-                assert!(!is_direct(no_proxy, url), "{no_proxy} does not include {url}");
+                assert!(!is_direct(no_proxy, url), "`no_proxy={no_proxy}` must apply to {url}");
             }
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn http(input: &[u8]) {
             });
         };
         tokio::select! {
-            ended = timeout(Duration::from_secs(60), client) => ended.expect("it ends"),
+            ended = timeout(Duration::from_secs(60), client) => ended.expect("the request must end within a minute"),
             () = serve(&listener, input) => {}
         }
     });

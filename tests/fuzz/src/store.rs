@@ -30,7 +30,7 @@ fn files() -> [StoredFile; 7] {
 fn good() -> MemoryStore {
     let (shipped, published) = published(KIND);
     let store = MemoryStore::default();
-    refresh(&shipped, &published, store.clone()).expect("an honest update");
+    refresh(&shipped, &published, store.clone()).expect("an honest update must succeed");
     store
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn store(mut input: &[u8]) {
     match refresh(&shipped, &published, store.clone()) {
         Ok(trusted) => {
             assert_eq!(signed(&trusted), signed(&newest(&published)), "one run must bring the client up to date");
-            assert_eq!(refresh(&shipped, &published, store).expect("a second run succeeds"), trusted);
+            assert_eq!(refresh(&shipped, &published, store).expect("a second run must succeed"), trusted);
         }
         // The refresh may fail, for example if the stored versions are higher than the published ones, or if the file
         // with the identity of the store is damaged. The next refresh must then fail too.

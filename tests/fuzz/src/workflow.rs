@@ -50,7 +50,11 @@ pub(crate) fn workflow(input: &[u8]) {
     let store = MemoryStore::default();
     let Ok(trusted) = refresh(&shipped, &published, store.clone()) else { return };
     for (role, bytes) in RoleName::TOP_LEVEL.into_iter().zip(&trusted) {
-        assert_eq!(store.read(&StoredFile::Role(role), u64::MAX).unwrap().as_ref(), Some(bytes), "as received");
+        assert_eq!(
+            store.read(&StoredFile::Role(role), u64::MAX).unwrap().as_ref(),
+            Some(bytes),
+            "the store must contain the bytes as received"
+        );
     }
     assert_eq!(refresh(&shipped, &published, store).expect("a second refresh must succeed"), trusted);
 }

@@ -212,7 +212,7 @@ fn rotated_and_revoked_keys() {
     maintainer.run(&["revoke", "file:keys/timestamp-1.pem"]);
     let trusted =
         [2, 3, 4].map(|version| maintainer.repository().join(format!("metadata/{version}.root.json")).exists());
-    assert_eq!(trusted, [true, true, true], "three new roots");
+    assert_eq!(trusted, [true, true, true], "the three changes must create three new roots");
     for client in &clients {
         let answer = client.fetch(&maintainer.url, &["plain.txt"]);
         let Answer::Fetched([4, ..], found) = answer else { panic!("{answer:?}") };
