@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A requirement: its id, and its slug, which is the form of the id in test names.
+/// A requirement: its id, and the form of the id in test names (slug).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     id: String,

@@ -278,7 +278,7 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
 #[test]
 fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
     let (repository, client) = warm();
-    // This mirror stays in the state that the client has.
+    // This mirror keeps serving the state that the client already has.
     let frozen = repository.fork();
     let mut newer = repository.fork();
     newer.publish(&["targets"]);

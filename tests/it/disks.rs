@@ -90,7 +90,7 @@ impl Scene<'_> {
         }
         (self.inspect)(&client);
         match fault {
-            // The complete check is slow, so only one error code gets it. The other codes lead to the same state.
+            // The complete check is slow, so it runs for only one error code. The other codes lead to the same state.
             Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
             Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
             _ => self.check(&client, case),

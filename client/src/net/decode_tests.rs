@@ -139,7 +139,7 @@ async fn the_compressed_body_is_limited_too() {
     let begun = [head.as_slice(), &padded[..100]].concat();
     let endless = vec![Act::Send(begun), Act::Endless(vec![b'x'; 4096])];
     assert_eq!(read(endless, 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
-    // An endless sequence of blocks, each of which decodes to an empty text.
+    // An endless sequence of blocks that decode to nothing.
     let nothing = frame(7, &[0, 0, 0].repeat(20_000));
     assert_eq!(read(sent("zstd", &nothing), 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
 }

@@ -96,12 +96,12 @@ fn both_readers_receive_the_whole_file() {
             assert!(!file.read(length as u64, &mut [0]));
         }
     }
-    // One reader dies.
+    // One reader panics.
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, b"x").unwrap();
     assert!(!LargeFile::new(file, 1).pass(&mut |_| {}, &mut |_| panic!("this reader fails on purpose")));
     assert!(!LargeBytes::new(vec![1]).pass(&mut |_| {}, &mut |_| panic!("this reader fails on purpose")));
-    // It became shorter.
+    // The file became shorter.
     let file = LargeFile::new(tempfile::tempfile().unwrap(), 1);
     assert!(!file.pass(&mut |_| {}, &mut |_| {}));
 }

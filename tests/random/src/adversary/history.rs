@@ -69,7 +69,7 @@ impl History {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance(seed);
-        // There are only 512 kinds of repositories, so that they can be cached.
+        // Only 512 kinds of repositories are used, so that they can be cached. Bits 28 to 30 describe the client.
         let kind = Chance(chance.draw() % 512).draw() as u32 & 0x0fff_ffff | (chance.draw() as u32 & 0x7000_0000);
         let length = match chance.draw() % 16 {
             0..=10 => 2 + chance.draw() % 8,
