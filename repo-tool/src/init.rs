@@ -24,7 +24,8 @@ use crate::publish::transaction::{self, Observer};
 use crate::publish::versions::Issued;
 use crate::report::diff;
 use crate::role_content::RoleContent;
-use crate::user::{PinnedRoot, RootDigest};
+use crate::root_digest::RootDigest;
+use crate::user::PinnedRoot;
 use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 
 /// The settings of a new repository.

@@ -36,14 +36,15 @@ mod report;
 mod repository;
 mod revoke;
 mod role_content;
+mod root_digest;
 #[cfg(feature = "http")]
 mod served;
 mod sign;
 mod trusting;
 mod user;
 
+pub use check::damage::{Damage, DamagedFile};
 pub use check::finding::{Finding, Rule, Severity};
-pub use check::folder_state::{Damage, DamagedFile};
 pub use config::{Config, KeyUri, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};
@@ -75,8 +76,9 @@ pub use published::Published;
 pub use renewal::Renewal;
 pub use report::diff::RoleDiff;
 pub use repository::Repository;
+pub use root_digest::RootDigest;
 pub use sign::review::Accepted;
-pub use user::{PinnedRoot, RootDigest, UserConfig};
+pub use user::{PinnedRoot, UserConfig};
 
 /// Compiles the example in the README as a test.
 #[cfg(doctest)]

@@ -16,7 +16,8 @@ use crate::config::{Config, KeyUri};
 use crate::files::layout::{self, Layout};
 use crate::files::links;
 use crate::published::Published;
-use crate::user::{PinnedRoot, RootDigest, UserConfig};
+use crate::root_digest::RootDigest;
+use crate::user::{PinnedRoot, UserConfig};
 use crate::{Error, Invocation, PinError, Repository, check};
 
 /// A root that the user specifies for this run, either to use a repository for the first time or because there is no

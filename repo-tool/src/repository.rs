@@ -25,7 +25,7 @@ use crate::pin::{Authority, Start, usable_keys};
 use crate::publish::staged;
 use crate::publish::transaction;
 use crate::published::Published;
-use crate::user::RootDigest;
+use crate::root_digest::RootDigest;
 use crate::{Error, PublicationError, names};
 
 /// A repository that was verified when it was opened, as a client would verify it.

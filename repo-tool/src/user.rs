@@ -24,13 +24,13 @@ use lastmile_client::BaseUrl;
 use lastmile_fs::disk;
 use lastmile_metadata::Version;
 use rustix::fs::OFlags;
-use sha2::{Digest as _, Sha256};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::files::layout;
 use crate::files::layout::Sharing;
 use crate::files::writable;
-use crate::{ConfigError, Error, InvalidDigest, PathError};
+use crate::root_digest::RootDigest;
+use crate::{ConfigError, Error, PathError};
 
 /// The maximum length of the configuration file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -39,36 +39,6 @@ const LONGEST: u64 = 1 << 20;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The time between two attempts to lock the file.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// The SHA-256 of a root file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RootDigest([u8; 32]);
-
-impl RootDigest {
-    /// Computes the digest from the bytes of a root file.
-    #[must_use]
-    pub fn of(root: &[u8]) -> Self {
-        Self(Sha256::digest(root).into())
-    }
-}
-
-impl std::fmt::Display for RootDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl std::str::FromStr for RootDigest {
-    type Err = InvalidDigest;
-
-    /// Parses 64 hexadecimal digits, optionally with the prefix `sha256:`.
-    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let mut digest = [0; 32];
-        hex::decode_to_slice(digits, &mut digest).map_err(|_| InvalidDigest { text: text.to_string() })?;
-        Ok(Self(digest))
-    }
-}
 
 /// A root that the user trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,45 +4,13 @@
 //! The explanation is only added to an error. Nothing that is read here is trusted.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use lastmile_metadata::{Envelope, ErrorKind, MetaFile, RoleName, Root, Snapshot, Timestamp, Version};
 
 use crate::check;
+use crate::check::damage::{Damage, DamagedFile};
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
 use crate::{Error, PublicationError, names};
-
-/// A metadata file that does not match the metadata that lists it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DamagedFile {
-    /// The file name in `metadata/`.
-    pub name: String,
-    /// The kind of damage.
-    pub damage: Damage,
-}
-
-/// The kind of damage to a metadata file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Damage {
-    /// The file does not exist.
-    Missing,
-    /// The line ends of the file were changed to CRLF, for example by Git.
-    LineEnds,
-    /// The file does not have the listed length and hashes, or is not a metadata file.
-    Changed,
-}
-
-impl fmt::Display for DamagedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.damage {
-            Damage::Missing => "missing",
-            Damage::LineEnds => "changed on disk (line ends are now CRLF)",
-            Damage::Changed => "changed on disk",
-        };
-        write!(f, "{what}: {}", self.name)
-    }
-}
 
 /// Adds the missing and changed files to an error that they may have caused.
 pub(crate) fn explain(layout: &Layout, error: Error) -> Error {

@@ -2,6 +2,7 @@
 //! published.
 
 mod bulk;
+pub(crate) mod damage;
 pub(crate) mod finding;
 pub(crate) mod folder_state;
 pub(crate) mod gate;
@@ -10,7 +11,6 @@ pub(crate) mod overlay;
 pub(crate) mod practice;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as StdError;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -369,18 +369,4 @@ pub(crate) fn from_client(error: ClientError) -> Error {
         ClientError::Network(_) => NetworkError::Client(error.into()).into(),
         other => PublicationError::Client(other.into()).into(),
     }
-}
-
-/// Formats an error and its causes on one line.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

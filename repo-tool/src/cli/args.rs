@@ -10,7 +10,7 @@ use super::add::Add;
 use super::remove::Remove;
 use super::revoke::Revoke;
 use crate::config::{MOST_DAYS, MOST_KEYS};
-use crate::user::RootDigest;
+use crate::root_digest::RootDigest;
 
 /// Create, change, sign and publish TUF repositories.
 ///

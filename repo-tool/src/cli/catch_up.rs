@@ -6,8 +6,8 @@ use super::args::CatchUp;
 use super::{Context, ExitStatus, Output, base_url};
 use crate::files::layout::Layout;
 use crate::report::diff;
+use crate::root_digest::RootDigest;
 use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
-use crate::user::RootDigest;
 use crate::{Error, check};
 
 /// The maximum number of targets that warnings name. The JSON output lists all targets.

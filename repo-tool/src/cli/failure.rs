@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
-use crate::publish::queue::RefusalKind;
+use crate::error::RefusalKind;
 use crate::{Error, PublicationError, RevertError};
 
 impl From<StdoutError> for Error {

@@ -8,7 +8,7 @@ use super::key_names::KeyNames;
 use super::missing::missing_lines;
 use super::outcome::{NAMED, counted, some_of};
 use super::{Context, ExitStatus, Output, findings};
-use crate::check::chain;
+use crate::error::chain;
 use crate::publish::transaction;
 use crate::report::status::{RoleStatus, Status};
 use crate::{Error, Renewal, Repository};

@@ -12,10 +12,11 @@ use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetNames, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
+use crate::error::Unpublishable;
 use crate::files::folder::Folder;
 use crate::files::key_material::Scanner;
 use crate::files::layout;
-use crate::files::own_files::{self, OwnFiles, Unpublishable, is_hidden};
+use crate::files::own_files::{self, OwnFiles, is_hidden};
 use crate::names::of_file;
 use crate::{EditError, Error, PathError, parallel};
 

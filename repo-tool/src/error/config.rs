@@ -3,7 +3,7 @@
 use lastmile_client::BaseUrlError;
 use lastmile_client::text::printable;
 
-use crate::user::RootDigest;
+use crate::root_digest::RootDigest;
 
 /// A fault in `repo.toml` or in the user's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,14 +116,6 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a key URI such as `file:keys/root-1.pem`", printable(text))]
 pub struct InvalidKeyUri {
-    /// The text.
-    pub text: String,
-}
-
-/// The error for a text that is not a SHA-256 digest.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a SHA-256 digest of 64 hexadecimal digits", printable(text))]
-pub struct InvalidDigest {
     /// The text.
     pub text: String,
 }

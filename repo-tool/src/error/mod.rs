@@ -7,12 +7,16 @@
 mod absent;
 mod change;
 mod config;
+mod digest;
 mod key;
 mod line;
 mod path;
 mod publish;
+mod refusal;
 mod revert;
 mod served;
+mod text;
+mod unpublishable;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -23,19 +27,23 @@ use std::time::Duration;
 use lastmile_client::text::{printable, printable_path};
 use lastmile_metadata::RoleName;
 
-use crate::files::own_files::Unpublishable;
-use crate::publish::queue::RefusalKind;
 use crate::report::diff::Unusual;
+
+use unpublishable::listed;
 
 pub use absent::NotFound;
 pub use change::{EditError, Hidden, InvalidInput, PendingError, RecordFault, RoleNameError, VersionError};
-pub use config::{ConfigError, InvalidDigest, InvalidKeyUri};
+pub use config::{ConfigError, InvalidKeyUri};
+pub use digest::InvalidDigest;
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use line::LineFault;
 pub use path::PathError;
 pub use publish::{DraftError, JournalFault, NotFoundReason, PublicationError};
+pub use refusal::RefusalKind;
 pub use revert::RevertError;
 pub use served::{NetworkError, PinError, ServedError};
+pub(crate) use text::chain;
+pub use unpublishable::Unpublishable;
 
 /// An error of the repository tool. Nothing was published, unless the message says so.
 #[derive(Debug, thiserror::Error)]
@@ -285,26 +293,12 @@ fn options(unaccepted: &[Unusual]) -> String {
     options.into_iter().collect::<Vec<_>>().join(" ")
 }
 
-/// The maximum number of files that an error names.
-const NAMED: usize = 50;
-
 fn private(files: &[Unpublishable]) -> String {
     let text = match files.len() {
         1 => String::from("nothing was published, because this file must stay private:"),
         count => format!("nothing was published, because {count} files must stay private:"),
     };
     listed(text, files)
-}
-
-/// Appends the files to the text, one per line, with the reasons.
-fn listed(mut text: String, files: &[Unpublishable]) -> String {
-    for Unpublishable { path, reason } in files.iter().take(NAMED) {
-        text += &format!("\n  {}: {}", printable_path(path), printable(reason));
-    }
-    if let Some(more) = files.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        text += &format!("\n  … and {more} more");
-    }
-    text
 }
 
 #[cfg(test)]

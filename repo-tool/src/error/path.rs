@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use lastmile_fs::Exposure;
 
-use super::listed;
-use crate::files::own_files::Unpublishable;
+use super::unpublishable::{Unpublishable, listed};
 use lastmile_client::text::printable_path;
 
 /// The reason why a file or folder is refused.

@@ -1,6 +1,5 @@
 //! Errors about publications: refusals by clients, conflicting files, and interruptions.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -8,11 +7,11 @@ use lastmile_client::text::printable_path;
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{FileError, RoleName, TargetPath, Version, format_time};
 
-use crate::check::chain;
+use super::text::{chain, lines};
+use crate::check::damage::DamagedFile;
 use crate::check::finding::Finding;
-use crate::check::folder_state::DamagedFile;
 use crate::files::digest::FileDigest;
-use crate::files::layout::Interrupted;
+use crate::files::interrupted::Interrupted;
 
 /// The reason why a client would refuse a draft.
 #[derive(Debug, thiserror::Error)]
@@ -118,11 +117,6 @@ pub enum NotFoundReason {
 /// never reaches the later ones.
 fn every_later_root(role: &RoleName) -> &'static str {
     if *role == RoleName::ROOT { " and every later root" } else { "" }
-}
-
-/// Returns one indented line for each item, to append to a message.
-pub(super) fn lines(items: &[impl fmt::Display]) -> String {
-    items.iter().map(|item| format!("\n  {item}")).collect()
 }
 
 /// A fault in the journal of a publication.

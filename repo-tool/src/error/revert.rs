@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::publish::lines;
+use super::text::lines;
 use crate::check::finding::Finding;
 use lastmile_client::text::printable_path;
 

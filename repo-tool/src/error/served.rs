@@ -8,8 +8,8 @@ use lastmile_client::text::printable_path;
 use lastmile_client::{BaseUrl, Error as ClientError, FetchError, LocalError};
 use lastmile_metadata::{RoleName, Version};
 
-use crate::check::chain;
-use crate::user::RootDigest;
+use super::text::chain;
+use crate::root_digest::RootDigest;
 
 /// The reason why a network operation failed.
 #[derive(Debug, thiserror::Error)]

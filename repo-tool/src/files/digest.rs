@@ -1,15 +1,11 @@
-//! Computes the length and hash of files, and copies files into folders where no other user can change them.
+//! The length and SHA-256 of a file.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use lastmile_fs::disk;
 use lastmile_metadata::{Hashes, TargetFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use crate::files::folder::{Folder, is_ours};
-use crate::{Error, PublicationError};
 
 /// The number of bytes that are read at once.
 const PART: usize = 256 * 1024;
@@ -33,18 +29,8 @@ impl FileDigest {
         Some(Self { length: target.length, sha256 })
     }
 
-    /// Computes the digest of the file `name` and passes all its bytes to `each`. Returns `None` if the file does not
-    /// exist.
-    pub(crate) fn read(folder: &Folder, name: &str, each: impl FnMut(&[u8])) -> Result<Option<Self>, Error> {
-        let path = folder.path_of(name);
-        match folder.open_file(name).and_then(|file| Self::of_file(file, each)) {
-            Ok(digest) => Ok(Some(digest)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::file("read", &path, error)),
-        }
-    }
-
-    fn of_file(mut file: File, mut each: impl FnMut(&[u8])) -> io::Result<Self> {
+    /// Computes the digest of an open file and passes all its bytes to `each`.
+    pub(crate) fn of_file(mut file: File, mut each: impl FnMut(&[u8])) -> io::Result<Self> {
         let listed = file.metadata()?.len();
         let mut hasher = Sha256::new();
         let mut length = 0_u64;
@@ -74,61 +60,4 @@ impl FileDigest {
 
 fn sha256(hashes: &Hashes) -> Option<String> {
     hashes.known().find(|(algorithm, _)| algorithm.name() == "sha256").map(|(_, digest)| hex::encode(digest))
-}
-
-/// Links or copies the file `name`, which must have `length` bytes, into the folder `to`. The folder belongs to this
-/// user, so no other user can change the new file. The caller must check the content of the new file.
-pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u64) -> Result<(), Error> {
-    let at = from.path_of(name);
-    let read = |error| Error::file("read", &at, error);
-    let file = from.open_file(name).map_err(read)?;
-    let found = file.metadata().map_err(read)?.len();
-    if found != length {
-        return Err(PublicationError::WrongLength { path: at, found, expected: length }.into());
-    }
-    let failed = |error| Error::file("copy", &at, error);
-    if is_ours(&file) {
-        disk::link_or_copy(from.place(name), to.place(new)).map_err(failed)?;
-        if to.open_file(new).is_ok_and(|taken| is_ours(&taken)) {
-            return Ok(());
-        }
-        // Another user replaced the file after it was checked and before it was linked.
-        disk::remove(to.place(new)).map_err(failed)?;
-    }
-    let mut copy = to.create(new, 0o644)?;
-    let mut rest = file.take(length.saturating_add(1));
-    let mut part = vec![0; PART];
-    loop {
-        let count = rest.read(&mut part).map_err(read)?;
-        match part.get(..count).filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => copy.write_all(bytes).map_err(failed)?,
-            None => return Ok(()),
-        }
-    }
-}
-
-/// Like [`take`], but refuses a file that does not match the length and hashes of `target`.
-pub(crate) fn take_target(
-    from: &Folder,
-    name: &str,
-    to: &Folder,
-    new: &str,
-    target: &TargetFile,
-) -> Result<FileDigest, Error> {
-    take(from, name, to, new, target.length)?;
-    let mut verifier = target.verifier();
-    let read = |error| Error::file("read", &from.path_of(name), error);
-    let mut verified = Ok(());
-    let digest = FileDigest::of_file(to.open_file(new).map_err(read)?, |bytes| {
-        if verified.is_ok() {
-            verified = verifier.update(bytes);
-        }
-    });
-    let digest = digest.map_err(read)?;
-    verified.and_then(|()| verifier.finish()).map_err(|error| PublicationError::WrongTarget {
-        path: from.path_of(name),
-        target: target.path.clone(),
-        error,
-    })?;
-    Ok(digest)
 }

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,12 +14,12 @@ use lastmile_fs::disk::{self, NewFile};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::files::digest::FileDigest;
 use crate::files::layout::Sharing;
+use crate::files::owner::{OTHERS_WRITE, user};
 use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
-/// The write permissions of the group and of all other users.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// An open folder. Names are looked up in this folder, even after its path was renamed or replaced.
 #[derive(Debug)]
@@ -231,6 +230,17 @@ impl Folder {
         }
     }
 
+    /// Computes the digest of the file `name` and passes all its bytes to `each`. Returns `None` if the file does not
+    /// exist.
+    pub(crate) fn digest(&self, name: &str, each: impl FnMut(&[u8])) -> Result<Option<FileDigest>, Error> {
+        let path = self.path_of(name);
+        match self.open_file(name).and_then(|file| FileDigest::of_file(file, each)) {
+            Ok(digest) => Ok(Some(digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read", &path, error)),
+        }
+    }
+
     /// Creates a file. Fails if it already exists.
     pub(crate) fn create(&self, name: impl AsRef<Path>, mode: u32) -> Result<NewFile, Error> {
         let name = name.as_ref();
@@ -320,16 +330,6 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
         }
     }
     Err(PathError::TooLong { path: path.to_path_buf(), most }.into())
-}
-
-/// Returns whether only this user can change the content of the file.
-pub(crate) fn is_ours(file: &File) -> bool {
-    file.metadata().is_ok_and(|found| found.uid() == user() && found.mode() & OTHERS_WRITE == 0)
-}
-
-/// Returns the effective user id of this process.
-pub(crate) fn user() -> u32 {
-    rustix::process::geteuid().as_raw()
 }
 
 /// Returns whether a name consists of a single normal path component.

@@ -12,11 +12,12 @@ use lastmile_fs::disk::{self, Locking, NewFile};
 use lastmile_fs::{Access, Exposure};
 use rustix::fs::OFlags;
 
-use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
+use crate::files::folder::{EntryInfo, Folder, read_at_most};
+use crate::files::interrupted::Interrupted;
+use crate::files::owner::user;
 use crate::files::sharing;
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
-use lastmile_client::text::printable_path;
 
 /// The time between two attempts to take the lock while another process holds it.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -358,34 +359,6 @@ impl Drop for Lock {
 pub(crate) const JOURNAL: &str = "journal.json";
 /// The prefix of the temporary names of files that will replace existing files.
 pub(crate) const REPLACES: &str = "replaces-";
-
-/// An interrupted publication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interrupted {
-    /// The working folder of the publication.
-    pub folder: PathBuf,
-    /// The name of the working folder in the repository.
-    pub(crate) name: String,
-    /// The id of the user who started the publication.
-    pub owner: u32,
-}
-
-impl Interrupted {
-    /// Returns a message that explains the interruption and names the command that finishes the publication.
-    #[must_use]
-    pub fn advice(&self) -> String {
-        let folder = printable_path(&self.folder);
-        let owner = self.owner;
-        if owner == user() {
-            "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string()
-        } else {
-            format!(
-                "a publication of user {owner} was interrupted: user {owner} must run `lastmile-repo renew` to finish it; if that \
-                user no longer exists, remove {folder} and run `lastmile-repo verify`"
-            )
-        }
-    }
-}
 
 pub(super) fn not_a_lock(path: &Path) -> Error {
     PathError::NoRegularFile { path: path.to_path_buf() }.into()

@@ -13,9 +13,10 @@ use walkdir::WalkDir;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+pub use crate::error::Unpublishable;
 use crate::files::key_material::Scanner;
 use crate::files::layout::{self, Layout};
-use crate::user::RootDigest;
+use crate::root_digest::RootDigest;
 use crate::{Error, PathError, check, parallel};
 
 /// The maximum length of a private key file, in bytes.
@@ -60,15 +61,6 @@ impl CopyCheck<'_> {
         let is_short = self.bytes.len() <= self.own.longest;
         is_short.then(|| self.own.contents.get(&sha256(&self.bytes))).flatten().map(String::as_str)
     }
-}
-
-/// A file or folder that must not be published, and the reason.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Unpublishable {
-    /// The path as the user specified it.
-    pub path: PathBuf,
-    /// The reason.
-    pub reason: String,
 }
 
 impl OwnFiles {

@@ -1,7 +1,8 @@
 //! Repositories that a group shares. A folder that was created for a single user is opened to the group by its owner.
 
-use super::folder::{Folder, user};
+use super::folder::Folder;
 use super::layout::{PUBLISHING, STAGED, SUPERSEDED};
+use super::owner::user;
 use crate::Error;
 
 /// The folders that are opened to the group, and their modes in a shared repository.

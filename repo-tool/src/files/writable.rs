@@ -5,8 +5,9 @@ use std::path::Path;
 use rustix::fs::Access;
 
 use crate::Error;
-use crate::files::folder::{Folder, user};
+use crate::files::folder::Folder;
 use crate::files::layout::{LOCK, Layout, PUBLISHING, Sharing, locked_by, not_a_lock};
+use crate::files::owner::user;
 
 impl Layout {
     /// Opens [`Layout::publishing`] if it exists. Refuses a folder that does not belong to this user.

@@ -6,8 +6,9 @@ use lastmile_metadata::RoleName;
 
 use crate::draft::{Draft, NewTargetFile};
 use crate::edit::intake::Incoming;
-use crate::files::digest::take_target;
-use crate::publish::queue::{self, Answer, Change, Claimed, PublishRequest, Queue, RefusalKind, Turn};
+use crate::error::RefusalKind;
+use crate::files::take::take_target;
+use crate::publish::queue::{self, Answer, Change, Claimed, PublishRequest, Queue, Turn};
 use crate::publish::staged;
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};

@@ -227,7 +227,7 @@ impl Step {
             Some(_) if !self.keeps_existing() => return Ok(()),
             Some(_) => {}
         }
-        match FileDigest::read(folder, name, |_| {})? {
+        match folder.digest(name, |_| {})? {
             Some(there) if there == *content => Ok(()),
             Some(there) if self.may_replace_set_aside() && superseded::has(layout, name, &there)? => Ok(()),
             Some(_) => Err(PublicationError::OtherBytes { path }.into()),
@@ -268,7 +268,7 @@ impl Step {
         let needs_promise = self.rank == FileKind::TargetFile && self.content.is_none();
         let promised = if needs_promise { promised_hash(self.name()) } else { None };
         let mut digests = promised.and_then(|(algorithm, _)| intake::Digests::new(algorithm));
-        let found = FileDigest::read(folder, name, |bytes| digests.iter_mut().for_each(|digest| digest.update(bytes)))?;
+        let found = folder.digest(name, |bytes| digests.iter_mut().for_each(|digest| digest.update(bytes)))?;
         if let (Some((_, expected)), Some(digest), Some(_)) = (promised, digests, &found)
             && hex::encode(digest.finish().1) != expected.to_ascii_lowercase()
         {
@@ -379,7 +379,7 @@ impl Step {
             return self.check_moved(goal);
         }
         if self.existing == Existing::SetAside
-            && let Some(content) = FileDigest::read(source, from, |_| {})?
+            && let Some(content) = source.digest(from, |_| {})?
         {
             // Check again that `superseded/` contains a copy of the file that is replaced.
             self.check_goal(layout, goal, &content)?;

@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::edit::add::{AddOptions, Custom};
 use crate::edit::intake::{self, Incoming, Source};
+pub use crate::error::RefusalKind;
 use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
@@ -69,19 +70,6 @@ pub enum Answer {
     },
     /// The request was refused, with the kind and the text of the error.
     Refused(RefusalKind, String),
-}
-
-/// The kind of error for which a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RefusalKind {
-    /// Clients would refuse the change, as in [`Error::Draft`].
-    Draft,
-    /// A role, target or file does not exist, as in [`Error::NotFound`].
-    NotFound,
-    /// Any other error that the request caused.
-    Refused,
-    /// The input is invalid, as in [`Error::InvalidInput`].
-    Usage,
 }
 
 impl RefusalKind {

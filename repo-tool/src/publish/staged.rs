@@ -112,7 +112,7 @@ fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<F
     let name = names::of_file(place)?;
     let mut verifier = target.verifier();
     let mut verified = Ok(());
-    let digest = FileDigest::read(&folder, name, |part| {
+    let digest = folder.digest(name, |part| {
         if verified.is_ok() {
             verified = verifier.update(part);
         }

@@ -17,7 +17,7 @@ pub(crate) fn has(layout: &Layout, name: &str, content: &FileDigest) -> Result<b
 /// false.
 pub(crate) fn find(folder: &Folder, name: &str, content: &FileDigest) -> Result<(String, bool), Error> {
     let mut name = name.to_string();
-    while let Some(found) = FileDigest::read(folder, &name, |_| {})? {
+    while let Some(found) = folder.digest(&name, |_| {})? {
         if found == *content {
             return Ok((name, true));
         }

@@ -28,9 +28,12 @@ use lastmile_fs::disk;
 use crate::check::Checked;
 use crate::document::Document;
 use crate::draft::NewTargetFile;
-use crate::files::digest::{FileDigest, take};
-use crate::files::folder::{Folder, user};
-use crate::files::layout::{Interrupted, JOURNAL, Layout, Lock};
+use crate::files::digest::FileDigest;
+use crate::files::folder::Folder;
+use crate::files::interrupted::Interrupted;
+use crate::files::layout::{JOURNAL, Layout, Lock};
+use crate::files::owner::user;
+use crate::files::take::take;
 use crate::publish::compress::Coding;
 use crate::publish::journal::{Existing, FileKind, Folders, Journal, SYNC_TOGETHER, Step};
 use crate::publish::queue::{self, Answer};
@@ -139,7 +142,7 @@ impl<'a> Transaction<'a> {
         let new = format!("staged-{}", self.journal.steps.len());
         let working = &self.folders.working;
         take(&folder, name, working, &new, expected.ok_or_else(outside)?.length())?;
-        let taken = FileDigest::read(working, &new, |_| {})?;
+        let taken = working.digest(&new, |_| {})?;
         if taken.as_ref() != expected {
             return Err(PublicationError::Changed { path: from.to_path_buf() }.into());
         }
@@ -216,7 +219,7 @@ impl<'a> Transaction<'a> {
         let names: Vec<PathBuf> = unread.iter().map(|step| step.from.clone()).collect();
         let read = parallel::try_map(&names, |from| {
             let name = names::of_file(from)?;
-            let digest = FileDigest::read(working, name, |_| {})?;
+            let digest = working.digest(name, |_| {})?;
             digest.ok_or_else(|| Error::file("read", from, io::ErrorKind::NotFound.into()))
         })?;
         unread.iter_mut().zip(read).for_each(|(step, digest)| step.content = Some(digest));

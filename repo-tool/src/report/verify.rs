@@ -14,13 +14,14 @@ use crate::check::finding::{Finding, Rule, Severity};
 use crate::check::folder_state;
 use crate::check::overlay::Overlay;
 use crate::check::practice::{self, Subject};
-use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike, lint};
+use crate::check::{self, MANY_ROOTS, client, from_client, is_alike, lint};
 use crate::edit::intake;
+use crate::error::chain;
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
 use crate::pin::Start;
 use crate::publish::compress::Coding;
 use crate::published::Published;
-use crate::user::RootDigest;
+use crate::root_digest::RootDigest;
 use crate::{Error, Invocation, PinError, parallel};
 
 /// The result of a full check.

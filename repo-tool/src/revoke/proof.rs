@@ -15,10 +15,11 @@ use lastmile_metadata::{
 };
 
 use crate::check::overlay::Overlay;
-use crate::check::{MANY_ROOTS, chain, client, is_alike, refresh};
+use crate::check::{MANY_ROOTS, client, is_alike, refresh};
 use crate::document::{Document, Rings};
 use crate::draft::Draft;
 use crate::edit::bins::Bins;
+use crate::error::chain;
 use crate::files::layout;
 use crate::published::Published;
 use crate::sign::review::{Accepted, Reviewed};

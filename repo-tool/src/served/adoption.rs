@@ -14,6 +14,7 @@ use crate::check::{self, Checked, from_client};
 use crate::config::Config;
 use crate::draft::NewTargetFile;
 use crate::edit::intake;
+use crate::error::chain;
 use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
@@ -182,7 +183,7 @@ impl Adoption<'_> {
                 (Err(ClientError::Local(failed)), _) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }
-                (Err(error), _) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),
+                (Err(error), _) => caught_up.missing.push(format!("{}: {}", target.path, chain(&error))),
             }
         }
         Ok(fetched)
@@ -219,7 +220,7 @@ fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, 
     let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
     let mut verifier = target.verifier();
     let mut is_listed = true;
-    let found = FileDigest::read(&parent, names::of_file(name)?, |bytes| {
+    let found = parent.digest(names::of_file(name)?, |bytes| {
         is_listed = is_listed && verifier.update(bytes).is_ok();
     })?;
     Ok(found.is_some() && is_listed && verifier.finish().is_ok())
@@ -228,7 +229,7 @@ fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, 
 /// Copies the file `name` from the folder `from` to the subfolder `under` of `superseded/`, and syncs the copy to disk.
 /// The original is not moved. A copy from an interrupted run is reused.
 fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), Error> {
-    let Some(content) = FileDigest::read(from, name, |_| {})? else { return Ok(()) };
+    let Some(content) = from.digest(name, |_| {})? else { return Ok(()) };
     let superseded = layout.make_superseded()?;
     let folder = superseded.descend(under, 0o700, layout.sharing())?;
     let (copy, is_there) = superseded::find(&folder, name, &content)?;
@@ -239,7 +240,7 @@ fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), 
     let path = folder.path_of(&copy);
     let synced = folder.open_file(&copy).and_then(|file| disk::sync(&file, &path));
     synced.map_err(|error| Error::file("sync", &path, error))?;
-    if FileDigest::read(&folder, &copy, |_| {})? != Some(content) {
+    if folder.digest(&copy, |_| {})? != Some(content) {
         return Err(PublicationError::ChangedWhileCopied { from: from.path_of(name), to: path }.into());
     }
     // Sync every folder in the path of the copy.

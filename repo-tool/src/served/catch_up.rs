@@ -22,9 +22,10 @@ use crate::publish::versions::LARGEST_JUMP;
 use crate::published::Published;
 use crate::report::diff::{self, RoleDiff};
 use crate::role_content::RoleContent;
+use crate::root_digest::RootDigest;
 use crate::served::Served;
 use crate::served::adoption::{self, Adoption};
-use crate::user::{PinnedRoot, RootDigest};
+use crate::user::PinnedRoot;
 use crate::{Error, Invocation, Repository, ServedError, Signing, names};
 
 /// The treatment of foreign content, which was not published from this folder.

@@ -3,11 +3,11 @@
 mod delegations;
 mod explain;
 mod keys;
+mod unusual;
 
 use std::collections::BTreeMap;
 
 use lastmile_client::text::printable;
-use lastmile_metadata::changes::Pointer;
 use lastmile_metadata::{Hashes, MetaFile, RoleName, Targets};
 use serde_json::{Value, json};
 
@@ -16,6 +16,8 @@ use crate::document::Document;
 use crate::draft::{Completed, Draft};
 use crate::published::Published;
 use crate::role_content::RoleContent;
+
+pub use unusual::Unusual;
 
 /// The maximum number of lines that people see for each role. The JSON output contains all lines.
 const SHOWN: usize = 20;
@@ -59,37 +61,6 @@ pub struct RoleDiff {
     pub many: Option<Many>,
     /// Unknown members and keys, which are signed only if the user accepts them by name. `lines` describes them, too.
     pub unusual: Vec<Unusual>,
-}
-
-/// An unknown member or key, which a signer must accept by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusual {
-    /// The role whose metadata contains the member or key.
-    pub role: RoleName,
-    /// The path of the member or key in the signed text.
-    pub pointer: Pointer,
-    /// Its line.
-    pub line: String,
-}
-
-impl Unusual {
-    /// Returns the name for `--accept`. The name is unique, and safe to print and to paste into a shell.
-    #[must_use]
-    pub fn typed(&self) -> String {
-        typed(&format!("{}:{}", self.role.as_str(), self.pointer))
-    }
-
-    /// Returns whether `name` is the full name, the name without the role, or the last segment.
-    #[must_use]
-    pub fn is_called(&self, name: &str) -> bool {
-        let last = self.pointer.segments().last().map(|last| typed(last));
-        [self.typed(), typed(&self.pointer.to_string())].iter().chain(&last).any(|called| called == name)
-    }
-}
-
-/// Escapes every character that could be mistaken for another character or end a quoted argument.
-fn typed(text: &str) -> String {
-    printable(&text.replace('\\', "\\u{5c}").replace('\'', "\\u{27}"))
 }
 
 /// Describes the changes of the signed text of one document.
@@ -359,43 +330,6 @@ fn completed_entry((role, listed): (&RoleName, &MetaFile)) -> (Sign, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn unusual(pointer: &[&str]) -> Unusual {
-        Unusual { role: RoleName::ROOT, pointer: pointer.iter().copied().collect(), line: String::new() }
-    }
-
-    #[test]
-    fn a_name_for_accept_is_unique_and_escapes_special_characters() {
-        let cases = [
-            (&["a"][..], "root:/a"),
-            (&["a", "b"], "root:/a/b"),
-            (&["a/b"], "root:/a~1b"),
-            (&["it's"], "root:/it\\u{27}s"),
-            (&["a\u{200b}"], "root:/a\\u{200b}"),
-            (&["a\\u{200b}"], "root:/a\\u{5c}u{200b}"),
-            (&["a\n"], "root:/a\\u{a}"),
-        ];
-        for (pointer, expected) in cases {
-            assert_eq!(unusual(pointer).typed(), expected);
-        }
-    }
-
-    #[test]
-    fn a_member_is_accepted_by_its_full_name_or_its_last_segment() {
-        let place = unusual(&["keys", "abcd"]);
-        for (name, expected) in [
-            ("root:/keys/abcd", true),
-            ("/keys/abcd", true),
-            ("abcd", true),
-            ("targets:/keys/abcd", false),
-            ("/keys", false),
-            ("keys", false),
-            ("abc", false),
-            ("", false),
-        ] {
-            assert_eq!(place.is_called(name), expected, "{name}");
-        }
-    }
 
     #[test]
     fn many_bins_are_summarized_for_people() {

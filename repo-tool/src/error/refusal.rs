@@ -1,0 +1,16 @@
+//! The kinds of errors for which a process refuses the request of another process.
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of error for which a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalKind {
+    /// Clients would refuse the change, as in [`crate::Error::Draft`].
+    Draft,
+    /// A role, target or file does not exist, as in [`crate::Error::NotFound`].
+    NotFound,
+    /// Any other error that the request caused.
+    Refused,
+    /// The input is invalid, as in [`crate::Error::InvalidInput`].
+    Usage,
+}

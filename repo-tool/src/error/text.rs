@@ -1,0 +1,23 @@
+//! Texts that several errors share.
+
+use std::error::Error;
+use std::fmt::Display;
+
+/// Formats an error and its causes on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Returns one indented line for each item, to append to a message.
+pub(super) fn lines(items: &[impl Display]) -> String {
+    items.iter().map(|item| format!("\n  {item}")).collect()
+}

@@ -1,0 +1,17 @@
+//! The user of this process, and the files that only this user can change.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+
+/// The write permissions of the group and of all other users.
+pub(super) const OTHERS_WRITE: u32 = 0o022;
+
+/// Returns the effective user id of this process.
+pub(crate) fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Returns whether only this user can change the content of the file.
+pub(crate) fn is_ours(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.uid() == user() && found.mode() & OTHERS_WRITE == 0)
+}
