@@ -11,7 +11,8 @@ use lastmile_metadata::{Algorithm, RoleName, TargetNames};
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
-use crate::files::layout::{self, Layout};
+use crate::files::access;
+use crate::files::layout::Layout;
 use crate::immutable::Immutable;
 pub use crate::key_uri::KeyUri;
 use crate::publish::compress::Coding;
@@ -182,7 +183,7 @@ impl Config {
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         let path = layout.config();
         let text =
-            layout::read_if_there(&path)?.ok_or_else(|| NotFound::Config { folder: layout.dir().to_path_buf() })?;
+            access::read_if_there(&path)?.ok_or_else(|| NotFound::Config { folder: layout.dir().to_path_buf() })?;
         let text =
             String::from_utf8(text).map_err(|_| Error::Config { path: path.clone(), reason: ConfigError::NotUtf8 })?;
         Self::parse(&text, &path)

@@ -10,10 +10,10 @@ use lastmile_metadata::{Header, Key, KeyId, RoleKeys, RoleName, Root, Targets, T
 
 use crate::config::{Config, KeyUri, MOST_DAYS, MOST_KEYS, RoleConfig};
 use crate::draft::{Completion, Draft};
+use crate::files::access;
 use crate::files::git_ignore;
-use crate::files::layout::{self, Layout};
+use crate::files::layout::Layout;
 use crate::files::own_files;
-use crate::files::writable;
 use crate::immutable::Immutable;
 use crate::key_store::{self, KeyStore, Protection};
 use crate::named_signer::NamedSigner;
@@ -118,7 +118,7 @@ impl NewRepository {
         }
         // Check again now that both folders exist, because the key folder may be a link into a folder that is served.
         own_files::refuse_served(&layout, &folder)?;
-        layout::create_private_folder(&folder)?;
+        access::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
         invocation.user.check_writable()?;
         let mut key_files = Vec::new();
@@ -152,10 +152,10 @@ impl NewRepository {
         refuse_existing(&layout)?;
         let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
         own_files::refuse_served(&layout, &folder)?;
-        writable::check_creatable(dir)?;
+        access::check_creatable(dir)?;
         let above = folder.parent().unwrap_or(Path::new(""));
         if !folder.exists() && !dir.starts_with(above) {
-            writable::check_writable(above)?;
+            access::check_writable(above)?;
         }
         if dir.is_dir() {
             transaction::check_recoverable(&layout)?;
@@ -317,7 +317,7 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     // Only the last folder of the path would be created, so its parent folder must be writable.
     let is_there = folder.symlink_metadata().is_ok();
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    writable::check_writable(if is_there { folder } else { parent })?;
+    access::check_writable(if is_there { folder } else { parent })?;
     for end in ["pem", "pub"] {
         let path = folder.join(format!("{name}.{end}"));
         if path.symlink_metadata().is_ok() {

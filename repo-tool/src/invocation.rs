@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::files::layout::{Layout, Sharing};
+use crate::files::layout::Layout;
+use crate::files::sharing::Sharing;
 use crate::named_signer::NamedSigner;
 use crate::pass_phrases::{NoPassPhrases, PassPhrases};
 use crate::pin::GivenRoot;

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, KeyUri};
+use crate::files::access;
 use crate::files::folder::Folder;
-use crate::files::layout;
 use crate::files::links::{self, Links};
 use crate::named_signer::NamedSigner;
 use crate::pass_phrases::{NoPassPhrases, PassPhrases};
@@ -256,7 +256,7 @@ impl KeyFile {
     /// be read is treated like a key on another machine.
     fn is_here(&self) -> bool {
         let is_of_another =
-            || matches!(layout::open_regular(&self.path), Err(error) if error.kind() == PermissionDenied);
+            || matches!(access::open_regular(&self.path), Err(error) if error.kind() == PermissionDenied);
         let is_readable = self.path.symlink_metadata().is_ok() && !is_of_another();
         is_readable || self.private.lock().is_ok_and(|open| open.is_some())
     }
@@ -348,7 +348,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
         Protection::None => key.to_pem(),
         Protection::NotWritten => return Ok(key.public_key().clone()),
     };
-    layout::create_private_folder(folder)?;
+    access::create_private_folder(folder)?;
     let folder = Folder::open_real(folder)?;
     let pem = pem.map_err(|error| Error::key(name, error))?;
     let public_name = format!("{name}.pub");

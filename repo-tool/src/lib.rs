@@ -61,7 +61,7 @@ pub use error::{
     KeyReason, LackingKeys, LineFault, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError,
     PublicationError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError, VersionError,
 };
-pub use files::layout::Sharing;
+pub use files::sharing::Sharing;
 pub use immutable::Immutable;
 pub use init::NewRepository;
 pub use invocation::{ClockCheck, Invocation, LockWait, ServedState};

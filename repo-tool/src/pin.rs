@@ -13,7 +13,8 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{RoleName, Version};
 
 use crate::config::{Config, KeyUri};
-use crate::files::layout::{self, Layout};
+use crate::files::access;
+use crate::files::layout::Layout;
 use crate::files::links;
 use crate::published::Published;
 use crate::root_digest::RootDigest;
@@ -74,7 +75,7 @@ impl Start {
         // Start from the pinned root even if the user specified a different root, because a pin may move only along the
         // verified chain of roots.
         let path = root_file(layout, version);
-        match layout::read_if_there(&path)? {
+        match access::read_if_there(&path)? {
             Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
             Some(_) => Err(PinError::Changed { path, digest }.into()),
             None => Err(PinError::Missing { path, version }.into()),
@@ -90,7 +91,7 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
 fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in check::root_versions(layout)? {
         let path = root_file(layout, version);
-        if let Some(root) = layout::read_if_there(&path)?.filter(|root| RootDigest::of(root) == digest) {
+        if let Some(root) = access::read_if_there(&path)?.filter(|root| RootDigest::of(root) == digest) {
             return Ok(root);
         }
     }

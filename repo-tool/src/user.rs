@@ -26,9 +26,8 @@ use lastmile_metadata::Version;
 use rustix::fs::OFlags;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
-use crate::files::layout;
-use crate::files::layout::Sharing;
-use crate::files::writable;
+use crate::files::access;
+use crate::files::sharing::Sharing;
 use crate::root_digest::RootDigest;
 use crate::{ConfigError, Error, PathError};
 
@@ -149,7 +148,7 @@ impl UserConfig {
 
     /// Checks that the file could be written, without writing anything.
     pub(crate) fn check_creatable(&self) -> Result<(), Error> {
-        self.file.as_deref().and_then(Path::parent).map_or(Ok(()), writable::check_creatable)
+        self.file.as_deref().and_then(Path::parent).map_or(Ok(()), access::check_creatable)
     }
 
     /// Returns the URL from which the metadata is served, if it is configured.
@@ -261,7 +260,7 @@ impl UserConfig {
             let _ = disk::remove(&new);
             return Err(Error::file("write", path, error));
         }
-        layout::sync_folder(folder)
+        access::sync_folder(folder)
     }
 
     fn invalid(&self, reason: ConfigError) -> Error {
@@ -329,7 +328,7 @@ fn read_own(path: &Path) -> Result<Option<String>, Error> {
     if !found.is_file() {
         return Err(PathError::NoRegularFile { path: path.to_path_buf() }.into());
     }
-    layout::ensure_unwritable(&file, path)?;
+    access::ensure_unwritable(&file, path)?;
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).map_err(|error| Error::file("read", path, error))?;
     Ok(Some(text))

@@ -9,7 +9,8 @@ use lastmile_metadata::{Envelope, ErrorKind, MetaFile, RoleName, Root, Snapshot,
 
 use crate::check;
 use crate::check::damage::{Damage, DamagedFile};
-use crate::files::layout::{self, LONGEST_METADATA, Layout};
+use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::layout::Layout;
 use crate::{Error, PublicationError, names};
 
 /// Adds the missing and changed files to an error that they may have caused.
@@ -85,7 +86,7 @@ impl FolderState<'_> {
     /// Reads a metadata file and compares it with its listed length and hashes. Returns `None` if the file is damaged.
     fn read(&mut self, name: &str, listed: Option<&MetaFile>) -> Option<Vec<u8>> {
         let path = self.layout.metadata().join(name);
-        let Ok(bytes) = layout::read_small(&path, LONGEST_METADATA) else {
+        let Ok(bytes) = access::read_small(&path, LONGEST_METADATA) else {
             self.add(name.to_string(), Damage::Changed);
             return None;
         };

@@ -25,7 +25,8 @@ use lastmile_metadata::{
 use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use crate::document::{Document, DocumentFile, Rings};
 use crate::draft::{Completed, Draft};
-use crate::files::layout::{self, Layout};
+use crate::files::access;
+use crate::files::layout::Layout;
 use crate::published::Published;
 use crate::{DraftError, Error, NetworkError, NotFound, NotFoundReason, PublicationError, parallel};
 
@@ -96,7 +97,7 @@ fn is_behind(error: &ClientError) -> bool {
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.listed_length) =
-        (1 << 30, layout::LONGEST_METADATA, layout::LONGEST_METADATA);
+        (1 << 30, access::LONGEST_METADATA, access::LONGEST_METADATA);
     limits.list_steps = u64::MAX;
     (limits.root_updates, limits.roles_visited, limits.roles_listed) = (u32::MAX, u32::MAX, u32::MAX);
     (limits.delegation_depth, limits.signatures, limits.keys) = (u32::MAX, u32::MAX, u32::MAX);
@@ -117,13 +118,13 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
 /// Reads the oldest root in the folder: usually `1.root.json`.
 pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
     let first = layout.metadata().join("1.root.json");
-    if let Some(bytes) = layout::read_if_there(&first)? {
+    if let Some(bytes) = access::read_if_there(&first)? {
         return Ok(bytes);
     }
     let oldest = root_versions(layout)?.into_iter().min();
     let oldest = oldest.ok_or(NotFound::File { path: first })?;
     let path = layout.metadata().join(format!("{oldest}.root.json"));
-    Ok(layout::read_if_there(&path)?.ok_or(NotFound::File { path })?)
+    Ok(access::read_if_there(&path)?.ok_or(NotFound::File { path })?)
 }
 
 /// Returns the versions of all root files in the metadata folder, in no particular order.

@@ -12,7 +12,8 @@ use lastmile_metadata::{RoleName, Version};
 use percent_encoding::percent_decode_str;
 
 use crate::document::DocumentFile;
-use crate::files::layout::{self, LONGEST_METADATA, Layout};
+use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::layout::Layout;
 use crate::{Error, names};
 
 /// The base URL of metadata in an [`Overlay`].
@@ -65,7 +66,7 @@ impl Overlay {
         match self.files.get(&role.file_name(version)) {
             Some(file) => Ok(Some(file.read()?.into())),
             // On disk, the name is not percent-encoded, because servers decode the names that clients encode in URLs.
-            None => layout::read_small(&self.layout.metadata().join(names::metadata_file(role, version)), most),
+            None => access::read_small(&self.layout.metadata().join(names::metadata_file(role, version)), most),
         }
     }
 
@@ -116,7 +117,7 @@ fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
         let decoded = decoded.filter(|name| !name.contains(['/', '\\', '\0']));
         path.push(decoded.as_deref().filter(|name| !matches!(*name, "" | "." | "..")).unwrap_or(segment));
     }
-    match layout::read_small(&path, LONGEST_METADATA) {
+    match access::read_small(&path, LONGEST_METADATA) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(FetchError::NotFound),
         Err(error) => Err(FetchError::Io(error.to_string())),

@@ -4,7 +4,7 @@ use super::args::{Completions, Man};
 use super::outcome::Run;
 use super::{ExitStatus, Output};
 use crate::Error;
-use crate::files::writable;
+use crate::files::access;
 
 pub(super) fn completions(
     command: &mut clap::Command,
@@ -20,7 +20,7 @@ pub(super) fn completions(
 pub(super) fn man(command: clap::Command, args: &Man, run: Run, output: &Output) -> Result<ExitStatus, Error> {
     let folder = &args.folder;
     if run.is_dry() {
-        writable::check_creatable(folder)?;
+        access::check_creatable(folder)?;
         output.note("Nothing was written (--dry-run).");
         return Ok(ExitStatus::Done);
     }

@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
 use crate::error::Unpublishable;
+use crate::files::access;
 use crate::files::folder::Folder;
 use crate::files::key_material::Scanner;
-use crate::files::layout;
 use crate::files::own_files::{self, OwnFiles, is_hidden};
 use crate::names::of_file;
 use crate::{EditError, Error, PathError, parallel};
@@ -256,7 +256,7 @@ fn hash(
 ) -> Result<Result<TargetFile, Unpublishable>, Error> {
     let read = |error| Error::file("read", &source.file, error);
     let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
-    let mut from = layout::open_regular(&source.file).map_err(read)?;
+    let mut from = access::open_regular(&source.file).map_err(read)?;
     let found = from.metadata().map_err(read)?;
     // Check the opened file again, because the name may refer to a different file by now.
     if let Some(reason) = own.reason_of(&found) {
@@ -360,7 +360,7 @@ impl Digests {
 /// Reads a file in parts and passes each part to `each`, until `each` returns false. Returns `None` if the file does
 /// not exist.
 pub(crate) fn read_parts(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> Result<Option<()>, Error> {
-    let mut file: File = match layout::open_regular(path) {
+    let mut file: File = match access::open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::file("read", path, error)),

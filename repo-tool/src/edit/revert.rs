@@ -17,7 +17,7 @@ use super::Edit;
 use super::keys::short_material;
 use crate::check::finding::{Finding, Rule};
 use crate::draft::Draft;
-use crate::files::layout::{self, LONGEST_METADATA};
+use crate::files::access::{self, LONGEST_METADATA};
 use crate::published::Published;
 use crate::report::verify::check_target;
 use crate::role_content::RoleContent;
@@ -182,7 +182,7 @@ fn read_role(published: &Published, role: &RoleName, listed: &MetaFile, ring: &K
 /// Reads the metadata file of an earlier version of a role.
 fn read(published: &Published, role: &RoleName, version: Version) -> Result<(PathBuf, Vec<u8>), Error> {
     let path = published.layout().metadata().join(names::metadata_file(role, Some(version)));
-    match layout::read_small(&path, LONGEST_METADATA)? {
+    match access::read_small(&path, LONGEST_METADATA)? {
         Some(bytes) => Ok((path, bytes)),
         None => Err(RevertError::Missing { path }.into()),
     }

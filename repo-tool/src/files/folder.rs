@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -14,9 +14,10 @@ use lastmile_fs::disk::{self, NewFile};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::files::access::read_at_most;
 use crate::files::digest::FileDigest;
-use crate::files::layout::Sharing;
 use crate::files::owner::{OTHERS_WRITE, user};
+use crate::files::sharing::Sharing;
 use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
@@ -314,22 +315,6 @@ impl Folder {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// Reads an open file of at most `most` bytes.
-pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>, Error> {
-    let read = |error| Error::file("read", path, error);
-    let length = file.metadata().map_err(read)?.len();
-    let mut bytes = Vec::new();
-    if length <= most {
-        bytes.reserve_exact(usize::try_from(length).unwrap_or_default().saturating_add(1));
-        // Read one more byte than allowed, to detect that the file has grown.
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(read)?;
-        if bytes.len() as u64 <= most {
-            return Ok(bytes);
-        }
-    }
-    Err(PathError::TooLong { path: path.to_path_buf(), most }.into())
 }
 
 /// Returns whether a name consists of a single normal path component.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::files::layout::{self, Layout};
+use crate::files::access;
+use crate::files::layout::Layout;
 
 const HEAD: &str = "# Private keys and working files of lastmile-repo. Never commit or serve them.\n";
 
@@ -38,7 +39,7 @@ pub(crate) fn write(layout: &Layout, keys: &Path) -> Result<(), Error> {
 /// # Errors
 /// Returns an error if the file cannot be read.
 pub fn missing(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
-    let bytes = layout::read_if_there(&path(layout))?.unwrap_or_default();
+    let bytes = access::read_if_there(&path(layout))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let mut patterns = patterns(layout, keys)?;
     patterns.retain(|pattern| text.lines().all(|line| line.trim() != pattern));

@@ -1,21 +1,19 @@
 //! The paths of a repository's files, and the lock that is required to change them.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use lastmile_fs::disk::{self, Locking, NewFile};
-use lastmile_fs::{Access, Exposure};
-use rustix::fs::OFlags;
+use lastmile_fs::disk::{self, Locking};
 
-use crate::files::folder::{EntryInfo, Folder, read_at_most};
+use crate::files::folder::{EntryInfo, Folder};
 use crate::files::interrupted::Interrupted;
 use crate::files::owner::user;
-use crate::files::sharing;
+use crate::files::sharing::Sharing;
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
 
@@ -29,17 +27,6 @@ pub(super) const PUBLISHING: &str = ".publishing";
 pub(crate) const STAGED: &str = "staged";
 /// The name of the folder with copies of the files that an adoption replaced.
 pub(super) const SUPERSEDED: &str = "superseded";
-
-/// The users who may change a repository.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Sharing {
-    /// A single user. Working folders that belong to another user are refused.
-    #[default]
-    Private,
-    /// The members of the group with this id. Each member has to configure the group, and has separate working folders.
-    Group(u32),
-}
 
 /// The paths of one repository. Only `metadata/` and `targets/` may be served.
 #[derive(Clone, Debug)]
@@ -270,7 +257,7 @@ impl Layout {
             match disk::try_lock_named(&file, dir.place(LOCK)).map_err(|error| Error::file("lock", &path, error))? {
                 Locking::Taken => {
                     if let Sharing::Group(group) = self.sharing {
-                        sharing::open_to_group(&dir, group)?;
+                        open_to_group(&dir, group)?;
                     }
                     return Ok(Lock { _file: file, working: OnceLock::new() });
                 }
@@ -328,6 +315,25 @@ impl Layout {
     }
 }
 
+/// The folders that are opened to the group, and their modes in a shared repository.
+///
+/// Other members must be able to see whether `.publishing` contains a journal, and to modify the pending change. They
+/// may also add keys to `keys`, where the sticky bit prevents them from removing the keys of others. A private key file
+/// is readable only by its owner.
+const FOLDERS: [(&str, u32); 4] = [(PUBLISHING, 0o711), (STAGED, 0o2770), (SUPERSEDED, 0o2770), ("keys", 0o3770)];
+
+/// Opens this user's folders in the repository `dir` to the group. Skips links, such as a link to a key folder on
+/// another disk.
+fn open_to_group(dir: &Folder, group: u32) -> Result<(), Error> {
+    for (name, mode) in FOLDERS {
+        let is_own = dir.look(name)?.is_some_and(|found| found.is_folder() && found.owner() == user());
+        if is_own && let Some(folder) = dir.enter(name)? {
+            folder.open_to_group(group, mode)?;
+        }
+    }
+    Ok(())
+}
+
 /// Proof that no other process changes the repository. If a publication fails while it is being prepared, dropping the
 /// lock removes the prepared files, such as private keys and unpublished targets.
 #[derive(Debug)]
@@ -366,103 +372,4 @@ pub(super) fn not_a_lock(path: &Path) -> Error {
 
 pub(super) fn locked_by(path: &Path, owner: u32) -> Error {
     PathError::WrongLockOwner { path: path.to_path_buf(), owner, user: user() }.into()
-}
-
-/// The maximum length of a root file or of a hand-written file, in bytes.
-pub(super) const SMALL: u64 = 16 << 20;
-
-/// Reads a regular file of at most 16 MiB. Refuses a link. Returns `None` if the file does not exist.
-pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    read_small(path, SMALL)
-}
-
-/// The maximum length of a metadata file, in bytes. The limit is high, so that an oversized published role can still be
-/// read and repaired.
-pub(crate) const LONGEST_METADATA: u64 = 1 << 32;
-
-/// Reads a regular file of at most `most` bytes. Refuses a link. Returns `None` if the file does not exist.
-pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
-    if_there(path, open_regular(path))?.map(|file| read_at_most(file, path, most)).transpose()
-}
-
-/// Converts the result of opening a file to `None` if the file does not exist.
-pub(super) fn if_there(path: &Path, opened: io::Result<File>) -> Result<Option<File>, Error> {
-    match opened {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(Error::file("read", path, error)),
-    }
-}
-
-/// Opens a regular file for reading. Refuses links, FIFOs and devices.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    // Opening a FIFO without O_NONBLOCK would wait for a writer.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    Ok(file)
-}
-
-/// Refuses an open file that other users can change.
-pub(crate) fn ensure_unwritable(file: &File, path: &Path) -> Result<(), Error> {
-    ensure(file, path, Access::ensure_unwritable)
-}
-
-pub(super) fn ensure(file: &File, path: &Path, check: fn(&Access) -> Result<(), Exposure>) -> Result<(), Error> {
-    let access = Access::of(file).map_err(|error| Error::file("look at", path, error))?;
-    check(&access).map_err(|exposure| PathError::Exposed { path: path.to_path_buf(), exposure }.into())
-}
-
-/// Creates a file. Fails if it already exists.
-pub fn create_new(path: &Path, mode: u32) -> Result<NewFile, Error> {
-    disk::create(path, mode).map_err(|error| Error::file("create", path, error))
-}
-
-/// Writes a new file without syncing it. Fails if the file already exists.
-pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    create_new(path, mode)?.write_all(bytes).map_err(|error| Error::file("write", path, error))
-}
-
-/// Syncs a folder, which makes created, renamed and removed entries durable.
-pub fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
-        .and_then(|file| disk::sync_folder(file, folder))
-        .map_err(|error| Error::file("sync", folder, error))
-}
-
-/// Creates `folder` with permissions for its owner only.
-pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
-    match disk::make_folder(folder, 0o700) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real_folder(folder),
-        Err(error) => Err(Error::file("create", folder, error)),
-    }
-}
-
-/// Creates each folder of the path `relative` below `base`. Refuses links.
-pub fn create_folders(base: &Path, relative: &Path) -> Result<(), Error> {
-    let mut folder = base.to_path_buf();
-    for part in relative.components() {
-        let Component::Normal(part) = part else {
-            return Err(PathError::LeadsOut { path: relative.to_path_buf() }.into());
-        };
-        folder.push(part);
-        match disk::make_folder(&folder, 0o777) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real_folder(&folder)?,
-            Err(error) => return Err(Error::file("create", &folder, error)),
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a path that is not a folder. A link is refused, too, because it would redirect writes to another folder.
-pub fn real_folder(folder: &Path) -> Result<(), Error> {
-    let kind = fs::symlink_metadata(folder).map_err(|error| Error::file("look at", folder, error))?;
-    if kind.is_dir() {
-        return Ok(());
-    }
-    Err(PathError::NoFolder { path: folder.to_path_buf() }.into())
 }

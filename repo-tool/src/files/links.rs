@@ -7,8 +7,7 @@ use std::path::Path;
 use lastmile_fs::{Access, named};
 use lastmile_keys::Zeroizing;
 
-use crate::files::folder::read_at_most;
-use crate::files::layout::{SMALL, ensure, if_there, open_regular};
+use crate::files::access::{SMALL, ensure, if_there, open_regular, read_at_most};
 use crate::{Error, NotFound};
 
 /// Whether a file is opened through symbolic links.

@@ -1,5 +1,6 @@
 //! The files of a repository: their paths, owners and contents, and the files that must stay private.
 
+pub(crate) mod access;
 pub(crate) mod der;
 pub(crate) mod digest;
 pub(crate) mod folder;
@@ -10,7 +11,7 @@ pub(crate) mod layout;
 pub(crate) mod links;
 pub(crate) mod own_files;
 pub(crate) mod owner;
-mod sharing;
+pub(crate) mod sharing;
 pub(crate) mod spool;
 pub(crate) mod take;
 pub(crate) mod writable;

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 pub use crate::error::Unpublishable;
+use crate::files::access;
 use crate::files::key_material::Scanner;
-use crate::files::layout::{self, Layout};
+use crate::files::layout::Layout;
 use crate::root_digest::RootDigest;
 use crate::{Error, PathError, check, parallel};
 
@@ -135,7 +136,7 @@ impl OwnFiles {
     /// copies of them, and files longer than [`LONGEST_KEY`].
     fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
         let read = || {
-            let Some(file) = readable(path.canonicalize().and_then(|path| layout::open_regular(&path)))? else {
+            let Some(file) = readable(path.canonicalize().and_then(|path| access::open_regular(&path)))? else {
                 return Ok(None);
             };
             let mut bytes = Zeroizing::new(Vec::new());

@@ -1,13 +1,11 @@
 //! Checks whether files could be written, without writing any. Dry runs use this.
 
-use std::path::Path;
-
-use rustix::fs::Access;
-
 use crate::Error;
+use crate::files::access::check_writable;
 use crate::files::folder::Folder;
-use crate::files::layout::{LOCK, Layout, PUBLISHING, Sharing, locked_by, not_a_lock};
+use crate::files::layout::{LOCK, Layout, PUBLISHING, locked_by, not_a_lock};
 use crate::files::owner::user;
+use crate::files::sharing::Sharing;
 
 impl Layout {
     /// Opens [`Layout::publishing`] if it exists. Refuses a folder that does not belong to this user.
@@ -28,16 +26,4 @@ impl Layout {
             _ => Ok(()),
         }
     }
-}
-
-/// Checks that this user may create the folder `path`, or create files in it if it already exists.
-pub(crate) fn check_creatable(path: &Path) -> Result<(), Error> {
-    let mut existing = path.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
-    existing.find(|path| path.symlink_metadata().is_ok()).map_or(Ok(()), check_writable)
-}
-
-/// Checks that this user may create files in `folder`.
-pub(crate) fn check_writable(folder: &Path) -> Result<(), Error> {
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|error| Error::file("write to", folder, error.into()))
 }

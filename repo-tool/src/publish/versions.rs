@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use lastmile_metadata::{RoleName, Version};
 use serde_json::{Map, Value};
 
-use crate::files::layout::{self, Layout};
+use crate::files::access;
+use crate::files::layout::Layout;
 use crate::published::Published;
 use crate::{Error, RecordFault, VersionError, names};
 
@@ -110,7 +111,7 @@ impl Issued {
 /// issued twice.
 fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
     let path: PathBuf = layout.dir().join(RECORD);
-    let Some(bytes) = layout::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };
+    let Some(bytes) = access::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };
     entries(&bytes).map_err(|fault| VersionError::Record { path, fault }.into())
 }
 

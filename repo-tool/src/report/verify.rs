@@ -17,7 +17,8 @@ use crate::check::practice::{self, Subject};
 use crate::check::{self, MANY_ROOTS, client, from_client, is_alike, lint};
 use crate::edit::intake;
 use crate::error::chain;
-use crate::files::layout::{self, LONGEST_METADATA, Layout};
+use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::layout::Layout;
 use crate::pin::Start;
 use crate::publish::compress::Coding;
 use crate::published::Published;
@@ -128,7 +129,7 @@ pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, E
     }
     // The pinned root is newer than the given root, and the folder has both roots.
     for version in check::root_versions(layout)? {
-        let root = layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
+        let root = access::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
         if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
             return Ok(root);
         }
@@ -150,7 +151,7 @@ pub fn directory_from(
     let make =
         |shipped: Vec<u8>| client(shipped, Overlay::published(layout), MemoryStore::default(), Limits::default(), None);
     let read =
-        |version: Version| layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
+        |version: Version| access::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
     let mut found = Verification::default();
     let (session, targets) = match clients(&mut found, oldest, now, make, read) {
         Ok(Some(arrived)) => arrived,
@@ -373,7 +374,7 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
         .collect();
     copies.sort();
     let wrong = parallel::try_map(&copies, |(name, plain, coding)| {
-        let read = |name: &str| layout::read_small(&folder.join(name), LONGEST_METADATA);
+        let read = |name: &str| access::read_small(&folder.join(name), LONGEST_METADATA);
         let is_good = match (read(name)?, read(plain)?) {
             (Some(copy), Some(plain)) => coding.is_copy(&copy, &plain),
             _ => false,

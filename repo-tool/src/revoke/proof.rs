@@ -20,7 +20,7 @@ use crate::document::{Document, Rings};
 use crate::draft::Draft;
 use crate::edit::bins::Bins;
 use crate::error::chain;
-use crate::files::layout;
+use crate::files::access;
 use crate::published::Published;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{Error, NotFound, Repository, VersionError};
@@ -132,7 +132,7 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     for version in versions {
         let path = repository.layout.metadata().join(format!("{version}.root.json"));
         let shipped =
-            repository.published.files().metadata(&RoleName::ROOT, Some(version), layout::LONGEST_METADATA)?;
+            repository.published.files().metadata(&RoleName::ROOT, Some(version), access::LONGEST_METADATA)?;
         let shipped = shipped.ok_or(NotFound::RemovedFile { path })?;
         let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
         let alike = before.as_ref().is_some_and(|before| is_alike(before, &root));

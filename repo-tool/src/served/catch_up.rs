@@ -14,7 +14,8 @@ use crate::check::{self, from_client};
 use crate::config::Config;
 use crate::document::{Document, Prior, Rings};
 use crate::draft::Draft;
-use crate::files::layout::{self, LONGEST_METADATA, Layout, Lock};
+use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::layout::{Layout, Lock};
 use crate::invocation::ServedState;
 use crate::publish::snapshot::is_complete;
 use crate::publish::transaction::{self, Unobserved};
@@ -165,7 +166,7 @@ fn check_pin(
     }
     if let Some(PinnedRoot { version, digest }) = pinned {
         trusted = version;
-        let here = layout::read_if_there(&layout.metadata().join(format!("{version}.root.json")))?;
+        let here = access::read_if_there(&layout.metadata().join(format!("{version}.root.json")))?;
         let there = match served.file(&StoredFile::Root(version))? {
             Some(root) => Some(root),
             None => here,
@@ -234,7 +235,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
         // If the server's version of the role was published from this folder, the folder still contains the file.
         let version = ours.root.version_in_name(&role, theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
-        match layout::read_small(&file, LONGEST_METADATA)? {
+        match access::read_small(&file, LONGEST_METADATA)? {
             Some(bytes) if is_complete(&theirs) && theirs.check(&bytes).is_ok() => {}
             Some(bytes) if !is_complete(&theirs) => {
                 unlisted.push((role, crate::publish::snapshot::list_with_hash(theirs.version, &bytes)));

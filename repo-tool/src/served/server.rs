@@ -33,7 +33,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::files::layout::open_regular;
+use crate::files::access::open_regular;
 use crate::publish::compress::Coding;
 
 /// The number of bytes that are read at once.

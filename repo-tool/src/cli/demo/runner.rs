@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::files::layout;
+use crate::files::access;
 use crate::served::server::Server;
 use crate::{Error, NetworkError};
 
@@ -49,7 +49,7 @@ impl Runner {
         let path = folder.path().to_path_buf();
         let runtime = Runtime::new().map_err(|error| Error::file("start", Path::new("a runtime"), error))?;
         let phrase = path.join("pass-phrase");
-        layout::write_new(&phrase, b"three blind mice\n", 0o600)?;
+        access::write_new(&phrase, b"three blind mice\n", 0o600)?;
         Ok(Self {
             output: output.clone(),
             folder: Some(folder),
