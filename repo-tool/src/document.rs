@@ -13,8 +13,8 @@ use lastmile_metadata::{
     Envelope, KeyId, KeyRing, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp, Version, assemble,
 };
 
+use crate::check::faults;
 use crate::check::finding::Finding;
-use crate::check::gate;
 use crate::files::spool::{Spool, SpooledText};
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
@@ -243,7 +243,7 @@ impl Document {
         }
     }
 
-    /// Returns the faults that make other clients refuse the text. See [`gate::faults`].
+    /// Returns the faults that make other clients refuse the text. See [`faults::faults`].
     ///
     /// # Errors
     /// [`Error::File`] when the text is on disk and cannot be read.
@@ -251,7 +251,7 @@ impl Document {
         if let Some(found) = self.faults.get() {
             return Ok(found);
         }
-        let found = gate::faults(&self.role, &self.signed()?);
+        let found = faults::faults(&self.role, &self.signed()?);
         Ok(self.faults.get_or_init(|| found))
     }
 

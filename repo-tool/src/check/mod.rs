@@ -3,6 +3,7 @@
 
 mod bulk;
 pub(crate) mod damage;
+pub(crate) mod faults;
 pub(crate) mod finding;
 pub(crate) mod folder_state;
 pub(crate) mod gate;
