@@ -16,10 +16,11 @@ use crate::config::{Config, KeyUri};
 use crate::files::access;
 use crate::files::layout::Layout;
 use crate::files::links;
+use crate::files::roots;
 use crate::published::Published;
 use crate::root_digest::RootDigest;
 use crate::user::{PinnedRoot, UserConfig};
-use crate::{Error, Invocation, PinError, Repository, check};
+use crate::{Error, Invocation, PinError, Repository};
 
 /// A root that the user specifies for this run, either to use a repository for the first time or because there is no
 /// stored configuration.
@@ -59,7 +60,7 @@ impl Start {
     /// # Errors
     /// [`Error::Pin`] if the folder does not contain the root that the user trusts.
     pub(crate) fn find(layout: &Layout, user: &UserConfig, given: Option<&GivenRoot>) -> Result<Self, Error> {
-        let oldest = check::oldest_root(layout)?;
+        let oldest = roots::oldest_root(layout)?;
         let repository = RootDigest::of(&oldest);
         let pinned = user.pinned_root(repository)?;
         let given = given.map(|given| find_root(layout, given.digest)).transpose()?;
@@ -89,7 +90,7 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
 
 /// Returns the root in the metadata folder that has this digest.
 fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
-    for version in check::root_versions(layout)? {
+    for version in roots::root_versions(layout)? {
         let path = root_file(layout, version);
         if let Some(root) = access::read_if_there(&path)?.filter(|root| RootDigest::of(root) == digest) {
             return Ok(root);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use lastmile_client::MemoryStore;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{
@@ -14,10 +15,11 @@ use lastmile_metadata::{
 
 use crate::check::folder_state;
 use crate::check::overlay::Overlay;
+use crate::check::simulated_client;
 use crate::draft::Draft;
 use crate::edit::Edit;
 use crate::files::layout::Layout;
-use crate::{Error, NotFound, check, names, parallel};
+use crate::{Error, NotFound, names, parallel};
 
 /// The published metadata. This module only reads the files; they are verified by the same code as in clients.
 #[derive(Clone, Debug)]
@@ -62,12 +64,23 @@ impl Published {
             root: trusted.root().clone(),
             timestamp: trusted.timestamp().clone(),
             snapshot: trusted.snapshot().clone(),
-            trusted: trusted.for_maintenance(check::reading_limits()),
+            trusted: trusted.for_maintenance(simulated_client::reading_limits()),
             roles: BTreeMap::from([(RoleName::TARGETS, top)]),
             files,
             shipped: shipped.into(),
             memory,
         })
+    }
+
+    /// Reads and verifies the published state with a client that was shipped with `root`. The client's clock is set to the
+    /// Unix epoch, when nothing has expired.
+    pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Self, Error> {
+        let limits = simulated_client::reading_limits();
+        let memory = MemoryStore::default();
+        let client = simulated_client::client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
+        let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH);
+        let session = session.map_err(|error| folder_state::explain(layout, simulated_client::from_client(error)))?;
+        Self::new(Overlay::published(layout), session.trusted(), root, memory)
     }
 
     /// Returns the paths of the repository.

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{RoleName, TargetNames, Version};
 
-use crate::check;
 use crate::config::{Config, KeyUri};
 use crate::draft::{Draft, NewTargetFile};
 use crate::edit::Edit;
@@ -102,12 +101,13 @@ impl Repository {
         let keys = usable_keys(&layout, &config, invocation, digest)?;
         let mut keys = KeyStore::new(layout.dir(), keys, Arc::clone(&invocation.phrases));
         invocation.signers.iter().cloned().for_each(|signer| keys.add_named(signer));
-        let mut published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
-            Ok(interrupted) if !interrupted.is_empty() => {
-                PublicationError::Unreadable { interrupted, error: error.into() }.into()
-            }
-            _ => error,
-        })?;
+        let mut published =
+            Published::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
+                Ok(interrupted) if !interrupted.is_empty() => {
+                    PublicationError::Unreadable { interrupted, error: error.into() }.into()
+                }
+                _ => error,
+            })?;
         if !start.is_pinned {
             // Read all roles, because without a pinned root, the keys of nested delegated roles must not sign
             // timestamps either.

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use lastmile_metadata::{Envelope, ErrorKind, MetaFile, RoleName, Root, Snapshot, Timestamp, Version};
 
-use crate::check;
 use crate::check::damage::{Damage, DamagedFile};
 use crate::files::access::{self, LONGEST_METADATA};
 use crate::files::layout::Layout;
+use crate::files::roots;
 use crate::{Error, PublicationError, names};
 
 /// Adds the missing and changed files to an error that they may have caused.
@@ -65,7 +65,7 @@ impl FolderState<'_> {
 
     /// Reports gaps in the versions of the root files. Returns the newest root.
     fn compare_roots(&mut self) -> Option<Root> {
-        let versions: BTreeSet<Version> = check::root_versions(self.layout).ok()?.into_iter().collect();
+        let versions: BTreeSet<Version> = roots::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;
         let newest = versions.last()?;
         let mut next = oldest.next();

@@ -10,72 +10,27 @@ pub(crate) mod gate;
 pub(crate) mod lint;
 pub(crate) mod overlay;
 pub(crate) mod practice;
+pub(crate) mod simulated_client;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use chrono::{DateTime, Utc};
-use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
-use lastmile_metadata::{
-    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, Stage as _, TargetFile, TargetPath, TrustedMetadata,
-    Version,
-};
+use lastmile_client::{Error as ClientError, MemoryStore, blocking};
+use lastmile_metadata::{Limits, RoleName, Root, Stage as _, TargetFile, TargetPath, TrustedMetadata, Version};
 
-use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
+use crate::check::overlay::Overlay;
+use crate::check::simulated_client::{client, refresh};
 use crate::document::{Document, DocumentFile, Rings};
 use crate::draft::{Completed, Draft};
-use crate::files::access;
 use crate::files::layout::Layout;
+use crate::files::roots;
 use crate::published::Published;
-use crate::{DraftError, Error, NetworkError, NotFound, NotFoundReason, PublicationError, parallel};
+use crate::{DraftError, Error, NotFoundReason, parallel};
 
 /// With at least this number of changed targets, listing all targets is faster than searching for each one.
 const MANY: usize = 1000;
-/// The maximum number of refreshes. Only a server with an endless chain of roots exceeds this limit.
-const MOST_REFRESHES: u64 = 4096;
-
-/// Creates a client that reads a repository from memory or from this machine, without using the network.
-pub(crate) fn client(
-    shipped_root: Vec<u8>,
-    overlay: Overlay,
-    store: MemoryStore,
-    limits: Limits,
-    known: Option<ReusableTargets>,
-) -> Result<blocking::Updater, Error> {
-    let updater: Updater = Updater::builder(shipped_root)
-        .mirror(METADATA_URL, TARGETS_URL)
-        .fetch(overlay)
-        .store(store)
-        .limits(limits)
-        .reusable_targets(known)
-        .build()
-        .map_err(|error| PublicationError::Client(error.into()))?;
-    blocking::Updater::new(updater).map_err(from_client)
-}
-
-/// Refreshes until the client has the newest root. A client follows a limited number of root updates in one refresh,
-/// and the next refresh continues from the stored root.
-pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
-    let at_once = u64::from(Limits::default().root_updates);
-    let mut before = None;
-    for round in 1..MOST_REFRESHES {
-        match client.refresh_at(now) {
-            Ok(session) => {
-                let reached = session.trusted().root().version;
-                // A client that was stopped by the limit in every round has a higher root version.
-                if reached.get() <= at_once * round || before == Some(reached) {
-                    return Ok(session);
-                }
-                before = Some(reached);
-            }
-            Err(error) if is_behind(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    client.refresh_at(now)
-}
 
 /// In a repository with at least this number of roots, a root with the same keys as its predecessor is not tested
 /// separately.
@@ -85,65 +40,6 @@ pub(crate) const MANY_ROOTS: u64 = 64;
 /// steps, so testing those shipped with `before` is enough.
 pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
     (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
-}
-
-/// Returns whether the client stopped because it reached the limit of root updates in one refresh.
-fn is_behind(error: &ClientError) -> bool {
-    let ClientError::Limit(refused) = error else { return false };
-    let Refusal::Metadata(verdict) = &refused.refusal else { return false };
-    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
-}
-
-/// Returns the limits for reading the user's own repository, which are higher than those of clients.
-pub(crate) fn reading_limits() -> Limits {
-    let mut limits = Limits::default();
-    (limits.snapshot_length, limits.targets_length, limits.listed_length) =
-        (1 << 30, access::LONGEST_METADATA, access::LONGEST_METADATA);
-    limits.list_steps = u64::MAX;
-    (limits.root_updates, limits.roles_visited, limits.roles_listed) = (u32::MAX, u32::MAX, u32::MAX);
-    (limits.delegation_depth, limits.signatures, limits.keys) = (u32::MAX, u32::MAX, u32::MAX);
-    limits
-}
-
-/// Reads and verifies the published state with a client that was shipped with `root`. The client's clock is set to the
-/// Unix epoch, when nothing has expired.
-pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
-    let limits = reading_limits();
-    let memory = MemoryStore::default();
-    let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
-    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH);
-    let session = session.map_err(|error| folder_state::explain(layout, from_client(error)))?;
-    Published::new(Overlay::published(layout), session.trusted(), root, memory)
-}
-
-/// Reads the oldest root in the folder: usually `1.root.json`.
-pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
-    let first = layout.metadata().join("1.root.json");
-    if let Some(bytes) = access::read_if_there(&first)? {
-        return Ok(bytes);
-    }
-    let oldest = root_versions(layout)?.into_iter().min();
-    let oldest = oldest.ok_or(NotFound::File { path: first })?;
-    let path = layout.metadata().join(format!("{oldest}.root.json"));
-    Ok(access::read_if_there(&path)?.ok_or(NotFound::File { path })?)
-}
-
-/// Returns the versions of all root files in the metadata folder, in no particular order.
-pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
-    let folder = layout.metadata();
-    let entries = std::fs::read_dir(&folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            NotFound::Repository { folder: layout.dir().to_path_buf() }.into()
-        }
-        _ => Error::file("list", &folder, error),
-    })?;
-    let mut versions = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|error| Error::file("list", &folder, error))?.file_name();
-        let version = name.to_str().and_then(|name| name.strip_suffix(".root.json")?.parse().ok());
-        versions.extend(version.and_then(Version::new));
-    }
-    Ok(versions)
 }
 
 /// The input of a check with simulated clients: a draft and the current time.
@@ -179,7 +75,7 @@ impl Check<'_> {
         let files = files(self.completed, self.draft.root_after(self.published)?);
         let shipped = match files.get("1.root.json") {
             Some(first) => first.read()?.into(),
-            None => oldest_root(self.layout)?,
+            None => roots::oldest_root(self.layout)?,
         };
         let overlay = Overlay::new(self.layout, files);
         let known = self.published.and_then(Published::reusable_targets);
@@ -357,18 +253,5 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
         "timestamp" => trusted.timestamp().version,
         "snapshot" => trusted.snapshot().version,
         _ => trusted.targets().version(),
-    }
-}
-
-/// Converts an error of a simulated client.
-pub(crate) fn from_client(error: ClientError) -> Error {
-    match error {
-        ClientError::Refused(refused) | ClientError::Limit(refused) => match refused.refusal {
-            Refusal::Metadata(error) => Error::Untrusted(error),
-            other => DraftError::Refused(other.into()).into(),
-        },
-        ClientError::State(error) => Error::Untrusted(error),
-        ClientError::Network(_) => NetworkError::Client(error.into()).into(),
-        other => PublicationError::Client(other.into()).into(),
     }
 }

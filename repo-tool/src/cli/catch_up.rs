@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::args::CatchUp;
 use super::{Context, ExitStatus, Output, base_url};
+use crate::Error;
 use crate::files::layout::Layout;
+use crate::files::roots;
 use crate::report::diff;
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
-use crate::{Error, check};
 
 /// The maximum number of targets that warnings name. The JSON output lists all targets.
 const NAMED: usize = 20;
@@ -17,7 +18,7 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
     let dir = &context.global.repository;
     let invocation = &context.invocation;
     let dry_run = context.global.dry_run;
-    let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
+    let digest = RootDigest::of(&roots::oldest_root(&Layout::new(dir))?);
     let given = args.metadata_url.as_deref().map(base_url).transpose()?;
     let url = match given {
         Some(url) => Some(url),

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::args::Verify;
 use super::{Context, ExitStatus, Output, base_url, findings};
+use crate::Error;
 use crate::check::finding::Severity;
 use crate::config::Config;
+use crate::files::roots;
 use crate::report::verify::{self, Verification};
-use crate::{Error, check};
 use lastmile_metadata::TargetNames;
 
 pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> Result<ExitStatus, Error> {
@@ -16,7 +17,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let url = base_url(place)?;
             let root = match &context.root {
                 Some(root) => root.clone(),
-                None => check::oldest_root(&context.layout()).map_err(|_| {
+                None => roots::oldest_root(&context.layout()).map_err(|_| {
                     Error::Usage("give the root that clients of that URL were shipped with: --root FILE".into())
                 })?,
             };

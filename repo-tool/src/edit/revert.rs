@@ -16,12 +16,13 @@ use lastmile_metadata::{
 use super::Edit;
 use super::keys::short_material;
 use crate::check::finding::{Finding, Rule};
+use crate::check::simulated_client;
 use crate::draft::Draft;
 use crate::files::access::{self, LONGEST_METADATA};
 use crate::published::Published;
 use crate::report::verify::check_target;
 use crate::role_content::RoleContent;
-use crate::{Error, NotFound, Repository, RevertError, check, names, parallel};
+use crate::{Error, NotFound, Repository, RevertError, names, parallel};
 
 /// Whether to restore delegations that list keys which have since been removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +137,7 @@ fn read_snapshot(published: &Published, version: Version) -> Result<Verified<Sna
     let role = RoleName::SNAPSHOT;
     let (path, bytes) = read(published, &role, version)?;
     let ring = published.root.key_ring(&role)?;
-    Verified::<Snapshot>::of_file(&role, bytes, &ring, &check::reading_limits())
+    Verified::<Snapshot>::of_file(&role, bytes, &ring, &simulated_client::reading_limits())
         .and_then(|snapshot| has_version(&role, version, snapshot.version).map(|()| snapshot))
         .map_err(|error| RevertError::Untrusted { path, error }.into())
 }
@@ -167,7 +168,7 @@ fn read_role(published: &Published, role: &RoleName, listed: &MetaFile, ring: &K
     let (path, bytes) = read(published, role, listed.version)?;
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
-        let earlier = Verified::<Targets>::of_file(role, bytes, ring, &check::reading_limits())?;
+        let earlier = Verified::<Targets>::of_file(role, bytes, ring, &simulated_client::reading_limits())?;
         // Verify with the current keys, too: a key that was revoked since must not determine the content, even if the
         // snapshot lists no hash.
         if let Ok(ring) = published.key_ring(role) {

@@ -11,6 +11,7 @@ pub(crate) mod layout;
 pub(crate) mod links;
 pub(crate) mod own_files;
 pub(crate) mod owner;
+pub(crate) mod roots;
 pub(crate) mod sharing;
 pub(crate) mod spool;
 pub(crate) mod take;

@@ -17,8 +17,9 @@ pub use crate::error::Unpublishable;
 use crate::files::access;
 use crate::files::key_material::Scanner;
 use crate::files::layout::Layout;
+use crate::files::roots;
 use crate::root_digest::RootDigest;
-use crate::{Error, PathError, check, parallel};
+use crate::{Error, PathError, parallel};
 
 /// The maximum length of a private key file, in bytes.
 const LONGEST_KEY: u64 = 1 << 20;
@@ -113,7 +114,7 @@ impl OwnFiles {
         }
         let named = config.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
         // A folder without a root, such as that of a new repository, has no entry in the user's configuration.
-        let users = match check::oldest_root(layout) {
+        let users = match roots::oldest_root(layout) {
             Ok(root) => layout.user().keys(RootDigest::of(&root))?,
             Err(Error::NotFound(_)) => Vec::new(),
             Err(error) => return Err(error),

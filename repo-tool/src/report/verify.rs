@@ -14,11 +14,13 @@ use crate::check::finding::{Finding, Rule, Severity};
 use crate::check::folder_state;
 use crate::check::overlay::Overlay;
 use crate::check::practice::{self, Subject};
-use crate::check::{self, MANY_ROOTS, client, from_client, is_alike, lint};
+use crate::check::simulated_client::{client, from_client, refresh};
+use crate::check::{MANY_ROOTS, is_alike, lint};
 use crate::edit::intake;
 use crate::error::chain;
 use crate::files::access::{self, LONGEST_METADATA};
 use crate::files::layout::Layout;
+use crate::files::roots;
 use crate::pin::Start;
 use crate::publish::compress::Coding;
 use crate::published::Published;
@@ -113,7 +115,7 @@ pub fn directory(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
     let layout = Layout::new(dir);
-    let oldest = check::oldest_root(&layout)?;
+    let oldest = roots::oldest_root(&layout)?;
     directory_from(&layout, oldest, now, names, progress)
 }
 
@@ -123,12 +125,12 @@ pub fn directory(
 /// [`Error::Pin`] if the folder lacks the root that the user pinned or gave.
 pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, Error> {
     let start = Start::find(layout, &invocation.user, invocation.given_root.as_ref())?;
-    let Some(given) = &invocation.given_root else { return check::oldest_root(layout) };
+    let Some(given) = &invocation.given_root else { return roots::oldest_root(layout) };
     if RootDigest::of(&start.root) == given.digest {
         return Ok(start.root);
     }
     // The pinned root is newer than the given root, and the folder has both roots.
-    for version in check::root_versions(layout)? {
+    for version in roots::root_versions(layout)? {
         let root = access::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
         if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
             return Ok(root);
@@ -272,7 +274,7 @@ fn clients(
     let shipped = oldest.clone();
     let oldest = Envelope::<Root>::parse(&RoleName::ROOT, oldest)?.unverified(&RoleName::ROOT)?;
     let first = oldest.version;
-    let mut session = match check::refresh(&make(shipped)?, now) {
+    let mut session = match refresh(&make(shipped)?, now) {
         Ok(session) => session,
         Err(error @ ClientError::Network(_)) => return Err(from_client(error)),
         Err(error) => {
@@ -320,7 +322,7 @@ fn clients(
 /// Returns the reason why a client does not reach the root and at least the timestamp with these versions. Returns
 /// `None` if the client reaches both.
 fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
-    match check::refresh(client, now) {
+    match refresh(client, now) {
         Ok(session) if session.trusted().root().version != root => Some("does not reach the newest root".into()),
         Ok(session) if session.trusted().timestamp().version < timestamp => Some("reaches an older state".into()),
         Ok(_) => None,
@@ -408,7 +410,7 @@ fn count_unlisted(found: &mut Verification, layout: &Layout, targets: &[TargetFi
 
 /// Reads all published roles.
 fn read_published(layout: &Layout) -> Result<Published, Error> {
-    let mut published = check::open(layout, check::oldest_root(layout)?)?;
+    let mut published = Published::open(layout, roots::oldest_root(layout)?)?;
     published.read_all()?;
     Ok(published)
 }

@@ -15,7 +15,8 @@ use lastmile_metadata::{
 };
 
 use crate::check::overlay::Overlay;
-use crate::check::{MANY_ROOTS, client, is_alike, refresh};
+use crate::check::simulated_client::{client, refresh};
+use crate::check::{MANY_ROOTS, is_alike};
 use crate::document::{Document, Rings};
 use crate::draft::Draft;
 use crate::edit::bins::Bins;

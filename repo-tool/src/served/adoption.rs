@@ -9,8 +9,9 @@ use lastmile_client::{Error as ClientError, MemoryStore, StoredFile};
 use lastmile_fs::disk;
 use lastmile_metadata::{Limits, RoleName, TargetFile, TargetNames};
 
+use crate::check::Checked;
 use crate::check::overlay::Overlay;
-use crate::check::{self, Checked, from_client};
+use crate::check::simulated_client::{self, from_client};
 use crate::config::Config;
 use crate::draft::NewTargetFile;
 use crate::edit::intake;
@@ -18,6 +19,7 @@ use crate::error::chain;
 use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
+use crate::files::roots;
 use crate::publish::journal::{Existing, FileKind};
 use crate::publish::superseded;
 use crate::publish::transaction::{Content, Observer, Transaction, Unobserved};
@@ -65,11 +67,11 @@ fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>
 
 /// Checks that a client accepts the folder after these files are added.
 fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checked, Error> {
-    let limits = check::reading_limits();
+    let limits = simulated_client::reading_limits();
     let memory = MemoryStore::default();
     let overlay = Overlay::new(layout, files);
-    let oldest = check::oldest_root(layout)?;
-    let client = check::client(oldest.clone(), overlay.clone(), memory.clone(), limits, None)?;
+    let oldest = roots::oldest_root(layout)?;
+    let client = simulated_client::client(oldest.clone(), overlay.clone(), memory.clone(), limits, None)?;
     let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(from_client)?;
     Ok(Checked { published: Published::new(overlay, session.trusted(), oldest, memory)? })
 }
@@ -142,8 +144,13 @@ impl Adoption<'_> {
     ) -> Result<Vec<NewTargetFile>, Error> {
         let listed = self.served.session.list().map_err(from_client)?;
         let overlay = Overlay::published(self.layout);
-        let client =
-            check::client(check::oldest_root(self.layout)?, overlay, MemoryStore::default(), Limits::default(), None)?;
+        let client = simulated_client::client(
+            roots::oldest_root(self.layout)?,
+            overlay,
+            MemoryStore::default(),
+            Limits::default(),
+            None,
+        )?;
         let before = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).and_then(|mut session| session.list());
         let before = before.map_err(from_client)?;
         let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();

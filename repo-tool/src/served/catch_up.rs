@@ -10,12 +10,13 @@ use std::path::Path;
 use lastmile_client::{BaseUrl, StoredFile};
 use lastmile_metadata::{Role, RoleName, Verified, Version};
 
-use crate::check::{self, from_client};
+use crate::check::simulated_client::from_client;
 use crate::config::Config;
 use crate::document::{Document, Prior, Rings};
 use crate::draft::Draft;
 use crate::files::access::{self, LONGEST_METADATA};
 use crate::files::layout::{Layout, Lock};
+use crate::files::roots;
 use crate::invocation::ServedState;
 use crate::publish::snapshot::is_complete;
 use crate::publish::transaction::{self, Unobserved};
@@ -106,11 +107,11 @@ pub fn catch_up(
             Some(lock)
         }
     };
-    let oldest = check::oldest_root(&layout)?;
+    let oldest = roots::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
     let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.target_names())?;
     let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
-    let ours = check::open(&layout, oldest)?;
+    let ours = Published::open(&layout, oldest)?;
     check_root(&ours, &served)?;
     check_lead(&ours, &served)?;
     let comparison = compare(&layout, &ours, &mut served, trusted_root)?;

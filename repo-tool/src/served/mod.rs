@@ -16,13 +16,14 @@ use lastmile_client::{
 };
 use lastmile_metadata::{Limits, MetaFile, RoleName, TargetNames, TrustedMetadata, Version};
 
-use crate::check::from_client;
+use crate::check::simulated_client::{self, from_client};
 use crate::draft::Draft;
+use crate::files::roots;
 use crate::invocation::ServedState;
 use crate::publish::snapshot::{has_same_online_keys, is_complete, list_with_hash};
 use crate::publish::versions::LARGEST_JUMP;
 use crate::published::Published;
-use crate::{Error, NetworkError, Repository, ServedError, check};
+use crate::{Error, NetworkError, Repository, ServedError};
 
 /// The maximum number of simultaneous requests.
 const AT_ONCE: usize = 16;
@@ -43,7 +44,7 @@ impl Served {
     /// Like [`Served::fetch`], but the client can also download targets. `names` is the form of target file names.
     pub(crate) fn fetch_with(metadata_url: &BaseUrl, root: Vec<u8>, names: TargetNames) -> Result<Self, Error> {
         let memory = MemoryStore::default();
-        let limits = check::reading_limits();
+        let limits = simulated_client::reading_limits();
         let updater = Updater::builder(root)
             .mirror(metadata_url.as_str(), metadata_url.targets().as_str())
             .fetch(connect()?)
@@ -161,7 +162,7 @@ impl Repository {
             return Ok(());
         }
         let Some(url) = self.invocation.user.metadata_url(self.digest)? else { return Ok(()) };
-        let served = match Served::fetch(&url, check::oldest_root(&self.layout)?) {
+        let served = match Served::fetch(&url, roots::oldest_root(&self.layout)?) {
             Err(error) if self.is_emergency => {
                 self.warnings.push(format!("{error}; the revocation continues"));
                 self.is_compared = true;

@@ -1,0 +1,84 @@
+//! A client that reads a repository from memory or from this machine, without using the network.
+
+use chrono::{DateTime, Utc};
+use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
+use lastmile_metadata::{ErrorKind, Limit, Limits, ReusableTargets, RoleName};
+
+use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
+use crate::files::access;
+use crate::{DraftError, Error, NetworkError, PublicationError};
+
+/// The maximum number of refreshes. Only a server with an endless chain of roots exceeds this limit.
+const MOST_REFRESHES: u64 = 4096;
+
+/// Creates a client that reads a repository from memory or from this machine, without using the network.
+pub(crate) fn client(
+    shipped_root: Vec<u8>,
+    overlay: Overlay,
+    store: MemoryStore,
+    limits: Limits,
+    known: Option<ReusableTargets>,
+) -> Result<blocking::Updater, Error> {
+    let updater: Updater = Updater::builder(shipped_root)
+        .mirror(METADATA_URL, TARGETS_URL)
+        .fetch(overlay)
+        .store(store)
+        .limits(limits)
+        .reusable_targets(known)
+        .build()
+        .map_err(|error| PublicationError::Client(error.into()))?;
+    blocking::Updater::new(updater).map_err(from_client)
+}
+
+/// Refreshes until the client has the newest root. A client follows a limited number of root updates in one refresh,
+/// and the next refresh continues from the stored root.
+pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
+    let at_once = u64::from(Limits::default().root_updates);
+    let mut before = None;
+    for round in 1..MOST_REFRESHES {
+        match client.refresh_at(now) {
+            Ok(session) => {
+                let reached = session.trusted().root().version;
+                // A client that was stopped by the limit in every round has a higher root version.
+                if reached.get() <= at_once * round || before == Some(reached) {
+                    return Ok(session);
+                }
+                before = Some(reached);
+            }
+            Err(error) if is_behind(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    client.refresh_at(now)
+}
+
+/// Returns whether the client stopped because it reached the limit of root updates in one refresh.
+fn is_behind(error: &ClientError) -> bool {
+    let ClientError::Limit(refused) = error else { return false };
+    let Refusal::Metadata(verdict) = &refused.refusal else { return false };
+    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
+}
+
+/// Returns the limits for reading the user's own repository, which are higher than those of clients.
+pub(crate) fn reading_limits() -> Limits {
+    let mut limits = Limits::default();
+    (limits.snapshot_length, limits.targets_length, limits.listed_length) =
+        (1 << 30, access::LONGEST_METADATA, access::LONGEST_METADATA);
+    limits.list_steps = u64::MAX;
+    (limits.root_updates, limits.roles_visited, limits.roles_listed) = (u32::MAX, u32::MAX, u32::MAX);
+    (limits.delegation_depth, limits.signatures, limits.keys) = (u32::MAX, u32::MAX, u32::MAX);
+    limits
+}
+
+/// Converts an error of a simulated client.
+pub(crate) fn from_client(error: ClientError) -> Error {
+    match error {
+        ClientError::Refused(refused) | ClientError::Limit(refused) => match refused.refusal {
+            Refusal::Metadata(error) => Error::Untrusted(error),
+            other => DraftError::Refused(other.into()).into(),
+        },
+        ClientError::State(error) => Error::Untrusted(error),
+        ClientError::Network(_) => NetworkError::Client(error.into()).into(),
+        other => PublicationError::Client(other.into()).into(),
+    }
+}
