@@ -16,10 +16,7 @@ use lastmile_metadata::{
 use crate::check::faults;
 use crate::check::finding::Finding;
 use crate::files::spool::{Spool, SpooledText};
-use crate::key_store::KeyStore;
-use crate::pin::Authority;
-use crate::sign::review::Reviewed;
-use crate::{DraftError, Error, PublicationError};
+use crate::{DraftError, Error};
 
 /// The signed text of a document of a pending change, with its signatures.
 #[derive(Clone, Debug)]
@@ -255,38 +252,11 @@ impl Document {
         Ok(self.faults.get_or_init(|| found))
     }
 
-    /// Signs the document, which must have been reviewed, with the available keys until each ring reaches its
-    /// threshold.
-    ///
-    /// # Errors
-    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when a key must not sign for this role;
-    /// [`Error::Publication`] when `reviewed` is about a different document.
-    pub fn sign(&mut self, keys: &KeyStore, authority: &Authority, reviewed: &Reviewed) -> Result<(), Error> {
-        if !reviewed.is_of(self) {
-            return Err(PublicationError::NotReviewed { role: self.role.clone(), version: self.version }.into());
-        }
-        let text = self.signed()?;
-        let rings: Vec<KeyRing> = self.rings.required.iter().chain(&self.rings.wanted).cloned().collect();
-        for ring in &rings {
-            let (avoided, preferred): (Vec<_>, Vec<_>) = ring.keys().partition(|(_, key)| keys.is_avoided(key));
-            for (id, key) in preferred.into_iter().chain(avoided) {
-                if self.lacking(ring) == 0 {
-                    break;
-                }
-                if self.is_signed_by(ring, key) || !keys.has(key) {
-                    continue;
-                }
-                authority.check(&self.role, key)?;
-                if let Some(signer) = keys.signer(key)? {
-                    let name = || keys.name_of(key).map_or_else(|| id.to_string(), ToString::to_string);
-                    let sig = signer.sign(text.as_bytes()).map_err(|error| Error::key(name(), error))?;
-                    self.put(id, sig);
-                    self.signers.retain(|(signer, _)| signer != id);
-                    self.signers.insert((id.clone(), key.clone()));
-                }
-            }
-        }
-        Ok(())
+    /// Adds a signature of `key`, which the caller has just made.
+    pub(crate) fn add_signature(&mut self, id: &KeyId, key: &PublicKey, sig: Vec<u8>) {
+        self.put(id, sig);
+        self.signers.retain(|(signer, _)| signer != id);
+        self.signers.insert((id.clone(), key.clone()));
     }
 
     /// Adds a signature. Removes an earlier signature with the same key id, because 4.2.1 allows only one signature for
@@ -310,14 +280,14 @@ impl Document {
     }
 
     /// Returns how many more keys of `ring` must sign.
-    fn lacking(&self, ring: &KeyRing) -> u32 {
+    pub(crate) fn lacking(&self, ring: &KeyRing) -> u32 {
         let signed: BTreeSet<&PublicKey> = self.signed_in(ring).collect();
         let signed = signed.len();
         ring.threshold().get().saturating_sub(u32::try_from(signed).unwrap_or(u32::MAX))
     }
 
     /// Returns whether `key`, under any of its ids in `ring`, has made a valid signature.
-    fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
+    pub(crate) fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
         self.signed_in(ring).any(|signer| signer == key)
     }
 

@@ -1,5 +1,6 @@
 //! Signs the pending change. All documents are reviewed before the first one is signed.
 
+mod document;
 pub(crate) mod review;
 
 use std::collections::{BTreeMap, BTreeSet};
