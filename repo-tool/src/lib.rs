@@ -53,7 +53,7 @@ pub use edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
 pub use edit::bins::{Bins, NewBins};
 pub use edit::delegation_change::{DelegationChange, HolderChange, Position};
 pub use edit::delegations::{NewDelegation, Trust, hash_prefixes};
-pub use edit::intake::{Source, target_path};
+pub use edit::intake::Source;
 pub use edit::path_patterns::{pattern_warnings, patterns};
 pub use edit::revert::RemovedKeys;
 pub use error::{
@@ -67,6 +67,7 @@ pub use init::NewRepository;
 pub use invocation::{ClockCheck, Invocation, LockWait, ServedState};
 pub use key_store::{KeyStore, Protection};
 pub use named_signer::NamedSigner;
+pub use names::target_path;
 pub use pass_phrases::{NoPassPhrases, PassPhrases};
 pub use pin::GivenRoot;
 pub use publish::compress::Coding;

@@ -59,3 +59,11 @@ pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| PathError::ForeignName { path: path.to_path_buf() }.into())
 }
+
+/// Parses a target path. Refuses a path that is not safe on every platform and in URLs.
+pub fn target_path(name: &str) -> Result<TargetPath, EditError> {
+    let path = TargetPath::new(name).map_err(EditError::UnsafeName)?;
+    path.file_path().map_err(EditError::UnsafeName)?;
+    path.url_path(None).map_err(EditError::UnsafeName)?;
+    Ok(path)
+}

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lastmile_client::MemoryStore;
-use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{
     DelegatedRoles, Delegations, Error as MetadataError, ErrorKind, FileContent, Found, KeyRing, Request,
     ReusableTargets, RoleName, Root, Snapshot, Stage as _, TargetPath, Targets, Timestamp, TrustedMetadata, Verified,
@@ -16,8 +15,6 @@ use lastmile_metadata::{
 use crate::check::folder_state;
 use crate::check::overlay::Overlay;
 use crate::check::simulated_client;
-use crate::draft::Draft;
-use crate::edit::Edit;
 use crate::files::layout::Layout;
 use crate::{Error, NotFound, names, parallel};
 
@@ -303,12 +300,6 @@ impl Published {
             }
         }
         Ok(order)
-    }
-
-    /// Returns every role that lists `key`, in any encoding, with the role that delegates to it, which is `None` for
-    /// the roles of the root. Reads all roles.
-    pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
-        Edit::new(self, Draft::default()).roles_trusting(key)
     }
 
     /// Returns the role with this name. If the name ends in `*`, returns all delegated roles whose names have this

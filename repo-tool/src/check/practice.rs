@@ -11,9 +11,9 @@ use lastmile_metadata::{
 };
 
 use crate::check::finding::{Finding, Rule};
-use crate::edit::intake;
 use crate::edit::keys::short;
 use crate::edit::path_patterns::is_useless;
+use crate::names;
 use crate::published::Published;
 use crate::trusting::{odd_in_delegations, odd_in_root};
 
@@ -213,7 +213,7 @@ pub fn target_names<'a>(paths: impl IntoIterator<Item = &'a TargetPath>) -> Vec<
     let mut found = Vec::new();
     let mut by_lower_case: HashMap<String, &TargetPath> = HashMap::new();
     for path in paths {
-        if let Err(reason) = intake::target_path(path.as_str()) {
+        if let Err(reason) = names::target_path(path.as_str()) {
             found.push(Finding::new(Rule::DangerousTargetName, format!("dangerous target name: {reason}")));
         }
         match by_lower_case.insert(path.as_str().to_lowercase(), path) {

@@ -168,7 +168,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     }
     if let Some(name) = &args.name {
         match sources.as_mut_slice() {
-            [only] => only.name = intake::target_path(name)?,
+            [only] => only.name = names::target_path(name)?,
             _ => {
                 return Err(Error::Usage(format!(
                     "--name requires exactly one file, but {} were found",

@@ -17,7 +17,7 @@ use crate::files::access;
 use crate::files::folder::Folder;
 use crate::files::key_material::Scanner;
 use crate::files::own_files::{self, OwnFiles, is_hidden};
-use crate::names::of_file;
+use crate::names::{of_file, target_path};
 use crate::{EditError, Error, PathError, parallel};
 
 /// The number of bytes that are copied at once.
@@ -136,14 +136,6 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     };
     let name = target_path(&name).map_err(|error| error.to_string())?;
     Ok(Source::new(file.to_path_buf(), name))
-}
-
-/// Parses a target path. Refuses a path that is not safe on every platform and in URLs.
-pub fn target_path(name: &str) -> Result<TargetPath, EditError> {
-    let path = TargetPath::new(name).map_err(EditError::UnsafeName)?;
-    path.file_path().map_err(EditError::UnsafeName)?;
-    path.url_path(None).map_err(EditError::UnsafeName)?;
-    Ok(path)
 }
 
 /// Returns the paths of a target's files in `targets/`: one path for each hash, or only the plain path.

@@ -7,6 +7,8 @@ use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, KeyRing, RoleName, Threshold};
 
 use super::{Edit, drop_unused, unknown};
+use crate::draft::Draft;
+use crate::published::Published;
 use crate::{EditError, Error, InvalidInput, trusting};
 
 /// The keys, key ids and threshold of a role, borrowed for a change.
@@ -272,6 +274,14 @@ pub(super) fn change_delegated(
     };
     drop_unused(&mut delegations.keys, &used);
     Ok(())
+}
+
+impl Published {
+    /// Returns every role that lists `key`, in any encoding, with the role that delegates to it, which is `None` for
+    /// the roles of the root. Reads all roles.
+    pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        Edit::new(self, Draft::default()).roles_trusting(key)
+    }
 }
 
 /// Returns the first 16 characters of the key material, for messages about keys without an id.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::LineFault;
 use crate::edit::intake;
+use crate::names;
 
 /// The maximum length of a line in bytes.
 pub(super) const LONGEST_LINE: usize = 1 << 24;
@@ -24,7 +25,7 @@ pub(super) fn target_of(line: &[u8]) -> Result<Option<TargetFile>, LineFault> {
     }
     let refused = |error| LineFault::Path(Box::new(error));
     let (path, length, hashes, custom) = if line.starts_with('{') { json_entry(line)? } else { plain_entry(line)? };
-    let path = intake::target_path(&path).map_err(refused)?;
+    let path = names::target_path(&path).map_err(refused)?;
     let hashes = Hashes::new(hashes).ok_or(LineFault::NoHash)?;
     intake::check_length_of_name(&path, &hashes).map_err(refused)?;
     let mut target = TargetFile::new(path, length, hashes);

@@ -3,7 +3,7 @@
 
 use lastmile_metadata::{PathPattern, Paths};
 
-use crate::edit::intake::target_path;
+use crate::names::target_path;
 use crate::{EditError, Error};
 
 /// Parses path patterns.

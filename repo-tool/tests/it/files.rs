@@ -190,7 +190,7 @@ fn links_fifos_and_unsafe_names_are_not_published() {
         ]
     );
     for name in ["../x", "/x", "a//b", "CON", "a\nb", "a\\b", ""] {
-        assert!(intake::target_path(name).is_err(), "{name:?}");
+        assert!(lastmile_repo_tool::target_path(name).is_err(), "{name:?}");
     }
 }
 
