@@ -20,7 +20,7 @@ use crate::pin::Authority;
 use crate::publish::snapshot::{VersionOnlyBins, list_with_hash};
 use crate::publish::versions::Issued;
 use crate::published::Published;
-use crate::report::diff::{self, RoleDiff};
+use crate::report::diff::{RoleDiff, explain};
 use crate::role_content::RoleContent;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
@@ -399,7 +399,7 @@ impl Draft {
             None => Document::new(role, content, rings),
         };
         let Some(keys) = with.keys else {
-            let changes = diff::of_document(with.published, self, &document)?;
+            let changes = explain::of_document(with.published, self, &document)?;
             return Ok((document, changes));
         };
         // Documents that others have signed are also reviewed, because our keys sign the snapshot and timestamp that

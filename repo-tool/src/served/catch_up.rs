@@ -285,7 +285,7 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
             Some(ours) => format!("version {ours} in this folder, {version} on the server"),
             None => format!("version {version} on the server, not in this folder"),
         };
-        Ok(RoleDiff { title, ..diff::of_document(Some(ours), &draft, document)? })
+        Ok(RoleDiff { title, ..diff::explain::of_document(Some(ours), &draft, document)? })
     });
     diffs.collect()
 }

@@ -11,10 +11,9 @@ use crate::check::gate;
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
-use crate::report::diff;
-use crate::report::diff::RoleDiff;
+use crate::report::diff::{RoleDiff, Unusual, explain};
 
-/// The unknown members and keys that a person accepts. [`diff::Unusual::is_called`] defines their names.
+/// The unknown members and keys that a person accepts. [`Unusual::is_called`] defines their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted(BTreeSet<String>);
 
@@ -25,7 +24,7 @@ impl Accepted {
         Self(names.into_iter().collect())
     }
 
-    fn names(&self, unusual: &diff::Unusual) -> bool {
+    fn names(&self, unusual: &Unusual) -> bool {
         self.0.iter().any(|name| unusual.is_called(name))
     }
 }
@@ -51,8 +50,8 @@ impl Reviewed {
         accepted: &Accepted,
     ) -> Result<Self, Error> {
         gate::admit(published, document)?;
-        let changes = diff::of_document(published, draft, document)?;
-        let unnamed: Vec<&diff::Unusual> = changes.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
+        let changes = explain::of_document(published, draft, document)?;
+        let unnamed: Vec<&Unusual> = changes.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
         if unnamed.is_empty() {
             Ok(Self { document: document.identity(), changes })
         } else {

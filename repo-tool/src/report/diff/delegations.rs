@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, Paths, RoleName};
 
-use super::Sign;
-use super::explain::Explanation;
+use super::explanation::Explanation;
 use super::keys::{KeysBefore, RoleKeyList, ring_lines};
+use super::role_diff::Sign;
 use crate::edit::bins::Bins;
 
 /// Describes the changes of a role's delegations. `keys` contains the IDs of the changed keys.

@@ -4,53 +4,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastmile_client::text::printable;
 use lastmile_metadata::changes::{Change, ChangeKind, Pointer, changes};
-use lastmile_metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
+use lastmile_metadata::{Algorithm, TargetFile, TargetPath, Targets};
 
-use super::TargetChanges;
-use super::keys::{KeysBefore, RoleKeyList, key_lines, ring_lines};
-use super::{RoleDiff, Sign, Unusual, delegations};
+use super::delegations;
+use super::explanation::Explanation;
+use super::keys::{KeysBefore, RoleKeyList, ring_lines};
+use super::lines::Lines;
+use super::role_diff::{RoleDiff, Sign};
 use crate::Error;
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
+use crate::role_content::RoleContent;
 
 /// The maximum number of files with new versions that are described individually. If there are more, only their number
 /// is shown.
 const FILES: usize = 20;
-
-/// The description of a document's changes.
-pub(super) struct Explanation {
-    role: RoleName,
-    /// Whether the role has not been published yet.
-    is_new: bool,
-    pub(super) lines: Lines,
-    routine: Lines,
-    unusual: Vec<Unusual>,
-}
-
-/// The lines of a description. Control characters in them are escaped.
-#[derive(Default)]
-pub(super) struct Lines(Vec<(Sign, String)>);
-
-impl Lines {
-    pub(super) fn push(&mut self, sign: Sign, line: &str) {
-        self.0.push((sign, printable(line)));
-    }
-
-    /// Adds a line if the value was added, removed or changed.
-    pub(super) fn compare(&mut self, before: Option<String>, after: Option<String>) {
-        match (before, after) {
-            (None, Some(after)) => self.push(Sign::Added, &after),
-            (Some(before), None) => self.push(Sign::Removed, &before),
-            (Some(before), Some(after)) if before != after => {
-                self.push(Sign::Changed, &format!("{after} (was: {before})"));
-            }
-            _ => {}
-        }
-    }
-}
+/// The maximum number of roles or targets of a bulk change that are described individually. If there are more, only
+/// their number is shown.
+const DESCRIBED: usize = 1000;
 
 /// The targets, files, keys and roles that change. Each of them is described by one line, even if several of its
 /// members change.
@@ -65,8 +38,54 @@ struct Touched<'c> {
     delegations: bool,
 }
 
+/// Describes the changes of the signed text of one document.
+///
+/// # Errors
+/// [`Error::File`] if a text is on disk and cannot be read.
+pub(crate) fn of_document(
+    published: Option<&Published>,
+    draft: &Draft,
+    document: &Document,
+) -> Result<RoleDiff, Error> {
+    explained(published, draft, document, TargetChanges::of(draft))
+}
+
+/// Whether the changes of targets are described one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TargetChanges {
+    /// Each change has a line.
+    Described,
+    /// Only their numbers are given, because the draft is a bulk change.
+    Counted,
+}
+
+impl TargetChanges {
+    pub(super) fn of(draft: &Draft) -> Self {
+        // This is called for each document, so check the cheap condition first.
+        let are_many = draft.bulk_filled.len() > DESCRIBED
+            || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(RoleContent::len).sum::<usize>()
+                > DESCRIBED;
+        if are_many { Self::Counted } else { Self::Described }
+    }
+}
+
+pub(super) fn explained(
+    published: Option<&Published>,
+    draft: &Draft,
+    document: &Document,
+    of_targets: TargetChanges,
+) -> Result<RoleDiff, Error> {
+    let before = published.and_then(|published| published.version(&document.role));
+    let versions = match before {
+        Some(before) => format!("version {before} → {}", document.version),
+        None => format!("version {}, new", document.version),
+    };
+    let title = format!("{versions}, expires {}", document.expires.format("%Y-%m-%d"));
+    explain(published, draft, document, of_targets, title)
+}
+
 /// Describes all changes of the signed text of `document`.
-pub(super) fn explain(
+fn explain(
     published: Option<&Published>,
     draft: &Draft,
     document: &Document,
@@ -254,34 +273,6 @@ impl Explanation {
             ChangeKind::Value { after: None, before } => (Sign::Removed, before.unwrap_or_default()),
         };
         self.unusual_line(sign, &change.pointer, &format!("unexplained: {} = {value}", change.pointer));
-    }
-
-    fn unusual_line(&mut self, sign: Sign, pointer: &Pointer, line: &str) {
-        self.lines.push(sign, line);
-        self.unusual(pointer, line);
-    }
-
-    /// Adds a member or key that a signer must accept by name.
-    pub(super) fn unusual(&mut self, pointer: &Pointer, line: &str) {
-        let role = self.role.clone();
-        let pointer = pointer.clone();
-        self.unusual.push(Unusual { role, pointer, line: printable(line) });
-    }
-
-    /// Describes the changed keys of a root or of delegations. `below` contains the names of the members that enclose
-    /// the keys.
-    pub(super) fn keys(
-        &mut self,
-        below: &[&str],
-        before: KeysBefore<'_>,
-        after: &std::collections::BTreeMap<lastmile_metadata::KeyId, lastmile_metadata::Key>,
-        rings: &[RoleKeyList<'_>],
-        touched: &BTreeSet<&str>,
-    ) {
-        for (segments, line) in key_lines(&mut self.lines, before, after, rings, touched) {
-            let pointer = below.iter().map(ToString::to_string).chain(segments).collect();
-            self.unusual(&pointer, &line);
-        }
     }
 
     fn targets(&mut self, before: Option<&Targets>, after: &Targets, touched: &BTreeSet<&str>) {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, Root, Threshold};
 
-use super::Sign;
-use super::explain::Lines;
+use super::lines::Lines;
+use super::role_diff::Sign;
 use crate::edit::bins::Bins;
 use crate::key_store::keyid_of;
 
