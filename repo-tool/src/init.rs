@@ -9,7 +9,7 @@ use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Header, Key, KeyId, RoleKeys, RoleName, Root, Targets, Threshold, Version};
 
 use crate::config::{Config, KeyUri, MOST_DAYS, MOST_KEYS, RoleConfig};
-use crate::draft::{Completion, Draft};
+use crate::draft::Draft;
 use crate::files::access;
 use crate::files::git_ignore;
 use crate::files::layout::Layout;
@@ -18,6 +18,7 @@ use crate::immutable::Immutable;
 use crate::key_store::{self, KeyStore, Protection};
 use crate::named_signer::NamedSigner;
 use crate::pin::Authority;
+use crate::publish::completion::Completion;
 use crate::publish::plan::Plan;
 use crate::publish::publication::Publication;
 use crate::publish::transaction::{self, Observer};

@@ -23,9 +23,10 @@ use lastmile_metadata::{Limits, RoleName, Root, Stage as _, TargetFile, TargetPa
 use crate::check::overlay::Overlay;
 use crate::check::simulated_client::{client, refresh};
 use crate::document::{Document, DocumentFile, Rings};
-use crate::draft::{Completed, Draft};
+use crate::draft::Draft;
 use crate::files::layout::Layout;
 use crate::files::roots;
+use crate::publish::completed::Completed;
 use crate::published::Published;
 use crate::{DraftError, Error, NotFoundReason, parallel};
 

@@ -3,6 +3,8 @@
 
 pub(crate) mod batch;
 pub(crate) mod beside;
+pub(crate) mod completed;
+pub(crate) mod completion;
 pub(crate) mod compress;
 pub(crate) mod journal;
 pub(crate) mod plan;

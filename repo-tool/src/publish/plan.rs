@@ -8,9 +8,11 @@ use lastmile_metadata::RoleName;
 
 use crate::config::Config;
 use crate::document::Document;
-use crate::draft::{Completed, Completion, Draft};
+use crate::draft::Draft;
 use crate::pin::usable_keys;
 use crate::publish::beside;
+use crate::publish::completed::Completed;
+use crate::publish::completion::Completion;
 use crate::publish::publication::Publication;
 use crate::publish::snapshot;
 use crate::publish::staged;

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{RoleName, Root};
 
-use crate::Error;
 use crate::check::{Check, Checked};
 use crate::config::Config;
 use crate::document::Document;
-use crate::draft::file_name;
 use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
 use crate::publish::compress::Coding;
@@ -20,6 +18,7 @@ use crate::publish::transaction::{Content, Observer, Prepared, Transaction, chec
 use crate::publish::versions::RECORD;
 use crate::published::Published;
 use crate::report::diff;
+use crate::{Error, names};
 
 /// A plan that is about to be published.
 pub(crate) struct Publication<'a> {
@@ -209,4 +208,9 @@ impl RootPlace {
         }
         if plan.completed.documents.iter().all(Document::holds_before) { Self::Last } else { Self::BeforeTimestamp }
     }
+}
+
+/// Returns the file name of a document below `metadata/`. `root` is the root after the publication.
+fn file_name(document: &Document, root: &Root) -> String {
+    names::metadata_file(&document.role, root.version_in_name(&document.role, document.version))
 }

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use lastmile_metadata::RoleName;
 
 use crate::document::{Document, Rings};
-use crate::draft::{Completion, Draft};
+use crate::draft::Draft;
 use crate::key_store::KeyStore;
+use crate::publish::completion::Completion;
 use crate::publish::staged;
 use crate::publish::versions::Issued;
 use crate::sign::review::Reviewed;

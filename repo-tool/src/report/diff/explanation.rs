@@ -1,10 +1,10 @@
 //! The description of a document's changes, while it is being made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_client::text::printable;
-use lastmile_metadata::RoleName;
 use lastmile_metadata::changes::Pointer;
+use lastmile_metadata::{Key, KeyId, RoleName};
 
 use super::keys::{KeysBefore, RoleKeyList, key_lines};
 use super::lines::Lines;
@@ -40,7 +40,7 @@ impl Explanation {
         &mut self,
         below: &[&str],
         before: KeysBefore<'_>,
-        after: &std::collections::BTreeMap<lastmile_metadata::KeyId, lastmile_metadata::Key>,
+        after: &BTreeMap<KeyId, Key>,
         rings: &[RoleKeyList<'_>],
         touched: &BTreeSet<&str>,
     ) {

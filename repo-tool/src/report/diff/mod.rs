@@ -14,7 +14,8 @@ use lastmile_client::text::printable;
 use lastmile_metadata::{Hashes, MetaFile, RoleName};
 
 use crate::Error;
-use crate::draft::{Completed, Draft};
+use crate::draft::Draft;
+use crate::publish::completed::Completed;
 use crate::published::Published;
 
 pub use role_diff::{Many, RoleDiff, Sign, full_text, json, text};
