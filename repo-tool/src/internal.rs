@@ -12,7 +12,6 @@ macro_rules! expose {
 expose! {
     batch = publish::batch;
     bin_advice = edit::bin_advice;
-    bulk = edit::bulk;
     #[cfg(feature = "http")]
     catch_up = served::catch_up;
     #[cfg(feature = "cli")]
@@ -36,6 +35,7 @@ expose! {
     #[cfg(feature = "http")]
     server = served::server;
     status = report::status;
+    target_source = edit::target_source;
     transaction = publish::transaction;
     trusting = trusting;
     user = user;

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::Error;
+use crate::config::{Config, KeyUri};
 use crate::files::layout::Layout;
 use crate::files::sharing::Sharing;
 use crate::named_signer::NamedSigner;
 use crate::pass_phrases::{NoPassPhrases, PassPhrases};
 use crate::pin::GivenRoot;
+use crate::root_digest::RootDigest;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;
 
@@ -68,6 +71,23 @@ impl Invocation {
     #[must_use]
     pub fn layout(&self, dir: &Path) -> Layout {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
+    }
+
+    /// Returns the keys that `repo.toml` names, except keys outside the repository's folder that the user has not allowed.
+    pub(crate) fn usable_keys(
+        &self,
+        layout: &Layout,
+        config: &Config,
+        digest: RootDigest,
+    ) -> Result<Vec<KeyUri>, Error> {
+        let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
+            config.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
+        if !outside.is_empty() {
+            let mut allowed = self.user.keys(digest)?;
+            allowed.extend(self.allowed_keys.iter().cloned());
+            uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
+        }
+        Ok(uris)
     }
 }
 

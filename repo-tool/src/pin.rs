@@ -12,7 +12,6 @@ use std::sync::Arc;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{RoleName, Version};
 
-use crate::config::{Config, KeyUri};
 use crate::files::access;
 use crate::files::layout::Layout;
 use crate::files::links;
@@ -20,7 +19,7 @@ use crate::files::roots;
 use crate::published::Published;
 use crate::root_digest::RootDigest;
 use crate::user::{PinnedRoot, UserConfig};
-use crate::{Error, Invocation, PinError, Repository};
+use crate::{Error, PinError};
 
 /// A root that the user specifies for this run, either to use a repository for the first time or because there is no
 /// stored configuration.
@@ -163,72 +162,4 @@ impl Authority {
     pub fn is_pinned(&self) -> bool {
         matches!(self.0, Scope::Everything)
     }
-}
-
-impl Repository {
-    /// Returns the roles for which keys may sign.
-    #[must_use]
-    pub fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
-    /// Pins the newest root, which was verified from the root that the user trusts. Does nothing if no root is trusted.
-    ///
-    /// # Errors
-    /// Returns an error if the user's configuration cannot be written.
-    pub fn move_pin(&self) -> Result<(), Error> {
-        let remember = self.invocation.given_root.as_ref().is_none_or(|given| given.remember);
-        if !self.authority.is_pinned() || !remember {
-            return Ok(());
-        }
-        let root = &self.published.root;
-        let pin = PinnedRoot { version: root.version, digest: RootDigest::of(root.bytes()) };
-        self.invocation.user.pin(self.digest, pin)?;
-        self.invocation.user.set_repository_in(self.layout.dir(), self.digest)
-    }
-
-    /// Pins the newest root and allows the keys that the user specified. An error only causes a warning, because the
-    /// publication has already succeeded.
-    pub(crate) fn remember(&mut self) {
-        let named = std::mem::take(&mut self.named_keys);
-        let remembered = self.move_pin().and_then(|()| named.iter().try_for_each(|uri| self.allow_key(uri)));
-        if let Err(error) = remembered {
-            self.warnings.push(format!("cannot write your configuration: {error}"));
-        }
-    }
-
-    /// Allows the use of a private key that the user specified, but only once the change that lists the key is
-    /// published or staged.
-    pub fn allow_later(&mut self, uri: &KeyUri) {
-        self.named_keys.push(uri.clone());
-    }
-
-    /// Allows the use of a private key file that the user specified, if it is outside the repository's folder.
-    ///
-    /// # Errors
-    /// Returns an error if the user's configuration cannot be written.
-    pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
-        if uri.is_below(self.layout.dir()) {
-            Ok(())
-        } else {
-            self.invocation.user.allow_key(self.digest, &uri.path(self.layout.dir()))
-        }
-    }
-}
-
-/// Returns the keys that `repo.toml` names, except keys outside the repository's folder that the user has not allowed.
-pub(crate) fn usable_keys(
-    layout: &Layout,
-    config: &Config,
-    invocation: &Invocation,
-    digest: RootDigest,
-) -> Result<Vec<KeyUri>, Error> {
-    let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
-        config.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
-    if !outside.is_empty() {
-        let mut allowed = invocation.user.keys(digest)?;
-        allowed.extend(invocation.allowed_keys.iter().cloned());
-        uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
-    }
-    Ok(uris)
 }

@@ -20,7 +20,7 @@ use crate::files::own_files::OwnFiles;
 use crate::invocation::{Invocation, LockWait};
 use crate::key_store::KeyStore;
 use crate::pass_phrases::PassPhrases;
-use crate::pin::{Authority, Start, usable_keys};
+use crate::pin::{Authority, Start};
 use crate::publish::staged;
 use crate::publish::transaction;
 use crate::published::Published;
@@ -98,7 +98,7 @@ impl Repository {
         let config = Config::read(&layout)?;
         let start = Start::find(&layout, &invocation.user, invocation.given_root.as_ref())?;
         let digest = start.repository;
-        let keys = usable_keys(&layout, &config, invocation, digest)?;
+        let keys = invocation.usable_keys(&layout, &config, digest)?;
         let mut keys = KeyStore::new(layout.dir(), keys, Arc::clone(&invocation.phrases));
         invocation.signers.iter().cloned().for_each(|signer| keys.add_named(signer));
         let mut published =

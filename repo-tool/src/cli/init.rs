@@ -12,7 +12,7 @@ use crate::files::git_ignore;
 use crate::immutable::Immutable;
 use crate::init::NewRepository;
 use crate::key_store::Protection;
-use crate::publish::transaction::Unobserved;
+use crate::publish::observer::Unobserved;
 use crate::report::diff;
 use crate::{Error, Repository};
 

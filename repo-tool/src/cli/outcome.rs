@@ -12,8 +12,8 @@ use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::draft::Draft;
 use crate::publish::batch::{self, Shared};
+use crate::publish::observer::Unobserved;
 use crate::publish::queue::{Answer, PublishRequest};
-use crate::publish::transaction::Unobserved;
 use crate::report::diff;
 use crate::{Error, Outcome, Plan, Repository, Signing};
 

@@ -5,7 +5,7 @@ use std::io;
 use indicatif::ProgressBar;
 use lastmile_cli_support::Output;
 
-use crate::publish::transaction::{Observer, PublishEvent};
+use crate::publish::observer::{Observer, PublishEvent};
 
 /// A progress bar that counts written and moved files.
 pub(super) struct Publishing(ProgressBar);

@@ -8,93 +8,10 @@ use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_
 use super::Edit;
 use super::add::{DelegatedPaths, hidden_by, refuse_hiding, refuse_replacing};
 use super::clashes::refuse_clashes_in;
+use super::target_source::{NamedTarget, TargetSource, lost};
 use crate::files::spool::Spool;
-use crate::immutable::Immutable;
 use crate::role_content::RoleContent;
-use crate::{EditError, Error, NotFound, parallel};
-
-/// The maximum number of targets of one role that are kept in memory while the role is written.
-const FEW: usize = 1 << 14;
-
-/// A numbered source of many targets. Targets are parsed on demand, to save memory.
-pub trait TargetSource: Sync {
-    /// Returns the number of targets.
-    fn len(&self) -> usize;
-
-    /// Returns whether there are no targets.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the [`hash_start`] of the path of a target.
-    fn hash_start(&self, number: usize) -> u64;
-
-    /// Returns the path of a target.
-    ///
-    /// # Errors
-    /// Returns an error if the target can no longer be read.
-    fn path(&self, number: usize) -> Result<TargetPath, Error> {
-        self.target(number).map(|target| target.path)
-    }
-
-    /// Returns a target.
-    ///
-    /// # Errors
-    /// Returns an error if the target can no longer be read.
-    fn target(&self, number: usize) -> Result<TargetFile, Error>;
-
-    /// Returns whether the targets are kept on disk instead of in memory. If so, the roles that list these targets are
-    /// also kept on disk.
-    fn is_on_disk(&self) -> bool {
-        false
-    }
-
-    /// Returns whether a target without custom data keeps the custom data that is listed for its path.
-    fn keeps_custom(&self) -> bool;
-
-    /// Returns whether a target may be added to a role that delegates the path of the target to another role.
-    fn delegated_paths(&self) -> DelegatedPaths;
-
-    /// Returns the names of targets whose published content must not change; `None` if the source may replace every
-    /// target.
-    fn immutable(&self) -> Option<&Immutable> {
-        None
-    }
-
-    /// Called for two different targets with the same path. If this function returns `Ok`, the first target is used.
-    ///
-    /// # Errors
-    /// [`Error::Edit`] if the source must not have such targets.
-    fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
-}
-
-/// Targets in memory.
-impl TargetSource for Vec<TargetFile> {
-    fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    fn hash_start(&self, number: usize) -> u64 {
-        self.get(number).map_or(0, |target| hash_start(target.path.as_str()))
-    }
-
-    fn target(&self, number: usize) -> Result<TargetFile, Error> {
-        self.get(number).cloned().ok_or_else(lost)
-    }
-
-    fn keeps_custom(&self) -> bool {
-        false
-    }
-
-    fn delegated_paths(&self) -> DelegatedPaths {
-        DelegatedPaths::Hide
-    }
-
-    fn clash(&self, one: usize, _: usize) -> Result<(), Error> {
-        let path = self.target(one)?.path;
-        Err(EditError::DifferentTargets { path: path.clone() }.into())
-    }
-}
+use crate::{EditError, Error, parallel};
 
 /// Targets that move to other roles. They are in the order of the priority of the roles that list them now.
 #[derive(Default)]
@@ -284,30 +201,6 @@ fn bulk_filled(
     Ok((changed > 0).then_some((after, changed)))
 }
 
-/// A target of a source, to be sorted by its path.
-pub(super) struct NamedTarget {
-    pub(super) path: TargetPath,
-    number: u32,
-    /// The target; `None` if its role gets so many targets that only their paths are kept in memory.
-    target: Option<TargetFile>,
-}
-
-impl NamedTarget {
-    /// Reads a target of a role that gets `count` targets.
-    fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
-        if count > FEW {
-            return Ok(Self { path: source.path(number as usize)?, number, target: None });
-        }
-        let target = source.target(number as usize)?;
-        Ok(Self { path: target.path.clone(), number, target: Some(target) })
-    }
-
-    /// Returns the target. Reads it again if it was not kept in memory.
-    fn target(&self, source: &dyn TargetSource) -> Result<TargetFile, Error> {
-        self.target.clone().map_or_else(|| source.target(self.number as usize), Ok)
-    }
-}
-
 /// Returns the target to use for the entries in `same`, which have the same path.
 fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile, Error> {
     let [first, others @ ..] = same else { return Err(lost()) };
@@ -318,8 +211,4 @@ fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile,
         }
     }
     Ok(target)
-}
-
-pub(super) fn lost() -> Error {
-    NotFound::DistributedTarget.into()
 }

@@ -8,7 +8,7 @@ use lastmile_metadata::{TargetNames, TargetPath, Targets};
 use walkdir::WalkDir;
 
 use super::Edit;
-use crate::edit::bulk::NamedTarget;
+use crate::edit::target_source::NamedTarget;
 use crate::{EditError, Error};
 
 impl Edit<'_> {

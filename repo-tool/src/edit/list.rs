@@ -16,8 +16,8 @@ use lastmile_fs::named;
 use lastmile_metadata::{TargetFile, hash_start};
 
 use crate::edit::add::DelegatedPaths;
-use crate::edit::bulk::{TargetSource, lost};
 use crate::edit::list_line::{LONGEST_LINE, target_of};
+use crate::edit::target_source::{TargetSource, lost};
 use crate::immutable::Immutable;
 use crate::{EditError, Error, LineFault, parallel};
 

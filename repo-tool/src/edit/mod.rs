@@ -14,6 +14,7 @@ mod list_line;
 pub(crate) mod odd;
 pub(crate) mod path_patterns;
 pub(crate) mod revert;
+pub(crate) mod target_source;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,9 +8,10 @@ use crate::draft::{Draft, NewTargetFile};
 use crate::edit::intake::Incoming;
 use crate::error::RefusalKind;
 use crate::files::take::take_target;
+use crate::publish::observer::Observer;
 use crate::publish::queue::{self, Answer, Change, Claimed, PublishRequest, Queue, Turn};
 use crate::publish::staged;
-use crate::publish::transaction::{self, Observer};
+use crate::publish::transaction;
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
 /// The result of a request that was published by this process or by another one.

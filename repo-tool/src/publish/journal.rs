@@ -16,11 +16,10 @@ use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{JOURNAL, Layout, STAGED};
 use crate::files::sharing::Sharing;
 use crate::publish::compress::Coding;
+use crate::publish::observer::{Observer, PublishEvent, Unobserved};
 use crate::publish::queue::{self, Answer};
-use crate::publish::staged;
-use crate::publish::superseded;
-use crate::publish::transaction::{Observer, PublishEvent};
 use crate::publish::versions::RECORD;
+use crate::publish::{staged, superseded};
 use crate::{Error, JournalFault, PublicationError, names, parallel};
 
 /// The maximum length of a journal, in bytes. This is enough for about a million files.
@@ -303,7 +302,7 @@ impl Journal {
             Error::Path(_) | Error::Publication(_) => unusable(JournalFault::File(error.into())),
             error => error,
         })?;
-        journal.apply(folders, &mut crate::publish::transaction::Unobserved)
+        journal.apply(folders, &mut Unobserved)
     }
 
     fn check_names(&self, folders: &Folders<'_>) -> Result<(), JournalFault> {

@@ -21,12 +21,13 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::edit::add::{AddOptions, Custom};
-use crate::edit::intake::{self, Incoming, Source};
+use crate::edit::intake::{self, Source};
 pub use crate::error::RefusalKind;
 use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
-use crate::publish::stored_request::{read_request, write_request};
+pub use crate::publish::stored_request::Change;
+use crate::publish::stored_request::{LONGEST, REQUEST, TAKEN, read_request, write_request};
 use crate::{EditError, Error, names};
 
 /// The time between two checks while a process waits.
@@ -36,27 +37,9 @@ const GATHERING: Duration = Duration::from_millis(100);
 /// After this time, a folder without an owner, which a crash left behind, is removed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// The maximum length of a request or an answer, in bytes. This is enough for about a million files.
-pub(super) const LONGEST: u64 = 256 << 20;
-
 const OWNER: &str = "owner";
-pub(super) const REQUEST: &str = "request.json";
-pub(super) const TAKEN: &str = "taken.json";
 const ANSWER: &str = "answer.json";
 const NEW_ANSWER: &str = "answer.new";
-/// The change that a request asks another process to publish.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// The role to change. If it is `None`, files are added to `targets`, and targets are removed from the role that
-    /// lists them.
-    pub role: Option<RoleName>,
-    /// The files to add, which are in the folder of the request.
-    pub added: Vec<Incoming>,
-    /// The options for adding the files.
-    pub options: AddOptions,
-    /// The paths of the targets to remove.
-    pub removed: Vec<TargetPath>,
-}
 
 /// The answer to a request that another process published or refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]

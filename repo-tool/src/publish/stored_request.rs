@@ -1,4 +1,4 @@
-//! The stored form of a request in the queue ([`crate::publish::queue`]).
+//! A change that a request in the queue asks for, and its stored form.
 
 use std::io;
 
@@ -8,8 +8,27 @@ use serde::{Deserialize, Serialize};
 use crate::edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
 use crate::edit::intake::{self, Incoming};
 use crate::files::folder::Folder;
-use crate::publish::queue::{Change, LONGEST, REQUEST, TAKEN};
 use crate::{EditError, Error, InvalidInput, names};
+
+/// The maximum length of a request or an answer, in bytes. This is enough for about a million files.
+pub(super) const LONGEST: u64 = 256 << 20;
+
+pub(super) const REQUEST: &str = "request.json";
+pub(super) const TAKEN: &str = "taken.json";
+
+/// The change that a request asks another process to publish.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The role to change. If it is `None`, files are added to `targets`, and targets are removed from the role that
+    /// lists them.
+    pub role: Option<RoleName>,
+    /// The files to add, which are in the folder of the request.
+    pub added: Vec<Incoming>,
+    /// The options for adding the files.
+    pub options: AddOptions,
+    /// The paths of the targets to remove.
+    pub removed: Vec<TargetPath>,
+}
 
 /// A request as stored in its folder. The added targets are stored as unsigned targets metadata.
 #[derive(Serialize, Deserialize)]

@@ -36,43 +36,12 @@ use crate::files::owner::user;
 use crate::files::take::take;
 use crate::publish::compress::Coding;
 use crate::publish::journal::{Existing, FileKind, Folders, Journal, SYNC_TOGETHER, Step};
+use crate::publish::observer::{Observer, PublishEvent};
 use crate::publish::queue::{self, Answer};
 use crate::{Error, PathError, PublicationError, names, parallel};
 
 /// The name of the journal before it takes effect.
 const NEW_JOURNAL: &str = "journal.new";
-
-/// Events of a publication, reported to an [`Observer`] just before they happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PublishEvent<'a> {
-    /// A new file is about to be written in `.publishing/`.
-    Write(&'a Path),
-    /// All new files are about to be synced.
-    Sync,
-    /// The journal is about to be written: the point of no return.
-    Journal,
-    /// A file is about to get its final name, relative to the repository.
-    Move(&'a Path),
-    /// The journal is about to be removed.
-    Finish,
-}
-
-/// Observes a publication. Returning an error stops the publication at that point, as a crash would.
-pub trait Observer {
-    /// Called before each change to the disk.
-    fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()>;
-}
-
-/// An observer that does nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {
-    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// A publication that is being prepared.
 #[must_use]

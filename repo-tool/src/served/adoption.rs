@@ -21,11 +21,12 @@ use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
 use crate::files::roots;
 use crate::publish::journal::{Existing, FileKind};
+use crate::publish::observer::{Observer, Unobserved};
 use crate::publish::superseded;
-use crate::publish::transaction::{Content, Observer, Transaction, Unobserved};
+use crate::publish::transaction::{Content, Transaction};
 use crate::published::Published;
 use crate::served::Served;
-use crate::served::catch_up::CaughtUp;
+use crate::served::caught_up::CaughtUp;
 use crate::{Error, PublicationError, ServedError, names};
 
 /// Adopts only the newer roots from the server. Without a lock, only checks them. Returns whether the folder then has

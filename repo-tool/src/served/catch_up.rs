@@ -18,8 +18,9 @@ use crate::files::access::{self, LONGEST_METADATA};
 use crate::files::layout::{Layout, Lock};
 use crate::files::roots;
 use crate::invocation::ServedState;
+use crate::publish::observer::Unobserved;
 use crate::publish::snapshot::is_complete;
-use crate::publish::transaction::{self, Unobserved};
+use crate::publish::transaction;
 use crate::publish::versions::LARGEST_JUMP;
 use crate::published::Published;
 use crate::report::diff::{self, RoleDiff};
@@ -27,6 +28,7 @@ use crate::role_content::RoleContent;
 use crate::root_digest::RootDigest;
 use crate::served::Served;
 use crate::served::adoption::{self, Adoption};
+pub use crate::served::caught_up::{CaughtUp, Resolution};
 use crate::user::PinnedRoot;
 use crate::{Error, Invocation, Repository, ServedError, Signing, names};
 
@@ -46,30 +48,6 @@ pub enum Mode {
     Apply,
     /// Only report how the difference would be resolved.
     Preview,
-}
-
-/// The way in which a difference between the server and the folder was resolved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// The folder has everything that the server has.
-    Nothing,
-    /// The server's files were adopted.
-    Adopted,
-    /// The folder's content was signed again with versions above those of the server.
-    MovedPast,
-}
-
-/// The result of catching up.
-#[derive(Debug)]
-pub struct CaughtUp {
-    /// The way in which the difference was resolved, or would be resolved in a preview.
-    pub resolution: Resolution,
-    /// The differences between the server and the folder.
-    pub diff: Vec<RoleDiff>,
-    /// Targets of this folder that are no longer listed, or are listed with different content.
-    pub dropped: Vec<String>,
-    /// Target files that could not be fetched, each with the reason.
-    pub missing: Vec<String>,
 }
 
 /// The comparison of the server with the folder.

@@ -3,6 +3,7 @@
 
 mod adoption;
 pub(crate) mod catch_up;
+mod caught_up;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;

@@ -2,9 +2,9 @@
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::internal::bulk::TargetSource as _;
 use lastmile_repo_tool::internal::intake::{Hidden, find};
 use lastmile_repo_tool::internal::list::List;
+use lastmile_repo_tool::internal::target_source::TargetSource as _;
 use lastmile_repo_tool::{AddOptions, Draft, DraftError, EditError, Error, NewBins, Signing, Trust, Unobserved};
 use sha2::{Digest as _, Sha256};
 

@@ -1,0 +1,118 @@
+//! Sources of many targets.
+
+use lastmile_metadata::{TargetFile, TargetPath, hash_start};
+
+use super::add::DelegatedPaths;
+use crate::immutable::Immutable;
+use crate::{EditError, Error, NotFound};
+
+/// The maximum number of targets of one role that are kept in memory while the role is written.
+const FEW: usize = 1 << 14;
+
+/// A numbered source of many targets. Targets are parsed on demand, to save memory.
+pub trait TargetSource: Sync {
+    /// Returns the number of targets.
+    fn len(&self) -> usize;
+
+    /// Returns whether there are no targets.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the [`hash_start`] of the path of a target.
+    fn hash_start(&self, number: usize) -> u64;
+
+    /// Returns the path of a target.
+    ///
+    /// # Errors
+    /// Returns an error if the target can no longer be read.
+    fn path(&self, number: usize) -> Result<TargetPath, Error> {
+        self.target(number).map(|target| target.path)
+    }
+
+    /// Returns a target.
+    ///
+    /// # Errors
+    /// Returns an error if the target can no longer be read.
+    fn target(&self, number: usize) -> Result<TargetFile, Error>;
+
+    /// Returns whether the targets are kept on disk instead of in memory. If so, the roles that list these targets are
+    /// also kept on disk.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
+
+    /// Returns whether a target without custom data keeps the custom data that is listed for its path.
+    fn keeps_custom(&self) -> bool;
+
+    /// Returns whether a target may be added to a role that delegates the path of the target to another role.
+    fn delegated_paths(&self) -> DelegatedPaths;
+
+    /// Returns the names of targets whose published content must not change; `None` if the source may replace every
+    /// target.
+    fn immutable(&self) -> Option<&Immutable> {
+        None
+    }
+
+    /// Called for two different targets with the same path. If this function returns `Ok`, the first target is used.
+    ///
+    /// # Errors
+    /// [`Error::Edit`] if the source must not have such targets.
+    fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
+}
+
+/// Targets in memory.
+impl TargetSource for Vec<TargetFile> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn hash_start(&self, number: usize) -> u64 {
+        self.get(number).map_or(0, |target| hash_start(target.path.as_str()))
+    }
+
+    fn target(&self, number: usize) -> Result<TargetFile, Error> {
+        self.get(number).cloned().ok_or_else(lost)
+    }
+
+    fn keeps_custom(&self) -> bool {
+        false
+    }
+
+    fn delegated_paths(&self) -> DelegatedPaths {
+        DelegatedPaths::Hide
+    }
+
+    fn clash(&self, one: usize, _: usize) -> Result<(), Error> {
+        let path = self.target(one)?.path;
+        Err(EditError::DifferentTargets { path: path.clone() }.into())
+    }
+}
+
+/// A target of a source, to be sorted by its path.
+pub(super) struct NamedTarget {
+    pub(super) path: TargetPath,
+    pub(super) number: u32,
+    /// The target; `None` if its role gets so many targets that only their paths are kept in memory.
+    target: Option<TargetFile>,
+}
+
+impl NamedTarget {
+    /// Reads a target of a role that gets `count` targets.
+    pub(super) fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
+        if count > FEW {
+            return Ok(Self { path: source.path(number as usize)?, number, target: None });
+        }
+        let target = source.target(number as usize)?;
+        Ok(Self { path: target.path.clone(), number, target: Some(target) })
+    }
+
+    /// Returns the target. Reads it again if it was not kept in memory.
+    pub(super) fn target(&self, source: &dyn TargetSource) -> Result<TargetFile, Error> {
+        self.target.clone().map_or_else(|| source.target(self.number as usize), Ok)
+    }
+}
+
+pub(super) fn lost() -> Error {
+    NotFound::DistributedTarget.into()
+}

@@ -1,0 +1,36 @@
+//! Observers of a publication. Tests use them to stop a publication at any point.
+
+use std::io;
+use std::path::Path;
+
+/// Events of a publication, reported to an [`Observer`] just before they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishEvent<'a> {
+    /// A new file is about to be written in `.publishing/`.
+    Write(&'a Path),
+    /// All new files are about to be synced.
+    Sync,
+    /// The journal is about to be written: the point of no return.
+    Journal,
+    /// A file is about to get its final name, relative to the repository.
+    Move(&'a Path),
+    /// The journal is about to be removed.
+    Finish,
+}
+
+/// Observes a publication. Returning an error stops the publication at that point, as a crash would.
+pub trait Observer {
+    /// Called before each change to the disk.
+    fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()>;
+}
+
+/// An observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}

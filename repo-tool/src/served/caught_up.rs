@@ -1,0 +1,27 @@
+//! The result of catching up with the server.
+
+use crate::report::diff::RoleDiff;
+
+/// The result of catching up.
+#[derive(Debug)]
+pub struct CaughtUp {
+    /// The way in which the difference was resolved, or would be resolved in a preview.
+    pub resolution: Resolution,
+    /// The differences between the server and the folder.
+    pub diff: Vec<RoleDiff>,
+    /// Targets of this folder that are no longer listed, or are listed with different content.
+    pub dropped: Vec<String>,
+    /// Target files that could not be fetched, each with the reason.
+    pub missing: Vec<String>,
+}
+
+/// The way in which a difference between the server and the folder was resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// The folder has everything that the server has.
+    Nothing,
+    /// The server's files were adopted.
+    Adopted,
+    /// The folder's content was signed again with versions above those of the server.
+    MovedPast,
+}
