@@ -37,7 +37,7 @@ pub enum Syscall {
     Share,
 }
 
-/// The place of a file: a name in an open folder, or a path.
+/// The location of a file: a name in an open folder, or a path.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     folder: BorrowedFd<'a>,
@@ -46,7 +46,7 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Returns the place of `name` in the open `folder`. `of` is the path of that folder, which is used only in
+    /// Returns the location of `name` in the open `folder`. `of` is the path of that folder, which is used only in
     /// messages.
     #[must_use]
     pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {

@@ -1,5 +1,5 @@
-//! The record of trusted versions. It is stored separately from the metadata files, so that a damaged metadata file
-//! does not make a rollback possible (5.4.3, 5.5.5), and so that a key rotation is handled exactly once, even after a
+//! The record of trusted versions. It is stored separately from the metadata files for two reasons: a damaged metadata
+//! file must not make a rollback possible (5.4.3, 5.5.5), and a key rotation must be handled exactly once, even after a
 //! crash (5.3.11).
 
 use alloc::borrow::ToOwned;

@@ -15,7 +15,8 @@ fn delegation(keyid: &str, name: &str, patterns: &[String]) -> String {
     format!(r#"{{"keyids":["{keyid}"],"name":"{name}","paths":[{patterns}],"terminating":false,"threshold":1}}"#)
 }
 
-/// Returns a repository in which the top-level role delegates `patterns` to each of `roles`, all of which list `paths`.
+/// Returns a repository in which the top-level role delegates `patterns` to each of `roles`, and each of these roles
+/// lists `paths`.
 fn repository(roles: &[String], patterns: &[String], paths: &[String]) -> Repository {
     let mut repository = Repository::new();
     let id = repository.keyid();
