@@ -149,7 +149,7 @@ fn a_dry_run_predicts_missing_signatures() {
     place.same(&["delegate", "team", "--paths", "team/*", "--key", "new"], Pending);
     place.same(&["bins", "--bit-length", "2", "--prefixes"], Pending);
     place.same(&["renew", "--force", "targets"], Failed);
-    // This change of the root is independent of the pending change.
+    // This change to the root is independent of the pending change.
     place.same(&["renew", "--force", "root"], Done);
     place.same(&["publish"], Pending);
     place.same(&["sign"], Usage);

@@ -239,7 +239,7 @@ fn a_release_stays_valid_under_the_pending_root() {
     for key in ["targets-2", "targets-3"] {
         place.generate(key);
     }
-    // The targets role needs the signatures of both its keys.
+    // Both keys of the targets role must sign.
     place.run(&["rotate", "targets", "--add", "targets-2"], ExitStatus::Done);
     place.run(&["set-threshold", "targets", "2"], ExitStatus::Done);
     let (root, _) = (place.move_away("root-2"), place.move_away("root-3"));

@@ -40,7 +40,10 @@ fn root_keys_that_reach_the_threshold_on_one_machine_are_a_warning() {
     let said = advice(&world);
     assert!(said.contains("2 of 3 root keys are on this machine, and 2 can sign a new root"), "{said}");
     move_away(&world, "root-2");
-    assert!(!advice(&world).contains("can sign a new root"), "the keys are on separate machines");
+    assert!(
+        !advice(&world).contains("can sign a new root"),
+        "there must be no warning if the keys are on separate machines"
+    );
     // Add a key file that the configuration does not name, but whose `.pub` file contains a root key.
     std::fs::write(world.layout().keys().join("spare.pem"), "a key").unwrap();
     std::fs::copy(world.layout().keys().join("root-1.pub"), world.layout().keys().join("spare.pub")).unwrap();
@@ -91,7 +94,7 @@ fn f_4_5_14_a_pattern_with_a_leading_slash_is_a_warning() {
             edit.delegate(&RoleName::TARGETS, new).unwrap();
             // This tool refuses such a pattern, but other tools may write it.
             let delegations = edit.targets(&RoleName::TARGETS).unwrap().delegations.as_mut().unwrap();
-            let DelegatedRoles::Listed(roles) = &mut delegations.roles else { panic!("there are no bins") };
+            let DelegatedRoles::Listed(roles) = &mut delegations.roles else { panic!("expected a list of roles") };
             roles[0].paths = Paths::Patterns(vec![PathPattern::new("/a/*")]);
         })
         .unwrap();
@@ -110,7 +113,7 @@ fn status_shows_due_and_expired_roles() {
     world.days_pass(3);
     let status = Status::of(&mut world.open()).unwrap();
     assert_eq!(renewals(&status), [("timestamp", Renewal::Due)]);
-    assert!(!status.needs_attention(), "the next `renew` signs the role");
+    assert!(!status.needs_attention(), "no attention is needed, because the next `renew` signs the role");
     for (renewal, days) in [(Renewal::Overdue, 2), (Renewal::Urgent, 1)] {
         world.days_pass(days);
         let status = Status::of(&mut world.open()).unwrap();

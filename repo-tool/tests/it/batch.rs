@@ -72,7 +72,7 @@ fn a_refused_request_does_not_stop_the_others() {
     let of = |request: &PublishRequest| match publish(&world, request).unwrap() {
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
         Shared::ByOther(Answer::Published { .. }) => Ok(()),
-        Shared::ByUs(_) => panic!("the request was already answered"),
+        Shared::ByUs(_) => panic!("another process must have answered the request"),
     };
     assert!(matches!(of(&absent), Err(Error::Request { kind: RefusalKind::NotFound, .. })));
     assert!(matches!(of(&hidden), Err(Error::Request { kind: RefusalKind::Draft, .. })));
@@ -101,7 +101,7 @@ fn without_keys_each_publisher_stages_its_own_request() {
     let other = enter(&world, None, "2");
     for request in [&one, &other] {
         let Shared::ByUs(done) = publish(&world, request).unwrap() else {
-            panic!("no other process staged the request")
+            panic!("each process must stage its own request")
         };
         assert!(!is_published(&done.outcome) && done.plan.draft.requests().is_empty());
     }

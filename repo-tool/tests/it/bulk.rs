@@ -1,4 +1,4 @@
-//! Bulk changes: lists of targets, and changes of the number of bins.
+//! Bulk changes: lists of targets, and changes to the number of bins.
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
@@ -121,7 +121,7 @@ fn nested_bins_are_filled_too() {
     assert!(repository.published.role(&bin).unwrap().is_empty());
 }
 
-/// Clients that started to update before, during and after a change of the bins find all targets, for several sequences
+/// Clients that started to update before, during and after a change to the bins find all targets, for several sequences
 /// of bin counts.
 #[test]
 fn bins_are_replaced_while_clients_update() {
@@ -138,11 +138,20 @@ fn bins_are_replaced_while_clients_update() {
         let Some((bits, succinct)) = pair[1] else { continue };
         make_bins(&world, bits, succinct);
         // This client is in the middle of an update: it has read the old timestamp, but not yet the bins.
-        assert!(names(200).all(|name| length(&mut old, &name) == Some(3)), "{number}: in the middle of an update");
+        assert!(
+            names(200).all(|name| length(&mut old, &name) == Some(3)),
+            "{number}: a client in the middle of an update must find all targets"
+        );
         let mut returning = world.client(1, &store).refresh_at(world.now).unwrap();
-        assert!(names(200).all(|name| length(&mut returning, &name) == Some(3)), "{number}: returning");
+        assert!(
+            names(200).all(|name| length(&mut returning, &name) == Some(3)),
+            "{number}: a returning client must find all targets"
+        );
         let mut new = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
-        assert!(names(200).all(|name| length(&mut new, &name) == Some(3)), "{number}: new");
+        assert!(
+            names(200).all(|name| length(&mut new, &name) == Some(3)),
+            "{number}: a new client must find all targets"
+        );
         let mut repository = world.open();
         assert_eq!(repository.published.read_all().unwrap().len(), 1 + (1 << bits));
     }

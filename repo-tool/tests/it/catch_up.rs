@@ -71,7 +71,7 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1", "{case}");
     let kept = world.files("superseded").into_iter().filter(|name| name.starts_with("3.targets.json"));
     let is_kept = kept.map(|name| fs::read(world.dir().join("superseded").join(name)).unwrap()).any(|kept| kept == own);
-    assert!(is_kept, "{case}: the replaced local file is lost");
+    assert!(is_kept, "{case}: the replaced local file was lost");
     serve(&world, server);
     world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     assert!(reaches_clients_of(server, &world, "next"), "{case}");

@@ -152,14 +152,14 @@ fn r_x_2_nothing_is_written_through_a_link() {
     let refused = world.try_add("sub/a", "1", &mut Unobserved);
     assert!(matches!(refused, Err(Error::Path(PathError::NoWorkingFolder { .. }))), "{refused:?}");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-    // If a link is in place of the file, the link is replaced, and the file that it leads to is not changed.
+    // If a link has taken the place of the file, the link is replaced, and the file that it leads to is not changed.
     let precious = outside.join("precious");
     std::fs::write(&precious, "precious").unwrap();
     let timestamp = world.layout().metadata().join("timestamp.json");
     std::fs::copy(&timestamp, outside.join("timestamp.json")).unwrap();
     std::fs::remove_file(&timestamp).unwrap();
     std::os::unix::fs::symlink(outside.join("timestamp.json"), &timestamp).unwrap();
-    assert!(world.try_add("b", "1", &mut Unobserved).is_err(), "links are not read either");
+    assert!(world.try_add("b", "1", &mut Unobserved).is_err(), "the link must not be read either");
     assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
 }
 

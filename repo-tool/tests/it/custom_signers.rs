@@ -191,7 +191,7 @@ fn a_token_signs_content_only_under_a_pinned_root() {
     let invocation = Invocation { user: stranger, ..setting_with(&world, &token) };
     let refused = world.add_as(&invocation, "a", "1").unwrap_err();
     assert!(matches!(&refused, Error::NotPinned { .. }), "{refused}");
-    assert_eq!(token.signed(), 1, "the token signed only when the repository was created");
+    assert_eq!(token.signed(), 1, "the token must sign only when the repository is created");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
     drop(armed);
     check_error(&ended, fault, case);
     if ended.is_ok() && !world.layout().staged().exists() {
-        assert!(timestamp_version(&world) > version, "{case}: reported as published");
+        assert!(timestamp_version(&world) > version, "{case}: the change was reported as published, but is not");
     }
     // Existing and new clients find a valid state, either the old or the new one.
     for store in [&warm, &MemoryStore::default()] {
@@ -158,7 +158,7 @@ fn add(world: &World) -> Result<(), Error> {
     )?;
     match batch::publish(&request, &world.invocation(), &mut Unobserved)? {
         Shared::ByUs(_) => Ok(()),
-        Shared::ByOther(_) => panic!("no other process publishes"),
+        Shared::ByOther(_) => panic!("the request was answered although no other process is running"),
     }
 }
 

@@ -131,7 +131,7 @@ fn r_6_3_3_publication_goes_from_targets_to_timestamp() {
         .unwrap();
     let names: Vec<&str> = moves.0.iter().map(|path| path.trim_start_matches("metadata/")).collect();
     let expected = ["2.root.json", "3.targets.json", "4.snapshot.json", "timestamp.json", ".issued.json", "repo.toml"];
-    assert_eq!(names, expected, "the root is published first if possible");
+    assert_eq!(names, expected, "the root must be published first");
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn verify(world: &World) -> Verification {
     verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap()
 }
 
-/// Returns the texts of the findings of the given rule.
+/// Returns the text of each finding of the given rule.
 fn of(found: &Verification, rule: Rule) -> Vec<&str> {
     found.findings.iter().filter(|finding| finding.rule == rule).map(|finding| finding.text.as_str()).collect()
 }
@@ -45,7 +45,7 @@ fn low_thresholds_are_reported() {
     let expected = "one key is enough to sign for targets, team-0, team-1, team-2, team-3, team-4, team-5, team-6 and 3 more roles";
     assert_eq!(of(&found, Rule::ThresholdOfOne), [expected]);
     assert_eq!(found.most_severe(), Some(Severity::Warning));
-    assert!(found.is_good(), "clients accept this");
+    assert!(found.is_good(), "the repository must be valid, because clients accept it");
 }
 
 #[test]

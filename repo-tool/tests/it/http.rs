@@ -1,4 +1,4 @@
-//! Tests of the test server, and of the check of a repository at a URL.
+//! Tests of the test server, and of checking a repository at a URL.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -93,7 +93,7 @@ fn a_client_that_sends_its_headers_slowly_is_disconnected() {
     connection.write_all(b"GET /metadata/timestamp.json HTTP/1.1\r\nHost: ").unwrap();
     let start = Instant::now();
     loop {
-        assert!(start.elapsed() < Duration::from_secs(20), "still connected");
+        assert!(start.elapsed() < Duration::from_secs(20), "the server must disconnect a slow client");
         // Send one byte at a time, so that the connection is never silent for long.
         if connection.write_all(b"x").is_err() {
             break;

@@ -37,7 +37,7 @@ fn a_root_beyond_the_limit_of_one_refresh_is_published() {
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     assert!(is_published(&renewed), "{renewed:?}");
     assert_eq!(refreshes(&world, 258), 2);
-    assert!(is_published(&world.add("a", "1")), "releases go on");
+    assert!(is_published(&world.add("a", "1")), "releases must still be possible");
     let repository = world.open();
     let advice = world.warnings(&repository).join("\n");
     assert!(advice.contains("must follow 257 roots and needs 2 refreshes"), "{advice}");

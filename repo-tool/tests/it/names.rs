@@ -16,7 +16,7 @@ fn clashes(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)
         Err(Error::Edit(EditError::FileAndFolder { clashes })) => {
             clashes.into_iter().map(|(file, below)| (file.to_string(), below.to_string())).collect()
         }
-        other => panic!("not refused as a clash: {other:?}"),
+        other => panic!("expected a refusal because of a clash: {other:?}"),
     }
 }
 
@@ -93,7 +93,7 @@ fn hidden(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)>
         Err(Error::Edit(EditError::HidesDelegated { hidden })) => {
             hidden.into_iter().map(|hidden| (hidden.path.to_string(), hidden.delegated.to_string())).collect()
         }
-        other => panic!("not refused as hiding another target: {other:?}"),
+        other => panic!("expected a refusal because of a hidden target: {other:?}"),
     }
 }
 

@@ -33,7 +33,7 @@ fn a_change_is_pending_until_it_has_all_signatures() {
     let outcome = world.add("a", "1");
     assert!(matches!(outcome, Outcome::Staged(ref documents) if documents[0].role == RoleName::TARGETS), "{outcome:?}");
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);
-    assert!(world.files("targets").is_empty(), "the target file is not served either");
+    assert!(world.files("targets").is_empty(), "the target file must not be served either");
     let mut repository = world.open();
     let status = Status::of(&mut repository).unwrap();
     assert!(status.needs_attention());
@@ -91,7 +91,7 @@ fn without_the_online_keys_a_release_is_pending() {
     let world = World::new();
     let taken = take_away(&world, &["snapshot-1", "timestamp-1"]);
     assert!(matches!(world.add("a", "1"), Outcome::Staged(_)));
-    assert!(matches!(world.renew(), Err(Error::MissingKeys { .. })), "a renewal is never pending");
+    assert!(matches!(world.renew(), Err(Error::MissingKeys { .. })), "a renewal must fail instead of becoming pending");
     give_back(taken);
     let _offline = take_away(&world, &["targets-1"]);
     let mut repository = world.open();
@@ -134,12 +134,12 @@ fn a_pending_change_is_not_overwritten() {
     };
     assert!(
         matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))),
-        "the pending change would be overwritten"
+        "the renewal must be refused, because it would overwrite the pending change"
     );
     give_back(taken);
     assert!(
         matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))),
-        "the pending change would become outdated"
+        "the renewal must be refused, because the pending change would become outdated"
     );
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
@@ -156,7 +156,10 @@ fn an_extended_pending_change_is_published() {
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
     give_back(taken);
-    assert!(matches!(world.add("b", "2"), Outcome::Staged(_)), "the pending change is not signed without review");
+    assert!(
+        matches!(world.add("b", "2"), Outcome::Staged(_)),
+        "the pending change must not be signed without a review"
+    );
     world.publish_pending();
     assert!(!world.layout().staged().exists());
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
@@ -182,12 +185,12 @@ fn a_pending_file_is_published_only_if_it_matches_its_entry() {
     };
     assert!(
         matches!(publish(), Err(Error::Pending(PendingError::WrongFile { .. }))),
-        "the content differs from the target entry"
+        "the publication must be refused, because the content differs from the target entry"
     );
     std::fs::write(&of_a, "1").unwrap();
     assert!(is_published(&publish().unwrap()));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
-    assert_eq!(world.files("targets").len(), 1, "a target that was removed from the pending change is not served");
+    assert_eq!(world.files("targets").len(), 1, "a target that was removed from the pending change must not be served");
 }
 
 #[test]

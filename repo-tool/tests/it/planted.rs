@@ -177,7 +177,7 @@ fn a_journal_moves_only_files_of_a_publication() {
     fs::remove_file(world.layout().publishing().join("journal.json")).unwrap();
     assert!(
         is_published(&world.add("a", "1")),
-        "after the journal is removed, as the error advises, publishing works again"
+        "publishing must work again after the journal is removed, as the error advises"
     );
 }
 
@@ -318,7 +318,7 @@ fn pending_target_files_are_published_from_the_users_own_folder() {
             };
             // A link among the pending files is skipped, because only regular files count.
             let published = publish();
-            assert!(away.exists() || lie == "fifo", "{lie}: the file behind the link is not moved");
+            assert!(away.exists() || lie == "fifo", "{lie}: the file behind the link must not be moved");
             let found = world.layout().targets().join("sub").join(&name);
             assert!(found.symlink_metadata().map_or(true, |found| found.is_file()), "{lie} {count}");
             if lie == "folder" {
@@ -448,7 +448,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         assert!(reason.contains(".publishing-65534"), "{reason}");
         assert!(other.join("journal.json").exists());
         let opened = Repository::open(&world.dir(), &world.invocation());
-        assert!(opened.is_ok(), "the repository can still be opened for reading");
+        assert!(opened.is_ok(), "the repository must still open for reading");
     }
     fs::remove_dir_all(&other).unwrap();
     add("2").unwrap();

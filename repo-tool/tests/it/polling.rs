@@ -26,11 +26,15 @@ fn a_polling_client_never_fails() {
                     let store = if fresh { MemoryStore::default() } else { warm.clone() };
                     let path = lastmile_metadata::TargetPath::new("always").unwrap();
                     let found = world.client(1, &store).refresh_at(world.now).and_then(|mut session| {
-                        let target = session.find(&path)?.expect("the target is always listed");
+                        let target = session.find(&path)?.expect("the target must always be listed");
                         session.download(&target, folder.path().join(format!("{fresh}")))
                     });
                     let polled = polls.fetch_add(1, Ordering::Relaxed);
-                    assert!(found.is_ok(), "poll {polled}, fresh {fresh}: {found:?}");
+                    assert!(
+                        found.is_ok(),
+                        "poll {polled} with {} failed: {found:?}",
+                        if fresh { "a new client" } else { "a returning client" }
+                    );
                 }
             });
         }

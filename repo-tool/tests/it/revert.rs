@@ -95,7 +95,7 @@ fn removed_keys_are_trusted_again_only_if_the_user_says_so() {
     world.add_to(&role, "a/x", "1", &mut Unobserved).unwrap();
     world.change(|edit| drop(edit.undelegate(None, &role).unwrap())).unwrap();
     let Err(Error::Revert(RevertError::RemovedKeys { keys })) = revert(&world, RemovedKeys::Refuse) else {
-        panic!("the removed key is trusted again");
+        panic!("the revert must be refused, because it would trust the removed key again");
     };
     assert_eq!(keys.len(), 1);
     assert_eq!(world.fetch("a/x").unwrap(), None);

@@ -115,7 +115,7 @@ fn a_key_is_revoked_at_every_depth() {
     let rows = revoke_and_prove(&world, &shared);
     assert!(!is_refuted(&rows), "{rows:?}");
     assert_eq!(scenes(&rows[0]), ["new state", "forged b", "forged c"]);
-    assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "no new root is needed");
+    assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "the revocation must not make a new root");
     assert_eq!(world.fetch("x/b").unwrap().unwrap(), b"b");
     assert_eq!(world.fetch("x/c").unwrap().unwrap(), b"c");
 }
@@ -227,7 +227,7 @@ fn a_dry_run_of_a_revocation_writes_nothing() {
     let revocation = revoke(&mut repository, &world.public("timestamp-1"), &planned).unwrap();
     let plan = repository.plan(revocation.draft, Signing::Never).unwrap();
     let root = plan.diff.iter().find(|role| role.role == "root").unwrap();
-    assert_eq!(root.lines.len(), 4, "both online keys are replaced: {root:?}");
+    assert_eq!(root.lines.len(), 4, "both online keys must be replaced: {root:?}");
     assert_eq!((world.files("metadata"), world.files("keys")), (files, keys));
 }
 
@@ -256,7 +256,7 @@ fn a_revocation_never_generates_keys_of_several_holders_on_one_disk() {
     let key_of_a_colleague = world.public("root-2");
     let before = world.files("keys");
     let (revocation, rows) = revoke_with(&world, &key_of_a_colleague, &from_holders(&[]));
-    assert_eq!(world.files("keys"), before, "no root key is generated on this machine");
+    assert_eq!(world.files("keys"), before, "no root key may be generated on this machine");
     assert!(!is_refuted(&rows), "{rows:?}");
     let root = &world.metadata("2.root.json")["signed"]["roles"]["root"];
     assert_eq!((root["keyids"].as_array().unwrap().len(), root["threshold"].as_u64()), (2, Some(2)));
@@ -297,7 +297,7 @@ fn a_revocation_that_leaves_too_few_keys_is_refused_before_writing() {
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
     assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
-    assert_eq!(state(), before, "nothing was written");
+    assert_eq!(state(), before, "no file may be written");
     // If the private key of the replacement is not on this machine, the change is pending until that key has signed.
     let mut repository = world.open();
     let revocation = revoke(&mut repository, &targets, &from_holders(&[(Some("targets"), &other)])).unwrap();

@@ -1,4 +1,4 @@
-//! Changes of keys and thresholds (spec 6.1).
+//! Changes to keys and thresholds (spec 6.1).
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;

@@ -46,7 +46,7 @@ fn f_4_5_6_another_order_of_delegations_is_shown() {
     let targets = edit.targets(&RoleName::TARGETS).unwrap();
     match &mut targets.delegations.as_mut().unwrap().roles {
         DelegatedRoles::Listed(roles) => roles.reverse(),
-        DelegatedRoles::Succinct(_) => panic!("they are listed"),
+        DelegatedRoles::Succinct(_) => panic!("expected a list of roles"),
     }
     let draft = edit.finish().unwrap();
     let plan = repository.plan(draft, Signing::Never).unwrap();
@@ -64,7 +64,7 @@ fn a_signer_sees_every_line() {
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     let plan = repository.plan(draft, Signing::Never).unwrap();
-    assert!(!diff::text(&plan.diff).contains("file-39"), "the short form truncates long lists");
+    assert!(!diff::text(&plan.diff).contains("file-39"), "the short form must truncate long lists");
     assert!(diff::full_text(&plan.diff).contains("file-39"));
 }
 
