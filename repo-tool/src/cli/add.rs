@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::printable_path;
 use lastmile_metadata::RoleName;
 
+use super::context::Context;
 use super::outcome::{conclude, publish};
 use super::phrases::STDIN;
-use super::{Context, ExitStatus, Output};
 use crate::config::Config;
 use crate::edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
 use crate::edit::intake::{self, FoundFiles, Hidden, Source};

@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{Case, Scenario};
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::printable;
 use serde_json::json;
 
-use super::{Context, ExitStatus, Output};
+use super::context::Context;
 use crate::Error;
 
 /// Starts a server on 127.0.0.1 and a new installation of the client for each attack. The client first updates from an

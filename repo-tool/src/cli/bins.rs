@@ -1,12 +1,13 @@
 //! `bins`: distribute the targets of a role into hash bins.
 
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::RoleName;
 use serde_json::json;
 
-use super::args::Bins;
+use super::context::Context;
 use super::keys::{publics, resolve_all, set_keys};
 use super::outcome::conclude;
-use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
 use crate::draft::Draft;
 use crate::edit::bin_advice::{Cost, Workload};
@@ -14,6 +15,36 @@ use crate::edit::bins::NewBins;
 use crate::edit::delegations::Trust;
 use crate::publish::snapshot;
 use crate::{Error, Repository, names};
+
+/// `bins`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Creates 2^N bins, and moves the targets of the role and of its earlier bins into the new bins.
+
+Examples:
+  lastmile-repo bins                                # recommends N and explains why; changes nothing
+  lastmile-repo bins --bit-length 8
+  lastmile-repo bins --bit-length 4 --prefixes      # for clients without succinct bins (TAP 15)")]
+pub(crate) struct Bins {
+    /// Number of hash bits that select the bin, 1 to 16. Without this option, the tool recommends a number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) bit_length: Option<u8>,
+    /// Write each bin as a delegation by hash prefix, which every client supports.
+    #[arg(long)]
+    pub(crate) prefixes: bool,
+    /// Role whose targets to distribute.
+    #[arg(long, default_value = "targets", value_name = "ROLE")]
+    pub(crate) role: String,
+    /// Names of the bins: PREFIX-00, PREFIX-01, …
+    #[arg(long, default_value = "bin", value_name = "PREFIX")]
+    pub(crate) name_prefix: String,
+    /// Keys of the bins [default: the keys of the role]
+    #[arg(long, num_args = 1.., value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// Number of keys that must sign for a bin [default: the threshold of the role]
+    #[arg(long)]
+    pub(crate) threshold: Option<u32>,
+}
 
 pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let role = names::role(&args.role)?;

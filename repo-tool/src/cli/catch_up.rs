@@ -1,15 +1,36 @@
 //! `catch-up`: synchronize a restored or copied repository with the server.
 
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use serde_json::json;
 
-use super::args::CatchUp;
-use super::{Context, ExitStatus, Output, base_url};
+use super::context::Context;
+use super::url::base_url;
 use crate::Error;
 use crate::files::layout::Layout;
 use crate::files::roots;
 use crate::report::diff;
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
+
+/// `catch-up`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Verifies the served repository from the root that you pinned, and shows how it differs from this folder. Adopts new
+snapshots and timestamps. If this folder has newer content than the server, signs everything again with versions above
+those of the server. Refuses content that was not published from this folder, unless --adopt is given.
+
+Examples:
+  lastmile-repo catch-up --metadata-url https://example.org/packages/metadata/
+  lastmile-repo catch-up --adopt       # after a restore, if the newer releases on the server are yours")]
+pub(crate) struct CatchUp {
+    /// URL of the served metadata; stored in your configuration
+    #[arg(long, value_name = "URL")]
+    pub(crate) metadata_url: Option<String>,
+    /// Adopt content that was published from another copy of the repository
+    #[arg(long)]
+    pub(crate) adopt: bool,
+}
 
 /// The maximum number of targets that warnings name. The JSON output lists all targets.
 const NAMED: usize = 20;

@@ -1,10 +1,31 @@
 //! `completions` and `man`: shell completion scripts and manual pages.
 
-use super::args::{Completions, Man};
-use super::outcome::Run;
-use super::{ExitStatus, Output};
+use std::path::PathBuf;
+
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
+
+use super::global::Run;
 use crate::Error;
 use crate::files::access;
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: lastmile-repo completions bash > ~/.local/share/bash-completion/completions/lastmile-repo"
+)]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lastmile-repo man ~/.local/share/man/man1")]
+pub(crate) struct Man {
+    /// Folder for the man pages, one for each command.
+    pub(crate) folder: PathBuf,
+}
 
 pub(super) fn completions(
     command: &mut clap::Command,

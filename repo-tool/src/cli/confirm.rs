@@ -1,8 +1,9 @@
 //! Asks the user to confirm a command that cannot be undone.
 
+use lastmile_cli_support::Output;
 use serde_json::Value;
 
-use super::{Context, Output};
+use super::context::Context;
 use crate::Error;
 
 /// Whether the user confirmed the command with an option (`--yes`).

@@ -1,13 +1,47 @@
 //! `delegate`: delegate some target paths to another role.
 
-use super::args::Delegate;
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
+
+use super::context::Context;
 use super::keys::{publics, resolve_all, set_keys};
 use super::outcome::conclude;
-use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
 use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes};
 use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
+
+/// `delegate`
+#[derive(Debug, Args)]
+#[command(override_usage = USAGE, after_help = "\
+`*` matches any characters except `/`, and `?` matches one character. No other character is special.
+
+Examples:
+  lastmile-repo key generate plugins-1
+  lastmile-repo delegate plugins-team --paths 'plugins/*' --key file:keys/plugins-1.pem
+  lastmile-repo delegate partner --paths 'partner/*' --key partner.pub --terminating")]
+pub(crate) struct Delegate {
+    /// Name of the new role.
+    pub(crate) name: String,
+    /// Patterns of the target paths to delegate.
+    #[arg(long, num_args = 1.., required_unless_present = "hash_prefixes", conflicts_with = "hash_prefixes", value_name = "PATTERN")]
+    pub(crate) paths: Vec<String>,
+    /// Hash prefixes to delegate: first hexadecimal digits of the SHA-256 of target paths.
+    #[arg(long, num_args = 1.., value_name = "PREFIX")]
+    pub(crate) hash_prefixes: Vec<String>,
+    /// Keys of the role: a key ID, a URI, a private key file or a .pub file.
+    #[arg(long, required = true, num_args = 1.., value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// Number of these keys that must sign.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threshold: u32,
+    /// Make the delegation terminating: for matching paths, clients search no further roles.
+    #[arg(long)]
+    pub(crate) terminating: bool,
+    /// Role that delegates.
+    #[arg(long, default_value = "targets", value_name = "ROLE")]
+    pub(crate) from: String,
+}
 
 /// The usage line. The name is first, because after `--key` or `--paths`, it would be parsed as a value of that option.
 pub(super) const USAGE: &str = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...";

@@ -1,10 +1,11 @@
 //! `discard`: discard the pending change.
 
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::confirm::Confirmation;
-use super::{Context, ExitStatus, Output};
+use super::context::Context;
 use crate::publish::staged;
 use crate::report::diff::{self, RoleDiff};
 use crate::{Error, Repository, Signing};

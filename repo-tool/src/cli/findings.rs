@@ -1,6 +1,7 @@
 //! Prints findings for people, on standard error.
 
-use super::Output;
+use lastmile_cli_support::Output;
+
 use crate::check::finding::{Finding, Severity, lines};
 
 /// Prints warnings but not notes: after a change, people should see only findings that need action.

@@ -1,13 +1,20 @@
 //! `init`: create a signed repository.
 
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::printable_path;
+use lastmile_keys::Scheme;
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
-use super::args::Init;
-use super::outcome::Run;
-use super::{Context, ExitStatus, Output, base_url, findings};
+use super::context::Context;
+use super::findings;
+use super::global::Run;
+use super::url::base_url;
 use crate::check::lint;
+use crate::config::{MOST_DAYS, MOST_KEYS};
 use crate::files::git_ignore;
 use crate::immutable::Immutable;
 use crate::init::NewRepository;
@@ -15,6 +22,53 @@ use crate::key_store::Protection;
 use crate::publish::observer::Unobserved;
 use crate::report::diff;
 use crate::{Error, Repository};
+
+/// `init`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Generates three root keys; two of them must sign, so you can lose one. Generates one key each for targets, snapshot and
+timestamp. Encrypts all keys with your pass-phrase. Afterwards, store each root key in a different place.
+
+Examples:
+  lastmile-repo init packages
+  lastmile-repo init packages --unencrypted-online-keys      # so that cron can renew
+  lastmile-repo init packages --metadata-url https://example.org/packages/metadata/
+  lastmile-repo init packages --threshold targets=2 --expiry timestamp=3")]
+pub(crate) struct Init {
+    /// Folder of the repository, created if it does not exist [default: the folder of --repository]
+    pub(crate) dir: Option<PathBuf>,
+    /// Number of keys that must sign for a role, 1 to 100; root gets one spare key.
+    #[arg(long, value_name = "ROLE=N", value_parser = |text: &str| role_number(text, MOST_KEYS))]
+    pub(crate) threshold: Vec<(String, u32)>,
+    /// Number of days after which a role's metadata expires, 1 to 36500.
+    #[arg(long, value_name = "ROLE=DAYS", value_parser = |text: &str| role_number(text, MOST_DAYS))]
+    pub(crate) expiry: Vec<(String, u32)>,
+    /// Signature scheme of the keys.
+    #[arg(long, default_value = "ed25519", value_name = "SCHEME")]
+    pub(crate) scheme: Scheme,
+    /// Folder for the private keys [default: DIR/keys]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keys: Option<PathBuf>,
+    /// URL at which the metadata is served; stored in your configuration. Before each publication, this folder is
+    /// compared with the files at the URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) metadata_url: Option<String>,
+    /// Write metadata files without version numbers in their names. Clients that update during a publication may fail.
+    #[arg(long)]
+    pub(crate) no_consistent_snapshot: bool,
+    /// Write target files without hashes in their names. Each name can be published only once.
+    #[arg(long)]
+    pub(crate) no_hash_prefix: bool,
+    /// Pattern of target names whose published content must never change; `!PATTERN` excludes names [default: *]
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) immutable: Vec<String>,
+    /// Leave the snapshot and timestamp keys unencrypted, for unattended renewal.
+    #[arg(long)]
+    pub(crate) unencrypted_online_keys: bool,
+    /// Leave all keys unencrypted. For tests only.
+    #[arg(long, conflicts_with = "unencrypted_online_keys")]
+    pub(crate) unencrypted_keys: bool,
+}
 
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
     let metadata_url = args.metadata_url.as_deref().map(base_url).transpose()?;
@@ -94,4 +148,24 @@ fn roles(new: &NewRepository) -> Vec<Value> {
         json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days })
     });
     roles.collect()
+}
+
+/// Parses `ROLE=NUMBER`, where ROLE is a top-level role and NUMBER is from 1 to `most`.
+fn role_number(text: &str, most: u32) -> Result<(String, u32), String> {
+    let (role, number) = text.split_once('=').ok_or("must be of the form ROLE=NUMBER")?;
+    let number = number.parse().ok().filter(|number| (1..=most).contains(number));
+    let number = number.ok_or_else(|| format!("the number must be from 1 to {most}"))?;
+    let is_called = |known: &TopLevel| known.to_possible_value().is_some_and(|known| known.matches(role, false));
+    if !TopLevel::value_variants().iter().any(is_called) {
+        return Err("the role must be root, targets, snapshot or timestamp".into());
+    }
+    Ok((role.to_string(), number))
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TopLevel {
+    Root,
+    Targets,
+    Snapshot,
+    Timestamp,
 }

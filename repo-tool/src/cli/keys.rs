@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::Subcommand;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::{printable, printable_path};
+use lastmile_keys::Scheme;
 use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
-use super::args::KeyCommand;
-use super::{Context, ExitStatus, Output, findings};
+use super::context::Context;
+use super::findings;
 use crate::check::finding::Finding;
 use crate::check::lint;
 use crate::config::{Config, KeyUri, RoleConfig};
@@ -22,6 +25,49 @@ use crate::key_store::{self, Protection, is_private_key, keyid_of, open_private_
 use crate::pass_phrases::NoPassPhrases;
 use crate::trusting::{Odd, OddKind};
 use crate::{Error, Repository};
+
+/// `key …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Generate a key. It is trusted only after `rotate` or `delegate` assigns it to a role.
+    Generate {
+        /// Name of the key; NAME.pem and NAME.pub are written.
+        name: String,
+        /// Signature scheme of the key.
+        #[arg(long, default_value = "ed25519")]
+        scheme: Scheme,
+        /// Folder to write to [default: keys/ of the repository]
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+        /// Leave the key unencrypted.
+        #[arg(long)]
+        unencrypted: bool,
+    },
+    /// List the trusted keys and the keys on this machine, with their roles.
+    List,
+    /// Allow repo.toml to name a private key file outside the repository's folder.
+    Allow {
+        /// The key file.
+        file: PathBuf,
+    },
+    /// Show one key.
+    Show {
+        /// Key ID or its first digits, a URI such as file:keys/root-1.pem, or a key file.
+        key: String,
+    },
+    /// Import a private key from another tool (PKCS#8 PEM) and encrypt it. For other formats, prints the command that
+    /// converts them.
+    Import {
+        /// The key file.
+        file: PathBuf,
+        /// Name of the key [default: the name of the file]
+        #[arg(long)]
+        name: Option<String>,
+        /// Leave the key unencrypted.
+        #[arg(long)]
+        unencrypted: bool,
+    },
+}
 
 /// A key that was named on the command line.
 pub(super) struct Resolved {

@@ -2,8 +2,8 @@
 
 use lastmile_metadata::{RoleName, Version};
 
+use super::counts::{NAMED, some_of};
 use super::key_names::KeyNames;
-use super::outcome::{NAMED, some_of};
 use crate::document::Missing;
 
 /// Documents that need the same signatures.

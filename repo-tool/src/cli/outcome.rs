@@ -1,14 +1,16 @@
 //! The last step of commands that change a repository: publishes, stages or shows the change, and reports the result.
 
-use std::fmt::Display;
-
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
+use super::context::Context;
+use super::counts::{counted, some_of};
+use super::findings;
+use super::global::Run;
 use super::key_names::KeyNames;
 use super::missing::missing_lines;
 use super::progress::Publishing;
-use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::draft::Draft;
 use crate::publish::batch::{self, Shared};
@@ -16,25 +18,6 @@ use crate::publish::observer::Unobserved;
 use crate::publish::queue::{Answer, PublishRequest};
 use crate::report::diff;
 use crate::{Error, Outcome, Plan, Repository, Signing};
-
-/// The maximum number of names that a message lists. Further names are only counted.
-pub(super) const NAMED: usize = 8;
-
-/// Whether a command changes something or only shows what it would change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Run {
-    /// The command makes its changes.
-    Real,
-    /// The command only shows its changes (`--dry-run`).
-    Dry,
-}
-
-impl Run {
-    /// Returns whether this is a dry run.
-    pub(super) fn is_dry(self) -> bool {
-        self == Self::Dry
-    }
-}
 
 /// Publishes or stages the change, and reports it. A dry run checks and reports the change without writing anything.
 pub(super) fn conclude(
@@ -139,21 +122,6 @@ pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Ou
         Outcome::Staged(_) => output.note(&format!("{added} to the pending change to {beside}.")),
         Outcome::Nothing => {}
     }
-}
-
-/// Joins names with commas. In a long list, only the first names are shown, and the others are counted.
-pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
-    let mut names: Vec<String> = names.into_iter().collect();
-    let more = names.len().saturating_sub(NAMED);
-    names.truncate(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", names.join(", "))
-}
-
-/// Returns a number with a noun, such as `1 key` or `2 keys`.
-pub(super) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
-    let ending = if number == N::from(1) { "" } else { "s" };
-    format!("{number} {noun}{ending}")
 }
 
 /// Tells the user the outcome of a change.

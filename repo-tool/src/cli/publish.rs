@@ -2,16 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Key, KeyId};
 
+use super::context::Context;
 use super::outcome::conclude;
-use super::{Context, ExitStatus, Output};
 use crate::draft::Draft;
 use crate::edit::keys::short;
 use crate::publish::staged;
 use crate::revoke::proof::{Before, is_refuted, prove, table};
 use crate::{Error, Repository};
+
+/// `publish`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 6: signatures are still missing; nothing was published.
+
+Example: lastmile-repo publish")]
+pub(crate) struct Publish {}
 
 pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;

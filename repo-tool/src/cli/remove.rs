@@ -1,10 +1,11 @@
 //! `remove`: remove targets from the repository.
 
 use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::TargetPath;
 
+use super::context::Context;
 use super::outcome::{conclude, publish};
-use super::{Context, ExitStatus, Output};
 use crate::config::Config;
 use crate::publish::queue::PublishRequest;
 use crate::{Error, names};

@@ -3,14 +3,32 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::{KeyRing, RoleName};
 
-use super::args::Renew;
+use super::context::Context;
+use super::counts::{NAMED, some_of};
 use super::key_names::KeyNames;
-use super::outcome::{NAMED, conclude, some_of};
-use super::{Context, ExitStatus, Output};
+use super::outcome::conclude;
 use crate::draft::Draft;
 use crate::{Error, Renewal, Repository};
+
+/// `renew`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastmile-repo renew               # timestamp and snapshot, when they are due
+  lastmile-repo renew root targets  # root and targets too; needs their keys
+  lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
+  lastmile-repo renew --force       # even if they are not due")]
+pub(crate) struct Renew {
+    /// Other roles to renew if they are due; PREFIX* matches all delegated roles with that prefix.
+    pub(crate) roles: Vec<String>,
+    /// Also sign roles that are not due.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
 
 /// To report when delegated roles expire, the command reads all of them, but only if the snapshot lists at most this
 /// many roles.

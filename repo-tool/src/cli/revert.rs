@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{KeyRing, RoleName};
 
+use super::context::Context;
 use super::keys::{Resolved, resolve, set_keys};
 use super::outcome::conclude;
 use super::set_threshold::record_threshold;
-use super::{Context, ExitStatus, Output};
 use crate::config::{Config, RoleConfig};
 use crate::draft::Draft;
 use crate::edit::Edit;

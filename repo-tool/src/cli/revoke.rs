@@ -3,14 +3,17 @@
 use std::path::Path;
 
 use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::printable;
 use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
+use super::context::Context;
+use super::counts::counted;
+use super::findings;
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
-use super::outcome::{carry_out, counted, note_outcome, note_pending, status};
-use super::{Context, ExitStatus, Output, findings};
+use super::outcome::{carry_out, note_outcome, note_pending, status};
 use crate::check::lint;
 use crate::edit::keys::short;
 use crate::key_store::Protection;

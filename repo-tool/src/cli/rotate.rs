@@ -1,10 +1,31 @@
 //! `rotate`: change the keys of a role.
 
-use super::args::Rotate;
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
+
+use super::context::Context;
 use super::keys::{Removal, publics, resolve_all, resolve_removal, set_keys};
 use super::outcome::conclude;
-use super::{Context, ExitStatus, Output};
 use crate::{Error, names};
+
+/// `rotate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A new root is signed by the old root keys and the new ones.
+
+Examples:
+  lastmile-repo rotate timestamp --add file:keys/timestamp-2.pem --remove file:keys/timestamp-1.pem
+  lastmile-repo rotate root --add alice.pub")]
+pub(crate) struct Rotate {
+    /// The role.
+    pub(crate) role: String,
+    /// Keys to add: a key ID, a URI, a private key file or a .pub file.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) add: Vec<String>,
+    /// Keys to remove.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) remove: Vec<String>,
+}
 
 pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> Result<ExitStatus, Error> {
     if args.add.is_empty() && args.remove.is_empty() {

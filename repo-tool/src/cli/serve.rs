@@ -1,14 +1,28 @@
 //! `serve`: serve metadata/ and targets/ over HTTP, for testing.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use serde_json::json;
 
-use super::args::Serve;
-use super::{Context, ExitStatus, Output};
+use super::context::Context;
 use crate::served::server::Server;
 use crate::{Error, NetworkError, Repository};
+
+/// `serve`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lastmile-repo serve --port 8080")]
+pub(crate) struct Serve {
+    /// Port to listen on; 0 chooses a free port.
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) port: u16,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+}
 
 pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Result<ExitStatus, Error> {
     let dir = context.global.repository.as_path();

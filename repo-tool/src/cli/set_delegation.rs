@@ -1,12 +1,13 @@
 //! `set-delegation`: change the paths, order or threshold of a delegation, or whether it is terminating.
 
 use clap::ArgGroup;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::printable;
 use lastmile_metadata::{Paths, RoleName};
 
+use super::context::Context;
 use super::outcome::conclude;
 use super::set_threshold::record_threshold;
-use super::{Context, ExitStatus, Output};
 use crate::edit::delegation_change::{DelegationChange, HolderChange, Position};
 use crate::edit::delegations::hash_prefixes;
 use crate::edit::path_patterns::{pattern_warnings, patterns};

@@ -1,10 +1,26 @@
 //! `set-expiry`: change the number of days after which a role's metadata expires.
 
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use serde_json::json;
 
-use super::args::SetExpiry;
-use super::{Context, ExitStatus, Output};
+use super::context::Context;
+use crate::config::MOST_DAYS;
 use crate::{Error, names};
+
+/// `set-expiry`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Takes effect at the next signature; `renew --force ROLE` signs now.
+
+Example: lastmile-repo set-expiry timestamp 3")]
+pub(crate) struct SetExpiry {
+    /// The role.
+    pub(crate) role: String,
+    /// Number of days from signing to expiry, 1 to 36500.
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
+    pub(crate) days: u32,
+}
 
 pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Output) -> Result<ExitStatus, Error> {
     let role = names::role(&args.role)?;

@@ -1,12 +1,23 @@
 //! `set-threshold`: change how many keys of a role must sign.
 
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::RoleName;
 
-use super::args::SetThreshold;
+use super::context::Context;
 use super::outcome::conclude;
-use super::{Context, ExitStatus, Output};
 use crate::config::{Config, RoleConfig};
 use crate::{Error, names};
+
+/// `set-threshold`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lastmile-repo set-threshold root 2")]
+pub(crate) struct SetThreshold {
+    /// The role.
+    pub(crate) role: String,
+    /// Number of the role's keys that must sign.
+    pub(crate) threshold: u32,
+}
 
 pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &Output) -> Result<ExitStatus, Error> {
     let role = names::role(&args.role)?;

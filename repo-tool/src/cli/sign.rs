@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::RoleName;
 use serde_json::json;
 
-use super::args::Sign;
 use super::confirm::Confirmation;
+use super::context::Context;
+use super::counts::some_of;
+use super::findings;
+use super::global::Run;
 use super::keys::resolve_all;
-use super::outcome::{Run, note_outcome, some_of};
-use super::{Context, ExitStatus, Output, findings};
+use super::outcome::note_outcome;
 use crate::check::lint;
 use crate::config::Config;
 use crate::document::Document;
@@ -18,6 +22,25 @@ use crate::key_store::KeyStore;
 use crate::publish::staged;
 use crate::report::diff;
 use crate::{Error, Outcome, PublicationError, Repository, Signing, names};
+
+/// `sign`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Shows every change and asks for confirmation before signing.
+
+Examples:
+  lastmile-repo sign --key /media/usb/root-2.pem
+  lastmile-repo sign root")]
+pub(crate) struct Sign {
+    /// Roles to sign for [default: every role of the pending change for which you have a key]
+    pub(crate) roles: Vec<String>,
+    /// Private key files to sign with [default: the keys that repo.toml lists]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// Sign without asking.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Result<ExitStatus, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;

@@ -1,13 +1,15 @@
 //! `status`: show versions, expiry dates, keys, and the roles that are due for renewal.
 
 use lastmile_cli_support::MonitorState;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::printable;
 use serde_json::json;
 
+use super::context::Context;
+use super::counts::{NAMED, counted, some_of};
+use super::findings;
 use super::key_names::KeyNames;
 use super::missing::missing_lines;
-use super::outcome::{NAMED, counted, some_of};
-use super::{Context, ExitStatus, Output, findings};
 use crate::error::chain;
 use crate::publish::transaction;
 use crate::report::status::{RoleStatus, Status};

@@ -1,5 +1,10 @@
 //! Tests that names of keys and files cannot control the terminal.
 
+use std::sync::{Arc, Mutex};
+
+use chrono::Utc;
+
+use super::phrases::Phrases;
 use super::*;
 
 /// A file name that would clear a terminal, forge a line of output and hide a character.

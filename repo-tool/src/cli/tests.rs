@@ -1,6 +1,8 @@
 //! Tests that call the command as a function and pass its whole environment as a value.
 
-use chrono::TimeDelta;
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_cli_support::{Captured, MonitorState};
 use serde_json::Value;
 use tempfile::TempDir;

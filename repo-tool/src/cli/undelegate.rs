@@ -1,9 +1,22 @@
 //! `undelegate`: remove a delegation.
 
-use super::args::Undelegate;
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
+
+use super::context::Context;
 use super::outcome::conclude;
-use super::{Context, ExitStatus, Output};
 use crate::{Error, names};
+
+/// `undelegate`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lastmile-repo undelegate plugins-team")]
+pub(crate) struct Undelegate {
+    /// The delegated role.
+    pub(crate) name: String,
+    /// Role that delegates to NAME [default: the first such role that is found]
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) from: Option<String>,
+}
 
 pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &Output) -> Result<ExitStatus, Error> {
     let name = names::role(&args.name)?;

@@ -2,14 +2,40 @@
 
 use std::path::Path;
 
-use super::args::Verify;
-use super::{Context, ExitStatus, Output, base_url, findings};
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
+use lastmile_metadata::TargetNames;
+
+use super::context::Context;
+use super::findings;
+use super::url::base_url;
 use crate::Error;
 use crate::check::finding::Severity;
 use crate::config::Config;
 use crate::files::roots;
 use crate::report::verify::{self, Verification};
-use lastmile_metadata::TargetNames;
+
+/// `verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastmile-repo verify
+  lastmile-repo verify /backup/packages
+  lastmile-repo verify https://example.org/packages --root 1.root.json
+
+Verification of a folder starts from the root given with --root, or from the oldest root in the folder. If you pinned a root,
+the folder must contain it. Verification of a URL starts from the root given with --root, or from metadata/1.root.json of
+--repository.")]
+pub(crate) struct Verify {
+    /// Folder or URL that contains metadata/ and targets/ [default: the folder of --repository]
+    pub(crate) place: Option<String>,
+    /// Accept missing target files that another server has (`add --from-list`); existing files are still checked.
+    #[arg(long)]
+    pub(crate) elsewhere: bool,
+    /// Exit with status 7 if there are warnings.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
 
 pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> Result<ExitStatus, Error> {
     let mut found = match args.place.as_deref() {

@@ -11,7 +11,7 @@ use lastmile_metadata::{
     Timestamp, Version, assemble,
 };
 
-use super::copy_folder;
+use super::copies::copy_folder;
 use super::runner::Runner;
 use crate::Error;
 

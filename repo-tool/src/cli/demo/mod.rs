@@ -4,19 +4,27 @@
 //! separate processes. The client's commands run in this process, so that the demo can set their clock.
 
 mod attacker;
+mod copies;
 mod packages;
 mod runner;
 
-use std::path::Path;
-
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::text::printable_path;
 
-use super::args::Demo;
-use super::{Context, ExitStatus, Output};
+use super::context::Context;
 use crate::Error;
 use attacker::Attacker;
 use packages::Package;
 use runner::Runner;
+
+/// `demo`
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep the temporary folder of the demo, and print its path.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
 
 /// The number of packages that are held back and published later as an update.
 const HELD_BACK: usize = 3;
@@ -158,24 +166,4 @@ fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
     late.inflate_versions()?;
     runner.serve(late.folder())?;
     runner.client(&["refresh"], ExitStatus::Refused, "0 of the 1 keys")
-}
-
-/// Copies a folder, with hard links where possible. Links are safe because the demo replaces files and never writes
-/// into them.
-fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.map_err(|error| Error::file("read", from, error.into()))?;
-        let goal = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
-        if entry.file_type().is_dir() {
-            std::fs::create_dir_all(&goal).map_err(|error| Error::file("create", &goal, error))?;
-        } else {
-            link_or_copy(entry.path(), &goal)?;
-        }
-    }
-    Ok(())
-}
-
-fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let made = std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(drop));
-    made.map_err(|error| Error::file("write", to, error))
 }

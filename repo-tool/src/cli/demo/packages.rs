@@ -62,5 +62,5 @@ fn caches(env: &Environment) -> Vec<PathBuf> {
 /// Links packages into a folder.
 pub(super) fn link(packages: &[Package], folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|error| Error::file("create", folder, error))?;
-    packages.iter().try_for_each(|package| super::link_or_copy(&package.path, &folder.join(&package.file)))
+    packages.iter().try_for_each(|package| super::copies::link_or_copy(&package.path, &folder.join(&package.file)))
 }

@@ -164,7 +164,7 @@ impl Runner {
 
     /// Switches to a copy of the client, and sets the clock of the copy ahead by this many days.
     pub(super) fn use_client_after(&mut self, days: i64) -> Result<(), Error> {
-        super::copy_folder(&self.path(self.client), &self.path("client-later"))?;
+        super::copies::copy_folder(&self.path(self.client), &self.path("client-later"))?;
         self.client = "client-later";
         self.now = self.today + TimeDelta::days(days);
         self.say(&format!("  {days} days pass."));

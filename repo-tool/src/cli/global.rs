@@ -1,0 +1,79 @@
+//! The options that all commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::root_digest::RootDigest;
+
+/// The options that all commands share.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The repository's folder [env: LASTMILE_REPOSITORY=]
+    // clap reads only the environment of the process, but tests pass a different one, so `parsed` sets the default.
+    #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
+    pub(crate) repository: PathBuf,
+    /// Show what the command would do, without changing anything.
+    #[arg(long, short = 'n', global = true)]
+    pub(crate) dry_run: bool,
+    /// Print the result as JSON on standard output.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Read the pass-phrase of the keys from the first line of FILE; `-` is standard input [default:
+    /// $LASTMILE_PASS_PHRASE, or a prompt]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) pass_phrase_file: Option<PathBuf>,
+    /// Configuration file of the user, outside every repository: pinned roots, allowed keys, URLs [default:
+    /// $LASTMILE_REPO_CONFIG, or lastmile-repo/config.toml in the platform's configuration folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Trust FILE as the repository's root, and pin it for later commands
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) root: Option<PathBuf>,
+    /// Trust the root with this SHA-256, and pin it for later commands. To trust a root without pinning it, set
+    /// LASTMILE_REPO_ROOT_SHA256 instead
+    #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
+    pub(crate) root_sha256: Option<RootDigest>,
+    /// Allow this command to use FILE, a private key outside the repository's folder that repo.toml names. To allow
+    /// several files, list them in LASTMILE_REPO_ALLOWED_KEYS as in PATH; to allow a file permanently, use `key allow`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) allow_key: Vec<PathBuf>,
+    /// Publish without first comparing the repository with the server at the metadata-url in your configuration
+    #[arg(long, global = true)]
+    pub(crate) skip_served_check: bool,
+    /// Sign even if this machine's clock is far behind the dates in the published metadata
+    #[arg(long, global = true)]
+    pub(crate) skip_clock_check: bool,
+    /// Seconds to wait for another process that is changing the repository; 0 disables waiting
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) wait: u64,
+    /// Accept this unknown member or key when signing. The error message prints the NAME to use.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) accept: Vec<String>,
+    /// Print only errors and the requested data.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+impl Global {
+    /// Returns whether this is a dry run.
+    pub(super) fn run(&self) -> Run {
+        if self.dry_run { Run::Dry } else { Run::Real }
+    }
+}
+
+/// Whether a command changes something or only shows what it would change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    /// The command makes its changes.
+    Real,
+    /// The command only shows its changes (`--dry-run`).
+    Dry,
+}
+
+impl Run {
+    /// Returns whether this is a dry run.
+    pub(super) fn is_dry(self) -> bool {
+        self == Self::Dry
+    }
+}
