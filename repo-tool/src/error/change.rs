@@ -1,8 +1,9 @@
 //! Errors about changes that cannot be made and about invalid input.
 
+use std::path::PathBuf;
+
 use lastmile_client::text::{printable, printable_path};
 use lastmile_metadata::{ErrorKind, NameError, PathPattern, RoleName, TargetPath, Version};
-use std::path::PathBuf;
 
 use super::line::LineFault;
 

@@ -28,9 +28,6 @@ use lastmile_client::text::{printable, printable_path};
 use lastmile_metadata::RoleName;
 
 use crate::report::diff::Unusual;
-
-use unpublishable::listed;
-
 pub use absent::NotFound;
 pub use change::{EditError, Hidden, InvalidInput, PendingError, RecordFault, RoleNameError, VersionError};
 pub use config::{ConfigError, InvalidKeyUri};
@@ -44,6 +41,7 @@ pub use revert::RevertError;
 pub use served::{NetworkError, PinError, ServedError};
 pub(crate) use text::chain;
 pub use unpublishable::Unpublishable;
+use unpublishable::listed;
 
 /// An error of the repository tool. Nothing was published, unless the message says so.
 #[derive(Debug, thiserror::Error)]

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use lastmile_client::text::printable_path;
 use lastmile_fs::Exposure;
 
 use super::unpublishable::{Unpublishable, listed};
-use lastmile_client::text::printable_path;
 
 /// The reason why a file or folder is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

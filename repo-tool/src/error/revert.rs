@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use lastmile_client::text::printable_path;
+
 use super::text::lines;
 use crate::check::finding::Finding;
-use lastmile_client::text::printable_path;
 
 /// The reason why the last publication cannot be reverted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

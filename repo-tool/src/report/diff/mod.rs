@@ -17,12 +17,10 @@ use crate::Error;
 use crate::draft::Draft;
 use crate::publish::completed::Completed;
 use crate::published::Published;
-
-pub use role_diff::{Many, RoleDiff, Sign, full_text, json, text};
-pub use unusual::Unusual;
-
 use explain::{TargetChanges, explained};
 use role_diff::family_of;
+pub use role_diff::{Many, RoleDiff, Sign, full_text, json, text};
+pub use unusual::Unusual;
 
 /// Compares the draft with the published state. For a bulk change, target changes are only counted.
 ///
