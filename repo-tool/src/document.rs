@@ -30,14 +30,14 @@ pub struct Prior {
 /// The key rings that must sign a document, and the key ring that should also sign it.
 #[derive(Clone, Debug, Default)]
 pub struct Rings {
-    /// Rings that must all reach their threshold.
+    /// Key rings that must all reach their threshold.
     pub required: Vec<KeyRing>,
-    /// The ring before a rotation. If this ring reaches its threshold, too, clients in the middle of an update accept
-    /// the file.
+    /// The key ring before a rotation. If it also reaches its threshold, clients in the middle of an update accept the
+    /// file.
     pub wanted: Option<KeyRing>,
 }
 
-/// The signatures that a ring still needs.
+/// The signatures that a key ring still needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// How many more keys must sign.
@@ -128,7 +128,7 @@ pub struct Document {
     signed: SignedText,
     /// The assembled file, computed on first use if the text is in memory.
     file: OnceLock<Bytes>,
-    /// The faults of the text, computed on first use.
+    /// The faults in the text, computed on first use.
     faults: OnceLock<BTreeSet<Finding>>,
     rings: Rings,
     /// The keys that have made valid signatures, each with its id. Verification is slow and there may be many bins, so
@@ -154,8 +154,8 @@ impl Document {
         }
     }
 
-    /// Creates a document from a partly signed text. Keeps only valid signatures of the keys in `rings`, and of each
-    /// signature only the members `keyid` and `sig`.
+    /// Creates a document from a partly signed text. Keeps only valid signatures by the keys in `rings`, and only the
+    /// members `keyid` and `sig` of each signature.
     ///
     /// # Errors
     /// When the bytes are not metadata of this role.
@@ -252,7 +252,7 @@ impl Document {
         Ok(self.faults.get_or_init(|| found))
     }
 
-    /// Adds a signature of `key`, which the caller has just made.
+    /// Adds a signature by `key`, which the caller has just made.
     pub(crate) fn add_signature(&mut self, id: &KeyId, key: &PublicKey, sig: Vec<u8>) {
         self.put(id, sig);
         self.signers.retain(|(signer, _)| signer != id);
@@ -274,7 +274,7 @@ impl Document {
         let missing = lacking.filter(|(_, count)| *count > 0);
         let mut missing: Vec<_> =
             missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
-        // The rings of the old and the new root usually lack the same signatures, so report these only once.
+        // The key rings of the old and the new root usually lack the same signatures, so report these only once.
         missing.dedup();
         missing
     }

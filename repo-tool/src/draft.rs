@@ -48,7 +48,7 @@ pub struct Draft {
     pub(crate) from_staged: bool,
     /// The configuration, if it changes.
     pub(crate) config: Option<Config>,
-    /// The requests of other publishers that are published with this draft.
+    /// The requests from other publishers that are published with this draft.
     pub(crate) requests: Vec<String>,
     /// Additional key rings that must sign a role, so that a pending change that is not part of this draft can be
     /// published later.
@@ -97,7 +97,7 @@ impl Draft {
         &self.touched
     }
 
-    /// Returns the names of the requests of other publishers that are published with this draft.
+    /// Returns the names of the requests from other publishers that are published with this draft.
     #[must_use]
     pub fn requests(&self) -> &[String] {
         &self.requests

@@ -112,7 +112,7 @@ pub enum ClockCheck {
     Ignore,
 }
 
-/// How long to wait for the lock of another process.
+/// How long to wait for a lock that another process holds.
 #[derive(Clone)]
 pub struct LockWait {
     /// The maximum time to wait. If it is zero, [`crate::Error::Busy`] is returned immediately while another process

@@ -204,7 +204,7 @@ impl Published {
         })
     }
 
-    /// Returns the canonical texts of root, timestamp, snapshot and every targets role that has been read.
+    /// Returns the canonical text of root, timestamp, snapshot and each targets role that has been read.
     pub(crate) fn signed_texts(&self) -> impl Iterator<Item = (&RoleName, &str)> {
         let top_level = [
             (&RoleName::ROOT, self.root.signed()),
@@ -308,8 +308,8 @@ impl Published {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
 
-    /// Like [`Published::named`], but for a change of keys: of succinct bins, which share their keys, only the first
-    /// bin is returned.
+    /// Like [`Published::named`], but for a change of keys: returns only the first bin of a set of succinct bins,
+    /// because they share their keys.
     pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         let mut succinct = BTreeSet::new();
         let mut fitting = Vec::new();

@@ -1,4 +1,4 @@
-//! Records the newest verified root and the allowed keys of a repository in the configuration of the user.
+//! Records the newest verified root and the allowed keys of a repository in the user's configuration.
 
 use crate::config::KeyUri;
 use crate::pin::Authority;

@@ -1,4 +1,4 @@
-//! The digest of a root file, which identifies a repository in the configuration of a user.
+//! The digest of a root file, which identifies a repository in a user's configuration.
 
 use std::fmt;
 use std::str::FromStr;

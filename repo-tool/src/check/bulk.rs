@@ -58,7 +58,8 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
 struct RoleView<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
-    /// The bins and the number of the bin that is this role. `None` for the top-level role, where every search starts.
+    /// The set of bins that contains this role, and the role's number in it. `None` for the top-level role, where every
+    /// search starts.
     bin: Option<(&'s Router, usize)>,
 }
 

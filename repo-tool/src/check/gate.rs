@@ -46,7 +46,7 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
 /// Returns the errors of [`admit`].
 pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     admit(published, document)?;
-    // If the delegating role lists a malformed key id, that is reported as a fault of the delegating role.
+    // If the delegating role lists a malformed key id, that is reported as a fault in the delegating role.
     let rings = document.rings();
     let listed: BTreeSet<&str> =
         rings.required.iter().chain(&rings.wanted).flat_map(|ring| ring.keys().map(|(id, _)| id.as_str())).collect();

@@ -204,7 +204,7 @@ impl VisitedRoles {
     }
 }
 
-/// Converts the error of a client that refuses a draft.
+/// Converts the error from a client that refuses a draft.
 pub(crate) fn refused(error: ClientError) -> Error {
     DraftError::Client(error.into()).into()
 }

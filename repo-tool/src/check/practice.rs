@@ -69,7 +69,7 @@ impl<'a> Subject<'a> {
     fn thresholds(&self, found: &mut Vec<Finding>) {
         let threshold_of = |role: &RoleName| self.root.key_ring(role).map(|ring| ring.threshold());
         if threshold_of(&RoleName::ROOT) == Ok(Threshold::ONE) {
-            let text = "one key is enough to sign a new root: a thief of that key can replace every other key";
+            let text = "one key is enough to sign a new root: whoever steals it can replace every other key";
             found.push(Finding::about(Rule::RootThresholdOfOne, &RoleName::ROOT, text));
         }
         let mut roles = SomeRoles::default();

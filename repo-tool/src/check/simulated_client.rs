@@ -70,7 +70,7 @@ pub(crate) fn reading_limits() -> Limits {
     limits
 }
 
-/// Converts an error of a simulated client.
+/// Converts an error from a simulated client.
 pub(crate) fn from_client(error: ClientError) -> Error {
     match error {
         ClientError::Refused(refused) | ClientError::Limit(refused) => match refused.refusal {

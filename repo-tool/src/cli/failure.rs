@@ -1,4 +1,4 @@
-//! Maps errors of the library to failures of the command: exit status, kind and hint.
+//! Maps library errors to command failures: exit status, kind and hint.
 
 use std::path::Path;
 

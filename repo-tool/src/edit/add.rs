@@ -110,7 +110,7 @@ impl Custom {
     /// Sets the custom data of the new target, which replaces the listed target `before`.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
-            // The targets in a request of another process already have their custom data.
+            // The targets in a request from another process already have their custom data.
             Self::Keep if target.custom.is_none() => target.custom = before.and_then(|before| before.custom),
             Self::Keep => {}
             Self::Replace(custom) => target.custom = Some(custom.clone()),

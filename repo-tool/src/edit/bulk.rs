@@ -13,7 +13,7 @@ use crate::files::spool::Spool;
 use crate::role_content::RoleContent;
 use crate::{EditError, Error, parallel};
 
-/// Targets that move to other roles. They are in the order of the priority of the roles that list them now.
+/// Targets that move to other roles. They are ordered by the priority of the roles that currently list them.
 #[derive(Default)]
 pub(super) struct Moving {
     roles: Vec<Targets>,

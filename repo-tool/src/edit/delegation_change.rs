@@ -10,7 +10,7 @@ use super::keys::change_delegated;
 use super::path_patterns::refuse_useless;
 use crate::{EditError, Error, InvalidInput, NotFound};
 
-/// A change of a delegation. A field that is `None` keeps its value.
+/// A change to a delegation. A field that is `None` keeps its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DelegationChange {
     /// The paths that the delegated role may list.

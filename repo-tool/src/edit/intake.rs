@@ -1,4 +1,4 @@
-//! Copies new target files into the repository. The hash is computed from the copied bytes, so a later change of the
+//! Copies new target files into the repository. The hash is computed from the copied bytes, so a later change to the
 //! source file has no effect. [`copy`] refuses files that must stay private.
 
 use std::collections::BTreeMap;

@@ -225,7 +225,7 @@ impl ListFile {
         Ok(number)
     }
 
-    /// Returns the error of the line at `start`.
+    /// Returns the error for the line at `start`.
     fn refused(&self, start: u64, fault: LineFault) -> Error {
         self.number(start).map_or_else(|error| error, |line| EditError::Line { line, fault }.into())
     }

@@ -167,7 +167,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Finishes the edit and returns the draft. Roles that a change of keys has left without valid signatures are
+    /// Finishes the edit and returns the draft. Roles whose signatures are no longer valid after a change of keys are
     /// marked to be signed again.
     ///
     /// # Errors

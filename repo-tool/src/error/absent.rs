@@ -89,7 +89,7 @@ pub enum NotFound {
         /// The path of the file below `staged/targets/`.
         path: PathBuf,
     },
-    /// A request of another process no longer exists.
+    /// A request from another process no longer exists.
     #[error("the request {} no longer exists", printable(name))]
     Request {
         /// The name of the request's folder.

@@ -43,7 +43,7 @@ pub enum DraftError {
         /// The reason.
         reason: NotFoundReason,
     },
-    /// The signatures of a role do not reach its threshold.
+    /// A role has fewer valid signatures than its threshold requires.
     #[error("{role} does not have enough valid signatures")]
     NotSigned {
         /// The role.

@@ -1,4 +1,4 @@
-//! The kinds of errors for which a process refuses the request of another process.
+//! The kinds of errors for which a process refuses a request from another process.
 
 use serde::{Deserialize, Serialize};
 

@@ -38,7 +38,7 @@ pub enum NetworkError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The error of the operating system.
+        /// The error from the operating system.
         error: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Texts that several errors share.
+//! Text that several error messages share.
 
 use std::error::Error;
 use std::fmt::Display;

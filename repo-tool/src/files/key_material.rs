@@ -26,7 +26,7 @@ const SHORTEST_RUN: usize = 16;
 /// keys and signatures, which are shorter.
 const MINISIGN_SECRET: usize = 120;
 
-// The texts to search for in every part of a file.
+// The strings to search for in every part of a file.
 static PEM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("PRIVATE KEY"));
 static PEM_UTF16: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("P\0R\0I\0V\0A\0T\0E\0 \0K\0E\0Y"));
 static TUF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"private\""));
@@ -65,7 +65,7 @@ impl Scanner {
     }
 }
 
-/// What the end of a window is.
+/// What follows a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The file continues after the window.
@@ -118,7 +118,7 @@ fn is_followed_by_key(body: &[u8], end: End) -> bool {
     let (space, text) = body.split_at(start);
     let is_next_line = space.contains(&b'\n') || space.contains(&b'\r');
     match text.first() {
-        // The header is at the end of the file.
+        // Nothing follows the header: count it at the end of the file; otherwise the next window decides.
         None => return end == End::OfFile,
         Some(byte) if is_next_line && is_base64(*byte) => return true,
         Some(_) => {}

@@ -345,7 +345,7 @@ pub struct Lock {
 impl Lock {
     /// Empties the working folder when the lock is released, unless the folder contains a journal.
     pub(crate) fn clear_on_release(&self, working: Folder) {
-        // Ignore the error of a second call, because every call passes the same folder.
+        // Ignore the error from a second call, because every call passes the same folder.
         let _ = self.working.set(working);
     }
 }

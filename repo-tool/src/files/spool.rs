@@ -1,4 +1,4 @@
-//! Temporary storage for texts that together may not fit into memory, such as the roles of a bulk change.
+//! Temporary storage for text that may not fit into memory, such as the roles of a bulk change.
 
 use std::io;
 use std::path::Path;
@@ -9,15 +9,15 @@ use lastmile_fs::disk::TemporaryFile;
 
 use crate::Error;
 
-/// A temporary file that contains many texts.
+/// A temporary file that contains many pieces of text.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: TemporaryFile,
-    /// The length of the file in bytes, including texts that are still being written.
+    /// The length of the file in bytes, including text that is still being written.
     end: AtomicU64,
 }
 
-/// A text in a spool. A clone refers to the same text.
+/// A piece of text in a spool. A clone refers to the same text.
 #[derive(Clone, Debug)]
 pub(crate) struct SpooledText {
     spool: Arc<Spool>,

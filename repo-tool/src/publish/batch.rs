@@ -1,4 +1,4 @@
-//! Publishes the requests of several processes together, with a single new snapshot and timestamp
+//! Publishes the requests from several processes together, with a single new snapshot and timestamp
 //! ([`crate::publish::queue`]).
 
 use lastmile_fs::disk;
@@ -35,7 +35,7 @@ pub struct OwnResult {
 /// Publishes a request together with all waiting requests, or waits until another process has published the request.
 ///
 /// # Errors
-/// Returns the error of this request. An error of another request is reported to the process that made that request.
+/// Returns the error for this request. An error for another request is reported to the process that made that request.
 pub fn publish(
     request: &PublishRequest,
     invocation: &Invocation,
@@ -90,7 +90,7 @@ impl Repository {
         self.finish(draft, observer)
     }
 
-    /// Publishes the draft together with the requests of other processes. Returns `None` if signatures are missing.
+    /// Publishes the draft together with the requests from other processes. Returns `None` if signatures are missing.
     fn publish_together(
         &mut self,
         mut draft: Draft,
@@ -187,7 +187,7 @@ impl Repository {
         Ok((incoming, files))
     }
 
-    /// Adds the change of a request to the draft.
+    /// Adds the change that a request asks for to the draft.
     fn changed(
         &mut self,
         draft: Draft,

@@ -1,4 +1,4 @@
-//! Publishes changes while another change is pending. A change of other roles does not have to wait for the missing
+//! Publishes changes while another change is pending. A change to other roles does not have to wait for the missing
 //! signatures: it is published immediately, and the pending change stays pending.
 
 use std::collections::BTreeMap;

@@ -21,7 +21,7 @@ use crate::report::diff;
 use crate::repository::Repository;
 use crate::{ClockCheck, Error, PublicationError};
 
-/// The maximum time by which this machine's clock may be behind the clocks of others who sign.
+/// The maximum time by which this machine's clock may be behind the clocks of other signers.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// Whether a plan is carried out or only previewed.

@@ -1,4 +1,4 @@
-//! Publishes a plan (spec 6.3): issues versions, writes files, keeps a journal, and answers the requests of waiting
+//! Publishes a plan (spec 6.3): issues versions, writes files, keeps a journal, and answers the requests from waiting
 //! processes.
 
 pub(crate) mod batch;

@@ -14,7 +14,7 @@ pub struct Plan {
     pub draft: Draft,
     /// The documents.
     pub completed: Completed,
-    /// The line-by-line changes of the documents.
+    /// The line-by-line changes to the documents.
     pub diff: Vec<RoleDiff>,
     /// The roles of a pending change that is independent of the draft and not part of this plan.
     pub(crate) pending: Vec<RoleName>,

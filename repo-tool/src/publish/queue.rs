@@ -2,11 +2,11 @@
 //! `.queue/`. The process that holds the lock publishes all waiting requests with a single new snapshot and timestamp.
 //!
 //! A request is valid only while its process is running. The process holds a lock on a file of the request, so the
-//! request of an interrupted command is not published later. The files of a request are linked into the publication,
+//! request from an interrupted command is not published later. The files of a request are linked into the publication,
 //! whose journal lists the published requests. So each request is published exactly once, even if a process dies.
 //!
-//! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes the
-//! request of another process first renames `request.json` to `taken.json`, so that the request cannot be withdrawn,
+//! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes a
+//! request from another process first renames `request.json` to `taken.json`, so that the request cannot be withdrawn,
 //! and finally adds `answer.json`.
 
 use std::fs::File;
@@ -99,7 +99,7 @@ impl RefusalKind {
     }
 }
 
-/// A request of this process. Dropping the value withdraws the request, unless another process is publishing it.
+/// A request from this process. Dropping the value withdraws the request, unless another process is publishing it.
 #[derive(Debug)]
 pub struct PublishRequest {
     layout: Layout,
@@ -173,7 +173,7 @@ impl PublishRequest {
         self.queue.enter(&self.name).ok().flatten()
     }
 
-    /// Returns the answer of another process, or `None` if the request has not been answered.
+    /// Returns the answer from another process, or `None` if the request has not been answered.
     ///
     /// # Errors
     /// Returns an error if the answer cannot be read.
@@ -184,8 +184,8 @@ impl PublishRequest {
         answer.map(Some).map_err(|error| Error::file("read", &folder.path_of(ANSWER), error.into()))
     }
 
-    /// Withdraws the request. Returns false if another process is already publishing it. In this case, the caller must
-    /// wait for the answer.
+    /// Withdraws the request. Returns false if another process is already publishing the request. In this case, the
+    /// caller must wait for the answer.
     fn withdraw(&self) -> bool {
         let withdrawn = self
             .folder()
@@ -392,7 +392,7 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     Ok((folder, owner))
 }
 
-/// Removes the requests of processes that have ended. The caller must hold the lock.
+/// Removes the requests from processes that have ended. The caller must hold the lock.
 pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
     let Some(queue) = layout.open_queue()? else { return Ok(()) };
     for name in queue.names()?.into_iter().filter_map(|name| name.into_string().ok()) {

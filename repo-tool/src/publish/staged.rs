@@ -164,7 +164,7 @@ pub(crate) fn write<'d>(
     folder.sync()
 }
 
-/// Replaces a pending document with a version that has one more signature. Changes no other files of the repository.
+/// Replaces a pending document with a version that has one more signature. Changes no other files in the repository.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
     let folder = layout.make_staged()?;
     // Remove files that a signing process may have left behind when it died.

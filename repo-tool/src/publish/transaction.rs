@@ -247,8 +247,8 @@ impl Prepared<'_> {
     }
 }
 
-/// Finishes this user's interrupted publications, empties `.publishing/`, and removes the requests of ended processes. Returns
-/// whether a publication was finished.
+/// Finishes this user's interrupted publications, empties `.publishing/`, and removes the requests from processes that
+/// have ended. Returns whether a publication was finished.
 ///
 /// # Errors
 /// [`Error::Path`] if another user owns a working folder; [`Error::Publication`] if another user's publication was

@@ -1,4 +1,4 @@
-//! Reports for people and programs: the changes of a draft, the status of a repository, and the result of a full check.
+//! Reports for people and programs: the changes in a draft, the status of a repository, and the result of a full check.
 
 pub(crate) mod diff;
 pub(crate) mod status;

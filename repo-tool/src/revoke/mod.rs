@@ -16,7 +16,7 @@ use crate::key_store::{self, Protection};
 use crate::publish::snapshot;
 use crate::{Error, LackingKeys, NotFound, Repository, RevokeError};
 
-/// The changes of a revocation.
+/// The changes that a revocation makes.
 #[derive(Debug)]
 pub struct Revocation {
     /// The draft to publish.
@@ -108,7 +108,7 @@ pub fn revoke(
     let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
-        // The thief of one online key may have inflated the versions of both timestamp and snapshot. If both roles get
+        // Whoever stole one online key may have inflated the versions of both timestamp and snapshot. If both roles get
         // new keys, every client deletes its stored files of both roles. This includes clients that check only the
         // signatures of stored files.
         for role in RoleName::ONLINE {

@@ -187,7 +187,7 @@ impl Adoption<'_> {
                 (Ok(_), _) => {}
                 // A dry run does not read large files.
                 (Err(ClientError::TooLarge { .. }), None) => {}
-                // A local failure, such as a full disk, is not a fault of the server.
+                // A local failure, such as a full disk, is not the server's fault.
                 (Err(ClientError::Local(failed)), _) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }

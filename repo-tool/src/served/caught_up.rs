@@ -5,7 +5,7 @@ use crate::report::diff::RoleDiff;
 /// The result of catching up.
 #[derive(Debug)]
 pub struct CaughtUp {
-    /// The way in which the difference was resolved, or would be resolved in a preview.
+    /// How the difference was resolved, or would be resolved in a preview.
     pub resolution: Resolution,
     /// The differences between the server and the folder.
     pub diff: Vec<RoleDiff>,
@@ -15,7 +15,7 @@ pub struct CaughtUp {
     pub missing: Vec<String>,
 }
 
-/// The way in which a difference between the server and the folder was resolved.
+/// How a difference between the server and the folder was resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The folder has everything that the server has.

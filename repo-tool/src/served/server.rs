@@ -112,7 +112,7 @@ impl Server {
             let Ok((connection, _)) = accepted else {
                 continue;
             };
-            // Without this option, the last part of a response can wait 40 ms for an acknowledgement of the client.
+            // Without this option, the last part of a response can wait 40 ms for an acknowledgement from the client.
             let _ = connection.set_nodelay(true);
             let folder = Arc::clone(&self.folder);
             let answered = answered.clone();
@@ -126,7 +126,7 @@ impl Server {
                     Ok::<_, Infallible>(response)
                 }
             });
-            // An error of one connection does not affect the others.
+            // An error on one connection does not affect the others.
             tokio::spawn(connections.watch(builder.serve_connection(TokioIo::new(connection), service)));
         }
         drop(self.listener);

@@ -9,7 +9,7 @@ use crate::sign::review::Reviewed;
 use crate::{Error, PublicationError};
 
 impl Document {
-    /// Signs the document, which must have been reviewed, with the available keys until each ring reaches its
+    /// Signs the document, which must have been reviewed, with the available keys until each key ring reaches its
     /// threshold.
     ///
     /// # Errors

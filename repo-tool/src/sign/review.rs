@@ -59,7 +59,7 @@ impl Reviewed {
         }
     }
 
-    /// Returns the changes of the document.
+    /// Returns the changes to the document.
     pub(crate) fn into_changes(self) -> RoleDiff {
         self.changes
     }

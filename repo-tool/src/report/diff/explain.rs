@@ -1,5 +1,5 @@
-//! Describes every change of a signed text. [`Explanation::explain_change`] lists all members that are explained. Any
-//! other change is unexplained, and a signer must accept it by name. This includes changes of members from later
+//! Describes every change to a signed text. [`Explanation::explain_change`] lists all members that are explained. Any
+//! other change is unexplained, and a signer must accept it by name. This includes changes to members from later
 //! versions of the formats.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ struct Touched<'c> {
     delegations: bool,
 }
 
-/// Describes the changes of the signed text of one document.
+/// Describes the changes to the signed text of one document.
 ///
 /// # Errors
 /// [`Error::File`] if a text is on disk and cannot be read.
@@ -50,7 +50,7 @@ pub(crate) fn of_document(
     explained(published, draft, document, TargetChanges::of(draft))
 }
 
-/// Whether the changes of targets are described one by one.
+/// Whether the changes to targets are described one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TargetChanges {
     /// Each change has a line.
@@ -84,7 +84,7 @@ pub(super) fn explained(
     explain(published, draft, document, of_targets, title)
 }
 
-/// Describes all changes of the signed text of `document`.
+/// Describes all changes to the signed text of `document`.
 fn explain(
     published: Option<&Published>,
     draft: &Draft,
@@ -286,8 +286,8 @@ impl Explanation {
                     let line = format!("{name} {} (was: {})", described(&new), described(&old));
                     self.lines.push(Sign::Changed, &line);
                 }
-                // The parsers of both texts refuse invalid targets. If a parser accepted an invalid target, the signer
-                // would have to accept the target by name.
+                // The parser refuses invalid targets, both before and after the change. If a parser accepted an invalid
+                // target, the signer would have to accept the target by name.
                 (None, None) => {
                     let pointer = ["targets", name].map(ToString::to_string).into_iter().collect();
                     self.unusual(&pointer, &format!("unexplained: {name} is not a target"));
@@ -296,7 +296,7 @@ impl Explanation {
         }
     }
 
-    /// Describes the changed entries of a snapshot or timestamp. Most of these changes follow from changes of other
+    /// Describes the changed entries of a snapshot or timestamp. Most of these changes follow from changes to other
     /// roles.
     fn files(&mut self, changes: &[Change<'_>], touched: &BTreeSet<&str>) {
         let versions: BTreeMap<String, _> = changes

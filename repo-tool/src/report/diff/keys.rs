@@ -103,7 +103,7 @@ fn described_key(id: &KeyId, key: &Key) -> String {
     }
 }
 
-/// Describes changes of the keys and thresholds of roles.
+/// Describes changes to the keys and thresholds of roles.
 pub(super) fn ring_lines(
     lines: &mut Lines,
     before: &[RoleKeyList<'_>],
@@ -140,7 +140,7 @@ pub(super) struct KeysBefore<'k> {
     pub(super) rings: &'k [RoleKeyList<'k>],
 }
 
-/// Describes changes of keys that the lines about roles do not show: keys that no role lists, and keys whose encoding
+/// Describes changes to keys that the lines about roles do not show: keys that no role lists, and keys whose encoding
 /// changes. Returns the pointers to added or changed unusable keys and to invalid key IDs, each with its line.
 pub(super) fn key_lines(
     lines: &mut Lines,

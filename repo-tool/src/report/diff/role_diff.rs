@@ -1,4 +1,4 @@
-//! The changes of a role, and their text and JSON.
+//! The changes to a role, as text and as JSON.
 
 use lastmile_client::text::printable;
 use lastmile_metadata::{RoleName, Targets};
@@ -32,7 +32,7 @@ impl Sign {
     }
 }
 
-/// The changes of one role, or of many similar roles.
+/// The changes to one role, or to many similar roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleDiff {
     /// The name of the role, or the common prefix of many roles followed by `*`.
@@ -87,7 +87,7 @@ impl RoleDiff {
         text
     }
 
-    /// Adds the changes of another role with the same name prefix.
+    /// Adds the changes to another role with the same name prefix.
     pub(super) fn add(&mut self, other: Self) {
         self.lines.extend(other.lines);
         self.unusual.extend(other.unusual);
@@ -163,7 +163,7 @@ pub fn text(diffs: &[RoleDiff]) -> String {
     text + &others.into_iter().map(|diff| diff.text(SHOWN)).collect::<String>()
 }
 
-/// Summarizes the changes of many roles with the same name prefix.
+/// Summarizes the changes to many roles with the same name prefix.
 fn summed_up(family: &[&RoleDiff]) -> String {
     let Some((first, others)) = family.split_first() else { return String::new() };
     let title = if others.iter().all(|other| other.title == first.title) {
