@@ -78,7 +78,9 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
         output.warning(&format!("the server does not list this folder's `{name}`: add the file again to publish it"));
     }
     if let Some(more) = done.dropped.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        output.warning(&format!("the server does not list {more} more targets of this folder as this folder does"));
+        output.warning(&format!(
+            "{more} more targets of this folder are missing from the server or have different content there"
+        ));
     }
     for missing in done.missing.iter().take(NAMED) {
         output.warning(&format!("cannot fetch the file of a target: {missing}"));

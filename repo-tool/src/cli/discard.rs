@@ -56,7 +56,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     Ok(ExitStatus::Done)
 }
 
-/// Describes the changes of the pending roles.
+/// Describes the changes to the pending roles.
 fn changes(repository: &mut Repository) -> Result<Vec<RoleDiff>, Error> {
     let draft = repository.staged()?;
     let mut changes = repository.plan(draft, Signing::Never)?.diff;

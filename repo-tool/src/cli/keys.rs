@@ -94,7 +94,7 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
     Ok(all)
 }
 
-/// The way in which the user named a key.
+/// How the user named a key.
 enum Named {
     /// By the private key: a URI, a file, or a name in the key folder.
     Private(KeyUri),

@@ -23,13 +23,13 @@ pub enum InvalidInput {
     /// The threshold is 0.
     #[error("the threshold must be at least 1")]
     Threshold,
-    /// The threshold of a role of a new repository is 0.
+    /// The threshold of a role in a new repository is 0.
     #[error("the threshold of {role} must be at least 1")]
     ThresholdOf {
         /// The role.
         role: RoleName,
     },
-    /// The threshold or lifetime of a role of a new repository is out of range.
+    /// The threshold or lifetime of a role in a new repository is out of range.
     #[error("the {what} of {} must be from 1 to {most}", role.escape_debug())]
     OutOfRange {
         /// The name of the number: `threshold` or `expiry`.
@@ -79,7 +79,7 @@ pub enum InvalidInput {
     },
 }
 
-/// The reason why a change of roles or targets cannot be made.
+/// The reason why a change to roles or targets cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {

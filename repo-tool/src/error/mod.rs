@@ -1,4 +1,4 @@
-//! The errors of this crate, by subject, with hints for the user. This module contains the texts of all messages.
+//! The errors of this crate, by subject, with hints for the user. This module contains the text of all messages.
 //! Programs find the details in fields.
 //!
 //! `Display` prints an error with its causes. Therefore no error is the `source()` of another error: a program that
@@ -58,7 +58,7 @@ pub enum Error {
     /// A simulated client refused the draft, so the draft was not published.
     #[error("not published: {0}")]
     Draft(DraftError),
-    /// A change of roles or targets cannot be made.
+    /// A change to roles or targets cannot be made.
     #[error(transparent)]
     Edit(#[from] EditError),
     /// A file on this machine could not be read or written.
@@ -68,7 +68,7 @@ pub enum Error {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The error from the operating system.
         error: io::Error,
     },
     /// Input is not valid.
@@ -140,7 +140,7 @@ pub enum Error {
     /// A publication failed or could not be finished.
     #[error(transparent)]
     Publication(#[from] PublicationError),
-    /// Another process refused to publish a request of this process.
+    /// Another process refused to publish a request from this process.
     #[error("{}{text}", prefix(*.kind))]
     Request {
         /// The kind of error.

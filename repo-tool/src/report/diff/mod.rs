@@ -1,4 +1,4 @@
-//! Describes every change of the signed texts of a draft, for review before signing.
+//! Describes every change that a draft makes to signed text, for review before signing.
 
 mod delegations;
 pub(crate) mod explain;
