@@ -1,39 +1,20 @@
-//! Verifies several signatures over one message, which may be given in parts. The message is digested once per digest
+//! Verifies one or several signatures over a message (spec 4.2.2), which may be given in parts. The message is digested once per digest
 //! algorithm, except that ed25519 digests it once per signature, as RFC 8032 requires.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use sha2::digest::DynDigest;
-use sha2::{Sha256, Sha384, Sha512};
 
-use crate::PublicKey;
+use crate::digest::MessageDigest;
 use crate::ed25519::Ed25519Check;
-use crate::public::Algorithm;
+use crate::public::{Algorithm, PublicKey};
 
 /// Verifies several signatures over one message.
 #[derive(Default)]
 pub struct SignatureChecks {
     checks: Vec<Check>,
     digests: Vec<(MessageDigest, Box<dyn DynDigest + Send>)>,
-}
-
-/// The digest algorithm of a signature scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MessageDigest {
-    Sha256,
-    Sha384,
-    Sha512,
-}
-
-impl MessageDigest {
-    fn hasher(self) -> Box<dyn DynDigest + Send> {
-        match self {
-            Self::Sha256 => Box::new(Sha256::default()),
-            Self::Sha384 => Box::new(Sha384::default()),
-            Self::Sha512 => Box::new(Sha512::default()),
-        }
-    }
 }
 
 enum Check {
@@ -94,5 +75,19 @@ impl SignatureChecks {
             Check::Digested { key, digest, signature } => is_valid(&key, digest, &signature),
         });
         checked.collect()
+    }
+}
+
+impl PublicKey {
+    /// Returns whether `signature` is a valid signature that this key made over `message`. The key alone determines the
+    /// algorithm.
+    ///
+    /// A signature has 64 bytes for ed25519, is in DER (RFC 3279) for ecdsa, and is as long as the modulus for rsa.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        let mut checks = SignatureChecks::default();
+        checks.add(self, signature);
+        checks.update(message);
+        checks.finish() == [true]
     }
 }

@@ -3,9 +3,9 @@
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier};
 
-use crate::check::MessageDigest;
+use crate::digest::MessageDigest;
+use crate::error::KeyError;
 use crate::pem;
-use crate::public::KeyError;
 
 /// `id-ecPublicKey` (RFC 5480, 2.1.1).
 pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

@@ -6,7 +6,7 @@ use ed25519_dalek::{Signature, VerifyingKey, hazmat};
 use sha2::digest::Digest as _;
 use spki::{Document, EncodePublicKey as _};
 
-use crate::public::KeyError;
+use crate::error::KeyError;
 use crate::sha512::{Precomputed, Sha512};
 
 #[derive(Clone)]

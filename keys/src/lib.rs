@@ -11,8 +11,10 @@
 extern crate alloc;
 
 mod check;
+mod digest;
 mod ecdsa;
 mod ed25519;
+mod error;
 mod material;
 mod pem;
 mod public;
@@ -28,18 +30,19 @@ mod public_text;
 #[cfg(feature = "sign")]
 mod sign;
 
-pub use check::SignatureChecks;
-pub use material::KeyMaterial;
-pub use public::{KeyError, PublicKey};
+#[cfg(feature = "sign")]
+pub use zeroize::Zeroizing;
 
+pub use check::SignatureChecks;
+pub use error::KeyError;
+pub use material::KeyMaterial;
+pub use public::PublicKey;
 #[cfg(feature = "sign")]
 pub use private::{PrivateKey, Scheme, UnknownScheme};
 #[cfg(feature = "sign")]
 pub use private_pem::PemError;
 #[cfg(feature = "sign")]
 pub use sign::{SignError, Signer};
-#[cfg(feature = "sign")]
-pub use zeroize::Zeroizing;
 
 /// Runs the examples in the README as tests.
 #[cfg(all(doctest, feature = "sign"))]

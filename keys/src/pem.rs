@@ -9,7 +9,7 @@ use spki::der::Decode as _;
 use spki::der::pem::{Base64Decoder, LineEnding, encode_string};
 use zeroize::Zeroizing;
 
-use crate::public::KeyError;
+use crate::error::KeyError;
 
 /// The label and the content of a PEM block. The content may be secret.
 pub(crate) struct Block<'a> {

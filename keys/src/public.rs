@@ -1,4 +1,4 @@
-//! Public keys in TUF metadata, and the verification of a signature (spec 4.2.2).
+//! Public keys in TUF metadata (spec 4.2.2).
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -7,7 +7,7 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
-use crate::check::SignatureChecks;
+use crate::KeyError;
 use crate::ecdsa::{Curve, EcdsaKey};
 use crate::ed25519::Ed25519Key;
 use crate::rsa::{Padding, RsaKey};
@@ -29,29 +29,6 @@ pub(crate) enum Algorithm {
     Ed25519(Ed25519Key),
     Ecdsa(EcdsaKey),
     Rsa(RsaKey),
-}
-
-/// Why a key in metadata cannot be used. The metadata that contains the key can still be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// The keytype or the scheme is unknown, or they do not belong together.
-    #[error("keys of keytype {keytype:?} with scheme {scheme:?} are not supported")]
-    Unsupported {
-        /// The `keytype` in the metadata.
-        keytype: String,
-        /// The `scheme` in the metadata.
-        scheme: String,
-    },
-    /// The keytype and the scheme are supported, but `public` is not a valid key. The text says why.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl KeyError {
-    pub(crate) fn invalid(reason: impl fmt::Display) -> Self {
-        Self::Invalid(reason.to_string())
-    }
 }
 
 impl PublicKey {
@@ -129,18 +106,6 @@ impl PublicKey {
     #[must_use]
     pub fn material(&self) -> &[u8] {
         &self.0.material
-    }
-
-    /// Returns whether `signature` is a valid signature that this key made over `message`. The key alone determines the
-    /// algorithm.
-    ///
-    /// A signature has 64 bytes for ed25519, is in DER (RFC 3279) for ecdsa, and is as long as the modulus for rsa.
-    #[must_use]
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        let mut checks = SignatureChecks::default();
-        checks.add(self, signature);
-        checks.update(message);
-        checks.finish() == [true]
     }
 
     pub(crate) fn algorithm(&self) -> &Algorithm {

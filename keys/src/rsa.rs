@@ -7,9 +7,9 @@ use spki::der::Decode as _;
 use spki::der::asn1::{Null, UintRef};
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
 
-use crate::check::MessageDigest;
+use crate::digest::MessageDigest;
+use crate::error::KeyError;
 use crate::pem;
-use crate::public::KeyError;
 
 /// `rsaEncryption` (RFC 8017, appendix A.1).
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
