@@ -108,11 +108,11 @@ impl UpdaterBuilder {
         UpdaterBuilder { target_names, ..self }
     }
 
-    /// Sets whether metadata files are requested one after the other, in the order of the specification's workflow. By
-    /// default, files that later steps need are requested in advance: the timestamp with the next root, and several
-    /// delegated roles in parallel. Files are verified in the same order either way.
-    pub fn sequential(self, sequential: bool) -> UpdaterBuilder {
-        UpdaterBuilder { sequential, ..self }
+    /// Requests metadata files one after the other, in the order of the specification's workflow. By default, files that
+    /// later steps need are requested in advance: the timestamp with the next root, and several delegated roles in
+    /// parallel. Files are verified in the same order either way.
+    pub fn sequential(self) -> UpdaterBuilder {
+        UpdaterBuilder { sequential: true, ..self }
     }
 
     /// Reuses the targets role of an earlier session in this process: if the repository still has the same targets

@@ -83,7 +83,8 @@ fn waits(before: tokio::time::Instant) -> u128 {
 
 async fn session(far_away: &FarAway, store: &MemoryStore, sequential: bool) -> Session {
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store.clone());
-    let updater = builder.mirror("http://a/", "http://a/t/").sequential(sequential).build().unwrap();
+    let builder = if sequential { builder.sequential() } else { builder };
+    let updater = builder.mirror("http://a/", "http://a/t/").build().unwrap();
     let session = updater.refresh_at(now()).await.unwrap();
     far_away.repository.take_requests();
     session

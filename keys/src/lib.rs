@@ -36,11 +36,11 @@ pub use zeroize::Zeroizing;
 pub use check::SignatureChecks;
 pub use error::KeyError;
 pub use material::KeyMaterial;
-pub use public::PublicKey;
 #[cfg(feature = "sign")]
 pub use private::{PrivateKey, Scheme, UnknownScheme};
 #[cfg(feature = "sign")]
 pub use private_pem::PemError;
+pub use public::PublicKey;
 #[cfg(feature = "sign")]
 pub use sign::{SignError, Signer};
 

@@ -23,7 +23,9 @@ const TIMESTAMP: &str = "http://a/timestamp.json";
 fn updater(server: &Server, sequential: bool) -> Updater {
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     let builder = Updater::builder(root(1, "root", "online")).fetch(HttpFetch::new(&settings).unwrap());
-    builder.mirror(&server.url, server.at("t/")).sequential(sequential).build().unwrap()
+    let builder = builder.mirror(&server.url, server.at("t/"));
+    let builder = if sequential { builder.sequential() } else { builder };
+    builder.build().unwrap()
 }
 
 async fn time_of_a_refresh(updater: &Updater) -> Duration {
@@ -63,7 +65,8 @@ async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away).store(store.clone());
     let builder = builder.mirror("http://a/", "http://a/t/").mirror("http://b/", "http://b/t/");
     let retry_policy = RetryPolicy { retries: 1, ..RetryPolicy::default() };
-    let updater = builder.retry_policy(retry_policy).sequential(sequential).build().unwrap();
+    let builder = if sequential { builder.sequential() } else { builder };
+    let updater = builder.retry_policy(retry_policy).build().unwrap();
     repository.take_requests();
     let before = tokio::time::Instant::now();
     let refreshed = updater.refresh_at(now()).await;

@@ -16,11 +16,6 @@ pub(super) enum Confirmation {
 }
 
 impl Confirmation {
-    /// Returns the confirmation for the value of `--yes`.
-    pub(super) fn of(yes: bool) -> Self {
-        if yes { Self::Given } else { Self::Ask }
-    }
-
     /// Shows the changes to confirm. `--quiet` hides the changes only if the user also gave `--yes`.
     pub(super) fn show(self, json: &Value, text: &str, output: &Output) -> Result<(), Error> {
         match self {

@@ -43,7 +43,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     let dropped: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
     let dry_run = context.run().is_dry();
     let json = json!({ "dropped": dropped, "changes": changes, "files": files, "dry_run": dry_run });
-    let confirmation = Confirmation::of(args.yes);
+    let confirmation = if args.yes { Confirmation::Given } else { Confirmation::Ask };
     confirmation.show(&json, &text, output)?;
     let question = "Discard this pending change, with its signatures and files?";
     confirmation.require(context, question, "not discarded", output)?;

@@ -286,20 +286,14 @@ enum Encryption {
     None,
 }
 
-impl Encryption {
-    /// Returns the encryption for the value of `--unencrypted`.
-    fn of(unencrypted: bool) -> Self {
-        if unencrypted { Self::None } else { Self::PassPhrase }
-    }
-}
-
 pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) -> Result<ExitStatus, Error> {
     match command {
         KeyCommand::Generate { name, scheme, folder, unencrypted } => {
             let key = PrivateKey::generate(*scheme).map_err(|error| Error::key(name, error))?;
             let layout = context.layout();
             let folder = folder.clone().unwrap_or_else(|| layout.keys());
-            write(context, &folder, name, &key, Encryption::of(*unencrypted), output)
+            let encryption = if *unencrypted { Encryption::None } else { Encryption::PassPhrase };
+            write(context, &folder, name, &key, encryption, output)
         }
         KeyCommand::Import { file, name, unencrypted } => {
             let key =
@@ -308,7 +302,8 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
             let name =
                 name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: add --name NAME".into()))?;
             let folder = context.layout().keys();
-            write(context, &folder, &name, &key, Encryption::of(*unencrypted), output)
+            let encryption = if *unencrypted { Encryption::None } else { Encryption::PassPhrase };
+            write(context, &folder, &name, &key, encryption, output)
         }
         KeyCommand::Allow { file } => allow(context, file, output),
         KeyCommand::List => list(context, output),

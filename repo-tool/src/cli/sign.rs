@@ -53,7 +53,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let draft = repository.staged()?;
     let plan = repository.plan(draft, Signing::Never)?;
     let json = json!({ "changes": diff::json(&plan.diff), "dry_run": run.is_dry() });
-    let confirmation = Confirmation::of(args.yes);
+    let confirmation = if args.yes { Confirmation::Given } else { Confirmation::Ask };
     confirmation.show(&json, &diff::full_text(&plan.diff), output)?;
     repository.review_staged(&plan.draft, &wanted)?;
     confirmation.require(context, "Sign this?", "not signed", output)?;

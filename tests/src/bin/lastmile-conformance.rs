@@ -145,7 +145,7 @@ fn updater(store: &Path, shipped: Vec<u8>, metadata_url: &str, targets_url: &str
         // The suite checks the number and the order of requests, so the client must neither retry nor send concurrent
         // requests.
         .retry_policy(RetryPolicy { retries: 0, ..RetryPolicy::default() })
-        .sequential(true)
+        .sequential()
         .build()?;
     Ok(blocking::Updater::new(updater)?)
 }

@@ -32,7 +32,8 @@ impl Client {
         let retry_policy = RetryPolicy { retries: 0, ..RetryPolicy::default() };
         let builder =
             builder.fetch(network.clone()).store(store.clone()).retry_policy(retry_policy).event_sink(IgnoreEvents);
-        Self { updater: builder.sequential(sequential).build().unwrap(), network, store }
+        let builder = if sequential { builder.sequential() } else { builder };
+        Self { updater: builder.build().unwrap(), network, store }
     }
 }
 
