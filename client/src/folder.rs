@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lastmile_fs::disk::{self, NewFile};
-use lastmile_fs::{Access, Place};
+use lastmile_fs::{Access, Place, read_at_most};
 use lastmile_metadata::RandomAccess;
 use rustix::fs::{self, Mode, OFlags};
 
@@ -122,16 +122,11 @@ impl Folder {
     }
 
     fn read_open(&self, file: File, name: &str, max_length: u64) -> Result<Vec<u8>, LocalError> {
-        let mut read = Vec::new();
-        file.take(max_length.saturating_add(1))
-            .read_to_end(&mut read)
-            .map_err(|error| self.failed("read", name, error))?;
-        if read.len() as u64 > max_length {
+        let read = read_at_most(file, max_length).map_err(|error| self.failed("read", name, error))?;
+        read.ok_or_else(|| {
             let problem = format!("the file is longer than the allowed {max_length} bytes");
-            let error = io::Error::new(io::ErrorKind::InvalidData, problem);
-            return Err(self.failed("read", name, error));
-        }
-        Ok(read)
+            self.failed("read", name, io::Error::new(io::ErrorKind::InvalidData, problem))
+        })
     }
 
     /// Writes a file with these bytes to `name`, atomically and durably.

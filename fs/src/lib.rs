@@ -9,6 +9,8 @@ pub mod disk;
 pub mod faults;
 pub mod named;
 mod place;
+mod read;
 
 pub use access::{Access, Exposure};
 pub use place::{Place, Syscall};
+pub use read::read_at_most;

@@ -4,9 +4,11 @@
 //! Files of a store or a repository are never opened this way, because other users may have placed links there.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
+
+use crate::read_at_most;
 
 /// Opens a regular file, a pipe, or a character device such as `/dev/stdin`. Links are followed. Opening a FIFO waits
 /// for a writer.
@@ -32,14 +34,12 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// Any I/O error; [`io::ErrorKind::InvalidData`] if the file is empty or too long.
 pub fn read(file: File, max_length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(max_length.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty"));
-    }
-    if bytes.len() as u64 > max_length {
+    let Some(bytes) = read_at_most(file, max_length)? else {
         let problem = format!("the file is longer than the allowed {max_length} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    };
+    if bytes.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty"));
     }
     Ok(bytes)
 }

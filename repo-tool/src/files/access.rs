@@ -1,7 +1,7 @@
 //! Opens, reads and creates files and folders by their paths.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -30,18 +30,8 @@ pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Erro
 
 /// Reads an open file of at most `most` bytes.
 pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>, Error> {
-    let read = |error| Error::file("read", path, error);
-    let length = file.metadata().map_err(read)?.len();
-    let mut bytes = Vec::new();
-    if length <= most {
-        bytes.reserve_exact(usize::try_from(length).unwrap_or_default().saturating_add(1));
-        // Read one more byte than allowed, to detect that the file has grown.
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(read)?;
-        if bytes.len() as u64 <= most {
-            return Ok(bytes);
-        }
-    }
-    Err(PathError::TooLong { path: path.to_path_buf(), most }.into())
+    let read = lastmile_fs::read_at_most(file, most).map_err(|error| Error::file("read", path, error))?;
+    Ok(read.ok_or_else(|| PathError::TooLong { path: path.to_path_buf(), most })?)
 }
 
 /// Converts the result of opening a file to `None` if the file does not exist.

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use lastmile_fs::read_at_most;
 use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 use zeroize::Zeroizing;
@@ -140,9 +141,7 @@ impl OwnFiles {
             let Some(file) = readable(path.canonicalize().and_then(|path| access::open_regular(&path)))? else {
                 return Ok(None);
             };
-            let mut bytes = Zeroizing::new(Vec::new());
-            file.take(LONGEST_KEY + 1).read_to_end(&mut bytes)?;
-            Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= LONGEST_KEY))
+            Ok(read_at_most(file, LONGEST_KEY)?.map(Zeroizing::new))
         };
         let bytes = read().map_err(|error| Error::file("read", path, error))?;
         if let Some(bytes) = bytes.filter(|bytes| is_private(bytes)) {
