@@ -251,11 +251,14 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     let listed = std::fs::read_to_string(folder.path().join("metadata/2.targets.json")).unwrap();
     assert!(listed.contains("a/b"), "{listed}");
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
-    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target file is not in this folder"));
+    assert!(said(&folder, &["verify", "--allow-missing-targets"]).contains("1 target file is not in this folder"));
     // Target files that exist are still checked.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
-    assert_eq!(run(&folder, &["verify", "--elsewhere"]), ExitStatus::Refused as i32);
+    assert_eq!(run(&folder, &["verify", "--allow-missing-targets"]), ExitStatus::Refused as i32);
+    // `--elsewhere` is the former name of the option.
+    std::fs::remove_dir_all(folder.path().join("targets/a")).unwrap();
+    assert_eq!(said(&folder, &["verify", "--elsewhere"]), said(&folder, &["verify", "--allow-missing-targets"]));
 }
 
 #[test]

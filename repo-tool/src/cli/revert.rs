@@ -35,13 +35,13 @@ pub(crate) struct Args {
     #[arg(long)]
     trust_removed_keys: bool,
     /// List targets again even if their files are not in this folder, because another server has them.
-    #[arg(long)]
-    elsewhere: bool,
+    #[arg(long, alias = "elsewhere")]
+    allow_missing_targets: bool,
 }
 
 pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
     let removed = if args.trust_removed_keys { RemovedKeys::Trust } else { RemovedKeys::Refuse };
-    let missing = if args.elsewhere { MissingFiles::Elsewhere } else { MissingFiles::Refuse };
+    let missing = if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse };
     let mut repository = context.open(output)?;
     let mut edit = repository.edit(Draft::default());
     let before = Delegated::of(&mut edit)?;

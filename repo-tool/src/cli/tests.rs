@@ -260,9 +260,12 @@ fn a_revert_lists_no_target_whose_file_is_missing_or_changed() {
     let targets = std::fs::read_dir(home.folder.path().join("repository/targets")).unwrap();
     let published = targets.map(|entry| entry.unwrap().path()).next().unwrap();
     std::fs::write(&published, "2").unwrap();
-    run_all(&home, &[(&["revert", "--elsewhere"], ExitStatus::Refused)]);
+    // `--elsewhere` is the former name of the option.
+    for option in ["--allow-missing-targets", "--elsewhere"] {
+        run_all(&home, &[(&["revert", option], ExitStatus::Refused)]);
+    }
     std::fs::remove_file(&published).unwrap();
-    run_all(&home, &[(&["revert"], ExitStatus::Refused), (&["revert", "--elsewhere"], ExitStatus::Done)]);
+    run_all(&home, &[(&["revert"], ExitStatus::Refused), (&["revert", "--allow-missing-targets"], ExitStatus::Done)]);
 }
 
 #[test]
@@ -298,7 +301,7 @@ fn quiet_commands_print_only_errors_and_data() {
         &["add", "--from-list", "-"],
         &["remove", "listed.tar", "--dry-run"],
         &["remove", "listed.tar"],
-        &["revert", "--elsewhere"],
+        &["revert", "--allow-missing-targets"],
         &["bins", "--bit-length", "5"],
         &["key", "generate", "new", "--unencrypted"],
         &["renew", "--force", "targets", "bin-*"],

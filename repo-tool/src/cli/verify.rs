@@ -30,8 +30,8 @@ pub(crate) struct Verify {
     /// Folder or URL that contains metadata/ and targets/ [default: the folder of --repository]
     pub(crate) place: Option<String>,
     /// Accept missing target files that another server has (`add --from-list`); existing files are still checked.
-    #[arg(long)]
-    pub(crate) elsewhere: bool,
+    #[arg(long, alias = "elsewhere")]
+    pub(crate) allow_missing_targets: bool,
     /// Exit with status 7 if there are warnings.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -74,7 +74,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             found
         }
     };
-    if args.elsewhere {
+    if args.allow_missing_targets {
         found.allow_absent_files();
     }
     output.data_text(&found.json(), &text(&found))?;

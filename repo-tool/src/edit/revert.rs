@@ -39,7 +39,7 @@ pub(crate) enum MissingFiles {
     /// Refuse to restore targets whose files are missing.
     Refuse,
     /// Restore the targets, because another server stores the target files.
-    Elsewhere,
+    Allow,
 }
 
 /// The content that a role had before the last publication, and the roles that delegated to it.
@@ -111,7 +111,7 @@ impl Repository {
         }
         let checked = parallel::try_map(&targets, |target| check_target(&self.layout, target, self.target_names()))?;
         let mut files: Vec<Finding> = checked.into_iter().flat_map(|checked| checked.findings).collect();
-        if missing == MissingFiles::Elsewhere {
+        if missing == MissingFiles::Allow {
             files.retain(|finding| finding.rule != Rule::MissingTargetFile);
         }
         if files.is_empty() { Ok(()) } else { Err(RevertError::TargetFiles { files }.into()) }

@@ -242,7 +242,7 @@ impl Error {
                 "if the keys were not stolen, trust them again with `--trust-removed-keys`; to replace keys, use `rotate`",
             ),
             Self::Revert(RevertError::TargetFiles { .. }) => Some(
-                "restore the files from a backup; if another server has the missing files, accept that with `--elsewhere`",
+                "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",
             ),
             Self::Untrusted(_) => {
                 Some("run `lastmile-repo verify` to check every file; restore damaged files from a backup")
