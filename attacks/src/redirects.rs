@@ -16,7 +16,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("4.10-credentials", "a redirect leads to a URL with a user name and a password", credentials),
         scenario(
             "4.10-hops",
-            "there are more redirects than the limit, or a file redirects to itself; as many as the limit are legal",
+            "there are more redirects than the limit allows, or a file redirects to itself; reaching the limit is legal",
             hops,
         ),
         scenario(

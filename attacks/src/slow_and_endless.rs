@@ -28,7 +28,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         scenario(
             "3.4-limits",
-            "a file is one byte longer than allowed; one that is exactly as long as allowed is legal",
+            "a file is one byte longer than allowed; a file of exactly the allowed length is legal",
             at_the_limit,
         ),
         scenario("3.4-error-pages", "the body of an error response (404 or 500) is endless", error_pages),

@@ -253,11 +253,11 @@ fn apt(program: &'static str, package: &str) -> Result<(), Missing> {
 fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
     let remedy = format!("apt-get install {package} (or your system's package with {tool})");
     if !quiet("apt-get", &["--version"]) {
-        return Err(Missing { tool, why: "not on the path".into(), remedy });
+        return Err(Missing { tool, why: "not in PATH".into(), remedy });
     }
     let root = quiet("sh", &["-c", "test \"$(id -u)\" = 0"]);
     if !root {
-        return Err(Missing { tool, why: "not on the path, and only root may install it".into(), remedy });
+        return Err(Missing { tool, why: "not in PATH, and only root may install it".into(), remedy });
     }
     say::line(format!("  installing {package}"));
     // An installation usually fails because the package list is outdated, so update the list and try again.

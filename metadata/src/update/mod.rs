@@ -62,7 +62,8 @@ impl Request {
     }
 }
 
-/// Returns the maximum number of bytes of a file, and the limit that sets it unless the length is listed.
+/// Returns the maximum length of a file in bytes, and the limit that sets it. If metadata lists the length, there is no
+/// such limit.
 fn most_bytes(listed: Option<u64>, limit: Limit, value: u64) -> (u64, Option<Limit>) {
     listed.map_or((value, Some(limit)), |length| (length, None))
 }
