@@ -1,0 +1,35 @@
+//! The file that is judged, as the signed metadata lists it.
+
+use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
+
+/// The path and the hashes of a file. The file itself is not needed, because signatures and statements are about hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    path: TargetPath,
+    hashes: Hashes,
+}
+
+impl Artifact {
+    /// Creates an artifact from its entry in trusted metadata.
+    #[must_use]
+    pub fn of(target: &TargetFile) -> Self {
+        Self { path: target.path.clone(), hashes: target.hashes.clone() }
+    }
+
+    /// Returns the target path.
+    #[must_use]
+    pub fn path(&self) -> &TargetPath {
+        &self.path
+    }
+
+    /// Returns the listed digest for an algorithm, if there is one.
+    #[must_use]
+    pub fn digest(&self, algorithm: Algorithm) -> Option<&[u8]> {
+        self.hashes.known().find(|(known, _)| *known == algorithm).map(|(_, digest)| digest)
+    }
+
+    /// Returns the listed digests.
+    pub fn digests(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
+        self.hashes.known()
+    }
+}

@@ -1,0 +1,310 @@
+//! Strict JSON (RFC 8259) for evidence and policies. Input on whose meaning two parsers could disagree is refused: two
+//! members with one name, numbers that are not exact, a byte order mark, deep nesting.
+
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+/// The maximum number of nested arrays and objects.
+const MAX_DEPTH: usize = 64;
+
+/// The largest integer that every parser represents exactly: 2^53 - 1.
+const MAX_INTEGER: i64 = 9_007_199_254_740_991;
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer between -(2^53 - 1) and 2^53 - 1.
+    Integer(i64),
+    /// A number with a fraction or an exponent. Nothing is decided by such a number.
+    Fraction(f64),
+    /// A string.
+    String(String),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object.
+    Object(Object),
+}
+
+/// A JSON object, with its members in the order of the text. No two members have the same name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object(Vec<(String, Value)>);
+
+/// Why a text is not strict JSON. The text names the position.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JsonError(String);
+
+impl Value {
+    /// Parses a text that contains one value.
+    ///
+    /// # Errors
+    /// [`JsonError`] if the text is not strict JSON.
+    pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let value = Depth(MAX_DEPTH).deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
+        deserializer.end().map_err(|error| JsonError(error.to_string()))?;
+        Ok(value)
+    }
+
+    /// Returns the object, if the value is one.
+    #[must_use]
+    pub fn as_object(&self) -> Option<&Object> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Returns the elements, if the value is an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Self::Array(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// Returns the string, if the value is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns the value at a JSON pointer (RFC 6901), if there is one.
+    #[must_use]
+    pub fn pointer(&self, pointer: &str) -> Option<&Value> {
+        if pointer.is_empty() {
+            return Some(self);
+        }
+        let mut value = self;
+        for token in pointer.strip_prefix('/')?.split('/') {
+            let name = token.replace("~1", "/").replace("~0", "~");
+            value = match value {
+                Self::Object(object) => object.get(&name)?,
+                Self::Array(elements) => elements.get(array_index(&name)?)?,
+                _ => return None,
+            };
+        }
+        Some(value)
+    }
+}
+
+/// Returns the index that a token of a JSON pointer denotes. Leading zeros are not allowed (RFC 6901, 4).
+fn array_index(token: &str) -> Option<usize> {
+    let is_canonical = token == "0" || !token.starts_with('0');
+    let is_number = token.bytes().all(|byte| byte.is_ascii_digit());
+    (is_canonical && is_number).then(|| token.parse().ok()).flatten()
+}
+
+impl fmt::Display for Value {
+    /// Writes the value as compact JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Fraction(value) => write!(f, "{value}"),
+            Self::String(text) => write_string(f, text),
+            Self::Array(elements) => {
+                f.write_str("[")?;
+                for (index, element) in elements.iter().enumerate() {
+                    write!(f, "{}{element}", if index == 0 { "" } else { "," })?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(object) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in object.members().enumerate() {
+                    f.write_str(if index == 0 { "" } else { "," })?;
+                    write_string(f, name)?;
+                    write!(f, ":{value}")?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+fn write_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
+}
+
+impl Object {
+    /// Returns the value of a member, if there is one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// Returns the members, in the order of the text.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Returns whether the object has no members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Reads a value with at most this many nested arrays and objects.
+#[derive(Clone, Copy)]
+struct Depth(usize);
+
+impl Depth {
+    fn below<E: serde::de::Error>(self) -> Result<Self, E> {
+        let below = self.0.checked_sub(1);
+        below.map(Self).ok_or_else(|| E::custom(format!("more than {MAX_DEPTH} nested arrays and objects")))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Depth {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Depth {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        if value.abs() > MAX_INTEGER {
+            return Err(E::custom(format!("the integer {value} is too large to be exact")));
+        }
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        let integer = i64::try_from(value);
+        integer
+            .map_err(|_| E::custom(format!("the integer {value} is too large to be exact")))
+            .and_then(|integer| self.visit_i64(integer))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        // Integers that do not fit into 64 bits are read as fractions.
+        if value.fract() == 0.0 && value.abs() > 9_007_199_254_740_991.0 {
+            return Err(E::custom("a number that is too large to be exact"));
+        }
+        Ok(Value::Fraction(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut elements = Vec::new();
+        while let Some(element) = array.next_element_seed(below)? {
+            elements.push(element);
+        }
+        Ok(Value::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut members = Vec::new();
+        let mut names = std::collections::HashSet::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("two members are named {name:?}")));
+            }
+            members.push((name, map.next_value_seed(below)?));
+        }
+        Ok(Value::Object(Object(members)))
+    }
+}
+
+/// Reads the name of a member.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        String::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_read_and_written() {
+        let text = r#"{"a":[1,-2,null,true,{"ä":"\"\\\n"}],"b":1.5}"#;
+        assert_eq!(Value::parse(text.as_bytes()).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn input_that_two_parsers_could_read_differently_is_refused() {
+        let deep = "[".repeat(65) + &"]".repeat(65);
+        for (text, error) in [
+            (r#"{"a":1,"a":2}"#, "two members are named"),
+            (r#"{"a":1,"\u0061":2}"#, "two members are named"),
+            (r#"{"x":{"a":1,"b":2,"a":1}}"#, "two members are named"),
+            ("9007199254740992", "too large"),
+            ("-9007199254740992", "too large"),
+            ("18446744073709551616", "too large"),
+            ("1e400", "out of range"),
+            ("\u{feff}{}", "expected value"),
+            ("{} {}", "trailing"),
+            ("{", "EOF"),
+            ("", "EOF"),
+            ("NaN", "expected"),
+            ("\"\\ud800\"", "surrogate"),
+            (&deep, "more than 64 nested"),
+        ] {
+            let found = Value::parse(text.as_bytes()).expect_err(text).to_string();
+            assert!(found.contains(error), "{text}: {found}");
+        }
+        assert!(Value::parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn a_pointer_finds_a_value() {
+        let value = Value::parse(br#"{"a":[{"b/c~d":7},8],"":9,"01":1}"#).unwrap();
+        for (pointer, found) in [
+            ("/a/0/b~1c~0d", Some("7")),
+            ("/a/1", Some("8")),
+            ("/", Some("9")),
+            ("/01", Some("1")),
+            ("/a/01", None),
+            ("/a/2", None),
+            ("/a/-1", None),
+            ("/a/1/x", None),
+            ("a", None),
+        ] {
+            assert_eq!(value.pointer(pointer).map(Value::to_string).as_deref(), found, "{pointer}");
+        }
+        assert_eq!(value.pointer(""), Some(&value));
+    }
+}

@@ -1,0 +1,121 @@
+//! What a verified piece of evidence proves: who signed what, when, and which logs recorded it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+
+use crate::statement::Statement;
+
+/// A piece of evidence whose signature, certificate, log entries and times have been verified. Whether the signer is one
+/// that a policy names has not been decided yet.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// Who signed.
+    pub signer: SignedBy,
+    /// What was signed.
+    pub content: Content,
+    /// The authenticated times of the signature, sorted. Empty if a key signed without a log.
+    pub times: Vec<DateTime<Utc>>,
+    /// The hexadecimal IDs of the distinct logs whose entries for this signature were verified.
+    pub logs: BTreeSet<String>,
+}
+
+/// Who made a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignedBy {
+    /// The holder of a key that the policy lists.
+    Key(PublicKey),
+    /// The holder of a certificate from Fulcio.
+    Identity(Certificate),
+}
+
+/// The claims of a signing certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The URL of the OpenID Connect issuer.
+    pub issuer: String,
+    /// The subject alternative name.
+    pub subject: Subject,
+    /// The values of the other extensions of Fulcio, by claim.
+    pub claims: BTreeMap<Claim, String>,
+}
+
+/// The subject alternative name of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A URI, such as that of a workflow.
+    Uri(String),
+    /// An email address.
+    Email(String),
+}
+
+impl Subject {
+    /// Returns the URI or the email address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Uri(text) | Self::Email(text) => text,
+        }
+    }
+}
+
+/// What a signature is over.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// The artifact itself.
+    File,
+    /// A statement about the artifact (in-toto).
+    Statement(Statement),
+}
+
+macro_rules! claims {
+    ($($variant:ident = $name:literal, $text:literal;)+) => {
+        /// A claim of a certificate of Fulcio, beside issuer and subject.
+        /// Source: <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Claim {
+            $(#[doc = $text] $variant,)+
+        }
+
+        impl Claim {
+            /// Every claim.
+            pub const ALL: &'static [Claim] = &[$(Claim::$variant),+];
+
+            /// Returns the name of the claim in policies.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Claim::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+claims! {
+    BuildSignerUri = "build-signer-uri", "The URI of the build instructions that sign (1.9).";
+    BuildSignerDigest = "build-signer-digest", "The commit of the build instructions that sign (1.10).";
+    RunnerEnvironment = "runner-environment", "Whether the build ran on a hosted or a self-hosted machine (1.11).";
+    SourceRepositoryUri = "source-repository-uri", "The URL of the source repository (1.12).";
+    SourceRepositoryDigest = "source-repository-digest", "The commit from which the build started (1.13).";
+    SourceRepositoryRef = "source-repository-ref", "The Git ref from which the build started (1.14).";
+    SourceRepositoryId = "source-repository-id", "The immutable number of the source repository (1.15).";
+    SourceRepositoryOwnerUri = "source-repository-owner-uri", "The URL of the owner of the source repository (1.16).";
+    SourceRepositoryOwnerId = "source-repository-owner-id", "The immutable number of the owner (1.17).";
+    BuildConfigUri = "build-config-uri", "The URI of the top-level build instructions (1.18).";
+    BuildConfigDigest = "build-config-digest", "The commit of the top-level build instructions (1.19).";
+    BuildTrigger = "build-trigger", "The event that started the build (1.20).";
+    RunInvocationUri = "run-invocation-uri", "The URL of the run (1.21).";
+    SourceRepositoryVisibility = "source-repository-visibility", "Whether the source repository was public (1.22).";
+    DeploymentEnvironment = "deployment-environment", "The deployment environment of the run (1.23).";
+    TokenSubject = "token-subject", "The subject of the OpenID Connect token (1.24).";
+}
+
+impl Claim {
+    /// Returns the claim with this name in policies.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|claim| claim.name() == name)
+    }
+}
