@@ -7,13 +7,26 @@ use sha2::{Sha256, Sha384, Sha512};
 
 /// The digest algorithm of a signature scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MessageDigest {
+pub enum MessageDigest {
+    /// SHA-256.
     Sha256,
+    /// SHA-384.
     Sha384,
+    /// SHA-512.
     Sha512,
 }
 
 impl MessageDigest {
+    /// Returns the length of a digest, in bytes.
+    #[must_use]
+    pub fn length(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     pub(crate) fn hasher(self) -> Box<dyn DynDigest + Send> {
         match self {
             Self::Sha256 => Box::new(Sha256::default()),

@@ -34,6 +34,7 @@ mod sign;
 pub use zeroize::Zeroizing;
 
 pub use check::SignatureChecks;
+pub use digest::MessageDigest;
 pub use error::KeyError;
 pub use material::KeyMaterial;
 #[cfg(feature = "sign")]

@@ -8,6 +8,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use crate::KeyError;
+use crate::digest::MessageDigest;
 use crate::ecdsa::{Curve, EcdsaKey};
 use crate::ed25519::Ed25519Key;
 use crate::rsa::{Padding, RsaKey};
@@ -106,6 +107,40 @@ impl PublicKey {
     #[must_use]
     pub fn material(&self) -> &[u8] {
         &self.0.material
+    }
+
+    /// Returns the digests of a message from which [`PublicKey::verify_digest`] can verify a signature. The first is that
+    /// of the scheme. There is none for ed25519, which signs the message itself.
+    ///
+    /// P-384 also has SHA-256, because cosign digested files with SHA-256 for every curve until version 2.6. SHA-256 is
+    /// not weaker for P-384 than for P-256.
+    #[must_use]
+    pub fn message_digests(&self) -> &'static [MessageDigest] {
+        match self.algorithm() {
+            Algorithm::Ed25519(_) => &[],
+            Algorithm::Ecdsa(EcdsaKey::P256(_)) => &[MessageDigest::Sha256],
+            Algorithm::Ecdsa(EcdsaKey::P384(_)) => &[MessageDigest::Sha384, MessageDigest::Sha256],
+            Algorithm::Rsa(key) => match key.digest() {
+                MessageDigest::Sha256 => &[MessageDigest::Sha256],
+                MessageDigest::Sha384 => &[MessageDigest::Sha384],
+                MessageDigest::Sha512 => &[MessageDigest::Sha512],
+            },
+        }
+    }
+
+    /// Returns whether `signature` is a valid signature that this key made over the message with this digest. The
+    /// algorithm must be one of [`PublicKey::message_digests`]. TUF metadata is verified with [`PublicKey::verify`],
+    /// for which the key alone determines the algorithm.
+    #[must_use]
+    pub fn verify_digest(&self, algorithm: MessageDigest, digest: &[u8], signature: &[u8]) -> bool {
+        if !self.message_digests().contains(&algorithm) || digest.len() != algorithm.length() {
+            return false;
+        }
+        match self.algorithm() {
+            Algorithm::Ed25519(_) => false,
+            Algorithm::Ecdsa(key) => key.is_valid(digest, signature),
+            Algorithm::Rsa(key) => key.is_valid(digest, signature),
+        }
     }
 
     pub(crate) fn algorithm(&self) -> &Algorithm {

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod der;
 #[cfg(test)]
+mod digest;
+#[cfg(test)]
 mod ecdsa;
 #[cfg(test)]
 mod ed25519;
