@@ -6,10 +6,25 @@
 //! network, and reads no clock; only the library for Sigstore reads one (see `sigstore`).
 
 mod artifact;
+mod bundle;
+mod dsse;
+mod evidence;
+mod fields;
 pub mod json;
+mod key_signature;
+mod log_entry;
+mod npm;
+mod pep740;
+mod rejection;
 mod signed;
+mod sigstore;
 mod statement;
+mod trust;
 
 pub use artifact::Artifact;
+pub use evidence::{Evidence, EvidenceError, Item};
+pub use rejection::Rejection;
 pub use signed::{Certificate, Claim, Content, Signed, SignedBy, Subject};
+pub use sigstore::{TrustRoot, TrustRootError};
 pub use statement::{PAYLOAD_TYPE, Statement, StatementError};
+pub use trust::{LogDemand, SctDemand, Trust, TrustDemands};

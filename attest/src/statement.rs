@@ -2,6 +2,8 @@
 //!
 //! Source: <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
 
+use std::collections::BTreeSet;
+
 use lastmile_metadata::Algorithm;
 
 use crate::artifact::Artifact;
@@ -72,6 +74,11 @@ impl Statement {
         &self.predicate
     }
 
+    /// Returns the algorithms by which a subject has a digest of the artifact.
+    pub(crate) fn algorithms_of(&self, artifact: &Artifact) -> BTreeSet<Algorithm> {
+        self.subjects.iter().flat_map(|subject| subject.algorithms_of(artifact)).collect()
+    }
+
     /// Checks that the statement is about the artifact: one subject has at least one of the digests that the metadata
     /// lists, and none of its digests differs from the listed one. No other subject may share a digest with the artifact
     /// but differ in another.
@@ -104,6 +111,13 @@ impl Statement {
 }
 
 impl Subject {
+    /// Returns the algorithms by which the subject has a digest of the artifact.
+    fn algorithms_of<'a>(&'a self, artifact: &'a Artifact) -> impl Iterator<Item = Algorithm> {
+        let equal =
+            |(algorithm, digest): &&(Algorithm, Vec<u8>)| artifact.digest(*algorithm) == Some(digest.as_slice());
+        self.digests.iter().filter(equal).map(|(algorithm, _)| *algorithm)
+    }
+
     fn read(value: &Value) -> Result<Self, StatementError> {
         let object = value.as_object().ok_or_else(|| error("a subject is not an object"))?;
         let set = object.get("digest").and_then(Value::as_object).ok_or_else(|| error("a subject has no digests"))?;

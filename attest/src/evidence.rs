@@ -1,0 +1,257 @@
+//! Evidence files: lines or documents with signatures for a package.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+
+use crate::artifact::Artifact;
+use crate::bundle::{Bundle, FileSignature, SignerKind};
+use crate::dsse::{Alphabet, Envelope, MAX_SIGNATURE};
+use crate::fields::FormatError;
+use crate::json::{Object, Value};
+use crate::rejection::Rejection;
+use crate::signed::{Content, Signed, SignedBy};
+use crate::trust::Trust;
+use crate::{key_signature, npm, pep740, sigstore};
+
+/// The maximum length of an evidence file.
+const MAX_EVIDENCE: usize = 4 << 20;
+
+/// The maximum number of items in an evidence file.
+const MAX_ITEMS: usize = 256;
+
+/// The minimum length of a signature. No supported scheme has shorter ones.
+const MIN_SIGNATURE: usize = 8;
+
+/// The content of an evidence file. Nothing in it is verified yet.
+///
+/// | content | format |
+/// |---|---|
+/// | Sigstore bundle v0.1, v0.2, v0.3 | one JSON object per line, or one JSON document |
+/// | DSSE envelope with an in-toto statement | one JSON object per line, or one JSON document |
+/// | attestation object of the Python package index (PEP 740) | one JSON object per line, or one JSON document |
+/// | provenance object of the Python package index | the same; contains several attestation objects |
+/// | attestations of an npm registry | the same; contains several bundles |
+/// | signature of `cosign sign-blob` | one line of base64 |
+#[derive(Clone, Debug)]
+pub struct Evidence(Vec<Item>);
+
+/// A signature, or several over the same statement. Nothing in it is verified yet.
+#[derive(Clone, Debug)]
+pub struct Item(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Bundle(Box<Bundle>),
+    Envelope(Box<Envelope>),
+    FileSignature(FileSignature),
+}
+
+/// Why an evidence file cannot be read. One unreadable line makes the whole file unreadable, because a line that is
+/// ignored could be the one that matters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// The file is too large.
+    #[error("the evidence has {0} bytes, expected at most {MAX_EVIDENCE}")]
+    TooLong(usize),
+    /// The file has too many items.
+    #[error("the evidence has more than {MAX_ITEMS} items")]
+    TooMany,
+    /// The file has no items.
+    #[error("the evidence has no items")]
+    Empty,
+    /// The file is neither JSON nor a signature.
+    #[error("the evidence is neither JSON nor a signature in base64")]
+    Unknown,
+    /// A line is not valid.
+    #[error("line {line}: {error}")]
+    Line {
+        /// The number of the line. The first line is 1.
+        line: usize,
+        /// What is wrong.
+        error: FormatError,
+    },
+}
+
+impl Evidence {
+    /// Reads an evidence file.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if any part of the file cannot be read.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EvidenceError> {
+        if bytes.len() > MAX_EVIDENCE {
+            return Err(EvidenceError::TooLong(bytes.len()));
+        }
+        let items = if bytes.trim_ascii_start().starts_with(b"{") {
+            read_json(bytes)?
+        } else {
+            vec![Item(Kind::FileSignature(read_signature(bytes)?))]
+        };
+        match items.len() {
+            0 => Err(EvidenceError::Empty),
+            1..=MAX_ITEMS => Ok(Self(items)),
+            _ => Err(EvidenceError::TooMany),
+        }
+    }
+
+    /// Returns the items, at least one.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.0
+    }
+}
+
+/// Reads JSON Lines, or one JSON document that may occupy several lines.
+fn read_json(bytes: &[u8]) -> Result<Vec<Item>, EvidenceError> {
+    let lines: Vec<&[u8]> = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n').collect();
+    let is_one_document = lines.first().is_some_and(|line| !line.trim_ascii_end().ends_with(b"}"));
+    if is_one_document || lines.len() == 1 {
+        return read_document(bytes).map_err(|error| EvidenceError::Line { line: 1, error });
+    }
+    if lines.len() > MAX_ITEMS {
+        return Err(EvidenceError::TooMany);
+    }
+    let mut items = Vec::new();
+    for (index, line) in lines.into_iter().enumerate() {
+        items.extend(read_document(line).map_err(|error| EvidenceError::Line { line: index + 1, error })?);
+    }
+    Ok(items)
+}
+
+/// Reads a JSON document of any kind.
+fn read_document(bytes: &[u8]) -> Result<Vec<Item>, FormatError> {
+    let value = Value::parse(bytes).map_err(|error| FormatError::new(error.to_string()))?;
+    let object = value.as_object().ok_or_else(|| FormatError::new("the evidence is not an object"))?;
+    let bundle = |bundle| Item(Kind::Bundle(Box::new(bundle)));
+    match DocumentKind::of(object)? {
+        DocumentKind::Bundle => Ok(vec![bundle(Bundle::read(&value)?)]),
+        DocumentKind::Envelope => Ok(vec![Item(Kind::Envelope(Box::new(Envelope::read(&value, Alphabet::Any)?)))]),
+        DocumentKind::Attestation => Ok(vec![bundle(pep740::read_attestation(&value)?)]),
+        DocumentKind::Provenance => Ok(pep740::read_provenance(&value)?.into_iter().map(bundle).collect()),
+        DocumentKind::Npm => Ok(npm::read_attestations(&value)?.into_iter().map(bundle).collect()),
+    }
+}
+
+/// The kinds of JSON documents in evidence.
+enum DocumentKind {
+    Bundle,
+    Envelope,
+    Attestation,
+    Provenance,
+    Npm,
+}
+
+impl DocumentKind {
+    /// Chooses the kind by a member that only this kind has. The reader of the kind then refuses members of another.
+    fn of(object: &Object) -> Result<Self, FormatError> {
+        let has = |name| object.get(name).is_some();
+        if has("mediaType") || has("verificationMaterial") {
+            return Ok(Self::Bundle);
+        }
+        if has("payloadType") {
+            return Ok(Self::Envelope);
+        }
+        if has("verification_material") {
+            return Ok(Self::Attestation);
+        }
+        if has("attestation_bundles") {
+            return Ok(Self::Provenance);
+        }
+        if has("attestations") {
+            return Ok(Self::Npm);
+        }
+        let text = if has("base64Signature") {
+            "bundles of cosign 1 and 2 are not supported; sign with `--new-bundle-format`"
+        } else if has("signed") {
+            "in-toto metadata without an envelope is not evidence"
+        } else {
+            "the object is no Sigstore bundle, DSSE envelope or attestation object"
+        };
+        Err(FormatError::new(text))
+    }
+}
+
+/// Reads the output of `cosign sign-blob`: one line of base64.
+fn read_signature(bytes: &[u8]) -> Result<FileSignature, EvidenceError> {
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    if text.is_empty() {
+        return Err(EvidenceError::Empty);
+    }
+    let signature = STANDARD.decode(text).map_err(|_| EvidenceError::Unknown)?;
+    if !(MIN_SIGNATURE..=MAX_SIGNATURE).contains(&signature.len()) {
+        return Err(EvidenceError::Unknown);
+    }
+    Ok(FileSignature { digest: None, signature })
+}
+
+impl Item {
+    /// Verifies the signature of a certificate holder over the artifact, or over a statement about it. The certificate,
+    /// the log entries and the times are verified. Which identity is acceptable is for the caller to decide.
+    ///
+    /// `now` is the time of the update.
+    ///
+    /// # Errors
+    /// [`Rejection`] if the item does not prove that anyone signed for the artifact.
+    pub fn verify_identity(
+        &self,
+        artifact: &Artifact,
+        trust: &Trust<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Signed, Rejection> {
+        match &self.0 {
+            Kind::Bundle(bundle) if bundle.signer() == SignerKind::Certificate => {
+                sigstore::verify_certificate(bundle, artifact, trust, now)
+            }
+            _ => Err(Rejection::NoCertificate),
+        }
+    }
+
+    /// Verifies the signature of a key over the artifact, or over a statement about it. A key counts once, however many
+    /// signatures in an envelope are by it.
+    ///
+    /// With `trust`, the log entries and the times are verified too. Without it, they are not read: the result contains
+    /// neither times nor logs, even if the bundle has some.
+    ///
+    /// `now` is the time of the update.
+    ///
+    /// # Errors
+    /// [`Rejection`] if the item does not prove that the key signed for the artifact.
+    pub fn verify_key(
+        &self,
+        artifact: &Artifact,
+        key: &PublicKey,
+        trust: Option<&Trust<'_>>,
+        now: DateTime<Utc>,
+    ) -> Result<Signed, Rejection> {
+        let content = match &self.0 {
+            Kind::Bundle(bundle) => {
+                if bundle.signer() == SignerKind::Certificate {
+                    return Err(Rejection::Certificate);
+                }
+                if let Some(trust) = trust
+                    && bundle.has_times()
+                {
+                    return sigstore::verify_key(bundle, artifact, key, trust, now);
+                }
+                key_signature::verify_bundle(bundle, artifact, key)?;
+                bundle.signed_content()
+            }
+            Kind::Envelope(envelope) => {
+                key_signature::verify_envelope(envelope, artifact, key)?;
+                Content::Statement(envelope.statement().clone())
+            }
+            Kind::FileSignature(signature) => {
+                key_signature::verify_file(signature, artifact, key)?;
+                Content::File
+            }
+        };
+        if let Some(trust) = trust {
+            trust.demands.check(&BTreeSet::new(), &BTreeSet::<()>::new())?;
+        }
+        Ok(Signed { signer: SignedBy::Key(key.clone()), content, times: Vec::new(), logs: BTreeSet::new() })
+    }
+}

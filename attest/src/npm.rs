@@ -1,0 +1,30 @@
+//! The response of an npm registry for the attestations of a package version: a list of Sigstore bundles.
+//!
+//! Source: <https://github.com/npm/attestation>.
+
+use crate::bundle::{Bundle, BundleContent};
+use crate::fields::{Fields, FormatError};
+use crate::json::Value;
+
+/// The maximum number of attestations.
+const MAX_ATTESTATIONS: usize = 64;
+
+/// Reads the bundles. Each must contain a statement of the predicate type that is listed for it.
+pub(crate) fn read_attestations(value: &Value) -> Result<Vec<Bundle>, FormatError> {
+    let fields = Fields::read(value, "npm", &["attestations"])?;
+    fields.array("attestations", MAX_ATTESTATIONS)?.iter().map(read_attestation).collect()
+}
+
+fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
+    let fields = Fields::read(value, "attestations", &["predicateType", "bundle"])?;
+    let bundle = Bundle::read(fields.required("bundle")?)?;
+    let listed = fields.string("predicateType")?;
+    let found = match bundle.content() {
+        BundleContent::File(_) => return Err(fields.error("bundle", "contains no statement")),
+        BundleContent::Statement(envelope) => envelope.statement().predicate_type(),
+    };
+    if found != listed {
+        return Err(fields.error("predicateType", &format!("is {listed:?}, but the statement has {found:?}")));
+    }
+    Ok(bundle)
+}

@@ -1,0 +1,446 @@
+//! Verifies Sigstore bundles with certificates, log entries and timestamps. Only this module uses `sigstore-verify`.
+//!
+//! The library verifies signatures, certificate chains, signed certificate timestamps, inclusion proofs, checkpoints and
+//! RFC 3161 timestamps. This module demands more:
+//!
+//! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. It only refuses
+//!   more because of it: times and keys from the future. This is the one exception to the rule that this crate reads no
+//!   clock. The given time decides: [`Evidence::times`] checks every authenticated time, and the validity of
+//!   certificates and log keys, against it.
+//! * The library verifies every log entry, but does not report by which log. A checkpoint names its log only by 4 bytes,
+//!   and the ID in the entry is not signed. So [`TrustRoot::logs`] verifies each checkpoint again, with the key of the
+//!   log that the entry names, and counts distinct logs.
+//! * The library does not report who authenticated a time. [`TrustRoot::times`] finds out, and counts distinct sources.
+//! * The library compares one digest of a statement. All of them are compared before (`Statement::check_subject`).
+//! * The library does not check the type of a statement (`Statement::parse` does), and accepts some malformed bundles
+//!   (`bundle` refuses them).
+//! * The library knows no revocation. A policy limits the times at which it trusts a signer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::Algorithm;
+use sigstore_verify::crypto::{CertificateInfo, SubjectAltName, VerificationKey, parse_certificate_info};
+use sigstore_verify::trust_root::TrustedRoot;
+use sigstore_verify::types::{self, ArtifactDigest, DerPublicKey, HashAlgorithm, SignatureContent, TsaAuthority};
+use sigstore_verify::{Error, Policy, PublicKeyVerificationPolicy, TransparencyLogError, VerificationPolicy, Verifier};
+
+use crate::artifact::Artifact;
+use crate::bundle::{Bundle, BundleContent, FileSignature};
+use crate::json::Value;
+use crate::key_signature;
+use crate::rejection::Rejection;
+use crate::signed::{Certificate, Claim, Signed, SignedBy, Subject};
+use crate::trust::{LogDemand, SctDemand, Trust};
+
+/// The maximum length of a trusted root.
+const MAX_ROOT: usize = 1 << 20;
+
+/// The media types of trusted roots.
+const ROOT_TYPES: [&str; 3] = [
+    "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+    "application/vnd.dev.sigstore.trustedroot.v0.1+json",
+    "application/vnd.dev.sigstore.trustedroot.v0.2+json",
+];
+
+/// The certificate authorities, logs and timestamp authorities of a Sigstore instance: a `trusted_root.json`.
+pub struct TrustRoot {
+    verifier: Verifier,
+    logs: Vec<Log>,
+    authorities: Vec<Authority>,
+}
+
+/// Why a trusted root cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TrustRootError(String);
+
+/// A transparency log.
+struct Log {
+    id: Vec<u8>,
+    key: VerificationKey,
+    window: Window,
+}
+
+/// A timestamp authority.
+struct Authority {
+    authority: TsaAuthority,
+    /// The key of its certificate. Two authorities with one key are one source of time.
+    key: Vec<u8>,
+}
+
+/// When something may be used. Both limits are inclusive.
+#[derive(Clone, Copy)]
+struct Window {
+    start: Option<DateTime<Utc>>,
+    end: Option<DateTime<Utc>>,
+}
+
+/// Who authenticated a time: the ID of a log, or the key of a timestamp authority.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Log(Vec<u8>),
+    Authority(Vec<u8>),
+}
+
+impl TrustRoot {
+    /// Reads a trusted root in JSON.
+    ///
+    /// # Errors
+    /// [`TrustRootError`] if it is not strict JSON, or contains a key or a certificate that cannot be used.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TrustRootError> {
+        if bytes.len() > MAX_ROOT {
+            let length = bytes.len();
+            return Err(TrustRootError(format!("the trusted root has {length} bytes, expected at most {MAX_ROOT}")));
+        }
+        let value = Value::parse(bytes)
+            .map_err(|error| TrustRootError(format!("the trusted root is not strict JSON: {error}")))?;
+        let media_type = value.pointer("/mediaType").and_then(Value::as_str).unwrap_or_default();
+        if !ROOT_TYPES.contains(&media_type) {
+            return Err(TrustRootError(format!("trusted roots of the type {media_type:?} are not supported")));
+        }
+        let invalid = |error: &dyn fmt::Display| TrustRootError(format!("the trusted root is invalid: {error}"));
+        let root = TrustedRoot::from_json(&value.to_string()).map_err(|error| invalid(&error))?;
+        let verifier = Verifier::new(&root).map_err(|error| invalid(&error))?;
+        let logs = root.tlogs.iter().map(Log::read).collect::<Result<Vec<_>, _>>().map_err(|error| invalid(&error))?;
+        let mut keys = BTreeSet::new();
+        if !logs.iter().all(|log| keys.insert(log.key.as_bytes())) {
+            return Err(TrustRootError("the trusted root lists one key under two log IDs".to_owned()));
+        }
+        let authorities = root.timestamp_authorities.iter().filter_map(Authority::read).collect();
+        Ok(Self { verifier, logs, authorities })
+    }
+
+    /// Returns the logs that recorded the signature. The library has verified the entries already.
+    fn logs(&self, bundle: &types::Bundle) -> Result<Vec<&Log>, Rejection> {
+        let entries = bundle.verification_material.tlog_entries.iter();
+        entries
+            .map(|entry| {
+                let id = entry.log_id.key_id.as_bytes();
+                let log = self.logs.iter().find(|log| log.id == id).ok_or_else(|| {
+                    Rejection::Log(format!("the trusted root does not list the log {}", hex::encode(id)))
+                })?;
+                let checkpoint = entry.inclusion_proof.as_ref().and_then(|proof| proof.checkpoint.checkpoint());
+                if checkpoint.is_none_or(|checkpoint| !log.signed(checkpoint)) {
+                    let id = hex::encode(id);
+                    return Err(Rejection::Log(format!("the checkpoint is not signed by the log {id} of the entry")));
+                }
+                Ok(log)
+            })
+            .collect()
+    }
+
+    /// Returns the authenticated times of the signature. The library has verified the entries and their times already.
+    fn times(&self, bundle: &types::Bundle) -> Result<Vec<(DateTime<Utc>, Source)>, Rejection> {
+        let mut times = Vec::new();
+        for entry in &bundle.verification_material.tlog_entries {
+            // Only the inclusion promise signs the time of an entry.
+            if let (Some(_), Some(time)) = (&entry.inclusion_promise, entry.integrated_time) {
+                let source = Source::Log(entry.log_id.key_id.as_bytes().to_vec());
+                times.push((utc(time.as_second(), time.subsec_nanosecond())?, source));
+            }
+        }
+        let signature = match &bundle.content {
+            SignatureContent::MessageSignature(message) => &message.signature,
+            SignatureContent::DsseEnvelope(envelope) => &envelope.signature.sig,
+            _ => return Err(Rejection::Unsupported("the bundle has content of an unknown kind".to_owned())),
+        };
+        for timestamp in &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps {
+            let verified = self.authorities.iter().find_map(|authority| {
+                let token = &timestamp.signed_timestamp;
+                let time = sigstore_verify::tsa::verify_timestamp_for_authority(token, signature, &authority.authority);
+                time.ok().map(|time| (time, authority))
+            });
+            let Some((time, authority)) = verified else {
+                let text = "an RFC 3161 timestamp is not one of a trusted authority for this signature";
+                return Err(Rejection::Timestamp(text.to_owned()));
+            };
+            let source = Source::Authority(authority.key.clone());
+            times.push((utc(time.as_second(), time.subsec_nanosecond())?, source));
+        }
+        Ok(times)
+    }
+}
+
+impl fmt::Debug for TrustRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let logs: Vec<String> = self.logs.iter().map(Log::name).collect();
+        f.debug_struct("TrustRoot").field("logs", &logs).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    fn read(log: &sigstore_verify::trust_root::TransparencyLog) -> Result<Self, String> {
+        let key = VerificationKey::from_spki(&log.public_key.raw_bytes).map_err(|error| error.to_string())?;
+        let window = log.public_key.valid_for.map_or(Ok(Window::ALWAYS), |range| Window::read(&range));
+        let window = window.map_err(|error| error.to_string())?;
+        Ok(Self { id: log.log_id.key_id.as_bytes().to_vec(), key, window })
+    }
+
+    fn name(&self) -> String {
+        hex::encode(&self.id)
+    }
+
+    /// Returns whether the log signed the checkpoint.
+    fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
+        let is_own = |hint: &[u8]| self.id.starts_with(hint);
+        checkpoint.signatures().iter().any(|signature| {
+            let is_valid = || self.key.verify(checkpoint.signed_data(), &signature.signature).is_ok();
+            is_own(signature.key_id.as_slice()) && is_valid()
+        })
+    }
+}
+
+impl Authority {
+    /// Reads an authority without reading the clock, unlike `TrustedRoot::tsa_authorities`.
+    fn read(authority: &sigstore_verify::trust_root::TimestampAuthority) -> Option<Self> {
+        let certificates: Vec<_> = authority.cert_chain.certificates.iter().map(|entry| &entry.raw_bytes).collect();
+        let leaf = *certificates.first()?;
+        let root = *certificates.last()?;
+        let inner = certificates.get(1..certificates.len().saturating_sub(1)).unwrap_or_default();
+        let intermediates = inner.iter().map(|certificate| (*certificate).clone()).collect();
+        let key = parse_certificate_info(leaf)
+            .map_or_else(|_| leaf.as_bytes().to_vec(), |certificate| certificate.public_key.as_bytes().to_vec());
+        let authority = TsaAuthority::new(leaf.clone(), intermediates, root.clone(), authority.valid_for);
+        Some(Self { authority, key })
+    }
+}
+
+impl Window {
+    const ALWAYS: Self = Self { start: None, end: None };
+
+    fn read(range: &types::TimeRange) -> Result<Self, Rejection> {
+        let start = utc(range.start.as_second(), range.start.subsec_nanosecond())?;
+        let end = range.end.map(|end| utc(end.as_second(), end.subsec_nanosecond())).transpose()?;
+        Ok(Self { start: Some(start), end })
+    }
+
+    fn contains(&self, time: DateTime<Utc>) -> bool {
+        self.start.is_none_or(|start| start <= time) && self.end.is_none_or(|end| time <= end)
+    }
+}
+
+/// Verifies a bundle with a certificate, and returns who signed.
+pub(crate) fn verify_certificate(
+    bundle: &Bundle,
+    artifact: &Artifact,
+    trust: &Trust<'_>,
+    now: DateTime<Utc>,
+) -> Result<Signed, Rejection> {
+    let mut policy = VerificationPolicy::any_identity();
+    // Entries that are present are always verified.
+    if trust.demands.log == LogDemand::None && !bundle.has_log_entries() {
+        policy = policy.skip_tlog_unsafe();
+    }
+    if trust.demands.sct == SctDemand::None {
+        policy = policy.skip_sct();
+    }
+    let parsed = parse(bundle)?;
+    let info = parsed.signing_certificate().ok_or(Rejection::NoCertificate)?;
+    let info = parse_certificate_info(info)
+        .map_err(|error| Rejection::Invalid(format!("the certificate is malformed: {error}")))?;
+    let digest = digest(bundle, artifact, &info.public_key)?;
+    let evidence = Evidence::verify(&parsed, digest, &policy, trust)?;
+    let validity = Window {
+        start: Some(utc(info.not_before.as_second(), info.not_before.subsec_nanosecond())?),
+        end: Some(utc(info.not_after.as_second(), info.not_after.subsec_nanosecond())?),
+    };
+    let times = evidence.check(trust, now, Some(validity))?;
+    let signer = SignedBy::Identity(certificate(&info)?);
+    Ok(Signed { signer, content: bundle.signed_content(), times, logs: evidence.log_names() })
+}
+
+/// Verifies a bundle with log entries or timestamps that was signed with a key.
+pub(crate) fn verify_key(
+    bundle: &Bundle,
+    artifact: &Artifact,
+    key: &PublicKey,
+    trust: &Trust<'_>,
+    now: DateTime<Utc>,
+) -> Result<Signed, Rejection> {
+    // The scheme of the key decides. The library would choose the padding of an RSA key on its own.
+    key_signature::verify_bundle(bundle, artifact, key)?;
+    if key.scheme().starts_with("rsassa-pss") {
+        let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";
+        return Err(Rejection::Unsupported(text.to_owned()));
+    }
+    let der = DerPublicKey::new(key.material().to_vec());
+    let digest = digest(bundle, artifact, &der)?;
+    let mut policy = PublicKeyVerificationPolicy::new(der);
+    if trust.demands.log == LogDemand::None && !bundle.has_log_entries() {
+        policy = policy.skip_tlog_unsafe();
+    }
+    let evidence = Evidence::verify(&parse(bundle)?, digest, &policy, trust)?;
+    let times = evidence.check(trust, now, None)?;
+    Ok(Signed {
+        signer: SignedBy::Key(key.clone()),
+        content: bundle.signed_content(),
+        times,
+        logs: evidence.log_names(),
+    })
+}
+
+/// The logs and times of a verified bundle.
+struct Evidence<'a> {
+    logs: Vec<&'a Log>,
+    times: Vec<(DateTime<Utc>, Source)>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Lets the library verify a bundle.
+    fn verify(
+        bundle: &types::Bundle,
+        digest: ArtifactDigest,
+        policy: &dyn Policy,
+        trust: &Trust<'a>,
+    ) -> Result<Self, Rejection> {
+        let artifact = types::Artifact::from_digest(digest);
+        trust.root.verifier.verify(artifact, bundle, policy).map_err(|error| rejection(&error))?;
+        Ok(Self { logs: trust.root.logs(bundle)?, times: trust.root.times(bundle)? })
+    }
+
+    /// Checks every time and the numbers of logs and of sources. Returns the times, sorted.
+    fn check(
+        &self,
+        trust: &Trust<'_>,
+        now: DateTime<Utc>,
+        validity: Option<Window>,
+    ) -> Result<Vec<DateTime<Utc>>, Rejection> {
+        for (time, _) in &self.times {
+            if *time > now {
+                return Err(Rejection::Future { time: *time, now });
+            }
+            if validity.is_some_and(|validity| !validity.contains(*time)) {
+                return Err(Rejection::NotValidAt { what: "the certificate".to_owned(), time: *time });
+            }
+            if let Some(log) = self.logs.iter().find(|log| !log.window.contains(*time)) {
+                return Err(Rejection::NotValidAt { what: format!("the key of the log {}", log.name()), time: *time });
+            }
+        }
+        let sources: BTreeSet<&Source> = self.times.iter().map(|(_, source)| source).collect();
+        trust.demands.check(&self.log_names(), &sources)?;
+        let mut times: Vec<DateTime<Utc>> = self.times.iter().map(|(time, _)| *time).collect();
+        times.sort();
+        Ok(times)
+    }
+
+    fn log_names(&self) -> BTreeSet<String> {
+        self.logs.iter().map(|log| log.name()).collect()
+    }
+}
+
+fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
+    types::Bundle::from_json(bundle.text())
+        .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
+}
+
+/// Returns the listed digest of the file with which the library can verify the bundle. Checks before that no digest in
+/// the bundle differs.
+fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
+    let algorithm = match bundle.content() {
+        BundleContent::File(signature) => {
+            let algorithm = file_algorithm(signature, key)?;
+            // Rekor records the digest that was signed; the library compares it only if it is SHA-256.
+            if bundle.has_log_entries() && algorithm != Algorithm::Sha256 {
+                return Err(Rejection::Unsupported(format!(
+                    "log entries of signatures over the {} of a file are not supported, only over its sha256; \
+                     sign a statement instead",
+                    algorithm.name()
+                )));
+            }
+            key_signature::check_digest(signature, artifact)?;
+            algorithm
+        }
+        BundleContent::Statement(envelope) => {
+            envelope.statement().check_subject(artifact)?;
+            let named = envelope.statement().algorithms_of(artifact);
+            let supported = [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|known| named.contains(known));
+            supported.ok_or_else(|| {
+                Rejection::UnlistedDigest("the statement must name a listed sha256 or sha512".to_owned())
+            })?
+        }
+    };
+    let bytes = artifact.digest(algorithm).ok_or_else(|| Rejection::UnlistedDigest(algorithm.name().to_owned()))?;
+    let name = match algorithm {
+        Algorithm::Sha384 => HashAlgorithm::Sha2384,
+        Algorithm::Sha512 => HashAlgorithm::Sha2512,
+        _ => HashAlgorithm::Sha2256,
+    };
+    ArtifactDigest::new(name, bytes.to_vec()).map_err(|error| Rejection::Invalid(error.to_string()))
+}
+
+/// Returns the digest algorithm of a signature over a file: the given one, or that of the key.
+fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algorithm, Rejection> {
+    if let Some((algorithm, _)) = &signature.digest {
+        return Ok(*algorithm);
+    }
+    let key = VerificationKey::from_spki(key).map_err(|error| Rejection::Unsupported(error.to_string()))?;
+    match key.scheme().hash_algorithm() {
+        Some(HashAlgorithm::Sha2256) => Ok(Algorithm::Sha256),
+        Some(HashAlgorithm::Sha2384) => Ok(Algorithm::Sha384),
+        Some(HashAlgorithm::Sha2512) => Ok(Algorithm::Sha512),
+        _ => Err(Rejection::Unsupported(key_signature::NO_DIGEST.to_owned())),
+    }
+}
+
+fn certificate(info: &CertificateInfo) -> Result<Certificate, Rejection> {
+    let subject = match &info.identity {
+        Some(SubjectAltName::Uri(uri)) => Subject::Uri(uri.clone()),
+        Some(SubjectAltName::Email(address)) => Subject::Email(address.clone()),
+        _ => {
+            let text = "the subject alternative name of the certificate is neither a URI nor an email address";
+            return Err(Rejection::Unsupported(text.to_owned()));
+        }
+    };
+    let issuer = info.issuer.clone().filter(|issuer| !issuer.is_empty());
+    let issuer = issuer.ok_or_else(|| Rejection::Invalid("the certificate names no issuer".to_owned()))?;
+    let named = |claim: &Claim| claim_value(info, *claim).map(|value| (*claim, value.clone()));
+    let claims: BTreeMap<Claim, String> = Claim::ALL.iter().filter_map(named).collect();
+    Ok(Certificate { issuer, subject, claims })
+}
+
+fn claim_value(info: &CertificateInfo, claim: Claim) -> Option<&String> {
+    let claims = &info.ci_claims;
+    let value = match claim {
+        Claim::BuildSignerUri => &claims.build_signer_uri,
+        Claim::BuildSignerDigest => &claims.build_signer_digest,
+        Claim::RunnerEnvironment => &claims.runner_environment,
+        Claim::SourceRepositoryUri => &claims.source_repository_uri,
+        Claim::SourceRepositoryDigest => &claims.source_repository_digest,
+        Claim::SourceRepositoryRef => &claims.source_repository_ref,
+        Claim::SourceRepositoryId => &claims.source_repository_identifier,
+        Claim::SourceRepositoryOwnerUri => &claims.source_repository_owner_uri,
+        Claim::SourceRepositoryOwnerId => &claims.source_repository_owner_identifier,
+        Claim::BuildConfigUri => &claims.build_config_uri,
+        Claim::BuildConfigDigest => &claims.build_config_digest,
+        Claim::BuildTrigger => &claims.build_trigger,
+        Claim::RunInvocationUri => &claims.run_invocation_uri,
+        Claim::SourceRepositoryVisibility => &claims.source_repository_visibility_at_signing,
+        Claim::DeploymentEnvironment => &claims.deployment_environment,
+        Claim::TokenSubject => &claims.token_subject,
+    };
+    value.as_ref()
+}
+
+/// Describes an error of the library in the words of this crate.
+fn rejection(error: &Error) -> Rejection {
+    match error {
+        Error::TransparencyLog(TransparencyLogError::EntryMismatch(detail)) => {
+            Rejection::Log(format!("the log entry is of another signature: {detail}"))
+        }
+        Error::TransparencyLog(error) => Rejection::Log(format!("the log entry is not valid: {error}")),
+        Error::Timestamp(error) => Rejection::Timestamp(format!("the time of the signature is not trusted: {error}")),
+        Error::Certificate(error) => Rejection::Invalid(format!("the certificate is not trusted: {error}")),
+        Error::SignatureInvalid(detail) => Rejection::Invalid(format!("the signature is not valid: {detail}")),
+        Error::ArtifactMismatch(detail) => Rejection::Log(format!("the log entry is of another file: {detail}")),
+        other => Rejection::Invalid(other.to_string()),
+    }
+}
+
+/// Converts a time of the library. The type has no public name here, so its parts are passed.
+fn utc(seconds: i64, nanoseconds: i32) -> Result<DateTime<Utc>, Rejection> {
+    let time = u32::try_from(nanoseconds).ok().and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds));
+    time.ok_or_else(|| Rejection::Timestamp(format!("the time {seconds} is out of range")))
+}

@@ -1,0 +1,74 @@
+//! What a policy demands of the logs, times and certificates of a Sigstore instance.
+
+use std::collections::BTreeSet;
+
+use crate::rejection::Rejection;
+use crate::sigstore::TrustRoot;
+
+/// A Sigstore instance that a policy trusts, and what the policy demands of its evidence.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// The certificate authorities, logs and timestamp authorities of the instance.
+    pub root: &'a TrustRoot,
+    /// What the policy demands.
+    pub demands: TrustDemands,
+}
+
+/// What a policy demands of evidence from a Sigstore instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustDemands {
+    /// Whether a transparency log must have recorded the signature.
+    pub log: LogDemand,
+    /// The number of distinct logs, if a log is required. 0 counts as 1.
+    pub logs: u32,
+    /// The number of distinct sources of time: logs that signed the time of an entry, and timestamp authorities. A
+    /// certificate needs at least one in any case.
+    pub times: u32,
+    /// Whether a log for certificates must have recorded the certificate.
+    pub sct: SctDemand,
+}
+
+/// Whether a transparency log must have recorded a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDemand {
+    /// It must.
+    Required,
+    /// It need not, as with the instance of GitHub for private repositories. Entries that are present are verified.
+    None,
+}
+
+/// Whether a certificate must contain a signed certificate timestamp (RFC 6962).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SctDemand {
+    /// It must.
+    Required,
+    /// It need not, as with the instance of GitHub for private repositories.
+    None,
+}
+
+impl Default for TrustDemands {
+    fn default() -> Self {
+        Self { log: LogDemand::Required, logs: 1, times: 1, sct: SctDemand::Required }
+    }
+}
+
+impl TrustDemands {
+    /// Checks the numbers of distinct logs and of distinct sources of time.
+    pub(crate) fn check<T>(&self, logs: &BTreeSet<String>, sources: &BTreeSet<T>) -> Result<(), Rejection> {
+        let expected = match self.log {
+            LogDemand::Required => self.logs.max(1),
+            LogDemand::None => 0,
+        };
+        if !is_reached(logs.len(), expected) {
+            return Err(Rejection::TooFewLogs { found: logs.len(), expected });
+        }
+        if !is_reached(sources.len(), self.times) {
+            return Err(Rejection::TooFewTimes { found: sources.len(), expected: self.times });
+        }
+        Ok(())
+    }
+}
+
+fn is_reached(found: usize, expected: u32) -> bool {
+    usize::try_from(expected).is_ok_and(|expected| found >= expected)
+}
