@@ -13,7 +13,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::envelope::read_head;
@@ -21,7 +20,7 @@ use crate::index::Entry as _;
 use crate::reader::Reader;
 use crate::scan::Scan;
 use crate::verify::Required;
-use crate::{Delegations, ErrorKind, HashingVerifier, Received, Signature, TargetFile, TargetPath, Targets, Version};
+use crate::{Delegations, ErrorKind, HashingVerifier, Header, Received, Signature, TargetFile, TargetPath, Targets};
 
 /// The length in bytes of a block, the unit that is read and digested.
 pub(crate) const BLOCK: usize = 64 * 1024;
@@ -150,12 +149,8 @@ impl StoredTargets {
         &self.file
     }
 
-    pub(crate) fn version(&self) -> Version {
-        self.rest.version
-    }
-
-    pub(crate) fn expires(&self) -> DateTime<Utc> {
-        self.rest.expires
+    pub(crate) fn header(&self) -> &Header {
+        &self.rest.header
     }
 
     pub(crate) fn delegations(&self) -> Option<&Delegations> {

@@ -15,8 +15,8 @@ use crate::update::targets::{missing_targets, request_targets, verify_targets};
 use crate::update::{Request, Update};
 use crate::verify::Required;
 use crate::{
-    Accepted, Delegations, Error, ErrorKind, FileContent, KeyRing, Limit, Limits, RoleName, Root, Snapshot, TargetFile,
-    TargetPath, Targets, Timestamp, Verified, Version,
+    Accepted, Delegations, Error, ErrorKind, FileContent, Header, KeyRing, Limit, Limits, RoleName, Root, Snapshot,
+    TargetFile, TargetPath, Targets, Timestamp, Verified, Version,
 };
 
 /// The trusted metadata of one update. All roles, including delegated roles that are loaded later, are verified at the
@@ -246,22 +246,25 @@ impl VerifiedTargets {
         required.verify(bytes).map(|targets| Self(Backing::Held(Arc::new(targets))))
     }
 
+    /// Returns the common members of the role.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        match &self.0 {
+            Backing::Held(targets) => &targets.header,
+            Backing::Stored(targets) => targets.header(),
+        }
+    }
+
     /// Returns the version.
     #[must_use]
     pub fn version(&self) -> Version {
-        match &self.0 {
-            Backing::Held(targets) => targets.version,
-            Backing::Stored(targets) => targets.version(),
-        }
+        self.header().version
     }
 
     /// Returns the time at which the role expires.
     #[must_use]
     pub fn expires(&self) -> DateTime<Utc> {
-        match &self.0 {
-            Backing::Held(targets) => targets.expires,
-            Backing::Stored(targets) => targets.expires(),
-        }
+        self.header().expires
     }
 
     /// Returns the delegations of the role.

@@ -105,6 +105,17 @@ impl Delegations {
         Ok(self.ring(keyids, threshold))
     }
 
+    /// Returns whether `role` is trusted for paths by their hashes, as bins are (TAP 15 and `path_hash_prefixes`).
+    #[must_use]
+    pub fn is_bin(&self, role: &RoleName) -> bool {
+        match &self.roles {
+            DelegatedRoles::Listed(roles) => roles
+                .iter()
+                .any(|delegation| delegation.name == *role && matches!(delegation.paths, Paths::HashPrefixes(_))),
+            DelegatedRoles::Succinct(bins) => bins.contains(role),
+        }
+    }
+
     /// Returns the roles to visit for `path` in the order of priority, and whether each is terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {

@@ -1,0 +1,290 @@
+//! The policy that a role signs: who must have signed a package, and what must have built it.
+//!
+//! A role has at most one policy, in the member [`MEMBER`] of its signed metadata. The format is described in
+//! docs/policy.md.
+
+mod fields;
+mod pattern;
+mod read;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{PathPattern, TargetPath, Threshold};
+
+pub use self::pattern::Pattern;
+use crate::json::Value;
+use crate::signed::Claim;
+use crate::sigstore::TrustDemands;
+
+/// The name of the member of a targets role that contains the policy.
+pub const MEMBER: &str = "x-lastmile-policy";
+
+/// The version of the policy format that this crate reads.
+pub const VERSION: i64 = 1;
+
+/// The policy of a role, or of a person who adds demands of their own.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) trust: BTreeMap<Name, TrustSource>,
+    pub(crate) signers: BTreeMap<Name, Signer>,
+    pub(crate) builders: BTreeMap<Name, Builder>,
+    pub(crate) rules: Vec<Rule>,
+    /// The paths of lastmile itself, which a client that does not understand the policy may still install.
+    pub(crate) upgrade: Vec<PathPattern>,
+    /// What this version of lastmile does not understand outside of rules, if anything.
+    pub(crate) unsupported: Option<String>,
+}
+
+/// The name of a trust root, signer, builder or rule: lower-case letters, digits and hyphens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(String);
+
+/// The target that contains a trust root, and what a signature must have to be trusted with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustSource {
+    pub(crate) path: TargetPath,
+    /// The SHA-256 of the file. Without it, the role that signs the policy must list the file itself.
+    pub(crate) sha256: Option<[u8; 32]>,
+    pub(crate) demands: TrustDemands,
+}
+
+/// A signer that rules can name.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    pub(crate) credential: Credential,
+    pub(crate) not_before: Option<DateTime<Utc>>,
+    pub(crate) not_after: Option<DateTime<Utc>>,
+}
+
+/// How a signer is recognized.
+#[derive(Clone, Debug)]
+pub(crate) enum Credential {
+    /// By a key. With a trust root, the signature must also be in a log.
+    Key { key: PublicKey, trust: Option<Name> },
+    /// By the claims of a certificate.
+    Identity(Identity),
+}
+
+/// The demands on the claims of a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) trust: Name,
+    pub(crate) issuer: String,
+    pub(crate) subject: Vec<Pattern>,
+    pub(crate) claims: BTreeMap<Claim, Vec<Pattern>>,
+}
+
+/// A builder that rules can name, with the level that this policy gives it.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(crate) id: Vec<Pattern>,
+    pub(crate) by: Vec<SignerName>,
+    pub(crate) level: u8,
+    pub(crate) build_types: Vec<Pattern>,
+}
+
+/// The name of a signer in a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignerName {
+    /// A signer of the same policy.
+    Own(Name),
+    /// `@NAME`: a signer that the policy of the role that lists the target must define.
+    OfListingRole(Name),
+}
+
+/// A rule: a demand on all packages whose paths match.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub(crate) name: Name,
+    pub(crate) paths: Vec<PathPattern>,
+    pub(crate) except: Vec<PathPattern>,
+    pub(crate) demand: Demand,
+}
+
+/// What a rule demands.
+#[derive(Clone, Debug)]
+pub(crate) enum Demand {
+    Signature(SignatureDemand),
+    Attestation(AttestationDemand),
+    Provenance(ProvenanceDemand),
+    /// A kind or a member that this version of lastmile does not understand.
+    Unsupported { kind: String, reason: String },
+}
+
+/// Signatures over the file, or statements that count as such.
+#[derive(Clone, Debug)]
+pub(crate) struct SignatureDemand {
+    pub(crate) by: Vec<SignerName>,
+    pub(crate) threshold: Threshold,
+    pub(crate) statements: Vec<Pattern>,
+}
+
+/// Statements of certain types with certain content.
+#[derive(Clone, Debug)]
+pub(crate) struct AttestationDemand {
+    pub(crate) by: Vec<SignerName>,
+    pub(crate) threshold: Threshold,
+    pub(crate) types: Vec<Pattern>,
+    /// The allowed values, by JSON pointer into the predicate.
+    pub(crate) allowed: Vec<(String, Vec<Value>)>,
+}
+
+/// Build provenance (SLSA).
+#[derive(Clone, Debug)]
+pub(crate) struct ProvenanceDemand {
+    pub(crate) builders: Vec<Name>,
+    pub(crate) level: u8,
+    pub(crate) source: Vec<Pattern>,
+    pub(crate) reference: Vec<Pattern>,
+    pub(crate) parameters: Parameters,
+}
+
+/// Which parameters a build may have been started with.
+#[derive(Clone, Debug)]
+pub(crate) enum Parameters {
+    /// Any.
+    Any,
+    /// None but these, with values that match.
+    Listed(BTreeMap<String, Vec<Pattern>>),
+}
+
+/// Why a policy cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PolicyError(pub(crate) String);
+
+impl Policy {
+    /// Reads the JSON text of a policy. Whatever this version of lastmile does not know is kept as unsupported, and refused
+    /// for the paths that it concerns (see [`crate::Demands`]).
+    ///
+    /// # Errors
+    /// [`PolicyError`] if the text is not a policy: not strict JSON, a wrong type, a name that is not defined.
+    pub fn parse(json: &[u8]) -> Result<Self, PolicyError> {
+        read::policy(json)
+    }
+
+    /// Returns what this version of lastmile does not understand, with the place of each part in the policy. A policy is
+    /// published only if there is nothing.
+    #[must_use]
+    pub fn unsupported(&self) -> Vec<String> {
+        let rules = self.rules.iter().filter_map(|rule| match &rule.demand {
+            Demand::Unsupported { reason, .. } => Some(format!("rule {}: {reason}", rule.name)),
+            _ => None,
+        });
+        self.unsupported.iter().cloned().chain(rules).collect()
+    }
+
+    /// Returns the targets that contain the trust roots of the policy.
+    pub fn trust_sources(&self) -> impl Iterator<Item = (&Name, &TrustSource)> {
+        self.trust.iter()
+    }
+
+    /// Returns the rules, in the order of the text.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Returns whether a client that does not understand the policy may install this path.
+    pub(crate) fn is_upgrade(&self, path: &TargetPath) -> bool {
+        self.upgrade.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+impl TrustSource {
+    /// Returns the path of the target.
+    #[must_use]
+    pub fn path(&self) -> &TargetPath {
+        &self.path
+    }
+
+    /// Returns the SHA-256 of the file, if the policy names it.
+    #[must_use]
+    pub fn sha256(&self) -> Option<&[u8; 32]> {
+        self.sha256.as_ref()
+    }
+}
+
+impl Signer {
+    /// Checks that every time is within the validity of the signer.
+    pub(crate) fn check_times(&self, times: &[DateTime<Utc>]) -> Result<(), String> {
+        for time in times {
+            let time_text = lastmile_metadata::format_time(time);
+            if self.not_before.is_some_and(|start| *time < start) {
+                return Err(format!("the signature is of {time_text}, before the signer's `not-before`"));
+            }
+            if self.not_after.is_some_and(|end| *time > end) {
+                return Err(format!("the signature is of {time_text}, after the signer's `not-after`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the trust root with which signatures of the signer are verified, if it has one.
+    pub(crate) fn trust(&self) -> Option<&Name> {
+        match &self.credential {
+            Credential::Key { trust, .. } => trust.as_ref(),
+            Credential::Identity(identity) => Some(&identity.trust),
+        }
+    }
+}
+
+impl Rule {
+    /// Returns the name of the rule.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Returns the kind, as written in the policy.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match &self.demand {
+            Demand::Signature(_) => "signature",
+            Demand::Attestation(_) => "attestation",
+            Demand::Provenance(_) => "provenance",
+            Demand::Unsupported { kind, .. } => kind,
+        }
+    }
+
+    /// Returns whether the rule applies to a path.
+    #[must_use]
+    pub fn applies_to(&self, path: &TargetPath) -> bool {
+        self.paths.iter().any(|pattern| pattern.matches(path))
+            && !self.except.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+impl Name {
+    /// Creates a name. Returns `None` if it is not 1 to 64 lower-case letters, digits and hyphens, or begins with a hyphen.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let has_form = (1..=64).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(is_valid);
+        has_form.then(|| Self(name.to_owned()))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SignerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(name) => write!(f, "{name}"),
+            Self::OfListingRole(name) => write!(f, "@{name}"),
+        }
+    }
+}

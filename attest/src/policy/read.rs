@@ -1,0 +1,363 @@
+//! Reads a policy from JSON.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{Json, Key, TargetPath, Threshold, parse_time};
+
+use super::fields::Fields;
+use super::{
+    AttestationDemand, Builder, Credential, Demand, Identity, Name, Parameters, Policy, PolicyError, ProvenanceDemand, Rule,
+    SignatureDemand, Signer, SignerName, TrustSource, VERSION,
+};
+use crate::json::Value;
+use crate::policy::Pattern;
+use crate::signed::Claim;
+use crate::sigstore::{LogDemand, SctDemand, TrustDemands};
+
+/// The maximum length of a policy, in bytes.
+const MAX_LENGTH: usize = 256 * 1024;
+
+/// The maximum number of trust roots, of signers, of builders and of rules.
+const MAX_ENTRIES: usize = 64;
+
+/// The types of statements that count as a signature over their subject.
+const SIGNATURE_STATEMENTS: [&str; 3] = [
+    "https://sigstore.dev/cosign/sign/v1",
+    "https://docs.pypi.org/attestations/publish/v1",
+    "https://github.com/npm/attestation/tree/main/specs/publish/v0.1",
+];
+
+pub(super) fn policy(json: &[u8]) -> Result<Policy, PolicyError> {
+    if json.len() > MAX_LENGTH {
+        return Err(PolicyError(format!("the policy has {} bytes, expected at most {MAX_LENGTH}", json.len())));
+    }
+    let value = Value::parse(json).map_err(|error| PolicyError(format!("the policy is not strict JSON: {error}")))?;
+    let fields = Fields::of(&value, "policy")?;
+    let mut policy = Policy {
+        trust: BTreeMap::new(),
+        signers: BTreeMap::new(),
+        builders: BTreeMap::new(),
+        rules: Vec::new(),
+        upgrade: fields.paths("upgrade")?,
+        unsupported: None,
+    };
+    match fields.required("version")? {
+        Value::Integer(VERSION) => {}
+        other => {
+            policy.unsupported = Some(format!("version {other}"));
+            return Ok(policy);
+        }
+    }
+    policy.unsupported = unsupported("policy", &fields.unknown(&["version", "upgrade", "trust", "signer", "builder", "require"]));
+    policy.trust = entries(&fields, "trust", &mut policy.unsupported, trust_source)?;
+    policy.signers = entries(&fields, "signer", &mut policy.unsupported, signer)?;
+    policy.builders = entries(&fields, "builder", &mut policy.unsupported, builder)?;
+    policy.rules = rules(fields.required("require")?)?;
+    // A reference to an entry that this version does not understand is not an error.
+    if policy.unsupported.is_none() {
+        check_names(&policy)?;
+    }
+    Ok(policy)
+}
+
+/// What was read of an entry: the entry, or what this version of lastmile does not understand.
+enum Read<T> {
+    Entry(T),
+    Unsupported(String),
+}
+
+fn unsupported(place: &str, unknown: &[&str]) -> Option<String> {
+    unknown.first().map(|name| format!("{place}: unknown member {name:?}"))
+}
+
+/// Reads a table of named entries.
+fn entries<T>(
+    fields: &Fields<'_>,
+    table: &str,
+    not_understood: &mut Option<String>,
+    read: impl Fn(&Fields<'_>, &str) -> Result<Read<T>, PolicyError>,
+) -> Result<BTreeMap<Name, T>, PolicyError> {
+    let Some(value) = fields.value(table) else { return Ok(BTreeMap::new()) };
+    let object = value.as_object().ok_or_else(|| PolicyError(format!("{table} is not an object")))?;
+    let mut entries = BTreeMap::new();
+    for (name, value) in object.members() {
+        let place = format!("{table}.{name}");
+        let key = Name::new(name).ok_or_else(|| PolicyError(format!("{table} has an entry {name:?}, which is not a name")))?;
+        match read(&Fields::of(value, &place)?, &place)? {
+            Read::Entry(entry) => drop(entries.insert(key, entry)),
+            Read::Unsupported(reason) => *not_understood = not_understood.take().or(Some(reason)),
+        }
+    }
+    if entries.len() > MAX_ENTRIES {
+        return Err(PolicyError(format!("{table} has more than {MAX_ENTRIES} entries")));
+    }
+    Ok(entries)
+}
+
+fn trust_source(fields: &Fields<'_>, place: &str) -> Result<Read<TrustSource>, PolicyError> {
+    if let Some(reason) = unsupported(place, &fields.unknown(&["root", "sha256", "log", "logs", "times", "sct"])) {
+        return Ok(Read::Unsupported(reason));
+    }
+    let root = fields.required_string("root")?;
+    let path = TargetPath::new(root).map_err(|error| fields.error("root", &format!("is not a target path: {error}")))?;
+    let mut sha256 = None;
+    if let Some(digits) = fields.string("sha256")? {
+        let mut digest = [0; 32];
+        let is_lower_case = !digits.bytes().any(|byte| byte.is_ascii_uppercase());
+        if !is_lower_case || hex::decode_to_slice(digits, &mut digest).is_err() {
+            return Err(fields.error("sha256", "is not 64 lower-case hexadecimal digits"));
+        }
+        sha256 = Some(digest);
+    }
+    let log = match fields.string("log")? {
+        None | Some("required") => LogDemand::Required,
+        Some("none") => LogDemand::None,
+        Some(other) => return Ok(Read::Unsupported(format!("{place}.log: {other:?}"))),
+    };
+    let sct = match fields.value("sct") {
+        None | Some(Value::Bool(true)) => SctDemand::Required,
+        Some(Value::Bool(false)) => SctDemand::None,
+        Some(_) => return Err(fields.error("sct", "is not true or false")),
+    };
+    let logs = fields.integer("logs", 8)?;
+    if log == LogDemand::None && logs.is_some() {
+        return Err(fields.error("logs", "contradicts `log = \"none\"`"));
+    }
+    let demands = TrustDemands { log, logs: logs.unwrap_or(1), times: fields.integer("times", 8)?.unwrap_or(1), sct };
+    Ok(Read::Entry(TrustSource { path, sha256, demands }))
+}
+
+fn signer(fields: &Fields<'_>, place: &str) -> Result<Read<Signer>, PolicyError> {
+    let known = ["key", "trust", "issuer", "subject", "claims", "not-before", "not-after"];
+    if let Some(reason) = unsupported(place, &fields.unknown(&known)) {
+        return Ok(Read::Unsupported(reason));
+    }
+    let credential = match fields.value("key") {
+        Some(value) => match key_credential(fields, value)? {
+            Read::Entry(credential) => credential,
+            Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{place}: {reason}"))),
+        },
+        None => match identity(fields)? {
+            Read::Entry(identity) => Credential::Identity(identity),
+            Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{place}: {reason}"))),
+        },
+    };
+    let not_before = time(fields, "not-before")?;
+    let not_after = time(fields, "not-after")?;
+    if let (Some(start), Some(end)) = (not_before, not_after)
+        && start > end
+    {
+        return Err(fields.error("not-before", "is later than `not-after`"));
+    }
+    Ok(Read::Entry(Signer { credential, not_before, not_after }))
+}
+
+fn key_credential(fields: &Fields<'_>, value: &Value) -> Result<Read<Credential>, PolicyError> {
+    for name in ["issuer", "subject", "claims"] {
+        if fields.value(name).is_some() {
+            return Err(fields.error(name, "cannot be combined with `key`"));
+        }
+    }
+    let key = Json::parse(&value.to_string())
+        .and_then(|json| Key::parse(json.canonical()))
+        .map_err(|error| fields.error("key", &format!("is not a TUF key: {error}")))?;
+    let key: PublicKey = match key.public_key() {
+        Ok(key) => key.clone(),
+        Err(lastmile_keys::KeyError::Unsupported { .. }) => {
+            return Ok(Read::Unsupported(format!("keys of type {} with scheme {}", key.keytype(), key.scheme())));
+        }
+        Err(error) => return Err(fields.error("key", &format!("is not usable: {error}"))),
+    };
+    let trust = fields.value("trust").map(|_| fields.name("trust")).transpose()?;
+    Ok(Read::Entry(Credential::Key { key, trust }))
+}
+
+fn identity(fields: &Fields<'_>) -> Result<Read<Identity>, PolicyError> {
+    let trust = fields.name("trust")?;
+    let issuer = fields.required_string("issuer")?.to_owned();
+    if issuer.contains('*') {
+        return Err(fields.error("issuer", "must be the exact URL, without `*`"));
+    }
+    let subject = fields.required_patterns("subject")?;
+    let mut claims = BTreeMap::new();
+    for (name, patterns) in fields.patterns_by_name("claims")? {
+        let Some(claim) = Claim::named(&name) else {
+            return Ok(Read::Unsupported(format!("unknown claim {name:?}")));
+        };
+        claims.insert(claim, patterns);
+    }
+    Ok(Read::Entry(Identity { trust, issuer, subject, claims }))
+}
+
+fn time(fields: &Fields<'_>, name: &str) -> Result<Option<DateTime<Utc>>, PolicyError> {
+    let Some(text) = fields.string(name)? else { return Ok(None) };
+    parse_time(text).map(Some).map_err(|_| fields.error(name, "is not a date-time like 2026-01-31T12:00:00Z"))
+}
+
+fn builder(fields: &Fields<'_>, place: &str) -> Result<Read<Builder>, PolicyError> {
+    if let Some(reason) = unsupported(place, &fields.unknown(&["id", "by", "level", "build-type"])) {
+        return Ok(Read::Unsupported(reason));
+    }
+    let by = signer_names(fields)?;
+    let build_types = fields.patterns("build-type")?;
+    Ok(Read::Entry(Builder { id: fields.required_patterns("id")?, by, level: level(fields)?, build_types }))
+}
+
+fn level(fields: &Fields<'_>) -> Result<u8, PolicyError> {
+    let level = fields.integer("level", 4)?.and_then(|level| u8::try_from(level).ok());
+    level.ok_or_else(|| fields.error("level", "is missing"))
+}
+
+fn signer_names(fields: &Fields<'_>) -> Result<Vec<SignerName>, PolicyError> {
+    let names = fields.strings("by")?.ok_or_else(|| fields.error("by", "is missing"))?;
+    let signer = |text: &str| {
+        let parsed = match text.strip_prefix('@') {
+            Some(name) => Name::new(name).map(SignerName::OfListingRole),
+            None => Name::new(text).map(SignerName::Own),
+        };
+        parsed.ok_or_else(|| fields.error("by", &format!("contains {text:?}, which is not a name")))
+    };
+    names.into_iter().map(signer).collect()
+}
+
+fn rules(value: &Value) -> Result<Vec<Rule>, PolicyError> {
+    let elements = value.as_array().ok_or_else(|| PolicyError("require is not a list".into()))?;
+    if elements.is_empty() || elements.len() > MAX_ENTRIES {
+        return Err(PolicyError(format!("{} rules, expected 1 to {MAX_ENTRIES}", elements.len())));
+    }
+    let mut rules: Vec<Rule> = Vec::new();
+    for (index, value) in elements.iter().enumerate() {
+        let place = format!("require[{index}]");
+        let rule = rule(&Fields::of(value, &place)?)?;
+        if rules.iter().any(|other| other.name == rule.name) {
+            return Err(PolicyError(format!("two rules are named {}", rule.name)));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+fn rule(fields: &Fields<'_>) -> Result<Rule, PolicyError> {
+    let kind = fields.required_string("kind")?;
+    fields.required("paths")?;
+    let (name, paths, except) = (fields.name("name")?, fields.paths("paths")?, fields.paths("except")?);
+    let own: &[&str] = match kind {
+        "signature" => &["by", "threshold", "statement"],
+        "attestation" => &["by", "threshold", "type", "where"],
+        "provenance" => &["builder", "level", "source", "ref", "parameters", "parameter"],
+        _ => &[],
+    };
+    let known = [&["name", "paths", "except", "kind"], own].concat();
+    let demand = match (kind, unsupported(kind, &fields.unknown(&known))) {
+        ("signature" | "attestation" | "provenance", Some(reason)) => Demand::Unsupported { kind: kind.to_owned(), reason },
+        ("signature", None) => Demand::Signature(signature(fields)?),
+        ("attestation", None) => Demand::Attestation(attestation(fields)?),
+        ("provenance", None) => provenance(fields)?,
+        _ => Demand::Unsupported { kind: kind.to_owned(), reason: format!("unknown kind {kind:?}") },
+    };
+    Ok(Rule { name, paths, except, demand })
+}
+
+fn threshold(fields: &Fields<'_>) -> Result<Threshold, PolicyError> {
+    let threshold = fields.integer("threshold", 64)?.unwrap_or(1);
+    Threshold::new(threshold).ok_or_else(|| fields.error("threshold", "is not at least 1"))
+}
+
+fn signature(fields: &Fields<'_>) -> Result<SignatureDemand, PolicyError> {
+    let by = signer_names(fields)?;
+    let threshold = threshold(fields)?;
+    let mut statements = fields.patterns("statement")?;
+    if statements.is_empty() {
+        statements = SIGNATURE_STATEMENTS.iter().filter_map(|text| Pattern::new(text)).collect();
+    }
+    Ok(SignatureDemand { by, threshold, statements })
+}
+
+fn attestation(fields: &Fields<'_>) -> Result<AttestationDemand, PolicyError> {
+    let by = signer_names(fields)?;
+    let threshold = threshold(fields)?;
+    let types = fields.required_patterns("type")?;
+    let mut allowed = Vec::new();
+    if let Some(value) = fields.value("where") {
+        let object = value.as_object().ok_or_else(|| fields.error("where", "is not an object"))?;
+        for (pointer, values) in object.members() {
+            let values = values.as_array().unwrap_or_default();
+            let is_scalar = |value: &Value| matches!(value, Value::String(_) | Value::Integer(_) | Value::Bool(_));
+            if !pointer.starts_with('/') || values.is_empty() || !values.iter().all(is_scalar) {
+                let problem = "must map JSON pointers to lists of strings, integers and booleans";
+                return Err(fields.error("where", problem));
+            }
+            allowed.push((pointer.to_owned(), values.to_vec()));
+        }
+    }
+    Ok(AttestationDemand { by, threshold, types, allowed })
+}
+
+fn provenance(fields: &Fields<'_>) -> Result<Demand, PolicyError> {
+    let names = fields.strings("builder")?.ok_or_else(|| fields.error("builder", "is missing"))?;
+    let name = |text| Name::new(text).ok_or_else(|| fields.error("builder", &format!("contains {text:?}, which is not a name")));
+    let builders = names.into_iter().map(name).collect::<Result<_, _>>()?;
+    let listed: BTreeMap<_, _> = fields.patterns_by_name("parameter")?.into_iter().collect();
+    let parameters = match (fields.string("parameters")?, fields.value("parameter")) {
+        (None, None) => Parameters::Any,
+        (Some("none"), None) => Parameters::Listed(BTreeMap::new()),
+        (Some("listed") | None, Some(_)) => Parameters::Listed(listed),
+        (Some("none"), Some(_)) => return Err(fields.error("parameter", "contradicts `parameters = \"none\"`")),
+        (Some("listed"), None) => return Err(fields.error("parameter", "is missing")),
+        (Some(other), _) => {
+            let reason = format!("provenance: unknown value {other:?} of parameters");
+            return Ok(Demand::Unsupported { kind: "provenance".into(), reason });
+        }
+    };
+    Ok(Demand::Provenance(ProvenanceDemand {
+        builders,
+        level: level(fields)?,
+        source: fields.required_patterns("source")?,
+        reference: fields.patterns("ref")?,
+        parameters,
+    }))
+}
+
+/// Checks that every name that the policy uses is defined in it.
+fn check_names(policy: &Policy) -> Result<(), PolicyError> {
+    for (name, signer) in &policy.signers {
+        if let Some(trust) = signer.trust().filter(|trust| !policy.trust.contains_key(trust)) {
+            return Err(PolicyError(format!("signer.{name}.trust is {trust}, but there is no [trust.{trust}]")));
+        }
+    }
+    let check_signers = |place: String, by: &[SignerName]| match by.iter().find_map(|name| match name {
+        SignerName::Own(name) if !policy.signers.contains_key(name) => Some(name),
+        _ => None,
+    }) {
+        Some(missing) => Err(PolicyError(format!("{place} names {missing}, but there is no [signer.{missing}]"))),
+        None => Ok(()),
+    };
+    for (name, builder) in &policy.builders {
+        check_signers(format!("builder.{name}.by"), &builder.by)?;
+    }
+    for rule in &policy.rules {
+        match &rule.demand {
+            Demand::Signature(demand) => check_signers(format!("the rule {}", rule.name), &demand.by)?,
+            Demand::Attestation(demand) => check_signers(format!("the rule {}", rule.name), &demand.by)?,
+            Demand::Provenance(demand) => check_builders(policy, rule, demand)?,
+            Demand::Unsupported { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_builders(policy: &Policy, rule: &Rule, demand: &ProvenanceDemand) -> Result<(), PolicyError> {
+    let mut has_level = false;
+    for name in &demand.builders {
+        let builder = policy.builders.get(name).ok_or_else(|| {
+            PolicyError(format!("the rule {} names {name}, but there is no [builder.{name}]", rule.name))
+        })?;
+        has_level |= builder.level >= demand.level;
+    }
+    if !has_level {
+        return Err(PolicyError(format!("the rule {} demands level {}, but no builder that it names has it", rule.name, demand.level)));
+    }
+    Ok(())
+}

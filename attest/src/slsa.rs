@@ -1,0 +1,193 @@
+//! Build provenance (SLSA v0.2 and v1): who built the artifact, from which source, with which parameters.
+//!
+//! Sources: <https://slsa.dev/spec/v0.2/provenance>, <https://slsa.dev/spec/v1.0/provenance>, and the documents of the build
+//! types. A statement of provenance says what its signer chose to write. It is therefore believed only as far as the claims
+//! of the signing certificate confirm it, and its level comes from the policy alone.
+
+use crate::json::{Object, Value};
+use crate::signed::{Certificate, Claim};
+use crate::statement::Statement;
+
+/// The predicate types of the two supported versions.
+const V0_2: &str = "https://slsa.dev/provenance/v0.2";
+const V1: &str = "https://slsa.dev/provenance/v1";
+
+/// Build types of SLSA v1 whose parameters are those of a workflow of GitHub Actions.
+const WORKFLOW_TYPES: [&str; 2] = [
+    "https://actions.github.io/buildtypes/workflow/v1",
+    "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1",
+];
+
+/// The builder IDs that a workflow writes itself if the runner has no identity of its own. They prove at most
+/// [`RUNNER_LEVEL`].
+const RUNNERS: [(&str, &str); 2] = [
+    ("https://github.com/actions/runner/github-hosted", "github-hosted"),
+    ("https://github.com/actions/runner/self-hosted", "self-hosted"),
+];
+
+/// The highest level of a build whose provenance the built workflow writes itself.
+const RUNNER_LEVEL: u8 = 2;
+
+/// What a statement of provenance says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Provenance {
+    pub(crate) builder: String,
+    pub(crate) build_type: String,
+    /// The repository of the source, such as `git+https://github.com/acme/app`.
+    pub(crate) source: String,
+    /// The Git ref of the source, such as `refs/tags/v1.0`.
+    pub(crate) reference: Option<String>,
+    pub(crate) commit: Option<String>,
+    /// The parameters that whoever started the build chose: names, and values as text.
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+impl Provenance {
+    /// Returns whether a statement of this type is provenance of a supported version.
+    pub(crate) fn is_type(predicate_type: &str) -> bool {
+        [V0_2, V1].contains(&predicate_type)
+    }
+
+    /// Reads the predicate of a statement.
+    pub(crate) fn read(statement: &Statement) -> Result<Self, String> {
+        let predicate = statement.predicate();
+        match statement.predicate_type() {
+            V0_2 => read_v0_2(predicate),
+            V1 => read_v1(predicate),
+            other => Err(format!("{other} is not a supported type of provenance")),
+        }
+    }
+
+    /// Returns the level that a builder may have whose policy gives it `level`.
+    pub(crate) fn most_level(&self, level: u8) -> u8 {
+        let is_runner = RUNNERS.iter().any(|(id, _)| *id == self.builder);
+        if is_runner { level.min(RUNNER_LEVEL) } else { level }
+    }
+
+    /// Checks the provenance against the claims of the certificate that signed it.
+    pub(crate) fn check_certificate(&self, certificate: &Certificate) -> Result<(), String> {
+        let claim = |claim: Claim| {
+            let value = certificate.claims.get(&claim).map(String::as_str);
+            value.ok_or_else(|| format!("the certificate has no claim {}, so the provenance cannot be confirmed", claim.name()))
+        };
+        let repository = claim(Claim::SourceRepositoryUri)?;
+        let source = self.source.strip_prefix("git+").unwrap_or(&self.source);
+        equal("source", source, "source-repository-uri", repository)?;
+        if let Some(reference) = &self.reference {
+            equal("ref", reference, "source-repository-ref", claim(Claim::SourceRepositoryRef)?)?;
+        }
+        let commit = self.commit.as_deref().ok_or("the provenance names no commit")?;
+        equal("commit", commit, "source-repository-digest", claim(Claim::SourceRepositoryDigest)?)?;
+        match RUNNERS.iter().find(|(id, _)| *id == self.builder) {
+            Some((_, environment)) => {
+                equal("builder", environment, "runner-environment", claim(Claim::RunnerEnvironment)?)
+            }
+            None => equal("builder", &self.builder, "build-signer-uri", claim(Claim::BuildSignerUri)?),
+        }
+    }
+}
+
+fn equal(what: &str, stated: &str, claim: &str, certified: &str) -> Result<(), String> {
+    if stated == certified {
+        return Ok(());
+    }
+    Err(format!("the {what} of the provenance is {stated}, but the certificate's claim {claim} is {certified}"))
+}
+
+fn read_v1(predicate: &Value) -> Result<Provenance, String> {
+    let build_type = text(predicate, "/buildDefinition/buildType")?;
+    let builder = text(predicate, "/runDetails/builder/id")?;
+    let external = object(predicate, "/buildDefinition/externalParameters")?;
+    let (source, reference, commit, parameters) = match build_type {
+        _ if WORKFLOW_TYPES.contains(&build_type) => {
+            let repository = text(predicate, "/buildDefinition/externalParameters/workflow/repository")?;
+            let reference = text(predicate, "/buildDefinition/externalParameters/workflow/ref")?;
+            let commit = optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/gitCommit");
+            (format!("git+{repository}"), Some(reference), commit, parameters_without(external, &["workflow"]))
+        }
+        "https://slsa-framework.github.io/slsa-github-generator/delegator-generic@v0"
+        | "https://github.com/slsa-framework/slsa-github-generator/delegator-generic@v0" => {
+            let uri = text(predicate, "/buildDefinition/resolvedDependencies/0/uri")?;
+            let commit = optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/gitCommit")
+                .or_else(|| optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/sha1"));
+            let (source, reference) = split_uri(uri);
+            let inputs = predicate.pointer("/buildDefinition/externalParameters/inputs").and_then(Value::as_object);
+            (source, reference, commit, inputs.map(|inputs| parameters_without(inputs, &[])).unwrap_or_default())
+        }
+        _ if build_type.ends_with("/container-based-build/v0.1?draft") => {
+            let uri = text(predicate, "/buildDefinition/externalParameters/source/uri")?;
+            let commit = optional_text(predicate, "/buildDefinition/externalParameters/source/digest/sha1");
+            let (source, reference) = split_uri(uri);
+            (source, reference, commit, parameters_without(external, &["source"]))
+        }
+        _ => return Err(format!("the build type {build_type} is not supported")),
+    };
+    Ok(Provenance {
+        builder: builder.to_owned(),
+        build_type: build_type.to_owned(),
+        source,
+        reference: reference.map(str::to_owned),
+        commit: commit.map(str::to_owned),
+        parameters,
+    })
+}
+
+fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
+    let (source, reference) = split_uri(text(predicate, "/invocation/configSource/uri")?);
+    // The inputs of a workflow that a person started are in the event, and other parameters are beside it.
+    let places = ["/invocation/parameters", "/invocation/environment/github_event_payload/inputs"];
+    let objects = places.iter().filter_map(|place| predicate.pointer(place)?.as_object());
+    Ok(Provenance {
+        builder: text(predicate, "/builder/id")?.to_owned(),
+        build_type: text(predicate, "/buildType")?.to_owned(),
+        source,
+        reference: reference.map(str::to_owned),
+        commit: optional_text(predicate, "/invocation/configSource/digest/sha1").map(str::to_owned),
+        parameters: objects.flat_map(|object| parameters_without(object, &[])).collect(),
+    })
+}
+
+/// Splits `git+https://host/path@ref` at the last `@`.
+fn split_uri(uri: &str) -> (String, Option<&str>) {
+    match uri.rsplit_once('@') {
+        Some((source, reference)) if reference.starts_with("refs/") => (source.to_owned(), Some(reference)),
+        _ => (uri.to_owned(), None),
+    }
+}
+
+/// Returns the members of an object as names and texts. Members that contain nothing are left out, and the members of
+/// `inputs`, `vars` and `event_inputs` are listed one by one.
+fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> {
+    let mut parameters = Vec::new();
+    for (name, value) in object.members().filter(|(name, _)| !known.contains(name)) {
+        match value {
+            Value::Null => {}
+            Value::Object(members) if ["inputs", "vars", "event_inputs"].contains(&name) || members.is_empty() => {
+                for (name, value) in members.members() {
+                    parameters.push((name.to_owned(), parameter_text(value)));
+                }
+            }
+            Value::String(text) if text.is_empty() => {}
+            Value::Array(elements) if elements.is_empty() => {}
+            value => parameters.push((name.to_owned(), parameter_text(value))),
+        }
+    }
+    parameters
+}
+
+fn parameter_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn text<'a>(predicate: &'a Value, pointer: &str) -> Result<&'a str, String> {
+    optional_text(predicate, pointer).ok_or_else(|| format!("the provenance has no string at {pointer}"))
+}
+
+fn optional_text<'a>(predicate: &'a Value, pointer: &str) -> Option<&'a str> {
+    predicate.pointer(pointer).and_then(Value::as_str)
+}
+
+fn object<'a>(predicate: &'a Value, pointer: &str) -> Result<&'a Object, String> {
+    let found = predicate.pointer(pointer).and_then(Value::as_object);
+    found.ok_or_else(|| format!("the provenance has no object at {pointer}"))
+}
