@@ -149,6 +149,12 @@ impl Object {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Returns the object without a member.
+    #[must_use]
+    pub(crate) fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(own, _)| own != name).cloned().collect())
+    }
+
     /// Returns whether the object has no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -280,7 +286,7 @@ mod tests {
             ("{", "EOF"),
             ("", "EOF"),
             ("NaN", "expected"),
-            ("\"\\ud800\"", "surrogate"),
+            ("\"\\ud800\"", "hex escape"),
             (&deep, "more than 64 nested"),
         ] {
             let found = Value::parse(text.as_bytes()).expect_err(text).to_string();

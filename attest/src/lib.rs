@@ -4,27 +4,46 @@
 //! which builder must have built it from which source. Evidence for a package is a list of ordinary targets. This crate
 //! takes the delegation chain of a package, its evidence and a time, and returns a [`Verdict`]. It uses no files and no
 //! network, and reads no clock; only the library for Sigstore reads one (see `sigstore`).
+//!
+//! ```text
+//! Found ──► Demands::on ──► Demands::judge (evidence, trust roots, time) ──► Verdict::check
+//! ```
 
 mod artifact;
 mod bundle;
+mod demands;
 mod dsse;
 mod evidence;
+mod evidence_list;
 mod fields;
 pub mod json;
+mod judge;
 mod key_signature;
+mod local;
 mod log_entry;
+mod matching;
 mod npm;
 mod pep740;
+pub mod policy;
 mod rejection;
 mod signed;
 mod sigstore;
+mod slsa;
 mod statement;
 mod trust;
+mod verdict;
+mod wanted;
 
 pub use artifact::Artifact;
+pub use demands::{Demands, DemandsError, Origin, TrustRootLoadError, TrustRootRequest, TrustRoots};
 pub use evidence::{Evidence, EvidenceError, Item};
+pub use evidence_list::{EvidenceListError, MAX_EVIDENCE_FILES, evidence_paths};
+pub use judge::EvidenceFile;
+pub use local::LocalPolicy;
+pub use policy::{Policy, PolicyError};
 pub use rejection::Rejection;
 pub use signed::{Certificate, Claim, Content, Signed, SignedBy, Subject};
 pub use sigstore::{TrustRoot, TrustRootError};
 pub use statement::{PAYLOAD_TYPE, Statement, StatementError};
 pub use trust::{LogDemand, SctDemand, Trust, TrustDemands};
+pub use verdict::{Outcome, Proof, Refused, RuleVerdict, Verdict};

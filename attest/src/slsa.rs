@@ -68,7 +68,9 @@ impl Provenance {
     pub(crate) fn check_certificate(&self, certificate: &Certificate) -> Result<(), String> {
         let claim = |claim: Claim| {
             let value = certificate.claims.get(&claim).map(String::as_str);
-            value.ok_or_else(|| format!("the certificate has no claim {}, so the provenance cannot be confirmed", claim.name()))
+            value.ok_or_else(|| {
+                format!("the certificate has no claim {}, so the provenance cannot be confirmed", claim.name())
+            })
         };
         let repository = claim(Claim::SourceRepositoryUri)?;
         let source = self.source.strip_prefix("git+").unwrap_or(&self.source);

@@ -89,7 +89,8 @@ impl<'a> Fields<'a> {
     pub(super) fn patterns(&self, name: &str) -> Result<Vec<Pattern>, PolicyError> {
         let texts = self.strings(name)?.unwrap_or_default();
         let pattern = |text| {
-            Pattern::new(text).ok_or_else(|| self.error(name, &format!("contains the pattern {text:?} with two stars in a row")))
+            Pattern::new(text)
+                .ok_or_else(|| self.error(name, &format!("contains the pattern {text:?} with two stars in a row")))
         };
         texts.into_iter().map(pattern).collect()
     }

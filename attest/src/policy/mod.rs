@@ -17,7 +17,7 @@ use lastmile_metadata::{PathPattern, TargetPath, Threshold};
 pub use self::pattern::Pattern;
 use crate::json::Value;
 use crate::signed::Claim;
-use crate::sigstore::TrustDemands;
+use crate::trust::TrustDemands;
 
 /// The name of the member of a targets role that contains the policy.
 pub const MEMBER: &str = "x-lastmile-policy";
@@ -111,7 +111,10 @@ pub(crate) enum Demand {
     Attestation(AttestationDemand),
     Provenance(ProvenanceDemand),
     /// A kind or a member that this version of lastmile does not understand.
-    Unsupported { kind: String, reason: String },
+    Unsupported {
+        kind: String,
+        reason: String,
+    },
 }
 
 /// Signatures over the file, or statements that count as such.
@@ -247,6 +250,21 @@ impl Rule {
             Demand::Attestation(_) => "attestation",
             Demand::Provenance(_) => "provenance",
             Demand::Unsupported { kind, .. } => kind,
+        }
+    }
+
+    /// Returns the signers that the rule names, also through builders.
+    pub(crate) fn signers<'a>(&'a self, policy: &'a Policy) -> Vec<&'a SignerName> {
+        match &self.demand {
+            Demand::Signature(demand) => demand.by.iter().collect(),
+            Demand::Attestation(demand) => demand.by.iter().collect(),
+            Demand::Provenance(demand) => demand
+                .builders
+                .iter()
+                .filter_map(|name| policy.builders.get(name))
+                .flat_map(|builder| &builder.by)
+                .collect(),
+            Demand::Unsupported { .. } => Vec::new(),
         }
     }
 

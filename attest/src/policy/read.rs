@@ -1,6 +1,6 @@
 //! Reads a policy from JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
@@ -8,13 +8,13 @@ use lastmile_metadata::{Json, Key, TargetPath, Threshold, parse_time};
 
 use super::fields::Fields;
 use super::{
-    AttestationDemand, Builder, Credential, Demand, Identity, Name, Parameters, Policy, PolicyError, ProvenanceDemand, Rule,
-    SignatureDemand, Signer, SignerName, TrustSource, VERSION,
+    AttestationDemand, Builder, Credential, Demand, Identity, Name, Parameters, Policy, PolicyError, ProvenanceDemand,
+    Rule, SignatureDemand, Signer, SignerName, TrustSource, VERSION,
 };
 use crate::json::Value;
 use crate::policy::Pattern;
 use crate::signed::Claim;
-use crate::sigstore::{LogDemand, SctDemand, TrustDemands};
+use crate::trust::{LogDemand, SctDemand, TrustDemands};
 
 /// The maximum length of a policy, in bytes.
 const MAX_LENGTH: usize = 256 * 1024;
@@ -50,7 +50,8 @@ pub(super) fn policy(json: &[u8]) -> Result<Policy, PolicyError> {
             return Ok(policy);
         }
     }
-    policy.unsupported = unsupported("policy", &fields.unknown(&["version", "upgrade", "trust", "signer", "builder", "require"]));
+    policy.unsupported =
+        unsupported("policy", &fields.unknown(&["version", "upgrade", "trust", "signer", "builder", "require"]));
     policy.trust = entries(&fields, "trust", &mut policy.unsupported, trust_source)?;
     policy.signers = entries(&fields, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&fields, "builder", &mut policy.unsupported, builder)?;
@@ -84,7 +85,8 @@ fn entries<T>(
     let mut entries = BTreeMap::new();
     for (name, value) in object.members() {
         let place = format!("{table}.{name}");
-        let key = Name::new(name).ok_or_else(|| PolicyError(format!("{table} has an entry {name:?}, which is not a name")))?;
+        let key = Name::new(name)
+            .ok_or_else(|| PolicyError(format!("{table} has an entry {name:?}, which is not a name")))?;
         match read(&Fields::of(value, &place)?, &place)? {
             Read::Entry(entry) => drop(entries.insert(key, entry)),
             Read::Unsupported(reason) => *not_understood = not_understood.take().or(Some(reason)),
@@ -101,7 +103,8 @@ fn trust_source(fields: &Fields<'_>, place: &str) -> Result<Read<TrustSource>, P
         return Ok(Read::Unsupported(reason));
     }
     let root = fields.required_string("root")?;
-    let path = TargetPath::new(root).map_err(|error| fields.error("root", &format!("is not a target path: {error}")))?;
+    let path =
+        TargetPath::new(root).map_err(|error| fields.error("root", &format!("is not a target path: {error}")))?;
     let mut sha256 = None;
     if let Some(digits) = fields.string("sha256")? {
         let mut digest = [0; 32];
@@ -251,7 +254,9 @@ fn rule(fields: &Fields<'_>) -> Result<Rule, PolicyError> {
     };
     let known = [&["name", "paths", "except", "kind"], own].concat();
     let demand = match (kind, unsupported(kind, &fields.unknown(&known))) {
-        ("signature" | "attestation" | "provenance", Some(reason)) => Demand::Unsupported { kind: kind.to_owned(), reason },
+        ("signature" | "attestation" | "provenance", Some(reason)) => {
+            Demand::Unsupported { kind: kind.to_owned(), reason }
+        }
         ("signature", None) => Demand::Signature(signature(fields)?),
         ("attestation", None) => Demand::Attestation(attestation(fields)?),
         ("provenance", None) => provenance(fields)?,
@@ -297,7 +302,9 @@ fn attestation(fields: &Fields<'_>) -> Result<AttestationDemand, PolicyError> {
 
 fn provenance(fields: &Fields<'_>) -> Result<Demand, PolicyError> {
     let names = fields.strings("builder")?.ok_or_else(|| fields.error("builder", "is missing"))?;
-    let name = |text| Name::new(text).ok_or_else(|| fields.error("builder", &format!("contains {text:?}, which is not a name")));
+    let name = |text| {
+        Name::new(text).ok_or_else(|| fields.error("builder", &format!("contains {text:?}, which is not a name")))
+    };
     let builders = names.into_iter().map(name).collect::<Result<_, _>>()?;
     let listed: BTreeMap<_, _> = fields.patterns_by_name("parameter")?.into_iter().collect();
     let parameters = match (fields.string("parameters")?, fields.value("parameter")) {
@@ -339,11 +346,32 @@ fn check_names(policy: &Policy) -> Result<(), PolicyError> {
     }
     for rule in &policy.rules {
         match &rule.demand {
-            Demand::Signature(demand) => check_signers(format!("the rule {}", rule.name), &demand.by)?,
-            Demand::Attestation(demand) => check_signers(format!("the rule {}", rule.name), &demand.by)?,
+            Demand::Signature(SignatureDemand { by, threshold, .. })
+            | Demand::Attestation(AttestationDemand { by, threshold, .. }) => {
+                check_signers(format!("the rule {}", rule.name), by)?;
+                check_threshold(policy, rule, by, *threshold)?;
+            }
             Demand::Provenance(demand) => check_builders(policy, rule, demand)?,
             Demand::Unsupported { .. } => {}
         }
+    }
+    Ok(())
+}
+
+/// Checks that the keys of a rule can reach its threshold. An identity can stand for any number of people.
+fn check_threshold(policy: &Policy, rule: &Rule, by: &[SignerName], threshold: Threshold) -> Result<(), PolicyError> {
+    let mut keys = BTreeSet::new();
+    for name in by {
+        let SignerName::Own(own) = name else { return Ok(()) };
+        match policy.signers.get(own).map(|signer| &signer.credential) {
+            Some(Credential::Key { key, .. }) => keys.insert(key),
+            _ => return Ok(()),
+        };
+    }
+    if u32::try_from(keys.len()).is_ok_and(|keys| keys < threshold.get()) {
+        let problem =
+            format!("the rule {} demands {} signatures, but names {} keys", rule.name, threshold.get(), keys.len());
+        return Err(PolicyError(problem));
     }
     Ok(())
 }
@@ -357,7 +385,14 @@ fn check_builders(policy: &Policy, rule: &Rule, demand: &ProvenanceDemand) -> Re
         has_level |= builder.level >= demand.level;
     }
     if !has_level {
-        return Err(PolicyError(format!("the rule {} demands level {}, but no builder that it names has it", rule.name, demand.level)));
+        return Err(PolicyError(format!(
+            "the rule {} demands level {}, but no builder that it names has it",
+            rule.name, demand.level
+        )));
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,0 +1,273 @@
+//! The demands on a package: the rules of all policies on its delegation chain, and those of the local policy. A delegated
+//! role can add demands, but can neither see nor change those of the roles above it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use lastmile_metadata::{Found, Json, RoleName, TargetFile, TargetPath, VerifiedTargets};
+use sha2::{Digest as _, Sha256};
+
+use crate::evidence_list::{EvidenceListError, evidence_paths};
+use crate::local::LocalPolicy;
+use crate::policy::{MEMBER, Name, Policy, PolicyError, Rule, Signer, SignerName, TrustSource};
+use crate::sigstore::TrustRoot;
+
+/// The demands on one package.
+#[derive(Clone, Debug)]
+pub struct Demands {
+    pub(crate) target: TargetFile,
+    /// The policies, from the top-level targets role to the role that lists the package, then the local policy.
+    pub(crate) sources: Vec<Source>,
+    pub(crate) local: LocalPolicy,
+    /// The role that lists the package.
+    listing: Option<RoleName>,
+}
+
+/// A policy, and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) origin: Origin,
+    pub(crate) policy: Policy,
+    /// What the role itself lists for the trust roots of its policy.
+    listed_roots: BTreeMap<Name, TargetFile>,
+}
+
+/// Who makes a demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A role on the delegation chain.
+    Role(RoleName),
+    /// The person who runs the client.
+    Local,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(role) => write!(f, "{role}"),
+            Self::Local => f.write_str("the local policy"),
+        }
+    }
+}
+
+/// Why the demands on a package cannot be determined. The package must not be installed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemandsError {
+    /// A policy cannot be used.
+    #[error("the policy of {origin}: {error}")]
+    Policy {
+        /// Whose policy it is.
+        origin: Origin,
+        /// What is wrong.
+        error: PolicyError,
+    },
+    /// A bin has a policy. Paths are distributed into bins by their hashes, so a bin cannot speak for any of them.
+    #[error("the bin {0} has a policy, but only a role that is trusted for path patterns can have one")]
+    PolicyInBin(RoleName),
+    /// A role on the delegation chain is read from a file that has changed.
+    #[error("the metadata of {0} has changed since it was verified")]
+    Changed(RoleName),
+    /// The list of evidence of the package is malformed.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceListError),
+}
+
+impl Demands {
+    /// Returns the demands on a package that a search has found.
+    ///
+    /// # Errors
+    /// [`DemandsError`] if a policy on the delegation chain cannot be used.
+    pub fn on(found: &Found, local: &LocalPolicy) -> Result<Self, DemandsError> {
+        let mut sources = Vec::new();
+        let mut delegator: Option<&VerifiedTargets> = None;
+        for (role, targets) in &found.chain {
+            if let Some(policy) = targets.header().unknown.get(MEMBER) {
+                if delegator.and_then(VerifiedTargets::delegations).is_some_and(|delegations| delegations.is_bin(role))
+                {
+                    return Err(DemandsError::PolicyInBin(role.clone()));
+                }
+                sources.push(Source::of_role(role, targets, policy)?);
+            }
+            delegator = Some(targets);
+        }
+        if let Some(policy) = local.policy() {
+            sources.push(Source { origin: Origin::Local, policy: policy.clone(), listed_roots: BTreeMap::new() });
+        }
+        let target = found.target.clone();
+        let listing = found.chain.last().map(|(role, _)| role.clone());
+        Ok(Self { target, sources, local: local.clone(), listing })
+    }
+
+    /// Returns whether no rule applies to the package.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.sources.iter().any(|source| source.concerns(&self.target.path))
+    }
+
+    /// Returns the package.
+    #[must_use]
+    pub fn target(&self) -> &TargetFile {
+        &self.target
+    }
+
+    /// Returns the rules that apply to the package, with their origins.
+    pub fn rules(&self) -> impl Iterator<Item = (&Origin, &Rule)> {
+        self.sources.iter().flat_map(|source| source.rules(&self.target.path).map(|rule| (&source.origin, rule)))
+    }
+
+    /// Returns the targets that contain evidence for the package.
+    ///
+    /// # Errors
+    /// [`EvidenceListError`] if the custom data of the package has a malformed list.
+    pub fn evidence(&self) -> Result<Vec<TargetPath>, EvidenceListError> {
+        evidence_paths(&self.target)
+    }
+
+    /// Returns the trust roots that the rules for the package use, which must be loaded before [`Demands::judge`].
+    #[must_use]
+    pub fn trust_roots(&self) -> Vec<TrustRootRequest> {
+        let mut used = BTreeSet::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            for name in source.rules(&self.target.path).flat_map(|rule| rule.signers(&source.policy)) {
+                if let Some((index, signer)) = self.signer(index, name)
+                    && let Some(trust) = signer.trust()
+                {
+                    used.insert((index, trust.clone()));
+                }
+            }
+        }
+        used.into_iter().filter_map(|id| self.trust_root(id)).collect()
+    }
+
+    fn trust_root(&self, id: (usize, Name)) -> Option<TrustRootRequest> {
+        let source = self.sources.get(id.0)?;
+        Some(TrustRootRequest {
+            origin: source.origin.clone(),
+            source: source.policy.trust.get(&id.1)?.clone(),
+            listed: source.listed_roots.get(&id.1).cloned(),
+            id,
+        })
+    }
+
+    /// Returns the signer that a rule of the policy `source` names, and the index of the policy that defines it.
+    pub(crate) fn signer(&self, source: usize, name: &SignerName) -> Option<(usize, &Signer)> {
+        let (index, name) = match name {
+            SignerName::Own(name) => (source, name),
+            SignerName::OfListingRole(name) => (self.listing_source()?, name),
+        };
+        Some((index, self.sources.get(index)?.policy.signers.get(name)?))
+    }
+
+    /// Returns the index of the policy of the role that lists the package, if it has one.
+    fn listing_source(&self) -> Option<usize> {
+        self.sources.iter().position(|source| match &source.origin {
+            Origin::Role(role) => Some(role) == self.listing.as_ref(),
+            Origin::Local => false,
+        })
+    }
+}
+
+impl Source {
+    fn of_role(role: &RoleName, targets: &VerifiedTargets, policy: &Json) -> Result<Self, DemandsError> {
+        let origin = Origin::Role(role.clone());
+        let policy = Policy::parse(policy.canonical().as_bytes())
+            .map_err(|error| DemandsError::Policy { origin: origin.clone(), error })?;
+        let mut listed_roots = BTreeMap::new();
+        for (name, source) in policy.trust_sources().filter(|(_, source)| source.sha256().is_none()) {
+            let listed = targets.target(source.path()).map_err(|_| DemandsError::Changed(role.clone()))?;
+            if let Some(listed) = listed {
+                listed_roots.insert(name.clone(), listed);
+            }
+        }
+        Ok(Self { origin, policy, listed_roots })
+    }
+
+    /// Returns whether the policy demands anything of this path.
+    fn concerns(&self, path: &TargetPath) -> bool {
+        self.policy.unsupported.is_some() || self.rules(path).next().is_some()
+    }
+
+    pub(crate) fn rules(&self, path: &TargetPath) -> impl Iterator<Item = &Rule> {
+        self.policy.rules().iter().filter(move |rule| rule.applies_to(path))
+    }
+}
+
+/// A trust root that a policy uses.
+#[derive(Clone, Debug)]
+pub struct TrustRootRequest {
+    id: (usize, Name),
+    origin: Origin,
+    source: TrustSource,
+    listed: Option<TargetFile>,
+}
+
+/// Why a file is not the trust root that a policy names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the trust root `{path}` of {origin}: {reason}")]
+pub struct TrustRootLoadError {
+    /// The path of the target.
+    pub path: TargetPath,
+    /// Whose policy names the trust root.
+    pub origin: Origin,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl TrustRootRequest {
+    /// Returns the path of the target.
+    #[must_use]
+    pub fn path(&self) -> &TargetPath {
+        self.source.path()
+    }
+
+    /// Returns the entry of the role that signs the policy, or `None` if the policy names the SHA-256 of the file. In that
+    /// case any role may list the file.
+    ///
+    /// # Errors
+    /// [`TrustRootLoadError`] if the role does not list the file.
+    pub fn listed(&self) -> Result<Option<&TargetFile>, TrustRootLoadError> {
+        if self.source.sha256().is_some() {
+            return Ok(None);
+        }
+        let listed = self.listed.as_ref();
+        listed.map(Some).ok_or_else(|| {
+            self.error("the role whose policy names it does not list it, and the policy has no `sha256`")
+        })
+    }
+
+    /// Checks the content of the file, and adds the trust root to `roots`.
+    ///
+    /// # Errors
+    /// [`TrustRootLoadError`] if the file is not the one that the policy means, or is not a trust root.
+    pub fn load(&self, content: &[u8], roots: &mut TrustRoots) -> Result<(), TrustRootLoadError> {
+        match (self.source.sha256(), self.listed()?) {
+            (Some(sha256), _) if Sha256::digest(content)[..] != sha256[..] => {
+                return Err(self.error("the file does not have the `sha256` that the policy names"));
+            }
+            (None, Some(listed)) => {
+                let mut verifier = listed.verifier();
+                let verdict = verifier.update(content).and_then(|()| verifier.finish());
+                verdict.map_err(|error| self.error(&error.to_string()))?;
+            }
+            _ => {}
+        }
+        let root = TrustRoot::parse(content).map_err(|error| self.error(&error.to_string()))?;
+        roots.0.insert(self.id.clone(), root);
+        Ok(())
+    }
+
+    fn error(&self, reason: &str) -> TrustRootLoadError {
+        TrustRootLoadError { path: self.path().clone(), origin: self.origin.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// The trust roots that were loaded for a judgement.
+#[derive(Debug, Default)]
+pub struct TrustRoots(BTreeMap<(usize, Name), TrustRoot>);
+
+impl TrustRoots {
+    pub(crate) fn get(&self, source: usize, name: &Name) -> Option<&TrustRoot> {
+        self.0.get(&(source, name.clone()))
+    }
+}

@@ -1,0 +1,344 @@
+//! Judges the evidence for a package against the demands on it.
+//!
+//! Evidence can only satisfy a rule, never weaken one. Evidence that cannot be read or verified, or that is about something
+//! else, does not count, and the verdict says so. A package without evidence satisfies no rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::TargetPath;
+
+use crate::artifact::Artifact;
+use crate::demands::{Demands, Source, TrustRoots};
+use crate::evidence::{Evidence, Item};
+use crate::matching::{check_attestation, check_provenance, check_signature};
+use crate::policy::{Builder, Credential, Demand, Name, ProvenanceDemand, Rule, Signer, SignerName};
+use crate::signed::{Content, Signed, SignedBy};
+use crate::trust::Trust;
+use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict};
+use crate::wanted;
+
+/// The maximum number of pieces of evidence for one package, in all files.
+const MAX_ITEMS: usize = 64;
+
+/// The maximum number of reasons in a verdict on one rule.
+const MAX_REASONS: usize = 16;
+
+/// The content of an evidence file.
+#[derive(Clone, Debug)]
+pub struct EvidenceFile {
+    /// The path of the target.
+    pub path: TargetPath,
+    /// The content, or `None` if the package lists the file, but no trusted role does.
+    pub content: Option<Vec<u8>>,
+}
+
+impl Demands {
+    /// Judges the evidence for the package at a time: the start of the update. `roots` must contain the
+    /// [`Demands::trust_roots`]; a rule whose trust root is missing is not satisfied.
+    pub fn judge(&self, evidence: &[EvidenceFile], roots: &TrustRoots, now: DateTime<Utc>) -> Verdict {
+        let mut judgement = Judgement::new(self, evidence, roots, now);
+        let mut rules = Vec::new();
+        for index in 0..self.sources.len() {
+            judgement.judge_source(index, &mut rules);
+        }
+        let exception = self.local.exception(&self.target.path, now);
+        let exception = exception.map(|exception| exception.reason.clone());
+        Verdict { path: self.target.path.clone(), rules, exception }
+    }
+}
+
+/// A piece of evidence, and where it is.
+struct Piece {
+    file: TargetPath,
+    /// The number in the file, from 1.
+    number: usize,
+    item: Item,
+}
+
+impl Piece {
+    fn place(&self) -> String {
+        format!("{} no. {}", self.file, self.number)
+    }
+}
+
+/// With what a piece of evidence was verified.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum VerifiedWith {
+    Identity { source: usize, trust: Name },
+    Key { key: PublicKey, log: Option<(usize, Name)> },
+}
+
+/// The judgement of one package.
+struct Judgement<'a> {
+    demands: &'a Demands,
+    artifact: Artifact,
+    pieces: Vec<Piece>,
+    /// Why evidence files do not count.
+    unreadable: Vec<String>,
+    roots: &'a TrustRoots,
+    now: DateTime<Utc>,
+    /// What was verified already, because several rules may name the same signers.
+    verified: BTreeMap<(usize, VerifiedWith), Result<Signed, String>>,
+}
+
+impl<'a> Judgement<'a> {
+    fn new(demands: &'a Demands, evidence: &[EvidenceFile], roots: &'a TrustRoots, now: DateTime<Utc>) -> Self {
+        let mut pieces = Vec::new();
+        let mut unreadable = Vec::new();
+        for file in evidence {
+            match read(file) {
+                Ok(items) if pieces.len() + items.len() > MAX_ITEMS => {
+                    unreadable.push(format!("{}: more than {MAX_ITEMS} pieces of evidence", file.path));
+                }
+                Ok(items) => pieces.extend(items.into_iter().enumerate().map(|(index, item)| Piece {
+                    file: file.path.clone(),
+                    number: index + 1,
+                    item,
+                })),
+                Err(reason) => unreadable.push(format!("{}: {reason}", file.path)),
+            }
+        }
+        let artifact = Artifact::of(&demands.target);
+        Self { demands, artifact, pieces, unreadable, roots, now, verified: BTreeMap::new() }
+    }
+
+    fn judge_source(&mut self, index: usize, verdicts: &mut Vec<RuleVerdict>) {
+        let demands = self.demands;
+        let Some(source) = demands.sources.get(index) else { return };
+        let path = &demands.target.path;
+        let not_understood = |unknown: &str| {
+            let unknown = unknown.to_owned();
+            if source.policy.is_upgrade(path) { Outcome::AllowedUpgrade(unknown) } else { Outcome::NeedsNewer(unknown) }
+        };
+        if let Some(unknown) = &source.policy.unsupported {
+            verdicts.push(RuleVerdict {
+                origin: source.origin.clone(),
+                rule: "policy".into(),
+                kind: "policy".into(),
+                wanted: "a client that understands the whole policy".into(),
+                outcome: not_understood(unknown),
+            });
+            return;
+        }
+        for rule in source.rules(path) {
+            let outcome = match &rule.demand {
+                Demand::Unsupported { reason, .. } => not_understood(reason),
+                _ => self.judge_rule(index, source, rule),
+            };
+            verdicts.push(RuleVerdict {
+                origin: source.origin.clone(),
+                rule: rule.name().to_string(),
+                kind: rule.kind().to_owned(),
+                wanted: wanted::describe(&source.policy, rule),
+                outcome,
+            });
+        }
+    }
+
+    fn judge_rule(&mut self, index: usize, source: &'a Source, rule: &'a Rule) -> Outcome {
+        let mut count = Count { proofs: Vec::new(), voices: BTreeSet::new(), reasons: self.unreadable.clone() };
+        let threshold = match &rule.demand {
+            Demand::Signature(demand) => {
+                self.count_signers(index, &demand.by, &mut count, |signed| check_signature(signed, demand));
+                demand.threshold.get()
+            }
+            Demand::Attestation(demand) => {
+                self.count_signers(index, &demand.by, &mut count, |signed| check_attestation(signed, demand));
+                demand.threshold.get()
+            }
+            Demand::Provenance(demand) => {
+                self.count_builds(index, source, demand, &mut count);
+                1
+            }
+            Demand::Unsupported { reason, .. } => return Outcome::NeedsNewer(reason.clone()),
+        };
+        count.outcome(threshold, self.pieces.is_empty())
+    }
+
+    /// Counts the evidence of the signers `by` that `check` accepts.
+    fn count_signers(
+        &mut self,
+        source: usize,
+        by: &[SignerName],
+        count: &mut Count,
+        check: impl Fn(&Signed) -> Result<(), String>,
+    ) {
+        for name in by {
+            let (source, signer) = match self.signer(source, name) {
+                Ok(found) => found,
+                Err(reason) => {
+                    count.refuse(reason);
+                    continue;
+                }
+            };
+            for at in 0..self.pieces.len() {
+                let verdict = self.verify(at, source, signer).and_then(|signed| check(&signed).map(|()| signed));
+                let Some(piece) = self.pieces.get(at) else { continue };
+                match verdict {
+                    Ok(signed) => count.accept(proof(piece, name, signed, None)),
+                    Err(reason) => count.refuse(format!("{}: {reason}", piece.place())),
+                }
+            }
+        }
+    }
+
+    /// Counts the provenance of the builders of the demand.
+    fn count_builds(&mut self, index: usize, source: &'a Source, demand: &ProvenanceDemand, count: &mut Count) {
+        for builder_name in &demand.builders {
+            let Some(builder) = source.policy.builders.get(builder_name) else { continue };
+            for name in &builder.by {
+                self.count_builds_of(index, builder_name, builder, name, demand, count);
+            }
+        }
+    }
+
+    fn count_builds_of(
+        &mut self,
+        index: usize,
+        builder_name: &Name,
+        builder: &Builder,
+        name: &SignerName,
+        demand: &ProvenanceDemand,
+        count: &mut Count,
+    ) {
+        let (source, signer) = match self.signer(index, name) {
+            Ok(found) => found,
+            Err(reason) => return count.refuse(reason),
+        };
+        for at in 0..self.pieces.len() {
+            let verdict = self
+                .verify(at, source, signer)
+                .and_then(|signed| check_provenance(&signed, builder, demand).map(|level| (signed, level)));
+            let Some(piece) = self.pieces.get(at) else { continue };
+            match verdict {
+                Ok((signed, level)) => {
+                    count.accept(proof(piece, name, signed, Some((builder_name.to_string(), level))));
+                }
+                Err(reason) => count.refuse(format!("{}: {reason}", piece.place())),
+            }
+        }
+    }
+
+    /// Returns the signer that a rule names, and the index of the policy that defines it.
+    fn signer(&self, source: usize, name: &SignerName) -> Result<(usize, &'a Signer), String> {
+        let demands = self.demands;
+        demands
+            .signer(source, name)
+            .ok_or_else(|| format!("the policy of the role that lists the package does not define the signer {name}"))
+    }
+
+    /// Verifies a piece of evidence with the credential of a signer.
+    fn verify(&mut self, at: usize, source: usize, signer: &Signer) -> Result<Signed, String> {
+        let with = match &signer.credential {
+            Credential::Identity(identity) => VerifiedWith::Identity { source, trust: identity.trust.clone() },
+            Credential::Key { key, trust } => {
+                VerifiedWith::Key { key: key.clone(), log: trust.clone().map(|trust| (source, trust)) }
+            }
+        };
+        let id = (at, with);
+        if !self.verified.contains_key(&id) {
+            let signed = self.verify_with(at, &id.1);
+            self.verified.insert(id.clone(), signed);
+        }
+        let signed = self.verified.get(&id).cloned().unwrap_or_else(|| Err("the evidence was not verified".into()))?;
+        signer.check_claims(&signed.signer)?;
+        // Without an authenticated time, the signer must be valid now.
+        let times = if signed.times.is_empty() { vec![self.now] } else { signed.times.clone() };
+        signer.check_times(&times)?;
+        Ok(signed)
+    }
+
+    fn verify_with(&self, at: usize, with: &VerifiedWith) -> Result<Signed, String> {
+        let piece = self.pieces.get(at).ok_or("there is no such evidence")?;
+        let signed = match with {
+            VerifiedWith::Identity { source, trust } => {
+                let trust = self.trust(*source, trust)?;
+                piece.item.verify_identity(&self.artifact, &trust, self.now)
+            }
+            VerifiedWith::Key { key, log: None } => piece.item.verify_key(&self.artifact, key, None, self.now),
+            VerifiedWith::Key { key, log: Some((source, trust)) } => {
+                let trust = self.trust(*source, trust)?;
+                piece.item.verify_key(&self.artifact, key, Some(&trust), self.now)
+            }
+        };
+        signed.map_err(|rejection| rejection.to_string())
+    }
+
+    fn trust(&self, source: usize, name: &Name) -> Result<Trust<'a>, String> {
+        let missing = || format!("the trust root {name} is missing");
+        let root = self.roots.get(source, name).ok_or_else(missing)?;
+        let demands = self.demands.sources.get(source).and_then(|source| source.policy.trust.get(name));
+        Ok(Trust { root, demands: demands.ok_or_else(missing)?.demands })
+    }
+}
+
+/// The evidence that counts for a rule, and the reasons why other evidence does not.
+struct Count {
+    proofs: Vec<Proof>,
+    /// The distinct keys and identities that count.
+    voices: BTreeSet<Vec<u8>>,
+    reasons: Vec<String>,
+}
+
+impl Count {
+    fn accept(&mut self, proof: Proof) {
+        if self.voices.insert(voice(&proof.signed_by)) {
+            self.proofs.push(proof);
+        }
+    }
+
+    fn refuse(&mut self, reason: String) {
+        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    fn outcome(mut self, threshold: u32, has_no_evidence: bool) -> Outcome {
+        let count = self.voices.len();
+        if u32::try_from(count).is_ok_and(|count| count >= threshold) {
+            return Outcome::Satisfied(self.proofs);
+        }
+        if has_no_evidence && self.reasons.is_empty() {
+            self.reasons.push("no evidence".into());
+        }
+        if count > 0 {
+            self.reasons.insert(0, format!("{count} of {threshold} signers"));
+        }
+        Outcome::Refused(self.reasons)
+    }
+}
+
+/// Returns what makes a signer distinct: the key, or the issuer and the subject of the certificate.
+fn voice(signer: &SignedBy) -> Vec<u8> {
+    match signer {
+        SignedBy::Key(key) => [b"key\0", key.material()].concat(),
+        SignedBy::Identity(certificate) => {
+            format!("identity\0{}\0{}", certificate.issuer, certificate.subject.as_str()).into_bytes()
+        }
+    }
+}
+
+fn proof(piece: &Piece, name: &SignerName, signed: Signed, builder: Option<(String, u8)>) -> Proof {
+    let statement = match &signed.content {
+        Content::File => None,
+        Content::Statement(statement) => Some(statement.predicate_type().to_owned()),
+    };
+    Proof {
+        evidence: piece.file.clone(),
+        number: piece.number,
+        signer: name.to_string(),
+        signed_by: signed.signer,
+        statement,
+        builder,
+        times: signed.times,
+        logs: signed.logs.into_iter().collect(),
+    }
+}
+
+fn read(file: &EvidenceFile) -> Result<Vec<Item>, String> {
+    let content = file.content.as_deref().ok_or("the package names this evidence, but no trusted role lists it")?;
+    let evidence = Evidence::parse(content).map_err(|error| error.to_string())?;
+    Ok(evidence.items().to_vec())
+}

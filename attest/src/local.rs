@@ -1,0 +1,94 @@
+//! The local policy: demands that the person who runs the client adds to those of the repository, and the only exceptions.
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{PathPattern, TargetPath, parse_time};
+
+use crate::json::{Object, Value};
+use crate::policy::{Policy, PolicyError};
+
+/// The local policy. The default demands nothing and makes no exceptions.
+#[derive(Clone, Debug, Default)]
+pub struct LocalPolicy {
+    policy: Option<Policy>,
+    exceptions: Vec<Exception>,
+}
+
+/// An exception ("break glass"): packages that may be installed although a rule refuses them. The verdict marks such
+/// packages. Exceptions concern policies alone: all checks of TUF remain.
+#[derive(Clone, Debug)]
+pub(crate) struct Exception {
+    paths: Vec<PathPattern>,
+    pub(crate) reason: String,
+    until: DateTime<Utc>,
+}
+
+impl LocalPolicy {
+    /// Reads the JSON text of a local policy: a policy whose list `require` may be missing, with the additional list
+    /// `break-glass` of objects with `paths`, `reason` and `until`. Its trust roots must be named with their SHA-256.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if the text is not a local policy, or contains what this version of lastmile does not understand.
+    pub fn parse(json: &[u8]) -> Result<Self, PolicyError> {
+        let value =
+            Value::parse(json).map_err(|error| PolicyError(format!("the policy is not strict JSON: {error}")))?;
+        let object = value.as_object().ok_or_else(|| PolicyError("the policy is not an object".into()))?;
+        let mut exceptions = Vec::new();
+        if let Some(list) = object.get("break-glass") {
+            let list = list.as_array().ok_or_else(|| PolicyError("break-glass is not a list".into()))?;
+            exceptions = list.iter().map(Exception::read).collect::<Result<_, _>>()?;
+        }
+        let rest = object.without("break-glass");
+        let has_rules = rest.get("require").is_some();
+        let policy = has_rules.then(|| Policy::parse(Value::Object(rest).to_string().as_bytes())).transpose()?;
+        if let Some(policy) = &policy {
+            check(policy)?;
+        } else if object.get("version") != Some(&Value::Integer(crate::policy::VERSION)) {
+            return Err(PolicyError(format!("version is missing or not {}", crate::policy::VERSION)));
+        }
+        Ok(Self { policy, exceptions })
+    }
+
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
+    /// Returns the exception for a package at this time, if there is one.
+    pub(crate) fn exception(&self, path: &TargetPath, now: DateTime<Utc>) -> Option<&Exception> {
+        let covers = |exception: &&Exception| exception.paths.iter().any(|pattern| pattern.matches(path));
+        self.exceptions.iter().filter(covers).find(|exception| now <= exception.until)
+    }
+}
+
+/// Checks what is demanded of local policies beyond other policies.
+fn check(policy: &Policy) -> Result<(), PolicyError> {
+    if let Some(unsupported) = policy.unsupported().first() {
+        return Err(PolicyError(format!("{unsupported}; it needs a newer lastmile")));
+    }
+    match policy.trust_sources().find(|(_, source)| source.sha256().is_none()) {
+        Some((name, _)) => {
+            Err(PolicyError(format!("trust.{name} needs `sha256`, because no role lists it for this policy")))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Exception {
+    fn read(value: &Value) -> Result<Self, PolicyError> {
+        let error = |problem: &str| PolicyError(format!("an entry of break-glass {problem}"));
+        let object = value.as_object().ok_or_else(|| error("is not an object"))?;
+        if let Some((name, _)) = object.members().find(|(name, _)| !["paths", "reason", "until"].contains(name)) {
+            return Err(error(&format!("has the unknown member {name:?}")));
+        }
+        let text = |object: &Object, name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+        let paths = object.get("paths").and_then(Value::as_array).unwrap_or_default();
+        let paths: Option<Vec<_>> = paths.iter().map(|path| path.as_str().map(PathPattern::new)).collect();
+        let paths = paths.filter(|paths| !paths.is_empty()).ok_or_else(|| error("has no list of `paths`"))?;
+        let reason = text(object, "reason").filter(|reason| !reason.trim().is_empty());
+        let until = text(object, "until").and_then(|until| parse_time(&until).ok());
+        Ok(Self {
+            paths,
+            reason: reason.ok_or_else(|| error("has no `reason`"))?,
+            until: until.ok_or_else(|| error("has no `until` like 2026-01-31T12:00:00Z"))?,
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Whether verified evidence is what a rule demands: the right signer, statement, builder and source.
+
+use crate::policy::{
+    AttestationDemand, Builder, Credential, Identity, Parameters, Pattern, ProvenanceDemand, SignatureDemand, Signer,
+};
+use crate::signed::{Content, Signed, SignedBy, Subject};
+use crate::slsa::Provenance;
+
+impl Signer {
+    /// Checks that a verified signature is of this signer.
+    pub(crate) fn check_claims(&self, signed_by: &SignedBy) -> Result<(), String> {
+        match (&self.credential, signed_by) {
+            (Credential::Key { key, .. }, SignedBy::Key(signed)) if key == signed => Ok(()),
+            (Credential::Identity(identity), SignedBy::Identity(certificate)) => {
+                if certificate.issuer != identity.issuer {
+                    return Err(format!("the issuer is {}, wanted {}", certificate.issuer, identity.issuer));
+                }
+                check_subject(identity, &certificate.subject)?;
+                for (claim, patterns) in &identity.claims {
+                    let value = certificate.claims.get(claim).ok_or_else(|| {
+                        format!("the certificate has no claim {}, wanted {}", claim.name(), list(patterns))
+                    })?;
+                    check(&format!("claim {}", claim.name()), value, patterns)?;
+                }
+                Ok(())
+            }
+            _ => Err("the evidence is not signed by this signer".into()),
+        }
+    }
+}
+
+/// A pattern of a URI never matches an email address, and the other way round.
+fn check_subject(identity: &Identity, subject: &Subject) -> Result<(), String> {
+    let is_of_kind = |pattern: &&Pattern| match subject {
+        Subject::Uri(_) => pattern.as_str().contains("://"),
+        Subject::Email(_) => !pattern.as_str().contains("://"),
+    };
+    let matches = identity.subject.iter().filter(is_of_kind).any(|pattern| pattern.matches(subject.as_str()));
+    if matches {
+        return Ok(());
+    }
+    Err(format!("it is signed by {}, wanted {}", subject.as_str(), list(&identity.subject)))
+}
+
+/// Checks that evidence counts as a signature over the file.
+pub(crate) fn check_signature(signed: &Signed, demand: &SignatureDemand) -> Result<(), String> {
+    match &signed.content {
+        Content::File => Ok(()),
+        Content::Statement(statement) => check("statement type", statement.predicate_type(), &demand.statements),
+    }
+}
+
+/// Checks that evidence is the demanded attestation.
+pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> Result<(), String> {
+    let Content::Statement(statement) = &signed.content else {
+        return Err("it is a signature without a statement".into());
+    };
+    check("statement type", statement.predicate_type(), &demand.types)?;
+    for (pointer, allowed) in &demand.allowed {
+        let value = statement.predicate().pointer(pointer);
+        let value = value.ok_or_else(|| format!("the predicate has nothing at {pointer}"))?;
+        if !allowed.contains(value) {
+            let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            return Err(format!("the predicate has {value} at {pointer}, wanted {}", allowed.join(" or ")));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that evidence is the demanded provenance of a builder, and returns its level.
+pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &ProvenanceDemand) -> Result<u8, String> {
+    let Content::Statement(statement) = &signed.content else {
+        return Err("it is a signature without a statement".into());
+    };
+    if !Provenance::is_type(statement.predicate_type()) {
+        return Err(format!("the statement type is {}, wanted provenance", statement.predicate_type()));
+    }
+    let provenance = Provenance::read(statement)?;
+    if let SignedBy::Identity(certificate) = &signed.signer {
+        provenance.check_certificate(certificate)?;
+    }
+    check("builder", &provenance.builder, &builder.id)?;
+    if !builder.build_types.is_empty() {
+        check("build type", &provenance.build_type, &builder.build_types)?;
+    }
+    let level = provenance.most_level(builder.level);
+    if level < demand.level {
+        return Err(format!("the builder {} has level {level}, wanted {}", provenance.builder, demand.level));
+    }
+    check("source", &provenance.source, &demand.source)?;
+    if !demand.reference.is_empty() {
+        let reference = provenance.reference.as_deref().ok_or("the provenance names no ref")?;
+        check("ref", reference, &demand.reference)?;
+    }
+    check_parameters(&provenance, &demand.parameters)?;
+    Ok(level)
+}
+
+fn check_parameters(provenance: &Provenance, demand: &Parameters) -> Result<(), String> {
+    let Parameters::Listed(listed) = demand else { return Ok(()) };
+    for (name, value) in &provenance.parameters {
+        let patterns =
+            listed.get(name).ok_or_else(|| format!("the build has the parameter {name}, which is not allowed"))?;
+        check(&format!("parameter {name}"), value, patterns)?;
+    }
+    Ok(())
+}
+
+fn check(what: &str, value: &str, patterns: &[Pattern]) -> Result<(), String> {
+    if patterns.iter().any(|pattern| pattern.matches(value)) {
+        return Ok(());
+    }
+    Err(format!("the {what} is {value}, wanted {}", list(patterns)))
+}
+
+fn list(patterns: &[Pattern]) -> String {
+    patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" or ")
+}

@@ -1,0 +1,148 @@
+//! The verdict on a package: each rule that applies, with the evidence that satisfies it or with what was found instead.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::TargetPath;
+
+use crate::demands::Origin;
+use crate::signed::SignedBy;
+
+/// The verdict on one package.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Verdict {
+    pub(crate) path: TargetPath,
+    pub(crate) rules: Vec<RuleVerdict>,
+    /// The reason of the exception that the local policy makes, if it makes one for this package.
+    pub(crate) exception: Option<String>,
+}
+
+/// The verdict on one rule.
+#[derive(Clone, Debug)]
+pub struct RuleVerdict {
+    /// Who demands it.
+    pub origin: Origin,
+    /// The name of the rule.
+    pub rule: String,
+    /// The kind of the rule, as written in the policy.
+    pub kind: String,
+    /// What the rule demands.
+    pub wanted: String,
+    /// Whether the evidence satisfies it.
+    pub outcome: Outcome,
+}
+
+/// Whether the evidence satisfies a rule.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It does, by these proofs.
+    Satisfied(Vec<Proof>),
+    /// It does not. The list says what was found instead, and is never empty.
+    Refused(Vec<String>),
+    /// This version of lastmile does not understand the rule. The text names what is unknown.
+    NeedsNewer(String),
+    /// As [`Outcome::NeedsNewer`], but the policy allows clients that do not understand it to install this package.
+    AllowedUpgrade(String),
+}
+
+/// A piece of evidence that counts for a rule.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The target that contains the evidence.
+    pub evidence: TargetPath,
+    /// The number of the piece of evidence in the file, from 1.
+    pub number: usize,
+    /// The signer, as the policy names it.
+    pub signer: String,
+    /// Who signed.
+    pub signed_by: SignedBy,
+    /// The type of the statement, or `None` for a signature over the file itself.
+    pub statement: Option<String>,
+    /// The builder, as the policy names it, and its level, if the rule demands provenance.
+    pub builder: Option<(String, u8)>,
+    /// The authenticated times of the signature. Empty if a key signed without a log.
+    pub times: Vec<DateTime<Utc>>,
+    /// The hexadecimal IDs of the logs that contain the signature.
+    pub logs: Vec<String>,
+}
+
+/// Why a package must not be installed: the first rule that refuses it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{path}` does not satisfy the rule {rule} of {origin}: wanted {wanted}; found {found}")]
+pub struct Refused {
+    /// The package.
+    pub path: TargetPath,
+    /// Who demands it.
+    pub origin: Origin,
+    /// The name of the rule.
+    pub rule: String,
+    /// What the rule demands.
+    pub wanted: String,
+    /// What was found instead.
+    pub found: String,
+}
+
+impl Verdict {
+    /// Returns the package.
+    #[must_use]
+    pub fn path(&self) -> &TargetPath {
+        &self.path
+    }
+
+    /// Returns the verdict on each rule, in the order of the delegation chain.
+    #[must_use]
+    pub fn rules(&self) -> &[RuleVerdict] {
+        &self.rules
+    }
+
+    /// Returns the reason of the exception by which the package may be installed although a rule refuses it, or `None` if
+    /// no exception was needed.
+    #[must_use]
+    pub fn exception(&self) -> Option<&str> {
+        self.exception.as_deref().filter(|_| self.first_refusal().is_some())
+    }
+
+    /// Returns whether the package may be installed.
+    ///
+    /// # Errors
+    /// [`Refused`] if it must not.
+    pub fn check(&self) -> Result<(), Refused> {
+        match (self.first_refusal(), &self.exception) {
+            (Some(refusal), None) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    fn first_refusal(&self) -> Option<Refused> {
+        self.rules.iter().find_map(|rule| {
+            let found = match &rule.outcome {
+                Outcome::Satisfied(_) | Outcome::AllowedUpgrade(_) => return None,
+                Outcome::Refused(found) => found.join("; "),
+                Outcome::NeedsNewer(unknown) => format!("{unknown}, which needs a newer lastmile"),
+            };
+            Some(Refused {
+                path: self.path.clone(),
+                origin: rule.origin.clone(),
+                rule: rule.rule.clone(),
+                wanted: rule.wanted.clone(),
+                found,
+            })
+        })
+    }
+}
+
+impl fmt::Display for SignedBy {
+    /// Writes the subject and the issuer of a certificate, or the scheme and the start of a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity(certificate) => {
+                write!(f, "{} (issuer {})", certificate.subject.as_str(), certificate.issuer)
+            }
+            Self::Key(key) => {
+                let keyid = lastmile_metadata::Key::from_public(key).keyid();
+                write!(f, "key {}", keyid.as_str().get(..8).unwrap_or_default())
+            }
+        }
+    }
+}
