@@ -37,15 +37,9 @@ impl LocalPolicy {
             let list = list.as_array().ok_or_else(|| PolicyError("break-glass is not a list".into()))?;
             exceptions = list.iter().map(Exception::read).collect::<Result<_, _>>()?;
         }
-        let rest = object.without("break-glass");
-        let has_rules = rest.get("require").is_some();
-        let policy = has_rules.then(|| Policy::parse(Value::Object(rest).to_string().as_bytes())).transpose()?;
-        if let Some(policy) = &policy {
-            check(policy)?;
-        } else if object.get("version") != Some(&Value::Integer(crate::policy::VERSION)) {
-            return Err(PolicyError(format!("version is missing or not {}", crate::policy::VERSION)));
-        }
-        Ok(Self { policy, exceptions })
+        let policy = Policy::parse_local(object.without("break-glass"))?;
+        check(&policy)?;
+        Ok(Self { policy: Some(policy), exceptions })
     }
 
     pub(crate) fn policy(&self) -> Option<&Policy> {

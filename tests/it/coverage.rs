@@ -47,7 +47,7 @@ fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
 
 /// Returns the names of all functions with `#[test]` or `#[tokio::test]` in the workspace.
 pub(crate) fn tests() -> BTreeSet<String> {
-    let folders = ["keys", "metadata", "client", "repo-tool", "tests"];
+    let folders = ["keys", "metadata", "attest", "client", "repo-tool", "tests"];
     folders.iter().flat_map(|folder| tests_below(&project().join(folder))).collect()
 }
 

@@ -51,7 +51,7 @@ fn keys_and_metadata_use_no_files_no_network_and_no_clock() {
 
 #[test]
 fn only_keys_depends_on_signature_libraries() {
-    for package in ["metadata", "client", "repo-tool", "xtask"] {
+    for package in ["metadata", "attest", "client", "repo-tool", "xtask"] {
         for library in ["ed25519", "p256", "p384", "rsa", "ring", "aws-lc", "ecdsa"] {
             let manifest = manifest(package);
             // Features of the client are named after the TLS providers that they enable.
@@ -65,9 +65,20 @@ fn only_keys_depends_on_signature_libraries() {
     }
 }
 
+/// The library for Sigstore brings signature libraries of its own, and reads the clock.
+#[test]
+fn only_one_module_uses_the_library_for_sigstore() {
+    let users = places("attest", "sigstore_");
+    assert!(!users.is_empty() && users.iter().all(|path| path.ends_with("attest/src/sigstore.rs")), "{users:?}");
+    for package in ["keys", "metadata", "client", "repo-tool"] {
+        assert_eq!(places(package, "sigstore_"), [""; 0], "{package}");
+        assert!(!manifest(package).contains("sigstore-"), "{package}");
+    }
+}
+
 #[test]
 fn the_client_contains_no_private_keys() {
-    for package in ["metadata", "client"] {
+    for package in ["metadata", "attest", "client"] {
         let manifest = manifest(package);
         let shipped = manifest.split("[dev-dependencies]").next().unwrap();
         assert!(!shipped.contains("\"sign\"") && !shipped.contains("keys/sign"), "{package}");

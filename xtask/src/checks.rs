@@ -58,10 +58,11 @@ fn lints(steps: &mut Steps, project: &Path) {
 }
 
 /// The crates that are published.
-const PUBLISHED: [&str; 8] = [
+const PUBLISHED: [&str; 9] = [
     "lastmile-fs",
     "lastmile-keys",
     "lastmile-metadata",
+    "lastmile-attest",
     "lastmile-cli-support",
     "lastmile-client",
     "lastmile-testkit",

@@ -11,8 +11,8 @@ use xtask::command::cargo;
 use xtask::say;
 
 /// The folders that are copied, in addition to the files of the workspace itself.
-const FOLDERS: [&str; 10] =
-    ["cli-support", "fs", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
+const FOLDERS: [&str; 11] =
+    ["attest", "cli-support", "fs", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
 
 /// A patch, and the scenarios that must fail with it.
 struct PlantedBug {

@@ -16,7 +16,7 @@ use xtask::say;
 /// The folder of the workspace with fake signatures.
 const WORKSPACE: &str = "target/random";
 /// The folders of the project to which the workspace has links.
-const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
+const MEMBERS: [&str; 6] = ["attest", "cli-support", "fs", "metadata", "client", "tests"];
 
 /// Runs the histories. Returns `true` if the client behaves as expected in all histories.
 pub(crate) fn run(project: &Path) -> bool {

@@ -17,13 +17,24 @@ pub(crate) fn run(project: &Path) -> Outcome {
     for name in ["keys", "metadata"] {
         no_std_in_no_std_crates(project, name, &mut broken);
     }
-    for name in ["cli-support", "fs", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"]
-    {
+    for name in [
+        "attest",
+        "cli-support",
+        "fs",
+        "keys",
+        "metadata",
+        "client",
+        "repo-tool",
+        "testkit",
+        "attacks",
+        "tests",
+        "xtask",
+    ] {
         for file in sources(&project.join(name)) {
             short_file_without_allow(project, &file, &mut broken);
         }
     }
-    for name in ["attacks", "cli-support", "client", "fs", "keys", "metadata", "repo-tool", "testkit"] {
+    for name in ["attacks", "attest", "cli-support", "client", "fs", "keys", "metadata", "repo-tool", "testkit"] {
         includes_of_own_files(project, name, &mut broken);
     }
     // The file with the lists contains all the forbidden names and phrases, so it is not checked.

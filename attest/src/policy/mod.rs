@@ -15,7 +15,7 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{PathPattern, TargetPath, Threshold};
 
 pub use self::pattern::Pattern;
-use crate::json::Value;
+use crate::json::{Object, Value};
 use crate::signed::Claim;
 use crate::trust::TrustDemands;
 
@@ -166,7 +166,12 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] if the text is not a policy: not strict JSON, a wrong type, a name that is not defined.
     pub fn parse(json: &[u8]) -> Result<Self, PolicyError> {
-        read::policy(json)
+        read::signed(json)
+    }
+
+    /// Reads the policy of a person, which need not have rules.
+    pub(crate) fn parse_local(object: Object) -> Result<Self, PolicyError> {
+        read::local(object)
     }
 
     /// Returns what this version of lastmile does not understand, with the place of each part in the policy. A policy is

@@ -11,7 +11,7 @@ use super::{
     AttestationDemand, Builder, Credential, Demand, Identity, Name, Parameters, Policy, PolicyError, ProvenanceDemand,
     Rule, SignatureDemand, Signer, SignerName, TrustSource, VERSION,
 };
-use crate::json::Value;
+use crate::json::{Object, Value};
 use crate::policy::Pattern;
 use crate::signed::Claim;
 use crate::trust::{LogDemand, SctDemand, TrustDemands};
@@ -29,12 +29,25 @@ const SIGNATURE_STATEMENTS: [&str; 3] = [
     "https://github.com/npm/attestation/tree/main/specs/publish/v0.1",
 ];
 
-pub(super) fn policy(json: &[u8]) -> Result<Policy, PolicyError> {
+/// Reads the policy of a role.
+pub(super) fn signed(json: &[u8]) -> Result<Policy, PolicyError> {
     if json.len() > MAX_LENGTH {
         return Err(PolicyError(format!("the policy has {} bytes, expected at most {MAX_LENGTH}", json.len())));
     }
     let value = Value::parse(json).map_err(|error| PolicyError(format!("the policy is not strict JSON: {error}")))?;
-    let fields = Fields::of(&value, "policy")?;
+    policy(&value, |fields| rules(fields.required("require")?))
+}
+
+/// Reads the policy of a person, which need not have rules.
+pub(super) fn local(object: Object) -> Result<Policy, PolicyError> {
+    policy(&Value::Object(object), |fields| fields.value("require").map_or(Ok(Vec::new()), rules))
+}
+
+fn policy(
+    value: &Value,
+    read_rules: impl Fn(&Fields<'_>) -> Result<Vec<Rule>, PolicyError>,
+) -> Result<Policy, PolicyError> {
+    let fields = Fields::of(value, "policy")?;
     let mut policy = Policy {
         trust: BTreeMap::new(),
         signers: BTreeMap::new(),
@@ -50,12 +63,12 @@ pub(super) fn policy(json: &[u8]) -> Result<Policy, PolicyError> {
             return Ok(policy);
         }
     }
-    policy.unsupported =
-        unsupported("policy", &fields.unknown(&["version", "upgrade", "trust", "signer", "builder", "require"]));
+    let known = ["version", "upgrade", "trust", "signer", "builder", "require"];
+    policy.unsupported = unsupported("policy", &fields.unknown(&known));
     policy.trust = entries(&fields, "trust", &mut policy.unsupported, trust_source)?;
     policy.signers = entries(&fields, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&fields, "builder", &mut policy.unsupported, builder)?;
-    policy.rules = rules(fields.required("require")?)?;
+    policy.rules = read_rules(&fields)?;
     // A reference to an entry that this version does not understand is not an error.
     if policy.unsupported.is_none() {
         check_names(&policy)?;

@@ -1,0 +1,163 @@
+//! A repository whose roles sign policies, and evidence that keys sign.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use lastmile_attest::{Demands, DemandsError, EvidenceFile, LocalPolicy, PAYLOAD_TYPE, TrustRoots, Verdict};
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+use lastmile_metadata::{Algorithm, Found, Hashes, Key, Limits, TargetPath, parse_time};
+
+use crate::repository::{EXPIRES, Repository};
+
+/// The path of the package.
+pub(crate) const PACKAGE: &str = "app/1.tar";
+
+/// The content of the package.
+pub(crate) const CONTENT: &[u8] = b"the package";
+
+/// The type of statements that count as a signature.
+pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// The type of provenance.
+pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+
+/// The time of every judgement, unless a test says otherwise.
+pub(crate) fn now() -> DateTime<Utc> {
+    parse_time("2026-06-01T00:00:00Z").unwrap()
+}
+
+/// Returns the key with this number.
+pub(crate) fn key(number: u8) -> PrivateKey {
+    PrivateKey::from_seed(Scheme::Ed25519, &[number; 32]).unwrap()
+}
+
+/// Returns the members of a signer whose credential is the key with this number.
+pub(crate) fn signer(number: u8) -> String {
+    format!(r#""key":{}"#, Key::from_public(key(number).public_key()).to_json().to_text())
+}
+
+/// Returns a policy with the keys `a` (1), `b` (2) and `c` (3) as signers, these entries and these rules.
+pub(crate) fn policy(entries: &str, rules: &str) -> String {
+    let signers = [("a", 1), ("b", 2), ("c", 3)].map(|(name, number)| format!(r#""{name}":{{{}}}"#, signer(number)));
+    format!(r#"{{"version":1,{entries}"signer":{{{}}},"require":[{rules}]}}"#, signers.join(","))
+}
+
+/// Returns a rule that demands a signature by one of these signers.
+pub(crate) fn signature_rule(name: &str, by: &str) -> String {
+    format!(r#"{{"name":"{name}","kind":"signature","paths":["app/*"],"by":[{by}]}}"#)
+}
+
+/// Returns an envelope with a statement about the package, signed by the keys with these numbers.
+pub(crate) fn envelope(keys: &[u8], predicate_type: &str, predicate: &str) -> String {
+    let digest = hex::encode(Hashes::of(CONTENT, &[Algorithm::Sha256]).unwrap().known().next().unwrap().1);
+    let subject = format!(r#"[{{"name":"x","digest":{{"sha256":"{digest}"}}}}]"#);
+    let kind = "https://in-toto.io/Statement/v1";
+    envelope_of(
+        keys,
+        &format!(
+            r#"{{"_type":"{kind}","subject":{subject},"predicateType":"{predicate_type}","predicate":{predicate}}}"#
+        ),
+    )
+}
+
+/// Returns an envelope with this statement, signed by the keys with these numbers.
+pub(crate) fn envelope_of(keys: &[u8], statement: &str) -> String {
+    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), statement.len());
+    let signature = |number: &u8| {
+        let signature = key(*number).sign((head.clone() + statement).as_bytes()).unwrap();
+        format!(r#"{{"sig":"{}"}}"#, STANDARD.encode(signature))
+    };
+    let signatures: Vec<String> = keys.iter().map(signature).collect();
+    let payload = STANDARD.encode(statement);
+    format!(r#"{{"payloadType":"{PAYLOAD_TYPE}","payload":"{payload}","signatures":[{}]}}"#, signatures.join(","))
+}
+
+/// A repository in which the top-level role lists the package itself or delegates it.
+pub(crate) struct Packages {
+    pub(crate) top: String,
+    /// The policy of the delegated role `team`, if there is such a role. An empty text stands for no policy.
+    pub(crate) team: Option<String>,
+    /// The member of the delegation that says what the role is trusted for.
+    pub(crate) paths: &'static str,
+    /// Other targets of the role that lists the package: paths and contents.
+    pub(crate) others: BTreeMap<&'static str, Vec<u8>>,
+    pub(crate) local: LocalPolicy,
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl Packages {
+    /// Creates a repository whose top-level role lists the package and signs a policy.
+    pub(crate) fn of_top(policy: String) -> Self {
+        let paths = r#""paths":["app/*"]"#;
+        let local = LocalPolicy::default();
+        Self { top: policy, team: None, paths, others: BTreeMap::new(), local, now: now() }
+    }
+
+    /// Creates a repository whose top-level role signs one policy, and whose delegated role lists the package and signs
+    /// another.
+    pub(crate) fn of_team(top: String, team: String) -> Self {
+        Self { team: Some(team), ..Self::of_top(top) }
+    }
+
+    fn found(&self) -> Found {
+        let mut repository = Repository::new();
+        let entry = |(path, content): (&str, &[u8])| {
+            let digest = hex::encode(Hashes::of(content, &[Algorithm::Sha256]).unwrap().known().next().unwrap().1);
+            format!(r#""{path}":{{"hashes":{{"sha256":"{digest}"}},"length":{}}}"#, content.len())
+        };
+        let others = self.others.iter().map(|(path, content)| (*path, &content[..]));
+        let mut entries: Vec<String> = [(PACKAGE, CONTENT)].into_iter().chain(others).map(entry).collect();
+        entries.sort();
+        let entries = entries.join(",");
+        let id = repository.keyid();
+        let key = repository.key_text();
+        let delegation = format!(
+            r#"{{"keys":{{"{id}":{key}}},"roles":[{{"keyids":["{id}"],"name":"team",{},"terminating":true,"threshold":1}}]}}"#,
+            self.paths
+        );
+        let (delegations, roles) =
+            if self.team.is_some() { (delegation, vec!["team".to_owned()]) } else { (String::new(), Vec::new()) };
+        repository.publish(&delegations, &roles);
+        let own = if self.team.is_some() { "" } else { &entries };
+        repository.sign("1.targets.json", &role(&delegations, own, &self.top));
+        if let Some(policy) = &self.team {
+            repository.sign("1.team.json", &role("", &entries, policy));
+        }
+        let mut trusted = repository.update(Limits::default()).unwrap();
+        repository.drive(trusted.search(TargetPath::new(PACKAGE).unwrap())).unwrap().unwrap()
+    }
+
+    pub(crate) fn demands(&self) -> Result<Demands, DemandsError> {
+        Demands::on(&self.found(), &self.local)
+    }
+
+    /// Judges the package with one evidence file.
+    pub(crate) fn judge(&self, evidence: &[String]) -> Verdict {
+        self.judge_files(&[file("app/1.tar.intoto.jsonl", Some(&evidence.join("\n")))])
+    }
+
+    pub(crate) fn judge_files(&self, evidence: &[EvidenceFile]) -> Verdict {
+        self.demands().unwrap().judge(evidence, &TrustRoots::default(), self.now)
+    }
+
+    /// Returns why the package is refused with this evidence.
+    pub(crate) fn refusal(&self, evidence: &[String]) -> String {
+        self.judge(evidence).check().unwrap_err().to_string()
+    }
+}
+
+/// Returns an evidence file.
+pub(crate) fn file(path: &str, content: Option<&str>) -> EvidenceFile {
+    EvidenceFile { path: TargetPath::new(path).unwrap(), content: content.map(|content| content.as_bytes().to_vec()) }
+}
+
+fn role(delegations: &str, entries: &str, policy: &str) -> String {
+    let delegations = if delegations.is_empty() { String::new() } else { format!(r#""delegations":{delegations},"#) };
+    let policy = if policy.is_empty() { String::new() } else { format!(r#","x-lastmile-policy":{policy}"#) };
+    let text = format!(
+        r#"{{"_type":"targets",{delegations}{EXPIRES},"spec_version":"1.0","targets":{{{entries}}},"version":1{policy}}}"#
+    );
+    lastmile_metadata::Json::parse(&text).unwrap().to_text()
+}
