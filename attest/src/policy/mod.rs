@@ -3,9 +3,9 @@
 //! A role has at most one policy, in the member [`MEMBER`] of its signed metadata. The format is described in
 //! docs/policy.md.
 
-mod fields;
 mod pattern;
 mod read;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Json, Key, TargetPath, Threshold, parse_time};
 
-use super::fields::Fields;
+use super::table::Table;
 use super::{
     AttestationDemand, Builder, Credential, Demand, Identity, Name, Parameters, Policy, PolicyError, ProvenanceDemand,
     Rule, SignatureDemand, Signer, SignerName, TrustSource, VERSION,
@@ -35,28 +35,28 @@ pub(super) fn signed(json: &[u8]) -> Result<Policy, PolicyError> {
         return Err(PolicyError(format!("the policy has {} bytes, expected at most {MAX_LENGTH}", json.len())));
     }
     let value = Value::parse(json).map_err(|error| PolicyError(format!("the policy is not strict JSON: {error}")))?;
-    policy(&value, |fields| rules(fields.required("require")?))
+    policy(&value, |table| rules(table.required("require")?))
 }
 
 /// Reads the policy of a person, which need not have rules.
 pub(super) fn local(object: Object) -> Result<Policy, PolicyError> {
-    policy(&Value::Object(object), |fields| fields.value("require").map_or(Ok(Vec::new()), rules))
+    policy(&Value::Object(object), |table| table.value("require").map_or(Ok(Vec::new()), rules))
 }
 
 fn policy(
     value: &Value,
-    read_rules: impl Fn(&Fields<'_>) -> Result<Vec<Rule>, PolicyError>,
+    read_rules: impl Fn(&Table<'_>) -> Result<Vec<Rule>, PolicyError>,
 ) -> Result<Policy, PolicyError> {
-    let fields = Fields::of(value, "policy")?;
+    let table = Table::of(value, "policy")?;
     let mut policy = Policy {
         trust: BTreeMap::new(),
         signers: BTreeMap::new(),
         builders: BTreeMap::new(),
         rules: Vec::new(),
-        upgrade: fields.paths("upgrade")?,
+        upgrade: table.paths("upgrade")?,
         unsupported: None,
     };
-    match fields.required("version")? {
+    match table.required("version")? {
         Value::Integer(VERSION) => {}
         other => {
             policy.unsupported = Some(format!("version {other}"));
@@ -64,11 +64,11 @@ fn policy(
         }
     }
     let known = ["version", "upgrade", "trust", "signer", "builder", "require"];
-    policy.unsupported = unsupported("policy", &fields.unknown(&known));
-    policy.trust = entries(&fields, "trust", &mut policy.unsupported, trust_source)?;
-    policy.signers = entries(&fields, "signer", &mut policy.unsupported, signer)?;
-    policy.builders = entries(&fields, "builder", &mut policy.unsupported, builder)?;
-    policy.rules = read_rules(&fields)?;
+    policy.unsupported = unsupported("policy", &table.unknown(&known));
+    policy.trust = entries(&table, "trust", &mut policy.unsupported, trust_source)?;
+    policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
+    policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
+    policy.rules = read_rules(&table)?;
     // A reference to an entry that this version does not understand is not an error.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
@@ -86,119 +86,118 @@ fn unsupported(place: &str, unknown: &[&str]) -> Option<String> {
     unknown.first().map(|name| format!("{place}: unknown member {name:?}"))
 }
 
-/// Reads a table of named entries.
+/// Reads a section of named entries.
 fn entries<T>(
-    fields: &Fields<'_>,
-    table: &str,
+    policy: &Table<'_>,
+    section: &str,
     not_understood: &mut Option<String>,
-    read: impl Fn(&Fields<'_>, &str) -> Result<Read<T>, PolicyError>,
+    read: impl Fn(&Table<'_>, &str) -> Result<Read<T>, PolicyError>,
 ) -> Result<BTreeMap<Name, T>, PolicyError> {
-    let Some(value) = fields.value(table) else { return Ok(BTreeMap::new()) };
-    let object = value.as_object().ok_or_else(|| PolicyError(format!("{table} is not an object")))?;
+    let Some(value) = policy.value(section) else { return Ok(BTreeMap::new()) };
+    let object = value.as_object().ok_or_else(|| PolicyError(format!("{section} is not an object")))?;
     let mut entries = BTreeMap::new();
     for (name, value) in object.members() {
-        let place = format!("{table}.{name}");
+        let place = format!("{section}.{name}");
         let key = Name::new(name)
-            .ok_or_else(|| PolicyError(format!("{table} has an entry {name:?}, which is not a name")))?;
-        match read(&Fields::of(value, &place)?, &place)? {
+            .ok_or_else(|| PolicyError(format!("{section} has an entry {name:?}, which is not a name")))?;
+        match read(&Table::of(value, &place)?, &place)? {
             Read::Entry(entry) => drop(entries.insert(key, entry)),
             Read::Unsupported(reason) => *not_understood = not_understood.take().or(Some(reason)),
         }
     }
     if entries.len() > MAX_ENTRIES {
-        return Err(PolicyError(format!("{table} has more than {MAX_ENTRIES} entries")));
+        return Err(PolicyError(format!("{section} has more than {MAX_ENTRIES} entries")));
     }
     Ok(entries)
 }
 
-fn trust_source(fields: &Fields<'_>, place: &str) -> Result<Read<TrustSource>, PolicyError> {
-    if let Some(reason) = unsupported(place, &fields.unknown(&["root", "sha256", "log", "logs", "times", "sct"])) {
+fn trust_source(table: &Table<'_>, place: &str) -> Result<Read<TrustSource>, PolicyError> {
+    if let Some(reason) = unsupported(place, &table.unknown(&["root", "sha256", "log", "logs", "times", "sct"])) {
         return Ok(Read::Unsupported(reason));
     }
-    let root = fields.required_string("root")?;
-    let path =
-        TargetPath::new(root).map_err(|error| fields.error("root", &format!("is not a target path: {error}")))?;
+    let root = table.required_string("root")?;
+    let path = TargetPath::new(root).map_err(|error| table.error("root", &format!("is not a target path: {error}")))?;
     let mut sha256 = None;
-    if let Some(digits) = fields.string("sha256")? {
+    if let Some(digits) = table.string("sha256")? {
         let mut digest = [0; 32];
         let is_lower_case = !digits.bytes().any(|byte| byte.is_ascii_uppercase());
         if !is_lower_case || hex::decode_to_slice(digits, &mut digest).is_err() {
-            return Err(fields.error("sha256", "is not 64 lower-case hexadecimal digits"));
+            return Err(table.error("sha256", "is not 64 lower-case hexadecimal digits"));
         }
         sha256 = Some(digest);
     }
-    let log = match fields.string("log")? {
+    let log = match table.string("log")? {
         None | Some("required") => LogDemand::Required,
         Some("none") => LogDemand::None,
         Some(other) => return Ok(Read::Unsupported(format!("{place}.log: {other:?}"))),
     };
-    let sct = match fields.value("sct") {
+    let sct = match table.value("sct") {
         None | Some(Value::Bool(true)) => SctDemand::Required,
         Some(Value::Bool(false)) => SctDemand::None,
-        Some(_) => return Err(fields.error("sct", "is not true or false")),
+        Some(_) => return Err(table.error("sct", "is not true or false")),
     };
-    let logs = fields.integer("logs", 8)?;
+    let logs = table.integer("logs", 8)?;
     if log == LogDemand::None && logs.is_some() {
-        return Err(fields.error("logs", "contradicts `log = \"none\"`"));
+        return Err(table.error("logs", "contradicts `log = \"none\"`"));
     }
-    let demands = TrustDemands { log, logs: logs.unwrap_or(1), times: fields.integer("times", 8)?.unwrap_or(1), sct };
+    let demands = TrustDemands { log, logs: logs.unwrap_or(1), times: table.integer("times", 8)?.unwrap_or(1), sct };
     Ok(Read::Entry(TrustSource { path, sha256, demands }))
 }
 
-fn signer(fields: &Fields<'_>, place: &str) -> Result<Read<Signer>, PolicyError> {
+fn signer(table: &Table<'_>, place: &str) -> Result<Read<Signer>, PolicyError> {
     let known = ["key", "trust", "issuer", "subject", "claims", "not-before", "not-after"];
-    if let Some(reason) = unsupported(place, &fields.unknown(&known)) {
+    if let Some(reason) = unsupported(place, &table.unknown(&known)) {
         return Ok(Read::Unsupported(reason));
     }
-    let credential = match fields.value("key") {
-        Some(value) => match key_credential(fields, value)? {
+    let credential = match table.value("key") {
+        Some(value) => match key_credential(table, value)? {
             Read::Entry(credential) => credential,
             Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{place}: {reason}"))),
         },
-        None => match identity(fields)? {
+        None => match identity(table)? {
             Read::Entry(identity) => Credential::Identity(identity),
             Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{place}: {reason}"))),
         },
     };
-    let not_before = time(fields, "not-before")?;
-    let not_after = time(fields, "not-after")?;
+    let not_before = time(table, "not-before")?;
+    let not_after = time(table, "not-after")?;
     if let (Some(start), Some(end)) = (not_before, not_after)
         && start > end
     {
-        return Err(fields.error("not-before", "is later than `not-after`"));
+        return Err(table.error("not-before", "is later than `not-after`"));
     }
     Ok(Read::Entry(Signer { credential, not_before, not_after }))
 }
 
-fn key_credential(fields: &Fields<'_>, value: &Value) -> Result<Read<Credential>, PolicyError> {
+fn key_credential(table: &Table<'_>, value: &Value) -> Result<Read<Credential>, PolicyError> {
     for name in ["issuer", "subject", "claims"] {
-        if fields.value(name).is_some() {
-            return Err(fields.error(name, "cannot be combined with `key`"));
+        if table.value(name).is_some() {
+            return Err(table.error(name, "cannot be combined with `key`"));
         }
     }
     let key = Json::parse(&value.to_string())
         .and_then(|json| Key::parse(json.canonical()))
-        .map_err(|error| fields.error("key", &format!("is not a TUF key: {error}")))?;
+        .map_err(|error| table.error("key", &format!("is not a TUF key: {error}")))?;
     let key: PublicKey = match key.public_key() {
         Ok(key) => key.clone(),
         Err(lastmile_keys::KeyError::Unsupported { .. }) => {
             return Ok(Read::Unsupported(format!("keys of type {} with scheme {}", key.keytype(), key.scheme())));
         }
-        Err(error) => return Err(fields.error("key", &format!("is not usable: {error}"))),
+        Err(error) => return Err(table.error("key", &format!("is not usable: {error}"))),
     };
-    let trust = fields.value("trust").map(|_| fields.name("trust")).transpose()?;
+    let trust = table.value("trust").map(|_| table.name("trust")).transpose()?;
     Ok(Read::Entry(Credential::Key { key, trust }))
 }
 
-fn identity(fields: &Fields<'_>) -> Result<Read<Identity>, PolicyError> {
-    let trust = fields.name("trust")?;
-    let issuer = fields.required_string("issuer")?.to_owned();
+fn identity(table: &Table<'_>) -> Result<Read<Identity>, PolicyError> {
+    let trust = table.name("trust")?;
+    let issuer = table.required_string("issuer")?.to_owned();
     if issuer.contains('*') {
-        return Err(fields.error("issuer", "must be the exact URL, without `*`"));
+        return Err(table.error("issuer", "must be the exact URL, without `*`"));
     }
-    let subject = fields.required_patterns("subject")?;
+    let subject = table.required_patterns("subject")?;
     let mut claims = BTreeMap::new();
-    for (name, patterns) in fields.patterns_by_name("claims")? {
+    for (name, patterns) in table.patterns_by_name("claims")? {
         let Some(claim) = Claim::named(&name) else {
             return Ok(Read::Unsupported(format!("unknown claim {name:?}")));
         };
@@ -207,33 +206,33 @@ fn identity(fields: &Fields<'_>) -> Result<Read<Identity>, PolicyError> {
     Ok(Read::Entry(Identity { trust, issuer, subject, claims }))
 }
 
-fn time(fields: &Fields<'_>, name: &str) -> Result<Option<DateTime<Utc>>, PolicyError> {
-    let Some(text) = fields.string(name)? else { return Ok(None) };
-    parse_time(text).map(Some).map_err(|_| fields.error(name, "is not a date-time like 2026-01-31T12:00:00Z"))
+fn time(table: &Table<'_>, name: &str) -> Result<Option<DateTime<Utc>>, PolicyError> {
+    let Some(text) = table.string(name)? else { return Ok(None) };
+    parse_time(text).map(Some).map_err(|_| table.error(name, "is not a date-time like 2026-01-31T12:00:00Z"))
 }
 
-fn builder(fields: &Fields<'_>, place: &str) -> Result<Read<Builder>, PolicyError> {
-    if let Some(reason) = unsupported(place, &fields.unknown(&["id", "by", "level", "build-type"])) {
+fn builder(table: &Table<'_>, place: &str) -> Result<Read<Builder>, PolicyError> {
+    if let Some(reason) = unsupported(place, &table.unknown(&["id", "by", "level", "build-type"])) {
         return Ok(Read::Unsupported(reason));
     }
-    let by = signer_names(fields)?;
-    let build_types = fields.patterns("build-type")?;
-    Ok(Read::Entry(Builder { id: fields.required_patterns("id")?, by, level: level(fields)?, build_types }))
+    let by = signer_names(table)?;
+    let build_types = table.patterns("build-type")?;
+    Ok(Read::Entry(Builder { id: table.required_patterns("id")?, by, level: level(table)?, build_types }))
 }
 
-fn level(fields: &Fields<'_>) -> Result<u8, PolicyError> {
-    let level = fields.integer("level", 4)?.and_then(|level| u8::try_from(level).ok());
-    level.ok_or_else(|| fields.error("level", "is missing"))
+fn level(table: &Table<'_>) -> Result<u8, PolicyError> {
+    let level = table.integer("level", 4)?.and_then(|level| u8::try_from(level).ok());
+    level.ok_or_else(|| table.error("level", "is missing"))
 }
 
-fn signer_names(fields: &Fields<'_>) -> Result<Vec<SignerName>, PolicyError> {
-    let names = fields.strings("by")?.ok_or_else(|| fields.error("by", "is missing"))?;
+fn signer_names(table: &Table<'_>) -> Result<Vec<SignerName>, PolicyError> {
+    let names = table.strings("by")?.ok_or_else(|| table.error("by", "is missing"))?;
     let signer = |text: &str| {
         let parsed = match text.strip_prefix('@') {
             Some(name) => Name::new(name).map(SignerName::OfListingRole),
             None => Name::new(text).map(SignerName::Own),
         };
-        parsed.ok_or_else(|| fields.error("by", &format!("contains {text:?}, which is not a name")))
+        parsed.ok_or_else(|| table.error("by", &format!("contains {text:?}, which is not a name")))
     };
     names.into_iter().map(signer).collect()
 }
@@ -246,7 +245,7 @@ fn rules(value: &Value) -> Result<Vec<Rule>, PolicyError> {
     let mut rules: Vec<Rule> = Vec::new();
     for (index, value) in elements.iter().enumerate() {
         let place = format!("require[{index}]");
-        let rule = rule(&Fields::of(value, &place)?)?;
+        let rule = rule(&Table::of(value, &place)?)?;
         if rules.iter().any(|other| other.name == rule.name) {
             return Err(PolicyError(format!("two rules are named {}", rule.name)));
         }
@@ -255,10 +254,10 @@ fn rules(value: &Value) -> Result<Vec<Rule>, PolicyError> {
     Ok(rules)
 }
 
-fn rule(fields: &Fields<'_>) -> Result<Rule, PolicyError> {
-    let kind = fields.required_string("kind")?;
-    fields.required("paths")?;
-    let (name, paths, except) = (fields.name("name")?, fields.paths("paths")?, fields.paths("except")?);
+fn rule(table: &Table<'_>) -> Result<Rule, PolicyError> {
+    let kind = table.required_string("kind")?;
+    table.required("paths")?;
+    let (name, paths, except) = (table.name("name")?, table.paths("paths")?, table.paths("except")?);
     let own: &[&str] = match kind {
         "signature" => &["by", "threshold", "statement"],
         "attestation" => &["by", "threshold", "type", "where"],
@@ -266,46 +265,46 @@ fn rule(fields: &Fields<'_>) -> Result<Rule, PolicyError> {
         _ => &[],
     };
     let known = [&["name", "paths", "except", "kind"], own].concat();
-    let demand = match (kind, unsupported(kind, &fields.unknown(&known))) {
+    let demand = match (kind, unsupported(kind, &table.unknown(&known))) {
         ("signature" | "attestation" | "provenance", Some(reason)) => {
             Demand::Unsupported { kind: kind.to_owned(), reason }
         }
-        ("signature", None) => Demand::Signature(signature(fields)?),
-        ("attestation", None) => Demand::Attestation(attestation(fields)?),
-        ("provenance", None) => provenance(fields)?,
+        ("signature", None) => Demand::Signature(signature(table)?),
+        ("attestation", None) => Demand::Attestation(attestation(table)?),
+        ("provenance", None) => provenance(table)?,
         _ => Demand::Unsupported { kind: kind.to_owned(), reason: format!("unknown kind {kind:?}") },
     };
     Ok(Rule { name, paths, except, demand })
 }
 
-fn threshold(fields: &Fields<'_>) -> Result<Threshold, PolicyError> {
-    let threshold = fields.integer("threshold", 64)?.unwrap_or(1);
-    Threshold::new(threshold).ok_or_else(|| fields.error("threshold", "is not at least 1"))
+fn threshold(table: &Table<'_>) -> Result<Threshold, PolicyError> {
+    let threshold = table.integer("threshold", 64)?.unwrap_or(1);
+    Threshold::new(threshold).ok_or_else(|| table.error("threshold", "is not at least 1"))
 }
 
-fn signature(fields: &Fields<'_>) -> Result<SignatureDemand, PolicyError> {
-    let by = signer_names(fields)?;
-    let threshold = threshold(fields)?;
-    let mut statements = fields.patterns("statement")?;
+fn signature(table: &Table<'_>) -> Result<SignatureDemand, PolicyError> {
+    let by = signer_names(table)?;
+    let threshold = threshold(table)?;
+    let mut statements = table.patterns("statement")?;
     if statements.is_empty() {
         statements = SIGNATURE_STATEMENTS.iter().filter_map(|text| Pattern::new(text)).collect();
     }
     Ok(SignatureDemand { by, threshold, statements })
 }
 
-fn attestation(fields: &Fields<'_>) -> Result<AttestationDemand, PolicyError> {
-    let by = signer_names(fields)?;
-    let threshold = threshold(fields)?;
-    let types = fields.required_patterns("type")?;
+fn attestation(table: &Table<'_>) -> Result<AttestationDemand, PolicyError> {
+    let by = signer_names(table)?;
+    let threshold = threshold(table)?;
+    let types = table.required_patterns("type")?;
     let mut allowed = Vec::new();
-    if let Some(value) = fields.value("where") {
-        let object = value.as_object().ok_or_else(|| fields.error("where", "is not an object"))?;
+    if let Some(value) = table.value("where") {
+        let object = value.as_object().ok_or_else(|| table.error("where", "is not an object"))?;
         for (pointer, values) in object.members() {
             let values = values.as_array().unwrap_or_default();
             let is_scalar = |value: &Value| matches!(value, Value::String(_) | Value::Integer(_) | Value::Bool(_));
             if !pointer.starts_with('/') || values.is_empty() || !values.iter().all(is_scalar) {
                 let problem = "must map JSON pointers to lists of strings, integers and booleans";
-                return Err(fields.error("where", problem));
+                return Err(table.error("where", problem));
             }
             allowed.push((pointer.to_owned(), values.to_vec()));
         }
@@ -313,19 +312,19 @@ fn attestation(fields: &Fields<'_>) -> Result<AttestationDemand, PolicyError> {
     Ok(AttestationDemand { by, threshold, types, allowed })
 }
 
-fn provenance(fields: &Fields<'_>) -> Result<Demand, PolicyError> {
-    let names = fields.strings("builder")?.ok_or_else(|| fields.error("builder", "is missing"))?;
+fn provenance(table: &Table<'_>) -> Result<Demand, PolicyError> {
+    let names = table.strings("builder")?.ok_or_else(|| table.error("builder", "is missing"))?;
     let name = |text| {
-        Name::new(text).ok_or_else(|| fields.error("builder", &format!("contains {text:?}, which is not a name")))
+        Name::new(text).ok_or_else(|| table.error("builder", &format!("contains {text:?}, which is not a name")))
     };
     let builders = names.into_iter().map(name).collect::<Result<_, _>>()?;
-    let listed: BTreeMap<_, _> = fields.patterns_by_name("parameter")?.into_iter().collect();
-    let parameters = match (fields.string("parameters")?, fields.value("parameter")) {
+    let listed: BTreeMap<_, _> = table.patterns_by_name("parameter")?.into_iter().collect();
+    let parameters = match (table.string("parameters")?, table.value("parameter")) {
         (None, None) => Parameters::Any,
         (Some("none"), None) => Parameters::Listed(BTreeMap::new()),
         (Some("listed") | None, Some(_)) => Parameters::Listed(listed),
-        (Some("none"), Some(_)) => return Err(fields.error("parameter", "contradicts `parameters = \"none\"`")),
-        (Some("listed"), None) => return Err(fields.error("parameter", "is missing")),
+        (Some("none"), Some(_)) => return Err(table.error("parameter", "contradicts `parameters = \"none\"`")),
+        (Some("listed"), None) => return Err(table.error("parameter", "is missing")),
         (Some(other), _) => {
             let reason = format!("provenance: unknown value {other:?} of parameters");
             return Ok(Demand::Unsupported { kind: "provenance".into(), reason });
@@ -333,9 +332,9 @@ fn provenance(fields: &Fields<'_>) -> Result<Demand, PolicyError> {
     };
     Ok(Demand::Provenance(ProvenanceDemand {
         builders,
-        level: level(fields)?,
-        source: fields.required_patterns("source")?,
-        reference: fields.patterns("ref")?,
+        level: level(table)?,
+        source: table.required_patterns("source")?,
+        reference: table.patterns("ref")?,
         parameters,
     }))
 }

@@ -13,12 +13,12 @@ const MAX_LENGTH: usize = 4096;
 
 /// An object of a policy, and its place for errors, such as `signer.release`.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct Table<'a> {
     object: &'a Object,
     place: &'a str,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Table<'a> {
     pub(super) fn of(value: &'a Value, place: &'a str) -> Result<Self, PolicyError> {
         let object = value.as_object().ok_or_else(|| PolicyError(format!("{place} is not an object")))?;
         Ok(Self { object, place })
@@ -114,8 +114,8 @@ impl<'a> Fields<'a> {
     pub(super) fn patterns_by_name(&self, name: &str) -> Result<Vec<(String, Vec<Pattern>)>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(Vec::new()) };
         let place = format!("{}.{name}", self.place);
-        let fields = Fields::of(value, &place)?;
-        let names = fields.object.members().map(|(name, _)| name);
-        names.map(|name| Ok((name.to_owned(), fields.required_patterns(name)?))).collect()
+        let table = Table::of(value, &place)?;
+        let names = table.object.members().map(|(name, _)| name);
+        names.map(|name| Ok((name.to_owned(), table.required_patterns(name)?))).collect()
     }
 }
