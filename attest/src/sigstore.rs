@@ -229,6 +229,7 @@ pub(crate) fn verify_certificate(
     trust: &Trust<'_>,
     now: DateTime<Utc>,
 ) -> Result<Signed, Rejection> {
+    trust.demands.check_entries(bundle.has_log_entries())?;
     let mut policy = VerificationPolicy::any_identity();
     // Entries that are present are always verified.
     if trust.demands.log == LogDemand::None && !bundle.has_log_entries() {
@@ -260,6 +261,7 @@ pub(crate) fn verify_key(
     trust: &Trust<'_>,
     now: DateTime<Utc>,
 ) -> Result<Signed, Rejection> {
+    trust.demands.check_entries(bundle.has_log_entries())?;
     // The scheme of the key decides. The library would choose the padding of an RSA key on its own.
     key_signature::verify_bundle(bundle, artifact, key)?;
     if key.scheme().starts_with("rsassa-pss") {

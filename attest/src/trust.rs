@@ -53,6 +53,14 @@ impl Default for TrustDemands {
 }
 
 impl TrustDemands {
+    /// Checks that there are log entries if a log is required.
+    pub(crate) fn check_entries(&self, has_entries: bool) -> Result<(), Rejection> {
+        match self.log {
+            LogDemand::Required if !has_entries => Err(Rejection::TooFewLogs { found: 0, expected: self.logs.max(1) }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks the numbers of distinct logs and of distinct sources of time.
     pub(crate) fn check<T>(&self, logs: &BTreeSet<String>, sources: &BTreeSet<T>) -> Result<(), Rejection> {
         let expected = match self.log {

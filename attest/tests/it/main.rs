@@ -2,11 +2,29 @@
 //! number of the attack in `attest/tests/attacks.md`, if there is one.
 
 #[cfg(test)]
+mod envelopes;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod generated;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod packages;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 #[path = "../../../metadata/tests/repository/mod.rs"]
 mod repository;
+#[cfg(test)]
+mod shape;
+#[cfg(test)]
+mod times;

@@ -1,0 +1,200 @@
+//! Attacks on log entries: entries of other signatures, other logs, forged proofs and the numbers of logs.
+
+use lastmile_attest::{Evidence, LogDemand, Rejection, SctDemand, Signed, Trust, TrustDemands, TrustRoot};
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+use serde_json::Value;
+
+use crate::fixtures::*;
+use crate::generated::{self, FILE, Log, Promise, body, bundle, key, message_signature};
+
+fn p256() -> PrivateKey {
+    key(Scheme::EcdsaP256, 1)
+}
+
+/// Verifies a bundle of [`p256`] with log entries.
+fn verify_entries(entries: &[Value], root: &TrustRoot, demands: TrustDemands) -> Result<Signed, Rejection> {
+    let key = p256();
+    let bundle = bundle(message_signature(&key), entries).to_string();
+    let evidence = Evidence::parse(bundle.as_bytes()).unwrap();
+    let trust = Trust { root, demands };
+    let artifact = artifact(&generated::sha256(FILE));
+    evidence.items()[0].verify_key(&artifact, key.public_key(), Some(&trust), now())
+}
+
+fn logs(number: u32) -> TrustDemands {
+    TrustDemands { logs: number, ..TrustDemands::default() }
+}
+
+#[test]
+fn c_1_the_log_entry_of_another_signature_is_refused() {
+    let rejection = rejected(CVE_2022_36056, CVE_DIGEST, STAGING_ROOT);
+    assert!(rejection.contains("the log entry is of another signature"), "{rejection}");
+}
+
+#[test]
+fn c_1_the_log_entry_of_another_key_or_signature_is_refused() {
+    let log = Log::new(9);
+    let root = generated::root(&[&log]);
+    let other = body(&key(Scheme::EcdsaP256, 2), "");
+    let rejection = verify_entries(&log.record(&[&other], Promise::Signed), &root, logs(1)).unwrap_err();
+    assert!(rejection.to_string().contains("the log entry is of another signature"), "{rejection}");
+    assert!(verify_entries(&log.record(&[&body(&p256(), "")], Promise::Signed), &root, logs(1)).is_ok());
+}
+
+#[test]
+fn c_2_a_changed_inclusion_proof_or_checkpoint_is_refused() {
+    for (pointer, error) in [
+        ("/inclusionProof/rootHash", "root hash"),
+        ("/inclusionProof/hashes/3", "inclusion proof"),
+        ("/canonicalizedBody", "the body of a log entry is not strict JSON"),
+        ("/logId/keyId", "log"),
+    ] {
+        for (bundle, digest, root) in [
+            (CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT),
+            (REKOR_V2_STATEMENT, REKOR_V2_STATEMENT_DIGEST, STAGING_ROOT),
+        ] {
+            // Rekor v2 has the root hash in the checkpoint; the other one is not authenticated (CLIENTS.md).
+            if pointer == "/inclusionProof/rootHash" && bundle == REKOR_V2_STATEMENT {
+                continue;
+            }
+            let changed = with_entry(bundle, |entry| flip(entry.pointer_mut(pointer).unwrap()));
+            let found = match Evidence::parse(&changed) {
+                Ok(_) => rejected(&changed, digest, root),
+                Err(error) => error.to_string(),
+            };
+            assert!(found.contains(error), "{pointer}: {found}");
+        }
+    }
+}
+
+#[test]
+fn c_2_the_proof_of_another_entry_is_refused() {
+    let other: Value = serde_json::from_slice(REKOR_V2_FILE).unwrap();
+    let other = &other["verificationMaterial"]["tlogEntries"][0];
+    let swapped = with_entry(REKOR_V2_STATEMENT, |entry| {
+        entry["inclusionProof"] = other["inclusionProof"].clone();
+        entry["logIndex"] = other["logIndex"].clone();
+    });
+    let rejection = rejected(&swapped, REKOR_V2_STATEMENT_DIGEST, STAGING_ROOT);
+    assert!(rejection.contains("inclusion proof"), "{rejection}");
+}
+
+#[test]
+fn c_2_a_checkpoint_of_another_log_is_refused() {
+    let named = Log::new(9);
+    let other = Log::new(10);
+    let root = generated::root(&[&named, &other]);
+    // The library accepts this: the checkpoint is signed by a trusted log, and nothing signs the ID.
+    let mut entries = other.record(&[&body(&p256(), "")], Promise::Absent);
+    entries[0]["logId"]["keyId"] = named.key_id().into();
+    let no_times = TrustDemands { times: 0, ..TrustDemands::default() };
+    let rejection = verify_entries(&entries, &root, no_times).unwrap_err();
+    assert!(rejection.to_string().contains("is not signed by the log"), "{rejection}");
+    entries[0]["logId"]["keyId"] = other.key_id().into();
+    assert!(verify_entries(&entries, &root, no_times).is_ok());
+}
+
+#[test]
+fn c_2_a_second_note_after_the_checkpoint_is_refused() {
+    let hidden = with_entry(CUSTOM_ISSUER, |entry| {
+        let envelope = &mut entry["inclusionProof"]["checkpoint"]["envelope"];
+        *envelope = format!("{}\n\nanything", envelope.as_str().unwrap()).into();
+    });
+    assert!(unreadable(&hidden).contains("a checkpoint is not a text, an empty line and signatures"));
+}
+
+#[test]
+fn c_7_one_log_counts_once() {
+    let log = Log::new(9);
+    let root = generated::root(&[&log]);
+    let entries = log.record(&[&body(&p256(), ""), &body(&p256(), " ")], Promise::Signed);
+    assert_eq!(verify_entries(&entries, &root, logs(1)).unwrap().logs.len(), 1);
+    let rejection = verify_entries(&entries, &root, logs(2)).unwrap_err();
+    assert_eq!(rejection, Rejection::TooFewLogs { found: 1, expected: 2 });
+}
+
+#[test]
+fn c_7_two_logs_count_twice() {
+    let first = Log::new(9);
+    let second = Log::new(10);
+    let body = body(&p256(), "");
+    let entries = [first.record(&[&body], Promise::Signed), second.record(&[&body], Promise::Signed)].concat();
+    let signed = verify_entries(&entries, &generated::root(&[&first, &second]), logs(2)).unwrap();
+    assert_eq!(signed.logs.len(), 2);
+}
+
+#[test]
+fn c_7_one_log_under_two_ids_counts_once() {
+    let log = Log::new(9);
+    let mut json = generated::root_json(&[&log, &log]);
+    json["tlogs"][1]["logId"]["keyId"] = Log::new(10).key_id().into();
+    let error = TrustRoot::parse(json.to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "the trusted root lists one key under two log IDs");
+}
+
+#[test]
+fn c_7_the_same_entry_twice_is_refused() {
+    let twice = changed(CUSTOM_ISSUER, |bundle| {
+        let entries = bundle["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap();
+        entries.push(entries[0].clone());
+    });
+    assert!(unreadable(&twice).contains("the same log entry occurs twice"));
+    // The index of Rekor v1 counts the entries of all shards, so a changed index is not noticed without its signature.
+    let other_index =
+        changed(&twice, |bundle| bundle["verificationMaterial"]["tlogEntries"][1]["logIndex"] = "7".into());
+    assert!(unreadable(&other_index).contains("the same log entry occurs twice"));
+}
+
+#[test]
+fn c_7_a_threshold_of_0_logs_counts_as_1() {
+    let root = generated::root(&[&Log::new(9)]);
+    assert_eq!(verify_entries(&[], &root, logs(0)).unwrap_err(), Rejection::TooFewLogs { found: 0, expected: 1 });
+}
+
+#[test]
+fn c_7_evidence_without_a_log_entry_is_refused_if_a_log_is_demanded() {
+    let rejection = rejected(NO_LOG_ENTRY, NO_LOG_ENTRY_DIGEST, STAGING_ROOT);
+    assert_eq!(rejection, "0 distinct logs recorded the signature, expected at least 1");
+}
+
+#[test]
+fn c_9_a_certificate_of_an_unknown_log_for_certificates_is_refused() {
+    // The first log for certificates was in use until 2022, the second one signed for this certificate.
+    let first_only = changed(PUBLIC_ROOT, |root| drop(root["ctlogs"].as_array_mut().unwrap().pop()));
+    let rejection = rejected(CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, &first_only);
+    assert!(rejection.contains("signed certificate timestamp"), "{rejection}");
+}
+
+#[test]
+fn c_10_evidence_of_another_instance_is_refused() {
+    assert!(verify(FILE_V0_3, FILE_V0_3_DIGEST, &root(STAGING_ROOT)).is_ok());
+    for (evidence, digest, root) in [
+        (FILE_V0_3, FILE_V0_3_DIGEST, PUBLIC_ROOT),
+        (CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, STAGING_ROOT),
+        (REKOR_V2_FILE, REKOR_V2_FILE_DIGEST, PUBLIC_ROOT),
+    ] {
+        rejected(evidence, digest, root);
+    }
+}
+
+#[test]
+fn c_10_relaxed_demands_do_not_admit_another_instance() {
+    let demands = TrustDemands { log: LogDemand::None, sct: SctDemand::None, ..TrustDemands::default() };
+    let rejection = verify_with(GITHUB_PRIVATE, GITHUB_PRIVATE_DIGEST, &root(PUBLIC_ROOT), demands).unwrap_err();
+    assert!(matches!(rejection, Rejection::Timestamp(_)), "{rejection}");
+}
+
+#[test]
+fn c_10_entries_are_verified_even_if_no_log_is_demanded() {
+    let demands = TrustDemands { log: LogDemand::None, ..TrustDemands::default() };
+    let forged = with_entry(CUSTOM_ISSUER, |entry| flip(&mut entry["inclusionProof"]["hashes"][3]));
+    let rejection = verify_with(&forged, CUSTOM_ISSUER_DIGEST, &root(PUBLIC_ROOT), demands).unwrap_err();
+    assert!(rejection.to_string().contains("inclusion proof"), "{rejection}");
+}
+
+#[test]
+fn c_11_an_entry_of_an_unknown_log_is_refused() {
+    let entries = Log::new(9).record(&[&body(&p256(), "")], Promise::Signed);
+    let rejection = verify_entries(&entries, &generated::root(&[&Log::new(10)]), logs(1)).unwrap_err();
+    assert!(matches!(rejection, Rejection::Log(_)), "{rejection}");
+}
