@@ -112,9 +112,6 @@ fn read_json(bytes: &[u8]) -> Result<Vec<Item>, EvidenceError> {
     if is_one_document || lines.len() == 1 {
         return read_document(bytes).map_err(|error| EvidenceError::Line { line: 1, error });
     }
-    if lines.len() > MAX_ITEMS {
-        return Err(EvidenceError::TooMany);
-    }
     let mut items = Vec::new();
     for (index, line) in lines.into_iter().enumerate() {
         items.extend(read_document(line).map_err(|error| EvidenceError::Line { line: index + 1, error })?);

@@ -133,7 +133,7 @@ fn read_proof(fields: Fields<'_>) -> Result<u64, FormatError> {
         check_hash(hash)?;
     }
     let checkpoint = Fields::read(proof.required("checkpoint")?, "inclusionProof.checkpoint", &["envelope"])?;
-    check_checkpoint(checkpoint.string("envelope")?, size)?;
+    check_checkpoint(checkpoint.string("envelope")?, size, proof.string("rootHash")?)?;
     Ok(index)
 }
 
@@ -146,9 +146,9 @@ fn check_hash(value: &Value) -> Result<(), FormatError> {
     Err(FormatError::new("a hash of an inclusion proof is not 32 bytes in base64"))
 }
 
-/// Checks that the checkpoint is one note (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>) for a tree of the
-/// size of the proof.
-fn check_checkpoint(text: &str, size: u64) -> Result<(), FormatError> {
+/// Checks that the checkpoint is one note (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>) for the tree of the
+/// proof.
+fn check_checkpoint(text: &str, size: u64, root: &str) -> Result<(), FormatError> {
     if text.len() > MAX_CHECKPOINT {
         let error = format!("a checkpoint has {} bytes, expected at most {MAX_CHECKPOINT}", text.len());
         return Err(FormatError::new(error));
@@ -160,6 +160,10 @@ fn check_checkpoint(text: &str, size: u64) -> Result<(), FormatError> {
     };
     if note.lines().nth(1) != Some(size.to_string().as_str()) {
         return Err(FormatError::new("`inclusionProof.treeSize` differs from the size in the checkpoint"));
+    }
+    // The library compares the root hash only for Rekor v1.
+    if note.lines().nth(2) != Some(root) {
+        return Err(FormatError::new("`inclusionProof.rootHash` differs from the hash in the checkpoint"));
     }
     Ok(())
 }

@@ -183,12 +183,13 @@ impl Log {
         hex::encode(&self.id)
     }
 
-    /// Returns whether the log signed the checkpoint.
+    /// Returns whether the log signed the checkpoint, under the name in its origin. Rekor v1 adds the number of the shard
+    /// to the origin.
     fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
-        let is_own = |hint: &[u8]| self.id.starts_with(hint);
         checkpoint.signatures().iter().any(|signature| {
-            let is_valid = || self.key.verify(checkpoint.signed_data(), &signature.signature).is_ok();
-            is_own(signature.key_id.as_slice()) && is_valid()
+            let shard = checkpoint.origin().strip_prefix(&signature.name);
+            let is_named = shard.is_some_and(|shard| shard.is_empty() || shard.starts_with(" - "));
+            is_named && self.key.verify(checkpoint.signed_data(), &signature.signature).is_ok()
         })
     }
 }
@@ -396,8 +397,7 @@ fn certificate(info: &CertificateInfo) -> Result<Certificate, Rejection> {
             return Err(Rejection::Unsupported(text.to_owned()));
         }
     };
-    let issuer = info.issuer.clone().filter(|issuer| !issuer.is_empty());
-    let issuer = issuer.ok_or_else(|| Rejection::Invalid("the certificate names no issuer".to_owned()))?;
+    let issuer = info.issuer.clone().ok_or_else(|| Rejection::Invalid("the certificate names no issuer".to_owned()))?;
     let named = |claim: &Claim| claim_value(info, *claim).map(|value| (*claim, value.clone()));
     let claims: BTreeMap<Claim, String> = Claim::ALL.iter().filter_map(named).collect();
     Ok(Certificate { issuer, subject, claims })
@@ -445,4 +445,24 @@ fn rejection(error: &Error) -> Rejection {
 fn utc(seconds: i64, nanoseconds: i32) -> Result<DateTime<Utc>, Rejection> {
     let time = u32::try_from(nanoseconds).ok().and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds));
     time.ok_or_else(|| Rejection::Timestamp(format!("the time {seconds} is out of range")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::TrustDemands;
+
+    #[test]
+    fn a_time_outside_the_validity_of_the_certificate_is_refused() {
+        // The library refuses it too, so no bundle reaches this check.
+        let root = br#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
+        let root = TrustRoot::parse(root).unwrap();
+        let trust = Trust { root: &root, demands: TrustDemands { log: LogDemand::None, ..TrustDemands::default() } };
+        let at = |seconds| utc(seconds, 0).unwrap();
+        let validity = Window { start: Some(at(10)), end: Some(at(20)) };
+        for (seconds, is_accepted) in [(9, false), (10, true), (20, true), (21, false)] {
+            let evidence = Evidence { logs: Vec::new(), times: vec![(at(seconds), Source::Log(Vec::new()))] };
+            assert_eq!(evidence.check(&trust, at(30), Some(validity)).is_ok(), is_accepted, "{seconds}");
+        }
+    }
 }

@@ -139,6 +139,8 @@ fn p_384_signs_the_sha384_of_a_file_and_the_metadata_must_list_it() {
         assert!(verify_message(message, &[&sha384], key.public_key()).is_ok());
         assert!(verify_message(message, &[&sha256(FILE), &sha384], key.public_key()).is_ok());
     }
+    let rejection = verify_message(&without, &["00".repeat(64).as_str()], key.public_key()).unwrap_err();
+    assert_eq!(rejection, Rejection::UnlistedDigest("sha384 or sha256".to_owned()));
     let rejection = verify_message(&with_digest, &[&sha256(FILE)], key.public_key()).unwrap_err();
     assert_eq!(rejection, Rejection::UnlistedDigest(Algorithm::Sha384.name().to_owned()));
     assert!(rejection.to_string().contains("a digest that the metadata does not list: sha384"));
@@ -207,4 +209,16 @@ fn a_statement_of_a_key_in_a_log_is_accepted() {
     let other = generated::key(Scheme::EcdsaP256, 2);
     let rejection = verify_key(bundle.as_bytes(), &sha256(FILE), other.public_key(), Some(&trust)).unwrap_err();
     assert_eq!(rejection, Rejection::Signature);
+}
+
+#[test]
+fn a_timestamp_without_a_log_entry_authenticates_a_time() {
+    let no_entries = changed(KEY, |bundle| bundle["verificationMaterial"]["tlogEntries"] = json!([]));
+    let root = root(PUBLIC_ROOT);
+    let trust = Trust { root: &root, demands: TrustDemands { times: 1, ..NO_LOG } };
+    let signed = verify_key(&no_entries, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).unwrap();
+    assert_eq!((signed.times.len(), signed.logs.len()), (1, 0));
+    let log = Trust { root: &root, demands: TrustDemands::default() };
+    let rejection = verify_key(&no_entries, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&log)).unwrap_err();
+    assert_eq!(rejection, Rejection::TooFewLogs { found: 0, expected: 1 });
 }

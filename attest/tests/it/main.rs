@@ -25,6 +25,8 @@ mod real;
 #[path = "../../../metadata/tests/repository/mod.rs"]
 mod repository;
 #[cfg(test)]
+mod rsa;
+#[cfg(test)]
 mod shape;
 #[cfg(test)]
 mod times;

@@ -1,9 +1,12 @@
 //! Malformed and ambiguous bundles are refused before the library for Sigstore reads them.
 
-use lastmile_attest::{Evidence, TrustDemands};
+use lastmile_attest::{Evidence, Trust, TrustDemands};
 use serde_json::{Value, json};
 
 use crate::fixtures::*;
+
+/// A change of every 61st byte takes a few seconds.
+const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
@@ -142,6 +145,8 @@ fn c_12_unknown_members_are_refused_at_every_level() {
 fn c_12_a_kind_that_differs_from_the_body_is_refused() {
     let error = "differs from the kind and version in the body";
     entry_refused(error, |entry| entry["kindVersion"] = json!({ "kind": "hashedrekord", "version": "0.0.1" }));
+    let version = with_entry(FILE_V0_3, |entry| entry["kindVersion"]["version"] = "0.0.2".into());
+    assert!(unreadable(&version).contains(error));
     entry_refused("log entries of the kind dsse 0.0.2 are not supported", |entry| {
         entry["kindVersion"]["version"] = "0.0.2".into();
     });
@@ -233,4 +238,44 @@ fn every_fixture_is_readable_or_refused_without_a_panic_when_it_is_truncated() {
             assert!(Evidence::parse(&fixture[..length]).is_err(), "{length}");
         }
     }
+}
+
+#[test]
+fn c_18_a_change_of_any_byte_is_refused() {
+    // Signatures of witnesses and parts of RFC 3161 timestamps may be changed, but these bundles have none.
+    for (evidence, digest, root) in [
+        (CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT),
+        (FILE_V0_1, FILE_V0_1_DIGEST, STAGING_ROOT),
+        (PYPI_ATTESTATION, PYPI_ATTESTATION_DIGEST, PUBLIC_ROOT),
+    ] {
+        let root = crate::fixtures::root(root);
+        let trust = Trust { root: &root, demands: TrustDemands::default() };
+        let text = changed(evidence, |_| ());
+        for index in (0..text.len()).step_by(STEP) {
+            let mut changed = text.clone();
+            changed[index] ^= 1;
+            let Ok(evidence) = Evidence::parse(&changed) else { continue };
+            let [item] = evidence.items() else { panic!("{index}") };
+            let around = String::from_utf8_lossy(&text[index.saturating_sub(20)..index + 1]);
+            assert!(item.verify_identity(&artifact(digest), &trust, now()).is_err(), "{index}: {around}");
+        }
+    }
+}
+
+#[test]
+fn c_12_hashes_of_another_length_are_refused() {
+    let short = || Value::String(crate::generated::base64([0; 31]));
+    entry_refused("a hash of an inclusion proof is not 32 bytes", |entry| {
+        entry["inclusionProof"]["hashes"][0] = short()
+    });
+    entry_refused("`inclusionProof.rootHash` is not 32 bytes long", |entry| {
+        entry["inclusionProof"]["rootHash"] = short()
+    });
+    entry_refused("`tlogEntries.logId.keyId` is not 32 bytes long", |entry| entry["logId"]["keyId"] = short());
+    refused(FILE_V0_3, "`messageSignature.signature` is empty", |bundle| {
+        bundle["messageSignature"]["signature"] = "".into()
+    });
+    refused(FILE_V0_3, "is not the length of sha256", |bundle| {
+        bundle["messageSignature"]["messageDigest"]["digest"] = short()
+    });
 }
