@@ -53,7 +53,7 @@ impl Default for TrustDemands {
 }
 
 impl TrustDemands {
-    /// Checks that there are log entries if a log is required.
+    /// Checks that evidence has log entries if a log is required.
     pub(crate) fn check_entries(&self, has_entries: bool) -> Result<(), Rejection> {
         match self.log {
             LogDemand::Required if !has_entries => Err(Rejection::TooFewLogs { found: 0, expected: self.logs.max(1) }),
