@@ -7,12 +7,12 @@ use lastmile_metadata::{Limits, ReusableTargets, TargetNames};
 
 use crate::error::Error;
 use crate::event::{EventSink, TracingSink};
-use crate::folder::CleanedDirs;
 use crate::net::base_url::BaseUrl;
 use crate::net::fetch::Fetch;
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
+use crate::open_directory::CleanedDirs;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::shared::SharedStore;

@@ -6,10 +6,10 @@ use lastmile_metadata::{FileContent, Limits, Request, RoleName, TargetNames};
 
 use crate::error::{LocalError, MirrorFailure};
 use crate::event::{Event, EventSink};
-use crate::folder::CleanedDirs;
 use crate::net::fetch::Fetch;
 use crate::net::mirrors::Mirrors;
 use crate::net::retry::RetryPolicy;
+use crate::open_directory::CleanedDirs;
 use crate::store::StoredFile;
 use crate::store::shared::SharedStore;
 

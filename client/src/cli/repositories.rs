@@ -9,7 +9,7 @@ use lastmile_metadata::{TargetNames, TargetPath};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LocalError;
-use crate::folder::{Folder, PRIVATE};
+use crate::open_directory::{OpenDirectory, PRIVATE};
 use crate::store::directory::DirectoryStore;
 
 const SHIPPED_ROOT: &str = "shipped-root.json";
@@ -225,7 +225,7 @@ impl Repositories {
                 "choose another name, or remove that repository with `lastmile trust remove {taken}`"
             )));
         }
-        let folder = Folder::make(&self.path, PRIVATE)?.enter_or_make(name.as_str(), PRIVATE)?;
+        let folder = OpenDirectory::make(&self.path, PRIVATE)?.enter_or_make(name.as_str(), PRIVATE)?;
         folder.write(SHIPPED_ROOT, shipped_root, PRIVATE)?;
         let folder_path = self.path.join(name.as_str());
         // An interrupted `trust remove` may have left a store in this folder.
@@ -245,7 +245,7 @@ impl Repositories {
     ///
     /// Any I/O error.
     pub(crate) fn set(&self, repository: &Repository) -> Result<(), LocalError> {
-        match Folder::open(&self.path)?.enter(repository.name.as_str())? {
+        match OpenDirectory::open(&self.path)?.enter(repository.name.as_str())? {
             Some(folder) => write_settings(&folder, &repository.settings),
             None => {
                 Err(LocalError::new("open", &repository.folder, std::io::Error::from(std::io::ErrorKind::NotFound)))
@@ -254,10 +254,10 @@ impl Repositories {
     }
 
     /// Opens the directory, if it exists. Returns an error if its existence cannot be determined.
-    fn folder(&self) -> Result<Option<Folder>, LocalError> {
+    fn folder(&self) -> Result<Option<OpenDirectory>, LocalError> {
         let failed = |error| LocalError::new("open", &self.path, error).naming_the_owner();
         let is_there = self.path.try_exists().map_err(failed)?;
-        if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
+        if is_there { OpenDirectory::open(&self.path).map(Some) } else { Ok(None) }
     }
 
     /// Removes a repository with its settings and all its trusted metadata.
@@ -266,7 +266,7 @@ impl Repositories {
     ///
     /// Any I/O error.
     pub(crate) fn remove(&self, name: &RepositoryName) -> Result<(), LocalError> {
-        let all = Folder::open(&self.path)?;
+        let all = OpenDirectory::open(&self.path)?;
         if let Some(folder) = all.enter(name.as_str())? {
             folder.remove(SETTINGS)?;
             remove_all(&self.path.join(name.as_str()))?;
@@ -275,7 +275,7 @@ impl Repositories {
     }
 }
 
-fn write_settings(folder: &Folder, settings: &RepositorySettings) -> Result<(), LocalError> {
+fn write_settings(folder: &OpenDirectory, settings: &RepositorySettings) -> Result<(), LocalError> {
     let written = Written { format: FORMAT, settings: settings.clone() };
     let text = serde_json::to_vec_pretty(&written)
         .map_err(|error| LocalError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;

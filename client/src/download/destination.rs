@@ -7,12 +7,12 @@ use lastmile_fs::Access;
 use lastmile_metadata::{NameError, TargetFile};
 
 use crate::error::{Error, LocalError, Refusal, RefusedError};
-use crate::folder::{CleanedDirs, Folder, PUBLIC, Temporary, is_temporary};
+use crate::open_directory::{CleanedDirs, OpenDirectory, PUBLIC, Temporary, is_temporary};
 
 /// The file name of a download in an open directory.
 #[derive(Debug)]
 pub(crate) struct Destination {
-    folder: Folder,
+    folder: OpenDirectory,
     name: String,
 }
 
@@ -21,7 +21,7 @@ impl Destination {
     /// not follow links (decision D8).
     pub(crate) fn below(folder_path: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
-        let mut folder = Folder::make(folder_path, PUBLIC)?;
+        let mut folder = OpenDirectory::make(folder_path, PUBLIC)?;
         let mut segments: Vec<&str> = path.split('/').collect();
         let name = segments.pop().unwrap_or_default().to_owned();
         not_reserved(&name, &folder_path.join(path))?;
@@ -41,7 +41,7 @@ impl Destination {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        Ok(Destination { folder: Folder::open(folder)?, name: name.to_owned() })
+        Ok(Destination { folder: OpenDirectory::open(folder)?, name: name.to_owned() })
     }
 
     pub(crate) fn path(&self) -> PathBuf {

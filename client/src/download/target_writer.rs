@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::LocalError;
-use crate::folder::Temporary;
+use crate::open_directory::Temporary;
 
 /// The number of received parts buffered between network and disk. A part has at most a few hundred KiB, so a download
 /// uses a few MiB of memory.
@@ -191,12 +191,12 @@ impl Syncing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folder::{Folder, PRIVATE};
+    use crate::open_directory::{OpenDirectory, PRIVATE};
 
     #[test]
     fn a_large_file_is_synced_while_it_grows() {
         let dir = tempfile::tempdir().unwrap();
-        let temporary = Folder::open(dir.path()).unwrap().temporary(PRIVATE).unwrap();
+        let temporary = OpenDirectory::open(dir.path()).unwrap().temporary(PRIVATE).unwrap();
         let mut syncing = Syncing::default();
         syncing.wrote(&temporary.file, SYNC_AFTER - 1).unwrap();
         assert!(syncing.running.is_none());
@@ -215,7 +215,7 @@ mod tests {
         let failed = || Some(std::thread::spawn(|| Err(io::Error::other("for the test"))));
         assert!(Syncing { unsynced: 0, running: failed() }.wait().is_err());
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::open(dir.path()).unwrap();
+        let folder = OpenDirectory::open(dir.path()).unwrap();
         let file = folder.temporary(PRIVATE).unwrap();
         assert!(GrowingFile { file, syncing: Syncing { unsynced: 0, running: failed() } }.complete().is_err());
         let temporary = folder.temporary(PRIVATE).unwrap();

@@ -10,7 +10,7 @@ use lastmile_metadata::{Accepted, FileContent, RoleName};
 use sha2::{Digest, Sha256};
 
 use crate::error::LocalError;
-use crate::folder::{Folder, PRIVATE};
+use crate::open_directory::{OpenDirectory, PRIVATE};
 use crate::store::large::{LargeBytes, LargeFile};
 use crate::store::{LockKind, Store, StoreLock, StoredFile};
 use crate::text::printable_path;
@@ -41,13 +41,13 @@ pub struct DirectoryStore {
 #[derive(Debug)]
 enum Access {
     ReadWrite {
-        roles: Folder,
-        state: Folder,
+        roles: OpenDirectory,
+        state: OpenDirectory,
     },
     /// Nothing is created. A missing folder counts as empty.
     ReadOnly {
-        roles: Option<Folder>,
-        state: Option<Folder>,
+        roles: Option<OpenDirectory>,
+        state: Option<OpenDirectory>,
     },
 }
 
@@ -60,7 +60,7 @@ impl DirectoryStore {
     /// users could then remove the record of versions, which protects against rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
-        let roles = Folder::make(&path, PRIVATE)?;
+        let roles = OpenDirectory::make(&path, PRIVATE)?;
         roles.ensure_unwritable()?;
         let state = roles.enter_or_make(STATE, PRIVATE)?;
         state.ensure_unwritable()?;
@@ -77,12 +77,12 @@ impl DirectoryStore {
         let path = path.as_ref().to_owned();
         let failed = |error| LocalError::new("open", &path, error).naming_the_owner();
         let is_there = path.try_exists().map_err(failed)?;
-        let roles = if is_there { Some(Folder::open(&path)?) } else { None };
+        let roles = if is_there { Some(OpenDirectory::open(&path)?) } else { None };
         let state = match &roles {
             Some(roles) => roles.enter(STATE)?,
             None => None,
         };
-        [&roles, &state].into_iter().flatten().try_for_each(Folder::ensure_unwritable)?;
+        [&roles, &state].into_iter().flatten().try_for_each(OpenDirectory::ensure_unwritable)?;
         Ok(DirectoryStore::with_access(path, Access::ReadOnly { roles, state }))
     }
 
@@ -112,19 +112,19 @@ impl DirectoryStore {
         file.metadata().ok()?.modified().ok()
     }
 
-    fn folders(&self) -> (Option<&Folder>, Option<&Folder>) {
+    fn folders(&self) -> (Option<&OpenDirectory>, Option<&OpenDirectory>) {
         match &self.access {
             Access::ReadWrite { roles, state } => (Some(roles), Some(state)),
             Access::ReadOnly { roles, state } => (roles.as_ref(), state.as_ref()),
         }
     }
 
-    fn folder_for(&self, file: &StoredFile) -> Option<&Folder> {
+    fn folder_for(&self, file: &StoredFile) -> Option<&OpenDirectory> {
         let (roles, state) = self.folders();
         if matches!(file, StoredFile::Role(_)) { roles } else { state }
     }
 
-    fn writable_for(&self, file: &StoredFile) -> Result<&Folder, LocalError> {
+    fn writable_for(&self, file: &StoredFile) -> Result<&OpenDirectory, LocalError> {
         match self.folder_for(file) {
             Some(folder) if matches!(self.access, Access::ReadWrite { .. }) => Ok(folder),
             _ => {

@@ -33,31 +33,31 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::
 
 /// An open directory. The names passed to its methods are single path components.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct OpenDirectory {
     handle: OwnedFd,
     path: PathBuf,
 }
 
-impl Folder {
+impl OpenDirectory {
     /// Opens the directory at `path`. Links in `path` are followed, because the caller chose this path.
-    pub(crate) fn open(path: &Path) -> Result<Folder, LocalError> {
+    pub(crate) fn open(path: &Path) -> Result<OpenDirectory, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
             .map_err(|error| LocalError::new("open the directory", path, error).naming_the_owner())?;
-        Ok(Folder { handle, path: path.to_owned() })
+        Ok(OpenDirectory { handle, path: path.to_owned() })
     }
 
     /// Opens the directory at `path`. Creates the directory and its parents if they do not exist.
-    pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, LocalError> {
+    pub(crate) fn make(path: &Path, mode: u32) -> Result<OpenDirectory, LocalError> {
         let made = match mode {
             PRIVATE => disk::make_folders_of_owner(path, passable(mode)),
             _ => disk::make_folders(path, passable(mode)),
         };
         made.map_err(|error| LocalError::new("make the directory", path, error).naming_the_owner())?;
-        Folder::open(path)
+        OpenDirectory::open(path)
     }
 
     /// Opens the subdirectory `name`. Creates it if it does not exist.
-    pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, LocalError> {
+    pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<OpenDirectory, LocalError> {
         let made = match mode {
             PRIVATE => disk::make_folder_of_owner(self.place(name), passable(mode)),
             _ => disk::make_folder(self.place(name), passable(mode)),
@@ -73,9 +73,9 @@ impl Folder {
     }
 
     /// Opens the subdirectory `name`, if it exists. A link is an error.
-    pub(crate) fn enter(&self, name: &str) -> Result<Option<Folder>, LocalError> {
+    pub(crate) fn enter(&self, name: &str) -> Result<Option<OpenDirectory>, LocalError> {
         match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-            Ok(handle) => Ok(Some(Folder { handle, path: self.path_of(name) })),
+            Ok(handle) => Ok(Some(OpenDirectory { handle, path: self.path_of(name) })),
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(error) => Err(self.failed("open the directory (links are not followed)", name, error)),
         }
@@ -113,7 +113,7 @@ impl Folder {
         self.open_file(name)?.map(|file| self.read_open(file, name, max_length)).transpose()
     }
 
-    /// Like [`read`](Folder::read), but refuses a file that other users can change.
+    /// Like [`read`](OpenDirectory::read), but refuses a file that other users can change.
     #[cfg(feature = "cli")]
     pub(crate) fn read_unwritable(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
@@ -136,7 +136,7 @@ impl Folder {
         temporary.replace(self, name)
     }
 
-    /// Like [`write`](Folder::write), but copies the content in parts.
+    /// Like [`write`](OpenDirectory::write), but copies the content in parts.
     pub(crate) fn write_parts(&self, name: &str, parts: &dyn RandomAccess, mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         let mut written = 0;
@@ -213,7 +213,7 @@ impl Folder {
         disk::try_lock_at(self.place(name), disk::lock_file_of_owner).map_err(|error| self.failed("lock", name, error))
     }
 
-    /// Like [`try_lock`](Folder::try_lock), but creates nothing: a missing file is an error.
+    /// Like [`try_lock`](OpenDirectory::try_lock), but creates nothing: a missing file is an error.
     pub(crate) fn try_existing_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
         disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
@@ -263,7 +263,7 @@ pub(crate) struct CleanedDirs(Mutex<BTreeSet<PathBuf>>);
 impl CleanedDirs {
     /// Removes abandoned files from `folder` if this is the first call for it. Errors are ignored, because a directory
     /// that cannot be listed may still be writable.
-    pub(crate) fn clean_once(&self, folder: &Folder) {
+    pub(crate) fn clean_once(&self, folder: &OpenDirectory) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
             let _ = folder.remove_leftovers();
         }
@@ -292,13 +292,13 @@ impl Temporary {
     /// Like [`finish`](Temporary::finish), but if root runs this program, the file gets the owner and group of the file
     /// that it replaces, or those of the directory. Not used for targets: a verified target must not belong to a user
     /// who could change it.
-    fn replace(self, folder: &Folder, name: &str) -> Result<(), LocalError> {
+    fn replace(self, folder: &OpenDirectory, name: &str) -> Result<(), LocalError> {
         self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
         self.finish(folder, name)
     }
 
     /// Syncs the file and renames it to `name`, durably. `folder` must be the directory in which the file was created.
-    pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), LocalError> {
+    pub(crate) fn finish(mut self, folder: &OpenDirectory, name: &str) -> Result<(), LocalError> {
         self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
         disk::rename(folder.place(self.path.file_name().unwrap_or_default()), folder.place(name))
             .map_err(|error| folder.failed("rename a finished file to", name, error))?;
@@ -317,7 +317,7 @@ impl Drop for Temporary {
 }
 
 #[cfg(test)]
-#[path = "folder_tests.rs"]
+#[path = "open_directory_tests.rs"]
 mod lock_and_owner_tests;
 
 #[cfg(test)]
@@ -326,9 +326,9 @@ mod tests {
 
     use super::*;
 
-    fn folder() -> (tempfile::TempDir, Folder) {
+    fn folder() -> (tempfile::TempDir, OpenDirectory) {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::make(&dir.path().join("a/b"), PRIVATE).unwrap();
+        let folder = OpenDirectory::make(&dir.path().join("a/b"), PRIVATE).unwrap();
         (dir, folder)
     }
 

@@ -21,7 +21,7 @@ impl RandomAccess for Parts {
 #[test]
 fn b15_a_lock_file_replaced_between_opening_and_locking_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::make(dir.path(), PRIVATE).unwrap();
+    let folder = OpenDirectory::make(dir.path(), PRIVATE).unwrap();
     let path = folder.path_of("lock");
     let opened = std::cell::Cell::new(0);
     let replacing = |place: Place<'_>| {
@@ -54,7 +54,7 @@ fn b15_a_lock_file_replaced_between_opening_and_locking_is_opened_again() {
 #[test]
 fn c7_files_written_by_root_keep_their_owner_or_get_that_of_the_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::make(&dir.path().join("a/b"), PRIVATE).unwrap();
+    let folder = OpenDirectory::make(&dir.path().join("a/b"), PRIVATE).unwrap();
     folder.write("old", b"1", PRIVATE).unwrap();
     let path = dir.path().join("a/b");
     // Only root can change owners, so the rest of the test applies only to root.
@@ -67,7 +67,7 @@ fn c7_files_written_by_root_keep_their_owner_or_get_that_of_the_directory() {
     folder.write_parts("parts", &Parts, PRIVATE).unwrap();
     folder.enter_or_make("private", PRIVATE).unwrap();
     drop(folder.try_lock("lock").unwrap());
-    Folder::make(&path.join("c/d"), PRIVATE).unwrap();
+    OpenDirectory::make(&path.join("c/d"), PRIVATE).unwrap();
     symlink(dir.path(), folder.path_of("link")).unwrap();
     // The owner of the directory may plant a hard link to a file that belongs to root. Root must not change the owner
     // of that file.
