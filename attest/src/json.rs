@@ -155,6 +155,12 @@ impl Object {
         Self(self.0.iter().filter(|(own, _)| own != name).cloned().collect())
     }
 
+    /// Creates an object. No two members may have the same name.
+    #[cfg(feature = "toml")]
+    pub(crate) fn of(members: Vec<(String, Value)>) -> Self {
+        Self(members)
+    }
+
     /// Returns whether the object has no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -6,6 +6,8 @@
 mod pattern;
 mod read;
 mod table;
+#[cfg(feature = "toml")]
+mod toml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +17,8 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{PathPattern, TargetPath, Threshold};
 
 pub use self::pattern::Pattern;
+#[cfg(feature = "toml")]
+pub use self::toml::{TomlError, from_toml, to_toml};
 use crate::json::{Object, Value};
 use crate::signed::Claim;
 use crate::trust::TrustDemands;
