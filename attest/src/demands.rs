@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use lastmile_metadata::{Found, Json, RoleName, TargetFile, TargetPath, VerifiedTargets};
+use lastmile_metadata::{ErrorKind, Found, Header, Json, RoleName, TargetFile, TargetPath, VerifiedTargets};
 use sha2::{Digest as _, Sha256};
 
 use crate::evidence_list::{EvidenceListError, evidence_paths};
@@ -31,6 +31,21 @@ pub(crate) struct Source {
     /// What the role itself lists for the trust roots of its policy.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
+
+/// A role on the delegation chain of a package.
+pub struct ChainRole<'a> {
+    /// The name of the role.
+    pub name: RoleName,
+    /// Its header, which may contain a policy.
+    pub header: &'a Header,
+    /// Whether the delegation to the role is by hash prefixes.
+    pub is_bin: bool,
+    /// Returns the target that the role itself lists for a path.
+    pub list: Box<ListTarget<'a>>,
+}
+
+/// Returns the target that a role itself lists for a path.
+pub type ListTarget<'a> = dyn Fn(&TargetPath) -> Result<Option<TargetFile>, ErrorKind> + 'a;
 
 /// Who makes a demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,23 +94,40 @@ impl Demands {
     /// # Errors
     /// [`DemandsError`] if a policy on the delegation chain cannot be used.
     pub fn on(found: &Found, local: &LocalPolicy) -> Result<Self, DemandsError> {
-        let mut sources = Vec::new();
+        let mut chain = Vec::new();
         let mut delegator: Option<&VerifiedTargets> = None;
         for (role, targets) in &found.chain {
-            if let Some(policy) = targets.header().unknown.get(MEMBER) {
-                if delegator.and_then(VerifiedTargets::delegations).is_some_and(|delegations| delegations.is_bin(role))
-                {
-                    return Err(DemandsError::PolicyInBin(role.clone()));
-                }
-                sources.push(Source::of_role(role, targets, policy)?);
-            }
+            let delegations = delegator.and_then(VerifiedTargets::delegations);
+            chain.push(ChainRole {
+                name: role.clone(),
+                header: targets.header(),
+                is_bin: delegations.is_some_and(|delegations| delegations.is_bin(role)),
+                list: Box::new(|path| targets.target(path)),
+            });
             delegator = Some(targets);
+        }
+        Self::of_chain(&chain, found.target.clone(), local)
+    }
+
+    /// Returns the demands on a package with this delegation chain, which is not necessarily signed yet. Only
+    /// [`Demands::on`] proves that a client would see these demands.
+    ///
+    /// # Errors
+    /// [`DemandsError`] if a policy on the delegation chain cannot be used.
+    pub fn of_chain(chain: &[ChainRole<'_>], target: TargetFile, local: &LocalPolicy) -> Result<Self, DemandsError> {
+        let mut sources = Vec::new();
+        for role in chain {
+            if let Some(policy) = role.header.unknown.get(MEMBER) {
+                if role.is_bin {
+                    return Err(DemandsError::PolicyInBin(role.name.clone()));
+                }
+                sources.push(Source::of_role(role, policy)?);
+            }
         }
         if let Some(policy) = local.policy() {
             sources.push(Source { origin: Origin::Local, policy: policy.clone(), listed_roots: BTreeMap::new() });
         }
-        let target = found.target.clone();
-        let listing = found.chain.last().map(|(role, _)| role.clone());
+        let listing = chain.last().map(|role| role.name.clone());
         Ok(Self { target, sources, local: local.clone(), listing })
     }
 
@@ -169,13 +201,14 @@ impl Demands {
 }
 
 impl Source {
-    fn of_role(role: &RoleName, targets: &VerifiedTargets, policy: &Json) -> Result<Self, DemandsError> {
-        let origin = Origin::Role(role.clone());
-        let policy = Policy::parse(policy.canonical().as_bytes())
+    fn of_role(role: &ChainRole<'_>, policy: &Json) -> Result<Self, DemandsError> {
+        let origin = Origin::Role(role.name.clone());
+        // The canonical form does not escape the line ends of a PEM key, so it is not JSON.
+        let policy = Policy::parse(policy.to_text().as_bytes())
             .map_err(|error| DemandsError::Policy { origin: origin.clone(), error })?;
         let mut listed_roots = BTreeMap::new();
         for (name, source) in policy.trust_sources().filter(|(_, source)| source.sha256().is_none()) {
-            let listed = targets.target(source.path()).map_err(|_| DemandsError::Changed(role.clone()))?;
+            let listed = (role.list)(source.path()).map_err(|_| DemandsError::Changed(role.name.clone()))?;
             if let Some(listed) = listed {
                 listed_roots.insert(name.clone(), listed);
             }

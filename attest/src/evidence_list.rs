@@ -40,7 +40,7 @@ pub enum EvidenceListError {
 pub fn evidence_paths(target: &TargetFile) -> Result<Vec<TargetPath>, EvidenceListError> {
     let malformed = || EvidenceListError::Malformed(target.path.clone());
     let Some(custom) = &target.custom else { return Ok(Vec::new()) };
-    let custom = Value::parse(custom.canonical().as_bytes()).map_err(|_| malformed())?;
+    let custom = Value::parse(custom.to_text().as_bytes()).map_err(|_| malformed())?;
     let Some(list) = custom.pointer("/lastmile/evidence") else { return Ok(Vec::new()) };
     let list = list.as_array().ok_or_else(malformed)?;
     if list.len() > MAX_EVIDENCE_FILES {
@@ -51,4 +51,32 @@ pub fn evidence_paths(target: &TargetFile) -> Result<Vec<TargetPath>, EvidenceLi
         TargetPath::new(text).map_err(|error| EvidenceListError::Path { path: target.path.clone(), error })
     };
     list.iter().map(path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lastmile_metadata::{Algorithm, Hashes, Json};
+
+    use super::*;
+
+    #[test]
+    fn the_list_is_read_beside_custom_data_with_line_ends() {
+        let hashes = Hashes::of(b"1", &[Algorithm::Sha256]).unwrap();
+        let mut target = TargetFile::new(TargetPath::new("app").unwrap(), 1, hashes);
+        assert_eq!(evidence_paths(&target), Ok(Vec::new()));
+        let custom = r#"{"notes":"one\ntwo","lastmile":{"evidence":["app.sig"]}}"#;
+        target.custom = Some(Json::parse(custom).unwrap());
+        assert_eq!(evidence_paths(&target), Ok(vec![TargetPath::new("app.sig").unwrap()]));
+        let many: Vec<String> = (0..17).map(|number| format!("\"app.{number}\"")).collect();
+        for custom in [
+            "{\"lastmile\":{\"evidence\":1}}",
+            "{\"lastmile\":{\"evidence\":[1]}}",
+            "{\"lastmile\":{\"evidence\":[\"\"]}}",
+        ] {
+            target.custom = Some(Json::parse(custom).unwrap());
+            assert!(evidence_paths(&target).is_err(), "{custom}");
+        }
+        target.custom = Some(Json::parse(&format!("{{\"lastmile\":{{\"evidence\":[{}]}}}}", many.join(","))).unwrap());
+        assert!(matches!(evidence_paths(&target), Err(EvidenceListError::TooLong { count: 17, .. })));
+    }
 }

@@ -35,7 +35,9 @@ mod verdict;
 mod wanted;
 
 pub use artifact::Artifact;
-pub use demands::{Demands, DemandsError, Origin, TrustRootLoadError, TrustRootRequest, TrustRoots};
+pub use demands::{
+    ChainRole, Demands, DemandsError, ListTarget, Origin, TrustRootLoadError, TrustRootRequest, TrustRoots,
+};
 pub use evidence::{Evidence, EvidenceError, Item};
 pub use evidence_list::{EvidenceListError, MAX_EVIDENCE_FILES, evidence_paths};
 pub use judge::EvidenceFile;

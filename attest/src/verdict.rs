@@ -69,7 +69,7 @@ pub struct Proof {
 
 /// Why a package must not be installed: the first rule that refuses it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{path}` does not satisfy the rule {rule} of {origin}: wanted {wanted}; found {found}")]
+#[error("`{path}` does not satisfy {}", self.reason())]
 pub struct Refused {
     /// The package.
     pub path: TargetPath,
@@ -81,6 +81,15 @@ pub struct Refused {
     pub wanted: String,
     /// What was found instead.
     pub found: String,
+}
+
+impl Refused {
+    /// Returns the rule, what it demands, and what was found instead.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let Self { rule, origin, wanted, found, .. } = self;
+        format!("the rule {rule} of {origin}: wanted {wanted}; found {found}")
+    }
 }
 
 impl Verdict {
