@@ -103,7 +103,7 @@ impl Rule {
 
 /// Returns whether both entries have the same length, have at least one hash algorithm in common, and have the same
 /// hash for every common algorithm.
-fn has_same_bytes(one: &TargetFile, other: &TargetFile) -> bool {
+pub(crate) fn has_same_bytes(one: &TargetFile, other: &TargetFile) -> bool {
     let common = one.hashes.known().filter_map(|(algorithm, digest)| {
         let same = other.hashes.known().find(|(name, _)| *name == algorithm)?;
         Some(same.1 == digest)

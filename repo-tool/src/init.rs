@@ -8,6 +8,7 @@ use lastmile_fs::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Header, Key, KeyId, RoleKeys, RoleName, Root, Targets, Threshold, Version};
 
+use crate::check::policies::FailingPackages;
 use crate::config::{Config, KeyUri, MOST_DAYS, MOST_KEYS, RoleConfig};
 use crate::draft::Draft;
 use crate::files::access;
@@ -125,8 +126,14 @@ impl NewRepository {
         invocation.user.check_writable()?;
         let mut key_files = Vec::new();
         let (plan, config) = self.plan(&layout, invocation, &mut key_files)?;
-        let publication =
-            Publication { layout: &layout, published: None, plan: &plan, config: &config, key_files: &key_files };
+        let publication = Publication {
+            layout: &layout,
+            published: None,
+            plan: &plan,
+            config: &config,
+            key_files: &key_files,
+            failing: FailingPackages::Refuse,
+        };
         // Pin the root before publishing, so that an interruption never leaves an unpinned repository behind.
         if let Some(root) = &plan.completed.root {
             let digest = RootDigest::of(&root.file()?);
@@ -166,8 +173,14 @@ impl NewRepository {
         let [offline_keys, online_keys] = [Protection::NotWritten, Protection::NotWritten];
         let examples = Self { offline_keys, online_keys, ..self.clone() };
         let (plan, config) = examples.plan(&layout, invocation, &mut Vec::new())?;
-        let publication =
-            Publication { layout: &layout, published: None, plan: &plan, config: &config, key_files: &[] };
+        let publication = Publication {
+            layout: &layout,
+            published: None,
+            plan: &plan,
+            config: &config,
+            key_files: &[],
+            failing: FailingPackages::Refuse,
+        };
         publication.preview(invocation.now)?;
         Ok(plan)
     }

@@ -29,6 +29,7 @@ mod names;
 mod parallel;
 mod pass_phrases;
 mod pin;
+mod policy;
 mod publish;
 mod published;
 mod remember;
@@ -46,6 +47,7 @@ mod user;
 
 pub use check::damage::{Damage, DamagedFile};
 pub use check::finding::{Finding, Rule, Severity};
+pub use check::policies::FailingPackages;
 pub use config::{Config, KeyUri, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::Draft;
@@ -54,13 +56,14 @@ pub use edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
 pub use edit::bins::{Bins, NewBins};
 pub use edit::delegation_change::{DelegationChange, HolderChange, Position};
 pub use edit::delegations::{NewDelegation, Trust, hash_prefixes};
+pub use edit::evidence::PackageEvidence;
 pub use edit::intake::Source;
 pub use edit::path_patterns::{pattern_warnings, patterns};
 pub use edit::revert::RemovedKeys;
 pub use error::{
     ConfigError, DraftError, EditError, Error, Hidden, InvalidDigest, InvalidInput, InvalidKeyUri, JournalFault,
     KeyReason, LackingKeys, LineFault, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError,
-    PublicationError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError, VersionError,
+    PolicyError, PublicationError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError, VersionError,
 };
 pub use files::sharing::Sharing;
 pub use immutable::Immutable;

@@ -25,7 +25,7 @@ use crate::publish::staged;
 use crate::publish::transaction;
 use crate::published::Published;
 use crate::root_digest::RootDigest;
-use crate::{Error, PublicationError, names};
+use crate::{Error, FailingPackages, PublicationError, names};
 
 /// A repository that was verified when it was opened, as a client would verify it.
 pub struct Repository {
@@ -49,6 +49,8 @@ pub struct Repository {
     pub(crate) is_emergency: bool,
     /// Private keys that the user specified for the current change.
     pub(crate) named_keys: Vec<KeyUri>,
+    /// Whether a change may make clients refuse packages that are already published.
+    pub failing: FailingPackages,
     /// Warnings for the user.
     pub warnings: Vec<String>,
     pub(crate) invocation: Invocation,
@@ -127,6 +129,7 @@ impl Repository {
             is_compared: false,
             is_emergency: false,
             named_keys: Vec::new(),
+            failing: FailingPackages::Refuse,
             warnings: Vec::new(),
             invocation: invocation.clone(),
             lock,

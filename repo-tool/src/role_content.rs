@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use lastmile_attest::policy::MEMBER;
 use lastmile_metadata::{Delegations, Envelope, Role as _, RoleName, Targets, assemble};
 
 use crate::Error;
@@ -23,6 +24,8 @@ pub(crate) struct SpooledRole {
     delegations: Option<Delegations>,
     /// The number of targets.
     count: usize,
+    /// Whether the role has a policy.
+    has_policy: bool,
     /// The signed text of the role. The version and the expiry date in the text are not final.
     text: SpooledText,
 }
@@ -34,7 +37,9 @@ impl RoleContent {
     /// [`Error::File`] when the disk is full, for example.
     pub(crate) fn write(targets: &Targets, spool: &Arc<Spool>) -> Result<Self, Error> {
         let text = spool.add(&targets.write())?;
-        Ok(Self::Spooled(SpooledRole { delegations: targets.delegations.clone(), count: targets.len(), text }))
+        let delegations = targets.delegations.clone();
+        let has_policy = targets.header.unknown.contains_key(MEMBER);
+        Ok(Self::Spooled(SpooledRole { delegations, count: targets.len(), has_policy, text }))
     }
 
     /// Returns the delegations of the role.
@@ -42,6 +47,14 @@ impl RoleContent {
         match self {
             Self::Held(targets) => targets.delegations.as_ref(),
             Self::Spooled(role) => role.delegations.as_ref(),
+        }
+    }
+
+    /// Returns whether the role has a policy.
+    pub(crate) fn has_policy(&self) -> bool {
+        match self {
+            Self::Held(targets) => targets.header.unknown.contains_key(MEMBER),
+            Self::Spooled(role) => role.has_policy,
         }
     }
 

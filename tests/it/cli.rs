@@ -15,6 +15,20 @@ use serde_json::json;
 use tempfile::TempDir;
 use trycmd::TestCases;
 
+/// A policy that demands a signature by one key.
+const POLICY: &str = "\
+version = 1
+
+[signer.alice]
+key = { keytype = \"ed25519\", scheme = \"ed25519\", keyval = { public = \"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\" } }
+
+[[require]]
+name = \"signed\"
+kind = \"signature\"
+paths = [\"*.zip\"]
+by = [\"alice\"]
+";
+
 const METADATA: &str = "metadata/timestamp.json";
 
 /// Returns the folder of the test binary's profile, which also contains the programs.
@@ -216,6 +230,7 @@ fn repository_folder() -> TempDir {
     fs::write(folder.path().join("elsewhere.list"), &list).unwrap();
     fs::write(folder.path().join("twice.list"), format!("{list}\n{digest}  5  team/a b.zip\n")).unwrap();
     fs::write(folder.path().join("cut.list"), format!("{list}{digest}  4")).unwrap();
+    fs::write(folder.path().join("policy.toml"), POLICY).unwrap();
     for name in ["packages", "split"] {
         let mut init = Command::new(program("lastmile-repo"));
         init.current_dir(folder.path()).envs(environment(None)).args(["init", name, "--unencrypted-keys"]);

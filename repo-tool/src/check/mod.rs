@@ -9,6 +9,7 @@ pub(crate) mod folder_state;
 pub(crate) mod gate;
 pub(crate) mod lint;
 pub(crate) mod overlay;
+pub(crate) mod policies;
 pub(crate) mod practice;
 pub(crate) mod simulated_client;
 
@@ -17,11 +18,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use chrono::{DateTime, Utc};
+use lastmile_attest::Refused;
 use lastmile_client::{Error as ClientError, MemoryStore, blocking};
-use lastmile_metadata::{Limits, RoleName, Root, Stage as _, TargetFile, TargetPath, TrustedMetadata, Version};
+use lastmile_metadata::{
+    Limits, RoleName, Root, Stage as _, TargetFile, TargetNames, TargetPath, TrustedMetadata, Version,
+};
 
 use crate::check::overlay::Overlay;
-use crate::check::simulated_client::{client, refresh};
+use crate::check::policies::FailingPackages;
+use crate::check::simulated_client::{client, reading_limits, refresh};
 use crate::document::{Document, DocumentFile, Rings};
 use crate::draft::Draft;
 use crate::files::layout::Layout;
@@ -50,12 +55,18 @@ pub(crate) struct Check<'a> {
     pub(crate) draft: &'a Draft,
     pub(crate) completed: &'a Completed,
     pub(crate) now: DateTime<Utc>,
+    /// How target files are named in a repository without consistent snapshots.
+    pub(crate) names: TargetNames,
+    /// Whether the draft may make clients refuse published packages.
+    pub(crate) failing: FailingPackages,
 }
 
 /// Proof that simulated clients accept a draft. No draft can be published without this value.
 pub(crate) struct Checked {
     /// The state of the repository after publication, with the new files in memory.
     pub(crate) published: Published,
+    /// The published packages that clients will refuse from now on.
+    pub(crate) refused: Vec<Refused>,
 }
 
 impl Check<'_> {
@@ -98,12 +109,18 @@ impl Check<'_> {
                 self.find_filled(&arrive, &reached)?;
                 self.reach_others(&arrive, &reached)?;
                 self.verify_others(&reached)?;
-                Published::new(overlay.clone(), session.trusted(), shipped.clone(), memory)
+                let refused = self.judge_packages(&mut session, &|| {
+                    let limits = reading_limits();
+                    let known = known.clone();
+                    self.arrive(&client(shipped.clone(), overlay.clone(), MemoryStore::default(), limits, known)?)
+                })?;
+                let published = Published::new(overlay.clone(), session.trusted(), shipped.clone(), memory)?;
+                Ok(Checked { published, refused })
             });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            let published = fresh?;
+            let checked = fresh?;
             warm.transpose()?;
-            Ok(Checked { published })
+            Ok(checked)
         })
     }
 

@@ -17,8 +17,9 @@ use crate::edit::list::List;
 use crate::edit::target_source::TargetSource as _;
 use crate::files::own_files::{self, OwnFiles};
 use crate::immutable::Immutable;
+use crate::policy::evidence::{NewEvidence, PreparedEvidence};
 use crate::publish::queue::PublishRequest;
-use crate::{Error, names};
+use crate::{Error, Repository, names};
 
 /// `add`
 #[derive(Debug, Args)]
@@ -36,6 +37,7 @@ Examples:
   lastmile-repo add dist
   lastmile-repo add app-1.2.tar.gz --custom channel=stable --custom 'sizes:=[1, 2]'
   lastmile-repo add build/out.bin --name app/1.2/app.bin
+  lastmile-repo add app-1.2.tar.gz --evidence release.sigstore.json provenance.intoto.jsonl
   lastmile-repo add plugins --under plugins --role plugins-team
   lastmile-repo add --from-list packages.txt")]
 pub(crate) struct Add {
@@ -62,6 +64,10 @@ pub(crate) struct Add {
     /// Remove the custom data of targets that are already listed.
     #[arg(long, conflicts_with = "custom")]
     pub(super) no_custom: bool,
+    /// Evidence for the package, if exactly one file is added: Sigstore bundles, DSSE envelopes and signatures. They are
+    /// published beside the package, and its custom data lists them.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "from_list")]
+    pub(super) evidence: Vec<PathBuf>,
     /// List the targets even if the role delegates their paths to another role. Clients then no longer find the other
     /// role's targets at these paths.
     #[arg(long)]
@@ -84,10 +90,15 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     }
     let custom = if args.no_custom { Custom::Remove } else { Custom::parse(&args.custom)? };
     let published = if args.replace { PublishedTargets::Replace } else { PublishedTargets::Keep };
-    let options = AddOptions { custom, delegated: delegated_paths(args), published };
+    let mut options = AddOptions { custom, delegated: delegated_paths(args), published, evidence: None };
     let layout = context.layout();
     let config = Config::read(&layout)?;
-    let sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
+    let mut sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
+    let evidence = evidence(context, &role, (args, &config), &sources)?;
+    if let Some(prepared) = &evidence {
+        options = options.with_evidence(prepared.evidence.clone());
+        sources.extend(prepared.sources.iter().cloned());
+    }
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
@@ -101,6 +112,28 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     let (draft, ()) = repository
         .prepare(|repository, draft| Ok((repository.preview_measured(draft, &role, &measured, &options)?, ())))?;
     conclude(context, &mut repository, draft, output)
+}
+
+/// Prepares the evidence files of the package. Returns `None` if there are none.
+fn evidence(
+    context: &Context<'_>,
+    role: &RoleName,
+    (args, config): (&Add, &Config),
+    sources: &[Source],
+) -> Result<Option<PreparedEvidence>, Error> {
+    if args.evidence.is_empty() {
+        return Ok(None);
+    }
+    let [package] = sources else {
+        let problem = format!("--evidence requires exactly one package, but {} files were found", sources.len());
+        return Err(Error::Usage(problem));
+    };
+    let new = NewEvidence::read(&args.evidence)?;
+    let own = OwnFiles::of(&context.layout(), config)?;
+    let measured = intake::measure(std::slice::from_ref(package), &config.hashes, &own, &|_| {})?;
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
+    let package = measured.first().map(|measured| &measured.target);
+    package.map(|package| repository.prepare_evidence(role, package, &new)).transpose()
 }
 
 fn delegated_paths(args: &Add) -> DelegatedPaths {

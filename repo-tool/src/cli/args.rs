@@ -11,6 +11,7 @@ use super::demo::Demo;
 use super::global::Global;
 use super::init::Init;
 use super::keys::KeyCommand;
+use super::policy::PolicyCommand;
 use super::publish::Publish;
 use super::remove::Remove;
 use super::renew::Renew;
@@ -76,6 +77,9 @@ pub(crate) enum Command {
     Undelegate(Undelegate),
     /// Distribute a role's targets into hash bins, so that clients download less metadata.
     Bins(Bins),
+    /// Demand evidence for packages: signatures, attestations and build provenance.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Sign timestamp and snapshot again when they are due, using only the online keys.
     Renew(Renew),
     /// Change the keys of a role.

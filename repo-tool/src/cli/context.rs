@@ -19,7 +19,7 @@ use crate::publish::transaction;
 use crate::root_digest::RootDigest;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;
-use crate::{ClockCheck, Error, Invocation, LockWait, Repository, ServedState};
+use crate::{ClockCheck, Error, FailingPackages, Invocation, LockWait, Repository, ServedState};
 
 /// The environment variable with the path of the user's configuration.
 const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
@@ -81,6 +81,15 @@ impl Context<'_> {
     /// Returns the paths of the repository that the command line specifies.
     pub(super) fn layout(&self) -> Layout {
         self.invocation.layout(&self.global.repository)
+    }
+
+    /// Like [`Context::open`]. With `even_so`, a change may make clients refuse packages that are already published.
+    pub(super) fn open_accepting(&self, even_so: bool, output: &Output) -> Result<Repository, Error> {
+        let mut repository = self.open(output)?;
+        if even_so {
+            repository.failing = FailingPackages::Allow;
+        }
+        Ok(repository)
     }
 
     /// Opens the repository for a change. A dry run makes the same checks and warns of interrupted publications, but

@@ -43,6 +43,7 @@ impl From<&Error> for Failure {
             | Error::Path(_)
             | Error::Pending(_)
             | Error::Pin(_)
+            | Error::Policy(_)
             | Error::Publication(_)
             | Error::Request { kind: RefusalKind::Refused, .. }
             | Error::Revert(_)

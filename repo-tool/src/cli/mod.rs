@@ -23,6 +23,7 @@ mod keys;
 mod missing;
 mod outcome;
 mod phrases;
+mod policy;
 mod progress;
 mod publish;
 mod remove;
@@ -102,6 +103,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::SetDelegation(args) => set_delegation::set_delegation(&context, args, output),
         Command::Undelegate(args) => undelegate::undelegate(&context, args, output),
         Command::Bins(args) => bins::bins(&context, args, output),
+        Command::Policy(command) => policy::run(&context, command, output),
         Command::Renew(args) => renew::renew(&context, args, output),
         Command::Rotate(args) => rotate::rotate(&context, args, output),
         Command::SetThreshold(args) => set_threshold::set_threshold(&context, args, output),
@@ -109,7 +111,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Revert(args) => revert::revert(&context, args, output),
         Command::Revoke(args) => revoke::revoke(&context, args, output),
         Command::Sign(args) => sign::sign(&context, args, output),
-        Command::Publish(_) => publish::publish(&context, output),
+        Command::Publish(args) => publish::publish(&context, args, output),
         Command::Discard(args) => discard::discard(&context, args, output),
         Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
         Command::Status(args) => status::status(&context, args, output),

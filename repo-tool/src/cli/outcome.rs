@@ -1,5 +1,6 @@
 //! The last step of commands that change a repository: publishes, stages or shows the change, and reports the result.
 
+use lastmile_attest::Refused;
 use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
@@ -56,8 +57,16 @@ pub(super) fn report(
 ) -> Result<ExitStatus, Error> {
     note_pending(plan, outcome, run, output);
     repository.warnings.iter().for_each(|warning| output.warning_lines(warning.lines()));
-    output.report(&outcome_json(&diff::json(&plan.diff), run, name(outcome)), diff::text(&plan.diff).lines())?;
+    let mut document = outcome_json(&diff::json(&plan.diff), run, name(outcome));
+    let refused = refused_packages(outcome);
+    if let (false, Some(members)) = (refused.is_empty(), document.as_object_mut()) {
+        members.insert("refused_from_now_on".to_string(), refused.iter().map(refused_json).collect());
+    }
+    output.report(&document, diff::text(&plan.diff).lines())?;
     note_outcome(repository, outcome, run, output);
+    for package in refused {
+        output.warning(&format!("clients refuse `{}` from now on: {}", package.path, package.reason()));
+    }
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) && !run.is_dry() {
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
     }
@@ -70,6 +79,22 @@ pub(super) fn report(
         findings::print_warnings(&found, output);
     }
     Ok(status(outcome))
+}
+
+/// Returns the packages that clients refuse from now on.
+fn refused_packages(outcome: &Outcome) -> &[Refused] {
+    match outcome {
+        Outcome::Published { refused, .. } => refused,
+        Outcome::Nothing | Outcome::Staged(_) => &[],
+    }
+}
+
+/// Returns a refused package as JSON.
+pub(super) fn refused_json(refused: &Refused) -> Value {
+    json!({
+        "path": refused.path.as_str(), "role": refused.origin.to_string(), "rule": refused.rule, "wanted": refused.wanted,
+        "found": refused.found,
+    })
 }
 
 /// Returns the exit status for an outcome. A pending change has its own status, so that scripts do not treat the change
@@ -132,8 +157,8 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
     let verb = if run.is_dry() { "The change would be published." } else { "Published." };
     match outcome {
         Outcome::Nothing => output.note("Nothing to change."),
-        Outcome::Published { seamless: true } => output.note(verb),
-        Outcome::Published { seamless: false } => output.note(&format!(
+        Outcome::Published { seamless: true, .. } => output.note(verb),
+        Outcome::Published { seamless: false, .. } => output.note(&format!(
             "{verb} The old keys were not available to sign as well, so a client that is updating at this moment may fail \
             once. Its next attempt succeeds.",
         )),

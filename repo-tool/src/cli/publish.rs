@@ -21,10 +21,14 @@ use crate::{Error, Repository};
 Exit code 6: signatures are still missing; nothing was published.
 
 Example: lastmile-repo publish")]
-pub(crate) struct Publish {}
+pub(crate) struct Publish {
+    /// Publish even if clients will refuse packages that are already published, because a policy demands more.
+    #[arg(long)]
+    even_so: bool,
+}
 
-pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
-    let mut repository = context.open(output)?;
+pub(super) fn publish(context: &Context<'_>, args: &Publish, output: &Output) -> Result<ExitStatus, Error> {
+    let mut repository = context.open_accepting(args.even_so, output)?;
     if !staged::is_staged(&repository.layout) {
         return Err(Error::Absent("there is no pending change to publish".into()));
     }

@@ -13,7 +13,8 @@ use crate::{Error, names};
 /// `remove`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Clients no longer trust the target. The file is kept for clients that are updating at this moment.
+Clients no longer trust the target. The file is kept for clients that are updating at this moment. Evidence that a package
+lists, and whose name begins with that of the package, is removed with it.
 
 Example: lastmile-repo remove app-1.1.tar.gz")]
 pub(crate) struct Remove {
@@ -37,9 +38,7 @@ pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> R
     let mut repository = context.open(output)?;
     let (draft, ()) = repository.prepare(|repository, draft| {
         let mut edit = repository.edit(draft);
-        for path in &paths {
-            edit.remove_target(role.as_ref(), path)?;
-        }
+        edit.remove_packages(role.as_ref(), &paths)?;
         Ok((edit.finish()?, ()))
     })?;
     conclude(context, &mut repository, draft, output)

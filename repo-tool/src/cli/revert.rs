@@ -37,12 +37,15 @@ pub(crate) struct Args {
     /// List targets again even if their files are not in this folder, because another server has them.
     #[arg(long, alias = "elsewhere")]
     allow_missing_targets: bool,
+    /// Publish even if clients will refuse packages that are already published, because of a policy.
+    #[arg(long)]
+    even_so: bool,
 }
 
 pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
     let removed = if args.trust_removed_keys { RemovedKeys::Trust } else { RemovedKeys::Refuse };
     let missing = if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse };
-    let mut repository = context.open(output)?;
+    let mut repository = context.open_accepting(args.even_so, output)?;
     let mut edit = repository.edit(Draft::default());
     let before = Delegated::of(&mut edit)?;
     let version = edit.revert(removed)?;

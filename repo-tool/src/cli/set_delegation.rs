@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Move the delegation after the delegation to ROLE, which gives it a lower priority.
     #[arg(long, value_name = "ROLE", group = "change", conflicts_with = "before")]
     after: Option<String>,
+    /// Publish even if clients will refuse packages that are already published, because of a policy.
+    #[arg(long)]
+    even_so: bool,
 }
 
 pub(super) fn set_delegation(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
@@ -62,7 +65,7 @@ pub(super) fn set_delegation(context: &Context<'_>, args: &Args, output: &Output
     let from = args.from.as_deref().map(names::role).transpose()?;
     let change = change(args)?;
     change.paths.iter().flat_map(pattern_warnings).for_each(|warning| output.warning(&warning));
-    let mut repository = context.open(output)?;
+    let mut repository = context.open_accepting(args.even_so, output)?;
     let (mut draft, moved) = repository.prepare(|repository, draft| {
         let mut edit = repository.edit(draft);
         let moved = edit.change_delegation(from.as_ref(), &name, &change)?;

@@ -41,6 +41,9 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
     for role in &status.roles {
         text += &line(role, &repository);
     }
+    for policy in &status.policies {
+        text += &format!("policy: {}\n", policy.text());
+    }
     let names = KeyNames::of(&repository);
     let pending = status.pending.iter().map(|it| (it.role.clone(), it.version, it.missing.clone()));
     for line in missing_lines(pending, &names) {

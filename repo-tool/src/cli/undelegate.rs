@@ -16,12 +16,15 @@ pub(crate) struct Undelegate {
     /// Role that delegates to NAME [default: the first such role that is found]
     #[arg(long, value_name = "ROLE")]
     pub(crate) from: Option<String>,
+    /// Publish even if clients will refuse packages that are already published, because of a policy.
+    #[arg(long)]
+    pub(crate) even_so: bool,
 }
 
 pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &Output) -> Result<ExitStatus, Error> {
     let name = names::role(&args.name)?;
     let from = args.from.as_deref().map(names::role).transpose()?;
-    let mut repository = context.open(output)?;
+    let mut repository = context.open_accepting(args.even_so, output)?;
     let bins = format!("{}-", args.name);
     let (mut draft, has_bins) = repository.prepare(|repository, draft| {
         let mut edit = repository.edit(draft);

@@ -3,6 +3,7 @@
 use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath, Targets};
 
 use super::Edit;
+use super::evidence::{PackageEvidence, list_evidence};
 use crate::error::Hidden;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, InvalidInput};
@@ -20,6 +21,8 @@ pub struct AddOptions {
     pub delegated: DelegatedPaths,
     /// Whether published targets with immutable names may be replaced.
     pub published: PublishedTargets,
+    /// The evidence for one of the added targets.
+    pub evidence: Option<PackageEvidence>,
 }
 
 /// Whether a published target with an [immutable](crate::Immutable) name may be replaced by a file with different
@@ -49,6 +52,32 @@ impl AddOptions {
     #[must_use]
     pub fn with_custom(self, custom: Custom) -> Self {
         Self { custom, ..self }
+    }
+
+    /// Lists evidence files in the custom data of a package, in addition to those that it lists already.
+    #[must_use]
+    pub fn with_evidence(self, evidence: PackageEvidence) -> Self {
+        Self { evidence: Some(evidence), ..self }
+    }
+
+    /// Returns whether a target is an evidence file for another target. The custom data is that of the package alone.
+    pub(crate) fn is_evidence(&self, path: &TargetPath) -> bool {
+        self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
+    }
+
+    /// Sets the custom data of the new target, which replaces the listed target `before`.
+    fn set_custom(&self, target: &mut TargetFile, before: Option<TargetFile>) -> Result<(), Error> {
+        if self.is_evidence(&target.path) {
+            Custom::Keep.set(target, before);
+            return Ok(());
+        }
+        self.custom.set(target, before.clone());
+        match &self.evidence {
+            Some(evidence) if evidence.package == target.path => {
+                list_evidence(target, before.as_ref(), &evidence.files)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Allows replacing published targets that have immutable names.
@@ -148,7 +177,7 @@ impl Edit<'_> {
             if options.delegated == DelegatedPaths::Refuse {
                 hidden.extend(hidden_by(&holder, view, &target.path));
             }
-            options.custom.set(target, view.target(&target.path));
+            options.set_custom(target, view.target(&target.path))?;
             if options.published == PublishedTargets::Keep && immutable.covers(&target.path) {
                 let listed = self.published.known(&holder).and_then(|role| role.target(&target.path));
                 let published = match listed {

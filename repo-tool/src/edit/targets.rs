@@ -48,7 +48,7 @@ impl Edit<'_> {
     }
 
     /// Returns the role that lists `path`: `role`, or the bin that `role` and its bins delegate the path to.
-    pub(super) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
+    pub(crate) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {
             role = bin;

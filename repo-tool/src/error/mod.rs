@@ -11,6 +11,7 @@ mod digest;
 mod key;
 mod line;
 mod path;
+mod policy;
 mod publish;
 mod refusal;
 mod revert;
@@ -35,6 +36,7 @@ pub use digest::InvalidDigest;
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use line::LineFault;
 pub use path::PathError;
+pub use policy::PolicyError;
 pub use publish::{DraftError, JournalFault, NotFoundReason, PublicationError};
 pub use refusal::RefusalKind;
 pub use revert::RevertError;
@@ -123,6 +125,9 @@ pub enum Error {
     /// The roots in the folder are not the roots that the user trusts.
     #[error(transparent)]
     Pin(#[from] PinError),
+    /// A policy, a trust root or evidence cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// `repo.toml` or the user's configuration is not valid.
     #[error("{}: {reason}", printable_path(path))]
     Config {
@@ -215,6 +220,15 @@ impl Error {
         }
         let hint = match self {
             Self::Busy { .. } => Some("wait until the other process has finished; its lock is released when it ends"),
+            Self::Draft(DraftError::Policy(error)) => error.hint(),
+            Self::Draft(DraftError::RefusedPackages { .. }) => Some(
+                "publish the package with its evidence: `lastmile-repo add FILE --evidence EVIDENCE`; `lastmile-repo policy explain \
+                 PATH` shows what is demanded of a published package",
+            ),
+            Self::Draft(DraftError::FailingPackages { .. }) => Some(
+                "add evidence for these packages first, or remove them; with `--even-so`, the change is published, and clients \
+                 refuse these packages from now on",
+            ),
             Self::Draft(_) | Self::Request { kind: RefusalKind::Draft, .. } => {
                 Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
             }
@@ -228,6 +242,7 @@ impl Error {
             Self::MissingKeys { .. } => {
                 Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
             }
+            Self::Policy(error) => error.hint(),
             Self::Publication(PublicationError::Damaged { .. }) => Some(
                 "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
                  prevents changes of line endings",

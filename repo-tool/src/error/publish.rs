@@ -3,15 +3,20 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use lastmile_client::text::printable_path;
+use lastmile_attest::Refused;
+use lastmile_client::text::{printable, printable_path};
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{FileError, RoleName, TargetPath, Version, format_time};
 
+use super::policy::PolicyError;
 use super::text::{chain, lines};
 use crate::check::damage::DamagedFile;
 use crate::check::finding::Finding;
 use crate::files::digest::FileDigest;
 use crate::files::interrupted::Interrupted;
+
+/// The maximum number of packages that an error names.
+const NAMED: usize = 50;
 
 /// The reason why a client would refuse a draft.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +47,21 @@ pub enum DraftError {
         role: RoleName,
         /// The reason.
         reason: NotFoundReason,
+    },
+    /// A policy or a trust root that the draft publishes cannot be used.
+    #[error(transparent)]
+    Policy(PolicyError),
+    /// Clients would refuse packages that the draft adds or changes, because a policy demands other evidence.
+    #[error("clients would refuse {}:{}", counted(.packages.len()), refusals(.packages))]
+    RefusedPackages {
+        /// The packages, each with the first rule that refuses it.
+        packages: Vec<Refused>,
+    },
+    /// Clients would refuse packages that are already published, because the draft makes a policy demand more.
+    #[error("clients would refuse {} that can be installed now:{}", counted(.packages.len()), refusals(.packages))]
+    FailingPackages {
+        /// The packages, each with the first rule that refuses it.
+        packages: Vec<Refused>,
     },
     /// A role has fewer valid signatures than its threshold requires.
     #[error("{role} does not have enough valid signatures")]
@@ -111,6 +131,20 @@ pub enum NotFoundReason {
     /// The delegations that lead to the role do not cover the path.
     #[error("the delegations that lead to that role do not cover this path")]
     NotCovered,
+}
+
+fn counted(packages: usize) -> String {
+    if packages == 1 { "1 package".to_string() } else { format!("{packages} packages") }
+}
+
+/// Returns one indented line for each package, with the rule that refuses it. Parts of evidence are escaped.
+fn refusals(packages: &[Refused]) -> String {
+    let named = packages.iter().take(NAMED).map(|refused| format!("\n  {}", printable(&refused.to_string())));
+    let mut text: String = named.collect();
+    if let Some(more) = packages.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("\n  … and {more} more");
+    }
+    text
 }
 
 /// Returns the end of a message about the root. Clients read all roots in order, so a client that refuses one root

@@ -199,9 +199,7 @@ impl Repository {
         let mut draft = self.list_files(draft, to, (incoming, files), options)?;
         if !removed.is_empty() {
             let mut edit = self.edit(draft);
-            for path in removed {
-                edit.remove_target(role.as_ref(), path)?;
-            }
+            edit.remove_packages(role.as_ref(), removed)?;
             draft = edit.finish()?;
         }
         Ok(draft)

@@ -13,7 +13,7 @@ use crate::publish::beside;
 use crate::publish::completion::Completion;
 use crate::publish::observer::Observer;
 use crate::publish::plan::{Outcome, Plan, Signing};
-use crate::publish::publication::Publication;
+use crate::publish::publication::{Publication, PublicationResult};
 use crate::publish::snapshot;
 use crate::publish::staged;
 use crate::publish::versions::{Issued, Jumps};
@@ -154,10 +154,16 @@ impl Repository {
         }
         let config = plan.draft.config.as_ref().unwrap_or(&self.config);
         let now = self.invocation.now;
-        let publication =
-            Publication { layout: &self.layout, published: Some(&self.published), plan, config, key_files: &[] };
+        let publication = Publication {
+            layout: &self.layout,
+            published: Some(&self.published),
+            plan,
+            config,
+            key_files: &[],
+            failing: self.failing,
+        };
         let is_real = run.is_real();
-        let (published, seamless) = match run {
+        let PublicationResult { published, seamless, refused } = match run {
             Run::Real(observer) => publication.publish(self.lock()?, now, observer)?,
             Run::Dry => publication.preview(now)?,
         };
@@ -166,7 +172,7 @@ impl Repository {
             self.remember();
         }
         self.adopt_config(plan.draft.config.clone())?;
-        Ok(Outcome::Published { seamless })
+        Ok(Outcome::Published { seamless, refused })
     }
 
     /// Writes the documents to `staged/`, together with the documents of `pending`, a pending change that is

@@ -1,5 +1,6 @@
 //! Plans: drafts whose documents are complete, so that they can be published or staged.
 
+use lastmile_attest::Refused;
 use lastmile_metadata::RoleName;
 
 use crate::document::Document;
@@ -30,6 +31,9 @@ pub enum Outcome {
         /// Whether clients can update without errors even during the publication, because the old keys also signed
         /// every rotated role.
         seamless: bool,
+        /// The packages that were published already, and that clients refuse from now on, because a policy demands
+        /// evidence that these packages do not have.
+        refused: Vec<Refused>,
     },
     /// The draft was added to the pending change, because these documents lack signatures.
     Staged(Vec<Document>),

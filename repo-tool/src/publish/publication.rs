@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use lastmile_attest::Refused;
 use lastmile_metadata::{RoleName, Root};
 
+use crate::check::policies::FailingPackages;
 use crate::check::{Check, Checked};
 use crate::config::Config;
 use crate::document::Document;
@@ -31,40 +33,58 @@ pub(crate) struct Publication<'a> {
     pub(crate) config: &'a Config,
     /// The names of key files in `.publishing/` that move to `keys/`.
     pub(crate) key_files: &'a [String],
+    /// Whether clients may refuse published packages from now on.
+    pub(crate) failing: FailingPackages,
+}
+
+/// The result of a publication, or of its preview.
+pub(crate) struct PublicationResult {
+    /// The new published state.
+    pub(crate) published: Published,
+    /// Whether clients can update without errors even during the publication.
+    pub(crate) seamless: bool,
+    /// The packages that were published already, and that clients refuse from now on.
+    pub(crate) refused: Vec<Refused>,
 }
 
 impl Publication<'_> {
     /// Writes the files of the plan while simulated clients check it. Once the clients have accepted the plan, moves
-    /// the files to their final paths. Returns the new published state, and whether clients can update without errors
-    /// even during the publication.
+    /// the files to their final paths.
     pub(crate) fn publish(
         &self,
         lock: &Lock,
         now: DateTime<Utc>,
         observer: &mut dyn Observer,
-    ) -> Result<(Published, bool), Error> {
-        let Self { layout, published, plan, .. } = *self;
-        let draft = &plan.draft;
-        let completed = &plan.completed;
-        let place = RootPlace::of(published, plan);
-        let (checked, prepared) =
-            Check { layout, published, draft, completed, now }.run(|| self.prepare(place, lock, observer));
+    ) -> Result<PublicationResult, Error> {
+        let place = RootPlace::of(self.published, self.plan);
+        let (checked, prepared) = self.check(now).run(|| self.prepare(place, lock, observer));
         let checked: Checked = checked?;
         prepared?.commit(&checked)?;
-        Ok((checked.published.written(), place != RootPlace::BeforeTimestamp))
+        let Checked { published, refused } = checked;
+        let seamless = place != RootPlace::BeforeTimestamp;
+        Ok(PublicationResult { published: published.written(), seamless, refused })
     }
 
-    /// Performs the checks of [`Publication::publish`], but writes nothing. Returns the same values, with the new files
+    /// Performs the checks of [`Publication::publish`], but writes nothing. Returns the same result, with the new files
     /// in memory.
-    pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<(Published, bool), Error> {
-        let Self { layout, published, plan, .. } = *self;
-        let draft = &plan.draft;
-        let completed = &plan.completed;
-        let place = RootPlace::of(published, plan);
-        let (checked, goals) = Check { layout, published, draft, completed, now }.run(|| self.check_goals());
-        let published = checked?.published;
+    pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<PublicationResult, Error> {
+        let place = RootPlace::of(self.published, self.plan);
+        let (checked, goals) = self.check(now).run(|| self.check_goals());
+        let Checked { published, refused } = checked?;
         goals?;
-        Ok((published, place != RootPlace::BeforeTimestamp))
+        Ok(PublicationResult { published, seamless: place != RootPlace::BeforeTimestamp, refused })
+    }
+
+    fn check(&self, now: DateTime<Utc>) -> Check<'_> {
+        Check {
+            layout: self.layout,
+            published: self.published,
+            draft: &self.plan.draft,
+            completed: &self.plan.completed,
+            now,
+            names: self.config.target_names(),
+            failing: self.failing,
+        }
     }
 
     /// Checks that every file can be moved to its destination.
@@ -94,7 +114,7 @@ impl Publication<'_> {
         lock: &Lock,
         observer: &'a mut dyn Observer,
     ) -> Result<Prepared<'a>, Error> {
-        let Self { layout, published, plan, config, key_files } = *self;
+        let Self { layout, published, plan, config, key_files, .. } = *self;
         let root_after = plan.draft.root_after(published)?;
         let mut publication = Transaction::begin(layout, lock, observer)?;
         for name in key_files {

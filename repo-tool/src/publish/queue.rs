@@ -68,6 +68,7 @@ impl RefusalKind {
             | Error::Path(_)
             | Error::Pending(_)
             | Error::Pin(_)
+            | Error::Policy(_)
             | Error::Publication(_)
             | Error::Revert(_)
             | Error::Revoke(_)
@@ -132,7 +133,8 @@ impl PublishRequest {
         let own = OwnFiles::of(layout, config)?;
         let mut added = intake::copy_into(&sources, &folder.folder, &config.hashes, &own, progress)?;
         if let Custom::Replace(custom) = &options.custom {
-            added.iter_mut().for_each(|incoming| incoming.target.custom = Some(custom.clone()));
+            let packages = added.iter_mut().filter(|incoming| !options.is_evidence(&incoming.target.path));
+            packages.for_each(|incoming| incoming.target.custom = Some(custom.clone()));
         }
         Self::put(layout, &folder, owner, Change { role, added, options: options.clone(), removed: Vec::new() })
     }

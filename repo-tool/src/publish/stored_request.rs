@@ -6,6 +6,7 @@ use lastmile_metadata::{Envelope, Role as _, RoleName, TargetPath, Targets, Vers
 use serde::{Deserialize, Serialize};
 
 use crate::edit::add::{AddOptions, Custom, DelegatedPaths, PublishedTargets};
+use crate::edit::evidence::PackageEvidence;
 use crate::edit::intake::{self, Incoming};
 use crate::files::folder::Folder;
 use crate::{EditError, Error, InvalidInput, names};
@@ -46,6 +47,29 @@ struct StoredRequest {
     /// Whether added targets may replace published targets with immutable names.
     #[serde(default)]
     replaces_published: bool,
+    /// The evidence for one of the added targets.
+    #[serde(default)]
+    evidence: Option<StoredEvidence>,
+}
+
+/// Evidence for a package.
+#[derive(Serialize, Deserialize)]
+struct StoredEvidence {
+    package: String,
+    files: Vec<String>,
+}
+
+impl StoredEvidence {
+    fn of(evidence: &PackageEvidence) -> Self {
+        let files = evidence.files.iter().map(|file| file.as_str().to_string()).collect();
+        Self { package: evidence.package.as_str().to_string(), files }
+    }
+
+    fn read(self) -> Result<PackageEvidence, InvalidInput> {
+        let path = |text: &String| TargetPath::new(text.as_str()).map_err(InvalidInput::from);
+        let files = self.files.iter().map(path).collect::<Result<_, _>>()?;
+        Ok(PackageEvidence { package: path(&self.package)?, files })
+    }
 }
 
 /// Writes a request into its folder.
@@ -61,7 +85,8 @@ pub(super) fn write_request(folder: &Folder, change: &Change) -> Result<(), Erro
     let removes_custom = change.options.custom == Custom::Remove;
     let hides_delegated = change.options.delegated == DelegatedPaths::Hide;
     let replaces_published = change.options.published == PublishedTargets::Replace;
-    let stored = StoredRequest { role, added, removed, removes_custom, hides_delegated, replaces_published };
+    let evidence = change.options.evidence.as_ref().map(StoredEvidence::of);
+    let stored = StoredRequest { role, added, removed, removes_custom, hides_delegated, replaces_published, evidence };
     let text = serde_json::to_vec(&stored).map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
         return Err(EditError::TooManyFiles.into());
@@ -90,6 +115,7 @@ pub(super) fn read_request(folder: &Folder) -> Result<Change, Error> {
     if stored.replaces_published {
         options.published = PublishedTargets::Replace;
     }
+    options.evidence = stored.evidence.map(StoredEvidence::read).transpose()?;
     Ok(Change {
         role: stored.role.as_deref().map(names::role).transpose()?,
         added: added.targets().enumerate().map(incoming).collect(),

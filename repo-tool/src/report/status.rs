@@ -1,6 +1,9 @@
 //! The status of a repository: versions, expiry dates, keys, roles that are due for renewal, and the pending change.
 
 use chrono::{DateTime, Utc};
+use lastmile_attest::Policy;
+use lastmile_attest::policy::MEMBER;
+use lastmile_client::text::printable;
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
 use serde_json::{Value, json};
 
@@ -10,6 +13,7 @@ use crate::config::Config;
 use crate::document::Missing;
 use crate::publish::staged;
 use crate::publish::transaction;
+use crate::published::Published;
 use crate::trusting::{Odd, odd_ids, odd_in_root};
 use crate::{Error, NotFound, Renewal, Repository};
 
@@ -67,6 +71,45 @@ pub struct Status {
     pub interrupted: bool,
     /// Whether the metadata was verified from a root that the user has pinned.
     pub pinned: bool,
+    /// The roles that have a policy.
+    pub policies: Vec<RolePolicy>,
+}
+
+/// A role that has a policy.
+#[derive(Clone, Debug)]
+pub struct RolePolicy {
+    /// The role.
+    pub role: RoleName,
+    /// The names of its rules, or `None` if the policy is malformed, so that clients refuse all packages of the role.
+    pub rules: Option<Vec<String>>,
+}
+
+impl RolePolicy {
+    /// Returns the policies of the roles that have been read.
+    pub(crate) fn of(published: &Published) -> Vec<Self> {
+        let policies = published.read_roles().filter_map(|(role, targets)| {
+            let policy = targets.header.unknown.get(MEMBER)?;
+            let policy = Policy::parse(policy.to_text().as_bytes()).ok();
+            let rules = policy.map(|policy| policy.rules().iter().map(|rule| rule.name().to_string()).collect());
+            Some(Self { role: role.clone(), rules })
+        });
+        policies.collect()
+    }
+
+    /// Describes the policy in one line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let role = printable(self.role.as_str());
+        match self.rules.as_ref().map(Vec::len) {
+            Some(1) => format!("{role} demands evidence (1 rule)"),
+            Some(rules) => format!("{role} demands evidence ({rules} rules)"),
+            None => format!("{role} has a malformed policy: clients refuse all its packages"),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "role": self.role.as_str(), "rules": self.rules })
+    }
 }
 
 impl Status {
@@ -96,7 +139,8 @@ impl Status {
         let findings = lint(&repository.published, &repository.config, &repository.keys, repository.now());
         let interrupted = transaction::is_interrupted(&repository.layout);
         let pinned = repository.authority().is_pinned();
-        Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned })
+        let policies = RolePolicy::of(&repository.published);
+        Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned, policies })
     }
 
     /// Returns whether the maintainer must act. A role that is due needs no attention yet, because there is time left
@@ -133,11 +177,15 @@ impl Status {
                 "role": document.role.as_str(), "version": document.version.get(), "missing": missing.collect::<Vec<_>>(),
             })
         };
-        json!({
+        let mut status = json!({
             "roles": self.roles.iter().map(role).collect::<Vec<_>>(),
             "waiting": self.pending.iter().map(pending).collect::<Vec<_>>(),
             "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(), "interrupted": self.interrupted, "pinned": self.pinned, "needs_attention": self.needs_attention(),
-        })
+        });
+        if let (false, Some(members)) = (self.policies.is_empty(), status.as_object_mut()) {
+            members.insert("policies".to_string(), self.policies.iter().map(RolePolicy::json).collect());
+        }
+        status
     }
 }
 

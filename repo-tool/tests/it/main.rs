@@ -32,6 +32,7 @@ mod pins;
 mod planted;
 mod planted_keys;
 mod planted_members;
+mod policies;
 mod polling;
 mod private_keys;
 mod proportion;

@@ -52,7 +52,7 @@ fn publish_all_sorts(world: &World) {
         let old = world.public(&format!("{role}-{}", if role == RoleName::ROOT { 1 } else { number - 1 }));
         let outcome =
             world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&role, &[key], &[old]).unwrap()).unwrap();
-        assert!(matches!(outcome, Outcome::Published { seamless: true }), "{role}: {outcome:?}");
+        assert!(matches!(outcome, Outcome::Published { seamless: true, .. }), "{role}: {outcome:?}");
     };
     world.add("a", "1");
     rotate(RoleName::TIMESTAMP, 2);

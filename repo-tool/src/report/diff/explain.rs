@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastmile_metadata::changes::{Change, ChangeKind, Pointer, changes};
+use lastmile_attest::policy::MEMBER;
+use lastmile_metadata::changes::{Change, ChangeKind, Pointer, changes, member};
 use lastmile_metadata::{Algorithm, TargetFile, TargetPath, Targets};
 
-use super::delegations;
 use super::explanation::Explanation;
 use super::keys::{KeysBefore, RoleKeyList, ring_lines};
 use super::lines::Lines;
 use super::role_diff::{RoleDiff, Sign};
+use super::{delegations, policy};
 use crate::Error;
 use crate::document::Document;
 use crate::draft::Draft;
@@ -36,6 +37,7 @@ struct Touched<'c> {
     /// The roles in a root whose keys or threshold change.
     roles: BTreeSet<&'c str>,
     delegations: bool,
+    policy: bool,
 }
 
 /// Describes the changes to the signed text of one document.
@@ -103,8 +105,9 @@ fn explain(
     };
     let is_passed_over =
         |member: &str| of_targets == TargetChanges::Counted && draft.targets.contains_key(role) && member == "targets";
-    match changes(before, &document.signed()?, &is_passed_over) {
-        Ok(changes) => explanation.explain_all(published, draft, &changes)?,
+    let after = document.signed()?;
+    match changes(before, &after, &is_passed_over) {
+        Ok(changes) => explanation.explain_all(published, draft, (before, &after), &changes)?,
         Err(error) => explanation.unusual_line(Sign::Changed, &Pointer::default(), &format!("unexplained: {error}")),
     }
     let Explanation { lines, routine, mut unusual, .. } = explanation;
@@ -117,6 +120,7 @@ impl Explanation {
         &mut self,
         published: Option<&Published>,
         draft: &Draft,
+        (before_text, after_text): (Option<&str>, &str),
         changes: &[Change<'_>],
     ) -> Result<(), Error> {
         let mut touched = Touched::default();
@@ -147,6 +151,10 @@ impl Explanation {
                         let before = before.and_then(|before| before.delegations.as_ref());
                         delegations::explain(self, before, after.delegations(), &touched.keys);
                     }
+                }
+                if touched.policy {
+                    let policy = |text| member(text, MEMBER).ok().flatten();
+                    policy::explain(self, before_text.and_then(policy), policy(after_text));
                 }
             }
         }
@@ -191,6 +199,7 @@ impl Explanation {
                 touched.targets.insert(own(change, name));
                 self.unknown(change, 3);
             }
+            ("targets", [MEMBER, ..], _) => touched.policy = true,
             ("targets", ["delegations", rest @ ..], _) => {
                 touched.delegations = true;
                 self.delegation(change, rest, touched);

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 mod explanation;
 mod keys;
 mod lines;
+mod policy;
 mod role_diff;
 mod unusual;
 

@@ -1,0 +1,84 @@
+//! The evidence of packages: `custom.lastmile.evidence`, a list of targets.
+
+use std::path::Path;
+
+use lastmile_attest::{MAX_EVIDENCE_FILES, evidence_paths};
+use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath};
+
+use super::Edit;
+use crate::immutable::has_same_bytes;
+use crate::{Error, NotFound, PolicyError};
+
+/// The evidence files of a package. Its custom data lists their paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageEvidence {
+    /// The package.
+    pub package: TargetPath,
+    /// The targets that contain the evidence.
+    pub files: Vec<TargetPath>,
+}
+
+impl Edit<'_> {
+    /// Removes targets, together with the evidence that lies beside them: a package `app` is removed with `app.sig` and
+    /// `app.intoto.jsonl`, if it lists them as its evidence.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if one of the targets is not listed.
+    pub fn remove_packages(&mut self, role: Option<&RoleName>, paths: &[TargetPath]) -> Result<(), Error> {
+        let mut evidence = Vec::new();
+        for path in paths {
+            let holder = match role {
+                Some(role) => Some(self.bin_for(role, path)?),
+                None => self.holder(path)?,
+            };
+            if let Some(holder) = holder
+                && let Some(target) = self.view(&holder)?.target(path)
+            {
+                let start = format!("{path}.");
+                let listed = evidence_paths(&target).unwrap_or_default().into_iter();
+                evidence.extend(listed.filter(|file| file.as_str().starts_with(&start) && !paths.contains(file)));
+            }
+            self.remove_target(role, path)?;
+        }
+        for path in evidence {
+            match self.remove_target(role, &path) {
+                // The evidence may be listed by another role, or by none.
+                Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds evidence files to the custom data of a package. The evidence of the listed target `before` is kept if it is about
+/// the same file.
+pub(crate) fn list_evidence(
+    target: &mut TargetFile,
+    before: Option<&TargetFile>,
+    files: &[TargetPath],
+) -> Result<(), Error> {
+    let kept = before.filter(|before| has_same_bytes(before, target));
+    let mut listed = kept.map(|before| evidence_paths(before).unwrap_or_default()).unwrap_or_default();
+    let new: Vec<&TargetPath> = files.iter().filter(|file| !listed.contains(file)).collect();
+    listed.extend(new.into_iter().cloned());
+    if listed.len() > MAX_EVIDENCE_FILES {
+        let (path, count) = (target.path.clone(), listed.len());
+        return Err(PolicyError::TooMuchEvidence { path, count, most: MAX_EVIDENCE_FILES }.into());
+    }
+    target.custom = Some(with_evidence(target, &listed)?);
+    Ok(())
+}
+
+/// Returns the custom data of a target with this list of evidence files.
+fn with_evidence(target: &TargetFile, files: &[TargetPath]) -> Result<Json, Error> {
+    let file = Path::new(target.path.as_str());
+    let failed = |problem: String| PolicyError::Evidence { file: file.to_path_buf(), problem };
+    let text = target.custom.as_ref().map_or_else(|| "{}".to_string(), Json::to_text);
+    let mut custom: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+    let members = custom.as_object_mut().ok_or_else(|| failed("its custom data is not an object".into()))?;
+    let own = members.entry("lastmile").or_insert_with(|| serde_json::json!({}));
+    let own = own.as_object_mut().ok_or_else(|| failed("`lastmile` in its custom data is not an object".into()))?;
+    own.insert("evidence".to_string(), files.iter().map(TargetPath::as_str).collect());
+    Json::parse(&custom.to_string()).map_err(|error| failed(error.to_string()).into())
+}

@@ -1,0 +1,129 @@
+//! Errors about policies, trust roots and evidence.
+
+use std::path::PathBuf;
+
+use lastmile_client::text::{printable, printable_path};
+use lastmile_metadata::{RoleName, TargetPath};
+
+/// The reason why a policy cannot be used or changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The text is not a policy.
+    #[error("{}: {problem}", printable_path(file))]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// The policy contains something that this version does not understand.
+    #[error("this version does not understand the policy:{}", lines(.parts))]
+    Unsupported {
+        /// What it does not understand, with the places.
+        parts: Vec<String>,
+    },
+    /// A policy that a role signs, or is about to sign, is malformed.
+    #[error("the policy of {role}: {problem}")]
+    OfRole {
+        /// The role.
+        role: RoleName,
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// The role is trusted for paths by their hashes.
+    #[error("{role} is trusted by hash prefixes, so it cannot have a policy")]
+    Bin {
+        /// The role.
+        role: RoleName,
+    },
+    /// The role has no targets.
+    #[error("{role} lists no targets, so it cannot have a policy")]
+    NoTargets {
+        /// The role.
+        role: RoleName,
+    },
+    /// The role has no policy.
+    #[error("{role} has no policy")]
+    None {
+        /// The role.
+        role: RoleName,
+    },
+    /// The policy names a trust root that the role does not list.
+    #[error("trust.{name}: {role} does not list the trust root `{path}`, and the policy does not name its `sha256`")]
+    TrustRootNotListed {
+        /// The role that has the policy.
+        role: RoleName,
+        /// The name of the trust root in the policy.
+        name: String,
+        /// The path of the target.
+        path: TargetPath,
+    },
+    /// A trust root cannot be used.
+    #[error("the trust root `{path}`: {problem}")]
+    TrustRoot {
+        /// The path of the target.
+        path: TargetPath,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The file of a target differs from its entry in the metadata.
+    #[error("`{path}`: {problem}")]
+    WrongFile {
+        /// The path of the target.
+        path: TargetPath,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An evidence file cannot be used.
+    #[error("{}: {}", printable_path(file), printable(problem))]
+    Evidence {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A package would have too many evidence files.
+    #[error("`{path}` would have {count} evidence files, expected at most {most}")]
+    TooMuchEvidence {
+        /// The package.
+        path: TargetPath,
+        /// The number of evidence files.
+        count: usize,
+        /// The maximum.
+        most: usize,
+    },
+}
+
+impl PolicyError {
+    /// Returns a hint on what to do next, if there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed { .. } | Self::OfRole { .. } => Some("docs/policy.md describes the format of policies"),
+            Self::Unsupported { .. } => Some(
+                "clients would refuse every package that it concerns; correct the policy, or upgrade lastmile-repo",
+            ),
+            Self::Bin { .. } => {
+                Some("set the policy on the role that delegates to the bins; it also covers their targets")
+            }
+            Self::NoTargets { .. } => Some("set the policy on `targets` or on a delegated role"),
+            Self::None { .. } => Some("`lastmile-repo status` lists the roles that have a policy"),
+            Self::TrustRootNotListed { .. } => Some(
+                "publish the trust root first, with `lastmile-repo policy trust-root update URL` or `lastmile-repo add`, or \
+                 name its `sha256` in the policy; a role with bins does not list its targets itself, so it needs the `sha256`",
+            ),
+            Self::WrongFile { .. } => Some("restore the file from a backup or from the server"),
+            Self::TrustRoot { .. } => Some("a trust root is the file trusted_root.json of a Sigstore instance"),
+            Self::Evidence { .. } => Some(
+                "evidence is a Sigstore bundle, a DSSE envelope with an in-toto statement, or a signature of `cosign sign-blob`",
+            ),
+            Self::TooMuchEvidence { .. } => Some("combine the evidence into fewer files, one JSON object per line"),
+        }
+    }
+}
+
+/// Returns one indented line for each part.
+fn lines(parts: &[String]) -> String {
+    parts.iter().map(|part| format!("\n  {}", printable(part))).collect()
+}

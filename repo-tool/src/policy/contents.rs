@@ -1,0 +1,57 @@
+//! The content of evidence files and trust roots: from the files of a draft, or else from the folder of the repository.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lastmile_metadata::{TargetFile, TargetNames};
+
+use crate::draft::NewTargetFile;
+use crate::edit::intake;
+use crate::files::access::read_small;
+use crate::files::layout::Layout;
+use crate::{Error, PolicyError};
+
+/// The maximum length of an evidence file or a trust root, in bytes. `lastmile-attest` has lower limits.
+pub(crate) const LONGEST: u64 = 16 << 20;
+
+/// The contents of target files.
+pub(crate) struct TargetContents {
+    folder: PathBuf,
+    names: TargetNames,
+    /// The new files of the draft, by their final paths below the folder.
+    new: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl TargetContents {
+    /// Reads the published files and those of a draft. `names` is how target files are named after the publication.
+    pub(crate) fn new(layout: &Layout, names: TargetNames, files: &[NewTargetFile]) -> Self {
+        let new = files.iter().map(|file| (file.to.clone(), file.from.clone())).collect();
+        Self { folder: layout.targets(), names, new }
+    }
+
+    /// Returns the content of a target after comparing it with the length and the hashes. Returns `None` if the file is
+    /// not on this machine.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongFile`] if the file differs from the entry of the target; [`Error::Path`] if it is too long.
+    pub(crate) fn read(&self, target: &TargetFile) -> Result<Option<Vec<u8>>, Error> {
+        for place in intake::places(target, self.names) {
+            let path = self.path(&place);
+            let Some(content) = read_small(&path, LONGEST)? else { continue };
+            let mut verifier = target.verifier();
+            let verdict = verifier.update(&content).and_then(|()| verifier.finish());
+            return match verdict {
+                Ok(()) => Ok(Some(content)),
+                Err(error) => {
+                    let problem = format!("the file differs from its entry in the metadata: {error}");
+                    Err(PolicyError::WrongFile { path: target.path.clone(), problem }.into())
+                }
+            };
+        }
+        Ok(None)
+    }
+
+    fn path(&self, place: &Path) -> PathBuf {
+        self.new.get(place).cloned().unwrap_or_else(|| self.folder.join(place))
+    }
+}

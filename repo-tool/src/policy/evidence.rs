@@ -1,0 +1,221 @@
+//! Prepares evidence files for publication beside their package.
+//!
+//! All JSON evidence becomes one file, `PACKAGE.intoto.jsonl`, with one JSON object per line. A signature that is not JSON
+//! becomes a file of its own, `PACKAGE.sig`. Evidence that is added later gets a new name with a number, because the
+//! content of published files should not change.
+
+use std::path::PathBuf;
+
+use lastmile_attest::json::Value;
+use lastmile_attest::{Evidence, MAX_EVIDENCE_FILES};
+use lastmile_metadata::{RoleName, TargetFile, TargetPath};
+use tempfile::TempDir;
+
+use crate::draft::Draft;
+use crate::edit::evidence::PackageEvidence;
+use crate::edit::intake::Source;
+use crate::files::access::write_new;
+use crate::files::links::{Links, read_through};
+use crate::immutable::has_same_bytes;
+use crate::names::target_path;
+use crate::{Error, NotFound, PolicyError, Repository};
+
+/// The maximum length of an evidence file, in bytes.
+const LONGEST: u64 = 4 << 20;
+
+/// The endings of evidence files.
+const JSON_LINES: &str = "intoto.jsonl";
+const SIGNATURE: &str = "sig";
+
+/// New evidence for one package.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct NewEvidence {
+    /// JSON objects, each in one line.
+    lines: Vec<Vec<u8>>,
+    /// Signatures that are not JSON.
+    signatures: Vec<Vec<u8>>,
+}
+
+/// Evidence files that are ready to be published.
+#[derive(Debug)]
+pub(crate) struct PreparedEvidence {
+    /// The files. Files that are published already are not among them.
+    pub(crate) sources: Vec<Source>,
+    /// The package, and all its new evidence files.
+    pub(crate) evidence: PackageEvidence,
+    _folder: TempDir,
+}
+
+impl NewEvidence {
+    /// Reads evidence files.
+    ///
+    /// # Errors
+    /// [`PolicyError::Evidence`] if a file is not evidence.
+    pub(crate) fn read(files: &[PathBuf]) -> Result<Self, Error> {
+        let mut evidence = Self::default();
+        for file in files {
+            let content = read_through(file, Links::Follow, LONGEST)?;
+            let content = content.ok_or_else(|| NotFound::File { path: file.clone() })?;
+            Evidence::parse(&content)
+                .map_err(|error| PolicyError::Evidence { file: file.clone(), problem: error.to_string() })?;
+            evidence.add(&content);
+        }
+        Ok(evidence)
+    }
+
+    fn add(&mut self, content: &[u8]) {
+        if !content.trim_ascii_start().starts_with(b"{") {
+            if !self.signatures.iter().any(|known| known == content) {
+                self.signatures.push(content.to_vec());
+            }
+            return;
+        }
+        let documents: Vec<&[u8]> = match Value::parse(content) {
+            Ok(_) => vec![content],
+            Err(_) => content.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect(),
+        };
+        for line in documents.into_iter().map(compact) {
+            if !self.lines.contains(&line) {
+                self.lines.push(line);
+            }
+        }
+    }
+
+    /// Returns the contents of the files to publish, each with its ending.
+    fn contents(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut contents = Vec::new();
+        if !self.lines.is_empty() {
+            let mut content = self.lines.join(&b'\n');
+            content.push(b'\n');
+            contents.push((JSON_LINES, content));
+        }
+        contents.extend(self.signatures.iter().map(|signature| (SIGNATURE, signature.clone())));
+        contents
+    }
+}
+
+/// Removes the spaces and line ends between the parts of valid JSON text.
+fn compact(text: &[u8]) -> Vec<u8> {
+    let mut compact = Vec::with_capacity(text.len());
+    let mut is_in_string = false;
+    let mut is_escaped = false;
+    for byte in text {
+        if is_in_string {
+            is_in_string = is_escaped || *byte != b'"';
+            is_escaped = !is_escaped && *byte == b'\\';
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        } else {
+            is_in_string = *byte == b'"';
+        }
+        compact.push(*byte);
+    }
+    compact
+}
+
+impl Repository {
+    /// Chooses the names of evidence files for the package `source`, and writes them to a temporary folder. If the same
+    /// file is published as the package already, published evidence is kept.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such role; [`Error::File`] if a file cannot be written.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the folder is not part of the repository, and is removed afterwards"
+    )]
+    pub(crate) fn prepare_evidence(
+        &mut self,
+        role: &RoleName,
+        package: &TargetFile,
+        new: &NewEvidence,
+    ) -> Result<PreparedEvidence, Error> {
+        let at = std::env::temp_dir();
+        let folder = tempfile::tempdir().map_err(|error| Error::file("create a folder in", &at, error))?;
+        let mut sources = Vec::new();
+        let mut files = Vec::new();
+        for (number, (ending, content)) in new.contents().into_iter().enumerate() {
+            let (name, is_published) = self.evidence_name(role, package, ending, &content, &files)?;
+            if !is_published {
+                let file = folder.path().join(number.to_string());
+                write_new(&file, &content, 0o600)?;
+                sources.push(Source::new(file, name.clone()));
+            }
+            files.push(name);
+        }
+        let evidence = PackageEvidence { package: package.path.clone(), files };
+        Ok(PreparedEvidence { sources, evidence, _folder: folder })
+    }
+
+    /// Returns the first free name for an evidence file, or the name of a published file with this content. If the package
+    /// is new or changes, the first name is used, because published evidence is not about this package.
+    fn evidence_name(
+        &mut self,
+        role: &RoleName,
+        package: &TargetFile,
+        ending: &str,
+        content: &[u8],
+        taken: &[TargetPath],
+    ) -> Result<(TargetPath, bool), Error> {
+        let is_unchanged = self.listed(role, &package.path)?.iter().any(|listed| has_same_bytes(listed, package));
+        for number in 1.. {
+            let number = if number == 1 { String::new() } else { format!("{number}.") };
+            let name = target_path(&format!("{}.{number}{ending}", package.path))?;
+            if taken.contains(&name) {
+                continue;
+            }
+            let listed = self.listed(role, &name)?;
+            let has_content = |target: &TargetFile| {
+                let mut verifier = target.verifier();
+                verifier.update(content).and_then(|()| verifier.finish()).is_ok()
+            };
+            if !listed.is_empty() && listed.iter().all(has_content) {
+                return Ok((name, true));
+            }
+            if listed.is_empty() || !is_unchanged {
+                return Ok((name, false));
+            }
+        }
+        Err(PolicyError::TooMuchEvidence { path: package.path.clone(), count: usize::MAX, most: MAX_EVIDENCE_FILES }
+            .into())
+    }
+
+    /// Returns what the role or its bins list for a path: as published, and in the pending change.
+    fn listed(&mut self, role: &RoleName, path: &TargetPath) -> Result<Vec<TargetFile>, Error> {
+        let pending = self.staged()?;
+        let mut listed = Vec::new();
+        for draft in [Draft::default(), pending] {
+            let mut edit = self.edit(draft);
+            let holder = match edit.bin_for(role, path) {
+                Ok(holder) => holder,
+                // The role may exist only in the pending change.
+                Err(Error::NotFound(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            listed.extend(edit.view(&holder)?.target(path));
+        }
+        listed.dedup();
+        Ok(listed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_compacted_without_changing_its_strings() {
+        let text = b"{\n  \"a\": \"x \\\" y\\\\\",\t\"b\" : [ 1 , \"\xc3\xa4 \" ]\r\n}\n";
+        assert_eq!(compact(text), b"{\"a\":\"x \\\" y\\\\\",\"b\":[1,\"\xc3\xa4 \"]}");
+    }
+
+    #[test]
+    fn documents_become_lines_and_signatures_stay_apart() {
+        let mut evidence = NewEvidence::default();
+        evidence.add(b"{\n \"a\": 1\n}\n");
+        evidence.add(b"{\"b\": 2}\n\n{\"a\":1}\n");
+        evidence.add(b"c2lnbmF0dXJl\n");
+        evidence.add(b"c2lnbmF0dXJl\n");
+        let expected = vec![(JSON_LINES, b"{\"a\":1}\n{\"b\":2}\n".to_vec()), (SIGNATURE, b"c2lnbmF0dXJl\n".to_vec())];
+        assert_eq!(evidence.contents(), expected);
+    }
+}

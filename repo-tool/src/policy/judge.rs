@@ -1,0 +1,219 @@
+//! Judges packages as clients do: searches for them, reads their evidence, and compares it with the policies of the roles
+//! on the delegation chain.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lastmile_attest::policy::MEMBER;
+use lastmile_attest::{
+    Demands, DemandsError, EvidenceFile, LocalPolicy, Origin, Policy, Refused, TrustRootRequest, TrustRoots, Verdict,
+};
+use lastmile_client::{MemoryStore, blocking};
+use lastmile_metadata::{Delegations, Found, Header, RoleName, Stage as _, TargetFile, TargetPath, TrustedMetadata};
+
+use crate::check::simulated_client::{client, from_client, reading_limits, refresh};
+use crate::policy::contents::TargetContents;
+use crate::published::Published;
+use crate::{Error, PolicyError};
+
+/// The judgement of a package.
+pub(crate) enum Judged {
+    /// Clients do not find the package.
+    NotFound,
+    /// No policy demands anything of the package.
+    Free,
+    /// The verdict of clients.
+    Verdict(Verdict),
+    /// Clients refuse the package before they judge its evidence: a policy, a list of evidence or a file cannot be used.
+    Unusable(Refused),
+}
+
+impl Judged {
+    /// Returns why clients refuse the package, if they do.
+    pub(crate) fn refusal(&self) -> Option<Refused> {
+        match self {
+            Self::NotFound | Self::Free => None,
+            Self::Verdict(verdict) => verdict.check().err(),
+            Self::Unusable(refused) => Some(refused.clone()),
+        }
+    }
+}
+
+/// A client that judges packages.
+pub(crate) struct PackageJudge<'a> {
+    session: blocking::Session,
+    contents: &'a TargetContents,
+    now: DateTime<Utc>,
+    /// The metadata that the session trusts, for searches that return the delegation chain.
+    trusted: TrustedMetadata,
+    /// The number of delegated roles in `trusted`.
+    known: usize,
+    /// The policies, by role. They are read only once, because there may be many packages.
+    policies: BTreeMap<RoleName, Option<Policy>>,
+}
+
+impl<'a> PackageJudge<'a> {
+    /// Judges with the metadata of `session`, and with these files, at the time `now`.
+    pub(crate) fn new(session: blocking::Session, contents: &'a TargetContents, now: DateTime<Utc>) -> Self {
+        let trusted = session.trusted().clone();
+        let known = trusted.delegated().count();
+        Self { session, contents, now, trusted, known, policies: BTreeMap::new() }
+    }
+
+    /// Judges published packages, with higher limits than usual. Expired metadata does not prevent a judgement.
+    pub(crate) fn of_published(
+        published: &Published,
+        contents: &'a TargetContents,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let overlay = published.files().clone();
+        let root = published.shipped().to_vec();
+        let known = published.reusable_targets();
+        let client = client(root, overlay, MemoryStore::default(), reading_limits(), known)?;
+        let session = refresh(&client, DateTime::UNIX_EPOCH).map_err(from_client)?;
+        Ok(Self::new(session, contents, now))
+    }
+
+    /// Returns the session.
+    pub(crate) fn session(&mut self) -> &mut blocking::Session {
+        &mut self.session
+    }
+
+    /// Searches for a package as clients do, and returns it with its delegation chain.
+    pub(crate) fn find(&mut self, path: &TargetPath) -> Result<Option<Found>, Error> {
+        self.session.find(path).map_err(from_client)?;
+        let known = self.session.trusted().delegated().count();
+        if known != self.known {
+            self.trusted = self.session.trusted().clone();
+            self.known = known;
+        }
+        Ok(self.trusted.search(path.clone()).finish()?)
+    }
+
+    /// Judges the package at this path.
+    ///
+    /// # Errors
+    /// Returns an error if metadata does not verify, or if a file cannot be read.
+    pub(crate) fn judge(&mut self, path: &TargetPath) -> Result<Judged, Error> {
+        match self.find(path)? {
+            None => Ok(Judged::NotFound),
+            Some(found) if !self.has_demands(&found) => Ok(Judged::Free),
+            Some(found) => self.judge_found(&found),
+        }
+    }
+
+    /// Returns whether a policy on the delegation chain may concern the package. Unusable policies concern all packages.
+    fn has_demands(&mut self, found: &Found) -> bool {
+        let mut delegations: Option<&Delegations> = None;
+        for (role, targets) in &found.chain {
+            let is_bin = delegations.is_some_and(|delegations| delegations.is_bin(role));
+            delegations = targets.delegations();
+            let policy = self.policies.entry(role.clone()).or_insert_with(|| policy_of(targets.header()));
+            if !has_policy(targets.header()) {
+                continue;
+            }
+            let concerns = |policy: &Policy| {
+                !policy.unsupported().is_empty()
+                    || policy.rules().iter().any(|rule| rule.applies_to(&found.target.path))
+            };
+            if is_bin || policy.as_ref().is_none_or(concerns) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn judge_found(&mut self, found: &Found) -> Result<Judged, Error> {
+        self.judge_demands(&found.target, found, Demands::on(found, &LocalPolicy::default()))
+    }
+
+    /// Judges a package by these demands.
+    pub(crate) fn judge_demands(
+        &mut self,
+        target: &TargetFile,
+        found: &Found,
+        demands: Result<Demands, DemandsError>,
+    ) -> Result<Judged, Error> {
+        let path = &target.path;
+        let demands = match demands {
+            Ok(demands) if demands.is_empty() => return Ok(Judged::Free),
+            Ok(demands) => demands,
+            Err(error) => return Ok(unusable(path, origin(&error, found), "a usable policy", &error.to_string())),
+        };
+        let Some(listing) = found.chain.last().map(|(role, _)| Origin::Role(role.clone())) else {
+            return Ok(Judged::NotFound);
+        };
+        let listed = match demands.evidence() {
+            Ok(listed) => listed,
+            Err(error) => return Ok(unusable(path, listing, "a list of evidence", &error.to_string())),
+        };
+        let mut evidence = Vec::new();
+        for file in listed {
+            let Some(target) = self.find(&file)?.map(|found| found.target) else {
+                evidence.push(EvidenceFile { path: file, content: None });
+                continue;
+            };
+            match self.read(&target)? {
+                Ok(content) => evidence.push(EvidenceFile { path: file, content: Some(content) }),
+                Err(problem) => return Ok(unusable(path, listing, "evidence", &problem)),
+            }
+        }
+        let mut roots = TrustRoots::default();
+        for request in demands.trust_roots() {
+            if let Err(problem) = self.load(&request, &mut roots)? {
+                return Ok(unusable(path, listing, "a usable trust root", &problem));
+            }
+        }
+        Ok(Judged::Verdict(demands.judge(&evidence, &roots, self.now)))
+    }
+
+    /// Loads a trust root. Returns the problem if it cannot be used.
+    fn load(&mut self, request: &TrustRootRequest, roots: &mut TrustRoots) -> Result<Result<(), String>, Error> {
+        let target = match request.listed() {
+            Ok(Some(listed)) => Some(listed.clone()),
+            Ok(None) => self.find(request.path())?.map(|found| found.target),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let Some(target) = target else {
+            return Ok(Err(format!("no trusted role lists the trust root `{}`", request.path())));
+        };
+        let content = match self.read(&target)? {
+            Ok(content) => content,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        Ok(request.load(&content, roots).map_err(|error| error.to_string()))
+    }
+
+    /// Returns the content of a target, or why it cannot be used.
+    fn read(&self, target: &TargetFile) -> Result<Result<Vec<u8>, String>, Error> {
+        match self.contents.read(target) {
+            Ok(Some(content)) => Ok(Ok(content)),
+            Ok(None) => Ok(Err(format!("the file of `{}` is not in this folder", target.path))),
+            Err(Error::Policy(error @ PolicyError::WrongFile { .. })) => Ok(Err(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Returns whether a role has a policy.
+pub(crate) fn has_policy(header: &Header) -> bool {
+    header.unknown.contains_key(MEMBER)
+}
+
+fn policy_of(header: &Header) -> Option<Policy> {
+    Policy::parse(header.unknown.get(MEMBER)?.to_text().as_bytes()).ok()
+}
+
+fn unusable(path: &TargetPath, origin: Origin, wanted: &str, found: &str) -> Judged {
+    let rule = "policy".to_string();
+    Judged::Unusable(Refused { path: path.clone(), origin, rule, wanted: wanted.to_string(), found: found.to_string() })
+}
+
+/// Returns the role whose policy or metadata cannot be used.
+fn origin(error: &DemandsError, found: &Found) -> Origin {
+    match error {
+        DemandsError::Policy { origin, .. } => origin.clone(),
+        DemandsError::PolicyInBin(role) | DemandsError::Changed(role) => Origin::Role(role.clone()),
+        _ => Origin::Role(found.chain.last().map_or(RoleName::TARGETS, |(role, _)| role.clone())),
+    }
+}

@@ -1,0 +1,46 @@
+//! Sets the policy of a role, after checking the trust roots that it names.
+
+use lastmile_attest::TrustRoot;
+use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath};
+use sha2::{Digest as _, Sha256};
+
+use crate::draft::Draft;
+use crate::edit::policy::read_policy;
+use crate::policy::contents::TargetContents;
+use crate::{Edit, Error, PolicyError, Repository};
+
+impl Repository {
+    /// Adds a policy to the draft, which replaces the earlier policy of the role. A trust root that is on this machine
+    /// must be usable.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] if the role cannot have this policy.
+    pub fn set_policy(&mut self, draft: Draft, role: &RoleName, policy: &Json) -> Result<Draft, Error> {
+        let contents = TargetContents::new(&self.layout, self.target_names(), &draft.files);
+        let mut edit = self.edit(draft);
+        edit.set_policy(role, policy)?;
+        for (_, source) in read_policy(role, policy)?.trust_sources() {
+            let listed = edit.view(role)?.target(source.path());
+            let Some(target) = listed.map_or_else(|| find(&mut edit, source.path()), |target| Ok(Some(target)))? else {
+                continue;
+            };
+            let Some(content) = contents.read(&target)? else { continue };
+            let problem = match source.sha256() {
+                Some(sha256) if Sha256::digest(&content)[..] != sha256[..] => {
+                    "the file does not have the `sha256` that the policy names".to_string()
+                }
+                _ => match TrustRoot::parse(&content) {
+                    Ok(_) => continue,
+                    Err(error) => error.to_string(),
+                },
+            };
+            return Err(PolicyError::TrustRoot { path: source.path().clone(), problem }.into());
+        }
+        edit.finish()
+    }
+}
+
+/// Finds a target that another role may list.
+fn find(edit: &mut Edit<'_>, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+    Ok(edit.published().find(path)?.map(|found| found.target))
+}

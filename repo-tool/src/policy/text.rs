@@ -1,0 +1,32 @@
+//! Policies in the files of people: TOML, or JSON if the name of the file ends in `.json`.
+
+use std::path::Path;
+
+use lastmile_attest::policy::{from_toml, to_toml};
+use lastmile_metadata::Json;
+
+use crate::files::links::{Links, read_through};
+use crate::{Error, NotFound, PolicyError};
+
+/// The maximum length of a file with a policy, in bytes. In TOML, a policy may be longer than the JSON text, which has a
+/// limit of its own.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads a policy from a file. Checks only that it has a canonical form.
+///
+/// # Errors
+/// [`PolicyError::Malformed`] if the file is not TOML or JSON; [`Error::File`] if it cannot be read.
+pub(crate) fn read(file: &Path) -> Result<Json, Error> {
+    let malformed = |problem: String| PolicyError::Malformed { file: file.to_path_buf(), problem };
+    let bytes = read_through(file, Links::Follow, LONGEST)?;
+    let bytes = bytes.ok_or_else(|| NotFound::File { path: file.to_path_buf() })?;
+    let text = String::from_utf8(bytes).map_err(|_| malformed("the policy is not UTF-8".into()))?;
+    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    let json = if is_json { text } else { from_toml(&text).map_err(|error| malformed(error.to_string()))? };
+    Json::parse(&json).map_err(|error| malformed(error.to_string()).into())
+}
+
+/// Returns a policy as TOML. A policy that TOML cannot express is returned as JSON.
+pub(crate) fn toml(policy: &Json) -> String {
+    to_toml(policy.to_text().as_bytes()).unwrap_or_else(|_| format!("{}\n", policy.to_text()))
+}
