@@ -5,7 +5,7 @@ use std::path::Path;
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::error::RefusalKind;
-use crate::{Error, PublicationError, RevertError};
+use crate::{Error, PolicyError, PublicationError, RevertError};
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -24,6 +24,7 @@ impl From<&Error> for Failure {
                 (ExitStatus::NoSuchName, None)
             }
             Error::Network(_) => (ExitStatus::Network, None),
+            Error::Policy(PolicyError::Upstream { .. }) => (ExitStatus::Refused, None),
             Error::Untrusted(_) => (ExitStatus::Refused, None),
             Error::Publication(PublicationError::Damaged { .. }) => (ExitStatus::Refused, Some("damaged")),
             Error::Draft(_) | Error::Request { kind: RefusalKind::Draft, .. } => (ExitStatus::Refused, Some("draft")),

@@ -67,6 +67,22 @@ pub enum PolicyError {
         /// What is wrong.
         problem: String,
     },
+    /// The first root of a TUF repository that publishes a trust root is missing, or differs from the pinned one.
+    #[error("the TUF repository at {url}: {problem}")]
+    FirstRoot {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A TUF repository that publishes a trust root does not verify.
+    #[error("the TUF repository at {url} does not verify: {problem}")]
+    Upstream {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The file of a target differs from its entry in the metadata.
     #[error("`{path}`: {problem}")]
     WrongFile {
@@ -113,6 +129,11 @@ impl PolicyError {
                 "publish the trust root first, with `lastmile-repo policy trust-root update URL` or `lastmile-repo add`, or \
                  name its `sha256` in the policy; a role with bins does not list its targets itself, so it needs the `sha256`",
             ),
+            Self::FirstRoot { .. } => Some(
+                "give the first root of that repository, which you obtained through a channel that you trust: --first-root FILE; to \
+                 pin another one, remove the folder of the pinned root",
+            ),
+            Self::Upstream { .. } => None,
             Self::WrongFile { .. } => Some("restore the file from a backup or from the server"),
             Self::TrustRoot { .. } => Some("a trust root is the file trusted_root.json of a Sigstore instance"),
             Self::Evidence { .. } => Some(

@@ -8,3 +8,5 @@ pub(crate) mod published;
 pub(crate) mod report;
 mod set;
 pub(crate) mod text;
+#[cfg(feature = "http")]
+pub(crate) mod trust_root;

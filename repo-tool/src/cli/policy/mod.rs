@@ -4,6 +4,7 @@ mod explain;
 mod set;
 mod show;
 mod test;
+mod trust_root;
 
 use clap::Subcommand;
 use lastmile_cli_support::{ExitStatus, Output};
@@ -24,6 +25,9 @@ pub(crate) enum PolicyCommand {
     Explain(explain::Explain),
     /// Judge the published packages by the published policies, and by those of the pending change.
     Test(test::Test),
+    /// Publish the trust root of a Sigstore instance.
+    #[command(subcommand)]
+    TrustRoot(trust_root::TrustRootCommand),
 }
 
 pub(super) fn run(context: &Context<'_>, command: &PolicyCommand, output: &Output) -> Result<ExitStatus, Error> {
@@ -33,5 +37,6 @@ pub(super) fn run(context: &Context<'_>, command: &PolicyCommand, output: &Outpu
         PolicyCommand::Remove(args) => set::remove(context, args, output),
         PolicyCommand::Explain(args) => explain::explain(context, args, output),
         PolicyCommand::Test(args) => test::test(context, args, output),
+        PolicyCommand::TrustRoot(command) => trust_root::run(context, command, output),
     }
 }

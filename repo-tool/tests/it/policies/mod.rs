@@ -6,6 +6,7 @@
 mod evidence;
 mod gate;
 mod set;
+mod trust_root;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
