@@ -3,6 +3,7 @@
 //! The commands run in this process, with unencrypted keys. The evidence is made of DSSE envelopes that keys of fixed
 //! seeds have signed.
 
+mod documentation;
 mod evidence;
 mod gate;
 mod set;
