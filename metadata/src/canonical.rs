@@ -17,7 +17,7 @@ use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::reader::{has_escapes, string_length, unescape};
+use crate::escapes::{has_escapes, string_length, unescape};
 use crate::{ErrorKind, Location};
 
 /// The maximum nesting of arrays and objects.

@@ -1,7 +1,7 @@
 //! The envelope of every metadata file (spec 4.2.1): `signed`, and the signatures over its canonical form.
 //!
 //! The types express trust: an [`Envelope`] is not trusted, and its content has not been parsed. `verify` converts it
-//! into a [`Verified`].
+//! into a [`Verified`](crate::Verified).
 
 use alloc::collections::BTreeSet;
 use alloc::string::{FromUtf8Error, String, ToString};
@@ -13,49 +13,7 @@ use core::ops::{Deref, Range};
 
 use crate::canonical;
 use crate::reader::Reader;
-use crate::{Error, ErrorKind, KeyId, KeyRing, Limit, Limits, Location, Role, RoleName, Unknown, Verified};
-
-/// A signature. A [`KeyRing`] decides whether it is valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
-    /// The ID of the key that claims to have signed.
-    pub keyid: KeyId,
-    /// The bytes of the signature, or no bytes if the text was not hexadecimal. Such a signature is never valid.
-    pub sig: Vec<u8>,
-    /// Other members, preserved.
-    pub unknown: Unknown,
-}
-
-impl Signature {
-    /// Creates a signature by the key with the ID `keyid`.
-    #[must_use]
-    pub fn new(keyid: KeyId, sig: Vec<u8>) -> Self {
-        Self { keyid, sig, unknown: Unknown::new() }
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let mut keyid = None;
-        let mut sig = None;
-        let mut unknown = Unknown::new();
-        reader.object(|name, value| {
-            match name {
-                "keyid" => keyid = Some(KeyId::new(value.string()?)),
-                "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
-                _ => value.keep(name, &mut unknown)?,
-            }
-            Ok(())
-        })?;
-        let keyid = keyid.ok_or_else(|| ErrorKind::missing("keyid"))?;
-        let sig = sig.ok_or_else(|| ErrorKind::missing("sig"))?;
-        Ok(Self { keyid, sig, unknown })
-    }
-
-    fn write(&self) -> String {
-        let members =
-            [("keyid", canonical::string(self.keyid.as_str())), ("sig", canonical::string(&hex::encode(&self.sig)))];
-        canonical::object(members, &self.unknown)
-    }
-}
+use crate::{Error, ErrorKind, Limit, Limits, Location, Role, RoleName, Signature, Unknown};
 
 /// The bytes of a file as they were received. Clones share them.
 #[derive(Clone, PartialEq, Eq)]
@@ -218,16 +176,6 @@ impl<R: Role> Envelope<R> {
         Self::read_any(self.received.0, most_signatures)
     }
 
-    /// Verifies the file against `ring`, the keys and the threshold that the delegator lists for `role`. A root must
-    /// also satisfy its own keys (5.3.4).
-    ///
-    /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`] if too few keys have signed. Otherwise [`ErrorKind::Malformed`],
-    /// [`ErrorKind::WrongType`] or [`ErrorKind::UnsupportedSpecVersion`] if the signed content is invalid.
-    pub fn verify(self, role: &RoleName, ring: &KeyRing) -> Result<Verified<R>, Error> {
-        Verified::of(self, ring).map_err(|kind| kind.of(role))
-    }
-
     /// Returns the content without verifying any signature, for showing it to a person before they sign it.
     ///
     /// # Errors
@@ -315,7 +263,7 @@ mod tests {
     use alloc::format;
 
     use super::*;
-    use crate::Timestamp;
+    use crate::{KeyId, Timestamp};
 
     const FILE: &str = r#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":7,"x":[-1,{"\"":"\\"}]},"z":"a b"}"#;
 

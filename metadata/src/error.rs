@@ -5,10 +5,9 @@ use core::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::reader::string_length;
+use crate::escapes::string_length;
 use crate::text::Printable;
-use crate::time::format_time;
-use crate::{KeyId, Limit, RoleName, Threshold, Version};
+use crate::{KeyId, Limit, RoleName, Threshold, Version, format_time};
 
 /// Why the metadata of a role is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

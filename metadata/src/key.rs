@@ -4,8 +4,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
-use core::num::NonZeroU32;
 
 use lastmile_keys::{KeyError, KeyMaterial, PublicKey, SignatureChecks};
 use sha2::{Digest, Sha256};
@@ -13,64 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::canonical;
 use crate::changes::member;
 use crate::reader::Reader;
-use crate::text::Printable;
-use crate::{ErrorKind, Json, Signature};
-
-/// The ID of a key within one file. It is opaque text (TAP 12), by convention the hash of the key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(Arc<str>);
-
-impl KeyId {
-    /// Creates a key ID from any text.
-    pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self(id.into())
-    }
-
-    /// Returns the ID.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Printable(&self.0).fmt(f)
-    }
-}
-
-/// The number of distinct keys that must sign, which is at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Threshold(NonZeroU32);
-
-impl Threshold {
-    /// The threshold of one key.
-    pub const ONE: Self = Self(NonZeroU32::MIN);
-
-    /// Creates a threshold. Returns `None` for zero.
-    #[must_use]
-    pub fn new(threshold: u32) -> Option<Self> {
-        NonZeroU32::new(threshold).map(Self)
-    }
-
-    /// Returns the number of keys.
-    #[must_use]
-    pub fn get(self) -> u32 {
-        self.0.get()
-    }
-
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let start = reader.position();
-        let number = reader.unsigned().ok().and_then(|number| u32::try_from(number).ok());
-        number.and_then(Self::new).ok_or_else(|| reader.expected_at(start, "a threshold of at least 1"))
-    }
-}
-
-impl fmt::Display for Threshold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::{ErrorKind, Json, KeyId, Signature, Threshold};
 
 /// A key in metadata, including unknown members.
 ///
@@ -222,6 +163,13 @@ pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec
 
 pub(crate) fn write_keyids(keyids: &[KeyId]) -> String {
     canonical::array(keyids.iter().map(|id| canonical::string(id.as_str())))
+}
+
+/// Reads a threshold: an integer of at least 1.
+pub(crate) fn read_threshold(reader: &mut Reader<'_>) -> Result<Threshold, ErrorKind> {
+    let start = reader.position();
+    let number = reader.unsigned().ok().and_then(|number| u32::try_from(number).ok());
+    number.and_then(Threshold::new).ok_or_else(|| reader.expected_at(start, "a threshold of at least 1"))
 }
 
 /// The keys and the threshold that a delegator lists for a role. Clones share them.

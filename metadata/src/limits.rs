@@ -1,9 +1,8 @@
 //! The limits on the work of one update: W, X, Y and Z of the specification, and others.
 
 use alloc::collections::BTreeMap;
-use core::fmt;
 
-use crate::{Error, ErrorKind, Key, KeyId, RoleName};
+use crate::{Error, ErrorKind, Key, KeyId, Limit, RoleName};
 
 /// The limits of one update, as numbers of bytes or items.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,63 +39,6 @@ pub struct Limits {
     /// because some existing repositories use other IDs. This is safe: an ID is only looked up within its file, and
     /// thresholds count keys, not IDs.
     pub strict_key_ids: bool,
-}
-
-/// A field of [`Limits`] that an error refers to. It displays as the name of the field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Limit {
-    /// [`Limits::root_length`].
-    RootLength,
-    /// [`Limits::timestamp_length`].
-    TimestampLength,
-    /// [`Limits::snapshot_length`].
-    SnapshotLength,
-    /// [`Limits::targets_length`].
-    TargetsLength,
-    /// [`Limits::listed_length`].
-    ListedLength,
-    /// [`Limits::root_updates`].
-    RootUpdates,
-    /// [`Limits::roles_visited`].
-    RolesVisited,
-    /// [`Limits::roles_listed`].
-    RolesListed,
-    /// [`Limits::list_steps`].
-    ListSteps,
-    /// [`Limits::delegation_depth`].
-    DelegationDepth,
-    /// [`Limits::signatures`].
-    Signatures,
-    /// [`Limits::keys`].
-    Keys,
-}
-
-impl Limit {
-    /// Returns the name of the field.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RootLength => "root_length",
-            Self::TimestampLength => "timestamp_length",
-            Self::SnapshotLength => "snapshot_length",
-            Self::TargetsLength => "targets_length",
-            Self::ListedLength => "listed_length",
-            Self::RootUpdates => "root_updates",
-            Self::RolesVisited => "roles_visited",
-            Self::RolesListed => "roles_listed",
-            Self::ListSteps => "list_steps",
-            Self::DelegationDepth => "delegation_depth",
-            Self::Signatures => "signatures",
-            Self::Keys => "keys",
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 impl Default for Limits {

@@ -6,9 +6,10 @@
 //! received file.
 
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 
 use crate::canonical::{DEPTH, NESTING};
+use crate::escapes::unescape;
 use crate::{ErrorKind, Json, Unknown};
 
 /// Reads canonical text value by value.
@@ -259,37 +260,10 @@ pub(crate) enum Item {
     Later,
 }
 
-/// Returns the number of bytes before the closing quote.
-pub(crate) fn string_length(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(next) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
-        at += next;
-        if bytes.get(at) == Some(&b'"') {
-            return at;
-        }
-        at += 2;
-    }
-    bytes.len()
-}
-
-pub(crate) fn has_escapes(text: &str) -> bool {
-    memchr::memchr(b'\\', text.as_bytes()).is_some()
-}
-
-pub(crate) fn unescape(escaped: &str) -> Cow<'_, str> {
-    if !has_escapes(escaped) {
-        return Cow::Borrowed(escaped);
-    }
-    let mut text = String::with_capacity(escaped.len());
-    let mut characters = escaped.chars();
-    while let Some(character) = characters.next() {
-        text.extend(if character == '\\' { characters.next() } else { Some(character) });
-    }
-    Cow::Owned(text)
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
+
     use super::*;
     use crate::canonical::canonicalize;
 

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::canonical;
-use crate::key::{read_keyids, write_keyids};
+use crate::key::{read_keyids, read_threshold, write_keyids};
 use crate::path_pattern::hash_of;
 use crate::reader::Reader;
 use crate::{ErrorKind, KeyId, RoleName, TargetPath, Threshold, Unknown};
@@ -94,7 +94,7 @@ impl SuccinctRoles {
         reader.object(|name, value| {
             match name {
                 "keyids" => keyids = Some(read_keyids(value, &[])?),
-                "threshold" => threshold = Some(Threshold::read(value)?),
+                "threshold" => threshold = Some(read_threshold(value)?),
                 "bit_length" => {
                     let start = value.position();
                     let bits = u32::try_from(value.unsigned()?).map_err(|_| value.expected_at(start, BIT_LENGTH))?;

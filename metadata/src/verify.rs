@@ -48,6 +48,18 @@ impl Required<'_> {
     }
 }
 
+impl<R: Role> Envelope<R> {
+    /// Verifies the file against `ring`, the keys and the threshold that the delegator lists for `role`. A root must
+    /// also satisfy its own keys (5.3.4).
+    ///
+    /// # Errors
+    /// [`ErrorKind::ThresholdNotMet`] if too few keys have signed. Otherwise [`ErrorKind::Malformed`],
+    /// [`ErrorKind::WrongType`] or [`ErrorKind::UnsupportedSpecVersion`] if the signed content is invalid.
+    pub fn verify(self, role: &RoleName, ring: &KeyRing) -> Result<Verified<R>, Error> {
+        Verified::of(self, ring).map_err(|kind| kind.of(role))
+    }
+}
+
 impl Verified<Root> {
     /// Verifies a root with its own keys. Such a root is not authenticated: the caller must trust it for another
     /// reason, for example because it was shipped with the application.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::router::Router;
 use crate::canonical;
-use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
+use crate::key::{read_keyids, read_keys, read_threshold, write_keyids, write_keys};
 use crate::limits::Budget;
 use crate::path_pattern::hash_of;
 use crate::reader::Reader;
@@ -285,7 +285,7 @@ impl Delegation {
                     name = Some(role.map_err(|_| ErrorKind::expected(NAME).but_found_text(&text))?);
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
-                "threshold" => threshold = Some(Threshold::read(value)?),
+                "threshold" => threshold = Some(read_threshold(value)?),
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),

@@ -17,8 +17,7 @@ use chrono::{DateTime, Utc};
 use crate::canonical;
 use crate::error::quote;
 use crate::reader::Reader;
-use crate::time::{format_time, parse_time};
-use crate::{ErrorKind, KeyRing, Unknown, Version};
+use crate::{ErrorKind, KeyRing, Unknown, Version, format_time, parse_time};
 
 /// The version of the specification that this crate implements and writes into metadata.
 pub const SPEC_VERSION: &str = "1.0.34";

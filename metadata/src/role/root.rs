@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Header, HeaderFields, Role};
 use crate::canonical;
-use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
+use crate::key::{read_keyids, read_keys, read_threshold, write_keyids, write_keys};
 use crate::reader::Reader;
 use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, TargetNames, Threshold, Unknown, Version};
 
@@ -49,7 +49,7 @@ impl RoleKeys {
         reader.object(|name, value| {
             match name {
                 "keyids" => keyids = Some(read_keyids(value, &[])?),
-                "threshold" => threshold = Some(Threshold::read(value)?),
+                "threshold" => threshold = Some(read_threshold(value)?),
                 _ => value.keep(name, &mut unknown)?,
             }
             Ok(())

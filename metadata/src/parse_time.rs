@@ -1,8 +1,6 @@
-//! Date-times (spec 4.2.3). The writer is strict; the reader also accepts fractions and offsets (RFC 3339).
+//! Reads date-times (spec 4.2.3). The writer is strict; the reader also accepts fractions and offsets (RFC 3339).
 
-use alloc::string::String;
-
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::ErrorKind;
 
@@ -19,12 +17,6 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     }
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| refused())?;
     Ok(time.with_timezone(&Utc))
-}
-
-/// Formats a date-time as the specification requires: UTC, whole seconds, `Z`.
-#[must_use]
-pub fn format_time(time: &DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Returns whether the text has the form of a date-time. This check is stricter than chrono, which also accepts
@@ -53,8 +45,10 @@ fn has_the_shape(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use alloc::string::ToString;
+
+    use super::*;
+    use crate::format_time;
 
     #[test]
     fn f_4_2_3_1_times_are_written_as_exact_utc() {

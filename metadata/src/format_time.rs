@@ -1,0 +1,11 @@
+//! Writes date-times (spec 4.2.3).
+
+use alloc::string::String;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// Formats a date-time as the specification requires: UTC, whole seconds, `Z`.
+#[must_use]
+pub fn format_time(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,50 @@
+//! The signatures in an envelope (spec 4.2.1).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::canonical;
+use crate::reader::Reader;
+use crate::{ErrorKind, KeyId, Unknown};
+
+/// A signature. A [`KeyRing`](crate::KeyRing) decides whether it is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The ID of the key that claims to have signed.
+    pub keyid: KeyId,
+    /// The bytes of the signature, or no bytes if the text was not hexadecimal. Such a signature is never valid.
+    pub sig: Vec<u8>,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+}
+
+impl Signature {
+    /// Creates a signature by the key with the ID `keyid`.
+    #[must_use]
+    pub fn new(keyid: KeyId, sig: Vec<u8>) -> Self {
+        Self { keyid, sig, unknown: Unknown::new() }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let mut keyid = None;
+        let mut sig = None;
+        let mut unknown = Unknown::new();
+        reader.object(|name, value| {
+            match name {
+                "keyid" => keyid = Some(KeyId::new(value.string()?)),
+                "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
+                _ => value.keep(name, &mut unknown)?,
+            }
+            Ok(())
+        })?;
+        let keyid = keyid.ok_or_else(|| ErrorKind::missing("keyid"))?;
+        let sig = sig.ok_or_else(|| ErrorKind::missing("sig"))?;
+        Ok(Self { keyid, sig, unknown })
+    }
+
+    pub(crate) fn write(&self) -> String {
+        let members =
+            [("keyid", canonical::string(self.keyid.as_str())), ("sig", canonical::string(&hex::encode(&self.sig)))];
+        canonical::object(members, &self.unknown)
+    }
+}
