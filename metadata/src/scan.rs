@@ -12,8 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::index::Entry as _;
 use crate::reader::{Item, Reader};
-use crate::stored::{BLOCK, within};
 use crate::{ErrorKind, Role as _, TargetFile, Targets};
+
+/// The length in bytes of a block, the unit that is read and digested.
+pub(crate) const BLOCK: usize = 64 * 1024;
 
 /// The result of a scan.
 pub(crate) struct Scanned {
@@ -205,4 +207,10 @@ impl Scan {
         }
         Some(reader.position())
     }
+}
+
+/// Returns the bytes of `part` that belong to `range`. `part` starts at `offset`.
+pub(crate) fn within<'p>(part: &'p [u8], offset: u64, range: &Range<u64>) -> &'p [u8] {
+    let place = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX).min(part.len());
+    part.get(place(range.start)..place(range.end)).unwrap_or_default()
 }

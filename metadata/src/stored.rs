@@ -18,12 +18,9 @@ use sha2::{Digest as _, Sha256};
 use crate::envelope::read_head;
 use crate::index::Entry as _;
 use crate::reader::Reader;
-use crate::scan::Scan;
+use crate::scan::{BLOCK, Scan, within};
 use crate::verify::Required;
 use crate::{Delegations, ErrorKind, HashingVerifier, Header, Received, Signature, TargetFile, TargetPath, Targets};
-
-/// The length in bytes of a block, the unit that is read and digested.
-pub(crate) const BLOCK: usize = 64 * 1024;
 
 /// The maximum number of bytes in a file before `signed`.
 const LONGEST_HEAD: usize = BLOCK;
@@ -233,12 +230,6 @@ fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<
     let (signatures, start) =
         found.ok_or_else(|| ErrorKind::expected("the member signatures, then the member signed"))?;
     Ok((signatures, start as u64))
-}
-
-/// Returns the bytes of `part` that belong to `range`. `part` starts at `offset`.
-pub(crate) fn within<'p>(part: &'p [u8], offset: u64, range: &Range<u64>) -> &'p [u8] {
-    let place = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX).min(part.len());
-    part.get(place(range.start)..place(range.end)).unwrap_or_default()
 }
 
 #[cfg(test)]
