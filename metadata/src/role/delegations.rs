@@ -4,10 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::router::Router;
 use crate::canonical;
 use crate::key::{read_keyids, read_keys, read_threshold, write_keyids, write_keys};
-use crate::limits::Budget;
 use crate::path_pattern::hash_of;
 use crate::reader::Reader;
 use crate::{
@@ -34,9 +32,6 @@ pub enum DelegatedRoles {
     /// Succinct hash bins (TAP 15).
     Succinct(SuccinctRoles),
 }
-
-/// Adding this number of keys to a key ring costs one step of a budget.
-const KEYS_PER_STEP: usize = 4;
 
 /// Describes the names that [`RoleName::delegated`] accepts, for error messages.
 const NAME: &str = "a name that is not empty and not that of a top-level role";
@@ -136,29 +131,6 @@ impl Delegations {
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
-    /// Like [`Delegations::rings_covering`], but returns at most `most` roles, and uses `router` instead of checking
-    /// every delegation.
-    pub(crate) fn rings_by(
-        &self,
-        router: &Router,
-        path: &TargetPath,
-        most: usize,
-        steps: &mut Budget,
-    ) -> Result<Vec<(RoleName, KeyRing, bool)>, ErrorKind> {
-        let (listed, bins) = self.listed_or_bins();
-        let mut rings = Rings::of(self);
-        let mut covering = Vec::new();
-        for found in router.covering(path, most, steps)?.into_iter().filter_map(|at| listed.get(at)) {
-            steps.spend_many(1 + found.keyids.len() / KEYS_PER_STEP)?;
-            covering.push((found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
-        }
-        if let Some(bins) = bins {
-            steps.spend_many(1 + bins.keyids.len() / KEYS_PER_STEP)?;
-            covering.push((bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false));
-        }
-        Ok(covering)
-    }
-
     /// Returns the bin of `path`: the first role that covers it by a hash prefix.
     #[must_use]
     pub fn bin_for(&self, path: &TargetPath) -> Option<RoleName> {
@@ -184,11 +156,11 @@ impl Delegations {
         listed.chain(bins)
     }
 
-    fn ring(&self, keyids: &[KeyId], threshold: Threshold) -> KeyRing {
+    pub(super) fn ring(&self, keyids: &[KeyId], threshold: Threshold) -> KeyRing {
         KeyRing::new(&self.keys, keyids, threshold)
     }
 
-    fn listed_or_bins(&self) -> (&[Delegation], Option<&SuccinctRoles>) {
+    pub(super) fn listed_or_bins(&self) -> (&[Delegation], Option<&SuccinctRoles>) {
         match &self.roles {
             DelegatedRoles::Listed(roles) => (roles, None),
             DelegatedRoles::Succinct(bins) => (&[], Some(bins)),
@@ -238,17 +210,17 @@ impl Delegations {
 
 /// Creates the key rings of delegations. Adjacent delegations with the same keys share one key ring, because many
 /// delegations often use the same few keys.
-struct Rings<'d> {
+pub(super) struct Rings<'d> {
     delegations: &'d Delegations,
     last: Option<(&'d [KeyId], KeyRing)>,
 }
 
 impl<'d> Rings<'d> {
-    fn of(delegations: &'d Delegations) -> Self {
+    pub(super) fn of(delegations: &'d Delegations) -> Self {
         Self { delegations, last: None }
     }
 
-    fn ring(&mut self, keyids: &'d [KeyId], threshold: Threshold) -> KeyRing {
+    pub(super) fn ring(&mut self, keyids: &'d [KeyId], threshold: Threshold) -> KeyRing {
         if let Some((last, ring)) = &self.last
             && *last == keyids
             && ring.threshold() == threshold
@@ -360,7 +332,8 @@ mod tests {
     use lastmile_keys::{PrivateKey, Scheme, Signer};
 
     use super::*;
-    use crate::hash_start;
+    use crate::limits::Budget;
+    use crate::{Limit, Router, hash_start};
 
     fn delegation(name: &str, paths: Paths, keyid: &str) -> Delegation {
         let keyids = alloc::vec![KeyId::new(keyid)];
@@ -388,54 +361,6 @@ mod tests {
         let listed: Vec<_> = ["ab", "ba", "b", "", "abc", "ab", "aab"].iter().enumerate().map(with).collect();
         let written = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() };
         assert_eq!(Delegations::read(&mut Reader::new(&written.write())).unwrap(), written);
-    }
-
-    #[test]
-    fn f_4_5_7_a_router_finds_the_requested_number_of_roles_in_order_of_priority() {
-        let patterns = |all: &[&str]| Paths::Patterns(all.iter().copied().map(PathPattern::new).collect());
-        let listed = alloc::vec![
-            delegation("a", patterns(&["x/*", "x/y", "*/y"]), "k"),
-            delegation("b", patterns(&["y"]), "k"),
-            delegation("c", patterns(&["?/?"]), "k"),
-            delegation("d", patterns(&["x/y"]), "k"),
-        ];
-        let delegations = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() };
-        let router = Router::of(&delegations);
-        let path = TargetPath::new("x/y").unwrap();
-        for (most, expected) in
-            [(0, &[][..]), (1, &["a"]), (2, &["a", "c"]), (3, &["a", "c", "d"]), (9, &["a", "c", "d"])]
-        {
-            let found = delegations.rings_by(&router, &path, most, &mut unlimited()).unwrap();
-            assert_eq!(found.iter().map(|(role, ..)| role.as_str()).collect::<Vec<_>>(), expected, "{most}");
-        }
-    }
-
-    #[test]
-    fn b1_each_delegation_that_covers_a_path_is_a_step_and_more_with_many_keys() {
-        let keyids: Vec<_> = (0..9).map(|number| KeyId::new(number.to_string())).collect();
-        let everything = || Paths::Patterns(alloc::vec![PathPattern::new("*")]);
-        let few = delegation("few", everything(), "k");
-        let many = Delegation { keyids: keyids.clone(), ..delegation("many", everything(), "k") };
-        let bins = |keyids| DelegatedRoles::Succinct(SuccinctRoles::new(keyids, Threshold::ONE, 4, "bin").unwrap());
-        let path = TargetPath::new("x").unwrap();
-        for (roles, steps) in [
-            (DelegatedRoles::Listed(alloc::vec![few]), 1),
-            (DelegatedRoles::Listed(alloc::vec![many]), 3),
-            (bins(alloc::vec![KeyId::new("k")]), 1),
-            (bins(keyids), 3),
-        ] {
-            let delegations = Delegations { roles, ..Delegations::new() };
-            let router = Router::of(&delegations);
-            let mut to_find = unlimited();
-            router.covering(&path, 9, &mut to_find).unwrap();
-            let mut in_all = unlimited();
-            delegations.rings_by(&router, &path, 9, &mut in_all).unwrap();
-            assert_eq!(to_find.left() - in_all.left(), steps);
-        }
-    }
-
-    fn unlimited() -> Budget {
-        Budget::new(crate::Limit::ListSteps, u64::MAX)
     }
 
     #[test]
@@ -473,7 +398,8 @@ mod tests {
             let router = Router::of(&delegations);
             let by_hash = router.bin(hash_start(path.as_str())).and_then(|bin| router.name(bin));
             assert_eq!(by_hash, delegations.bin_for(&path));
-            let along = delegations.rings_by(&router, &path, 9, &mut unlimited()).unwrap().into_iter();
+            let mut unlimited = Budget::new(Limit::ListSteps, u64::MAX);
+            let along = delegations.rings_by(&router, &path, 9, &mut unlimited).unwrap().into_iter();
             let along: Vec<_> = along.map(|(role, ring, end)| (role, ring.fingerprint(), end)).collect();
             let by_looking = delegations.rings_covering(&path).map(|(role, ring, end)| (role, ring.fingerprint(), end));
             assert_eq!(along, by_looking.collect::<Vec<_>>());

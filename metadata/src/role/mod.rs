@@ -10,7 +10,7 @@ pub(crate) mod timestamp;
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use core::ops::{Deref, DerefMut};
+use core::ops::DerefMut;
 
 use chrono::{DateTime, Utc};
 
@@ -44,11 +44,6 @@ pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
 
 mod sealed {
     pub trait Sealed {}
-
-    impl Sealed for crate::Root {}
-    impl Sealed for crate::Timestamp {}
-    impl Sealed for crate::Snapshot {}
-    impl Sealed for crate::Targets {}
 }
 
 /// The members that all roles have. Each role derefs to its header.
@@ -83,10 +78,12 @@ impl Header {
     }
 }
 
-/// Implements `Deref` to the header for each role.
+/// Implements what the four roles, and no other types, have in common: they are sealed, and they deref to their header.
 macro_rules! has_header {
-    ($($role:ty),+) => {$(
-        impl Deref for $role {
+    ($role:ty) => {
+        impl crate::role::sealed::Sealed for $role {}
+
+        impl core::ops::Deref for $role {
             type Target = Header;
 
             fn deref(&self) -> &Header {
@@ -94,15 +91,14 @@ macro_rules! has_header {
             }
         }
 
-        impl DerefMut for $role {
+        impl core::ops::DerefMut for $role {
             fn deref_mut(&mut self) -> &mut Header {
                 &mut self.header
             }
         }
-    )+};
+    };
 }
-
-has_header!(crate::Root, crate::Timestamp, crate::Snapshot, crate::Targets);
+use has_header;
 
 /// The members of a header that have been read so far.
 #[derive(Default)]

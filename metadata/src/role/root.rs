@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Header, HeaderFields, Role};
+use super::{Header, HeaderFields, Role, has_header};
 use crate::canonical;
 use crate::key::{read_keyids, read_keys, read_threshold, write_keyids, write_keys};
 use crate::reader::Reader;
@@ -102,6 +102,8 @@ impl Root {
         [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()
     }
 }
+
+has_header!(Root);
 
 impl Role for Root {
     const TYPE: &'static str = "root";

@@ -5,14 +5,17 @@ use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::delegations::{DelegatedRoles, Delegations, Paths};
+use super::delegations::{DelegatedRoles, Delegations, Paths, Rings};
 use super::pattern_index::PatternIndex;
 use crate::limits::Budget;
 use crate::path_pattern::hash_of;
-use crate::{ErrorKind, HashPrefix, PathPattern, RoleName, SuccinctRoles, TargetPath};
+use crate::{ErrorKind, HashPrefix, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath};
 
 /// The number of hexadecimal digits in the first 64 bits of a hash.
 const DIGITS_OF_START: u8 = 16;
+
+/// Adding this number of keys to a key ring costs one step of a budget.
+const KEYS_PER_STEP: usize = 4;
 
 /// An index of the delegations of one role, for looking up very many paths.
 #[derive(Clone, Debug)]
@@ -94,7 +97,7 @@ impl Router {
     }
 
     /// Returns the indices of the first `most` listed delegations that cover `path`, in the order of priority.
-    pub(super) fn covering(&self, path: &TargetPath, most: usize, steps: &mut Budget) -> Result<Vec<usize>, ErrorKind> {
+    fn covering(&self, path: &TargetPath, most: usize, steps: &mut Budget) -> Result<Vec<usize>, ErrorKind> {
         let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return Ok(Vec::new()) };
         // Each list is in ascending order.
         let mut lists: Vec<&[usize]> = Vec::new();
@@ -123,5 +126,91 @@ impl Router {
             }
         }
         Ok(covering)
+    }
+}
+
+impl Delegations {
+    /// Like [`Delegations::rings_covering`], but returns at most `most` roles, and uses `router` instead of checking
+    /// every delegation.
+    pub(crate) fn rings_by(
+        &self,
+        router: &Router,
+        path: &TargetPath,
+        most: usize,
+        steps: &mut Budget,
+    ) -> Result<Vec<(RoleName, KeyRing, bool)>, ErrorKind> {
+        let (listed, bins) = self.listed_or_bins();
+        let mut rings = Rings::of(self);
+        let mut covering = Vec::new();
+        for found in router.covering(path, most, steps)?.into_iter().filter_map(|at| listed.get(at)) {
+            steps.spend_many(1 + found.keyids.len() / KEYS_PER_STEP)?;
+            covering.push((found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
+        }
+        if let Some(bins) = bins {
+            steps.spend_many(1 + bins.keyids.len() / KEYS_PER_STEP)?;
+            covering.push((bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false));
+        }
+        Ok(covering)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::{Delegation, KeyId, Limit, Threshold, Unknown};
+
+    fn delegation(name: &str, patterns: &[&str]) -> Delegation {
+        let name = RoleName::delegated(name).unwrap();
+        let keyids = alloc::vec![KeyId::new("k")];
+        let paths = Paths::Patterns(patterns.iter().copied().map(PathPattern::new).collect());
+        Delegation { name, keyids, threshold: Threshold::ONE, terminating: true, paths, unknown: Unknown::new() }
+    }
+
+    fn unlimited() -> Budget {
+        Budget::new(Limit::ListSteps, u64::MAX)
+    }
+
+    #[test]
+    fn f_4_5_7_a_router_finds_the_requested_number_of_roles_in_order_of_priority() {
+        let listed = alloc::vec![
+            delegation("a", &["x/*", "x/y", "*/y"]),
+            delegation("b", &["y"]),
+            delegation("c", &["?/?"]),
+            delegation("d", &["x/y"]),
+        ];
+        let delegations = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() };
+        let router = Router::of(&delegations);
+        let path = TargetPath::new("x/y").unwrap();
+        for (most, expected) in
+            [(0, &[][..]), (1, &["a"]), (2, &["a", "c"]), (3, &["a", "c", "d"]), (9, &["a", "c", "d"])]
+        {
+            let found = delegations.rings_by(&router, &path, most, &mut unlimited()).unwrap();
+            assert_eq!(found.iter().map(|(role, ..)| role.as_str()).collect::<Vec<_>>(), expected, "{most}");
+        }
+    }
+
+    #[test]
+    fn b1_each_delegation_that_covers_a_path_is_a_step_and_more_with_many_keys() {
+        let keyids: Vec<_> = (0..9).map(|number| KeyId::new(number.to_string())).collect();
+        let few = delegation("few", &["*"]);
+        let many = Delegation { keyids: keyids.clone(), ..delegation("many", &["*"]) };
+        let bins = |keyids| DelegatedRoles::Succinct(SuccinctRoles::new(keyids, Threshold::ONE, 4, "bin").unwrap());
+        let path = TargetPath::new("x").unwrap();
+        for (roles, steps) in [
+            (DelegatedRoles::Listed(alloc::vec![few]), 1),
+            (DelegatedRoles::Listed(alloc::vec![many]), 3),
+            (bins(alloc::vec![KeyId::new("k")]), 1),
+            (bins(keyids), 3),
+        ] {
+            let delegations = Delegations { roles, ..Delegations::new() };
+            let router = Router::of(&delegations);
+            let mut to_find = unlimited();
+            router.covering(&path, 9, &mut to_find).unwrap();
+            let mut in_all = unlimited();
+            delegations.rings_by(&router, &path, 9, &mut in_all).unwrap();
+            assert_eq!(to_find.left() - in_all.left(), steps);
+        }
     }
 }

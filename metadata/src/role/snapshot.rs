@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Header, HeaderFields, Role, read_version};
+use super::{Header, HeaderFields, Role, has_header, read_version};
 use crate::canonical;
 use crate::index::{Entry, Index};
 use crate::reader::Reader;
@@ -193,6 +193,8 @@ fn role_of(file: Cow<'_, str>) -> Option<Cow<'_, str>> {
     };
     if role.is_empty() { None } else { Some(role) }
 }
+
+has_header!(Snapshot);
 
 impl Role for Snapshot {
     const TYPE: &'static str = "snapshot";

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Header, HeaderFields, Role};
+use super::{Header, HeaderFields, Role, has_header};
 use crate::canonical;
 use crate::index::{Entry, Index};
 use crate::reader::Reader;
@@ -205,6 +205,8 @@ impl Targets {
         self.targets.remove(path.as_str())
     }
 }
+
+has_header!(Targets);
 
 impl Role for Targets {
     const TYPE: &'static str = "targets";

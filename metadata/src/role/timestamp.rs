@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use super::{Header, HeaderFields, Role};
+use super::{Header, HeaderFields, Role, has_header};
 use crate::canonical;
 use crate::reader::Reader;
 use crate::{ErrorKind, MetaFile, Unknown};
@@ -16,6 +16,8 @@ pub struct Timestamp {
     /// The newest snapshot.
     pub snapshot: MetaFile,
 }
+
+has_header!(Timestamp);
 
 impl Role for Timestamp {
     const TYPE: &'static str = "timestamp";
