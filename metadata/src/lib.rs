@@ -40,6 +40,7 @@ mod text;
 mod threshold;
 mod trusted;
 mod update;
+mod verified_targets;
 mod verify;
 
 pub use canonical::{Json, Unknown};
@@ -67,7 +68,7 @@ pub use stored::{Accepted, FileContent, RandomAccess};
 pub use succinct::SuccinctRoles;
 pub use text::is_unprintable;
 pub use threshold::Threshold;
-pub use trusted::{ReusableTargets, TrustedMetadata, VerifiedTargets};
+pub use trusted::TrustedMetadata;
 pub use update::listing::Listing;
 pub use update::root::UpdateRoot;
 pub use update::search::{Found, TargetSearch};
@@ -75,6 +76,7 @@ pub use update::snapshot::UpdateSnapshot;
 pub use update::targets::UpdateTargets;
 pub use update::timestamp::UpdateTimestamp;
 pub use update::{Request, Stage};
+pub use verified_targets::{ReusableTargets, VerifiedTargets};
 pub use verify::Verified;
 
 /// Runs the example in the README as a test.

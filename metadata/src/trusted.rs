@@ -1,6 +1,5 @@
 //! The trusted metadata of one update: the four top-level roles, and the delegated roles loaded so far.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
@@ -8,15 +7,9 @@ use chrono::{DateTime, Utc};
 
 use crate::key::Fingerprint;
 use crate::role::router::Router;
-use crate::stored::StoredTargets;
-use crate::update::listing::Listing;
-use crate::update::search::TargetSearch;
-use crate::update::targets::{missing_targets, request_targets, verify_targets};
-use crate::update::{Request, Update};
-use crate::verify::Required;
+use crate::update::Update;
 use crate::{
-    Accepted, Delegations, Error, ErrorKind, FileContent, Header, KeyRing, Limit, Limits, RoleName, Root, Snapshot,
-    TargetFile, TargetPath, Targets, Timestamp, Verified, Version,
+    ErrorKind, KeyRing, Limit, Limits, ReusableTargets, RoleName, Root, Snapshot, Timestamp, Verified, VerifiedTargets,
 };
 
 /// The trusted metadata of one update. All roles, including delegated roles that are loaded later, are verified at the
@@ -72,7 +65,7 @@ impl TrustedMetadata {
     #[must_use]
     pub fn reusable_targets(&self) -> Option<ReusableTargets> {
         let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?;
-        Some(ReusableTargets { targets: Arc::clone(self.targets.held()?), ring: ring.fingerprint() })
+        Some(ReusableTargets::new(Arc::clone(self.targets.held()?), &ring))
     }
 
     /// Returns the delegated roles loaded so far. A role that is trusted with several sets of keys occurs once per set.
@@ -116,41 +109,6 @@ impl TrustedMetadata {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
 
-    /// Starts a search for a target (5.6.7): a stage that requests the delegated roles on the path to it.
-    #[must_use]
-    pub fn search(&mut self, path: TargetPath) -> TargetSearch<'_> {
-        TargetSearch::start(self, path)
-    }
-
-    /// Starts to list all targets that a search would find: a stage that requests every delegated role.
-    #[must_use]
-    pub fn listing(&mut self) -> Listing<'_> {
-        Listing::start(self)
-    }
-
-    /// Returns the request for the file of a delegated role, for [`TrustedMetadata::verify_delegated`] (5.6.1).
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotListed`], or [`ErrorKind::ListedTooLong`] if the listed length exceeds a limit.
-    pub fn delegated_request(&self, role: &RoleName) -> Result<Request, Error> {
-        let request = request_targets(&self.update, &self.snapshot, role);
-        request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
-    }
-
-    /// Verifies the file of a delegated role (5.6.1 to 5.6.6). `ring` must be one of the [`Delegations::rings`] of a
-    /// delegator.
-    ///
-    /// # Errors
-    /// An error if the file is refused.
-    pub fn verify_delegated(
-        &self,
-        role: &RoleName,
-        ring: &KeyRing,
-        file: FileContent,
-    ) -> Result<VerifiedTargets, Error> {
-        verify_targets(&self.update, &self.snapshot, role, ring, file, None)
-    }
-
     /// Returns the same metadata for repository maintenance: roles that are loaded later may have expired, and `limits`
     /// replace the limits of the client.
     #[must_use]
@@ -164,14 +122,6 @@ impl TrustedMetadata {
     /// Returns the role, verified with the keys that its delegator lists, or `None` if it was not loaded yet.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
         self.delegated.get(&edge.trusted_with())
-    }
-
-    /// Verifies the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
-    pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // Reuse the parsed content if the same bytes are already trusted with other keys.
-        let next = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
-        let same = next.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
-        verify_targets(&self.update, &self.snapshot, &edge.role, &edge.ring, file, same)
     }
 
     /// Adds a role that [`TrustedMetadata::verify`] has accepted.
@@ -191,142 +141,6 @@ fn top_level() -> TrustedWith {
 
 fn router_of(role: &VerifiedTargets) -> Option<Arc<Router>> {
     role.delegations().map(|delegations| Arc::new(Router::of(delegations)))
-}
-
-/// The top-level targets role of an update, for reuse by later updates in the same process. A later update with the
-/// same bytes and the same keys need not parse and verify the file again. All other checks are repeated.
-#[derive(Clone, Debug)]
-pub struct ReusableTargets {
-    targets: Arc<Verified<Targets>>,
-    ring: Fingerprint,
-}
-
-impl ReusableTargets {
-    fn matches(&self, role: &RoleName, ring: &KeyRing, bytes: &[u8]) -> bool {
-        *role == RoleName::TARGETS && **self.targets.bytes() == *bytes && self.ring == ring.fingerprint()
-    }
-}
-
-/// A trusted targets role, in memory or in a file.
-#[derive(Clone, Debug)]
-pub struct VerifiedTargets(Backing);
-
-#[derive(Clone, Debug)]
-enum Backing {
-    Held(Arc<Verified<Targets>>),
-    Stored(Arc<StoredTargets>),
-}
-
-impl VerifiedTargets {
-    /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). Reuses already
-    /// parsed content: `known` from an earlier update, or `same` from a verification with other keys.
-    pub(crate) fn verify(
-        known: Option<&ReusableTargets>,
-        same: Option<&Arc<Verified<Targets>>>,
-        required: &Required<'_>,
-        file: FileContent,
-    ) -> Result<Self, Error> {
-        let role = required.role;
-        if let FileContent::File(file) = &file
-            && let Ok(targets) = StoredTargets::verify(file, required)
-        {
-            return Ok(Self(Backing::Stored(Arc::new(targets))));
-        }
-        // A file that is not canonical may still be valid, but must be read into memory.
-        let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
-        if let Some(known) = known.filter(|known| known.matches(role, required.ring, &bytes)) {
-            required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
-            return Ok(Self(Backing::Held(Arc::clone(&known.targets))));
-        }
-        if let Some(same) = same.filter(|same| **same.bytes() == *bytes) {
-            required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
-            same.verify(role, required.ring)?;
-            return Ok(Self(Backing::Held(Arc::clone(same))));
-        }
-        required.verify(bytes).map(|targets| Self(Backing::Held(Arc::new(targets))))
-    }
-
-    /// Returns the common members of the role.
-    #[must_use]
-    pub fn header(&self) -> &Header {
-        match &self.0 {
-            Backing::Held(targets) => &targets.header,
-            Backing::Stored(targets) => targets.header(),
-        }
-    }
-
-    /// Returns the version.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        self.header().version
-    }
-
-    /// Returns the time at which the role expires.
-    #[must_use]
-    pub fn expires(&self) -> DateTime<Utc> {
-        self.header().expires
-    }
-
-    /// Returns the delegations of the role.
-    #[must_use]
-    pub fn delegations(&self) -> Option<&Delegations> {
-        match &self.0 {
-            Backing::Held(targets) => targets.delegations.as_ref(),
-            Backing::Stored(targets) => targets.delegations(),
-        }
-    }
-
-    /// Returns the target that this role itself lists for `path`. Only a search checks whether the role is trusted for
-    /// `path`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StoredFileChanged`] if the role is read from a file that has changed.
-    pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
-        match &self.0 {
-            Backing::Held(targets) => Ok(targets.target(path)),
-            Backing::Stored(targets) => targets.target(path),
-        }
-    }
-
-    /// Returns the paths of all targets that this role itself lists, in order.
-    pub(crate) fn paths(&self) -> Box<dyn Iterator<Item = Result<TargetPath, ErrorKind>> + '_> {
-        match &self.0 {
-            Backing::Held(targets) => Box::new(targets.paths().map(Ok)),
-            Backing::Stored(targets) => Box::new(targets.paths()),
-        }
-    }
-
-    /// Returns the number of targets that this role itself lists.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Backing::Held(targets) => targets.len(),
-            Backing::Stored(targets) => targets.len(),
-        }
-    }
-
-    /// Returns whether this role itself lists no targets.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the file as it was received, for storing it.
-    pub(crate) fn to_store(&self) -> Accepted {
-        match &self.0 {
-            Backing::Held(targets) => Accepted::Received(targets.bytes().clone()),
-            Backing::Stored(targets) => Accepted::File(Arc::clone(targets.file())),
-        }
-    }
-
-    /// Returns the metadata, or `None` if the role is read from a file.
-    #[must_use]
-    pub fn held(&self) -> Option<&Arc<Verified<Targets>>> {
-        match &self.0 {
-            Backing::Held(targets) => Some(targets),
-            Backing::Stored(_) => None,
-        }
-    }
 }
 
 /// The name of a role, and a digest of the keys with which it is trusted.
@@ -351,6 +165,10 @@ impl Edge {
 
     pub(crate) fn role(&self) -> &RoleName {
         &self.role
+    }
+
+    pub(crate) fn ring(&self) -> &KeyRing {
+        &self.ring
     }
 
     fn trusted_with(&self) -> TrustedWith {

@@ -38,8 +38,16 @@ pub struct Listing<'t> {
     failed: Option<Error>,
 }
 
+impl TrustedMetadata {
+    /// Starts to list all targets that a search would find: a stage that requests every delegated role.
+    #[must_use]
+    pub fn listing(&mut self) -> Listing<'_> {
+        Listing::start(self)
+    }
+}
+
 impl<'t> Listing<'t> {
-    pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
+    fn start(trusted: &'t mut TrustedMetadata) -> Self {
         let visits = Budget::new(Limit::RolesListed, trusted.update.limits.roles_listed.into());
         let steps = Budget::new(Limit::ListSteps, trusted.update.limits.list_steps);
         trusted.expect_many_searches();

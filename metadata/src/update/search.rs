@@ -41,8 +41,16 @@ enum State {
     Ended(Result<Option<Box<Found>>, Error>),
 }
 
+impl TrustedMetadata {
+    /// Starts a search for a target (5.6.7): a stage that requests the delegated roles on the path to it.
+    #[must_use]
+    pub fn search(&mut self, path: TargetPath) -> TargetSearch<'_> {
+        TargetSearch::start(self, path)
+    }
+}
+
 impl<'t> TargetSearch<'t> {
-    pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
+    fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         Self::start_within(Budget::new(Limit::ListSteps, u64::MAX), trusted, path)
     }
 

@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 
 use super::{Request, Stage, Update, most_bytes};
+use crate::key::Fingerprint;
+use crate::trusted::Edge;
 use crate::verify::Required;
 use crate::{
     Accepted, Error, ErrorKind, FileContent, Floors, KeyRing, Limit, RoleName, Snapshot, Targets, Timestamp,
@@ -69,6 +71,39 @@ impl Stage for UpdateTargets {
     }
 }
 
+impl TrustedMetadata {
+    /// Returns the request for the file of a delegated role, for [`TrustedMetadata::verify_delegated`] (5.6.1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotListed`], or [`ErrorKind::ListedTooLong`] if the listed length exceeds a limit.
+    pub fn delegated_request(&self, role: &RoleName) -> Result<Request, Error> {
+        let request = request_targets(&self.update, &self.snapshot, role);
+        request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
+    }
+
+    /// Verifies the file of a delegated role (5.6.1 to 5.6.6). `ring` must be one of the [rings](crate::Delegations::rings) of a
+    /// delegator.
+    ///
+    /// # Errors
+    /// An error if the file is refused.
+    pub fn verify_delegated(
+        &self,
+        role: &RoleName,
+        ring: &KeyRing,
+        file: FileContent,
+    ) -> Result<VerifiedTargets, Error> {
+        verify_targets(&self.update, &self.snapshot, role, ring, file, None)
+    }
+
+    /// Verifies the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
+    pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
+        // Reuse the parsed content if the same bytes are already trusted with other keys.
+        let next = self.delegated.range((edge.role().clone(), Fingerprint::default())..).next();
+        let same = next.filter(|((role, _), _)| role == edge.role()).and_then(|(_, targets)| targets.held());
+        verify_targets(&self.update, &self.snapshot, edge.role(), edge.ring(), file, same)
+    }
+}
+
 /// Returns the request for the file of a targets role (5.6.1), or `None` if the snapshot does not list the role.
 pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
@@ -89,7 +124,7 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
 
 /// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted. `same`
 /// is the same role as already verified with other keys.
-pub(crate) fn verify_targets(
+fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,
     role: &RoleName,
