@@ -269,11 +269,27 @@ impl TrustRootRequest {
         })
     }
 
-    /// Checks the content of the file, and adds the trust root to `roots`.
+    /// Checks the content of the file, and adds the trust root to `roots`. After an error, the verdict on a rule that
+    /// needs the trust root says why it cannot be used.
     ///
     /// # Errors
     /// [`TrustRootLoadError`] if the file is not the one that the policy means, or is not a trust root.
     pub fn load(&self, content: &[u8], roots: &mut TrustRoots) -> Result<(), TrustRootLoadError> {
+        let (root, loaded) = match self.read(content) {
+            Ok(root) => (Ok(root), Ok(())),
+            Err(error) => (Err(error.to_string()), Err(error)),
+        };
+        roots.0.insert(self.id.clone(), root);
+        loaded
+    }
+
+    /// Records in `roots` that no trusted role lists the file. The verdict on a rule that needs the trust root says so.
+    pub fn missing(&self, roots: &mut TrustRoots) {
+        let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
+        roots.0.insert(self.id.clone(), Err(error.to_string()));
+    }
+
+    fn read(&self, content: &[u8]) -> Result<TrustRoot, TrustRootLoadError> {
         match (self.source.sha256(), self.listed()?) {
             (Some(sha256), _) if Sha256::digest(content)[..] != sha256[..] => {
                 return Err(self.error("the file does not have the `sha256` that the policy names"));
@@ -285,9 +301,7 @@ impl TrustRootRequest {
             }
             _ => {}
         }
-        let root = TrustRoot::parse(content).map_err(|error| self.error(&error.to_string()))?;
-        roots.0.insert(self.id.clone(), root);
-        Ok(())
+        TrustRoot::parse(content).map_err(|error| self.error(&error.to_string()))
     }
 
     fn error(&self, reason: &str) -> TrustRootLoadError {
@@ -295,12 +309,14 @@ impl TrustRootRequest {
     }
 }
 
-/// The trust roots that were loaded for a judgement.
+/// The trust roots that were loaded for a judgement, or the reasons why they cannot be used.
 #[derive(Debug, Default)]
-pub struct TrustRoots(BTreeMap<(usize, Name), TrustRoot>);
+pub struct TrustRoots(BTreeMap<(usize, Name), Result<TrustRoot, String>>);
 
 impl TrustRoots {
-    pub(crate) fn get(&self, source: usize, name: &Name) -> Option<&TrustRoot> {
-        self.0.get(&(source, name.clone()))
+    /// Returns a trust root, or the reason why there is none.
+    pub(crate) fn get(&self, source: usize, name: &Name) -> Result<&TrustRoot, String> {
+        let root = self.0.get(&(source, name.clone()));
+        root.ok_or_else(|| format!("the trust root {name} is missing"))?.as_ref().map_err(Clone::clone)
     }
 }

@@ -267,10 +267,10 @@ impl<'a> Judgement<'a> {
     }
 
     fn trust(&self, source: usize, name: &Name) -> Result<Trust<'a>, String> {
-        let missing = || format!("the trust root {name} is missing");
-        let root = self.roots.get(source, name).ok_or_else(missing)?;
-        let demands = self.demands.sources.get(source).and_then(|source| source.policy.trust.get(name));
-        Ok(Trust { root, demands: demands.ok_or_else(missing)?.demands })
+        let root = self.roots.get(source, name)?;
+        let trust = self.demands.sources.get(source).and_then(|source| source.policy.trust.get(name));
+        let trust = trust.ok_or_else(|| format!("the policy has no trust root {name}"))?;
+        Ok(Trust { root, demands: trust.demands })
     }
 }
 
