@@ -50,7 +50,7 @@ async fn published(updater: &Updater, name: &str) -> Result<TargetFile, Error> {
         }
         refreshed => refreshed?,
     };
-    session.target(name).await
+    Ok(session.target(name).await?.file().clone())
 }
 
 /// Checks the length of the file and all its listed hashes.

@@ -18,6 +18,7 @@ use crate::event::Transfer;
 use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::session::Session;
 use crate::store::directory::DirectoryStore;
+use crate::target::Target;
 use crate::test_repository::{TestRepository, now, root};
 use crate::updater::Updater;
 
@@ -115,9 +116,10 @@ async fn targets_read_into_memory_have_passed_every_check() {
 async fn a_target_that_is_too_long_for_memory_is_not_requested() {
     let repository = repository();
     let mut session = session(&repository).await;
-    let mut target = session.target("x").await.unwrap();
+    let mut target = session.target("x").await.unwrap().file().clone();
     repository.take_requests();
     target.length = Session::MAX_READ_LENGTH + 1;
+    let target = Target::without_demands(target);
     let error = session.read(&target).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { length: 16_777_217, max_length: 16_777_216, .. }), "{error:?}");
     assert_eq!(repository.take_requests(), [""; 0]);

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, LocalError};
 use crate::event::Progress;
+use crate::target::Target;
 
 /// The blocking version of [`crate::Updater`], which updates the trusted metadata of one repository.
 ///
@@ -111,7 +112,7 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn target(&mut self, path: impl AsRef<str>) -> Result<TargetFile, Error> {
+    pub fn target(&mut self, path: impl AsRef<str>) -> Result<Target, Error> {
         self.runtime.block_on(self.inner.target(path))
     }
 
@@ -120,7 +121,7 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn find(&mut self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+    pub fn find(&mut self, path: &TargetPath) -> Result<Option<Target>, Error> {
         self.runtime.block_on(self.inner.find(path))
     }
 
@@ -129,7 +130,7 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<TargetFile>>, Error> {
+    pub fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<Target>>, Error> {
         self.runtime.block_on(self.inner.find_all(paths))
     }
 
@@ -147,12 +148,32 @@ impl Session {
         self.runtime.block_on(self.inner.list())
     }
 
+    /// See [`crate::Session::judge`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "attest")]
+    pub fn judge(&self, target: &Target) -> Result<lastmile_attest::Verdict, Error> {
+        self.runtime.block_on(self.inner.judge(target))
+    }
+
+    /// See [`crate::Session::judge_stored`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "attest")]
+    pub fn judge_stored(&self, target: &Target) -> Result<lastmile_attest::Verdict, Error> {
+        self.runtime.block_on(self.inner.judge_stored(target))
+    }
+
     /// See [`crate::Session::download`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn download(&self, target: &TargetFile, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    pub fn download(&self, target: &Target, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.runtime.block_on(self.inner.download(target, path))
     }
 
@@ -163,7 +184,7 @@ impl Session {
     /// As there.
     pub fn download_with_progress(
         &self,
-        target: &TargetFile,
+        target: &Target,
         path: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
@@ -175,7 +196,7 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn download_below(&self, target: &TargetFile, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    pub fn download_below(&self, target: &Target, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.runtime.block_on(self.inner.download_below(target, folder))
     }
 
@@ -186,7 +207,7 @@ impl Session {
     /// As there.
     pub fn download_below_with_progress(
         &self,
-        target: &TargetFile,
+        target: &Target,
         folder: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
@@ -196,7 +217,7 @@ impl Session {
     /// See [`crate::Session::download_all`].
     pub fn download_all(
         &self,
-        targets: &[TargetFile],
+        targets: &[Target],
         folder: impl AsRef<Path>,
         at_once: usize,
     ) -> Vec<Result<PathBuf, Error>> {
@@ -206,7 +227,7 @@ impl Session {
     /// See [`crate::Session::download_all_with_progress`].
     pub fn download_all_with_progress(
         &self,
-        targets: &[TargetFile],
+        targets: &[Target],
         folder: impl AsRef<Path>,
         at_once: usize,
         progress: &dyn Progress,
@@ -222,7 +243,7 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
+    pub fn read(&self, target: &Target) -> Result<Vec<u8>, Error> {
         self.runtime.block_on(self.inner.read(target))
     }
 }

@@ -13,6 +13,9 @@ use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
 use crate::open_directory::CleanedDirs;
+#[cfg(feature = "attest")]
+use crate::policies::Approve;
+use crate::policies::Policies;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::shared::SharedStore;
@@ -35,6 +38,7 @@ pub struct UpdaterBuilder {
     lock_wait: Duration,
     target_names: TargetNames,
     sequential: bool,
+    policies: Policies,
 }
 
 impl Updater {
@@ -59,6 +63,7 @@ impl UpdaterBuilder {
             lock_wait: Duration::from_secs(300),
             target_names: TargetNames::HashPrefixed,
             sequential: false,
+            policies: Policies::default(),
         }
     }
 
@@ -115,6 +120,27 @@ impl UpdaterBuilder {
         UpdaterBuilder { sequential: true, ..self }
     }
 
+    /// Ignores the policies of the repository: targets are found and downloaded without evidence, as by a client that
+    /// does not know policies. All checks of TUF remain, and a local policy is still enforced.
+    pub fn ignore_policies(mut self) -> UpdaterBuilder {
+        self.policies.are_ignored = true;
+        self
+    }
+
+    /// Sets the local policy: demands in addition to those of the repository, and exceptions.
+    #[cfg(feature = "attest")]
+    pub fn local_policy(mut self, local: lastmile_attest::LocalPolicy) -> UpdaterBuilder {
+        self.policies.local = local;
+        self
+    }
+
+    /// Sets what decides for the application, after the policies, whether a target may be downloaded.
+    #[cfg(feature = "attest")]
+    pub fn approve(mut self, approve: impl Approve) -> UpdaterBuilder {
+        self.policies.approve = Some(Box::new(approve));
+        self
+    }
+
     /// Reuses the targets role of an earlier session in this process: if the repository still has the same targets
     /// file, the file is not read and verified again.
     #[doc(hidden)]
@@ -155,6 +181,7 @@ impl UpdaterBuilder {
             target_names: self.target_names,
             sequential: self.sequential,
             cleaned_dirs: CleanedDirs::default(),
+            policies: self.policies,
         };
         Ok(Updater { context: Arc::new(context), shipped_root: self.shipped_root.into(), known: self.known })
     }

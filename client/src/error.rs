@@ -68,6 +68,14 @@ pub enum Error {
         /// The maximum length that is read into memory.
         max_length: u64,
     },
+    /// The evidence for a target or a trust root is needed without requests, but is not stored.
+    #[cfg(feature = "attest")]
+    #[error("`{0}` is needed to judge a target, but is not stored")]
+    EvidenceNotStored(TargetPath),
+    /// A role on the delegation chain of a target has a policy, but this library was built without the feature `attest`.
+    #[cfg(not(feature = "attest"))]
+    #[error("{0} has a policy for its packages, but lastmile-client was built without the feature `attest`")]
+    PoliciesNotSupported(lastmile_metadata::RoleName),
     /// The configuration is unusable: it has no mirror or no TLS provider, or a proxy or certificate authority that
     /// cannot be used.
     #[error("{0}")]
@@ -101,6 +109,14 @@ impl From<lastmile_metadata::Error> for Error {
 impl From<RefusedError> for Error {
     fn from(error: RefusedError) -> Error {
         if error.refusal.limit().is_some() { Error::Limit(error) } else { Error::Refused(error) }
+    }
+}
+
+/// Refuses a target, because the demands on it cannot be determined.
+#[cfg(feature = "attest")]
+impl From<lastmile_attest::DemandsError> for Error {
+    fn from(error: lastmile_attest::DemandsError) -> Error {
+        RefusedError::from(Refusal::Demands(Box::new(error))).into()
     }
 }
 
@@ -164,6 +180,23 @@ pub enum Refusal {
     /// A target path that leads out of the download folder or is not usable as a file path.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A target whose evidence does not satisfy a policy.
+    #[cfg(feature = "attest")]
+    #[error(transparent)]
+    Policy(Box<lastmile_attest::Refused>),
+    /// A target for which the demands cannot be determined, because a policy or the list of evidence is malformed.
+    #[cfg(feature = "attest")]
+    #[error(transparent)]
+    Demands(Box<lastmile_attest::DemandsError>),
+    /// A target that the application has not approved.
+    #[cfg(feature = "attest")]
+    #[error("the application does not approve `{path}`: {reason}")]
+    NotApproved {
+        /// The target.
+        path: TargetPath,
+        /// The reason that the application gave.
+        reason: String,
+    },
 }
 
 impl Refusal {
@@ -177,6 +210,8 @@ impl Refusal {
             },
             Refusal::TooLong { limit, .. } => *limit,
             Refusal::Target { .. } | Refusal::Name(_) => None,
+            #[cfg(feature = "attest")]
+            Refusal::Policy(_) | Refusal::Demands(_) | Refusal::NotApproved { .. } => None,
         }
     }
 }

@@ -86,6 +86,14 @@ pub enum Event {
         /// The path of the existing file.
         path: PathBuf,
     },
+    /// A target is downloaded although a policy refuses it, because the local policy makes an exception for it.
+    #[cfg(feature = "attest")]
+    PolicyException {
+        /// The target.
+        target: TargetPath,
+        /// The reason that the local policy states.
+        reason: String,
+    },
 }
 
 impl std::fmt::Display for Event {
@@ -122,6 +130,10 @@ impl std::fmt::Display for Event {
             }
             Event::AlreadyThere { target, path } => {
                 write!(f, "`{target}` is already at {}", printable_path(path))
+            }
+            #[cfg(feature = "attest")]
+            Event::PolicyException { target, reason } => {
+                write!(f, "`{target}` does not satisfy a policy; the local policy makes an exception: {reason}")
             }
         }
     }

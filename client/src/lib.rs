@@ -17,11 +17,16 @@ mod download;
 mod driver;
 mod error;
 mod event;
+#[cfg(feature = "attest")]
+mod judge;
 mod net;
 mod open_directory;
+mod policies;
+mod search;
 mod session;
 mod start;
 mod store;
+mod target;
 #[cfg(test)]
 mod test_repository;
 #[cfg(test)]
@@ -44,11 +49,16 @@ pub use net::proxy::{ProxyChoice, ProxyVariables};
 pub use net::scheme::FetchByScheme;
 // Also used by the repository tool.
 pub use event::{Event, EventSink, Progress, Transfer};
+/// Policies and evidence, and the judge of both.
+#[cfg(feature = "attest")]
+pub use lastmile_attest as attest;
 #[doc(hidden)]
 pub use lastmile_cli_support::text;
 /// The metadata formats and their verification.
 pub use lastmile_metadata as metadata;
 pub use net::retry::RetryPolicy;
+#[cfg(feature = "attest")]
+pub use policies::Approve;
 /// The cryptography provider of rustls, an argument of [`HttpFetch::with_provider`].
 #[cfg(feature = "http")]
 pub use rustls::crypto::CryptoProvider;
@@ -56,4 +66,5 @@ pub use session::Session;
 pub use store::directory::DirectoryStore;
 pub use store::memory::MemoryStore;
 pub use store::{LockKind, Store, StoreLock, StoredFile};
+pub use target::Target;
 pub use updater::Updater;

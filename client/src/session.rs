@@ -1,6 +1,5 @@
 //! A session: the trusted metadata of one update, with methods to find, list and download targets.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,8 @@ use crate::download::{Destination, download, read};
 use crate::driver::{Driver, Source};
 use crate::error::Error;
 use crate::event::Progress;
+use crate::search::search_all;
+use crate::target::Target;
 use crate::update_context::UpdateContext;
 
 /// The number of targets that `list` searches for before it yields, so that it can be cancelled.
@@ -25,14 +26,23 @@ const SEARCHES_AT_ONCE: usize = 256;
 /// Every future of a session can be dropped at any time. Metadata that was trusted before stays trusted, and a target
 /// appears under its final name only if it has been verified completely.
 pub struct Session {
-    context: Arc<UpdateContext>,
-    trusted: TrustedMetadata,
-    source: Source,
+    pub(crate) context: Arc<UpdateContext>,
+    pub(crate) trusted: TrustedMetadata,
+    pub(crate) source: Source,
+    /// The trust roots of policies that this session has read.
+    #[cfg(feature = "attest")]
+    pub(crate) trust_roots: tokio::sync::Mutex<Vec<(TargetFile, Arc<[u8]>)>>,
 }
 
 impl Session {
     pub(crate) fn new(context: Arc<UpdateContext>, trusted: TrustedMetadata, source: Source) -> Session {
-        Session { context, trusted, source }
+        Session {
+            context,
+            trusted,
+            source,
+            #[cfg(feature = "attest")]
+            trust_roots: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Returns the trusted metadata.
@@ -41,14 +51,14 @@ impl Session {
         &self.trusted
     }
 
-    /// Finds the target with this path (spec 5.6.7). Fetches the delegated roles that the search visits, unless they
-    /// are already stored.
+    /// Finds the target with this path (spec 5.6.7), and collects the demands that the policies on its delegation chain
+    /// make. Fetches the delegated roles that the search visits, unless they are already stored.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchTarget`] if no trusted role lists the target, [`Error::TargetPath`] if `path` is not a valid
     /// target path; otherwise as [`find`](Session::find).
-    pub async fn target(&mut self, path: impl AsRef<str>) -> Result<TargetFile, Error> {
+    pub async fn target(&mut self, path: impl AsRef<str>) -> Result<Target, Error> {
         let path = TargetPath::new(path.as_ref())?;
         self.find(&path).await?.ok_or(Error::NoSuchTarget(path))
     }
@@ -58,10 +68,14 @@ impl Session {
     /// # Errors
     ///
     /// An error if a role that the search visits cannot be fetched or trusted. The search does not continue with other
-    /// roles.
-    pub async fn find(&mut self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+    /// roles. Also an error if a policy on the delegation chain cannot be used.
+    pub async fn find(&mut self, path: &TargetPath) -> Result<Option<Target>, Error> {
         let path = path.clone();
-        Ok(self.drive(|trusted| trusted.search(path)).await?.map(|found| found.target))
+        let Some(found) = self.drive(|trusted| trusted.search(path)).await? else { return Ok(None) };
+        let mut found = [Some(Target::of(found, &self.context.policies)?)];
+        self.complete(&mut found).await?;
+        let [found] = found;
+        Ok(found)
     }
 
     /// Builds an index of all delegations, which makes later searches faster. Worthwhile before thousands of searches.
@@ -75,12 +89,26 @@ impl Session {
     /// # Errors
     ///
     /// As [`find`](Session::find), for the first path that fails.
-    pub async fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<TargetFile>>, Error> {
+    pub async fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<Target>>, Error> {
         let mut driver = Driver::of_session(&self.context, self.source, &self.trusted);
-        search_all(&mut driver, &mut self.trusted, paths).await
+        let policies = &self.context.policies;
+        let mut found = search_all(&mut driver, &mut self.trusted, paths, |found| Target::of(found, policies)).await?;
+        drop(driver);
+        self.complete(&mut found).await?;
+        Ok(found)
     }
 
-    /// Returns every target that [`find`](Session::find) would find, sorted by path. Fetches all delegated roles. The
+    /// Finds the evidence for these targets.
+    async fn complete(&mut self, found: &mut [Option<Target>]) -> Result<(), Error> {
+        #[cfg(feature = "attest")]
+        self.find_evidence(found).await?;
+        #[cfg(not(feature = "attest"))]
+        let _ = found;
+        Ok(())
+    }
+
+    /// Returns what the roles list for every target that [`find`](Session::find) would find, sorted by path. To download
+    /// one of them, [`find`](Session::find) it. Fetches all delegated roles. The
     /// running time is proportional to the length of the metadata and is bounded by `Limits::list_steps`.
     ///
     /// # Errors
@@ -107,15 +135,18 @@ impl Session {
     /// Downloads a target to exactly this path and returns the path. The parent directory must exist. If the correct
     /// file already exists there, it is not downloaded again.
     ///
+    /// If a policy applies to the target, the evidence is fetched and judged first. No request for the target is made
+    /// unless the evidence satisfies all demands.
+    ///
     /// # Errors
     ///
-    /// After any [`Error`], the file at the path is unchanged.
+    /// After any [`Error`], the file at the path is unchanged. [`Error::Refused`] if a policy refuses the target.
     ///
     /// # Cancellation
     ///
     /// The future can be dropped at any time. The file at the path is then either unchanged or the complete verified
     /// target, and an unfinished download is removed.
-    pub async fn download(&self, target: &TargetFile, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    pub async fn download(&self, target: &Target, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_with_progress(target, path, &()).await
     }
 
@@ -126,10 +157,11 @@ impl Session {
     /// As [`download`](Session::download).
     pub async fn download_with_progress(
         &self,
-        target: &TargetFile,
+        target: &Target,
         path: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
+        self.permit(target).await?;
         self.fetch(target, Destination::file(path.as_ref())?, progress).await
     }
 
@@ -140,7 +172,7 @@ impl Session {
     ///
     /// As [`download`](Session::download); also [`Error::Refused`] for a path that leads out of the folder or that some
     /// systems treat differently (decision D8).
-    pub async fn download_below(&self, target: &TargetFile, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    pub async fn download_below(&self, target: &Target, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_below_with_progress(target, folder, &()).await
     }
 
@@ -151,10 +183,11 @@ impl Session {
     /// As [`download_below`](Session::download_below).
     pub async fn download_below_with_progress(
         &self,
-        target: &TargetFile,
+        target: &Target,
         folder: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
+        self.permit(target).await?;
         self.fetch(target, Destination::below(folder.as_ref(), target)?, progress).await
     }
 
@@ -162,7 +195,7 @@ impl Session {
     /// in the order of the targets. A failed download does not stop the others.
     pub async fn download_all(
         &self,
-        targets: &[TargetFile],
+        targets: &[Target],
         folder: impl AsRef<Path>,
         at_once: usize,
     ) -> Vec<Result<PathBuf, Error>> {
@@ -172,7 +205,7 @@ impl Session {
     /// Like [`download_all`](Session::download_all), but also reports the progress of each target.
     pub async fn download_all_with_progress(
         &self,
-        targets: &[TargetFile],
+        targets: &[Target],
         folder: impl AsRef<Path>,
         at_once: usize,
         progress: &dyn Progress,
@@ -195,69 +228,31 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], without a request, if the listed length is more than
+    /// [`Error::TooLarge`], without a request for the target, if the listed length is more than
     /// [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); otherwise as [`download`](Session::download).
-    pub async fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
+    pub async fn read(&self, target: &Target) -> Result<Vec<u8>, Error> {
+        self.permit(target).await?;
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await
+    }
+
+    /// Without the feature `attest`, there are no demands: a target with a policy is not found in the first place.
+    #[cfg(not(feature = "attest"))]
+    async fn permit(&self, _target: &Target) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn fetch(
         &self,
-        target: &TargetFile,
+        target: &Target,
         destination: Destination,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
         download(&self.context, target, self.target_names(), destination, progress).await
     }
 
-    fn target_names(&self) -> TargetNames {
+    pub(crate) fn target_names(&self) -> TargetNames {
         self.trusted.root().target_names(self.context.target_names)
     }
-}
-
-/// Searches for all paths in rounds. In each round, every search advances until it needs a file; these files are
-/// fetched in parallel and then verified in the order of the paths.
-async fn search_all(
-    driver: &mut Driver<'_>,
-    trusted: &mut TrustedMetadata,
-    paths: &[TargetPath],
-) -> Result<Vec<Option<TargetFile>>, Error> {
-    let mut found: Vec<_> = paths.iter().map(|_| Ok(None)).collect();
-    let mut open: Vec<_> = paths.iter().zip(&mut found).collect();
-    while !open.is_empty() {
-        let mut waiting = Vec::new();
-        let mut asked = BTreeSet::new();
-        for (path, found) in open {
-            let mut search = trusted.search(path.clone());
-            let Some(request) = driver.recall(&mut search)? else {
-                *found = search.finish().map(|found| found.map(|found| found.target)).map_err(Error::from);
-                continue;
-            };
-            if asked.insert(request.file_name()) {
-                driver.queue(&request);
-            }
-            waiting.push((path, found, request));
-        }
-        open = Vec::new();
-        for (path, found, request) in waiting {
-            let mut search = trusted.search(path.clone());
-            let answered = match search.request() {
-                Some(next) if next == request => driver.answer(&mut search, &request).await,
-                // The search for another path may have fetched the file already.
-                _ => Ok(()),
-            };
-            match answered {
-                Ok(()) if search.request().is_some() => open.push((path, found)),
-                Ok(()) => *found = search.finish().map(|found| found.map(|found| found.target)).map_err(Error::from),
-                Err(error) => {
-                    *found = Err(error);
-                    // Return only the first error, and stop the searches after it.
-                    break;
-                }
-            }
-        }
-    }
-    found.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::net::fetch::Fetch;
 use crate::net::mirrors::Mirrors;
 use crate::net::retry::RetryPolicy;
 use crate::open_directory::CleanedDirs;
+use crate::policies::Policies;
 use crate::store::StoredFile;
 use crate::store::shared::SharedStore;
 
@@ -25,6 +26,7 @@ pub(crate) struct UpdateContext {
     /// Whether metadata files are fetched one after the other, without prefetching.
     pub(crate) sequential: bool,
     pub(crate) cleaned_dirs: CleanedDirs,
+    pub(crate) policies: Policies,
 }
 
 impl UpdateContext {

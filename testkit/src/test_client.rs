@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use lastmile_client::{
     BoxFuture, DirectoryStore, Error, Event, EventSink, Fetch, FetchError, HttpFetch, HttpSettings, Response,
-    RetryPolicy, Session, Store, Updater,
+    RetryPolicy, Session, Store, Target, Updater, UpdaterBuilder,
 };
-use lastmile_metadata::{Limits, TargetFile, TargetNames, TargetPath};
+use lastmile_metadata::{Limits, TargetNames, TargetPath};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -148,6 +148,16 @@ impl TestClient {
     /// Panics if the settings cannot be used.
     #[must_use]
     pub fn updater_with(&self, store: impl Store) -> Updater {
+        self.builder(store).build().expect("usable settings")
+    }
+
+    /// Returns the configuration of the same updater, for tests that change more settings.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the HTTP settings cannot be used.
+    #[must_use]
+    pub fn builder(&self, store: impl Store) -> UpdaterBuilder {
         let mirrors = self.mirrors();
         let bases = match &self.http {
             Some((base, _)) => vec![base.clone()],
@@ -168,8 +178,6 @@ impl TestClient {
             .retry_policy(self.retry_policy)
             .target_names(self.target_names)
             .event_sink(RecordEvents(events))
-            .build()
-            .expect("usable settings")
     }
 
     /// Returns a runtime whose timers fire immediately on the fake network. With retries, timers run in real time,
@@ -217,13 +225,13 @@ impl TestClient {
     /// # Errors
     ///
     /// Any error from the client.
-    pub fn find(&self, path: &str) -> Result<Option<TargetFile>, Error> {
+    pub fn find(&self, path: &str) -> Result<Option<Target>, Error> {
         self.find_each(&[path]).pop().expect("`find_each` returns one result for each path")
     }
 
     /// Updates once, then searches for each of `paths`. If the update fails, its error is the only result.
     #[must_use]
-    pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<TargetFile>, Error>> {
+    pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<Target>, Error>> {
         self.runtime().block_on(async {
             let mut session = match self.updater().refresh_at(self.now).await {
                 Ok(session) => session,

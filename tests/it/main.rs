@@ -32,6 +32,7 @@ mod killed;
 mod limits;
 mod made;
 mod owners;
+mod policies;
 mod root;
 mod search;
 mod servers;

@@ -24,11 +24,20 @@ Exit codes:
   2  wrong usage
   3  no such target
   4  the network or the server failed
-  5  refused as untrusted: signatures, versions, expiry, hashes
+  5  refused as untrusted: signatures, versions, expiry, hashes, policies
   7  `status`: a role expires soon
 
 The root file given to `trust add` must come from the maintainers through a channel you trust:
 everything else is verified from it.";
+
+#[cfg(feature = "attest")]
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  lastmile verify example-1.0.tar.gz --as example-1.0.tar.gz
+  lastmile verify --explain example-1.0.tar.gz";
+
+#[cfg(not(feature = "attest"))]
+const VERIFY_EXAMPLES: &str = "Example: lastmile verify example-1.0.tar.gz --as example-1.0.tar.gz";
 
 /// Fetch and verify updates with The Update Framework (TUF).
 #[derive(Debug, Parser)]
@@ -213,15 +222,9 @@ pub(super) enum Command {
         source: MetadataSource,
     },
 
-    /// Check a local file against the trusted metadata, without network requests
-    Verify {
-        /// The file
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-        /// The target's path
-        #[arg(long = "as", value_name = "TARGET")]
-        target: String,
-    },
+    /// Check a local file against the trusted metadata and the policies, without network requests
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Verify),
 
     /// Show the version, expiry and age of each trusted role
     ///
@@ -303,6 +306,12 @@ pub(super) struct Add {
     /// consistent snapshots
     #[arg(long)]
     pub(super) plain_target_names: bool,
+
+    /// Also demand what the local policy in this file demands, and allow its exceptions (TOML or JSON);
+    /// the file is read at every use
+    #[cfg(feature = "attest")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) policy: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -326,6 +335,16 @@ pub(super) struct Change {
     /// Whether to fetch targets by their plain names even if the repository uses consistent snapshots
     #[arg(long, value_name = "BOOL", group = "change")]
     pub(super) plain_target_names: Option<bool>,
+
+    /// The file with the local policy, as in `trust add`; replaces the file that was set before
+    #[cfg(feature = "attest")]
+    #[arg(long, value_name = "FILE", group = "change", value_hint = ValueHint::FilePath)]
+    pub(super) policy: Option<PathBuf>,
+
+    /// Use no local policy
+    #[cfg(feature = "attest")]
+    #[arg(long, group = "change", conflicts_with = "policy")]
+    pub(super) no_policy: bool,
 }
 
 #[derive(Debug, Args)]
@@ -347,7 +366,44 @@ pub(super) struct Get {
     pub(super) jobs: u16,
 
     #[command(flatten)]
+    pub(super) policy: PolicyFile,
+
+    #[command(flatten)]
     pub(super) source: MetadataSource,
+}
+
+/// Exactly one target is named, by `--as` or by `--explain`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("named").required(true))]
+pub(super) struct Verify {
+    /// The file
+    #[arg(value_hint = ValueHint::FilePath)]
+    #[cfg_attr(feature = "attest", arg(required_unless_present = "explain"))]
+    #[cfg_attr(not(feature = "attest"), arg(required = true))]
+    pub(super) file: Option<PathBuf>,
+
+    /// The target's path
+    #[arg(long = "as", value_name = "TARGET", group = "named")]
+    pub(super) target: Option<String>,
+
+    /// Show each rule that applies to the target with this path, and the evidence that satisfies it or what
+    /// was found instead; the exit code is 5 if a rule refuses the target
+    #[cfg(feature = "attest")]
+    #[arg(long, value_name = "TARGET", group = "named")]
+    pub(super) explain: Option<String>,
+
+    #[command(flatten)]
+    pub(super) policy: PolicyFile,
+}
+
+/// The file with the local policy, for one run.
+#[derive(Debug, Args)]
+pub(super) struct PolicyFile {
+    /// Also demand what the local policy in this file demands, and allow its exceptions (TOML or JSON)
+    /// [default: the file set with `trust set NAME --policy FILE`]
+    #[cfg(feature = "attest")]
+    #[arg(long = "policy", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) path: Option<PathBuf>,
 }
 
 /// Where the metadata comes from.

@@ -6,6 +6,8 @@ use lastmile_cli_support::{ExitStatus, Failure};
 
 use super::hints::hint;
 use crate::error::{Error, LocalError, MirrorFailure};
+#[cfg(feature = "attest")]
+use crate::error::{Refusal, RefusedError};
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
@@ -21,6 +23,11 @@ impl From<Error> for Failure {
             mirrors.iter().map(ToString::to_string).collect()
         };
         let (status, kind) = match &error {
+            #[cfg(feature = "attest")]
+            Error::Refused(RefusedError {
+                refusal: Refusal::Policy(_) | Refusal::Demands(_) | Refusal::NotApproved { .. },
+                ..
+            }) => (ExitStatus::Refused, "policy"),
             Error::Refused(_) => (ExitStatus::Refused, "untrusted"),
             Error::Limit(_) => (ExitStatus::Failed, "limit"),
             Error::Network(_) => (ExitStatus::Network, "network"),
@@ -29,6 +36,10 @@ impl From<Error> for Failure {
             Error::Local(_) => (ExitStatus::Failed, "local"),
             Error::State(_) => (ExitStatus::Failed, "state"),
             Error::TooLarge { .. } => (ExitStatus::Failed, "too-large"),
+            #[cfg(feature = "attest")]
+            Error::EvidenceNotStored(_) => (ExitStatus::Failed, "state"),
+            #[cfg(not(feature = "attest"))]
+            Error::PoliciesNotSupported(_) => (ExitStatus::Failed, "config"),
             Error::Config(_) => (ExitStatus::Failed, "config"),
         };
         let failure = Failure::new(status, error.to_string()).with_kind(kind).with_causes(causes);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use lastmile_metadata::{TargetFile, TargetPath};
+use lastmile_metadata::TargetPath;
 use serde_json::{Value, json};
 
 use super::args::Get;
@@ -11,6 +11,7 @@ use super::targets::{described, target_path};
 use super::terminal::Bars;
 use super::{App, ExitStatus, Failure};
 use crate::error::Error;
+use crate::target::Target;
 
 impl App<'_> {
     pub(super) async fn get(&self, get: Get) -> Result<ExitStatus, Failure> {
@@ -18,7 +19,7 @@ impl App<'_> {
             return Err(Failure::usage("`--output-file` takes a single target")
                 .with_hint("save several targets below a folder with `--output DIR`"));
         }
-        let mut session = self.session(&get.source).await?;
+        let mut session = self.session_with_policy(&get.source, &get.policy).await?;
         let mut paths: Vec<TargetPath> = Vec::new();
         let mut known = BTreeSet::new();
         for path in get.targets {
@@ -29,35 +30,56 @@ impl App<'_> {
         }
         let found = session.find_all(&paths).await?;
         let found = paths.into_iter().zip(found).map(|(path, found)| found.ok_or(Error::NoSuchTarget(path)));
-        let targets: Vec<TargetFile> = found.collect::<Result<_, _>>()?;
+        let targets: Vec<Target> = found.collect::<Result<_, _>>()?;
         let bars = Bars::new(self.output);
         let results = match (&get.output_file, targets.as_slice()) {
             (Some(file), [target]) => vec![session.download_with_progress(target, file, &bars).await],
             _ => session.download_all_with_progress(&targets, &get.output, get.jobs.into(), &bars).await,
         };
-        self.report(&targets, results)
+        let mut documents = Vec::new();
+        for (target, result) in targets.iter().zip(&results) {
+            let document = described(target);
+            #[cfg(feature = "attest")]
+            let document = match result {
+                Ok(_) => self.with_verdict(document, &session.judge(target).await?),
+                Err(_) => document,
+            };
+            #[cfg(not(feature = "attest"))]
+            let _ = result;
+            documents.push(document);
+        }
+        self.report(documents, results)
+    }
+
+    /// Adds a verdict to the JSON document of its target, and with `--verbose` reports the rules that hold.
+    #[cfg(feature = "attest")]
+    fn with_verdict(&self, mut document: Value, verdict: &lastmile_attest::Verdict) -> Value {
+        if let Some(policy) = super::policy::document(verdict) {
+            merge(&mut document, &json!({ "policy": policy }));
+        }
+        if let Some(summary) = super::policy::summary(verdict).filter(|_| self.common.verbose) {
+            self.output.note(&summary);
+        }
+        document
     }
 
     /// Prints the path of each downloaded target and the error of each failed download.
-    fn report(&self, targets: &[TargetFile], results: Vec<Result<PathBuf, Error>>) -> Result<ExitStatus, Failure> {
+    fn report(&self, mut documents: Vec<Value>, results: Vec<Result<PathBuf, Error>>) -> Result<ExitStatus, Failure> {
         let mut lines = Vec::new();
-        let mut documents = Vec::new();
         let mut failures = Vec::new();
-        for (target, result) in targets.iter().zip(results) {
-            let mut document = described(target);
+        for (document, result) in documents.iter_mut().zip(results) {
             match result {
                 Ok(path) => {
                     let path = path.to_string_lossy().into_owned();
-                    merge(&mut document, &json!({ "file": path }));
+                    merge(document, &json!({ "file": path }));
                     lines.push(path);
                 }
                 Err(error) => {
                     let failure = Failure::from(error);
-                    merge(&mut document, &failure.json());
+                    merge(document, &failure.json());
                     failures.push(failure);
                 }
             }
-            documents.push(document);
         }
         self.output.report(&json!({ "targets": documents }), &lines)?;
         let last = failures.pop();

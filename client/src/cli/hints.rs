@@ -20,6 +20,12 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         Error::NoSuchTarget(_) => {
             Some("target paths are compared byte by byte; `lastmile list` shows all target paths".to_owned())
         }
+        #[cfg(feature = "attest")]
+        Error::EvidenceNotStored(_) => {
+            Some("run `lastmile get TARGET` for the target, which fetches and stores its evidence".to_owned())
+        }
+        #[cfg(not(feature = "attest"))]
+        Error::PoliciesNotSupported(_) => Some("install a build of lastmile with the feature `attest`".to_owned()),
         Error::TargetPath(_) | Error::TooLarge { .. } | Error::Config(_) => None,
     }
 }
@@ -44,6 +50,17 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::Target { .. } => {
             "the server sent a file that does not match the signed metadata; the download was deleted"
         }
+        #[cfg(feature = "attest")]
+        Refusal::Policy(refused) => {
+            return Some(format!(
+                "show all rules and what was found with `lastmile verify --explain {}`",
+                refused.path
+            ));
+        }
+        #[cfg(feature = "attest")]
+        Refusal::Demands(_) => "report it to the maintainers; if the policy needs a newer lastmile, install one",
+        #[cfg(feature = "attest")]
+        Refusal::NotApproved { .. } => return None,
         Refusal::Name(_) => "choose another path with `--output-file`",
     };
     Some(hint.to_owned())

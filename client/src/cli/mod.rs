@@ -6,6 +6,8 @@ mod failure;
 mod get;
 mod hints;
 mod list;
+#[cfg(feature = "attest")]
+mod policy;
 mod refresh;
 mod repositories;
 mod roles;
@@ -82,7 +84,7 @@ impl App<'_> {
             Command::Refresh => self.refresh().await,
             Command::Get(get) => self.get(get).await,
             Command::List { pattern, source } => self.list(pattern, &source).await,
-            Command::Verify { file, target } => self.verify(&file, target).await,
+            Command::Verify(verify) => self.verify(verify).await,
             Command::Status { within } => self.status(within).await,
             Command::Completions { .. } | Command::Man { .. } => Ok(ExitStatus::Done),
         }

@@ -72,6 +72,9 @@ pub(crate) struct RepositorySettings {
     pub(crate) forbidden_means_absent: bool,
     /// Whether targets are fetched as `HASH.NAME` if snapshots are consistent (spec 5.7.3).
     pub(crate) hash_prefixed_targets: bool,
+    /// The absolute path of the file with the local policy, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 impl RepositorySettings {
@@ -309,6 +312,7 @@ mod tests {
             mirrors: vec![MirrorUrls { metadata_url: "http://h/m/".into(), targets_url: "http://h/t/".into() }],
             forbidden_means_absent: true,
             hash_prefixed_targets: false,
+            policy: None,
         }
     }
 

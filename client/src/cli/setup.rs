@@ -6,6 +6,7 @@ use lastmile_fs::named;
 
 use super::terminal::EventPrinter;
 use super::{App, Failure, args};
+use crate::builder::UpdaterBuilder;
 use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
 use crate::net::base_url::BaseUrl;
@@ -95,7 +96,54 @@ impl App<'_> {
         Ok(self.updater(&repository)?.refresh_at(self.now).await?)
     }
 
+    /// Like [`session`](App::session), but enforces the local policy.
+    pub(super) async fn session_with_policy(
+        &self,
+        source: &args::MetadataSource,
+        policy: &args::PolicyFile,
+    ) -> Result<Session, Failure> {
+        let repository = self.repository()?;
+        if source.offline {
+            return self.offline_session(&repository, policy).await;
+        }
+        let builder = self.with_local_policy(self.builder(&repository, repository.store()?)?, &repository, policy)?;
+        Ok(builder.build()?.refresh_at(self.now).await?)
+    }
+
+    /// Verifies the stored metadata of the repository, and enforces the local policy.
+    pub(super) async fn offline_session(
+        &self,
+        repository: &Repository,
+        policy: &args::PolicyFile,
+    ) -> Result<Session, Failure> {
+        let builder = self.builder(repository, repository.read_only_store()?)?;
+        Ok(self.with_local_policy(builder, repository, policy)?.build()?.offline_at(self.now).await?)
+    }
+
+    /// Refuses to go on if the settings name a local policy, because this build cannot enforce it.
+    #[cfg(not(feature = "attest"))]
+    fn with_local_policy(
+        &self,
+        builder: UpdaterBuilder,
+        repository: &Repository,
+        _policy: &args::PolicyFile,
+    ) -> Result<UpdaterBuilder, Failure> {
+        if repository.settings.policy.is_none() {
+            return Ok(builder);
+        }
+        let name = &repository.name;
+        Err(Failure::failed(format!(
+            "the settings of `{name}` name a local policy, but this program was built without the feature `attest`"
+        ))
+        .with_kind("config")
+        .with_hint("install a build of lastmile with the feature `attest`"))
+    }
+
     fn updater_with(&self, repository: &Repository, store: DirectoryStore) -> Result<Updater, Failure> {
+        Ok(self.builder(repository, store)?.build()?)
+    }
+
+    fn builder(&self, repository: &Repository, store: DirectoryStore) -> Result<UpdaterBuilder, Failure> {
         let network = &self.common.network;
         let mut builder = Updater::builder(repository.shipped_root.clone())
             .store(store)
@@ -120,7 +168,7 @@ impl App<'_> {
                 )),
             }
         }
-        Ok(builder.build()?)
+        Ok(builder)
     }
 
     fn fetch(&self, network: &args::Network, repository: &Repository) -> Result<FetchByScheme, Failure> {

@@ -31,6 +31,10 @@ impl App<'_> {
             mirrors: mirrors(&add.metadata_urls, &add.targets_urls)?,
             forbidden_means_absent: add.forbidden_means_absent,
             hash_prefixed_targets: !add.plain_target_names,
+            #[cfg(feature = "attest")]
+            policy: add.policy.as_deref().map(super::policy::checked).transpose()?,
+            #[cfg(not(feature = "attest"))]
+            policy: None,
         };
         let bytes = read_at_most(&add.root, self.common.network.limits().root_length)?;
         let root = verified(bytes)?;
@@ -70,6 +74,12 @@ impl App<'_> {
         }
         if let Some(is_plain) = change.plain_target_names {
             settings.hash_prefixed_targets = !is_plain;
+        }
+        #[cfg(feature = "attest")]
+        if change.no_policy {
+            settings.policy = None;
+        } else if let Some(file) = &change.policy {
+            settings.policy = Some(super::policy::checked(file)?);
         }
         all.set(&repository)?;
         let root = verified(repository.shipped_root.clone())?;
@@ -227,6 +237,7 @@ fn document(repository: &Repository, root: &Root) -> Value {
         "mirrors": mirrors,
         "forbidden_means_absent": repository.settings.forbidden_means_absent,
         "hash_prefixed_targets": repository.settings.hash_prefixed_targets,
+        "policy": repository.settings.policy.as_ref().map(|path| path.to_string_lossy()),
     })
 }
 

@@ -16,6 +16,7 @@ use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::proxy::ProxyChoice;
 use crate::net::retry::RetryPolicy;
 use crate::open_directory::CleanedDirs;
+use crate::policies::Policies;
 use crate::store::memory::MemoryStore;
 use crate::store::shared::SharedStore;
 use crate::test_server::{Act, Server, offset, ok, partial, send, status};
@@ -42,6 +43,7 @@ fn context(servers: &[&Server]) -> UpdateContext {
         target_names: TargetNames::HashPrefixed,
         sequential: true,
         cleaned_dirs: CleanedDirs::default(),
+        policies: Policies::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A store in a directory. The trusted roles are stored as received under their unversioned names; the private folder
-//! `state` contains the root history, the record of trusted versions, the identity and the locks.
+//! `state` contains the root history, the record of trusted versions, the identity, the evidence for packages and the
+//! locks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -211,6 +212,8 @@ fn name_of(file: &StoredFile) -> String {
         StoredFile::Root(version) => RoleName::ROOT.file_name(Some(*version)),
         StoredFile::Floors => "floors".to_owned(),
         StoredFile::Identity => "stamp.json".to_owned(),
+        StoredFile::Evidence(sha256) => format!("evidence-{}", hex::encode(sha256)),
+        StoredFile::EvidenceIndex => "evidence".to_owned(),
     }
 }
 

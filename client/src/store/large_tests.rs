@@ -27,17 +27,19 @@ async fn a_second_refresh_reads_large_stored_targets_and_does_not_fetch_them() {
     let dir = tempfile::tempdir().unwrap();
     let updater = updater(&repository, dir.path());
     let mut first = updater.refresh_at(now()).await.unwrap();
-    let found = [first.find(&path("x")).await.unwrap(), first.find(&path("docs/y")).await.unwrap()];
-    assert!(first.trusted().targets().held().is_none() && found.iter().all(Option::is_some));
+    let targets = [first.target("x").await.unwrap(), first.target("docs/y").await.unwrap()];
+    let found = targets.each_ref().map(|target| target.file());
+    assert!(first.trusted().targets().held().is_none());
     repository.take_requests();
     let mut second = updater.refresh_at(now()).await.unwrap();
     assert!(second.trusted().targets().held().is_none());
-    assert_eq!([second.find(&path("x")).await.unwrap(), second.find(&path("docs/y")).await.unwrap()], found);
-    assert_eq!(second.find(&path("nothing")).await.unwrap(), None);
+    let again = [second.target("x").await.unwrap(), second.target("docs/y").await.unwrap()];
+    assert_eq!(again.each_ref().map(|target| target.file()), found);
+    assert!(second.find(&path("nothing")).await.unwrap().is_none());
     assert_eq!(second.list().await.unwrap().len(), 2);
     assert_eq!(repository.take_requests(), ["http://a/2.root.json", "http://a/timestamp.json"]);
     let mut offline = updater.offline_at(now()).await.unwrap();
-    assert_eq!(offline.find(&path("x")).await.unwrap(), found[0]);
+    assert_eq!(offline.target("x").await.unwrap().file(), found[0]);
     assert_eq!(repository.take_requests(), [""; 0]);
 }
 

@@ -1,6 +1,8 @@
 //! The interface of stores, which keep trusted metadata between runs.
 
 pub(crate) mod directory;
+#[cfg(feature = "attest")]
+pub(crate) mod evidence;
 pub(crate) mod identity;
 mod large;
 pub(crate) mod memory;
@@ -25,6 +27,10 @@ pub enum StoredFile {
     Floors,
     /// The identity of the store, which names the repository to which it belongs.
     Identity,
+    /// An evidence file or a trust root of a policy, by its SHA-256.
+    Evidence([u8; 32]),
+    /// The list of the stored evidence files and trust roots.
+    EvidenceIndex,
 }
 
 /// A held lock on a store. Dropping it releases the lock.

@@ -51,7 +51,7 @@ impl Check<'_> {
 
 fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -> Result<(), Error> {
     let found = session.find(&target.path).map_err(refused)?;
-    check_found(&target.path, &[(role, target.clone())], found.as_ref(), session.trusted())
+    check_found(&target.path, &[(role, target.clone())], found.as_deref(), session.trusted())
 }
 
 /// A role that a client trusts, and how the client reached it.

@@ -162,7 +162,7 @@ impl Check<'_> {
         }
         for (path, listed) in &listed {
             let found = session.find(path).map_err(refused)?;
-            check_found(path, listed, found.as_ref(), session.trusted())?;
+            check_found(path, listed, found.as_deref(), session.trusted())?;
         }
         Ok(())
     }

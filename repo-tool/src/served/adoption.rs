@@ -174,11 +174,11 @@ impl Adoption<'_> {
             if places_here.iter().all(|is_here| *is_here) {
                 continue;
             }
-            let session = &self.served.session;
-            let downloaded = match &folder {
-                Some(folder) => session.download(target, folder.path_of(intake::name(number))).map(Some),
-                None => session.read(target).map(|_| None),
-            };
+            let session = &mut self.served.session;
+            let downloaded = session.target(target.path.as_str()).and_then(|found| match &folder {
+                Some(folder) => session.download(&found, folder.path_of(intake::name(number))).map(Some),
+                None => session.read(&found).map(|_| None),
+            });
             match (downloaded, &folder) {
                 (Ok(Some(file)), Some(folder)) => {
                     let incoming = intake::Incoming { target: target.clone(), file };

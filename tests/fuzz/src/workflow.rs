@@ -83,7 +83,7 @@ fn find(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store)
         let mut each = Vec::new();
         for path in ["x", "a/1", "y"] {
             let answer = session.find(&TargetPath::new(path).unwrap()).await;
-            each.push(answer.map(|target| target.as_ref().map(found)).map_err(|error| format!("{error:?}")));
+            each.push(answer.map(|target| target.as_deref().map(found)).map_err(|error| format!("{error:?}")));
         }
         let all = session.list().await.map(|all| all.iter().map(found).collect());
         Ok((version, length, each, all.map_err(|error| format!("{error:?}"))))

@@ -1,0 +1,160 @@
+//! The local policy from a file, and verdicts as text and as JSON.
+
+use std::path::{Path, PathBuf};
+
+use lastmile_attest::{LocalPolicy, Origin, Outcome, Proof, RuleVerdict, SignedBy, Verdict};
+use lastmile_cli_support::policy_json;
+use lastmile_metadata::{Key, format_time};
+use serde_json::{Value, json};
+
+use super::args::PolicyFile;
+use super::setup::read_at_most;
+use super::{App, Failure};
+use crate::builder::UpdaterBuilder;
+use crate::cli::repositories::Repository;
+use crate::error::LocalError;
+
+/// The maximum length of a file with a local policy in bytes.
+const LONGEST_POLICY: u64 = 1024 * 1024;
+
+impl App<'_> {
+    /// Sets the local policy: the one given for this run, or else the one in the settings of the repository.
+    pub(super) fn with_local_policy(
+        &self,
+        builder: UpdaterBuilder,
+        repository: &Repository,
+        given: &PolicyFile,
+    ) -> Result<UpdaterBuilder, Failure> {
+        match given.path.as_ref().or(repository.settings.policy.as_ref()) {
+            Some(path) => Ok(builder.local_policy(read(path)?)),
+            None => Ok(builder),
+        }
+    }
+}
+
+/// Checks a file with a local policy, and returns its absolute path.
+pub(super) fn checked(path: &Path) -> Result<PathBuf, Failure> {
+    read(path)?;
+    Ok(std::path::absolute(path).map_err(|error| LocalError::new("find", path, error))?)
+}
+
+fn read(path: &Path) -> Result<LocalPolicy, LocalError> {
+    let unusable = |problem: String| {
+        LocalError::invalid("use the local policy", path, problem)
+            .with_hint("correct the file; docs/policy.md describes the format")
+    };
+    let json = policy_json(&read_at_most(path, LONGEST_POLICY)?).map_err(unusable)?;
+    LocalPolicy::parse(&json).map_err(|error| unusable(error.to_string()))
+}
+
+/// Returns the line for a target that satisfies its rules, or `None` if no rule applies.
+pub(super) fn summary(verdict: &Verdict) -> Option<String> {
+    let satisfied = verdict.rules().iter().filter(|rule| matches!(rule.outcome, Outcome::Satisfied(_)));
+    let names: Vec<_> = satisfied.map(|rule| format!("{} ({})", rule.rule, rule.origin)).collect();
+    if names.is_empty() { None } else { Some(format!("`{}` satisfies {}", verdict.path(), names.join(", "))) }
+}
+
+/// Returns the JSON document of a verdict, or `None` if no rule applies to the target.
+pub(super) fn document(verdict: &Verdict) -> Option<Value> {
+    if verdict.rules().is_empty() {
+        return None;
+    }
+    let rules: Vec<_> = verdict.rules().iter().map(rule_document).collect();
+    let is_satisfied = !verdict.rules().iter().any(|rule| is_refusal(&rule.outcome));
+    Some(json!({ "satisfied": is_satisfied, "exception": verdict.exception(), "rules": rules }))
+}
+
+fn rule_document(rule: &RuleVerdict) -> Value {
+    let role = match &rule.origin {
+        Origin::Role(role) => Some(role.as_str()),
+        Origin::Local => None,
+    };
+    let (outcome, proofs, found) = match &rule.outcome {
+        Outcome::Satisfied(proofs) => ("satisfied", proofs.as_slice(), Vec::new()),
+        Outcome::Refused(found) => ("refused", [].as_slice(), found.clone()),
+        Outcome::NeedsNewer(unknown) => ("needs-newer", [].as_slice(), vec![unknown.clone()]),
+        Outcome::AllowedUpgrade(unknown) => ("allowed-upgrade", [].as_slice(), vec![unknown.clone()]),
+    };
+    json!({
+        "role": role, "rule": rule.rule, "kind": rule.kind, "wanted": rule.wanted, "outcome": outcome, "found": found,
+        "proofs": proofs.iter().map(proof_document).collect::<Vec<_>>(),
+    })
+}
+
+fn proof_document(proof: &Proof) -> Value {
+    let signed_by = match &proof.signed_by {
+        SignedBy::Key(key) => json!({ "keyid": Key::from_public(key).keyid().as_str() }),
+        SignedBy::Identity(certificate) => {
+            json!({ "subject": certificate.subject.as_str(), "issuer": certificate.issuer })
+        }
+    };
+    let builder = proof.builder.as_ref().map(|(name, level)| json!({ "name": name, "level": level }));
+    json!({
+        "evidence": proof.evidence.as_str(), "number": proof.number, "signer": proof.signer, "signed_by": signed_by,
+        "statement": proof.statement, "builder": builder, "logs": proof.logs,
+        "times": proof.times.iter().map(format_time).collect::<Vec<_>>(),
+    })
+}
+
+/// Returns the lines that explain a verdict: each rule, what it demands, and its proofs or what was found instead.
+pub(super) fn lines(verdict: &Verdict) -> Vec<String> {
+    let path = verdict.path();
+    if verdict.rules().is_empty() {
+        return vec![format!("{path}: no rule applies")];
+    }
+    let head = match (verdict.check(), verdict.exception()) {
+        (_, Some(reason)) => format!("{path}: refused, but the local policy makes an exception: {reason}"),
+        (Ok(()), None) => format!("{path}: all rules are satisfied"),
+        (Err(_), None) => format!("{path}: refused"),
+    };
+    let rules = verdict.rules().iter().flat_map(rule_lines);
+    std::iter::once(head).chain(rules).collect()
+}
+
+fn rule_lines(rule: &RuleVerdict) -> Vec<String> {
+    let outcome = match &rule.outcome {
+        Outcome::Satisfied(_) => "satisfied",
+        Outcome::Refused(_) => "not satisfied",
+        Outcome::NeedsNewer(_) => "needs a newer lastmile",
+        Outcome::AllowedUpgrade(_) => "needs a newer lastmile, but this target is allowed as an upgrade",
+    };
+    let mut lines = vec![
+        format!("rule {} of {} ({}): {outcome}", rule.rule, rule.origin, rule.kind),
+        format!("  wanted: {}", rule.wanted),
+    ];
+    match &rule.outcome {
+        Outcome::Satisfied(proofs) => {
+            lines.extend(proofs.iter().map(|proof| format!("  proof: {}", proof_line(proof))))
+        }
+        Outcome::Refused(found) => lines.extend(found.iter().map(|found| format!("  found: {found}"))),
+        Outcome::NeedsNewer(unknown) | Outcome::AllowedUpgrade(unknown) => {
+            lines.push(format!("  not understood: {unknown}"));
+        }
+    }
+    lines
+}
+
+fn proof_line(proof: &Proof) -> String {
+    let mut line = format!("signed by {}, {}", proof.signer, proof.signed_by);
+    if let Some((name, level)) = &proof.builder {
+        line.push_str(&format!(", built by {name} at level {level}"));
+    }
+    let times: Vec<_> = proof.times.iter().map(format_time).collect();
+    line.push_str(&if times.is_empty() {
+        ", at an unknown time".to_owned()
+    } else {
+        format!(", at {}", times.join(", "))
+    });
+    let logs: Vec<_> = proof.logs.iter().map(|log| log.get(..8).unwrap_or(log)).collect();
+    line.push_str(&if logs.is_empty() {
+        ", in no log".to_owned()
+    } else {
+        format!(", in the log {}", logs.join(", "))
+    });
+    line.push_str(&format!("; evidence {} no. {}", proof.evidence, proof.number));
+    line
+}
+
+fn is_refusal(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(_) | Outcome::NeedsNewer(_))
+}

@@ -1,0 +1,217 @@
+//! Judges a target before its download: finds and reads the evidence and the trust roots that the policies demand, and
+//! passes them to `lastmile-attest`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use lastmile_attest::{Demands, DemandsError, EvidenceFile, LocalPolicy, TrustRootRequest, TrustRoots, Verdict};
+use lastmile_metadata::{Found, TargetFile, TargetPath};
+
+use crate::download::read;
+use crate::driver::{Driver, Source};
+use crate::error::{Error, Refusal, RefusedError};
+use crate::event::Event;
+use crate::search::search_all;
+use crate::session::Session;
+use crate::store::evidence;
+use crate::target::Target;
+
+/// The maximum length of a trust root in bytes.
+const LONGEST_TRUST_ROOT: u64 = 1024 * 1024;
+
+/// The maximum length of an evidence file in bytes.
+const LONGEST_EVIDENCE: u64 = 4 * 1024 * 1024;
+
+/// The demands on a target, and the files that are needed to judge it.
+#[derive(Clone, Debug)]
+pub(crate) struct Demanded {
+    demands: Demands,
+    /// The paths of the evidence, and what a role lists for them. `None` if no trusted role lists the evidence, which
+    /// then is missing.
+    evidence: Vec<(TargetPath, Option<TargetFile>)>,
+    trust_roots: Vec<(TrustRootRequest, Option<TargetFile>)>,
+    /// The last verdict, and the time as of which it was made.
+    verdict: Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>,
+}
+
+impl Demanded {
+    /// Returns the demands on a target, or `None` if no rule applies to it.
+    pub(crate) fn on(found: &Found, local: &LocalPolicy) -> Result<Option<Demanded>, DemandsError> {
+        let demands = Demands::on(found, local)?;
+        if demands.is_empty() {
+            return Ok(None);
+        }
+        let evidence = demands.evidence()?.into_iter().map(|path| (path, None)).collect();
+        let trust_roots = demands.trust_roots().into_iter().map(|request| (request, None)).collect();
+        Ok(Some(Demanded { demands, evidence, trust_roots, verdict: Arc::default() }))
+    }
+
+    /// Returns the paths for which the repository must be searched. A trust root without a SHA-256 in the policy must be
+    /// listed by the role that signs the policy, so it is not searched for.
+    fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
+        let evidence = self.evidence.iter().map(|(path, _)| path);
+        let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));
+        let roots = self.trust_roots.iter().map(|(request, _)| request).filter(move |request| is_searched(request));
+        evidence.chain(roots.map(TrustRootRequest::path))
+    }
+
+    fn found(&mut self, found: &BTreeMap<TargetPath, TargetFile>) {
+        for (path, file) in &mut self.evidence {
+            *file = found.get(path).cloned();
+        }
+        for (request, file) in &mut self.trust_roots {
+            *file = match request.listed() {
+                Ok(Some(listed)) => Some(listed.clone()),
+                Ok(None) => found.get(request.path()).cloned(),
+                Err(_) => None,
+            };
+        }
+    }
+
+    fn verdict_at(&self, time: DateTime<Utc>) -> Option<Verdict> {
+        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        verdict.as_ref().filter(|(judged, _)| *judged == time).map(|(_, verdict)| verdict.clone())
+    }
+}
+
+/// Where [`Session::judge`] reads evidence and trust roots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EvidenceSource {
+    StoreAndMirrors,
+    Store,
+}
+
+impl Session {
+    /// Judges a target against the policies on its delegation chain and the local policy, as of the time at which the
+    /// session started. Reads the evidence and the trust roots from the store, and fetches those that are not stored;
+    /// never fetches the target itself.
+    ///
+    /// Every download calls this method first, and refuses a target whose verdict does not pass
+    /// [`Verdict::check`]. A session judges a target once.
+    ///
+    /// # Errors
+    ///
+    /// An error if evidence or a trust root cannot be read. A verdict that refuses the target is not an error.
+    pub async fn judge(&self, target: &Target) -> Result<Verdict, Error> {
+        self.judge_with(target, EvidenceSource::StoreAndMirrors).await
+    }
+
+    /// Like [`judge`](Session::judge), but makes no requests.
+    ///
+    /// # Errors
+    ///
+    /// As [`judge`](Session::judge); [`Error::EvidenceNotStored`] if evidence or a trust root is not stored.
+    pub async fn judge_stored(&self, target: &Target) -> Result<Verdict, Error> {
+        self.judge_with(target, EvidenceSource::Store).await
+    }
+
+    /// Returns an error unless the policies and the application allow the download of this target.
+    pub(crate) async fn permit(&self, target: &Target) -> Result<(), Error> {
+        let approve = &self.context.policies.approve;
+        if target.demanded.is_none() && approve.is_none() {
+            return Ok(());
+        }
+        let verdict = self.judge(target).await?;
+        self.enforce(&verdict)?;
+        let Some(approve) = approve else { return Ok(()) };
+        let approved = approve.approve(target.file(), &verdict);
+        approved.map_err(|reason| refusal(Refusal::NotApproved { path: target.path.clone(), reason }))
+    }
+
+    /// Returns an error if the verdict refuses the target, and reports an exception of the local policy.
+    pub(crate) fn enforce(&self, verdict: &Verdict) -> Result<(), Error> {
+        verdict.check().map_err(|refused| refusal(Refusal::Policy(Box::new(refused))))?;
+        if let Some(reason) = verdict.exception() {
+            let event = Event::PolicyException { target: verdict.path().clone(), reason: reason.to_owned() };
+            self.context.events.handle(&event);
+        }
+        Ok(())
+    }
+
+    /// Searches for the evidence and the trust roots of these targets. They are found and read under plain TUF, without
+    /// the demands of policies: evidence proves itself by its signatures, and a trust root by the role or the hash that
+    /// the policy names. Demanding evidence for evidence would never end.
+    pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
+        let demanded = targets.iter().flatten().filter_map(|target| target.demanded.as_deref());
+        let paths: BTreeSet<&TargetPath> = demanded.flat_map(Demanded::to_find).collect();
+        let paths: Vec<TargetPath> = paths.into_iter().cloned().collect();
+        let mut driver = Driver::of_session(&self.context, self.source, &self.trusted);
+        let files = search_all(&mut driver, &mut self.trusted, &paths, |found| Ok(found.target)).await?;
+        let found = paths.into_iter().zip(files).filter_map(|(path, file)| Some((path, file?))).collect();
+        for demanded in targets.iter_mut().flatten().filter_map(|target| target.demanded.as_deref_mut()) {
+            demanded.found(&found);
+        }
+        Ok(())
+    }
+
+    async fn judge_with(&self, target: &Target, source: EvidenceSource) -> Result<Verdict, Error> {
+        let time = self.trusted.start_time();
+        let Some(demanded) = &target.demanded else {
+            let found = Found { chain: Vec::new(), target: target.file().clone() };
+            return Ok(Demands::on(&found, &LocalPolicy::default())?.judge(&[], &TrustRoots::default(), time));
+        };
+        if let Some(verdict) = demanded.verdict_at(time) {
+            return Ok(verdict);
+        }
+        let mut roots = TrustRoots::default();
+        for (request, file) in &demanded.trust_roots {
+            match file {
+                // If the trust root cannot be used, the verdict on each rule that needs it says why.
+                Some(file) => drop(request.load(&self.trust_root(file, source).await?, &mut roots)),
+                None => request.missing(&mut roots),
+            }
+        }
+        let mut files = Vec::new();
+        for (path, file) in &demanded.evidence {
+            let content = match file {
+                Some(file) => Some(self.evidence(file, LONGEST_EVIDENCE, source).await?),
+                None => None,
+            };
+            files.push(EvidenceFile { path: path.clone(), content });
+        }
+        let verdict = demanded.demands.judge(&files, &roots, time);
+        *demanded.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, verdict.clone()));
+        Ok(verdict)
+    }
+
+    /// Returns the content of a trust root. Targets share trust roots, so that parallel downloads wait here for the first
+    /// of them to read one.
+    async fn trust_root(&self, file: &TargetFile, source: EvidenceSource) -> Result<Arc<[u8]>, Error> {
+        let mut known = self.trust_roots.lock().await;
+        if let Some((_, content)) = known.iter().find(|(known, _)| known == file) {
+            return Ok(Arc::clone(content));
+        }
+        let content: Arc<[u8]> = self.evidence(file, LONGEST_TRUST_ROOT, source).await?.into();
+        known.push((file.clone(), Arc::clone(&content)));
+        Ok(content)
+    }
+
+    /// Returns the content of an evidence file or a trust root: from the store, or else from a mirror.
+    async fn evidence(&self, file: &TargetFile, longest: u64, source: EvidenceSource) -> Result<Vec<u8>, Error> {
+        if file.length > longest {
+            return Err(Error::TooLarge { path: file.path.clone(), length: file.length, max_length: longest });
+        }
+        let time = self.trusted.start_time();
+        let is_writable = self.source == Source::MirrorsAndStore;
+        let store = &self.context.store;
+        if let Some(content) = evidence::read(store, file)? {
+            if is_writable {
+                evidence::mark_used(store, file, time).await?;
+            }
+            return Ok(content);
+        }
+        if source == EvidenceSource::Store {
+            return Err(Error::EvidenceNotStored(file.path.clone()));
+        }
+        let content = read(&self.context, file, self.target_names(), longest).await?;
+        if is_writable {
+            evidence::keep(store, file, &content, time).await?;
+        }
+        Ok(content)
+    }
+}
+
+fn refusal(refusal: Refusal) -> Error {
+    RefusedError::from(refusal).into()
+}

@@ -1,0 +1,85 @@
+//! A target that a session has found, together with what must be true before it is downloaded.
+
+use std::ops::Deref;
+
+use lastmile_metadata::{Found, TargetFile};
+
+use crate::error::Error;
+#[cfg(feature = "attest")]
+use crate::judge::Demanded;
+use crate::policies::Policies;
+
+/// A target that a session has found, with the demands that the policies on its delegation chain make. Only
+/// [`Session::find`](crate::Session::find) and its variants create a `Target`, and only a `Target` can be downloaded, so
+/// a program cannot forget the policies.
+///
+/// A `Target` dereferences to the [`TargetFile`] that a role lists, so that the length, the hashes and the custom data
+/// are at hand. A `TargetFile` alone cannot be downloaded:
+///
+/// ```compile_fail,E0308
+/// # async fn f(session: &lastmile_client::Session, listed: &lastmile_client::metadata::TargetFile) {
+/// session.read(listed).await;
+/// # }
+/// ```
+///
+/// ```
+/// # async fn f(session: &lastmile_client::Session, found: &lastmile_client::Target) {
+/// session.read(found).await;
+/// # }
+/// ```
+///
+/// Download a target with the session that found it: another session may know newer policies.
+#[derive(Clone, Debug)]
+pub struct Target {
+    file: TargetFile,
+    /// The demands on the target, if any rule applies to it.
+    #[cfg(feature = "attest")]
+    pub(crate) demanded: Option<Box<Demanded>>,
+}
+
+impl Target {
+    /// Collects the demands on a target from the roles of its delegation chain and from the local policy.
+    #[cfg(feature = "attest")]
+    pub(crate) fn of(mut found: Found, policies: &Policies) -> Result<Target, Error> {
+        if policies.are_ignored {
+            found.chain.clear();
+        }
+        let demanded = Demanded::on(&found, &policies.local)?;
+        Ok(Target { file: found.target, demanded: demanded.map(Box::new) })
+    }
+
+    /// Refuses a target if a role of its delegation chain has a policy, because this build cannot judge it.
+    #[cfg(not(feature = "attest"))]
+    pub(crate) fn of(found: Found, policies: &Policies) -> Result<Target, Error> {
+        let mut chain = found.chain.iter();
+        let role = chain.find(|(_, targets)| targets.header().unknown.get(crate::policies::MEMBER).is_some());
+        match role {
+            Some((role, _)) if !policies.are_ignored => Err(Error::PoliciesNotSupported(role.clone())),
+            _ => Ok(Target { file: found.target }),
+        }
+    }
+
+    /// Returns what a role lists for this target: the path, the length, the hashes and the custom data.
+    #[must_use]
+    pub fn file(&self) -> &TargetFile {
+        &self.file
+    }
+
+    /// Returns a target on which nobody makes demands.
+    #[cfg(test)]
+    pub(crate) fn without_demands(file: TargetFile) -> Target {
+        Target {
+            file,
+            #[cfg(feature = "attest")]
+            demanded: None,
+        }
+    }
+}
+
+impl Deref for Target {
+    type Target = TargetFile;
+
+    fn deref(&self) -> &TargetFile {
+        &self.file
+    }
+}

@@ -1,0 +1,128 @@
+//! Policies: the client refuses packages without the demanded evidence, before it requests them. The rows `c_N` are those
+//! of the attacks in docs/policy.md.
+
+mod evidence;
+mod offline;
+mod refusals;
+
+use lastmile_client::attest::{LocalPolicy, PAYLOAD_TYPE};
+use lastmile_client::{DirectoryStore, Error, Refusal, Session, UpdaterBuilder};
+use lastmile_testkit::{Repository, TestClient, TestKey, hash};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+const PACKAGE: &str = "app/1.tar";
+const EVIDENCE: &str = "app/1.tar.intoto.jsonl";
+const CONTENT: &[u8] = b"the package";
+const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// The requests of a refresh that finds nothing new.
+const REFRESH: [&str; 2] = ["metadata/2.root.json", "metadata/timestamp.json"];
+
+/// Returns a policy with the keys `a` and `b` as signers, and these rules.
+fn policy(rules: &[Value]) -> Value {
+    let signer = |name: &str| json!({ "key": TestKey::new(name).object() });
+    json!({ "version": 1, "signer": { "a": signer("a"), "b": signer("b") }, "require": rules })
+}
+
+fn signature_by(signer: &str) -> Value {
+    json!({ "name": format!("signed-by-{signer}"), "kind": "signature", "paths": ["app/*"], "by": [signer] })
+}
+
+/// Returns an envelope with a statement about `content`, signed by this key.
+fn envelope(key: &str, content: &[u8], predicate_type: &str) -> String {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate_type, "predicate": {},
+        "subject": [{ "name": PACKAGE, "digest": { "sha256": hash(content) } }],
+    });
+    let statement = statement.to_string();
+    let message = format!("DSSEv1 {} {PAYLOAD_TYPE} {} {statement}", PAYLOAD_TYPE.len(), statement.len());
+    let signature = base64(&TestKey::new(key).sign(message.as_bytes()));
+    json!({ "payloadType": PAYLOAD_TYPE, "payload": base64(statement.as_bytes()), "signatures": [{ "sig": signature }] })
+        .to_string()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let encode = |part: &[u8]| {
+        let bits = part.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
+        let digit = |at: usize| char::from(ALPHABET[(bits >> (18 - 6 * at)) as usize & 63]);
+        (0..4).map(|at| if at <= part.len() { digit(at) } else { '=' }).collect::<String>()
+    };
+    bytes.chunks(3).map(encode).collect()
+}
+
+/// Lists the package in `role`, with evidence signed by these keys.
+fn add_package(repository: &mut Repository, role: &str, keys: &[&str]) {
+    let lines: Vec<_> = keys.iter().map(|key| envelope(key, CONTENT, SIGN)).collect();
+    repository.add_target(role, PACKAGE, CONTENT);
+    repository.add_target(role, EVIDENCE, lines.join("\n").as_bytes());
+    repository.signed(role)["targets"][PACKAGE]["custom"] = json!({ "lastmile": { "evidence": [EVIDENCE] } });
+}
+
+fn set_policy(repository: &mut Repository, role: &str, policy: Value) {
+    repository.signed(role)["x-lastmile-policy"] = policy;
+}
+
+/// Returns a published repository whose top-level targets role has a policy with these rules and lists the package, with
+/// evidence signed by these keys.
+fn with_rules(rules: &[Value], keys: &[&str]) -> Repository {
+    let mut repository = Repository::new();
+    set_policy(&mut repository, "targets", policy(rules));
+    add_package(&mut repository, "targets", keys);
+    repository.publish(&["targets"]);
+    repository
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// Refreshes a client with changed settings, and works with the session.
+fn with_session<T>(
+    client: &TestClient,
+    change: impl FnOnce(UpdaterBuilder) -> UpdaterBuilder,
+    work: impl AsyncFnOnce(&mut Session) -> T,
+) -> T {
+    let updater = change(client.builder(DirectoryStore::open(client.store_path()).unwrap())).build().unwrap();
+    runtime().block_on(async { work(&mut updater.refresh_at(client.now).await.unwrap()).await })
+}
+
+/// Downloads the package as a client with this local policy would.
+fn get_with(client: &TestClient, local: &Value) -> Result<Vec<u8>, Error> {
+    let local = LocalPolicy::parse(local.to_string().as_bytes()).unwrap();
+    with_session(
+        client,
+        |builder| builder.local_policy(local),
+        async |session| {
+            let target = session.target(PACKAGE).await?;
+            session.read(&target).await
+        },
+    )
+}
+
+/// Returns why a client does not download the package, and checks that it did not request the package.
+fn refusal(client: &TestClient, repository: &Repository) -> Refusal {
+    let network = repository.network();
+    network.forget_requests();
+    let refusal = refusal_in(client.get(PACKAGE));
+    let package = repository.target_location(PACKAGE, CONTENT);
+    assert!(!network.requests().contains(&package), "{:?}", network.requests());
+    assert_eq!(client.output(), [""; 0]);
+    refusal
+}
+
+fn refusal_in<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
+    match result {
+        Err(Error::Refused(error)) => error.refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Returns what was found instead of what a rule demands.
+fn found(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Policy(refused) => refused.found,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,183 @@
+//! Packages with the demanded evidence: what the client requests, and how often.
+
+use lastmile_client::Refusal;
+use lastmile_client::attest::Outcome;
+use lastmile_client::metadata::TargetPath;
+use lastmile_testkit::{Delegation, Repository, TestClient, hash};
+use serde_json::{Value, json};
+
+use super::{
+    CONTENT, EVIDENCE, PACKAGE, REFRESH, SIGN, add_package, envelope, found, policy, refusal, set_policy, signature_by,
+    with_rules, with_session,
+};
+
+fn evidence_location(repository: &Repository, key: &str) -> String {
+    repository.target_location(EVIDENCE, envelope(key, CONTENT, SIGN).as_bytes())
+}
+
+#[test]
+fn a_signed_package_costs_one_request_for_its_evidence() {
+    let repository = with_rules(&[signature_by("a")], &["a"]);
+    let client = TestClient::new(&repository);
+    let network = repository.network();
+    let package = repository.target_location(PACKAGE, CONTENT);
+    let evidence = evidence_location(&repository, "a");
+    client.refresh().unwrap();
+    network.forget_requests();
+    assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
+    let requested = network.requests();
+    assert_eq!(requested, [&REFRESH[..], &[evidence.as_str(), package.as_str()]].concat(), "evidence comes first");
+    // The evidence is stored, and the file is there.
+    network.forget_requests();
+    assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
+    assert_eq!(network.requests(), REFRESH);
+}
+
+#[test]
+fn a_session_judges_a_package_once() {
+    let repository = with_rules(&[signature_by("a")], &["a"]);
+    let client = TestClient::new(&repository);
+    with_session(
+        &client,
+        |builder| builder,
+        async |session| {
+            let target = session.target(PACKAGE).await.unwrap();
+            let verdict = session.judge(&target).await.unwrap();
+            let Outcome::Satisfied(proofs) = &verdict.rules()[0].outcome else { panic!("{verdict:?}") };
+            assert_eq!((proofs[0].evidence.as_str(), proofs[0].signer.as_str()), (EVIDENCE, "a"));
+            // Without the store, only the verdict that the session remembers can help.
+            let index = client.store_path().join("state").join("evidence");
+            assert!(index.exists());
+            for (name, _) in client.all_stored() {
+                if name.starts_with("state/evidence") {
+                    std::fs::remove_file(client.store_path().join(name)).unwrap();
+                }
+            }
+            repository.network().forget_requests();
+            session.judge_stored(&target).await.unwrap().check().unwrap();
+            assert_eq!(session.read(&target).await.unwrap(), CONTENT);
+            assert_eq!(repository.network().requests(), [repository.target_location(PACKAGE, CONTENT)]);
+        },
+    );
+}
+
+#[test]
+fn evidence_is_not_requested_if_no_rule_applies() {
+    let mut rule = signature_by("a");
+    rule["paths"] = json!(["other/*"]);
+    let repository = with_rules(&[rule], &["b"]);
+    let client = TestClient::new(&repository);
+    assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
+    assert!(!repository.network().requests().contains(&evidence_location(&repository, "b")));
+    assert!(!client.all_stored().keys().any(|name| name.contains("evidence")));
+}
+
+#[test]
+fn evidence_needs_no_evidence() {
+    // The rule also covers the evidence itself.
+    let mut rule = signature_by("a");
+    rule["paths"] = json!(["*/*"]);
+    let repository = with_rules(&[rule], &["a"]);
+    assert_eq!(TestClient::new(&repository).get(PACKAGE).unwrap(), CONTENT);
+}
+
+#[test]
+fn evidence_may_be_listed_by_another_role_which_is_fetched_once() {
+    let mut repository = Repository::new();
+    set_policy(&mut repository, "targets", policy(&[signature_by("a")]));
+    repository.delegate("targets", &Delegation::paths("proofs", &["*/*.intoto.jsonl"]));
+    add_package(&mut repository, "targets", &["b"]);
+    repository.signed("targets")["targets"].as_object_mut().unwrap().remove(EVIDENCE);
+    repository.add_target("proofs", EVIDENCE, envelope("a", CONTENT, SIGN).as_bytes());
+    repository.publish(&["targets", "proofs"]);
+    let client = TestClient::new(&repository);
+    let all = ["targets", "app/1.tar"];
+    with_session(
+        &client,
+        |builder| builder,
+        async |session| {
+            let paths = [TargetPath::new(PACKAGE).unwrap(), TargetPath::new("app/none").unwrap()];
+            let found = session.find_all(&paths).await.unwrap();
+            assert!(found[1].is_none());
+            assert_eq!(session.read(found[0].as_ref().unwrap()).await.unwrap(), CONTENT);
+        },
+    );
+    let requested = repository.network().requests();
+    assert_eq!(requested.iter().filter(|path| path.contains("proofs")).count(), 1, "{requested:?} {all:?}");
+}
+
+#[test]
+fn c_20_c_22_other_statements_do_not_count() {
+    let mut repository = with_rules(&[signature_by("a")], &["a"]);
+    let client = TestClient::new(&repository);
+    let evidence = [
+        envelope("a", b"another package", SIGN),
+        envelope("a", CONTENT, "https://cosign.sigstore.dev/attestation/vuln/v1"),
+        envelope("b", CONTENT, SIGN),
+        "not JSON".to_owned(),
+    ];
+    for evidence in evidence {
+        repository.add_target("targets", EVIDENCE, evidence.as_bytes());
+        repository.publish(&["targets"]);
+        assert!(!found(refusal(&client, &repository)).is_empty(), "{evidence}");
+    }
+}
+
+/// A policy whose signer `release` is an identity that needs a trust root.
+fn with_trust(trust: &Value) -> Value {
+    let mut policy = policy(&[signature_by("release")]);
+    policy["trust"] = json!({ "public": trust });
+    policy["signer"]["release"] =
+        json!({ "trust": "public", "issuer": "https://issuer.example", "subject": ["https://example.org/*"] });
+    policy
+}
+
+#[test]
+fn a_trust_root_that_cannot_be_used_is_named_in_the_refusal() {
+    let mut repository = with_rules(&[], &["a"]);
+    let client = TestClient::new(&repository);
+    let cases = [
+        (json!({ "root": "trust/root.json" }), false, "does not list it"),
+        (json!({ "root": "trust/root.json" }), true, "not strict JSON"),
+        (json!({ "root": "trust/root.json", "sha256": hash(b"other") }), true, "`sha256`"),
+        (json!({ "root": "trust/root.json", "sha256": hash(b"root") }), false, "no trusted role lists it"),
+    ];
+    for (trust, is_listed, reason) in cases {
+        set_policy(&mut repository, "targets", with_trust(&trust));
+        if is_listed {
+            repository.add_target("targets", "trust/root.json", b"root");
+        } else {
+            repository.signed("targets")["targets"].as_object_mut().unwrap().remove("trust/root.json");
+        }
+        repository.publish(&["targets"]);
+        let found = found(refusal(&client, &repository));
+        assert!(found.contains("trust/root.json") && found.contains(reason), "{found}");
+    }
+}
+
+#[test]
+fn parallel_downloads_request_a_shared_trust_root_once() {
+    let mut repository = Repository::new();
+    set_policy(&mut repository, "targets", with_trust(&json!({ "root": "trust/root.json" })));
+    repository.add_target("targets", "trust/root.json", b"root");
+    let paths: Vec<_> = (0..5).map(|number| format!("app/{number}")).collect();
+    for path in &paths {
+        repository.add_target("targets", path, path.as_bytes());
+    }
+    repository.publish(&["targets"]);
+    let client = TestClient::new(&repository);
+    with_session(
+        &client,
+        |builder| builder,
+        async |session| {
+            let paths: Vec<_> = paths.iter().map(|path| TargetPath::new(path).unwrap()).collect();
+            let targets: Vec<_> = session.find_all(&paths).await.unwrap().into_iter().flatten().collect();
+            assert_eq!(targets.len(), 5);
+            repository.network().forget_requests();
+            for result in session.download_all(&targets, client.output_path(), 5).await {
+                assert!(matches!(super::refusal_in(result), Refusal::Policy(_)));
+            }
+        },
+    );
+    assert_eq!(repository.network().requests(), [repository.target_location("trust/root.json", b"root")]);
+}
