@@ -43,10 +43,48 @@ impl<F: Fn(&TargetFile, &Verdict) -> Result<(), String> + Send + Sync + 'static>
     }
 }
 
-#[cfg(all(test, feature = "attest"))]
+#[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[cfg(feature = "attest")]
     #[test]
     fn the_member_has_the_name_that_attest_reads() {
-        assert_eq!(super::MEMBER, lastmile_attest::policy::MEMBER);
+        assert_eq!(MEMBER, lastmile_attest::policy::MEMBER);
+    }
+
+    #[cfg(not(feature = "attest"))]
+    #[tokio::test]
+    async fn without_attest_a_target_with_a_policy_is_found_only_by_choice() {
+        use lastmile_metadata::{TargetNames, TargetPath};
+
+        use crate::error::Error;
+        use crate::test_repository::{TestRepository, now};
+
+        for (role, name) in [("targets", "x"), ("targets", "docs/y"), ("docs", "docs/y")] {
+            let repository = TestRepository::new();
+            repository.set_member(role, MEMBER, &serde_json::json!({ "version": 1, "require": [] }));
+            repository.put(&format!("t/{name}"), b"1");
+            let updater = || repository.updater().target_names(TargetNames::Plain);
+            let mut session = updater().build().unwrap().refresh_at(now()).await.unwrap();
+            repository.take_requests();
+            let refused = |error: &Error| matches!(error, Error::PoliciesNotSupported(of) if of.as_str() == role);
+            assert!(refused(&session.target(name).await.unwrap_err()), "{role} {name}");
+            let path = TargetPath::new(name).unwrap();
+            assert!(refused(&session.find(&path).await.unwrap_err()));
+            let error = session.find_all(&[path]).await.unwrap_err();
+            assert!(refused(&error) && error.to_string().contains("built without the feature `attest`"), "{error}");
+            let is_metadata = |url: &String| !url.contains("/t/");
+            assert!(repository.take_requests().iter().all(is_metadata), "no target is requested");
+            let updater = updater().ignore_policies().build().unwrap();
+            let mut session = updater.refresh_at(now()).await.unwrap();
+            let target = session.target(name).await.unwrap();
+            assert_eq!(session.read(&target).await.unwrap(), b"1");
+        }
+        // A policy of a role outside of the delegation chain does not matter.
+        let repository = TestRepository::new();
+        repository.set_member("docs", MEMBER, &serde_json::json!({}));
+        let mut session = repository.updater().build().unwrap().refresh_at(now()).await.unwrap();
+        session.target("x").await.unwrap();
     }
 }

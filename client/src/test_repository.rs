@@ -32,6 +32,11 @@ fn key(name: &str) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &Sha256::digest(name).into()).unwrap()
 }
 
+/// Signs a message with the key of this name.
+pub(crate) fn signature(name: &str, message: &[u8]) -> Vec<u8> {
+    key(name).sign(message).unwrap()
+}
+
 pub(crate) fn keyid(name: &str) -> String {
     hex::encode(Sha256::digest(key_object(name).to_string()))
 }
@@ -105,6 +110,14 @@ impl TestRepository {
         self.put(&format!("{version}.snapshot.json"), &sign(&role("snapshot", meta), &[online_key]));
         let meta = json!({ "meta": { "snapshot.json": &of_version } });
         self.put("timestamp.json", &sign(&role("timestamp", meta), &[online_key]));
+    }
+
+    /// Sets a member of version 1 of a targets role, and signs the role again.
+    pub(crate) fn set_member(&self, role: &str, name: &str, value: &Value) {
+        let file = format!("1.{role}.json");
+        let mut signed = serde_json::from_slice::<Value>(&self.file(&file)).unwrap()["signed"].take();
+        signed[name] = value.clone();
+        self.put(&file, &sign(&signed, &[role]));
     }
 
     /// Puts a file on both mirrors.

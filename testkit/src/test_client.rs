@@ -156,7 +156,6 @@ impl TestClient {
     /// # Panics
     ///
     /// Panics if the HTTP settings cannot be used.
-    #[must_use]
     pub fn builder(&self, store: impl Store) -> UpdaterBuilder {
         let mirrors = self.mirrors();
         let bases = match &self.http {

@@ -5,6 +5,8 @@ mod evidence;
 mod offline;
 mod refusals;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lastmile_client::attest::{LocalPolicy, PAYLOAD_TYPE};
 use lastmile_client::{DirectoryStore, Error, Refusal, Session, UpdaterBuilder};
 use lastmile_testkit::{Repository, TestClient, TestKey, hash};
@@ -37,19 +39,9 @@ fn envelope(key: &str, content: &[u8], predicate_type: &str) -> String {
     });
     let statement = statement.to_string();
     let message = format!("DSSEv1 {} {PAYLOAD_TYPE} {} {statement}", PAYLOAD_TYPE.len(), statement.len());
-    let signature = base64(&TestKey::new(key).sign(message.as_bytes()));
-    json!({ "payloadType": PAYLOAD_TYPE, "payload": base64(statement.as_bytes()), "signatures": [{ "sig": signature }] })
+    let signature = STANDARD.encode(TestKey::new(key).sign(message.as_bytes()));
+    json!({ "payloadType": PAYLOAD_TYPE, "payload": STANDARD.encode(&statement), "signatures": [{ "sig": signature }] })
         .to_string()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let encode = |part: &[u8]| {
-        let bits = part.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
-        let digit = |at: usize| char::from(ALPHABET[(bits >> (18 - 6 * at)) as usize & 63]);
-        (0..4).map(|at| if at <= part.len() { digit(at) } else { '=' }).collect::<String>()
-    };
-    bytes.chunks(3).map(encode).collect()
 }
 
 /// Lists the package in `role`, with evidence signed by these keys.

@@ -222,7 +222,7 @@ pub(super) enum Command {
         source: MetadataSource,
     },
 
-    /// Check a local file against the trusted metadata and the policies, without network requests
+    /// Check a local file against the trusted metadata and the policies, offline
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
 

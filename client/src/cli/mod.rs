@@ -111,6 +111,10 @@ fn show_requests(output: &Output) {
 }
 
 #[cfg(test)]
+#[cfg(feature = "attest")]
+mod policy_tests;
+
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) struct Ran {
 /// A temporary home directory with a repository in it.
 pub(super) struct Home {
     dir: tempfile::TempDir,
-    repository: TestRepository,
+    pub(super) repository: TestRepository,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -49,7 +49,7 @@ impl Home {
         self.run(&["trust", "add", name, "--root", &file, "--metadata-url", &url])
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let dir = self.dir.path().join("repository");
         self.repository.write_to(&dir);
         for (folder, name, content) in [("", "x", "1"), ("docs/", "y", "1")] {

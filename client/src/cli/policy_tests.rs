@@ -1,0 +1,207 @@
+//! Tests of policies on the command line: what is refused, explained and reported.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::ExitStatus;
+use super::tests::{Home, Ran, json};
+use crate::test_repository::{key_object, keyid, signature};
+
+/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release` and has
+/// evidence that is signed by the key `signer`.
+fn home(signer: &str) -> Home {
+    let home = Home::new();
+    let entry = |content: &str| json!({ "length": content.len(), "hashes": { "sha256": digest(content) } });
+    let mut package = entry("1");
+    package["custom"] = json!({ "lastmile": { "evidence": ["x.intoto.jsonl"] } });
+    let evidence = evidence(signer);
+    home.repository.set_member("targets", "targets", &json!({ "x": package, "x.intoto.jsonl": entry(&evidence) }));
+    home.repository.set_member("targets", "x-lastmile-policy", &policy("release", "signed"));
+    home.publish();
+    let name = format!("repository/targets/{}.x.intoto.jsonl", digest(&evidence));
+    std::fs::write(home.path(&name), &evidence).unwrap();
+    assert_eq!(home.trust("example").status, ExitStatus::Done);
+    home
+}
+
+fn policy(signer: &str, rule: &str) -> serde_json::Value {
+    json!({
+        "version": 1, "signer": { signer: { "key": key_object(signer) } },
+        "require": [{ "name": rule, "kind": "signature", "paths": ["x"], "by": [signer] }],
+    })
+}
+
+fn evidence(signer: &str) -> String {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://sigstore.dev/cosign/sign/v1",
+        "predicate": {}, "subject": [{ "name": "x", "digest": { "sha256": digest("1") } }],
+    });
+    let (kind, statement) = ("application/vnd.in-toto+json", statement.to_string());
+    let message = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+    let signature = STANDARD.encode(signature(signer, message.as_bytes()));
+    json!({ "payloadType": kind, "payload": STANDARD.encode(&statement), "signatures": [{ "sig": signature }] })
+        .to_string()
+}
+
+fn digest(content: &str) -> String {
+    hex::encode(Sha256::digest(content))
+}
+
+fn get(home: &Home, more: &[&str]) -> Ran {
+    home.run(&[&["get", "x", "--output", &home.path("out")], more].concat())
+}
+
+/// Writes a local policy, and returns the path of the file.
+fn local(home: &Home, name: &str, text: &str) -> String {
+    std::fs::write(home.path(name), text).unwrap();
+    home.path(name)
+}
+
+const BREAK_GLASS: &str =
+    "version = 1\n[[break-glass]]\npaths = [\"x\"]\nreason = \"the key is lost\"\nuntil = 2030-02-01T00:00:00Z\n";
+
+#[test]
+fn get_reports_the_rules_that_hold_and_explain_shows_the_proofs() {
+    let home = home("release");
+    let ran = get(&home, &["--verbose"]);
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    assert_eq!(ran.stdout, format!("{}/x\n", home.path("out")));
+    assert!(ran.stderr.contains("\n`x` satisfies signed (targets)\n"), "{}", ran.stderr);
+    // From here on, everything works without the repository.
+    std::fs::remove_dir_all(home.path("repository")).unwrap();
+    let id = &keyid("release")[..8];
+    let ran = home.run(&["verify", "--explain", "x"]);
+    let expected = format!(
+        "x: all rules are satisfied\nrule signed of targets (signature): satisfied\n  wanted: a signature by release\n  \
+         proof: signed by release, key {id}, at an unknown time, in no log; evidence x.intoto.jsonl no. 1\n"
+    );
+    assert_eq!((ran.status, ran.stdout, ran.stderr.as_str()), (ExitStatus::Done, expected, ""));
+    let file = home.path("out/x");
+    let ran = home.run(&["verify", &file, "--explain", "x"]);
+    assert!(ran.stdout.starts_with(&format!("{file}: verified as x\nx: all rules are satisfied\n")), "{}", ran.stdout);
+    assert_eq!(home.run(&["verify", &file, "--as", "x"]).stdout, format!("{file}: verified as x\n"));
+}
+
+#[test]
+fn a_verdict_has_a_json_document() {
+    let home = home("release");
+    let document = json(&get(&home, &["--json"]));
+    let proof = json!({
+        "evidence": "x.intoto.jsonl", "number": 1, "signer": "release", "signed_by": { "keyid": keyid("release") },
+        "statement": "https://sigstore.dev/cosign/sign/v1", "builder": null, "logs": [], "times": [],
+    });
+    let rule = json!({
+        "role": "targets", "rule": "signed", "kind": "signature", "wanted": "a signature by release",
+        "outcome": "satisfied", "found": [], "proofs": [proof],
+    });
+    let expected = json!({ "satisfied": true, "exception": null, "rules": [rule] });
+    assert_eq!(document["targets"][0]["policy"], expected);
+    assert_eq!(json(&home.run(&["verify", "--explain", "x", "--json"]))["policy"], expected);
+    let file = home.path("out/x");
+    let document = json(&home.run(&["verify", &file, "--as", "x", "--json"]));
+    assert_eq!((&document["policy"], &document["verified"]), (&expected, &json!(true)));
+}
+
+#[test]
+fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
+    let home = home("somebody");
+    let ran = get(&home, &[]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Refused, ""));
+    assert!(
+        ran.stderr
+            .contains("caused by: `x` does not satisfy the rule signed of targets: wanted a signature by release"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.ends_with("hint: show all rules and what was found with `lastmile verify --explain x`\n"));
+    assert!(!std::path::Path::new(&home.path("out")).exists());
+    let document = json(&get(&home, &["--json"]));
+    let error = &document["targets"][0]["error"];
+    assert_eq!((&error["kind"], &error["exit_code"]), (&json!("policy"), &json!(5)), "{document}");
+    std::fs::remove_dir_all(home.path("repository")).unwrap();
+    let ran = home.run(&["verify", "--explain", "x"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (ExitStatus::Refused, ""));
+    let start = "x: refused\nrule signed of targets (signature): not satisfied\n  wanted: a signature by release\n  found: x.intoto.jsonl no. 1: ";
+    assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
+    let document = json(&home.run(&["verify", "--explain", "x", "--json"]));
+    assert_eq!(document["policy"]["satisfied"], json!(false));
+    assert_eq!(document["policy"]["rules"][0]["outcome"], json!("refused"));
+    // `verify --as` enforces the policy, even if the file is the listed one.
+    let file = home.path("file");
+    std::fs::write(&file, "1").unwrap();
+    let ran = home.run(&["verify", &file, "--as", "x"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Refused, ""));
+}
+
+#[test]
+fn without_stored_evidence_verify_names_the_command_that_fetches_it() {
+    let home = home("release");
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
+    let ran = home.run(&["verify", "--explain", "x"]);
+    assert_eq!(ran.status, ExitStatus::Failed);
+    assert!(ran.stderr.contains("`x.intoto.jsonl` is needed to judge a target, but is not stored"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: run `lastmile get TARGET`"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_exception_of_a_local_policy_is_a_warning() {
+    let home = home("somebody");
+    let file = local(&home, "local.toml", BREAK_GLASS);
+    let ran = get(&home, &["--policy", &file]);
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    let warning = "warning: `x` does not satisfy a policy; the local policy makes an exception: the key is lost\n";
+    assert_eq!(ran.stderr, warning);
+    let document = json(&get(&home, &["--policy", &file, "--json"]));
+    let policy = &document["targets"][0]["policy"];
+    assert_eq!((&policy["satisfied"], &policy["exception"]), (&json!(false), &json!("the key is lost")));
+    let ran = home.run(&["verify", "--explain", "x", "--policy", &file]);
+    assert_eq!(ran.status, ExitStatus::Done);
+    let start = "x: refused, but the local policy makes an exception: the key is lost\n";
+    assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
+    assert_eq!(get(&home, &[]).status, ExitStatus::Refused);
+}
+
+#[test]
+fn a_local_policy_can_be_set_for_a_repository() {
+    let home = home("release");
+    let file = local(&home, "local.json", &policy("security", "audited").to_string());
+    assert_eq!(home.run(&["trust", "set", "example", "--policy", &file]).status, ExitStatus::Done);
+    let listed = json(&home.run(&["trust", "list", "--json"]));
+    assert_eq!(listed["repositories"][0]["policy"], json!(file));
+    let ran = get(&home, &[]);
+    assert_eq!(ran.status, ExitStatus::Refused);
+    assert!(ran.stderr.contains("the rule audited of the local policy"), "{}", ran.stderr);
+    // A policy for one run replaces the one in the settings.
+    let other = local(&home, "other.toml", "version = 1\n");
+    assert_eq!(get(&home, &["--policy", &other]).status, ExitStatus::Done);
+    // A policy that disappears or becomes unusable is never ignored.
+    for text in [Some("version = 7"), Some("version = "), None] {
+        match text {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        assert_eq!(get(&home, &[]).status, ExitStatus::Failed, "{text:?}");
+    }
+    assert_eq!(home.run(&["trust", "set", "example", "--no-policy"]).status, ExitStatus::Done);
+    assert_eq!(get(&home, &[]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["trust", "set", "example", "--policy", &file]).status, ExitStatus::Failed);
+}
+
+#[test]
+fn verify_needs_a_file_or_explains_a_target() {
+    let home = home("release");
+    for args in [
+        &["verify"][..],
+        &["verify", "file"],
+        &["verify", "--as", "x"],
+        &["verify", "f", "--as", "x", "--explain", "x"],
+    ] {
+        assert_eq!(home.run(args).status, ExitStatus::Usage, "{args:?}");
+    }
+    get(&home, &[]);
+    assert_eq!(home.run(&["verify", "--explain", "none"]).status, ExitStatus::NoSuchName);
+    let ran = home.run(&["verify", "--explain", "x.intoto.jsonl"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Done, "x.intoto.jsonl: no rule applies\n"));
+}
