@@ -31,9 +31,11 @@ pub(crate) struct Demanded {
     /// then is missing.
     evidence: Vec<(TargetPath, Option<TargetFile>)>,
     trust_roots: Vec<(TrustRootRequest, Option<TargetFile>)>,
-    /// The last verdict, and the time as of which it was made.
-    verdict: Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>,
+    last: LastVerdict,
 }
+
+/// The last verdict on a target, and the time as of which it was made. Clones of a target share it.
+type LastVerdict = Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>;
 
 impl Demanded {
     /// Returns the demands on a target, or `None` if no rule applies to it.
@@ -44,7 +46,7 @@ impl Demanded {
         }
         let evidence = demands.evidence()?.into_iter().map(|path| (path, None)).collect();
         let trust_roots = demands.trust_roots().into_iter().map(|request| (request, None)).collect();
-        Ok(Some(Demanded { demands, evidence, trust_roots, verdict: Arc::default() }))
+        Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
     /// Returns the paths for which the repository must be searched. A trust root without a SHA-256 in the policy must be
@@ -70,7 +72,7 @@ impl Demanded {
     }
 
     fn verdict_at(&self, time: DateTime<Utc>) -> Option<Verdict> {
-        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         verdict.as_ref().filter(|(judged, _)| *judged == time).map(|(_, verdict)| verdict.clone())
     }
 }
@@ -171,7 +173,7 @@ impl Session {
             files.push(EvidenceFile { path: path.clone(), content });
         }
         let verdict = demanded.demands.judge(&files, &roots, time);
-        *demanded.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, verdict.clone()));
+        *demanded.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, verdict.clone()));
         Ok(verdict)
     }
 

@@ -52,7 +52,7 @@ impl Target {
     #[cfg(not(feature = "attest"))]
     pub(crate) fn of(found: Found, policies: &Policies) -> Result<Target, Error> {
         let mut chain = found.chain.iter();
-        let role = chain.find(|(_, targets)| targets.header().unknown.get(crate::policies::MEMBER).is_some());
+        let role = chain.find(|(_, targets)| targets.header().unknown.contains_key(crate::policies::MEMBER));
         match role {
             Some((role, _)) if !policies.are_ignored => Err(Error::PoliciesNotSupported(role.clone())),
             _ => Ok(Target { file: found.target }),

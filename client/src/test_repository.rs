@@ -33,6 +33,7 @@ fn key(name: &str) -> PrivateKey {
 }
 
 /// Signs a message with the key of this name.
+#[cfg(all(feature = "attest", feature = "cli"))]
 pub(crate) fn signature(name: &str, message: &[u8]) -> Vec<u8> {
     key(name).sign(message).unwrap()
 }
@@ -113,6 +114,7 @@ impl TestRepository {
     }
 
     /// Sets a member of version 1 of a targets role, and signs the role again.
+    #[cfg(any(not(feature = "attest"), feature = "cli"))]
     pub(crate) fn set_member(&self, role: &str, name: &str, value: &Value) {
         let file = format!("1.{role}.json");
         let mut signed = serde_json::from_slice::<Value>(&self.file(&file)).unwrap()["signed"].take();

@@ -13,6 +13,7 @@
 mod from_python_tuf;
 mod from_tough;
 mod ours;
+mod policies;
 mod programs;
 mod to_others;
 mod tough;

@@ -1,5 +1,5 @@
-//! Policies: the client refuses packages without the demanded evidence, before it requests them. The rows `c_N` are those
-//! of the attacks in docs/policy.md.
+//! Policies: the client refuses packages without the demanded evidence, before it requests them. A test whose name begins
+//! with `c_N` is about the attack with this number.
 
 mod evidence;
 mod offline;
@@ -13,9 +13,9 @@ use lastmile_testkit::{Repository, TestClient, TestKey, hash};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-const PACKAGE: &str = "app/1.tar";
+pub(crate) const PACKAGE: &str = "app/1.tar";
 const EVIDENCE: &str = "app/1.tar.intoto.jsonl";
-const CONTENT: &[u8] = b"the package";
+pub(crate) const CONTENT: &[u8] = b"the package";
 const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// The requests of a refresh that finds nothing new.
@@ -27,7 +27,7 @@ fn policy(rules: &[Value]) -> Value {
     json!({ "version": 1, "signer": { "a": signer("a"), "b": signer("b") }, "require": rules })
 }
 
-fn signature_by(signer: &str) -> Value {
+pub(crate) fn signature_by(signer: &str) -> Value {
     json!({ "name": format!("signed-by-{signer}"), "kind": "signature", "paths": ["app/*"], "by": [signer] })
 }
 
@@ -58,7 +58,7 @@ fn set_policy(repository: &mut Repository, role: &str, policy: Value) {
 
 /// Returns a published repository whose top-level targets role has a policy with these rules and lists the package, with
 /// evidence signed by these keys.
-fn with_rules(rules: &[Value], keys: &[&str]) -> Repository {
+pub(crate) fn with_rules(rules: &[Value], keys: &[&str]) -> Repository {
     let mut repository = Repository::new();
     set_policy(&mut repository, "targets", policy(rules));
     add_package(&mut repository, "targets", keys);
@@ -94,7 +94,7 @@ fn get_with(client: &TestClient, local: &Value) -> Result<Vec<u8>, Error> {
 }
 
 /// Returns why a client does not download the package, and checks that it did not request the package.
-fn refusal(client: &TestClient, repository: &Repository) -> Refusal {
+pub(crate) fn refusal(client: &TestClient, repository: &Repository) -> Refusal {
     let network = repository.network();
     network.forget_requests();
     let refusal = refusal_in(client.get(PACKAGE));

@@ -41,7 +41,7 @@ pub(super) fn checked(path: &Path) -> Result<PathBuf, Failure> {
 fn read(path: &Path) -> Result<LocalPolicy, LocalError> {
     let unusable = |problem: String| {
         LocalError::invalid("use the local policy", path, problem)
-            .with_hint("correct the file; docs/policy.md describes the format")
+            .with_hint("correct the file, or remove it from the settings with `lastmile trust set NAME --no-policy`")
     };
     let json = policy_json(&read_at_most(path, LONGEST_POLICY)?).map_err(unusable)?;
     LocalPolicy::parse(&json).map_err(|error| unusable(error.to_string()))
