@@ -135,6 +135,9 @@ impl Session {
     /// the demands of policies: evidence proves itself by its signatures, and a trust root by the role or the hash that
     /// the policy names. Demanding evidence for evidence would never end.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
+        if targets.iter().flatten().all(|target| target.demanded.is_none()) {
+            return Ok(());
+        }
         let demanded = targets.iter().flatten().filter_map(|target| target.demanded.as_deref());
         let paths: BTreeSet<&TargetPath> = demanded.flat_map(Demanded::to_find).collect();
         let paths: Vec<TargetPath> = paths.into_iter().cloned().collect();

@@ -13,8 +13,8 @@ use crate::policies::Policies;
 /// [`Session::find`](crate::Session::find) and its variants create a `Target`, and only a `Target` can be downloaded, so
 /// a program cannot forget the policies.
 ///
-/// A `Target` dereferences to the [`TargetFile`] that a role lists, so that the length, the hashes and the custom data
-/// are at hand. A `TargetFile` alone cannot be downloaded:
+/// A `Target` dereferences to the [`TargetFile`] that a role lists, with the length, the hashes and the custom data. A
+/// `TargetFile` alone cannot be downloaded:
 ///
 /// ```compile_fail,E0308
 /// # async fn f(session: &lastmile_client::Session, listed: &lastmile_client::metadata::TargetFile) {

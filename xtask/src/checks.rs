@@ -21,6 +21,9 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
     steps.command("client without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
+    let lean =
+        ["test", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "cli,aws-lc", "--lib"];
+    steps.tests("client without attest", &mut cargo(project, &lean));
     steps.run("client with ring", || client_with_ring(project));
     // Tests start the programs and the examples. A single build of all of them gives each dependency one set of
     // features. Separate builds would compile a quarter of the dependencies twice.

@@ -249,6 +249,30 @@ fn verify_and_status_work_without_the_repository() {
     assert_eq!(home.run(&["status"]).status, ExitStatus::Done);
 }
 
+#[cfg(not(feature = "attest"))]
+#[test]
+fn without_attest_policies_are_never_ignored_silently() {
+    let home = Home::new();
+    home.repository.set_member("docs", crate::policies::MEMBER, &serde_json::json!({}));
+    home.publish();
+    assert_eq!(home.trust("example").status, ExitStatus::Done);
+    let out = home.path("out");
+    let get = |name| home.run(&["get", name, "--output", &out, "--json"]);
+    let error = json(&get("docs/y"))["error"].clone();
+    assert_eq!((&error["kind"], &error["exit_code"]), (&Value::from("config"), &Value::from(1)));
+    assert_eq!(error["hint"], "install a build of lastmile with the feature `attest`");
+    assert_eq!(get("x").status, ExitStatus::Done);
+    // The settings may come from a build with the feature.
+    let path = home.path("state/example/settings.json");
+    let mut settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    settings["policy"] = Value::from("/local.toml");
+    std::fs::write(&path, settings.to_string()).unwrap();
+    for ran in [get("x"), home.run(&["verify", &home.path("out/x"), "--as", "x"])] {
+        assert_eq!(ran.status, ExitStatus::Failed);
+        assert!(ran.stderr.contains("name a local policy, but this program was built without"), "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn status_reports_expiring_roles_by_its_exit_code() {
     let mut home = Home::trusting();

@@ -35,7 +35,7 @@ fn c_24_no_attestation_is_refused() {
             refusal_in(session.download_with_progress(&target, &file, &()).await);
             refusal_in(session.download_below(&target, &folder).await);
             refusal_in(session.download_below_with_progress(&target, &folder, &()).await);
-            refusal_in(session.download_all(&[target.clone()], &folder, 1).await.pop().unwrap());
+            refusal_in(session.download_all(std::slice::from_ref(&target), &folder, 1).await.pop().unwrap());
             refusal_in(session.download_all_with_progress(&[target], &folder, 1, &()).await.pop().unwrap());
             let found =
                 session.find_all(&[lastmile_client::metadata::TargetPath::new(PACKAGE).unwrap()]).await.unwrap();
@@ -217,8 +217,7 @@ fn the_application_can_refuse_what_the_policies_allow() {
     );
     assert!(!repository.network().requests().contains(&repository.target_location(PACKAGE, CONTENT)));
     // The application also decides on packages without demands.
-    let free = Repository::new();
-    let mut free = free;
+    let mut free = Repository::new();
     free.add_target("targets", PACKAGE, CONTENT);
     free.publish(&["targets"]);
     let without_rules = |_: &TargetFile, verdict: &lastmile_client::attest::Verdict| {
