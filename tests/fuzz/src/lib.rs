@@ -10,6 +10,7 @@
     reason = "a target panics if it finds a bug"
 )]
 
+mod attest;
 mod documents;
 #[cfg(feature = "http")]
 mod http;
@@ -40,6 +41,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "targets", run: documents::targets, seeds: documents::seeds, short: 1_500 },
     Target { name: "canonical", run: documents::canonical, seeds: documents::seeds, short: 3_000 },
     Target { name: "keys", run: documents::keys, seeds: documents::key_seeds, short: 1_500 },
+    Target { name: "policy", run: attest::policy, seeds: attest::policy_seeds, short: 3_000 },
+    Target { name: "statement", run: attest::statement, seeds: attest::statement_seeds, short: 3_000 },
+    Target { name: "evidence", run: attest::evidence, seeds: attest::evidence_seeds, short: 1_000 },
+    Target { name: "trust", run: attest::trust_root, seeds: attest::trust_root_seeds, short: 300 },
     Target { name: "patterns", run: names::patterns, seeds: names::pattern_seeds, short: 10_000 },
     Target { name: "names", run: names::names, seeds: names::name_seeds, short: 10_000 },
     Target { name: "store", run: store::store, seeds: store::seeds, short: 300 },
