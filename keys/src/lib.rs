@@ -28,6 +28,8 @@ mod private_pem;
 #[cfg(feature = "sign")]
 mod public_text;
 #[cfg(feature = "sign")]
+mod sealed;
+#[cfg(feature = "sign")]
 mod sign;
 
 #[cfg(feature = "sign")]
@@ -42,6 +44,8 @@ pub use private::{PrivateKey, Scheme, UnknownScheme};
 #[cfg(feature = "sign")]
 pub use private_pem::PemError;
 pub use public::PublicKey;
+#[cfg(feature = "sign")]
+pub use sealed::SealedKey;
 #[cfg(feature = "sign")]
 pub use sign::{SignError, Signer};
 

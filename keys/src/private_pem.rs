@@ -30,8 +30,8 @@ const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
 
 /// The maximum parameters in a file, so that a damaged file cannot use up memory or time.
-const MOST_SCRYPT_BYTES: u64 = 1 << 30;
-const MOST_SCRYPT_P: u16 = 16;
+pub(crate) const MOST_SCRYPT_BYTES: u64 = 1 << 30;
+pub(crate) const MOST_SCRYPT_P: u16 = 16;
 const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
 
 /// Why a private key could not be read.
@@ -121,7 +121,7 @@ fn malformed(reason: impl fmt::Display) -> PemError {
     PemError::Malformed(format!("{reason}"))
 }
 
-fn read(info: &PrivateKeyInfoRef<'_>) -> Result<PrivateKey, PemError> {
+pub(crate) fn read(info: &PrivateKeyInfoRef<'_>) -> Result<PrivateKey, PemError> {
     let curve = info.algorithm.parameters_oid().ok();
     let secret = match (info.algorithm.oid, curve) {
         (ED25519, _) => Secret::Ed25519(read_ed25519(info)?),

@@ -1,8 +1,8 @@
-//! Recognizes private key files of other tools by their content, and explains how to convert them.
+//! Recognizes private key files of other tools by their content, and explains how to convert those that cannot be read.
 
 use std::path::Path;
 
-use crate::KeyReason;
+use crate::{KeyReason, cosign_key};
 
 /// How to convert a private key.
 enum Conversion {
@@ -29,7 +29,7 @@ const SECURESYSTEMSLIB: Conversion = Conversion::Command(
      PrivateFormat.PKCS8, NoEncryption()).decode())' {from} > {to}",
 );
 
-/// Returns an error with conversion advice if a key file has a known format other than PKCS#8 in PEM.
+/// Returns an error with conversion advice if a key file has a known format that cannot be read.
 pub(crate) fn foreign(bytes: &[u8], path: &Path) -> Option<KeyReason> {
     let (format, conversion) = recognized(bytes)?;
     let advice = match conversion {
@@ -50,7 +50,7 @@ fn recognized(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
         return binary(bytes);
     };
     let has = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
-    if has("PRIVATE KEY") || has("ENCRYPTED PRIVATE KEY") {
+    if has("PRIVATE KEY") || has("ENCRYPTED PRIVATE KEY") || cosign_key::is_cosign(text) {
         return None;
     }
     if has("EC PRIVATE KEY") {
@@ -61,11 +61,6 @@ fn recognized(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
     }
     if has("OPENSSH PRIVATE KEY") {
         return Some(open_ssh(text));
-    }
-    if has("ENCRYPTED COSIGN PRIVATE KEY") || has("ENCRYPTED SIGSTORE PRIVATE KEY") {
-        let advice =
-            Conversion::None("cosign cannot export its keys; make a new key with `lastmile-repo key generate`");
-        return Some(("a cosign private key", advice));
     }
     if has("PUBLIC KEY") || has("CERTIFICATE") || text.starts_with("ssh-") || text.starts_with("ecdsa-") {
         return Some(("a public key", Conversion::None("use the file with the private key instead")));
@@ -157,7 +152,7 @@ mod tests {
             (&block("RSA PRIVATE KEY"), "cannot sign with RSA keys"),
             (&block("OPENSSH PRIVATE KEY"), "cp k k.pkcs8.pem && ssh-keygen -p -m PKCS8 -f k.pkcs8.pem"),
             (ed25519, "is an Ed25519 private key in OpenSSH format; convert it with `umask 077; python3 -c"),
-            (&block("ENCRYPTED SIGSTORE PRIVATE KEY"), "cosign cannot export its keys"),
+            (&block("ENCRYPTED SIGSTORE PRIVATE KEY"), ""),
             ("PuTTY-User-Key-File-3: ecdsa-sha2-nistp256\n", "puttygen k -O private-openssh -o k.pkcs8.pem"),
             ("1a@@@@100000@@@@1b@@@@1c@@@@1d", "an encrypted securesystemslib private key"),
             (r#"{"kty": "OKP", "d": "x"}"#, "step crypto key format"),

@@ -23,7 +23,7 @@ use crate::files::folder::Folder;
 use crate::files::links::{self, Links};
 use crate::named_signer::NamedSigner;
 use crate::pass_phrases::{NoPassPhrases, PassPhrases};
-use crate::{Error, InvalidInput, KeyReason, PathError, key_formats};
+use crate::{Error, InvalidInput, KeyReason, PathError, cosign_key, key_formats};
 
 /// The maximum length of a key file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -181,7 +181,8 @@ impl KeyStore {
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
         let file = self.file_of(public)?;
         let pem = links::read_through(&file.path, file.links, LONGEST).ok()??;
-        Some(String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY"))
+        let pem = String::from_utf8_lossy(&pem);
+        Some(pem.contains("ENCRYPTED PRIVATE KEY") || cosign_key::is_cosign(&pem))
     }
 
     /// Starts to open the files of these keys in the background. Each file is opened in its own thread, because opening
@@ -315,13 +316,26 @@ pub fn open_private_key(path: &Path, name: &str, links: Links, phrases: &dyn Pas
         return Err(Error::key(name, reason));
     }
     let pem = std::str::from_utf8(&bytes).map_err(|_| Error::key(name, KeyReason::NotPem))?;
+    if cosign_key::is_cosign(pem) {
+        let sealed = cosign_key::parse(pem).map_err(|error| Error::key(name, error))?;
+        return open_with(name, phrases, |phrase| sealed.open(phrase));
+    }
     match PrivateKey::from_pem(pem, None) {
         Err(PemError::PassPhraseNeeded) => {}
         other => return other.map_err(|error| Error::key(name, error)),
     }
+    open_with(name, phrases, |phrase| PrivateKey::from_pem(pem, Some(phrase)))
+}
+
+/// Tries pass-phrases until one decrypts the key or there are no more.
+fn open_with(
+    name: &str,
+    phrases: &dyn PassPhrases,
+    open: impl Fn(&[u8]) -> Result<PrivateKey, PemError>,
+) -> Result<PrivateKey, Error> {
     for attempt in 0.. {
         let phrase = phrases.pass_phrase(name, attempt)?;
-        match PrivateKey::from_pem(pem, Some(&phrase)) {
+        match open(&phrase) {
             Err(PemError::WrongPassPhrase) => {}
             other => return other.map_err(|error| Error::key(name, error)),
         }

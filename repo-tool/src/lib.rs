@@ -11,6 +11,7 @@ mod check;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+mod cosign_key;
 mod document;
 mod draft;
 mod edit;

@@ -28,6 +28,9 @@ mod public_text;
 #[cfg(test)]
 mod rsa;
 #[cfg(test)]
+#[cfg(feature = "sign")]
+mod sealed;
+#[cfg(test)]
 mod vectors;
 
 /// Decodes a hexadecimal constant.
