@@ -10,6 +10,12 @@ pub struct Artifact {
 }
 
 impl Artifact {
+    /// Creates an artifact from its path and hashes.
+    #[must_use]
+    pub fn new(path: TargetPath, hashes: Hashes) -> Self {
+        Self { path, hashes }
+    }
+
     /// Creates an artifact from its entry in trusted metadata.
     #[must_use]
     pub fn of(target: &TargetFile) -> Self {

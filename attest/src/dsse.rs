@@ -7,7 +7,7 @@ use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
 /// The maximum length of a payload.
-const MAX_PAYLOAD: usize = 1 << 20;
+pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 
 /// The maximum number of signatures of an envelope.
 const MAX_SIGNATURES: usize = 16;
@@ -70,10 +70,15 @@ impl Envelope {
 
     /// Returns the bytes that are signed: the pre-authentication encoding of the media type and the payload.
     pub(crate) fn signed_bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), self.payload.len()).into_bytes();
-        bytes.extend_from_slice(&self.payload);
-        bytes
+        signed_bytes(&self.payload)
     }
+}
+
+/// Returns the pre-authentication encoding of [`PAYLOAD_TYPE`] and a payload.
+pub(crate) fn signed_bytes(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes();
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 impl Alphabet {

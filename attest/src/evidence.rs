@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
 
 use crate::artifact::Artifact;
-use crate::bundle::{Bundle, FileSignature, SignerKind};
+use crate::bundle::{Bundle, BundleContent, FileSignature, SignerKind};
 use crate::dsse::{Alphabet, Envelope, MAX_SIGNATURE};
 use crate::fields::FormatError;
 use crate::json::{Object, Value};
@@ -204,6 +204,23 @@ impl Item {
                 sigstore::verify_certificate(bundle, artifact, trust, now)
             }
             _ => Err(Rejection::NoCertificate),
+        }
+    }
+
+    /// Checks whether the item says that it is about the artifact. Verifies no signature. A signature of `cosign sign-blob`
+    /// without a bundle names no file.
+    ///
+    /// # Errors
+    /// [`Rejection`] if the item is about another file.
+    pub fn check_subject(&self, artifact: &Artifact) -> Result<(), Rejection> {
+        let content = match &self.0 {
+            Kind::Bundle(bundle) => bundle.content(),
+            Kind::Envelope(envelope) => return Ok(envelope.statement().check_subject(artifact)?),
+            Kind::FileSignature(signature) => return key_signature::check_digest(signature, artifact),
+        };
+        match content {
+            BundleContent::Statement(envelope) => Ok(envelope.statement().check_subject(artifact)?),
+            BundleContent::File(signature) => key_signature::check_digest(signature, artifact),
         }
     }
 

@@ -21,6 +21,8 @@ mod judge;
 mod key_signature;
 mod local;
 mod log_entry;
+#[cfg(feature = "sign")]
+pub mod make;
 mod matching;
 mod npm;
 mod pep740;

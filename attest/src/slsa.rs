@@ -12,8 +12,12 @@ use crate::statement::Statement;
 const V0_2: &str = "https://slsa.dev/provenance/v0.2";
 const V1: &str = "https://slsa.dev/provenance/v1";
 
+/// The build type of provenance that `lastmile-repo attest` writes: `externalParameters` contains the repository and the Git
+/// ref of the source (`source.uri`, `source.ref`), and the parameters of the build (`inputs`).
+pub const BUILD_TYPE: &str = "https://github.com/lastmile-update/lastmile/buildtypes/source/v1";
+
 /// Build types of SLSA v1 whose parameters are those of a workflow of GitHub Actions.
-const WORKFLOW_TYPES: [&str; 2] = [
+pub(crate) const WORKFLOW_TYPES: [&str; 2] = [
     "https://actions.github.io/buildtypes/workflow/v1",
     "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1",
 ];
@@ -106,6 +110,12 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
             let reference = text(predicate, "/buildDefinition/externalParameters/workflow/ref")?;
             let commit = optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/gitCommit");
             (format!("git+{repository}"), Some(reference), commit, parameters_without(external, &["workflow"]))
+        }
+        BUILD_TYPE => {
+            let source = text(predicate, "/buildDefinition/externalParameters/source/uri")?;
+            let reference = optional_text(predicate, "/buildDefinition/externalParameters/source/ref");
+            let commit = optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/gitCommit");
+            (source.to_owned(), reference, commit, parameters_without(external, &["source"]))
         }
         "https://slsa-framework.github.io/slsa-github-generator/delegator-generic@v0"
         | "https://github.com/slsa-framework/slsa-github-generator/delegator-generic@v0" => {

@@ -1,0 +1,103 @@
+//! Build provenance (SLSA v1) of a build for which no other tool writes it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{MakeError, NewStatement, PROVENANCE};
+use crate::artifact::Artifact;
+use crate::slsa::{Provenance, WORKFLOW_TYPES};
+use crate::statement::Statement;
+
+pub use crate::slsa::BUILD_TYPE;
+
+/// What provenance says about a build.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// The URI of the builder, which policies name.
+    pub builder: String,
+    /// The URI of the build type: [`BUILD_TYPE`], or that of a workflow of GitHub Actions.
+    pub build_type: String,
+    /// The repository of the source, such as `git+https://github.com/acme/app`.
+    pub source: String,
+    /// The Git ref of the source, such as `refs/tags/v1.0`.
+    pub reference: Option<String>,
+    /// The commit of the source.
+    pub commit: Option<String>,
+    /// The parameters that whoever started the build chose.
+    pub parameters: BTreeMap<String, String>,
+    /// The URI of this run of the build.
+    pub invocation: Option<String>,
+}
+
+impl Build {
+    /// Makes a statement of provenance.
+    ///
+    /// # Errors
+    /// [`MakeError`] if a verifier would not understand the provenance, or would understand something else.
+    pub fn statement(&self, artifact: &Artifact) -> Result<NewStatement, MakeError> {
+        let mut definition = Map::new();
+        definition.insert("buildType".into(), self.build_type.clone().into());
+        definition.insert("externalParameters".into(), self.external_parameters());
+        if let Some(commit) = &self.commit {
+            let at = self.reference.as_ref().map(|reference| format!("@{reference}")).unwrap_or_default();
+            let dependency = json!({ "uri": format!("{}{at}", self.source), "digest": { "gitCommit": commit } });
+            definition.insert("resolvedDependencies".into(), json!([dependency]));
+        }
+        let mut details = Map::new();
+        details.insert("builder".into(), json!({ "id": self.builder }));
+        if let Some(invocation) = &self.invocation {
+            details.insert("metadata".into(), json!({ "invocationId": invocation }));
+        }
+        let predicate = json!({ "buildDefinition": definition, "runDetails": details }).to_string();
+        let statement = NewStatement::new(artifact, PROVENANCE, &predicate)?;
+        self.check(&statement)?;
+        Ok(statement)
+    }
+
+    fn external_parameters(&self) -> Value {
+        let mut parameters = Map::new();
+        if WORKFLOW_TYPES.contains(&self.build_type.as_str()) {
+            let repository = self.source.strip_prefix("git+").unwrap_or(&self.source);
+            parameters.insert("workflow".into(), json!({ "repository": repository, "ref": self.reference }));
+        } else {
+            let mut source = Map::new();
+            source.insert("uri".into(), self.source.clone().into());
+            if let Some(reference) = &self.reference {
+                source.insert("ref".into(), reference.clone().into());
+            }
+            parameters.insert("source".into(), source.into());
+        }
+        if !self.parameters.is_empty() {
+            parameters.insert("inputs".into(), json!(self.parameters));
+        }
+        parameters.into()
+    }
+
+    /// Checks that verifiers read from the statement what this build says.
+    fn check(&self, statement: &NewStatement) -> Result<(), MakeError> {
+        let parsed =
+            Statement::parse(statement.text().as_bytes()).map_err(|error| MakeError::Statement(error.to_string()))?;
+        let read = Provenance::read(&parsed).map_err(MakeError::Statement)?;
+        let expected = Provenance {
+            builder: self.builder.clone(),
+            build_type: self.build_type.clone(),
+            source: self.source.clone(),
+            reference: self.reference.clone(),
+            commit: self.commit.clone(),
+            parameters: self.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        };
+        for (what, text) in [("builder", &self.builder), ("source", &self.source)] {
+            if !text.contains("://") {
+                return Err(MakeError::Statement(format!("the {what} must be a URI, found {text:?}")));
+            }
+        }
+        if read != expected {
+            return Err(MakeError::Statement(format!(
+                "a build of the type {} cannot state these fields; verifiers would read {read:?}",
+                self.build_type
+            )));
+        }
+        Ok(())
+    }
+}
