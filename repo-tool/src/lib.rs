@@ -16,6 +16,8 @@ mod document;
 mod draft;
 mod edit;
 mod error;
+#[cfg(feature = "cli")]
+mod evidence_file;
 mod files;
 mod immutable;
 mod init;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::add::Add;
+use super::attest::Attest;
 use super::bins::Bins;
 use super::catch_up::CatchUp;
 use super::completions::{Completions, Man};
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Publish files or folders.
     Add(Add),
+    /// Sign packages, and make statements about them, as evidence.
+    Attest(Attest),
     /// Remove targets from the repository.
     Remove(Remove),
     /// Delegate some target paths to another role.

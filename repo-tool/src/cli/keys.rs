@@ -12,7 +12,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::findings;
+use super::{findings, signer_toml};
 use crate::check::finding::Finding;
 use crate::check::lint;
 use crate::config::{Config, KeyUri, RoleConfig};
@@ -54,9 +54,12 @@ pub(crate) enum KeyCommand {
     Show {
         /// Key ID or its first digits, a URI such as file:keys/root-1.pem, or a key file.
         key: String,
+        /// Print the key as TOML for a policy, as the signer NAME.
+        #[arg(long, value_name = "NAME")]
+        signer: Option<String>,
     },
-    /// Import a private key from another tool (PKCS#8 PEM) and encrypt it. For other formats, prints the command that
-    /// converts them.
+    /// Import a private key from another tool (PKCS#8 PEM, or cosign) and encrypt it. For other formats, prints the
+    /// command that converts them.
     Import {
         /// The key file.
         file: PathBuf,
@@ -307,7 +310,8 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
         }
         KeyCommand::Allow { file } => allow(context, file, output),
         KeyCommand::List => list(context, output),
-        KeyCommand::Show { key } => show(context, key, output),
+        KeyCommand::Show { key, signer: None } => show(context, key, output),
+        KeyCommand::Show { key, signer: Some(signer) } => signer_toml::show(context, key, signer, output),
     }
 }
 

@@ -4,6 +4,7 @@ mod add;
 mod args;
 #[cfg(feature = "attack-lab")]
 mod attack_lab;
+mod attest;
 mod bins;
 mod catch_up;
 mod completions;
@@ -37,6 +38,7 @@ mod set_delegation;
 mod set_expiry;
 mod set_threshold;
 mod sign;
+mod signer_toml;
 mod status;
 mod undelegate;
 mod url;
@@ -98,6 +100,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Init(args) => init::init(&context, args, output),
         Command::Key(command) => keys::run(&context, command, output),
         Command::Add(args) => add::add(&context, args, output),
+        Command::Attest(args) => attest::attest(&context, args, output),
         Command::Remove(args) => remove::remove(&context, args, output),
         Command::Delegate(args) => delegate::delegate(&context, args, output),
         Command::SetDelegation(args) => set_delegation::set_delegation(&context, args, output),

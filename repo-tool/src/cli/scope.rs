@@ -23,6 +23,9 @@ const OF_REPOSITORY: &[&str] = &[
 const OF_SIGNING: &[&str] =
     &["pass_phrase_file", "allow_key", "skip_served_check", "skip_clock_check", "wait", "accept"];
 
+/// The global options that have no effect in commands that sign, but publish nothing.
+const OF_PUBLISHING: &[&str] = &["skip_served_check", "skip_clock_check", "wait", "accept"];
+
 /// The output options, which have no effect in commands that print text about the program itself.
 const OF_OUTPUT: &[&str] = &["json", "quiet"];
 
@@ -30,6 +33,7 @@ const OF_OUTPUT: &[&str] = &["json", "quiet"];
 const DRY_RUN: &[&str] = &["dry_run"];
 
 pub(super) const UNUSED: &Unused<'_> = &[
+    ("attest", OF_PUBLISHING),
     ("serve", OF_SIGNING),
     ("demo", OF_REPOSITORY),
     ("demo", DRY_RUN),
