@@ -14,7 +14,7 @@ const V1: &str = "https://slsa.dev/provenance/v1";
 
 /// The build type of provenance that `lastmile-repo attest` writes: `externalParameters` contains the repository and the Git
 /// ref of the source (`source.uri`, `source.ref`), and the parameters of the build (`inputs`).
-pub const BUILD_TYPE: &str = "https://github.com/lastmile-update/lastmile/buildtypes/source/v1";
+pub(crate) const BUILD_TYPE: &str = "https://github.com/lastmile-update/lastmile/buildtypes/source/v1";
 
 /// Build types of SLSA v1 whose parameters are those of a workflow of GitHub Actions.
 pub(crate) const WORKFLOW_TYPES: [&str; 2] = [

@@ -1,7 +1,7 @@
 //! Tests the interoperability with other implementations in both directions: `tuf` from PyPI, `tuf-js` from npm and the
-//! crate `tough`.
+//! crate `tough`, and for evidence cosign, sigstore-go, `sigstore` from PyPI and `@sigstore/verify` from npm.
 //!
-//! `cargo xtask setup` installs the first two below `target/interop`.
+//! `cargo xtask setup` installs them below `target/interop`.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,5 +15,6 @@ mod from_tough;
 mod ours;
 mod policies;
 mod programs;
+mod sigstore;
 mod to_others;
 mod tough;

@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::{MakeError, NewStatement, PROVENANCE};
 use crate::artifact::Artifact;
-use crate::slsa::{Provenance, WORKFLOW_TYPES};
+use crate::slsa::{self, Provenance, WORKFLOW_TYPES};
 use crate::statement::Statement;
 
-pub use crate::slsa::BUILD_TYPE;
+/// The build type of builds that only name their source and their parameters.
+pub const BUILD_TYPE: &str = slsa::BUILD_TYPE;
 
 /// What provenance says about a build.
 #[derive(Clone, Debug, Default)]

@@ -14,12 +14,12 @@ use tempfile::TempDir;
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Returns the absolute path of a file whose path relative to the workspace is `path`.
-fn project(path: &str) -> PathBuf {
+pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 /// Returns the path of a file that `cargo xtask setup` installs.
-fn installed(path: &str) -> PathBuf {
+pub(crate) fn installed(path: &str) -> PathBuf {
     let path = project("target/interop").join(path);
     assert!(path.exists(), "{} is missing; run `cargo xtask setup`", path.display());
     path

@@ -1,0 +1,92 @@
+//! Judges one piece of evidence for one file, with a policy that is made for it.
+
+use std::error::Error;
+
+use chrono::{DateTime, Utc};
+use lastmile_attest::{Demands, EvidenceFile, LocalPolicy, TrustRoots};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{Hashes, Key, TargetFile, TargetPath};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// What the policy demands.
+#[derive(Clone, Debug)]
+pub struct BundleCheck {
+    /// Who must have signed.
+    pub signer: ExpectedSigner,
+    /// The type of the demanded attestation, or `None` for a signature over the file or a statement that counts as one.
+    pub attestation: Option<String>,
+    /// The trusted root (`trusted_root.json`) of the logs, times and certificates. Without it, a key needs no log.
+    pub trusted_root: Option<Vec<u8>>,
+}
+
+/// Who must have signed.
+#[derive(Clone, Debug)]
+pub enum ExpectedSigner {
+    /// The holder of a certificate with exactly this subject from exactly this issuer.
+    Identity {
+        /// The subject alternative name.
+        subject: String,
+        /// The URL of the OpenID Connect issuer.
+        issuer: String,
+    },
+    /// The holder of a key.
+    Key(PublicKey),
+}
+
+impl BundleCheck {
+    /// Judges evidence for the file with these hashes.
+    ///
+    /// # Errors
+    /// The reason why the evidence does not satisfy the policy.
+    pub fn judge(&self, evidence: &[u8], hashes: Hashes, now: DateTime<Utc>) -> Result<(), Box<dyn Error>> {
+        let local = LocalPolicy::parse(self.policy()?.to_string().as_bytes())?;
+        let target = TargetFile::new(TargetPath::new("file")?, 0, hashes);
+        let demands = Demands::of_chain(&[], target, &local)?;
+        let mut roots = TrustRoots::default();
+        for request in demands.trust_roots() {
+            request.load(self.trusted_root.as_deref().ok_or("a trusted root is needed")?, &mut roots)?;
+        }
+        let file = EvidenceFile { path: TargetPath::new("file.intoto.jsonl")?, content: Some(evidence.to_vec()) };
+        Ok(demands.judge(&[file], &roots, now).check()?)
+    }
+
+    fn policy(&self) -> Result<Value, Box<dyn Error>> {
+        let mut signer = match &self.signer {
+            ExpectedSigner::Identity { subject, .. } if subject.contains('*') => {
+                return Err("the identity must not contain `*`".into());
+            }
+            ExpectedSigner::Identity { subject, issuer } => json!({ "issuer": issuer, "subject": [subject] }),
+            ExpectedSigner::Key(key) => {
+                let key: Value = serde_json::from_str(&Key::from_public(key).to_json().to_text())?;
+                json!({ "key": key })
+            }
+        };
+        let mut policy = json!({ "version": 1 });
+        if let Some(root) = &self.trusted_root {
+            let sha256 = hex::encode(Sha256::digest(root));
+            policy["trust"] = json!({ "root": { "root": "trusted_root.json", "sha256": sha256 } });
+            signer["trust"] = "root".into();
+        }
+        policy["signer"] = json!({ "signer": signer });
+        let mut rule = json!({ "name": "rule", "paths": ["*"], "by": ["signer"], "kind": "signature" });
+        if let Some(predicate_type) = &self.attestation {
+            rule["kind"] = "attestation".into();
+            rule["type"] = json!([predicate_type]);
+        }
+        policy["require"] = json!([rule]);
+        Ok(policy)
+    }
+}
+
+/// Returns the predicate type of the statement in a bundle, or `None` if the bundle contains a signature over a file. The
+/// result is not verified.
+#[must_use]
+pub fn predicate_type(bundle: &[u8]) -> Option<String> {
+    use base64::Engine as _;
+    let bundle: Value = serde_json::from_slice(bundle).ok()?;
+    let payload = bundle.pointer("/dsseEnvelope/payload")?.as_str()?;
+    let payload = base64::engine::general_purpose::STANDARD.decode(payload).ok()?;
+    let statement: Value = serde_json::from_slice(&payload).ok()?;
+    Some(statement.get("predicateType")?.as_str()?.to_owned())
+}
