@@ -36,6 +36,7 @@ mod policies;
 mod root;
 mod search;
 mod servers;
+mod sigstore_conformance;
 mod snapshot;
 mod taps;
 mod targets;

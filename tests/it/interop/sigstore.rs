@@ -2,6 +2,7 @@
 //! that cannot have them, these tests print `NOT CHECKED`.
 
 mod disagreements;
+mod keyless;
 mod keys;
 mod made_by_cosign;
 mod made_by_us;

@@ -1,10 +1,12 @@
-//! The client under test for the TUF community's conformance suite. It implements the protocol of the suite with
-//! `lastmile-client`.
+//! The client under test for two public conformance suites: that of the TUF community, with `lastmile-client`, and that of
+//! Sigstore, with `lastmile-attest`.
 //!
 //! ```text
 //! lastmile-conformance --metadata-dir M init ROOT
 //! lastmile-conformance --metadata-dir M --metadata-url U refresh
 //! lastmile-conformance --metadata-dir M --metadata-url U --target-name N … --target-dir T --target-base-url B download
+//! lastmile-conformance verify-bundle --bundle F (--certificate-identity I --certificate-oidc-issuer U | --key F)
+//!     [--staging | --trusted-root F] FILE_OR_DIGEST
 //! ```
 //!
 //! `M/ROLE.json` are the trusted roles as received, with percent-encoded role names. The client's own state is in folders of `M`. A
@@ -17,23 +19,25 @@ use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chrono::Utc;
-use clap::{Parser, Subcommand};
-use lastmile_client::metadata::TargetPath;
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+use lastmile_client::metadata::{Algorithm, Hashes, TargetPath};
 use lastmile_client::{
     DirectoryStore, FetchByScheme, HttpFetch, HttpSettings, ProxyChoice, RetryPolicy, Updater, blocking,
 };
+use lastmile_keys::PublicKey;
+use lastmile_tests::{BundleCheck, ExpectedSigner, predicate_type};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The client under test of the TUF conformance suite.
+/// The client under test of the conformance suites of TUF and Sigstore.
 #[derive(Parser)]
 struct Arguments {
     /// Folder for trusted metadata
     #[arg(long, value_name = "DIR")]
-    metadata_dir: PathBuf,
+    metadata_dir: Option<PathBuf>,
     /// URL of the repository's metadata, ending in `/`
     #[arg(long, value_name = "URL")]
     metadata_url: Option<String>,
@@ -61,6 +65,32 @@ enum Command {
     Refresh,
     /// Refresh, then download each target in the order of the options
     Download,
+    /// Verify a Sigstore bundle
+    VerifyBundle(VerifyBundle),
+}
+
+#[derive(Args)]
+struct VerifyBundle {
+    /// The bundle
+    #[arg(long, value_name = "FILE")]
+    bundle: PathBuf,
+    /// The subject of the certificate
+    #[arg(long, value_name = "IDENTITY", requires = "certificate_oidc_issuer", required_unless_present = "key")]
+    certificate_identity: Option<String>,
+    /// The OpenID Connect issuer of the certificate
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    certificate_oidc_issuer: Option<String>,
+    /// The public key that signed
+    #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
+    key: Option<PathBuf>,
+    /// The trusted root [default: that of the public instance]
+    #[arg(long, value_name = "FILE", conflicts_with = "staging")]
+    trusted_root: Option<PathBuf>,
+    /// Trust the staging instance
+    #[arg(long)]
+    staging: bool,
+    /// The file, or `sha256:` and its digest
+    file: String,
 }
 
 fn main() -> ExitCode {
@@ -103,8 +133,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Init { root } => {
             let root = fs::read(root)?;
             let metadata_url = "http://unused.invalid/";
-            updater(&arguments.metadata_dir, root.clone(), metadata_url, metadata_url)?.prepare_at(now)?;
-            keep_shipped_root(&arguments.metadata_dir, &root)
+            let metadata_dir = needed(arguments.metadata_dir.as_ref(), "--metadata-dir")?;
+            updater(metadata_dir, root.clone(), metadata_url, metadata_url)?.prepare_at(now)?;
+            keep_shipped_root(metadata_dir, &root)
         }
         Command::Refresh => {
             let metadata_url = needed(arguments.metadata_url.as_ref(), "--metadata-url")?;
@@ -124,7 +155,41 @@ fn run(arguments: &Arguments) -> Result<()> {
             }
             Ok(())
         }
+        Command::VerifyBundle(arguments) => verify_bundle(arguments, now),
     }
+}
+
+/// The trusted roots of the public and of the staging instance.
+const PUBLIC_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/public-root.json");
+const STAGING_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/staging-root.json");
+
+fn verify_bundle(arguments: &VerifyBundle, now: DateTime<Utc>) -> Result<()> {
+    let bundle = fs::read(&arguments.bundle)?;
+    let signer = match (&arguments.key, &arguments.certificate_identity, &arguments.certificate_oidc_issuer) {
+        (Some(key), ..) => ExpectedSigner::Key(PublicKey::from_text(&fs::read_to_string(key)?)?),
+        (None, Some(subject), Some(issuer)) => {
+            ExpectedSigner::Identity { subject: subject.clone(), issuer: issuer.clone() }
+        }
+        _ => return Err("--certificate-identity and --certificate-oidc-issuer, or --key, are required".into()),
+    };
+    let trusted_root = match &arguments.trusted_root {
+        Some(file) => fs::read(file)?,
+        None if arguments.staging => STAGING_ROOT.to_vec(),
+        None => PUBLIC_ROOT.to_vec(),
+    };
+    // The suite does not say which statements it expects, so any type of statement about the file is accepted.
+    let check = BundleCheck { signer, attestation: predicate_type(&bundle), trusted_root: Some(trusted_root) };
+    check.judge(&bundle, hashes(&arguments.file)?, now)
+}
+
+/// Returns the hashes of a file that is given by its path or by its digest.
+fn hashes(file: &str) -> Result<Hashes> {
+    let digest = file.strip_prefix("sha256:").and_then(|digits| hex::decode(digits).ok());
+    if let Some(digest) = digest.filter(|digest| digest.len() == 32 && !Path::new(file).exists()) {
+        return Hashes::new([(Algorithm::Sha256, digest)]).ok_or_else(|| "a digest is needed".into());
+    }
+    let algorithms = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+    Hashes::of(&fs::read(file)?, &algorithms).ok_or_else(|| "digests are needed".into())
 }
 
 fn needed<'a, T: ?Sized>(value: Option<&'a T>, option: &str) -> Result<&'a T> {
@@ -132,8 +197,9 @@ fn needed<'a, T: ?Sized>(value: Option<&'a T>, option: &str) -> Result<&'a T> {
 }
 
 fn open(arguments: &Arguments, metadata_url: &str, targets_url: &str) -> Result<blocking::Updater> {
-    let root = fs::read(shipped_root(&arguments.metadata_dir))?;
-    updater(&arguments.metadata_dir, root, metadata_url, targets_url)
+    let metadata_dir = needed(arguments.metadata_dir.as_ref(), "--metadata-dir")?;
+    let root = fs::read(shipped_root(metadata_dir))?;
+    updater(metadata_dir, root, metadata_url, targets_url)
 }
 
 fn updater(store: &Path, shipped: Vec<u8>, metadata_url: &str, targets_url: &str) -> Result<blocking::Updater> {

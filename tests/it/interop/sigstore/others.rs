@@ -1,4 +1,4 @@
-//! Runs @sigstore/verify, which is installed with a fixed version.
+//! Runs the verifiers of other projects that are installed with fixed versions: sigstore-python and @sigstore/verify.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,31 @@ pub(crate) fn js_verifies(bundle: &Path, file: &Path, key: &Path) -> Verdict {
     answer(javascript().arg("key").args([bundle, file, key]))
 }
 
+/// Lets @sigstore/verify verify a bundle with a certificate. The subject of its statement is not compared.
+pub(crate) fn js_verifies_identity(bundle: &Path, root: &Path, subject: &str, issuer: &str) -> Verdict {
+    answer(javascript().arg("identity").args([bundle, root]).args([subject, issuer]))
+}
+
+/// Lets sigstore-python verify a bundle with a certificate.
+pub(crate) fn python_verifies(bundle: &Path, root: &Path, subject: &str, issuer: &str, sha256: &str) -> Verdict {
+    answer(python().arg("bundle").args([bundle, root]).args([subject, issuer, sha256]))
+}
+
+/// Lets pypi-attestations verify an attestation or provenance object of the Python package index.
+pub(crate) fn pypi_verifies(evidence: &Path, name: &str, subject: &str, issuer: &str, sha256: &str) -> Verdict {
+    answer(python().arg("pep740").arg(evidence).args([name, subject, issuer, sha256]))
+}
+
 fn javascript() -> Command {
     let mut command = Command::new("node");
     command.env("NODE_MODULES", installed("node/node_modules"));
     command.arg(project("tests/interop/verify_with_sigstore_js.cjs"));
+    command
+}
+
+fn python() -> Command {
+    let mut command = Command::new(installed("sigstore-venv/bin/python"));
+    command.arg(project("tests/interop/verify_with_sigstore_python.py"));
     command
 }
 
