@@ -7,7 +7,9 @@ use lastmile_metadata::{RoleName, TargetNames, TargetPath};
 use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::queue::{Answer, PublishRequest, RefusalKind};
 use lastmile_repo_tool::internal::verify;
-use lastmile_repo_tool::{AddOptions, Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};
+use lastmile_repo_tool::{
+    AddOptions, Config, Custom, Error, Observer, PackageEvidence, PublishEvent, Source, Unobserved, target_path,
+};
 use serde_json::Value;
 
 use crate::delegations::delegate;
@@ -53,6 +55,32 @@ fn all_waiting_requests_are_published_together() {
     assert!(["1", "2", "3", "4"].iter().all(|name| is_visible(&world, name)));
     drop(requests);
     assert_eq!(world.files(".queue"), [""; 0]);
+}
+
+#[test]
+fn another_process_publishes_a_package_with_its_evidence_and_custom_data() {
+    let world = World::new();
+    let own = enter(&world, None, "1");
+    let folder = world.folder.path();
+    let config = Config::read(&world.layout()).unwrap();
+    let sources = ["app", "app.sig"].map(|name| {
+        std::fs::write(folder.join(name), name).unwrap();
+        Source::new(folder.join(name), target_path(name).unwrap())
+    });
+    let [package, file] = sources.clone().map(|source| source.name);
+    let custom = Custom::parse(&["channel=stable".to_string()]).unwrap();
+    let evidence = PackageEvidence { package, files: vec![file] };
+    let options = AddOptions::default().with_custom(custom).with_evidence(evidence);
+    let other = PublishRequest::enter(&world.layout(), &config, None, &sources, &options, &|_| {}).unwrap();
+    assert!(matches!(publish(&world, &own).unwrap(), Shared::ByUs(_)));
+    assert!(matches!(publish(&world, &other).unwrap(), Shared::ByOther(Answer::Published { .. })));
+    let mut published = world.open().published;
+    let mut custom_of = |name: &str| {
+        let found = published.find(&TargetPath::new(name).unwrap()).unwrap().unwrap();
+        found.target.custom.map(|custom| custom.to_text())
+    };
+    let expected = r#"{"channel":"stable","lastmile":{"evidence":["app.sig"]}}"#;
+    assert_eq!((custom_of("app").as_deref(), custom_of("app.sig")), (Some(expected), None));
 }
 
 #[test]
