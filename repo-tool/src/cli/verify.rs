@@ -91,6 +91,9 @@ fn text(found: &Verification) -> String {
     for (role, version, expires) in &found.versions {
         text += &format!("{role:<10} version {version}, expires {}\n", expires.format("%Y-%m-%d %H:%M UTC"));
     }
+    for policy in &found.policies {
+        text += &format!("policy: {}\n", policy.text());
+    }
     for (version, _) in found.roots.iter().filter(|(_, failure)| failure.is_none()) {
         text += &format!("ok  a client shipped with root {version} reaches the newest state\n");
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lastmile_attest::Policy;
 use lastmile_attest::policy::MEMBER;
 use lastmile_client::text::printable;
-use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
+use lastmile_metadata::{DelegatedRoles, Header, KeyRing, RoleName, Version};
 use serde_json::{Value, json};
 
 use crate::check::finding::Finding;
@@ -13,7 +13,6 @@ use crate::config::Config;
 use crate::document::Missing;
 use crate::publish::staged;
 use crate::publish::transaction;
-use crate::published::Published;
 use crate::trusting::{Odd, odd_ids, odd_in_root};
 use crate::{Error, NotFound, Renewal, Repository};
 
@@ -85,10 +84,10 @@ pub struct RolePolicy {
 }
 
 impl RolePolicy {
-    /// Returns the policies of the roles that have been read.
-    pub(crate) fn of(published: &Published) -> Vec<Self> {
-        let policies = published.read_roles().filter_map(|(role, targets)| {
-            let policy = targets.header.unknown.get(MEMBER)?;
+    /// Returns the policies of these roles.
+    pub(crate) fn of<'a>(roles: impl Iterator<Item = (&'a RoleName, &'a Header)>) -> Vec<Self> {
+        let policies = roles.filter_map(|(role, header)| {
+            let policy = header.unknown.get(MEMBER)?;
             let policy = Policy::parse(policy.to_text().as_bytes()).ok();
             let rules = policy.map(|policy| policy.rules().iter().map(|rule| rule.name().to_string()).collect());
             Some(Self { role: role.clone(), rules })
@@ -107,7 +106,7 @@ impl RolePolicy {
         }
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({ "role": self.role.as_str(), "rules": self.rules })
     }
 }
@@ -139,7 +138,7 @@ impl Status {
         let findings = lint(&repository.published, &repository.config, &repository.keys, repository.now());
         let interrupted = transaction::is_interrupted(&repository.layout);
         let pinned = repository.authority().is_pinned();
-        let policies = RolePolicy::of(&repository.published);
+        let policies = RolePolicy::of(repository.published.read_roles().map(|(role, targets)| (role, &targets.header)));
         Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned, policies })
     }
 

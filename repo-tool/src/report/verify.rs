@@ -24,6 +24,7 @@ use crate::files::roots;
 use crate::pin::Start;
 use crate::publish::compress::Coding;
 use crate::published::Published;
+use crate::report::status::RolePolicy;
 use crate::root_digest::RootDigest;
 use crate::{Error, Invocation, PinError, parallel};
 
@@ -41,6 +42,8 @@ pub struct Verification {
     pub bytes: u64,
     /// All findings. Missing target files are problems, unless [`Verification::allow_absent_files`] was called.
     pub findings: Vec<Finding>,
+    /// The roles that have a policy.
+    pub policies: Vec<RolePolicy>,
 }
 
 impl Verification {
@@ -96,10 +99,14 @@ impl Verification {
         let versions = self.versions.iter().map(|(role, version, expires)| {
             json!({ "role": role.as_str(), "version": version.get(), "expires": format_time(expires) })
         });
-        json!({
+        let mut verification = json!({
             "good": self.is_good(), "clients": roots.collect::<Vec<_>>(), "roles": versions.collect::<Vec<_>>(),
             "targets": self.targets, "bytes": self.bytes, "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(),
-        })
+        });
+        if let (false, Some(members)) = (self.policies.is_empty(), verification.as_object_mut()) {
+            members.insert("policies".to_string(), self.policies.iter().map(RolePolicy::json).collect());
+        }
+        verification
     }
 }
 
@@ -312,7 +319,13 @@ fn clients(
         next = version.next();
     }
     match session.list() {
-        Ok(targets) => Ok(Some((session, targets))),
+        Ok(targets) => {
+            let trusted = session.trusted();
+            let top = std::iter::once((&RoleName::TARGETS, trusted.targets()));
+            let roles = top.chain(trusted.delegated()).map(|(role, targets)| (role, targets.header()));
+            found.policies = RolePolicy::of(roles);
+            Ok(Some((session, targets)))
+        }
         Err(error) => {
             found.add(Rule::UnreadableFile, chain(&error));
             Ok(None)

@@ -28,6 +28,9 @@ fn a_policy_is_signed_by_the_role_and_shown_as_it_was_written() {
     let status = maintainer.run(&["status", "--json"]).json();
     assert_eq!(status.pointer("/policies/0/role"), Some(&Value::from("targets")));
     assert!(maintainer.run(&["status"]).stdout.contains("policy: targets demands evidence (1 rule)"));
+    assert!(maintainer.done(&["verify"]).contains("policy: targets demands evidence (1 rule)"));
+    let verified = maintainer.run(&["verify", "--json"]).json();
+    assert_eq!(verified.pointer("/policies/0/rules/0"), Some(&Value::from("signed")));
 }
 
 #[test]
