@@ -61,7 +61,7 @@ impl Output {
     /// `schema`. Line breaks within a line are escaped.
     ///
     /// # Errors
-    /// [`StdoutError`] if standard output cannot be written, or if the document is not an object. A closed pipe is not
+    /// [`StdoutError`] if writing to standard output fails, or if the document is not an object. A closed pipe is not
     /// an error.
     pub fn data<L>(&self, document: &Value, lines: L) -> Result<(), StdoutError>
     where

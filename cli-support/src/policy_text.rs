@@ -1,4 +1,4 @@
-//! Policies are written as TOML or JSON, but the judge reads only JSON: converts one into the other.
+//! Converts policies from TOML to JSON. People may write either format, but `lastmile-attest` reads only JSON.
 
 use serde_json::{Map, Value};
 use toml_edit::{DocumentMut, Item, Table};

@@ -12,7 +12,7 @@ const LONG: usize = 100;
 const TICK: Duration = Duration::from_millis(100);
 
 impl Output {
-    /// Returns a progress bar for `length` steps of `what`. The bar is hidden if there is only one step.
+    /// Returns a progress bar for `length` steps of `what`. The bar is hidden if there are fewer than two steps.
     #[must_use]
     pub fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };

@@ -1,5 +1,5 @@
-//! Checks which users other than the owner can change or read a file. Used for all files that affect trust: a shipped
-//! root, settings, the state of a client, a configuration or a private key.
+//! Checks which users other than the owner can change or read a file. All files that affect trust are checked: a
+//! shipped root, settings, the state of a client, a configuration or a private key.
 
 use std::io;
 use std::os::fd::AsFd;

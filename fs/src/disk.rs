@@ -1,7 +1,7 @@
 //! One function for each system call that changes a disk.
 //!
 //! With the feature `faults`, tests can simulate a crash or a disk failure at any of these calls. Without it, each
-//! function is only the system call.
+//! function only makes the system call.
 
 #![expect(clippy::disallowed_methods, reason = "only this module may write to disks")]
 
@@ -118,7 +118,7 @@ impl Write for NewFile {
     }
 }
 
-/// Creates a new file. `mode` is reduced by the umask. An existing file is an error.
+/// Creates a new file. `mode` is reduced by the umask. Fails if the file exists.
 ///
 /// # Errors
 ///
@@ -317,7 +317,7 @@ fn open_lock(place: Place<'_>, create: OFlags) -> io::Result<File> {
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::from_raw_mode(0o600))?))
 }
 
-/// Creates a new lock file. An existing file is an error.
+/// Creates a new lock file. Fails if the file exists.
 fn new_lock(place: Place<'_>) -> io::Result<File> {
     open_lock(place, OFlags::CREATE | OFlags::EXCL)
 }

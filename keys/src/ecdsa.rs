@@ -68,7 +68,7 @@ impl EcdsaKey {
         Self::from_point(curve, point.ok_or_else(|| not_a_point(curve))?)
     }
 
-    /// Reads a SEC1 point, uncompressed or compressed. The hybrid and compact forms are not in use and are refused.
+    /// Reads a SEC1 point, uncompressed or compressed. The hybrid and compact forms are refused.
     fn from_point(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
         if !matches!(point.first(), Some(2..=4)) {
             return Err(not_a_point(curve));

@@ -14,7 +14,7 @@ use crate::public::PublicKey;
 /// The material does not depend on the keytype, the scheme, the encoding (PEM, hexadecimal, base64, DER) or variants
 /// within an encoding. So the same key is found even under a scheme that this crate cannot verify. RSA keys are equal
 /// if their moduli are equal, because anyone who can sign with one exponent can sign with all of them. Text in an
-/// unknown encoding is compared as it is.
+/// unknown encoding is compared character by character.
 ///
 /// This comparison is coarser than the equality of [`PublicKey`], and is never used to count signatures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +24,8 @@ pub struct KeyMaterial(Form);
 enum Form {
     /// The modulus, without leading zeros.
     Rsa(Vec<u8>),
-    /// A point of an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because two curves do not
-    /// share a key by chance.
+    /// A point of an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because keys on different
+    /// curves are never equal by chance.
     Point(Vec<u8>),
     /// The bytes of a key of another kind, such as ed25519.
     Bytes(Vec<u8>),

@@ -27,7 +27,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// All schemes. The first one is preferred.
+    /// All schemes, the preferred one first.
     pub const ALL: [Scheme; 3] = [Scheme::Ed25519, Scheme::EcdsaP256, Scheme::EcdsaP384];
 
     fn name(self) -> &'static str {

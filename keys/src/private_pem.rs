@@ -23,8 +23,8 @@ use crate::{PrivateKey, SignError};
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// The scrypt parameters of new files: five passes over 16 MiB, which take a few tenths of a second. OWASP lists these
-/// parameters as equivalent to N = 2^17, p = 1. This is the largest N that `openssl` can read, because it gives scrypt
-/// at most 32 MiB.
+/// parameters as equivalent to N = 2^17, p = 1. This is the largest N that `openssl` can read, because `openssl` gives
+/// scrypt at most 32 MiB.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
@@ -67,7 +67,8 @@ impl PrivateKey {
             "ENCRYPTED PRIVATE KEY" => {
                 let pass_phrase = pass_phrase.ok_or(PemError::PassPhraseNeeded)?;
                 let der = decrypt(&block.der, pass_phrase)?;
-                // With a wrong pass-phrase, the padding is valid in one of 256 cases, but the content never is.
+                // With a wrong pass-phrase, the padding is valid in about one of 256 cases, but the content is never a
+                // valid key.
                 let info = PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
                 read(&info)
             }

@@ -109,11 +109,11 @@ impl PublicKey {
         &self.0.material
     }
 
-    /// Returns the digests of a message from which [`PublicKey::verify_digest`] can verify a signature. The first is that
-    /// of the scheme. There is none for ed25519, which signs the message itself.
+    /// Returns the digest algorithms that [`PublicKey::verify_digest`] accepts for this key. The first one is that of
+    /// the scheme. The list is empty for ed25519, which signs the message itself.
     ///
-    /// P-384 also has SHA-256, because cosign digested files with SHA-256 for every curve until version 2.6. SHA-256 is
-    /// not weaker for P-384 than for P-256.
+    /// The list for P-384 also contains SHA-256, because cosign digested files with SHA-256 for every curve until
+    /// version 2.6. SHA-256 is not weaker for P-384 than for P-256.
     #[must_use]
     pub fn message_digests(&self) -> &'static [MessageDigest] {
         match self.algorithm() {

@@ -15,7 +15,7 @@ pub const BASE: &str = "http://repository.test/";
 pub enum NetworkFault {
     /// A response with this HTTP status and a short body.
     Status(u16),
-    /// No response at all, until the client gives up.
+    /// No response. The connection stays open until the client gives up.
     Timeout,
     /// A connection that is closed before the first byte of the response.
     Reset,
@@ -33,7 +33,7 @@ pub enum NetworkFault {
 pub enum Answer {
     /// The published file.
     File(Vec<u8>),
-    /// The answer if no file is published at this path.
+    /// No file is published at this path.
     Absent,
     /// An injected fault, and the published file, or no bytes if no file is published.
     Fault(NetworkFault, Vec<u8>),

@@ -18,8 +18,8 @@ pub const TARGETS: &str = "targets/";
 /// The default expiry of every document.
 pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
 
-/// The characters that are not percent-encoded in file names.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The characters to percent-encode in file names: all except `A–Z a–z 0–9 - . _ ~`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A TUF repository: the documents as they will be published next, their keys, and the network on which they are published.
 ///
@@ -180,7 +180,7 @@ impl Repository {
         }
     }
 
-    /// Makes `keys` sign `role` from now on, regardless of the keys that the delegator lists.
+    /// Signs `role` with `keys` from now on, whichever keys the delegator lists.
     pub fn set_signers(&mut self, role: &str, keys: &[TestKey]) {
         self.signers.insert(role.into(), keys.to_vec());
     }
@@ -352,13 +352,13 @@ pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
 /// Returns the file name of `role` in metadata folders: `ROLE.json` or `VERSION.ROLE.json`, with the role percent-encoded.
 #[must_use]
 pub fn file_name(role: &str, version: Option<u64>) -> String {
-    let name = utf8_percent_encode(role, UNRESERVED);
+    let name = utf8_percent_encode(role, ENCODED);
     version.map_or_else(|| format!("{name}.json"), |version| format!("{version}.{name}.json"))
 }
 
 /// Percent-encodes every segment of a target path, as in a URL.
 fn escape_path(path: &str) -> String {
-    path.split('/').map(|part| utf8_percent_encode(part, UNRESERVED).to_string()).collect::<Vec<_>>().join("/")
+    path.split('/').map(|part| utf8_percent_encode(part, ENCODED).to_string()).collect::<Vec<_>>().join("/")
 }
 
 /// Returns the SHA-256 of `bytes` in lower-case hexadecimal.

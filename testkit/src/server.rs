@@ -111,7 +111,7 @@ impl Server {
         Server::answering(move |request| network.answer(&request.path))
     }
 
-    /// Starts an HTTP proxy for the given host names on a free port. It answers 502 for every other host.
+    /// Starts an HTTP proxy for the given host names on a free port. For every other host, it responds with status 502.
     ///
     /// # Panics
     ///

@@ -151,7 +151,7 @@ impl TestClient {
         self.builder(store).build().expect("usable settings")
     }
 
-    /// Returns the configuration of the same updater, for tests that change more settings.
+    /// Returns the builder of the same updater, so that a test can change more settings.
     ///
     /// # Panics
     ///

@@ -1,4 +1,5 @@
-//! Preserves the owners of files: files that root replaces or creates in another user's folders belong to that user.
+//! Preserves the owners of files: if root replaces or creates files in another user's folders, they belong to that
+//! user.
 //!
 //! The owner of a folder can replace any name in it at any time, even with a link to a file that belongs to root. So
 //! this module changes the owner only of open files and folders that this process has just created, and never by name.

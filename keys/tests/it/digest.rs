@@ -1,4 +1,4 @@
-//! Tests of the verification of signatures over a digest, without the message.
+//! Tests that signatures verify from a digest, without the message.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
@@ -20,7 +20,7 @@ fn digest(algorithm: MessageDigest) -> Vec<u8> {
 
 const ALL: [MessageDigest; 3] = [MessageDigest::Sha256, MessageDigest::Sha384, MessageDigest::Sha512];
 
-/// Returns the digests from which the signature verifies.
+/// Returns the digest algorithms with which the signature verifies.
 fn verified(key: &PublicKey, signature: &str) -> Vec<MessageDigest> {
     let verifies = |algorithm: &MessageDigest| key.verify_digest(*algorithm, &digest(*algorithm), &unhex(signature));
     ALL.into_iter().filter(verifies).collect()

@@ -1,4 +1,4 @@
-//! Tests of private keys in PEM, together with `openssl` and Python's `cryptography`.
+//! Tests that private keys in PEM are compatible with `openssl` and Python's `cryptography`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
