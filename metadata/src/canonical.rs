@@ -23,8 +23,8 @@ use crate::{ErrorKind, Location};
 /// The maximum nesting of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// Phrases for error messages: requirements that the text must meet in addition to those of JSON.
-/// The limit `DEPTH`, in words.
+// Phrases for error messages about requirements in addition to those of JSON.
+/// Describes the limit `DEPTH`.
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "each member of an object once";
 const INTEGERS: &str = "an integer of at most 64 bits";

@@ -218,7 +218,7 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-/// Iterates over the members of an object, or over nothing if there is no object.
+/// An iterator over the members of an object. It is empty if there is no object.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
     /// The name of the member whose value is read next.

@@ -117,7 +117,7 @@ pub enum ErrorKind {
         /// The lower version that was received.
         found: Version,
     },
-    /// The state of earlier updates is damaged, so the client could not detect a rollback.
+    /// A stored file and the record of trusted versions are both damaged, so the client could not detect a rollback.
     #[error("the stored copy and the record of trusted versions are both damaged")]
     StateLost,
     /// Another process changed a stored file while it was in use. The new content is not trusted.

@@ -17,14 +17,14 @@ const CHECKSUM: &str = "checksum ";
 /// A line that marks a record as damaged. [`Floors::from_text`] refuses a record that contains it.
 const LOST: &str = "what was trusted before is lost";
 
-/// The characters that would end a line or start an escape.
+/// The characters to percent-encode in names: those that could end a line, and the percent sign itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The lowest versions that the client still accepts (floors).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
-    /// Whether the record was damaged and has not been rebuilt from the stored copies yet. While this is true, every
-    /// record that is written is marked as damaged.
+    /// Whether the record was damaged and has not yet been rebuilt from the stored metadata files. While this is true,
+    /// every record that is written is marked as damaged.
     pub(crate) lost: bool,
     /// The version of the root under which the other versions were accepted.
     pub(crate) root: Version,
@@ -40,7 +40,7 @@ pub struct Floors {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleFloors {
     pub(crate) version: Version,
-    /// The SHA-256 of the snapshot, in hexadecimal. Most updates find the same snapshot and need not compare versions.
+    /// The SHA-256 of the snapshot, in hexadecimal. An update that finds the same snapshot need not compare versions.
     digest: String,
     /// The lines `role VERSION NAME` of the record, in the order of the snapshot. The lines are kept as text, because
     /// there may be millions of roles.

@@ -53,8 +53,8 @@ impl Default for Limits {
             root_updates: 256,
             roles_visited: 32,
             roles_listed: 100_000,
-            // Allows about ten steps for each of one million targets in bins. This many steps take at most several
-            // seconds.
+            // Enough for several million targets in bins, at about ten steps per target. This many steps take at most
+            // several seconds.
             list_steps: 50_000_000,
             delegation_depth: 32,
             signatures: 1_024,

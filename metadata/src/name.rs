@@ -199,8 +199,9 @@ impl TargetPath {
     /// and the file is always inside the folder to which the path is joined.
     ///
     /// # Errors
-    /// [`NameError`] if the path is absolute or contains `.`, `..`, an empty segment, a drive, a stream, a reserved
-    /// device name, a segment that ends in a dot or a space, or a control or bidirectional character.
+    /// [`NameError`] if the path is absolute, or contains a control or bidirectional character or one of the characters
+    /// `\ : < > " | ? *`. Also if it has a segment that is empty, `.`, `..`, longer than 255 bytes or a reserved device
+    /// name, or that ends in a dot or a space.
     pub fn file_path(&self) -> Result<&str, NameError> {
         for segment in self.0.split('/') {
             if let Some(reason) = refusal(segment) {

@@ -86,8 +86,8 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     Some(text.len() - characters.as_str().len())
 }
 
-/// The maximum length of a piece with `?` between two stars, in bytes. No file name is longer, and the limit keeps the
-/// matching time linear.
+/// The maximum length of a piece with `?` between two stars, in bytes. A longer piece matches nothing, which keeps the
+/// matching time linear. Common file systems do not allow longer file names.
 const LONGEST_PIECE: usize = 255;
 
 /// Returns the text after the leftmost match of `piece` in `text`.
@@ -106,7 +106,7 @@ fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
 
 /// The first digits of the SHA-256 of a target path: 1 to 64 lower-case hexadecimal digits.
 ///
-/// A prefix is stored without an allocation, because a role may list very many prefixes.
+/// A prefix is stored without an allocation, because a role may list millions of prefixes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashPrefix {
     /// The digits, padded with zeros to the length of a hash, so prefixes sort like strings.

@@ -24,17 +24,17 @@ impl<'a> Reader<'a> {
         Self::starting_at(text, 0)
     }
 
-    /// Starts at the value or member at position `at`.
+    /// Creates a reader that starts with the value or member at position `at`.
     pub(crate) fn starting_at(text: &'a str, at: usize) -> Self {
         Self { text, at, depth: DEPTH }
     }
 
-    /// Starts with a value that is nested in `levels` other values.
+    /// Creates a reader for a value that is nested in `levels` other values.
     pub(crate) fn nested(text: &'a str, levels: u8) -> Self {
         Self::nested_at(text, 0, levels)
     }
 
-    /// Starts at position `at`, with a value that is nested in `levels` other values.
+    /// Creates a reader that starts at position `at` with a value that is nested in `levels` other values.
     pub(crate) fn nested_at(text: &'a str, at: usize, levels: u8) -> Self {
         Self { text, at, depth: DEPTH.saturating_sub(levels) }
     }

@@ -35,11 +35,11 @@ pub(crate) struct Scan {
     /// The number of bytes received so far.
     taken: u64,
     block: Sha256,
-    /// The received bytes of `signed` that have not been read, starting at `read` in the file.
+    /// The bytes of `signed` that were received but not read yet. They start at position `read` of the file.
     window: Vec<u8>,
     read: u64,
-    /// Do not try to read before the window has this many bytes. Otherwise a long value would be read again with each
-    /// part.
+    /// The minimum length of the window for the next attempt to read. Without it, a long value would be read again with
+    /// each part.
     retry_at: usize,
     state: ScanState,
     /// The text of `signed` that was read, without the targets.
@@ -60,15 +60,15 @@ struct Found {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     Start,
-    /// Between the members of `signed`. The item is the position of the next member.
+    /// Before a member of `signed`. The [`Item`] says whether it is the first member.
     Members(Item),
-    /// Between the targets. The item is the position of the next target.
+    /// Before a target. The [`Item`] says whether it is the first target.
     Targets(Item),
     End,
 }
 
 impl Scan {
-    /// Starts a scan of a file in which the role's text has the range `signed`.
+    /// Starts a scan of a file in which the value of `signed` has this range.
     pub(crate) fn new(signed: Range<u64>) -> Self {
         Self {
             read: signed.start,

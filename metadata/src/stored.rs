@@ -1,10 +1,10 @@
 //! Files from a store or a server. Small files are held in memory. A very large targets role is read in parts from its
 //! file.
 //!
-//! A very large role is verified like every other role: every update reads the whole file once, without holding it in
-//! memory. This pass records the position of each target and a digest of each block. When a target is later read from
-//! the file, its blocks are compared with the recorded digests, so any change to the file since the first pass is
-//! detected. There is no index on disk that an attacker could forge.
+//! Every update reads the whole file of such a role once, without holding it in memory, and makes the same checks as
+//! for other roles. This pass records the position of each target and a digest of each block. When a target is later
+//! read from the file, its blocks are compared with the recorded digests, so any change to the file since the first
+//! pass is detected. There is no index on disk that an attacker could forge.
 
 use alloc::string::String;
 use alloc::sync::Arc;

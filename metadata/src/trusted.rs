@@ -22,7 +22,7 @@ pub struct TrustedMetadata {
     pub(crate) targets: VerifiedTargets,
     /// Delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// Routers for the delegations of the roles, if very many searches are expected.
+    /// Routers for the delegations of the roles, if a large number of searches is expected.
     routers: Option<BTreeMap<TrustedWith, Arc<Router>>>,
 }
 
@@ -87,8 +87,8 @@ impl TrustedMetadata {
         self.update.start_time
     }
 
-    /// Prepares for very many searches by indexing the delegations of each role once. This does not change the results
-    /// of searches.
+    /// Prepares for a large number of searches by indexing the delegations of each role once. This does not change the
+    /// results of searches.
     pub fn expect_many_searches(&mut self) {
         if self.routers.is_some() {
             return;
@@ -133,8 +133,7 @@ impl TrustedMetadata {
     }
 }
 
-/// The identifier of the top-level targets role, for use among the identifiers of delegated roles. No delegated role
-/// can have the same name.
+/// Returns the identifier of the top-level targets role. No delegated role can have the same name.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }

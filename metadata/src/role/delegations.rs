@@ -118,7 +118,7 @@ impl Delegations {
     }
 
     /// Like [`Delegations::covering`], but also returns the key ring of each role. The iterator is lazy, because there
-    /// may be very many roles.
+    /// may be many thousands of roles.
     pub(crate) fn rings_covering(&self, path: &TargetPath) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
         let hash = hash_of(path);
         let (listed, bins) = self.listed_or_bins();

@@ -2,15 +2,15 @@
 //! every pattern.
 //!
 //! A pattern matches only paths that begin with the text before its first wildcard and end with the text after its last
-//! wildcard. The index first looks up the patterns by their beginning, and then those with wildcards by their end. Only
-//! the patterns that remain are compared with the path.
+//! wildcard. The index first looks up the patterns by their beginning, and then patterns with wildcards also by their
+//! end. Only the patterns found in this way are compared with the path.
 
 use alloc::vec::Vec;
 
 use crate::limits::Budget;
 use crate::{ErrorKind, PathPattern, TargetPath};
 
-/// The characters that are not literal in a pattern.
+/// The wildcards of a pattern.
 const WILDCARDS: [char; 2] = ['*', '?'];
 
 /// Comparing this number of bytes costs one step of a budget.

@@ -17,7 +17,7 @@ const DIGITS_OF_START: u8 = 16;
 /// Adding this number of keys to a key ring costs one step of a budget.
 const KEYS_PER_STEP: usize = 4;
 
-/// An index of the delegations of one role, for looking up very many paths.
+/// An index of the delegations of one role, for looking up a large number of paths.
 #[derive(Clone, Debug)]
 pub struct Router(Shape);
 
@@ -61,8 +61,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether the delegations are bins, and the [`hash_start`](crate::hash_start) of a path is enough to
-    /// choose its bin.
+    /// Returns whether the delegations are bins for which the [`hash_start`](crate::hash_start) of a path determines
+    /// its bin.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
