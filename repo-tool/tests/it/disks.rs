@@ -242,7 +242,7 @@ fn staging_signing_and_publishing_survive_every_fault_of_the_disk() {
         play("repository: add, staged", &base, false, &add);
         base.add("new", "2");
     });
-    play("repository: sign and publish what is staged", &base, false, &|world| {
+    play("repository: sign and publish the staged change", &base, false, &|world| {
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let draft = repository.staged()?;
         repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new())?;
