@@ -100,7 +100,7 @@ fn the_config_keeps_a_role_that_is_still_trusted() {
     assert_eq!(run(&folder, &["discard", "--yes"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
 
-    // Remove the delegation. The bins of another role have the same name prefix and keep their entry.
+    // Remove the delegation to `team`. The bins `team-*` have similar names, but keep their keys in the configuration.
     std::fs::rename(&elsewhere, &targets).unwrap();
     assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
@@ -136,7 +136,7 @@ fn releases_of_many_processes_are_published_together_even_if_one_is_killed() {
     let folder = repository();
     let layout = Layout::new(folder.path());
     let files = tempfile::tempdir().unwrap();
-    // Hold the lock until all processes are waiting for it.
+    // Hold the repository's lock until all processes are waiting for it.
     let lock = layout.lock().unwrap();
     let mut publishers: Vec<_> = (0..12)
         .map(|number| {
@@ -256,7 +256,7 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
     assert_eq!(run(&folder, &["verify", "--allow-missing-targets"]), ExitStatus::Refused as i32);
-    // `--elsewhere` is the former name of the option.
+    // `--elsewhere` is the former name of `--allow-missing-targets`.
     std::fs::remove_dir_all(folder.path().join("targets/a")).unwrap();
     assert_eq!(said(&folder, &["verify", "--elsewhere"]), said(&folder, &["verify", "--allow-missing-targets"]));
 }
@@ -308,7 +308,7 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
     let file = folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
     said(&folder, &["add", file.to_str().unwrap(), "--name", "a"]);
-    // Run as another user, who has not allowed the key.
+    // Use another user's configuration, which does not allow the use of the key.
     let root = folder.path().join("metadata/1.root.json");
     let other = |args: &[&str]| {
         let mut command = program(&folder);
@@ -351,7 +351,8 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     }
     let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
     assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), ExitStatus::Refused as i32);
-    // The private keys of the repository are refused even with this option. A different private key may be published.
+    // Private keys of the repository are refused even with the option that allows private keys. Other private keys are
+    // published.
     assert_eq!(run(&folder, &allowed), ExitStatus::Refused as i32);
     std::fs::copy(repository().path().join("keys/root-1.pem"), &copy).unwrap();
     assert_eq!(run(&folder, &allowed[..2]), ExitStatus::Refused as i32);

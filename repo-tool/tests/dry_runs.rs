@@ -46,8 +46,8 @@ impl Place {
     fn output_in(&self, repository: &str, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
         command.env("LASTMILE_REPO_CONFIG", self.at("config.toml")).current_dir(self.folder.path());
-        // Set the repository with an environment variable. Unlike the option, the variable is also allowed with
-        // commands that do not use a repository.
+        // Set the repository with an environment variable, because commands that use no repository refuse the option
+        // `--repository`.
         command.env("LASTMILE_REPOSITORY", repository);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(args).output().unwrap()
@@ -258,13 +258,13 @@ fn a_dry_run_predicts_catching_up() {
     copy("packages", "served");
     let url = format!("file://{}/metadata/", place.at("served").display());
     place.same(&["catch-up", "--metadata-url", &url], Done);
-    // The server has publications that this folder lacks.
+    // Publish changes on the server that this folder does not have.
     place.done_in("served", &["add", "file", "--name", "b"]);
     place.done_in("served", &["remove", "a"]);
     place.same(&["catch-up"], Failed);
     std::fs::remove_dir_all(place.at("served/targets")).unwrap();
     place.same(&["catch-up", "--adopt"], Done);
-    // Publish independently in both copies of the repository.
+    // Publish different changes in both copies of the repository.
     place.done(&["add", "file", "--name", "c", "--skip-served-check"]);
     place.done_in("served", &["renew", "--force", "--skip-served-check"]);
     place.done_in("served", &["renew", "--force", "--skip-served-check"]);

@@ -90,8 +90,8 @@ impl Place {
     }
 }
 
-/// Creates a repository with a pending root, which adds a second targets key and lacks a signature. Returns the path of
-/// a root key that can sign it.
+/// Creates a repository with a pending root, which adds a second targets key and lacks one signature. Returns the path
+/// of a root key that can add this signature.
 fn with_pending_root() -> (Place, String) {
     let place = Place::new();
     place.generate("targets-2");

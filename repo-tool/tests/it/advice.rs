@@ -94,7 +94,9 @@ fn f_4_5_14_a_pattern_with_a_leading_slash_is_a_warning() {
             edit.delegate(&RoleName::TARGETS, new).unwrap();
             // This tool refuses such a pattern, but other tools may write it.
             let delegations = edit.targets(&RoleName::TARGETS).unwrap().delegations.as_mut().unwrap();
-            let DelegatedRoles::Listed(roles) = &mut delegations.roles else { panic!("expected a list of roles") };
+            let DelegatedRoles::Listed(roles) = &mut delegations.roles else {
+                panic!("expected delegations to listed roles, got bins")
+            };
             roles[0].paths = Paths::Patterns(vec![PathPattern::new("/a/*")]);
         })
         .unwrap();

@@ -100,7 +100,7 @@ fn a_refused_request_does_not_stop_the_others() {
     let of = |request: &PublishRequest| match publish(&world, request).unwrap() {
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
         Shared::ByOther(Answer::Published { .. }) => Ok(()),
-        Shared::ByUs(_) => panic!("another process must have answered the request"),
+        Shared::ByUs(_) => panic!("another process should have answered the request, but this one did"),
     };
     assert!(matches!(of(&absent), Err(Error::Request { kind: RefusalKind::NotFound, .. })));
     assert!(matches!(of(&hidden), Err(Error::Request { kind: RefusalKind::Draft, .. })));
@@ -129,7 +129,7 @@ fn without_keys_each_publisher_stages_its_own_request() {
     let other = enter(&world, None, "2");
     for request in [&one, &other] {
         let Shared::ByUs(done) = publish(&world, request).unwrap() else {
-            panic!("each process must stage its own request")
+            panic!("a request that cannot be published must be staged by its own process")
         };
         assert!(!is_published(&done.outcome) && done.plan.draft.requests().is_empty());
     }
@@ -137,7 +137,7 @@ fn without_keys_each_publisher_stages_its_own_request() {
     assert!(names.len() == 2 && names[0].ends_with(".1") | names[1].ends_with(".1"), "{names:?}");
 }
 
-/// Stops the publication at the n-th event, like a crash.
+/// Stops the publication at its n-th event, like a crash.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -159,7 +159,7 @@ fn when_the_publisher_dies_the_other_requests_are_published_once() {
             publish(&world, request).unwrap();
         }
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
-        // There was exactly one publication after that of `old`, no matter which attempt published it.
+        // Exactly one publication must follow that of `old`, no matter which attempt published it.
         assert_eq!(publications(&world), 2, "moment {moment}");
         let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");

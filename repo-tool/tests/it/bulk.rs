@@ -37,7 +37,7 @@ fn fill(world: &World, role: &RoleName, list: &List) -> Result<usize, Error> {
     changed
 }
 
-/// Returns the length of a target, as a client finds it.
+/// Returns the length that a client finds for a target.
 fn length(session: &mut blocking::Session, name: &str) -> Option<u64> {
     session.find(&TargetPath::new(name).unwrap()).unwrap().map(|target| target.length)
 }
@@ -121,8 +121,8 @@ fn nested_bins_are_filled_too() {
     assert!(repository.published.role(&bin).unwrap().is_empty());
 }
 
-/// Clients that started to update before, during and after a change to the bins find all targets, for several sequences
-/// of bin counts.
+/// Clients that start an update before or after a change to the bins find all targets. The test changes the number and
+/// the form of the bins in several ways.
 #[test]
 fn bins_are_replaced_while_clients_update() {
     let shapes = [None, Some((3, true)), Some((6, true)), Some((5, false)), Some((2, false)), Some((4, true))];
@@ -137,20 +137,21 @@ fn bins_are_replaced_while_clients_update() {
         assert_eq!(length(&mut old, "folder-0/package 0"), Some(3));
         let Some((bits, succinct)) = pair[1] else { continue };
         make_bins(&world, bits, succinct);
-        // This client is in the middle of an update: it has read the old timestamp, but not yet the bins.
+        // This client is in the middle of an update: it has read the old timestamp, but not yet all of the metadata
+        // with the targets.
         assert!(
             names(200).all(|name| length(&mut old, &name) == Some(3)),
-            "{number}: a client in the middle of an update must find all targets"
+            "change {number}: a client in the middle of an update must find all targets"
         );
         let mut returning = world.client(1, &store).refresh_at(world.now).unwrap();
         assert!(
             names(200).all(|name| length(&mut returning, &name) == Some(3)),
-            "{number}: a returning client must find all targets"
+            "change {number}: a returning client must find all targets"
         );
         let mut new = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
         assert!(
             names(200).all(|name| length(&mut new, &name) == Some(3)),
-            "{number}: a new client must find all targets"
+            "change {number}: a new client must find all targets"
         );
         let mut repository = world.open();
         assert_eq!(repository.published.read_all().unwrap().len(), 1 + (1 << bits));

@@ -71,7 +71,7 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1", "{case}");
     let kept = world.files("superseded").into_iter().filter(|name| name.starts_with("3.targets.json"));
     let is_kept = kept.map(|name| fs::read(world.dir().join("superseded").join(name)).unwrap()).any(|kept| kept == own);
-    assert!(is_kept, "{case}: the replaced local file was lost");
+    assert!(is_kept, "{case}: the local file that the adoption replaced must be kept in `superseded`");
     serve(&world, server);
     world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     assert!(reaches_clients_of(server, &world, "next"), "{case}");
@@ -102,7 +102,7 @@ fn an_interrupted_adoption_is_finished_by_the_next_publication() {
     assert!(was_interrupted);
 }
 
-/// Plants a journal that replaces the versioned file `to`, as the journal of an adoption does.
+/// Plants a journal that replaces the versioned file `to`, as an adoption may, but an ordinary publication may not.
 fn plant_adoption(world: &World, rank: &str, to: &str) {
     let bytes = b"planted";
     fs::write(world.layout().publishing().join("new-0"), bytes).unwrap();
@@ -160,7 +160,7 @@ fn a_role_that_the_server_undelegated_does_not_stop_an_adoption() {
     copy.add("b", "2");
     assert!(reaches_clients_of(&world, &copy, "b"));
     assert_eq!(run(&copy, &copy, Foreign::Refuse).unwrap().resolution, Resolution::Nothing);
-    // The role can be delegated again. Its new version is higher than its version on the server.
+    // If the role is delegated again, its new version is higher than its version on the server.
     copy.change(|edit| delegate(edit, "team", "*", &key)).unwrap();
     assert!(copy.files("metadata").contains(&"3.team.json".to_string()), "{:?}", copy.files("metadata"));
     assert!(reaches_clients_of(&world, &copy, "a"));
@@ -239,7 +239,7 @@ fn another_root_of_the_same_version_is_never_adopted() {
     assert_eq!(fs::read(copy.layout().metadata().join("2.root.json")).unwrap(), before);
 }
 
-/// Reads a target file whose name has no hash prefix.
+/// Reads the file of a target in a repository without hash prefixes in file names.
 fn plain(world: &World, name: &str) -> Vec<u8> {
     fs::read(world.layout().targets().join(Path::new(name))).unwrap()
 }

@@ -37,7 +37,7 @@ fn every_metadata_file_is_published_in_the_codings_of_the_config() {
         ["2.snapshot", "2.targets", "timestamp"].map(|name| [format!("{name}.json.gz"), format!("{name}.json.zst")]);
     assert_eq!(copies(&world), expected.concat());
     assert_eq!(problems(&world), [""; 0]);
-    // Replace a copy with the copy of another file, as a crash before the journal is written could.
+    // Replace a compressed copy with that of another file. A crash before the journal is written can have this effect.
     let folder = world.layout().metadata();
     std::fs::copy(folder.join("2.targets.json.gz"), folder.join("timestamp.json.gz")).unwrap();
     assert_eq!(problems(&world), ["metadata/timestamp.json.gz: is not a compressed copy of timestamp.json"]);
@@ -68,7 +68,7 @@ fn an_unknown_coding_is_refused_by_name() {
     }
 }
 
-/// Stops the publication at the n-th event, like a crash.
+/// Stops the publication at its n-th event, like a crash.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {

@@ -9,7 +9,7 @@ use lastmile_repo_tool::{AddOptions, Error, Observer, PathError, PublishEvent, R
 
 use crate::world::{World, is_published};
 
-/// Stops the publication at the n-th event, like a crash.
+/// Stops the publication at its n-th event, like a crash.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -24,19 +24,19 @@ impl Observer for CrashAt {
     }
 }
 
-/// Repeats a change and crashes at each of its events in turn. Returns the number of events.
+/// Repeats a change, and crashes at a different event of the publication each time. Returns the number of events.
 fn crash_everywhere(base: &World, change: impl Fn(&World, &mut dyn Observer) -> Result<bool, Error>) -> usize {
     for moment in 0.. {
         let world = base.copy();
         let warm = MemoryStore::default();
         world.fetch_with(&warm, "old").unwrap();
         let published = change(&world, &mut CrashAt(moment)).unwrap_or(false);
-        // Existing and new clients find a valid state, either the old or the new one.
+        // Returning and new clients must find a valid state, either the old or the new one.
         for store in [warm.clone(), MemoryStore::default()] {
             let found = world.fetch_with(&store, "old");
             assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "moment {moment}");
         }
-        // The next change first finishes the interrupted publication.
+        // The next change must first finish the interrupted publication.
         if !is_published(&world.add("next", "3")) {
             world.publish_pending();
         }
@@ -47,7 +47,7 @@ fn crash_everywhere(base: &World, change: impl Fn(&World, &mut dyn Observer) -> 
             return moment;
         }
     }
-    unreachable!("the change is never published")
+    unreachable!("a run without a crash must publish the change")
 }
 
 #[test]
@@ -91,7 +91,8 @@ fn a_crash_at_any_write_of_a_pending_change_leaves_a_valid_state() {
 #[test]
 fn f_4_4_4_a_version_is_never_issued_twice() {
     let world = World::new();
-    // Add a metadata file from a copy of the repository, which no published file lists.
+    // Add a metadata file that no published file lists, as a publication in a copy of the repository could have left
+    // it.
     let leftover = world.layout().metadata().join("2.targets.json");
     std::fs::write(&leftover, "something else").unwrap();
     world.add("a", "1");
@@ -152,14 +153,15 @@ fn r_x_2_nothing_is_written_through_a_link() {
     let refused = world.try_add("sub/a", "1", &mut Unobserved);
     assert!(matches!(refused, Err(Error::Path(PathError::NoWorkingFolder { .. }))), "{refused:?}");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-    // If a link has taken the place of the file, the link is replaced, and the file that it leads to is not changed.
+    // If a symbolic link has taken the place of a metadata file, publishing fails, and no file outside the repository
+    // is changed.
     let precious = outside.join("precious");
     std::fs::write(&precious, "precious").unwrap();
     let timestamp = world.layout().metadata().join("timestamp.json");
     std::fs::copy(&timestamp, outside.join("timestamp.json")).unwrap();
     std::fs::remove_file(&timestamp).unwrap();
     std::os::unix::fs::symlink(outside.join("timestamp.json"), &timestamp).unwrap();
-    assert!(world.try_add("b", "1", &mut Unobserved).is_err(), "the link must not be read either");
+    assert!(world.try_add("b", "1", &mut Unobserved).is_err(), "publishing must fail, because the timestamp is a link");
     assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
 }
 

@@ -138,7 +138,7 @@ fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     assert_eq!(keys.confirmed_uris_of(public), [""; 0]);
     assert_eq!(keys.is_encrypted(public), None);
     assert_eq!(keys.publics().into_iter().collect::<Vec<_>>(), [(public.clone(), "file:keys/x.pem".to_string())]);
-    // A signer whose name looks like a URI does not allow the use of the file at that URI.
+    // A signer whose name looks like a key URI does not allow the use of the key file at that URI.
     let uri = "file:keys/x.pem".parse().unwrap();
     assert!(!keys.contains(&uri));
     assert!(!keys.restricted_to(dir, &[uri]).has(public));
@@ -191,7 +191,7 @@ fn a_token_signs_content_only_under_a_pinned_root() {
     let invocation = Invocation { user: stranger, ..setting_with(&world, &token) };
     let refused = world.add_as(&invocation, "a", "1").unwrap_err();
     assert!(matches!(&refused, Error::NotPinned { .. }), "{refused}");
-    assert_eq!(token.signed(), 1, "the token must sign only when the repository is created");
+    assert_eq!(token.signed(), 1, "the token must have signed once, when the repository was created");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_new_repository_refuses_too_few_signers_and_creates_nothing() {
     let world = World::new();
     let dir = world.folder.path().join("other");
     let mut new = NewRepository::new(Protection::None);
-    // Two signers that have the same key count as one key, but root needs two keys.
+    // Two signers with the same key count as one key, but the root role needs signatures by two keys.
     new.signers.insert(RoleName::ROOT, vec![named(&token), named(&token)]);
     let refused = new.create(&dir, &world.invocation(), &mut Unobserved).unwrap_err();
     assert!(matches!(refused, Error::Edit(EditError::UnreachableThreshold { threshold: 2, keys: 1 })), "{refused}");

@@ -1,5 +1,5 @@
-//! Injects a crash and disk errors at every system call of a command. Afterwards, clients always find a valid state,
-//! the next command finishes or discards the interrupted change, and no files are left behind.
+//! Injects a crash and disk errors at every system call of a command. After each fault, clients must find a valid
+//! state, the next command must finish or discard the interrupted change, and no temporary files may be left.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -75,15 +75,15 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
     drop(armed);
     check_error(&ended, fault, case);
     if ended.is_ok() && !world.layout().staged().exists() {
-        assert!(timestamp_version(&world) > version, "{case}: the change was reported as published, but is not");
+        assert!(timestamp_version(&world) > version, "{case}: success was reported, but nothing was published");
     }
-    // Existing and new clients find a valid state, either the old or the new one.
+    // Returning and new clients must find a valid state, either the old or the new one.
     for store in [&warm, &MemoryStore::default()] {
         let found = world.fetch_with(store, "old");
         assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{case}");
     }
     make_old(&world.layout().queue());
-    // The next change first finishes the interrupted one.
+    // The next change must first finish or discard the interrupted one.
     let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     let waits = !matches!(next, Outcome::Published { .. });
     let is_key_here = world.layout().keys().join("targets-1.pem").exists();
@@ -99,7 +99,7 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
     assert_eq!(left, [""; 0], "{case}");
 }
 
-/// Sets the modification times of request folders to two hours ago, because a folder without an owner is removed only
+/// Sets the modification times of request folders to two hours ago. A request folder without an owner is removed only
 /// after an hour.
 fn make_old(queue: &Path) {
     for entry in std::fs::read_dir(queue).into_iter().flatten().map(Result::unwrap) {
@@ -158,7 +158,7 @@ fn add(world: &World) -> Result<(), Error> {
     )?;
     match batch::publish(&request, &world.invocation(), &mut Unobserved)? {
         Shared::ByUs(_) => Ok(()),
-        Shared::ByOther(_) => panic!("the request was answered although no other process is running"),
+        Shared::ByOther(_) => panic!("another process answered the request, although none is running"),
     }
 }
 
@@ -273,7 +273,7 @@ fn init_survives_every_fault_of_the_disk() {
             assert!(armed.has_struck(), "{case}: the fault was not injected");
             drop(armed);
             check_error(&ended, fault, &case);
-            // Either the whole repository was created or nothing, so creating it again either fails or succeeds.
+            // Creating the repository again may fail only because the first attempt has created it completely.
             match init(&world) {
                 Ok(()) => {}
                 Err(Error::Path(PathError::RepositoryExists { .. } | PathError::RepositoryFinished { .. })) => {}

@@ -14,7 +14,7 @@ use lastmile_repo_tool::{
 use crate::delegations::delegate;
 use crate::world::{World, is_published};
 
-/// Records the files in the order in which a publication moves them.
+/// Records the order in which a publication moves files to their final names.
 #[derive(Default)]
 struct Moves(Vec<String>);
 
@@ -131,7 +131,7 @@ fn r_6_3_3_publication_goes_from_targets_to_timestamp() {
         .unwrap();
     let names: Vec<&str> = moves.0.iter().map(|path| path.trim_start_matches("metadata/")).collect();
     let expected = ["2.root.json", "3.targets.json", "4.snapshot.json", "timestamp.json", ".issued.json", "repo.toml"];
-    assert_eq!(names, expected, "the root must be published first");
+    assert_eq!(names, expected, "files must be published from the root to the timestamp");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn low_thresholds_are_reported() {
     let expected = "one key is enough to sign for targets, team-0, team-1, team-2, team-3, team-4, team-5, team-6 and 3 more roles";
     assert_eq!(of(&found, Rule::ThresholdOfOne), [expected]);
     assert_eq!(found.most_severe(), Some(Severity::Warning));
-    assert!(found.is_good(), "the repository must be valid, because clients accept it");
+    assert!(found.is_good(), "warnings must not make the repository invalid, because clients accept it");
 }
 
 #[test]
@@ -112,5 +112,5 @@ fn every_rule_is_documented() {
         .iter()
         .map(|rule| format!("| `{}` | {} | {} |", rule.name(), rule.severity().name(), rule.explanation()))
         .collect();
-    assert_eq!(rows, expected, "the table of docs/findings.md");
+    assert_eq!(rows, expected, "the table in docs/findings.md (left) must list all rules (right)");
 }

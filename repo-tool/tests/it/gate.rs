@@ -1,4 +1,4 @@
-//! Files that other clients would permanently refuse are neither signed nor published. If such a file has already been
+//! Metadata that other TUF clients would never accept is neither signed nor published. If it has already been
 //! published, it can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
@@ -18,7 +18,7 @@ fn first_id(signed: &mut Value, role: &str) -> String {
 }
 
 fn refused(world: &World, what: &str, expected: &[&str]) {
-    // Accepting the faulty members with `--accept` has no effect.
+    // Even with `--accept`, the faulty members are refused.
     let everything = ["x", "mirrors", "terminating", "keys", "roles", "ab", "zz"];
     let error = world.sign(&everything).unwrap_err();
     assert!(matches!(error, Error::Draft(_)), "{what}: {error:?}");
@@ -147,7 +147,7 @@ fn a_published_fault_is_a_warning_and_can_be_repaired() {
     let (world, twice) = with_a_fault();
     assert!(is_published(&world.renew().unwrap()));
     assert!(is_published(&world.add("a", "1")));
-    // A new root that does not change the faulty list can be published.
+    // A new root can be published if it leaves the faulty list of key ids unchanged.
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     assert!(is_published(&renewed));
     let warned = |world: &World| {

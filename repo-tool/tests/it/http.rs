@@ -102,7 +102,7 @@ fn a_client_that_sends_its_headers_slowly_is_disconnected() {
             Ok(0) => break,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => break,
-            Ok(_) => panic!("an incomplete request was answered"),
+            Ok(_) => panic!("the server must not answer an incomplete request"),
         }
     }
     assert!(start.elapsed() >= limit, "{:?}", start.elapsed());

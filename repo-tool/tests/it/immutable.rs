@@ -56,7 +56,7 @@ fn target_names_of_a_new_repository_are_immutable() {
         let world = immutable_world();
         world.add("dir/app", "old");
         if with_bins {
-            // The bins then list the same targets.
+            // Move the targets to bins. Their names must stay immutable.
             make_bins(&world);
         }
         assert_eq!(refused(try_add(&world, "dir/app", "new")), ["dir/app"]);
@@ -94,7 +94,7 @@ fn a_target_that_another_role_lists_is_not_replaced() {
     let a = RoleName::delegated("a").unwrap();
     let b = RoleName::delegated("b").unwrap();
     world.add_to(&b, "a/x", "old", &mut Unobserved).unwrap();
-    // The role `a` has priority, so clients would find the new content.
+    // The delegation to `a` comes first, so clients would find the new content.
     assert_eq!(refused(world.add_to(&a, "a/x", "new", &mut Unobserved)), ["a/x"]);
 }
 

@@ -16,7 +16,7 @@ fn clashes(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)
         Err(Error::Edit(EditError::FileAndFolder { clashes })) => {
             clashes.into_iter().map(|(file, below)| (file.to_string(), below.to_string())).collect()
         }
-        other => panic!("expected a refusal because of a clash: {other:?}"),
+        other => panic!("expected an error about paths that cannot be stored together, got {other:?}"),
     }
 }
 
@@ -47,7 +47,8 @@ fn a_target_with_the_name_of_a_folder_is_refused() {
         world.add("x/y/z", "1");
         assert_eq!(clashes(world.try_add("x", "1", &mut Unobserved)), pair("x", "x/y/z"));
         assert_eq!(clashes(world.try_add("x/y", "1", &mut Unobserved)), pair("x/y", "x/y/z"));
-        // The file of a removed target is kept, but its path can be used again.
+        // The file of a removed target is kept. Without a hash prefix, its name still prevents the file `x`; with a
+        // prefix, it does not.
         let path = TargetPath::new("x/y/z").unwrap();
         world.change(|edit| drop(edit.remove_target(None, &path).unwrap())).unwrap();
         let is_plain = world.files("targets").contains(&"x/y/z".to_string());
@@ -93,7 +94,7 @@ fn hidden(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)>
         Err(Error::Edit(EditError::HidesDelegated { hidden })) => {
             hidden.into_iter().map(|hidden| (hidden.path.to_string(), hidden.delegated.to_string())).collect()
         }
-        other => panic!("expected a refusal because of a hidden target: {other:?}"),
+        other => panic!("expected an error about targets that hide delegated ones, got {other:?}"),
     }
 }
 

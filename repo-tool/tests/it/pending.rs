@@ -8,7 +8,7 @@ use lastmile_repo_tool::{Error, Outcome, PendingError, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
-/// Moves private keys out of the key folder. [`give_back`] moves them back.
+/// Moves private keys out of the key folder. [`give_back`] undoes this.
 fn take_away(world: &World, names: &[&str]) -> Vec<(PathBuf, PathBuf)> {
     let moved = |name: &&str| {
         let file = format!("{name}.pem");
@@ -33,7 +33,7 @@ fn a_change_is_pending_until_it_has_all_signatures() {
     let outcome = world.add("a", "1");
     assert!(matches!(outcome, Outcome::Staged(ref documents) if documents[0].role == RoleName::TARGETS), "{outcome:?}");
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);
-    assert!(world.files("targets").is_empty(), "the target file must not be served either");
+    assert!(world.files("targets").is_empty(), "the file of a pending target must not be published yet");
     let mut repository = world.open();
     let status = Status::of(&mut repository).unwrap();
     assert!(status.needs_attention());
@@ -123,7 +123,7 @@ fn a_pending_change_is_not_overwritten() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
-    // This change is based on the published state instead of the pending change, as in `renew targets`.
+    // Like `renew targets`, this change starts from the published metadata and not from the pending change.
     let renew_targets = || {
         let mut repository = world.open();
         let mut edit = repository.edit(lastmile_repo_tool::Draft::default());
@@ -134,12 +134,12 @@ fn a_pending_change_is_not_overwritten() {
     };
     assert!(
         matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))),
-        "the renewal must be refused, because it would overwrite the pending change"
+        "without the key, the renewal must be refused, because it would overwrite the pending change"
     );
     give_back(taken);
     assert!(
         matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))),
-        "the renewal must be refused, because the pending change would become outdated"
+        "with the key, the renewal must be refused, because the pending change would become outdated"
     );
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
@@ -158,7 +158,7 @@ fn an_extended_pending_change_is_published() {
     give_back(taken);
     assert!(
         matches!(world.add("b", "2"), Outcome::Staged(_)),
-        "the pending change must not be signed without a review"
+        "adding a target must not sign the pending change, which nobody has reviewed"
     );
     world.publish_pending();
     assert!(!world.layout().staged().exists());
@@ -185,12 +185,16 @@ fn a_pending_file_is_published_only_if_it_matches_its_entry() {
     };
     assert!(
         matches!(publish(), Err(Error::Pending(PendingError::WrongFile { .. }))),
-        "the publication must be refused, because the content differs from the target entry"
+        "publishing must fail, because the content of the pending file does not match its target entry"
     );
     std::fs::write(&of_a, "1").unwrap();
     assert!(is_published(&publish().unwrap()));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
-    assert_eq!(world.files("targets").len(), 1, "a target that was removed from the pending change must not be served");
+    assert_eq!(
+        world.files("targets").len(),
+        1,
+        "a target that was removed from the pending change must not be published"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Pinned roots. Keys sign content only if the user has pinned the root, because a folder cannot authenticate itself.
+//! Pinned roots. The tool signs content only if the user has pinned the repository's root, because anybody could have
+//! made the folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -39,7 +40,8 @@ fn renew(world: &World, invocation: &Invocation) -> Result<(), Error> {
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
 
-/// Creates a repository of an attacker that lists the targets key of `victim` and names its private key file.
+/// Creates an attacker's repository. Its metadata lists the targets key of `victim`, and its configuration names the
+/// private key file of `victim`.
 fn forged_for(victim: &World) -> World {
     let forged = World::new();
     let public = victim.public("targets-1");
@@ -57,7 +59,7 @@ fn a_forged_folder_gets_no_signature_of_a_targets_key() {
     let victim = World::new();
     let forged = forged_for(&victim);
     let before = forged.files("metadata");
-    // The victim changes the forged repository, with a configuration in which the genuine repository is pinned.
+    // The victim, who has pinned the genuine repository, changes the forged one.
     let invocation = Invocation { user: victim.invocation().user, ..forged.invocation() };
     fs::copy(victim.layout().keys().join("targets-1.pem"), forged.layout().keys().join("targets-1.pem")).unwrap();
     fs::copy(victim.layout().keys().join("targets-1.pub"), forged.layout().keys().join("targets-1.pub")).unwrap();
@@ -83,7 +85,7 @@ fn a_signer_without_a_pin_does_not_sign_the_pending_change() {
     let keys = repository.keys.clone();
     let refused = repository.sign_staged(&draft, &keys, &[].into());
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
-    // The owners have published the digest of a root. Once the user has specified this digest, the user can sign in
+    // Once a user specifies the digest of the root, which the owners have published, the tool signs for this user in
     // this run and in later runs.
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
     let mut repository =
@@ -156,7 +158,7 @@ fn a_pin_moves_along_the_verified_chain_only() {
     let refused = add(&world, &world.invocation());
     assert!(matches!(&refused, Err(Error::Untrusted(_))), "{refused:?}");
     assert_eq!(fs::read_to_string(world.user_config()).unwrap(), before);
-    // A genuine root moves the pin, and specifying an older root does not move the pin back.
+    // A genuine new root is pinned automatically. Specifying an older root does not change the pin back.
     fs::remove_file(world.layout().metadata().join("2.root.json")).unwrap();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let pinned = |world: &World| world.invocation().user.pinned_root(digest(world, 1)).unwrap().unwrap();

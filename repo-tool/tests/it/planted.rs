@@ -123,7 +123,7 @@ fn a_working_folder_of_another_user_or_that_others_can_write_is_refused() {
         let reason = refusal(world.try_add("a", "1", &mut Unobserved));
         assert!(reason.contains("is writable by other users") && reason.contains("chmod go-w"), "{reason}");
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
-        // This part runs only as root, because only root can change the owner of a folder.
+        // Only root can change the owner of a folder, so other users skip this part.
         if chown(&at, Some(STRANGER), None).is_ok() {
             let reason = refusal(world.try_add("a", "1", &mut Unobserved));
             assert!(reason.contains("belongs to user 65534"), "{reason}");
@@ -211,8 +211,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
     for kind in KINDS {
         plant(kind, &source, &precious.join("file"));
         let mut lie = step("Timestamp", ".publishing/new-0", to);
-        // For a regular file, add a digest to the journal, because without a digest, any regular file is accepted, as
-        // in version 0.1.0.
+        // Journals of version 0.1.0 have no digests, so without one, any regular file is accepted. To be refused, a
+        // regular file must differ from a digest in the journal.
         if kind == "file" {
             lie["content"] = json!({ "length": 1, "sha256": hash("y") });
         }
@@ -316,7 +316,8 @@ fn pending_target_files_are_published_from_the_users_own_folder() {
                 let plan = repository.plan(draft, lastmile_repo_tool::Signing::All)?;
                 repository.conclude(&plan, &mut Unobserved)
             };
-            // A link among the pending files is skipped, because only regular files count.
+            // Publishing may succeed or fail, but it must publish neither the link or FIFO nor the file behind the
+            // link.
             let published = publish();
             assert!(away.exists() || lie == "fifo", "{lie}: the file behind the link must not be moved");
             let found = world.layout().targets().join("sub").join(&name);
@@ -438,7 +439,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
     );
     let lock = fs::metadata(world.dir().join(".lock")).unwrap();
     assert_eq!(lock.mode() & 0o777, 0o660);
-    // Only the user who started a publication can finish it.
+    // Only the user who started a publication can finish it. Simulate a publication by another user.
     let other = world.dir().join(".publishing-65534");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("journal.json"), journal(&[]).to_string()).unwrap();
@@ -448,7 +449,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         assert!(reason.contains(".publishing-65534"), "{reason}");
         assert!(other.join("journal.json").exists());
         let opened = Repository::open(&world.dir(), &world.invocation());
-        assert!(opened.is_ok(), "the repository must still open for reading");
+        assert!(opened.is_ok(), "reading must be possible while another user's publication is interrupted");
     }
     fs::remove_dir_all(&other).unwrap();
     add("2").unwrap();

@@ -1,5 +1,5 @@
-//! Manipulated files: pending files that are changed before signers see them, and published files as older tools may
-//! have written them.
+//! Manipulated metadata: pending files that somebody changed before signers see them, and published files that other
+//! tools may have written.
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
@@ -49,12 +49,13 @@ pub(crate) fn list_in_root(signed: &mut Value, role: &str, (id, key): &(String, 
 }
 
 impl World {
-    /// Stages `role` while its keys are missing, and manipulates the signed part of the pending file.
+    /// Stages a new version of `role` while its keys are missing, and then applies `alter` to the signed part of the
+    /// pending file.
     pub(crate) fn plant(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
         self.plant_in_file(role, |staged| alter(staged.get_mut("signed").unwrap()));
     }
 
-    /// Stages `role` while its keys are missing, and manipulates the pending file.
+    /// Stages a new version of `role` while its keys are missing, and then applies `alter` to the pending file.
     fn plant_in_file(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
         let keys = self.layout().keys();
         let elsewhere = self.folder.path().join("elsewhere");
@@ -96,7 +97,8 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Manipulates a published file and signs it with these keys. The file must be one whose hash no other file lists.
+    /// Applies `alter` to a published file and signs it again with these keys. No other file may list the hash of this
+    /// file.
     pub(crate) fn republish(&self, file: &str, keys: &[&str], alter: impl FnOnce(&mut Value)) {
         let path = self.layout().metadata().join(file);
         let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -129,7 +131,7 @@ pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
 }
 
-/// Returns three invalid signatures, which tough cannot parse or which the review does not show.
+/// Returns three invalid signatures: tough cannot parse some of them, and the review does not show others.
 fn junk() -> [Value; 3] {
     [
         json!({ "keyid": "not hex", "sig": "AB" }),
@@ -149,7 +151,7 @@ fn only_valid_signatures_are_published() {
         staged["signatures"].as_array_mut().unwrap().push(json!({ "keyid": id, "sig": "ab", "x": 1 }));
     });
     world.sign(&[]).unwrap();
-    // Manipulate the file once more after the review.
+    // Change the file again after it was reviewed and signed.
     let path = world.layout().staged().join("root.json");
     let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let signatures = staged["signatures"].as_array_mut().unwrap();

@@ -44,7 +44,7 @@ fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     [&[0x30, 0x82][..], &length, &content].concat()
 }
 
-/// Tries to publish a file without the queue and through the queue. Both attempts must have the same result.
+/// Tries to publish a file directly and with a queued request, and checks that both attempts have the same result.
 fn publish(world: &World, source: &Source) -> Result<(), Error> {
     let queued = PublishRequest::enter(
         &world.layout(),
@@ -82,15 +82,15 @@ fn refused(world: &World, path: &Path) -> Option<String> {
         Err(error @ Error::Private { .. }) => {
             let reason = error.to_string();
             assert!(reason.contains(&path.display().to_string()), "{reason}");
-            assert_eq!(world.files(".queue"), [""; 0], "no files may be left behind");
-            assert_eq!(world.files(".publishing"), [""; 0], "no files may be left behind");
+            assert_eq!(world.files(".queue"), [""; 0], "a refused file must not stay in the queue");
+            assert_eq!(world.files(".publishing"), [""; 0], "a refused file must leave no temporary files");
             Some(reason)
         }
         Err(other) => panic!("{other:?}"),
     }
 }
 
-/// Returns files that contain private keys, each with a part of the expected reason.
+/// Returns files that contain private keys: the name, the content, and a part of the expected reason for the refusal.
 fn private_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let pem = pem();
     let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
@@ -153,7 +153,7 @@ fn private_keys_in_every_common_format_are_refused() {
         let reason = refused(&world, &path).unwrap_or_else(|| panic!("{name} was published"));
         assert!(reason.contains(said), "{name}: {reason}");
         let allowed = Source::new(path, target_path("name").unwrap()).allow_private_keys();
-        assert!(publish(&world, &allowed).is_ok(), "{name}: a maintainer may publish a test key");
+        assert!(publish(&world, &allowed).is_ok(), "{name}: the file must be published if private keys are allowed");
     }
 }
 
@@ -230,7 +230,7 @@ fn key_files_that_the_configuration_names_are_refused_in_any_folder() {
     new.keys = Some(keys.path().join("vault"));
     let world = World::with(&new);
     let key = keys.path().join("vault/root-1.pem");
-    // Such a file is refused even if its format is unknown.
+    // A key file that the configuration names is refused even if its format is unknown.
     fs::write(&key, "an unknown format").unwrap();
     let own = Source::new(key, target_path("name").unwrap()).allow_private_keys();
     let error = publish(&world, &own).unwrap_err();
@@ -331,7 +331,7 @@ fn copies_of_own_private_keys_are_refused() {
             matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains(said))),
             "{name}: {error}"
         );
-        assert_eq!(world.files(".publishing"), [""; 0], "no files may be left behind");
+        assert_eq!(world.files(".publishing"), [""; 0], "a refused file must leave no temporary files");
     }
     let itself = Source::new(outside_key, target_path("name").unwrap()).allow_private_keys();
     let error = publish(&world, &itself).unwrap_err();
@@ -370,7 +370,7 @@ fn an_unreadable_user_configuration_stops_the_publication() {
     let config = world.open().config;
     let root = world.layout().metadata().join("1.root.json");
     fs::remove_file(&root).unwrap();
-    assert!(OwnFiles::of(&world.layout(), &config).is_ok(), "a folder without a root is not an error");
+    assert!(OwnFiles::of(&world.layout(), &config).is_ok(), "a missing root must not be an error");
     fs::create_dir(&root).unwrap();
     let error = OwnFiles::of(&world.layout(), &config).err();
     assert!(matches!(&error, Some(Error::File { path, .. }) if *path == root), "{error:?}");
@@ -423,7 +423,7 @@ fn a_failed_command_leaves_no_private_key_and_no_unpublished_file_in_the_working
     let other = world.folder.path().join("other");
     let refused = NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Stopped);
     assert!(refused.is_err() && left(&other).is_empty(), "{:?}", left(&other));
-    // The files of the first attempt do not get in the way of the second one.
+    // The failed first attempt must not prevent a second one.
     NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Unobserved).unwrap();
 
     assert!(world.try_add("a", "secret", &mut Stopped).is_err());

@@ -18,7 +18,8 @@ fn make_bins(world: &World, succinct: bool) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Overwrites every file that the change must not read with invalid metadata. Returns the number of these files.
+/// Overwrites all bins except `spared` with invalid metadata, so that a change fails if it reads them. Returns their
+/// number.
 fn spoil_bins_but(world: &World, spared: &[String]) -> usize {
     let bins = world.files("metadata").into_iter().filter(|name| name.contains(".bin-") && !spared.contains(name));
     bins.map(|name| std::fs::write(world.layout().metadata().join(name), "not metadata").unwrap()).count()
@@ -58,7 +59,7 @@ fn a_release_reads_and_writes_only_its_bin() {
         assert_eq!(spoil_bins_but(&world, std::slice::from_ref(&spared)), (1 << BITS) - 1, "{succinct}");
         let metadata = contents(&world, "metadata");
         let targets = contents(&world, "targets");
-        // The new version of the target belongs to the same bin.
+        // Replace the target. Its path determines the bin, so the bin is the same.
         assert!(is_published(&world.add("old", "2")), "{succinct}");
         let expected = [format!("2.{bin}.json"), "4.snapshot.json".to_string(), "timestamp.json".to_string()];
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");

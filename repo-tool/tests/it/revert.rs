@@ -101,7 +101,7 @@ fn removed_keys_are_trusted_again_only_if_the_user_says_so() {
     assert_eq!(world.fetch("a/x").unwrap(), None);
     assert!(is_published(&revert(&world, RemovedKeys::Trust).unwrap()));
     assert_eq!(world.fetch("a/x").unwrap().unwrap(), b"1");
-    // Clients have already seen version 2.
+    // Clients have already seen version 2 of the role, so the restored role gets version 3.
     assert_eq!(version(&world, "a"), 3);
 }
 

@@ -13,12 +13,12 @@ use lastmile_repo_tool::{
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
 
-/// Returns replacements that generate new keys for all roles on this machine.
+/// Returns replacements for which new keys of all roles are generated on this machine.
 pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Returns replacements that use the public keys of other holders, and generate new keys only for online roles.
+/// Returns replacements that consist of the public keys of other holders. New keys are generated only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),
@@ -297,7 +297,7 @@ fn a_revocation_that_leaves_too_few_keys_is_refused_before_writing() {
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
     assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
-    assert_eq!(state(), before, "no file may be written");
+    assert_eq!(state(), before, "a refused revocation must not change any file");
     // If the private key of the replacement is not on this machine, the change is pending until that key has signed.
     let mut repository = world.open();
     let revocation = revoke(&mut repository, &targets, &from_holders(&[(Some("targets"), &other)])).unwrap();

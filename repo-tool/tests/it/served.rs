@@ -1,4 +1,5 @@
-//! Folders that were restored, copied or forked. A version is never issued twice.
+//! Tests of repository folders that were restored or copied, or that publish independently of each other. The tool must
+//! never publish two different files with the same version.
 
 use std::fs;
 
@@ -90,7 +91,7 @@ fn a_restored_folder_publishes_nothing_until_it_has_caught_up() {
     serve(&restored, &world);
     let refused = restored.try_add("c", "3", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("catch-up"), "{refused}");
-    // The publication that the restored folder lacks is displayed, but adopted only on request.
+    // The server has a publication that the restored folder lacks. The tool shows it, but adopts it only on request.
     let refused = run(&restored, &world, Foreign::Refuse).unwrap_err().to_string();
     assert!(refused.contains("+ b (1 bytes") && refused.contains("--adopt"), "{refused}");
     let done = run(&restored, &world, Foreign::Adopt).unwrap();
@@ -130,7 +131,7 @@ fn the_second_of_two_publishing_copies_gets_an_error_and_loses_nothing() {
     serve(&copy, &served);
     let refused = copy.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("the server has timestamp version 2"), "{refused}");
-    // If the comparison is skipped, the second copy issues the same versions.
+    // If the comparison with the server is skipped, the second copy publishes versions that the server already has.
     let invocation = Invocation { served: ServedState::Ignore, ..copy.invocation() };
     copy.add_as(&invocation, "b", "2").unwrap();
     let done = run(&copy, &served, Foreign::Adopt).unwrap();
@@ -214,7 +215,7 @@ fn the_first_publication_after_an_upgrade_lists_only_files_that_the_server_also_
     list_versions_only(&world);
     let server = world.copy();
     serve(&world, &server);
-    // Only the file in this folder was replaced, by someone with the targets key.
+    // Replace the file in this folder but not on the server, as an attacker with the targets key could.
     replace_content(&world, &RoleName::TARGETS, "2.targets.json");
     let refused = world.renew().unwrap_err().to_string();
     assert!(refused.contains("different files of targets"), "{refused}");
@@ -280,7 +281,7 @@ fn inflated_versions_are_refused_until_the_key_is_revoked() {
     assert!(refused.contains("Run `lastmile-repo revoke`") && !refused.contains("catch-up"), "{refused}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // The files on the server are no longer valid.
+    // The server still has the forged timestamp, but it is no longer valid, so publishing is possible again.
     world.add("a", "1");
     assert!(reaches_clients_of(&server, &world, "a"));
 }

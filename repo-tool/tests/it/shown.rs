@@ -46,7 +46,7 @@ fn f_4_5_6_another_order_of_delegations_is_shown() {
     let targets = edit.targets(&RoleName::TARGETS).unwrap();
     match &mut targets.delegations.as_mut().unwrap().roles {
         DelegatedRoles::Listed(roles) => roles.reverse(),
-        DelegatedRoles::Succinct(_) => panic!("expected a list of roles"),
+        DelegatedRoles::Succinct(_) => panic!("expected delegations to listed roles, got bins"),
     }
     let draft = edit.finish().unwrap();
     let plan = repository.plan(draft, Signing::Never).unwrap();
@@ -81,8 +81,8 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     let named = names_to_accept(&refused);
     assert_eq!(named, [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")], "{refused}");
     assert!(world.metadata("1.root.json")["signed"]["keys"][&id].is_null());
-    assert!(world.sign(&[&named[0]]).is_err(), "both occurrences must be accepted");
-    assert!(world.sign(&[&id[..8]]).is_err(), "a prefix of the key id is not enough");
+    assert!(world.sign(&[&named[0]]).is_err(), "accepting one of the two occurrences must not be enough");
+    assert!(world.sign(&[&id[..8]]).is_err(), "a prefix of the key id must not be enough");
     let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();

@@ -67,8 +67,8 @@ fn make_bins(world: &World, bit_length: u8, succinct: bool, keys: &[&str]) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Creates repositories in which the target `x` is listed in each kind of targets role. Returns each repository with
-/// the role that lists the target and the file name of the role.
+/// Creates one repository for each kind of targets role, in which such a role lists the target `x`. Returns each
+/// repository with this role and its file name.
 fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
     let flat = World::new();
     flat.add("x", "good");
@@ -166,7 +166,7 @@ fn bins_that_need_both_online_keys_are_listed_by_version_until_another_key_suffi
             listed(world).into_iter().filter(|(_, is_whole)| !is_whole).map(|(name, _)| name).collect()
         };
         assert_eq!(by_version(&world), ["bin-0.json", "bin-1.json"]);
-        // If 2 of 3 keys must sign, one online key and the third key are enough to sign the bins.
+        // With a third key, any two of three keys can sign the bins, so they no longer need both online keys.
         let (third, uri) = world.key("third");
         let bins = RoleName::delegated("bin-0").unwrap();
         world

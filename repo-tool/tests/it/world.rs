@@ -26,7 +26,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        // Names are not immutable, because most tests publish different content under the same name.
+        // Target names are not immutable here, because most tests publish different content under the same name.
         Self::with(&NewRepository { immutable: Immutable::none(), ..NewRepository::new(Protection::None) })
     }
 

@@ -1,10 +1,10 @@
-//! The policies in the documentation are policies.
+//! Checks that the example policies in the documentation are valid.
 
 use lastmile_attest::LocalPolicy;
 use lastmile_attest::Policy;
 use lastmile_attest::policy::from_toml;
 
-/// Returns the examples of policies in a page.
+/// Returns the example policies on a page of the documentation.
 fn examples(page: &str) -> Vec<String> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let text = std::fs::read_to_string(path).unwrap();
@@ -13,7 +13,7 @@ fn examples(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_examples_of_the_documentation_are_policies() {
+fn the_example_policies_in_the_documentation_are_valid() {
     let guide = examples("maintainers.md");
     assert_eq!(guide.len(), 2);
     let reference = examples("policy.md");

@@ -1,4 +1,4 @@
-//! `add --evidence` and `remove`.
+//! Tests of `add --evidence`, and of `remove` for packages with evidence.
 
 use lastmile_cli_support::ExitStatus;
 use serde_json::Value;
@@ -35,11 +35,11 @@ fn evidence_that_is_added_later_keeps_the_package_and_the_earlier_evidence() {
     maintainer.add("app-1", "1", &[]).text(ExitStatus::Done);
     assert!(maintainer.listed_evidence("app-1").is_empty());
     maintainer.add("app-1", "1", &[&signature(1, "1")]).text(ExitStatus::Done);
-    // All names are immutable, so later evidence gets a name of its own.
+    // All target names are immutable, so evidence that is added later is stored under a new name.
     maintainer.add("app-1", "1", &[&signature(2, "1")]).text(ExitStatus::Done);
     let both = ["app-1.intoto.jsonl", "app-1.2.intoto.jsonl"];
     assert_eq!(maintainer.listed_evidence("app-1"), both);
-    // The same evidence again changes nothing.
+    // Adding the same evidence again changes nothing.
     maintainer.add("app-1", "1", &[&signature(1, "1")]).text(ExitStatus::Done);
     assert_eq!(maintainer.listed_evidence("app-1"), both);
     maintainer.set("targets", &policy("signed", "app-*", &[1, 2], 2)).text(ExitStatus::Done);

@@ -1,4 +1,4 @@
-//! The check before publication: no package is published that clients would refuse.
+//! Tests of the check that prevents the publication of packages that clients would refuse.
 
 use lastmile_cli_support::ExitStatus;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn c_24_a_package_without_evidence_is_not_published() {
     );
     let json = maintainer.run(&["add", &maintainer.file("app-1", "1"), "--json"]).json();
     assert_eq!(json.pointer("/error/kind").or_else(|| json.pointer("/kind")), Some(&Value::from("draft")), "{json}");
-    // Other paths are as before.
+    // Packages with other paths still need no evidence.
     maintainer.add("lib-1", "1", &[]).text(ExitStatus::Done);
     maintainer.add("app-1", "1", &[&signature(1, "1")]).text(ExitStatus::Done);
 }
@@ -48,7 +48,7 @@ fn c_20_an_attestation_of_another_type_is_no_signature() {
         "predicate": { "result": "failed" },
     });
     maintainer.add("app-1", "1", &[&envelope(1, &scan)]).text(ExitStatus::Refused);
-    // As an attestation with the demanded content, it counts.
+    // For a rule of the kind `attestation`, the same envelope counts if it has the required content.
     let demand = policy("scanned", "app-*", &[1], 1).replace(
         "kind = \"signature\"",
         "kind = \"attestation\"\ntype = [\"https://in-toto.io/attestation/vulns/v0.2\"]",
@@ -124,7 +124,7 @@ fn a_tighter_policy_lists_the_packages_that_would_fail() {
     let published = maintainer.run(&["policy", "set", &file, "--even-so", "--json"]);
     assert_eq!(published.status, ExitStatus::Done, "{published:?}");
     assert_eq!(published.json().pointer("/refused_from_now_on/0/path"), Some(&Value::from("app-2")));
-    // Unchanged packages are not judged again, so other changes are possible.
+    // Unchanged packages are not checked again, so other packages can be added.
     maintainer.add("lib-1", "1", &[]).text(ExitStatus::Done);
     let tested = maintainer.run(&["policy", "test"]).text(ExitStatus::Findings);
     assert!(tested.starts_with("BAD `app-2`: the rule signed of targets: wanted a signature by key-1"), "{tested}");
@@ -140,7 +140,8 @@ fn c_43_a_delegated_role_adds_demands_and_cannot_drop_those_above_it() {
     let maintainer = Maintainer::new();
     maintainer.delegate("team", &["--paths", "team/*"]);
     maintainer.set("targets", &policy("release", "team/*", &[1], 1)).text(ExitStatus::Done);
-    // A rule and a signer with the names of the parent's change nothing above.
+    // The child's policy has a rule and a signer with the same names as in the parent's policy. They do not replace
+    // those of the parent.
     let own = policy("release", "team/*", &[2], 1).replace("key-2", "key-1");
     maintainer.set("team", &own).text(ExitStatus::Done);
     for evidence in [signature(1, "1"), signature(2, "1")] {
@@ -167,7 +168,7 @@ fn c_43_the_listing_role_must_define_the_signers_that_a_parent_demands() {
     let own = policy("own", "none/*", &[2], 1).replace("key-2", "release");
     maintainer.set("team", &own).text(ExitStatus::Done);
     maintainer.add_to("team", "team/app", "1", &[&signature(2, "1")]).text(ExitStatus::Done);
-    // Without the child's policy, the parent's rule is not satisfied any more.
+    // Without the child's policy, the package no longer satisfies the parent's rule.
     let refused = maintainer.run(&["policy", "remove", "--role", "team"]).text(ExitStatus::Refused);
     assert!(refused.contains("`team/app` does not satisfy the rule project of targets"), "{refused}");
 }
@@ -206,7 +207,7 @@ fn a_changed_delegation_cannot_lead_to_a_package_that_a_policy_refuses() {
     maintainer.delegate("new", &["--paths", "app-*"]);
     maintainer.done(&["set-delegation", "new", "--before", "old"]);
     maintainer.add_to("new", "app-1", "1", &[]).text(ExitStatus::Done);
-    // Without the delegation to `new`, clients would find the package of `old`.
+    // Without the delegation to `new`, clients would find the package in `old`, which lacks evidence.
     let refused = maintainer.run(&["undelegate", "new"]).text(ExitStatus::Refused);
     assert!(refused.contains("`app-1` does not satisfy the rule signed of old"), "{refused}");
     let refused = maintainer.run(&["set-delegation", "new", "--after", "old"]).text(ExitStatus::Refused);

@@ -1,7 +1,7 @@
 //! Policies: `policy …`, `add --evidence`, and the check that no package is published that clients would refuse.
 //!
-//! The commands run in this process, with unencrypted keys. The evidence is made of DSSE envelopes that keys of fixed
-//! seeds have signed.
+//! The commands run in this process, with unencrypted keys. The evidence consists of DSSE envelopes, signed with keys
+//! that are derived from fixed seeds.
 
 mod documentation;
 mod evidence;
@@ -108,13 +108,13 @@ impl Maintainer {
         self.run(&args)
     }
 
-    /// Gives a role a policy.
+    /// Sets the policy of a role.
     pub(crate) fn set(&self, role: &str, policy: &str) -> Ran {
         let file = self.file("policy.toml", policy);
         self.run(&["policy", "set", &file, "--role", role])
     }
 
-    /// Delegates paths to a role with a new key.
+    /// Delegates paths to a role, with a newly generated key.
     pub(crate) fn delegate(&self, role: &str, more: &[&str]) {
         self.done(&["key", "generate", role, "--unencrypted"]);
         let key = format!("file:keys/{role}.pem");
@@ -133,7 +133,7 @@ impl Maintainer {
         serde_json::from_slice::<Value>(&text).unwrap().get("signed").unwrap().clone()
     }
 
-    /// Returns the evidence that a package lists.
+    /// Returns the paths of the evidence that the entry of a package lists.
     pub(crate) fn listed_evidence(&self, package: &str) -> Vec<String> {
         let signed = self.signed("targets");
         let custom = signed.pointer(&format!("/targets/{}/custom/lastmile/evidence", package.replace('/', "~1")));
@@ -142,12 +142,12 @@ impl Maintainer {
     }
 }
 
-/// Returns a key of a fixed seed.
+/// Returns the private key that is derived from `seed`.
 pub(crate) fn key(seed: u8) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &[seed; 32]).unwrap()
 }
 
-/// Returns the TUF key of a seed as a TOML table.
+/// Returns the public key that is derived from `seed`, in the format of TUF metadata, as a TOML table.
 pub(crate) fn toml_key(seed: u8) -> String {
     let key = Key::from_public(key(seed).public_key());
     let json: Value = serde_json::from_str(&key.to_json().to_text()).unwrap();
@@ -156,7 +156,8 @@ pub(crate) fn toml_key(seed: u8) -> String {
     format!("{{ keytype = \"{keytype}\", scheme = \"{scheme}\", keyval = {{ public = \"{public}\" }} }}")
 }
 
-/// Returns a policy with one rule: packages that match `paths` must be signed by `threshold` of the keys with these seeds.
+/// Returns a policy with one rule: packages that match `paths` must be signed by `threshold` of the keys that are
+/// derived from `seeds`.
 pub(crate) fn policy(rule: &str, paths: &str, seeds: &[u8], threshold: u32) -> String {
     let mut text = String::from("version = 1\n");
     for seed in seeds {
@@ -169,7 +170,7 @@ pub(crate) fn policy(rule: &str, paths: &str, seeds: &[u8], threshold: u32) -> S
     )
 }
 
-/// Returns a DSSE envelope in which the key of a seed signs that `content` is released.
+/// Returns a DSSE envelope with a signature of `content`, made with the key that is derived from `seed`.
 pub(crate) fn signature(seed: u8, content: &str) -> String {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
@@ -180,7 +181,7 @@ pub(crate) fn signature(seed: u8, content: &str) -> String {
     envelope(seed, &statement)
 }
 
-/// Returns a DSSE envelope with a statement, as indented JSON.
+/// Returns a DSSE envelope with this statement, signed with the key that is derived from `seed`, as indented JSON.
 pub(crate) fn envelope(seed: u8, statement: &Value) -> String {
     let kind = "application/vnd.in-toto+json";
     let payload = statement.to_string();

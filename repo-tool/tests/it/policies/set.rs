@@ -18,7 +18,7 @@ fn a_policy_is_signed_by_the_role_and_shown_as_it_was_written() {
     }
     let signed = maintainer.signed("targets");
     assert_eq!(signed.pointer("/x-lastmile-policy/require/0/name"), Some(&Value::from("signed")));
-    // The output of `show` is a policy file.
+    // The output of `show` is a valid policy file.
     let text = maintainer.done(&["policy", "show"]);
     assert!(text.starts_with("version = 1\n") && text.contains("[[require]]\nname = \"signed\"\n"), "{text}");
     let again = maintainer.set("targets", &text).text(ExitStatus::Done);
@@ -140,7 +140,7 @@ fn a_trust_root_must_be_listed_by_the_role_and_usable() {
     let other = format!("root = \"trust/root.json\"\nsha256 = \"{}\"", "0".repeat(64));
     let refused = maintainer.set("targets", &with(&other)).text(ExitStatus::Failed);
     assert!(refused.contains("does not have the `sha256` that the policy names"), "{refused}");
-    // A trust root of another role can be named by its SHA-256, and need not be on this machine.
+    // A policy can name, by its SHA-256, a trust root that another role lists. The file need not be on this machine.
     let absent = format!("root = \"trust/other.json\"\nsha256 = \"{}\"", "0".repeat(64));
     maintainer.set("targets", &with(&absent)).text(ExitStatus::Done);
 }
@@ -154,7 +154,7 @@ fn a_policy_of_an_offline_role_is_pending_until_it_is_signed() {
     std::fs::rename(&key, &away).unwrap();
     let staged = maintainer.set("targets", &policy("signed", "app-*", &[1], 1)).text(ExitStatus::Pending);
     assert!(staged.contains("lastmile-repo policy test"), "{staged}");
-    // The published policy is still none, and the pending one would refuse the package.
+    // No policy has been published yet, and the pending policy would refuse the package.
     let tested = maintainer.run(&["policy", "test", "--json"]);
     assert_eq!(tested.status, ExitStatus::Findings, "{tested:?}");
     assert_eq!(tested.json().pointer("/refused"), Some(&Value::Array(Vec::new())));

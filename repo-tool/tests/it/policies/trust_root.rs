@@ -10,7 +10,8 @@ use tokio::runtime::Runtime;
 
 use super::{Maintainer, Ran};
 
-/// A Sigstore instance whose TUF repository is served. Its targets are below its metadata, as in Sigstore's repositories.
+/// A Sigstore instance whose TUF repository a server publishes. As in Sigstore's own repositories, the folder of the
+/// targets is inside the folder of the metadata.
 struct Instance {
     maintainer: Maintainer,
     url: String,
@@ -28,7 +29,7 @@ impl Instance {
         Self { maintainer, url, _runtime: runtime }
     }
 
-    /// Publishes a trust root with one log.
+    /// Publishes a Sigstore trusted root that lists one transparency log.
     fn publish(&self, log: &str) {
         let root = json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
@@ -84,7 +85,7 @@ fn a_trust_root_is_fetched_with_a_pinned_root_and_published() {
     assert!(published.contains("+ transparency log https://rekor.example.com ("), "{published}");
     assert!(published.contains("+ trust/sigstore-public.json ("), "{published}");
     assert!(pins.exists());
-    // The policy of the role can now name it.
+    // The policy of the role can now name this trust root.
     let policy = "version = 1\n[trust.public]\nroot = \"trust/sigstore-public.json\"\n[signer.ci]\ntrust = \"public\"\n\
                   issuer = \"https://ci.example.com\"\nsubject = [\"https://ci.example.com/acme\"]\n[[require]]\nname = \"signed\"\n\
                   kind = \"signature\"\npaths = [\"app-*\"]\nby = [\"ci\"]\n";
@@ -94,7 +95,7 @@ fn a_trust_root_is_fetched_with_a_pinned_root_and_published() {
         unchanged.contains("The logs and authorities in `trust/sigstore-public.json` are unchanged."),
         "{unchanged}"
     );
-    // Nothing else may take its place.
+    // The trust root that the policy names can be neither replaced by another file nor removed.
     let other = maintainer.file("other.json", "{}");
     let args = ["add", &other, "--name", "trust/sigstore-public.json", "--replace"];
     let refused = maintainer.run(&args).text(ExitStatus::Refused);
@@ -118,7 +119,7 @@ fn c_11_an_update_shows_the_changes_and_refuses_another_or_an_older_repository()
     let other = Instance::new();
     let refused = update(&maintainer, &instance, &["--first-root", &other.root()]).text(ExitStatus::Failed);
     assert!(refused.contains("another first root is pinned in"), "{refused}");
-    // The server returns to the older state.
+    // The server now offers older metadata.
     copy(&before, &instance.maintainer.path("repository/metadata"));
     let refused = update(&maintainer, &instance, &[]).text(ExitStatus::Refused);
     assert!(refused.contains("the TUF repository at http://127.0.0.1:"), "{refused}");
