@@ -1,6 +1,7 @@
 //! Runs a target of `tests/fuzz` under libFuzzer. The variable `FUZZ_TARGET` selects it.
 //!
-//! `FUZZ_TARGET=list` prints the names of the targets; `FUZZ_SEEDS=FOLDER` writes the target's seeds to that folder.
+//! `FUZZ_TARGET=list` prints the names of the targets. `FUZZ_SEEDS=FOLDER` writes the target's seed inputs to that
+//! folder.
 #![no_main]
 
 use std::sync::OnceLock;

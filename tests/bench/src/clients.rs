@@ -101,7 +101,7 @@ impl<'a> Clients<'a> {
 
     fn ours(&self, names: &[String]) -> Command {
         let mut command = process::command(&self.setup.client, &self.folder(OURS));
-        // The targets metadata is larger than the default limit.
+        // The targets metadata is longer than the client's default limit.
         command.args(["--quiet", "--state-dir", "state", "--limit", "targets_length=4000000000"]);
         if names.is_empty() {
             command.arg("refresh");
@@ -111,8 +111,8 @@ impl<'a> Clients<'a> {
         command
     }
 
-    /// Runs `program`, which refreshes twice over one connection. Returns the duration of the second refresh in
-    /// seconds.
+    /// Runs `program`, which refreshes twice over one connection and prints how long the second refresh took. Returns
+    /// this duration in seconds.
     pub(crate) fn refresh_again(&self, program: &str) -> Result<f64, String> {
         self.forget(program)?;
         let said = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;
@@ -126,7 +126,7 @@ impl<'a> Clients<'a> {
         process::measure(&self.setup.python, command, limit)
     }
 
-    /// Returns a contestant that starts each turn without state and then fetches `names`.
+    /// Returns a contestant that fetches `names` in each turn, starting with only the shipped root.
     pub(crate) fn first(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || {
             self.forget(program)?;

@@ -38,7 +38,8 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a file that compression would not shrink. To save time, all its blocks are the same.
+/// Writes a file that repeats the same pseudorandom block of one MiB, because generating random bytes for the whole
+/// file would take longer.
 fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut block = Vec::with_capacity(1 << 20);
@@ -56,5 +57,7 @@ fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
 fn served_name(folder: &Path) -> Result<String, String> {
     let entries = fs::read_dir(folder.join("repository/targets")).map_err(|error| error.to_string())?;
     let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.find(|name| name.ends_with("large.bin")).ok_or_else(|| "the target was not published".to_owned())
+    names
+        .find(|name| name.ends_with("large.bin"))
+        .ok_or_else(|| "the repository has no file for the target large.bin".to_owned())
 }

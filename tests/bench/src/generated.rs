@@ -16,7 +16,7 @@ pub(crate) struct Generated {
     pub(crate) real: usize,
     /// The key type: `ed25519` or `ecdsa`.
     pub(crate) key: &'static str,
-    /// The number of bits of the hash that select the bin; 0 means a flat list.
+    /// The number of bits of the path hash that select the bin; 0 means that the repository has no bins.
     pub(crate) bits: u32,
     /// The form of the delegations to bins: `prefix` or `succinct`.
     pub(crate) form: &'static str,
@@ -66,7 +66,7 @@ impl Generated {
     }
 }
 
-/// Puts a repository with bins into its first or second state.
+/// Switches a repository with bins to its first or second state.
 pub(crate) fn state(folder: &std::path::Path, number: u32) -> Result<(), String> {
     let metadata = folder.join("metadata");
     let copied = fs::copy(metadata.join(format!("timestamp.{number}.json")), metadata.join("timestamp.json"));

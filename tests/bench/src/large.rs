@@ -45,7 +45,7 @@ pub(crate) fn flat(setup: &Setup, report: &mut Report) -> Result<(), String> {
     limits(setup, report)
 }
 
-/// Measures bins in both forms, prefix and succinct. python-tuf generates the repositories.
+/// Measures repositories with bins that python-tuf generates, both with hash prefixes and with succinct delegations.
 pub(crate) fn bins(setup: &Setup, report: &mut Report) -> Result<(), String> {
     for form in ["prefix", "succinct"] {
         let made = Generated::bins(setup.sizes.targets, setup.sizes.bits, form).folder(setup)?;
@@ -81,7 +81,7 @@ pub(crate) fn gets_from_bins(
     Ok(())
 }
 
-/// Measures the least time that any client needs: to check the signature, it must hash the whole stored file.
+/// Measures a lower bound for the second `get`: to check the signature, any client must hash the whole stored file.
 fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.part(
         "Limits of the second `get`",

@@ -53,7 +53,7 @@ const BENCHES: [(&str, Bench); 8] = [
 struct Arguments<'a> {
     /// If set, other implementations are measured too.
     peers: bool,
-    /// If set, only the growth of costs with the number of targets is measured.
+    /// If set, the benches only measure how costs grow with the number of targets.
     curves: bool,
     sizes: Sizes,
     /// The benches to run. If empty, all are run.
@@ -163,7 +163,7 @@ fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     } else {
         rows(&setup, arguments)
     };
-    // The folder is below target/, where it does no harm if it cannot be removed.
+    // If removing the folder fails, this does no harm, because the folder is inside target/.
     let _ = fs::remove_dir_all(&setup.scratch);
     result
 }
@@ -200,8 +200,7 @@ impl Setup {
         if !setup::others(&project) {
             return Err("other TUF implementations are missing, see above".into());
         }
-        // These are two separate builds, because cargo would otherwise unify the features of the examples and the
-        // programs.
+        // The programs are built separately from the examples, because cargo would otherwise unify their features.
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
         let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];

@@ -10,7 +10,7 @@ use crate::row::{Bar, OURS, Row, Unit, in_turns};
 use crate::{Setup, server::Server};
 use std::time::Duration;
 
-/// The refresh may take 1.5 round trips, because half a round trip is allowed for all work besides the network.
+/// The limit of 150 ms is 1.5 round trips: one for the request, and half a round trip for the client's own work.
 const REFRESH: Bar = Bar { text: "1 round trip", ratios: &[], most: Some(0.150), memory: None };
 const MANY: Bar = Bar { text: "10× python-tuf", ratios: &[(PYTHON_TUF, 10.0)], most: None, memory: None };
 
@@ -27,7 +27,7 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let series = in_turns([OURS, PYTHON_TUF, TUF_JS].map(again).into());
     let trips = series.first().and_then(crate::row::Series::median).unwrap_or_default() / 0.1;
     let work = "refresh with nothing new, 100 ms round trip, open connection";
-    // The time includes the client's own work, so up to 1.5 round trips count as one.
+    // The measured time includes the client's own work, so anything below 1.5 round trips counts as one.
     let also = Some((format!("{trips:.2} round trips"), trips < 1.5));
     report.row(&Row::new(work, &REFRESH, Unit::Seconds, &series, also));
 

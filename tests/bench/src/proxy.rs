@@ -44,7 +44,8 @@ fn connect(client: TcpStream, server: SocketAddrV4, round_trip: Duration) -> io:
     }
     let to_server = server.try_clone()?;
     let to_client = client.try_clone()?;
-    // On loopback, the client is connected immediately. On a real network, connecting would take one round trip.
+    // Connections on loopback open immediately. On a real network, opening one would take a round trip, so the first
+    // bytes are delayed by this time.
     let now = Instant::now();
     pass(client, to_server, round_trip / 2, now + round_trip);
     pass(server, to_client, round_trip / 2, now);

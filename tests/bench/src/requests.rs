@@ -7,8 +7,8 @@ use crate::report::Report;
 use crate::row::OURS;
 use crate::server::Server;
 
-/// Counts the requests sent by a first `get`, by a `refresh` with nothing new, and by a `get` when the target is up to
-/// date.
+/// Counts the requests of a first `get`, of a `refresh` when nothing has changed, and of a `get` when the downloaded
+/// target is up to date.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let folder = setup.scratch.join("requests");
     std::fs::create_dir_all(folder.join("new")).map_err(|error| error.to_string())?;

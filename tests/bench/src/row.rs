@@ -55,7 +55,7 @@ impl Series {
     }
 }
 
-/// A program that does the work of a row.
+/// A program that is measured for a row, and a function that runs it once.
 pub(crate) struct Contestant<'a> {
     pub(crate) program: &'static str,
     /// The number of rounds. It is an odd number, so that the median is a measured value. Slow programs have fewer
@@ -64,8 +64,8 @@ pub(crate) struct Contestant<'a> {
     pub(crate) turn: Box<dyn FnMut() -> Result<Used, String> + 'a>,
 }
 
-/// Measures the programs in turns, so that other work on the machine slows down all of them. A program that fails gets
-/// no more turns.
+/// Runs the programs by turns, so that other work on the machine slows down all of them alike. A program that has
+/// failed is not run again.
 pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
     contestants.retain(|contestant| contestant.rounds > 0);
     let rounds = contestants.iter().map(|contestant| contestant.rounds).max().unwrap_or(0);
@@ -129,8 +129,8 @@ impl Row {
             peers.iter().filter_map(|peer| Some(format!("{} {}", number(ratio(peer)?), peer.program))).collect();
         let cleared = |(program, least): &(&str, f64)| {
             let peer = peers.iter().find(|peer| peer.program == *program)?;
-            // A peer that exceeds the time limit counts as slow enough for any ratio. The speed of a peer that did not
-            // run is unknown.
+            // If another program exceeds the time limit, this meets any required ratio. If it did not run, the result
+            // is unknown.
             let is_late = || peer.failed.as_ref().filter(|why| why.contains("timed out")).map(|_| true);
             ratio(peer).map(|ratio| ratio >= *least).or_else(is_late)
         };

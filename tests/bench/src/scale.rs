@@ -84,7 +84,8 @@ impl Scale<'_> {
             }),
         };
         let series = in_turns(vec![contestant]);
-        // The new timestamp replaces the old one, so it does not add to the number of files.
+        // The release also writes the timestamp, but this replaces the old file and does not increase the number of
+        // files.
         let also = written.filter(|_| bar.text == RELEASE.text).map(|new| (format!("{} files", new + 1), new == 2));
         report.row(&Row::new(work, bar, Unit::Seconds, &series, also));
     }

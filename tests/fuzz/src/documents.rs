@@ -18,7 +18,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 
 pub(crate) fn root(input: &[u8]) {
     document::<Root>(&RoleName::ROOT, input);
-    // A shipped root must verify with its own keys if it has enough valid signatures, and only then.
+    // A shipped root must verify if and only if it has enough valid signatures by its own keys.
     if let Ok(envelope) = Envelope::<Root>::parse(&RoleName::ROOT, input.to_vec()) {
         let Ok(root) = envelope.unverified(&RoleName::ROOT) else { return };
         let rings = RoleName::TOP_LEVEL.map(|role| root.key_ring(&role));
@@ -77,7 +77,8 @@ pub(crate) fn canonical(input: &[u8]) {
     if let Ok(ours) = Json::parse(text) {
         let canonical = ours.canonical();
         let other = value.as_ref().expect("accepted input must be JSON");
-        // `written` returns `None` for floats, and `serde_json` reads integers that do not fit into 64 bits as floats.
+        // `written` returns `None` if there are floats, because `serde_json` reads integers that do not fit into 64
+        // bits as floats.
         if let Some(other) = written(other) {
             assert_eq!(canonical, other, "both canonical forms must be equal");
         }

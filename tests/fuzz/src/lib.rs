@@ -27,7 +27,7 @@ pub struct Target {
     pub name: &'static str,
     /// Runs one input.
     pub run: fn(&[u8]),
-    /// Returns valid inputs from which random inputs are made.
+    /// Returns valid inputs, from which the random inputs are derived.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// The number of inputs in the short run.
     pub short: u64,

@@ -26,7 +26,7 @@ fn files() -> [StoredFile; 7] {
     ]
 }
 
-/// Returns the store after an honest update.
+/// Returns the store of a new client after an update from the honest repository.
 fn good() -> MemoryStore {
     let (shipped, published) = published(KIND);
     let store = MemoryStore::default();
@@ -70,10 +70,10 @@ pub(crate) fn store(mut input: &[u8]) {
         Err(Error::Refused(_) | Error::Limit(_) | Error::State(_) | Error::Local(_)) => {
             assert!(
                 refresh(&shipped, &published, store).is_err(),
-                "a failed update must not repair the store without reporting it"
+                "the refresh after a failed one must fail too, because the client must not repair a store silently"
             );
         }
-        Err(other) => panic!("the network works, but the error is {other}"),
+        Err(other) => panic!("the network works, so the error cannot be {other}"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::simulation::simulate;
 
-/// The action of a step. The number of the step selects the role, the key or the amount.
+/// The action of a step. Its details, such as the role, the key or the amount, depend on the number in the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Publish,
@@ -92,7 +92,7 @@ impl History {
         })
     }
 
-    /// Returns a shorter history that still fails. If any one of its steps were removed, the history would succeed.
+    /// Returns a shorter history that still fails, but would no longer fail without any one of its steps.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;

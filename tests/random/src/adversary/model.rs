@@ -42,7 +42,7 @@ pub(crate) struct Trusted {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused(pub(crate) Role);
 
-/// One update: the mirrors and the day.
+/// One run of the update workflow, with the files that the mirrors serve and the current day.
 pub(crate) struct Update<'s> {
     served: &'s Served,
     day: i32,
@@ -98,7 +98,7 @@ impl<'s> Update<'s> {
         good.into_iter().chain(bad)
     }
 
-    /// Asks the mirrors in order for a file, until `judge` accepts the file of a mirror.
+    /// Requests a file from the mirrors in order, until `judge` accepts a response.
     fn ask<T>(&mut self, name: &str, mut judge: impl FnMut(&Arc<Document>) -> Option<T>) -> Option<T> {
         for mirror in self.in_order() {
             if let Some(answer) = self.served[mirror].get(name).and_then(&mut judge) {
@@ -135,8 +135,8 @@ impl<'s> Update<'s> {
         Ok(())
     }
 
-    /// Returns the next root, `Some(None)` if there is no next root, or `None` if all mirrors fail. If a mirror does
-    /// not have the root, the other mirrors are asked too.
+    /// Returns the next root, `Some(None)` if there is no next root, or `None` if all mirrors fail. If one mirror does
+    /// not have the next root, the client also asks the others.
     fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
         let said = |document: Option<&Arc<Document>>| match document {
@@ -198,8 +198,8 @@ impl<'s> Update<'s> {
         };
         let first = self.ask("timestamp.json", |document| judge(floors, stored.as_ref(), document));
         let mut new = first.ok_or(Refused(Role::Timestamp))?;
-        // The newest timestamp of all mirrors is used. The first mirror in the current order is the one that sent
-        // `new`.
+        // The client uses the newest timestamp of all mirrors. The mirror that sent `new` is the first of those that
+        // have not failed.
         let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
         let mut its_mirror = mirrors.first().copied();
         let others = mirrors.get(1..).unwrap_or_default();

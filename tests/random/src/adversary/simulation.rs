@@ -23,7 +23,7 @@ pub(crate) struct Simulation {
     attacker: Attacker,
     /// The files that each mirror serves instead of the honest ones.
     overlays: Vec<Overlay>,
-    /// All documents, with their bytes as keys.
+    /// All documents so far, by the bytes of their files.
     known: BTreeMap<Bytes, Arc<Document>>,
     client: Client,
     /// The state that the client must have, according to the model.
@@ -116,7 +116,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Records all documents, with their bytes as keys.
+    /// Adds the current documents to `known`.
     fn record_documents(&mut self) {
         let made = self.honest.now.values().cloned();
         let forged = self.overlays.iter().flat_map(|overlay| overlay.values().flatten().cloned());

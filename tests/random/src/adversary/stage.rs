@@ -53,7 +53,7 @@ impl Fetch for Network {
         let mirror: usize = mirror.parse().unwrap();
         let found = self.0.lock().unwrap()[mirror].get(name).map(|document| document.bytes.clone());
         Box::pin(async move {
-            // The client must get a chance to poll its prefetched requests.
+            // Yields once before the response, so that the client can poll its prefetch requests.
             tokio::task::yield_now().await;
             found.map(Response::whole).ok_or(FetchError::NotFound)
         })
@@ -96,7 +96,8 @@ impl CrashingStore {
         self.inner.read(file, u64::MAX).unwrap()
     }
 
-    /// Returns the stored state as a state of the model. `known` maps the bytes of each document to the document.
+    /// Returns the stored state in the form that the model uses. `known` maps the bytes of each document to the
+    /// document.
     pub(crate) fn state(&self, shipped: &Arc<Document>, known: &BTreeMap<Bytes, Arc<Document>>) -> ClientState {
         let find = |file: StoredFile| {
             let document =
