@@ -54,8 +54,9 @@ fn a_client_process_refuses_every_attack_that_runs_externally() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// Runs the attack lab on `client`. Returns two lists of counts: the attacks that the client withstood, accepted,
-/// crashed on, hung on, or did not recover from; and the attacks in which the client was less strict, or too strict.
+/// Runs the attack lab on `client` and counts the results. The first list has the numbers of attacks that the client
+/// withstood, accepted, crashed on, hung on, and did not recover from. The second list has the numbers of cases in
+/// which the client was less strict and too strict.
 fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
@@ -67,7 +68,11 @@ fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let unsafe_ones = Verdict::UNSAFE.map(|verdict| count("security", &verdict.to_string()));
     let is_secure = unsafe_ones == [0; 4];
     assert_eq!(report["security"]["passed"], serde_json::json!(is_secure));
-    assert_eq!(output.status.code(), Some(if is_secure { 0 } else { 7 }), "strictness must not change the exit code");
+    assert_eq!(
+        output.status.code(),
+        Some(if is_secure { 0 } else { 7 }),
+        "only unsafe results may change the exit code"
+    );
     let [accepted, crashed, hung, not_recovered] = unsafe_ones;
     let strictness = Verdict::STRICTNESS.map(|verdict| count("strictness", &verdict.to_string()));
     ([count("security", "withstood"), accepted, crashed, hung, not_recovered], strictness)
@@ -108,7 +113,8 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
-/// Tests faulty clients. They run lastmile, and misbehave when lastmile refuses something.
+/// Tests shell scripts that act as faulty clients: each runs the lastmile client, and misbehaves when that refuses
+/// something.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_reports_each_kind_of_failure() {
@@ -142,7 +148,7 @@ fn the_attack_lab_reports_each_kind_of_failure() {
     }
 }
 
-/// Tests clients that behave like lastmile but are more or less strict.
+/// Tests shell scripts that run the lastmile client, but are more or less strict.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
@@ -162,7 +168,8 @@ fn the_attack_lab_distinguishes_strictness_from_security() {
         let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
         assert_eq!(report(&[attack], &client), ([1, 0, 0, 0, 0], strictness), "a client that {what}");
     }
-    // If the client reports success but has a wrong package or no package, the attack succeeded.
+    // If a client reports success for a refused package, the attack succeeded, whether it stored a wrong package or
+    // none.
     let evil = r#""$0" "$@" && exit; for word; do test "$last" = --target-dir && printf 'evil package' >"$word/package"
         last=$word; done; exit 0"#;
     let none =
@@ -222,7 +229,8 @@ fn names_tests_or_a_reason(row: &str, text: &str, tests: &BTreeSet<String>) {
     }
 }
 
-/// Scenarios that depend on how `lastmile-repo` makes repositories must also be tested on repositories that it made.
+/// Scenarios whose result depends on the tool that made the repository must also be tested on repositories that
+/// `lastmile-repo` made.
 #[test]
 fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
     let text = read("attack-coverage.md");
@@ -234,12 +242,12 @@ fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
         assert!(all.contains(id), "there is no scenario {id}");
         names_tests_or_a_reason(id, text, &tests);
     }
-    // The scenarios about stolen keys, fast-forward attacks, keys of several repositories, and files with the same
-    // version.
+    // These are the scenarios about stolen keys, fast-forward attacks, keys of several repositories, and different
+    // files with the same version.
     let is_about_ours =
         |id: &&&str| ["3.10-", "3.11-", "3.12-", "2.4-same-version"].iter().any(|start| id.starts_with(start));
     let missing: Vec<_> = all.iter().filter(is_about_ours).filter(|id| !listed.contains_key(**id)).collect();
-    assert!(missing.is_empty(), "attack-coverage.md does not say where these are tested: {missing:?}");
+    assert!(missing.is_empty(), "these scenarios must have a line `scenario` in attack-coverage.md: {missing:?}");
 }
 
 #[test]

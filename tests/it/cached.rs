@@ -1,5 +1,6 @@
-//! Runs the client with a cache that contains damaged, foreign or special files. The client must never follow links,
-//! wait for pipes, read without a limit, or accept a rollback because of such files.
+//! Runs the client with a cache in which files are damaged, come from elsewhere, or are replaced by links, devices or
+//! folders. The client must never follow links, wait for pipes, read without a limit, or accept a rollback because of
+//! such files.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -97,19 +98,22 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
                 continue;
             };
             let before = fs::read(&outside).ok();
-            // With a server that replays an old state, the refresh must fail.
+            // If the server replays an old state, the refresh must fail.
             victim.use_network(oldest.network());
             let ended = victim.refresh();
             assert!(ended.is_err(), "{case}: {ended:?}");
-            // With the honest server, the client must either be up to date, or report an error now and in the next run
-            // too.
+            // With the honest server, the client must either be up to date after one refresh, or report an error in
+            // this run and in the next.
             let honest = fs::remove_file(&outside).ok().map_or_else(changed, |()| changed()).unwrap();
             match honest.refresh() {
                 Ok(versions) => {
                     recovered += 1;
                     assert_eq!(versions, [2, 3, 3, 3], "{case}");
                     let noticed = honest.events().iter().any(|notice| matches!(notice, Event::UnusableFile { .. }));
-                    assert!(noticed || kind != "link" || !ROLES.contains(&name), "{case}: the link was followed");
+                    assert!(
+                        noticed || kind != "link" || !ROLES.contains(&name),
+                        "{case}: the client must report the link as unusable instead of following it"
+                    );
                     honest.use_network(oldest.network());
                     assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{case}");
                 }
@@ -121,7 +125,7 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
                 }
                 Err(error) => panic!("{case}: {error:?}"),
             }
-            assert_eq!(fs::read(&outside).ok(), before, "{case}: the target of the link changed");
+            assert_eq!(fs::read(&outside).ok(), before, "{case}: the file behind the link must not change");
             assert!(!outside.with_extension("none").exists(), "{case}");
         }
     }
@@ -130,7 +134,8 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
         say(&format!("NOT CHECKED: {unchecked} device nodes, which this machine does not allow"));
     }
     say(&format!("{} of {all} cases tested; one refresh repairs {recovered} of them", all - unchecked));
-    // The client does not remove folders, and it cannot use a cache without the identity file and the lock files.
+    // One refresh need not repair these cases: the client does not remove folders, and it does not replace unusable
+    // identity or lock files.
     let may_stay = |kept: &String| {
         ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| kept.contains(kind))
     };

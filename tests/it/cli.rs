@@ -104,7 +104,8 @@ fn run(kind: &str, prepared: &Path, proxy: Option<&Server>) {
             fs::copy(folder.path().join(case.file_name().unwrap()), case).unwrap();
         }
     }
-    // `TestCases::run` panics if a case fails. The panic continues only now, after the new output has been copied.
+    // `TestCases::run` panics if a case fails. The panic was caught above, so that the new output could be copied
+    // first.
     drop(tests);
     if let Err(said) = overwritten {
         std::panic::resume_unwind(said);
@@ -142,8 +143,8 @@ fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     repository.network().clone()
 }
 
-/// Returns the repositories by host name. All except `repository.test` are faulty or under attack, and each faulty
-/// repository is used by only one test file.
+/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Only one test file
+/// uses each of these, because their responses may depend on earlier requests.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [

@@ -225,7 +225,11 @@ fn download_refreshes_first_and_stores_each_target_under_one_name() {
     assert_eq!(client.repository.network().requests()[1], "metadata/timestamp.json");
     let expected = targets.map(|(path, name)| (name.to_owned(), path.as_bytes().to_vec()));
     assert_eq!(files(&client.path("targets")), BTreeMap::from(expected));
-    assert_eq!(fs::read_dir(client.path("targets")).unwrap().count(), 4, "there must be no other files or folders");
+    assert_eq!(
+        fs::read_dir(client.path("targets")).unwrap().count(),
+        4,
+        "the folder for targets must contain only the four downloaded files"
+    );
 }
 
 #[test]

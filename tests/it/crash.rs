@@ -51,8 +51,9 @@ impl Store for Crashing {
     }
 }
 
-/// Refreshes a store that `prepare` makes, with a crash after 0, 1, 2 … changes, until a run succeeds. After each crash the next
-/// refresh must reach `expected`, and then `older` must be refused.
+/// Refreshes a store from `prepare`, with a crash after 0, 1, 2 … changes to the store, until a run ends without a
+/// crash. After each run, the next refresh from `newest` must reach the versions `expected`, and a refresh from `older`
+/// must then be refused.
 fn survives(
     client: &TestClient,
     prepare: impl Fn() -> MemoryStore,
@@ -74,7 +75,7 @@ fn survives(
             return changes;
         }
     }
-    panic!("the refresh still fails after 100 changes");
+    panic!("a refresh must need fewer than 100 changes to the store");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Decisions of lastmile where the specification leaves a choice (rows A and D of `spec-rows.txt`). Other modules test
-//! some of these decisions.
+//! Tests of decisions where the specification leaves a choice (rows A and D of `spec-rows.txt`). Some of these
+//! decisions are tested in other modules.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns a copy of `repository` in which all roles except the root start again with version 1.
+/// Returns an earlier state of `repository`, in which all roles have version 1.
 fn younger(repository: &Repository) -> Repository {
     let mut old = Repository::on_network(lastmile_testkit::FakeNetwork::new());
     assert_eq!(old.version("timestamp"), 1);
@@ -156,7 +156,7 @@ fn d3_if_file_and_record_are_damaged_nothing_is_accepted() {
         let lost = verdict("timestamp", ErrorKind::StateLost);
         assert_eq!(refused(client.refresh()), lost);
         client.use_network(younger(&repository).network());
-        assert_eq!(refused(client.refresh()), lost, "the error must persist");
+        assert_eq!(refused(client.refresh()), lost, "a second refresh must report the same error");
     }
 }
 
@@ -263,7 +263,7 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
         ["metadata/2.root.json"],
         "a mirror that hid one root must not be asked first for the next root"
     );
-    // A mirror gains nothing by sending a forged root: without valid signatures, the root changes nothing.
+    // A mirror that sends a forged root without valid signatures must not affect the update.
     let mut lying = repository.fork();
     lying.signed("root")["version"] = json!(4);
     lying.set_signers("root", &[TestKey::new("stranger")]);
@@ -292,7 +292,7 @@ fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
     assert_eq!(
         (rest(frozen.network()), rest(newer.network())),
         (1, 3),
-        "the other files must come from the newer mirror"
+        "the client must request the other files from the newer mirror only"
     );
     for order in [[&frozen, &newer, &newest], [&newest, &newer, &frozen], [&newer, &newest, &frozen]] {
         let client = client.copy();
@@ -300,7 +300,8 @@ fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
         assert_eq!(client.refresh().unwrap(), [1, 4, 4, 4]);
         assert!(client.events().is_empty(), "an outdated mirror must not cause a warning");
     }
-    // A mirror gains nothing by sending a forged timestamp: the client ignores and reports it.
+    // If one mirror sends a forged timestamp, the client must report and ignore it, and use the timestamp of the other
+    // mirror.
     let mut lying = newest.fork();
     lying.set_signers("timestamp", &[TestKey::new("stranger")]);
     lying.publish(&["timestamp"]);
@@ -356,7 +357,7 @@ fn d6_the_error_lists_each_mirror_with_its_reason() {
     let client = TestClient::new(&repository);
     client.use_mirrors(&[lying.network(), dead.network()]);
     let Err(ClientError::Refused(error)) = client.refresh() else {
-        panic!("the error about the mirror that sent a refused file must take precedence")
+        panic!("the client must report the refused file and not the other mirror's network error")
     };
     let urls: Vec<_> = error.mirrors.iter().map(|mirror| mirror.url.as_str()).collect();
     assert_eq!(

@@ -40,7 +40,7 @@ fn f_4_5_6_delegations_are_an_ordered_array() {
     });
     let targets = targets.unwrap();
     let Some(DelegatedRoles::Listed(roles)) = targets.delegations.as_ref().map(|delegations| &delegations.roles) else {
-        panic!("expected a list of roles");
+        panic!("expected delegations to listed roles, got bins");
     };
     assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["z", "a", "m"]);
 }

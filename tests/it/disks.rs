@@ -12,14 +12,14 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
 use serde_json::{Value, json};
 
-/// A run of the client, which is repeated with each fault at each system call.
+/// A run of the client that the test repeats with each fault at each system call.
 struct Scene<'a> {
     /// The name of the run in docs/crashes.md.
     name: &'a str,
-    /// A client before the run.
+    /// The client in its state before the run.
     before: TestClient,
     run: &'a dyn Fn(&TestClient) -> Result<(), ClientError>,
-    /// The newest state of the repository. `expected` has its versions.
+    /// The newest state of the repository, whose versions are in `expected`.
     newest: &'a Repository,
     expected: Versions,
     /// Older states of the repository.
@@ -50,7 +50,7 @@ fn home(client: &TestClient) -> std::path::PathBuf {
 fn timestamp_version(client: &TestClient) -> u64 {
     let stored = client.stored("timestamp");
     let parsed: Option<Value> =
-        stored.map(|bytes| serde_json::from_slice(&bytes).expect("the stored file must be complete"));
+        stored.map(|bytes| serde_json::from_slice(&bytes).expect("a stored file must never be incomplete"));
     parsed.map_or(0, |timestamp| timestamp["signed"]["version"].as_u64().unwrap())
 }
 
@@ -101,8 +101,8 @@ impl Scene<'_> {
     /// Checks that the client in its current state refuses rollbacks and can update to the newest state.
     fn check(&self, client: &TestClient, case: &str) {
         let reached = timestamp_version(client);
-        // Versions of 1,000,000 or more come from an attacker. A client that trusts them must be able to recover, so
-        // this is not a rollback.
+        // Versions of 1,000,000 or more come from an attacker. A client that trusts them must accept lower versions
+        // again, so this is not a rollback.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
             let victim = client.copy();

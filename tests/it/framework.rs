@@ -1,5 +1,5 @@
 //! Tests of specification 1 to 3: the attacks that TUF prevents, and what an attacker can and cannot do with each
-//! stolen key. The client under attack trusts about version 10 of all roles.
+//! stolen key. Before the attack, the client trusts about version 10 of all roles but the root.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, FileError, Threshold};
@@ -106,8 +106,8 @@ fn g_2_1_1_3_one_stolen_root_key_below_the_threshold_can_be_replaced() {
     honest.set_keys("root", &[&kept[..], &[TestKey::new("root-4")]].concat(), 2);
     honest.publish(&["root"]);
     assert_eq!(client.refresh().unwrap()[0], 2);
-    // The attacker signs with the revoked key and with one current key, so only one of the two required signatures is
-    // valid.
+    // The attacker signs the next root with the revoked key and with one current key, so only one of the two required
+    // signatures is valid.
     let mut attacker = honest.fork();
     attacker.bump("root");
     let signed = attacker.signed("root").clone();
@@ -125,7 +125,7 @@ fn g_2_1_1_3_after_a_threshold_of_root_keys_is_stolen_a_newly_shipped_root_recov
     honest.publish(&["root", "timestamp"]);
     let renewed = TestClient::with_root(honest.written("root"), honest.network());
     renewed.refresh().unwrap();
-    // The client with the newly shipped root refuses metadata that is signed with the old keys.
+    // A client that was shipped with the new root refuses metadata that is signed with the old keys.
     let mut attacker = honest.fork();
     attacker.set_signers("root", &["root-1", "root-2", "root-3"].map(TestKey::new));
     attacker.publish(&["root"]);
@@ -176,7 +176,8 @@ fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
 
 #[test]
 fn g_1_5_4_taps_compressed_metadata_is_not_metadata() {
-    // The client never decompresses metadata files (TAP 10), so a file with a gzip header is not valid JSON.
+    // The response has no `Content-Encoding`, so the client does not decompress it (TAP 10), and a gzip file is not
+    // valid JSON.
     let repository = Repository::new();
     repository.network().put("metadata/timestamp.json", b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec());
     // A file that is not JSON may come from a proxy, so the client reports a network error.

@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a panic in a function that tests share is a failed test"
+    reason = "a panic fails the test, also in functions that several tests use"
 )]
 
 mod from_python_tuf;

@@ -54,7 +54,7 @@ fn only_keys_depends_on_signature_libraries() {
     for package in ["metadata", "attest", "client", "repo-tool", "xtask"] {
         for library in ["ed25519", "p256", "p384", "rsa", "ring", "aws-lc", "ecdsa"] {
             let manifest = manifest(package);
-            // Features of the client are named after the TLS providers that they enable.
+            // Some features of the client have the names of TLS libraries, so the section `features` is left out.
             let sections = manifest.split("\n[").filter(|section| !section.starts_with("features]"));
             let named = sections.flat_map(str::lines).any(|line| {
                 let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
@@ -65,7 +65,8 @@ fn only_keys_depends_on_signature_libraries() {
     }
 }
 
-/// The library for Sigstore brings signature libraries of its own, and reads the clock.
+/// The library for Sigstore depends on further signature libraries and reads the clock, so its use is limited to one
+/// module.
 #[test]
 fn only_one_module_uses_the_library_for_sigstore() {
     let users = places("attest", "sigstore_");
@@ -117,7 +118,7 @@ fn top_level_and_delegated_targets_are_judged_by_one_function() {
     assert_eq!(
         places("metadata", "Verified::of(").len(),
         2,
-        "expected two calls: for a role in memory, and for a role that is read from its file"
+        "`Verified` must be made in two places only: for a role in memory, and for a role that is read from its file"
     );
 }
 
@@ -129,7 +130,7 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// The repository tool also has a function `apply` in its journal, so only calls on `stage` are forbidden there.
+/// The repository tool has another function `apply`, in its journal, so the test looks only for calls on `stage` there.
 #[test]
 fn only_one_module_passes_metadata_to_a_stage() {
     let callers: Vec<_> =

@@ -128,7 +128,7 @@ impl World {
         version(&self.path("state/it/metadata/timestamp.json"))
     }
 
-    /// Checks that the repository verifies, that every release that was reported as published exists, and that no
+    /// Checks that the repository is valid, that it contains every release that was reported as published, and that no
     /// temporary files are left.
     fn check(&mut self, published: &[String]) {
         self.release("last");
@@ -139,13 +139,14 @@ impl World {
             assert_eq!(
                 client.get(name).unwrap(),
                 name.as_bytes(),
-                "a release that was reported as published must exist"
+                "a release that was reported as published must have its content"
             );
         }
         for folder in [".publishing", ".queue"] {
             let left =
                 std::fs::read_dir(self.path("packages").join(folder)).unwrap().map(|entry| entry.unwrap().path());
-            // A process that is killed before it locks its request leaves a folder, which is removed after an hour.
+            // A process that is killed before it creates the file `owner` of its request leaves a folder, which is
+            // removed after an hour.
             let left: Vec<_> = left.filter(|path| folder != ".queue" || path.join("owner").exists()).collect();
             assert!(left.is_empty(), "{left:?}");
         }
@@ -183,7 +184,8 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("killed: {line}\n").as_bytes()).unwrap();
 }
 
-/// Lets the process run for a random part of `at_most`, then kills it. Returns `true` if it had already succeeded.
+/// Kills the process after a random time of less than `at_most`. Returns `true` if it had succeeded before it was
+/// killed.
 fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     sleep(Duration::from_micros(dice.below(u64::try_from(at_most.as_micros()).unwrap().max(1))));
@@ -237,7 +239,11 @@ fn w_5_0_a_client_killed_at_any_moment_keeps_its_floors() {
     say(&format!("client: 40 runs, {killed} of them killed"));
     assert!(killed >= 10, "{killed}");
     world.client(&get);
-    assert_eq!(names_in(&world.path("out")), ["always"], "the folder must contain no other file");
+    assert_eq!(
+        names_in(&world.path("out")),
+        ["always"],
+        "the folder must contain the downloaded file and nothing else"
+    );
     assert!(names_in(&world.path("state/it/metadata")).iter().all(|name| !name.ends_with(".part")));
     // The client must refuse an old state of the repository.
     std::fs::rename(world.path("packages"), world.path("newest")).unwrap();
@@ -258,8 +264,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Polls until `done`, as a new client and as a returning client. While `lenient` is set, a failed poll is repeated
-/// once.
+/// Fetches repeatedly until `done` is set, as a new client and as a returning client. While `lenient` is set, a failed
+/// attempt is repeated once.
 fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicBool) {
     let warm = world.new_client();
     while !done.load(Ordering::Relaxed) {
@@ -316,7 +322,7 @@ fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
                 let rotate = polled.repo_command(&["rotate", "timestamp", "--add", &name]);
                 killed[2] += usize::from(!kill_within(rotate, at_most, &mut dice));
             }
-            // An update during a revocation can fail and must then be repeated. The tool warns about this.
+            // The tool warns that an update during a revocation can fail, so a failed update is repeated once.
             lenient.store(true, Ordering::Relaxed);
             for _ in 0..3 {
                 let key = format!("timestamp-{}", newest_key(&polled.path("packages/repo.toml")));
@@ -394,7 +400,11 @@ fn killed_processes_do_not_affect_the_others() {
         let out = format!("out-{number}");
         std::fs::remove_file(world.path(&out).join("always")).unwrap_or_default();
         world.client(&["get", "always", "--output", &out]);
-        assert_eq!(names_in(&world.path(&out)), ["always"], "the folder must contain no other file");
+        assert_eq!(
+            names_in(&world.path(&out)),
+            ["always"],
+            "the folder must contain the downloaded file and nothing else"
+        );
     }
     assert!(
         world.stored_version() > floor

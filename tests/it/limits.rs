@@ -1,5 +1,5 @@
-//! Tests of every limit. A value at the limit is accepted, and one above it is refused with an error that names the
-//! limit.
+//! Tests of every limit. A value that equals the limit is accepted, and a higher one is refused with an error that
+//! names the limit.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, Limit, Limits};
@@ -29,10 +29,14 @@ fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
     client
 }
 
-/// Checks the refusal of a file that is one byte longer than `field` allows.
+/// Sets the limit `field` to `length` and to one byte less, and returns the details of the refusal with the lower
+/// limit.
 fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<Limit>) {
     let length = length as u64;
-    assert!(with(repository, field, length).find("x").unwrap().is_some(), "a file at the limit must be accepted");
+    assert!(
+        with(repository, field, length).find("x").unwrap().is_some(),
+        "a file as long as the limit must be accepted"
+    );
     let past = with(repository, field, length - 1);
     match past.find("x") {
         Err(ClientError::Limit(error)) => match error.refusal {
@@ -70,17 +74,17 @@ fn the_listed_length_of_a_file_is_limited() {
         let length = repository.written(role).len() as u64;
         let field: Field<u64> = |limits| &mut limits.listed_length;
         let mut at_the_limit = with(&repository, field, length);
-        // These limits only apply to files whose length is not listed.
+        // The limits for files whose length is not listed must have no effect here.
         at_the_limit.limits.snapshot_length = 1;
         at_the_limit.limits.targets_length = 1;
-        assert!(at_the_limit.find("x").unwrap().is_some(), "a listed length at the limit must be accepted");
+        assert!(at_the_limit.find("x").unwrap().is_some(), "a listed length that equals the limit must be accepted");
         repository.network().forget_requests();
         let kind = ErrorKind::ListedTooLong { listed: length, limit: Limit::ListedLength, value: length - 1 };
         assert_eq!(refused(with(&repository, field, length - 1).find("x")), verdict(role, kind));
         let asked = repository.network().requests();
         assert!(
             asked.iter().all(|path| !path.ends_with(&format!(".{role}.json"))),
-            "the client must not request the file: {asked:?}"
+            "the client must not request a file whose listed length exceeds the limit: {asked:?}"
         );
     }
 }
@@ -117,7 +121,10 @@ fn counts_and_depths_are_limited() {
         (Limit::Keys, "root", keys, |limits| &mut limits.keys, find),
     ];
     for (limit, role, value, field, ask) in cases {
-        assert!(ask(&with(&repository, field, value)).unwrap(), "{limit}: a value at the limit must be accepted");
+        assert!(
+            ask(&with(&repository, field, value)).unwrap(),
+            "{limit}: a value that equals the limit must be accepted"
+        );
         let kind = ErrorKind::LimitReached { limit, value: u64::from(value) - 1 };
         assert_eq!(refused(ask(&with(&repository, field, value - 1))), verdict(role, kind));
     }
@@ -135,7 +142,7 @@ fn the_number_of_new_roots_in_one_update_is_limited() {
 #[test]
 fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
     let limit = |value| verdict("root", ErrorKind::LimitReached { limit: Limit::RootUpdates, value });
-    // The third new root replaces the timestamp key, but the limit is two roots per update.
+    // Version 4 of the root replaces the timestamp key, but the client has version 1 and may fetch only two new roots.
     let mut repository = repository(true);
     repository.set_keys("timestamp", &[TestKey::new("another")], 1);
     repository.publish(&["root", "timestamp"]);
@@ -165,11 +172,14 @@ fn the_nesting_of_json_is_limited() {
         TestClient::new(&repository).refresh()
     };
     assert!(asked(62).is_ok());
-    let ErrorKind::Malformed { expected, .. } = refused(asked(63)).kind else { panic!("refused for another reason") };
+    let ErrorKind::Malformed { expected, .. } = refused(asked(63)).kind else {
+        panic!("the file must be refused as malformed")
+    };
     assert_eq!(expected, "at most 64 levels of nesting");
 }
 
-/// If the client wrote such a record, the next start would treat it as damaged, and all further updates would fail.
+/// If the client wrote a record that exceeds the limit for reading, the next start would treat it as damaged, and all
+/// further updates would fail.
 #[test]
 fn d3_a_record_of_versions_that_could_not_be_read_again_is_not_written() {
     let mut repository = Repository::new();

@@ -45,8 +45,8 @@ impl Made {
         made
     }
 
-    /// Like [`Made::new`], but delegates to two bins, and one of them lists `package`. All of `keys` must sign each
-    /// bin.
+    /// Like [`Made::new`], but delegates to two bins, one of which lists `package`. Each bin must be signed with all of
+    /// `keys`.
     pub(crate) fn with_bins(kind: &[&str], keys: &[&str]) -> Made {
         let made = Made::new();
         for key in keys.iter().filter(|key| !made.dir().join(format!("keys/{key}.pem")).exists()) {
@@ -122,7 +122,7 @@ impl Made {
         client
     }
 
-    /// Returns a client that has installed the current release of `packages`.
+    /// Returns a client that has downloaded the current release of `packages`.
     pub(crate) fn client(&self, packages: &[&str]) -> TestClient {
         let client = self.new_client();
         for package in packages {
@@ -207,7 +207,8 @@ impl Attacker {
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
-        // A new root must also be signed with the keys that it lists itself, so the attacker signs it with all keys.
+        // A new root needs signatures by the keys of the old root and by its own, so the attacker signs it with all
+        // keys.
         let is_trusted = |key: &&PrivateKey| role == "root" || trusted.contains(&keyid(key));
         let mut keys: Vec<&PrivateKey> = self.keys.iter().filter(is_trusted).collect();
         if keys.is_empty() {
@@ -257,7 +258,7 @@ impl Attacker {
         self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
     }
 
-    /// Writes the next version of `role`, and returns the entry with which another role can list it.
+    /// Writes the next version of `role`, and returns the entry for it in the snapshot or timestamp.
     fn write_next(&self, role: &str, edit: impl FnOnce(&mut Value)) -> Value {
         let mut signed = self.newest(role);
         signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);

@@ -23,7 +23,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// The store of a user, in a folder of this user, which trusts the repository on the server.
+/// A store that belongs to another user and trusts the repository on the server.
 struct Store {
     folder: TempDir,
     state: PathBuf,

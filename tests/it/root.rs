@@ -32,7 +32,7 @@ fn w_5_1_an_update_is_judged_at_its_start_time() {
     let mut client = TestClient::new(&repository);
     client.now = time("2030-01-01T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
-    // An update that starts one second later is refused, because the timestamp has expired at its start.
+    // An update that starts one second later is refused, because the timestamp has expired by then.
     client.now = time("2030-01-01T00:00:01Z");
     let expired = ErrorKind::Expired { expires: client.now, start_time: client.now };
     assert_eq!(refused(client.refresh()), verdict("timestamp", expired));
@@ -195,7 +195,7 @@ fn w_5_3_3_2_only_not_found_ends_the_chain() {
         assert!(matches!(client.refresh(), Err(ClientError::Network(_))), "{fault:?}");
         assert!(
             !repository.network().requests().contains(&FIRST[1].to_owned()),
-            "{fault:?}: the client must request nothing else"
+            "{fault:?}: the client must not request the timestamp after the failure"
         );
     }
     repository.network().clear_faults();
@@ -249,7 +249,11 @@ fn w_5_3_4_1_a_new_root_needs_the_threshold_of_the_old_and_of_itself() {
             Ok(reached) => assert_eq!(client.refresh().unwrap()[0], reached),
             Err(kind) => {
                 assert_eq!(refused(client.refresh()), verdict("root", kind));
-                assert_eq!(repository.network().requests(), [ROOT_2], "the client must request nothing else");
+                assert_eq!(
+                    repository.network().requests(),
+                    [ROOT_2],
+                    "the client must request nothing after the refused root"
+                );
             }
         }
     }
@@ -480,7 +484,7 @@ fn w_5_0_after_any_failure_the_client_can_update_later() {
             repository.network().fault(path, fault.clone());
             let found = client.refresh();
             let honest = match &fault {
-                // A missing next root is legal, and so is a body that is the honest file.
+                // Two of the faults are harmless: a missing next root, and a body that happens to be the honest file.
                 NetworkFault::Status(404) => path == ROOT_2,
                 NetworkFault::Body(body) => Some(body) == repository.network().file(path).as_ref(),
                 _ => false,

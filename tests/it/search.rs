@@ -59,7 +59,7 @@ fn w_5_6_7_0_and_a10_a_missing_role_ends_the_search() {
     }
 }
 
-/// Both `a` and `b` may list all paths; only `b` lists `x`.
+/// Returns a repository in which all paths are delegated to `a` and `b`, and only `b` lists `x`.
 fn two_siblings() -> Repository {
     repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
@@ -113,8 +113,8 @@ fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
     assert_eq!(refused(found.into_iter().nth(1).unwrap()), unmet);
 }
 
-/// Returns a repository in which `a` and `b` have different paths. `a` delegates to `shared`, with the key `shared`.
-/// `build` adds the delegation from `b`.
+/// Returns a repository in which `a` and `b` are responsible for different paths. `a` delegates to `shared`, with the
+/// key `shared`. `build` adds the delegation from `b` to `shared`.
 fn diamond(build: impl FnOnce(&mut Repository)) -> Repository {
     repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -136,7 +136,8 @@ fn a8_a_role_is_trusted_through_each_of_two_delegators_with_the_same_key() {
 
 #[test]
 fn a8_a_delegated_role_is_trusted_for_one_chain_of_delegations_only() {
-    // `a` and `b` list different keys for `shared`, and each version of `shared` lists different keys for `below`.
+    // `a` and `b` list different keys for `shared`. The honest file and the attacker's file of `shared` list different
+    // keys for `below`.
     let honest = repository(|repository| {
         repository.lists_hashes = false;
         for name in ["a", "b"] {
@@ -477,7 +478,7 @@ fn the_stored_file_of_one_role_is_not_used_for_another() {
     let mut repository = repository(|repository| {
         ["a", "b", "c"].iter().for_each(|name| repository.delegate("targets", &Delegation::paths(name, &["*"])));
     });
-    // All three roles have the same keys, but `b` has a different version.
+    // All three roles have the same keys. Only `b` has version 2.
     repository.publish(&["b"]);
     let client = TestClient::new(&repository);
     let session = blocking::Updater::new(client.updater()).unwrap().refresh_at(client.now).unwrap();

@@ -13,10 +13,10 @@ mod wire;
 use site::{Site, TARGETS, replaced};
 use wire::{encoded, get};
 
-/// The endings of metadata file names. The name of the role `team ö+` must be encoded in URLs.
+/// The endings of the metadata file names. In URLs, the name of the role `team ö+` must be percent-encoded.
 const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
 
-/// A text that no response of the server may contain.
+/// Part of each private key file, which no response of the server may contain.
 const SECRET: &str = "PRIVATE KEY";
 
 /// Checks the responses of a server, and that it does not serve private keys.
@@ -69,8 +69,8 @@ fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     assert!(whole.body == site.content(target), "{path}: wrong content");
 }
 
-/// Checks that a target is not sent as the compressed copy of another. Without a hash prefix, the names of two targets
-/// look like a file and its compressed copy.
+/// Checks that the server never sends one target as the compressed copy of another. Without hash prefixes, the names of
+/// two targets look like those of a file and its compressed copy.
 fn no_target_is_taken_for_a_copy_of_another(site: &Site, port: u16) {
     TARGETS.iter().for_each(|target| comes_whole(site, port, &encoded(&format!("targets/{target}")), target));
 }

@@ -1,6 +1,6 @@
 //! Tests for each row of the tables in `docs/threat-model.md`, with repositories that `lastmile-repo` made.
 //!
-//! The name of a test starts with the id of its row. Every row must have a test, and every test must have a row.
+//! The name of a test starts with the id of its row. Every row must have a test, and every test must belong to a row.
 
 mod attacks;
 mod bins;

@@ -125,7 +125,7 @@ fn the_date_header_of_a_server_decides_nothing() {
     let mut client = TestClient::new(&repository);
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     client.http = Some((server.url(), settings));
-    // By the server's clock, the timestamp has expired. Only the client's clock decides whether it is accepted.
+    // According to the server's `Date` header, the timestamp has expired, but only the client's clock counts.
     client.now = time("2028-12-31T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
     client.now = time("2029-01-01T00:00:00Z");

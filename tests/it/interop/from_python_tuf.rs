@@ -96,8 +96,8 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// Updates a client to state 1 of the malicious repository, then serves it state `lie`. Returns the reason for the
-/// refusal.
+/// Updates a client to state 1 of the malicious repository, and then offers it the malicious state `lie`. Returns the
+/// role that the client refuses, and the reason.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");
     let network = FakeNetwork::new();
@@ -108,8 +108,13 @@ async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     assert_eq!(honest.versions, [1, 5, 5, 5]);
     foreign.publish(lie, &network);
     let verdict = refusal(client.fetch(&["plain.txt"]).await);
-    assert_eq!(refusal(client.fetch(&["plain.txt"]).await), verdict, "the client must refuse it a second time");
-    // The attack may have raised the stored versions, but state 9 has higher versions, so the client must accept it.
+    assert_eq!(
+        refusal(client.fetch(&["plain.txt"]).await),
+        verdict,
+        "a second attempt must be refused for the same reason"
+    );
+    // The client may have stored some versions of the malicious state, but state 9 is honest and has higher versions,
+    // so the client must accept it.
     foreign.publish(9, &network);
     assert_eq!(client.fetch(&["plain.txt"]).await.unwrap().versions, [1, 7, 7, 7]);
     verdict

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The characters that are not percent-encoded in a URL path.
+/// The characters to percent-encode in a URL path: all except ASCII letters, digits and `-._~/`.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Returns the absolute path of a file whose path relative to the workspace is `path`.
@@ -98,8 +98,8 @@ pub(crate) struct Client {
 /// The result of running a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// The client succeeded. The fields are the trusted versions of root, timestamp, snapshot and targets, and the
-    /// content of each requested target, or `None` for a target that the client did not find.
+    /// The client succeeded. The first field has the trusted versions of root, timestamp, snapshot and targets. The
+    /// second has the content of each requested target, or `None` if the client did not find it.
     Fetched([u64; 4], Vec<Option<Vec<u8>>>),
     /// The client failed. The fields are the name and the message of its error.
     Refused(String, String),

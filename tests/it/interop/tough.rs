@@ -94,7 +94,7 @@ impl Made {
         self.keys.iter().map(source).collect()
     }
 
-    /// Writes this version of the root. Every role has this threshold.
+    /// Writes and signs this version of the root, in which every role has this threshold.
     pub(crate) async fn sign_root(&self, version: u64, threshold: u64) {
         let sources = self.sources();
         let mut keys = HashMap::new();
@@ -153,7 +153,7 @@ impl Made {
         signed.write(self.folder().join("metadata")).await.unwrap();
     }
 
-    /// Adds a target and writes its file under its name for consistent snapshots.
+    /// Adds a target, and writes its file under the name with a hash prefix that consistent snapshots require.
     async fn add(&self, editor: &mut RepositoryEditor, name: &str, content: &str) {
         let file = self.folder().join("new/file");
         std::fs::write(&file, content).unwrap();

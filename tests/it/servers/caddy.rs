@@ -61,8 +61,8 @@ fn caddy_serves_a_repository_with_the_documented_settings() {
     the_checks_of_the_page_pass(&site, &format!("http://127.0.0.1:{port}/"));
 }
 
-/// A small file with hashes and signatures hardly compresses. With some encoders, its compressed copy is longer than
-/// the file.
+/// A small file that consists mostly of hashes and signatures hardly compresses, and its compressed copy may be longer
+/// than the file.
 #[test]
 fn caddy_serves_a_small_repository_whose_compressed_copies_are_longer() {
     let mut site = Site::empty(&[]);

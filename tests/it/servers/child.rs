@@ -30,7 +30,8 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts the command for `N` free ports and waits until `is_ready`. The output goes to the file `said`.
+/// Starts the command that `command` returns for `N` free ports, and waits until `is_ready` returns `true`. The output
+/// goes to the file `said`.
 pub(super) fn start<const N: usize>(
     said: &Path,
     command: impl Fn([u16; N]) -> Command,

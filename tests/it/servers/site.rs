@@ -93,7 +93,7 @@ impl Site {
         format!("{folder}/{}", found.unwrap_or_else(|| panic!("no file of {folder} ends in {ending}")))
     }
 
-    /// Returns the file of one of [`TARGETS`] in a repository with hashes in file names.
+    /// Returns the file of one of [`TARGETS`] in a repository whose target files have hash prefixes.
     pub(super) fn target(&self, target: &str) -> String {
         let path = format!("targets/{target}");
         let (folder, name) = path.rsplit_once('/').unwrap();
@@ -105,7 +105,8 @@ impl Site {
         fs::read(self.path("packages").join(path)).unwrap()
     }
 
-    /// Returns a command of `lastmile` with a separate state for each `client` and without proxy variables.
+    /// Returns a command of `lastmile` with a separate state folder for each `client`, and without variables for
+    /// proxies and certificates.
     pub(super) fn client(&self, client: &str) -> Command {
         let mut command = direct(Command::new(program("lastmile")));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", format!("state-{client}"));
@@ -144,7 +145,7 @@ impl Site {
         command
     }
 
-    /// Makes `client` fetch all targets, and checks them.
+    /// Makes `client` fetch all targets, and checks their content.
     pub(super) fn fetch_all(&self, client: &str) {
         succeed(&mut self.get_all(client));
         self.check_all(client);

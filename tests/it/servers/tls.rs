@@ -150,7 +150,7 @@ fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_o
 fn the_provider_that_the_application_passes_is_used() {
     let site = certified();
     let (_nginx, port) = secure(&site);
-    // This provider supports no signature algorithm. The connection must fail, which shows that the client uses this
+    // A provider without signature algorithms cannot connect. The failure shows that the client uses the given
     // provider.
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms.mapping = &[];
@@ -180,8 +180,8 @@ fn without_any_authority_http_still_works() {
     site.check_all("it");
 }
 
-/// Starts two servers. The first redirects to a URL of the second with `scheme`. `first` and `second` are the
-/// parameters of their `listen` directives.
+/// Starts two servers, of which the first redirects to the second with a URL that begins with `scheme`. `first` and
+/// `second` are the parameters of their `listen` directives.
 fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");

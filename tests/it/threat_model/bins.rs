@@ -1,4 +1,5 @@
-//! Attacks with the stolen keys of bins. The snapshot lists most bins with hashes, and two kinds of bins without.
+//! Attacks with the stolen keys of bins. The snapshot lists bins with hashes, unless the bins need both online keys or
+//! an earlier version of lastmile-repo made the snapshot.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};
@@ -170,7 +171,11 @@ fn k9_the_key_of_many_bins_of_an_earlier_version_replaces_packages_until_the_bin
     new.use_network(&attacker.network);
     assert_eq!(new.get("package").unwrap(), EVIL);
     seen.use_network(&attacker.network);
-    assert_eq!(seen.get("package").unwrap(), GOOD, "the client must use its stored copy of this version");
+    assert_eq!(
+        seen.get("package").unwrap(),
+        GOOD,
+        "a client that has stored this version of the bin must not request it again"
+    );
     // With only the key of the bins, the attacker cannot publish a release.
     let attacker = made.attacker(&["bins-1"]);
     attacker.release(&bin, |signed| attacker.list_malicious(signed, "package"));

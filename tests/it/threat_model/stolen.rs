@@ -163,7 +163,7 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
     let seen = made.client(&["package", "team/package"]);
     let attacker = made.attacker(&["team-1", ONLINE[0], ONLINE[1]]);
     attacker.release("team", |team| {
-        // The version is far above those of the honest releases.
+        // The version is far higher than in the honest releases.
         team["version"] = json!(1_000);
         for path in ["team/package", "team/of-targets", "package", "elsewhere"] {
             attacker.list_malicious(team, path);
@@ -175,7 +175,7 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
         assert_eq!(
             client.get("team/of-targets").unwrap(),
             GOOD,
-            "the top-level targets role must take precedence over `team`"
+            "the client must get the package of the top-level targets role, which takes precedence over `team`"
         );
         assert_eq!(client.get("package").unwrap(), GOOD);
         assert_eq!(refusal(&client.get("elsewhere")), "elsewhere: NoSuchTarget");
@@ -245,7 +245,7 @@ fn k13_a_threshold_of_root_keys_controls_the_repository_and_a_new_root_must_be_s
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
-    // A client that has the maintainers' new root before the attack is safe.
+    // A client that trusts the maintainers' new root before the attack refuses the attacker's root.
     let second = made.served().file(&format!("{METADATA}2.root.json")).unwrap();
     let mut shipped = lastmile_testkit::TestClient::with_root(second, &made.served());
     shipped.now = later(0);

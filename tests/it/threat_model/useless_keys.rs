@@ -9,7 +9,7 @@ use crate::made::{Attacker, Made, in_days, refusal};
 
 const NEWER: &[u8] = b"newer package";
 
-/// An attack with only the keys `stolen`, which sign for `role`.
+/// The attacks of somebody who has only the keys `stolen`, which sign for `role`.
 pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,
@@ -17,7 +17,7 @@ pub(super) struct Attempt<'a> {
     /// the package.
     pub(super) package: &'a str,
     pub(super) options: &'a [&'a str],
-    /// The reasons why clients refuse a replaced file of the published version, and a forged release.
+    /// The expected errors of clients: for a replaced file of the published version, and for a forged release.
     pub(super) refusals: [&'a str; 2],
 }
 
@@ -70,8 +70,8 @@ impl Attempt<'_> {
     }
 }
 
-/// The reasons for refusals if the attacker has no online key: the replaced file does not match the snapshot, and the
-/// forged timestamp is not signed.
+/// The expected errors if the attacker has no online key: the replaced file does not match the hash in the snapshot,
+/// and the forged timestamp has no valid signature.
 const ALONE: [&str; 2] = ["ROLE: HashMismatch", "timestamp: ThresholdNotMet"];
 
 #[test]

@@ -9,8 +9,9 @@
 //!     [--staging | --trusted-root F] FILE_OR_DIGEST
 //! ```
 //!
-//! `M/ROLE.json` are the trusted roles as received, with percent-encoded role names. The client's own state is in folders of `M`. A
-//! target is written to one file directly in `T`, with its whole path percent-encoded. The exit code is always 0 or 1.
+//! `M/ROLE.json` are the trusted roles as received, with percent-encoded role names. The client stores its own state in
+//! subfolders of `M`. Each target becomes a file directly in `T`, whose name is the percent-encoded path of the target.
+//! The exit code is always 0 or 1.
 
 use std::error::Error;
 use std::fs;
@@ -225,7 +226,7 @@ fn shipped_root(store: &Path) -> PathBuf {
 /// Stores `root` for later runs, atomically.
 fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
     let goal = shipped_root(store);
-    let folder = goal.parent().ok_or("a file has a folder")?;
+    let folder = goal.parent().ok_or("the path of the shipped root has no parent folder")?;
     fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(root)?;
@@ -233,7 +234,7 @@ fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The characters that are not percent-encoded in the name of a downloaded file.
+/// The characters to percent-encode in the name of a downloaded file: all except ASCII letters, digits and `-._~`.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Returns the file name of a target, which is its percent-encoded path. If that is not a valid file name, returns a
