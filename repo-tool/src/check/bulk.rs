@@ -1,7 +1,8 @@
 //! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets,
-//! and searches for one target of each role. If the top-level role delegates only to bins, every search for a path ends
-//! in the bin of the path. The other targets are then looked up in the metadata that the client trusts, and the client
-//! searches only for targets that this metadata does not list.
+//! and searches for one target of each role. If the top-level role delegates only to bins, the search for a path always
+//! ends in the bin for that path. In this case, and for the targets of the top-level role, the other targets are looked
+//! up directly in the metadata that the client trusts, and the client searches only for the targets that this metadata
+//! does not list.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -58,13 +59,13 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
 struct RoleView<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
-    /// The set of bins that contains this role, and the role's number in it. `None` for the top-level role, where every
-    /// search starts.
+    /// The set of bins that contains this role, and the role's number in the set. `None` for the top-level role, where
+    /// every search starts.
     bin: Option<(&'s Router, usize)>,
 }
 
 impl<'s> RoleView<'s> {
-    /// Returns `None` if a search might end in another role.
+    /// Returns `None` if a search for a target of the role might end in another role.
     fn of(
         session: &'s blocking::Session,
         role: &RoleName,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A metadata file that does not match the metadata that lists it.
+/// A metadata file that is missing or does not match the metadata that lists it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DamagedFile {
     /// The file name in `metadata/`.

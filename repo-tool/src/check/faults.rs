@@ -41,12 +41,12 @@ pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
     faults.0
 }
 
-/// Returns the faults in a metadata file that are not in its signed text.
+/// Returns the faults in the parts of a metadata file that the signatures do not cover.
 pub(super) fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
-        // A stored file may escape characters that could harm a terminal. Canonical JSON has no such escapes, so such a
-        // file is converted first.
+        // A stored file may escape characters that could harm a terminal. Canonical JSON has no such escapes, so a file
+        // that contains them is converted first.
         Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
         Ok(file) => Json::parse(file).and_then(|file| faults.file(file.canonical(), is_listed)),
         Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),
@@ -250,7 +250,8 @@ impl Faults {
     }
 }
 
-/// Returns the content of a JSON string, or an empty string for other values, which the parser of the role refuses.
+/// Returns the content of a JSON string, or an empty string for any other value. The parser of the role refuses such
+/// values.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
 }

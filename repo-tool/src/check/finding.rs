@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Severity {
-    /// A note: nothing has to be done.
+    /// A note, which requires no action.
     Note,
     /// The repository works, but it is less secure or less reliable than it could be.
     Warning,
@@ -165,7 +165,7 @@ rules! {
 pub struct Finding {
     /// The rule that the finding belongs to.
     pub rule: Rule,
-    /// The role with the problem; `None` if the finding is about the whole repository.
+    /// The role that the finding is about; `None` if it is about the whole repository.
     pub role: Option<RoleName>,
     /// The message for people, without the severity.
     pub text: String,

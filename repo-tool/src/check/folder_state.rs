@@ -13,7 +13,7 @@ use crate::files::layout::Layout;
 use crate::files::roots;
 use crate::{Error, PublicationError, names};
 
-/// Adds the missing and changed files to an error that they may have caused.
+/// Adds the names of missing and changed files to an error that these files may have caused.
 pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
     let may_be_damaged = match &error {
         Error::Untrusted(error) => !matches!(error.kind, ErrorKind::NotDelegated(_) | ErrorKind::LimitReached { .. }),
@@ -30,7 +30,8 @@ pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
     PublicationError::Damaged { folder: layout.metadata(), files, error: error.into() }.into()
 }
 
-/// Returns the files that do not match the newest root, the timestamp and the snapshot in the folder.
+/// Returns the missing files, and the files that do not match the newest root, the timestamp or the snapshot in the
+/// folder.
 pub(crate) fn damaged_files(layout: &Layout) -> Vec<DamagedFile> {
     let mut state = FolderState { layout, damaged: Vec::new() };
     state.compare();
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changed_line_ends_are_told_from_other_changes() {
+    fn changed_line_ends_are_distinguished_from_other_changes() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path());
         std::fs::create_dir(layout.metadata()).unwrap();

@@ -1,10 +1,10 @@
-//! Refuses a document with a new format fault ([`crate::check::faults`]): it is neither signed nor published.
+//! Refuses to sign or publish a document with a new format fault ([`crate::check::faults`]).
 //!
 //! A root that python-tuf cannot read stops every python-tuf client permanently, because clients must read that root
 //! before the next one. Lastmile accepts more formats than other clients, so its simulated clients ([`crate::check`])
-//! do not detect such a fault. A fault in metadata that has already been published is only a warning, so that the
-//! repository can be repaired. A file that exceeds the default limits of other clients is also a warning, because users
-//! of those clients can raise the limits.
+//! do not detect such a fault. A fault in metadata that has already been published causes only a warning, so that the
+//! repository can be repaired. A file that exceeds the default limits of other clients also causes only a warning,
+//! because users of those clients can raise the limits.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,8 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
 /// Returns the errors of [`admit`].
 pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     admit(published, document)?;
-    // If the delegating role lists a malformed key id, that is reported as a fault in the delegating role.
+    // A malformed key id that the delegating role lists is not reported here, because it is a fault in the delegating
+    // role.
     let rings = document.rings();
     let listed: BTreeSet<&str> =
         rings.required.iter().chain(&rings.wanted).flat_map(|ring| ring.keys().map(|(id, _)| id.as_str())).collect();
@@ -59,8 +60,8 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     Err(DraftError::FileFaults { role: document.role.clone(), version: document.version, faults }.into())
 }
 
-/// Returns findings about published metadata that other clients refuse, or read only in part. Covers the root and every
-/// role that was read.
+/// Returns findings about published metadata that other clients refuse, or in which they do not search all delegations.
+/// Covers the root and every role that was read.
 pub(crate) fn findings(published: &Published) -> Vec<Finding> {
     let mut found = Vec::new();
     for (role, text) in published.signed_texts() {

@@ -168,7 +168,7 @@ fn version_only_bins(bins: &Bins) -> Finding {
     let bits = bins.bit_length;
     let most = MOST_BITS_WITH_HASHES;
     let text = format!(
-        "the snapshot lists the 2^{bits} bins {prefix}-* by version only: a thief of a key of the bins can replace \
+        "the snapshot lists the 2^{bits} bins {prefix}-* by version only: whoever steals a key of the bins can replace \
          their content without a new snapshot. `lastmile-repo bins --bit-length {most}` makes bins that are listed with \
          their hash"
     );

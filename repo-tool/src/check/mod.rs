@@ -38,8 +38,8 @@ use crate::{DraftError, Error, NotFoundReason, parallel};
 /// With at least this number of changed targets, listing all targets is faster than searching for each one.
 const MANY: usize = 1000;
 
-/// In a repository with at least this number of roots, a root with the same keys as its predecessor is not tested
-/// separately.
+/// In a repository with at least this number of roots, a root with the same keys and roles as its predecessor is not
+/// tested separately.
 pub(crate) const MANY_ROOTS: u64 = 64;
 
 /// Returns whether both roots have the same keys and roles. If so, clients shipped with either root take the same
@@ -55,13 +55,13 @@ pub(crate) struct Check<'a> {
     pub(crate) draft: &'a Draft,
     pub(crate) completed: &'a Completed,
     pub(crate) now: DateTime<Utc>,
-    /// How target files are named in a repository without consistent snapshots.
+    /// How target files are named in a repository with consistent snapshots.
     pub(crate) names: TargetNames,
-    /// Whether the draft may make clients refuse published packages.
+    /// Whether to publish the draft if it makes clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,
 }
 
-/// Proof that simulated clients accept a draft. No draft can be published without this value.
+/// Proof that simulated clients accept a draft. Publishing a draft requires this value.
 pub(crate) struct Checked {
     /// The state of the repository after publication, with the new files in memory.
     pub(crate) published: Published,
@@ -190,8 +190,8 @@ impl Check<'_> {
     }
 
     /// Verifies the changed roles that no search has visited. Such a role lists no targets, or only targets that roles
-    /// with a higher priority also list. Also verifies roles with several key rings, because a search verifies a role
-    /// with only one of them.
+    /// with a higher priority also list. Also verifies the changed roles that several key rings must sign, because a
+    /// search verifies a role with only one key ring.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {

@@ -36,7 +36,8 @@ impl Overlay {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// Serves these metadata files under the names that are the keys of `files`, and otherwise the published files.
+    /// Serves each metadata file in `files` under the name that is its key, and the published files under all other
+    /// names.
     #[must_use]
     pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)
@@ -70,14 +71,14 @@ impl Overlay {
         }
     }
 
-    /// Returns whether a file of this version exists. Assumes that it exists if this cannot be determined.
+    /// Returns whether a metadata file of this version exists. Returns true if this cannot be determined.
     pub(crate) fn has(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
         self.files.contains_key(&role.file_name(Some(version)))
             || path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
-    /// Hides some metadata files.
+    /// Treats these metadata files as missing.
     #[must_use]
     pub fn without(mut self, files: impl IntoIterator<Item = String>) -> Self {
         self.hidden = Arc::new(files.into_iter().collect());

@@ -1,7 +1,7 @@
-//! Judges the packages that a draft adds, changes, or demands something else of, before publication: clients must not
-//! refuse them. Unchanged packages are not judged again, unless a policy, a trust root or a delegation above them changes.
+//! Checks before publication that clients will not refuse packages because of policies. Judges the packages that a
+//! draft adds or changes, and the unchanged packages below a policy, a trust root or a delegation that changes.
 //!
-//! Evidence and trust roots are not packages: a rule whose paths match them demands no evidence for the evidence.
+//! Evidence and trust roots are not packages, so a rule whose paths match them does not demand evidence for them.
 
 use std::collections::BTreeSet;
 
@@ -19,32 +19,32 @@ use crate::published::Published;
 use crate::role_content::RoleContent;
 use crate::{DraftError, Error, PolicyError};
 
-/// Whether a draft is published although clients will refuse packages that are already published, because a policy
-/// demands more than before.
+/// Whether to publish a draft that makes clients refuse packages that are already published, for example because a
+/// policy becomes stricter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailingPackages {
     /// The draft is not published.
     #[default]
     Refuse,
-    /// The draft is published, and the outcome names the packages.
+    /// The draft is published, and the outcome lists the refused packages.
     Allow,
 }
 
-/// What a draft changes, as far as policies are concerned.
+/// The changes in a draft that determine which packages are judged.
 #[derive(Default)]
 struct Scope {
     /// Targets that are added, changed or removed.
     changed: BTreeSet<TargetPath>,
-    /// The targets among them that were published already.
+    /// The changed targets that are already published.
     replaced: BTreeSet<TargetPath>,
-    /// Roles with a new or removed policy, or with changed delegations. All packages below them are judged.
+    /// Roles whose policy, trust roots or delegations change. All packages below these roles are judged.
     roles: BTreeSet<RoleName>,
 }
 
 impl Check<'_> {
-    /// Judges the packages that the draft concerns. `arrive` returns a client that has updated to the draft, without the
-    /// usual limits, and `reached` is one that has found the added targets. Returns the published packages that clients
-    /// will refuse from now on.
+    /// Judges the packages that the draft affects. `arrive` returns a client that has updated to the draft, without the
+    /// usual limits, and `reached` is a client that has found the added targets. Returns the published packages that
+    /// clients will refuse from now on.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,
@@ -68,8 +68,8 @@ impl Check<'_> {
         self.judge_below(&mut judge, &scope.roles, &packages)
     }
 
-    /// Returns whether a role that the draft concerns has a policy, before or after the change. Reads only the roles that
-    /// clients visit for the changed targets, unless delegations change.
+    /// Returns whether a role that the draft affects has a policy, before or after the change. Reads only the roles
+    /// that clients visit for the changed targets, unless delegations change.
     fn has_policies(&self, reached: &mut blocking::Session) -> Result<bool, Error> {
         if self.draft.targets.values().any(RoleContent::has_policy) {
             return Ok(true);
@@ -128,8 +128,8 @@ impl Check<'_> {
         Ok(false)
     }
 
-    /// Checks the policies that the draft changes, and the trust roots that they name. Adds the roles whose trust roots
-    /// change to the scope.
+    /// Checks the policies that the draft changes, and the trust roots that these policies name. If a trust root
+    /// changes, adds the roles whose policies name it to the scope.
     fn check_policies(&self, scope: &mut Scope, contents: &TargetContents) -> Result<(), Error> {
         for (role, content) in &self.draft.targets {
             let targets = content.read()?;
@@ -172,7 +172,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Adds the published roles whose policies name a changed target as a trust root by its SHA-256.
+    /// Adds the published roles whose policies name a replaced or removed target as a trust root.
     fn add_roles_of_changed_roots(&self, scope: &mut Scope) {
         for (role, targets) in self.published.into_iter().flat_map(|published| published.read_roles()) {
             if trust_roots_of(targets).iter().any(|path| scope.replaced.contains(path)) {
@@ -195,8 +195,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns the packages that name one of these targets as evidence. Considers the packages that lie beside the
-    /// evidence, and the packages of all roles that were read.
+    /// Returns the packages that name one of these targets as evidence. Considers the packages whose evidence would
+    /// have these names by convention (see [`beside`]), and the packages of all roles that were read.
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {
@@ -226,8 +226,8 @@ impl Check<'_> {
         if refused.is_empty() { Ok(()) } else { Err(DraftError::RefusedPackages { packages: refused }.into()) }
     }
 
-    /// Returns whether a target is not a package: evidence of one of `packages` or of a package beside it, or a trust root
-    /// of a policy.
+    /// Returns whether a target is not a package, but a trust root of a policy, or evidence of one of `packages` or of
+    /// a package that [`beside`] returns.
     fn is_auxiliary(
         &self,
         judge: &mut PackageJudge<'_>,
@@ -292,7 +292,7 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// Drops the packages that clients refuse now already.
+    /// Removes the packages that clients already refuse before the change.
     fn retain_new(&self, refused: &mut Vec<Refused>) -> Result<(), Error> {
         let Some(published) = self.published.filter(|_| !refused.is_empty()) else { return Ok(()) };
         let names = published.root.target_names(self.names);
@@ -355,7 +355,8 @@ fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> boo
     }
 }
 
-/// Returns the paths of which this path is a continuation, such as `app` and `app.tar` for `app.tar.sig`.
+/// Returns the paths of the packages for which this path may be evidence by its name: all prefixes that end before a
+/// dot, such as `app` and `app.tar` for `app.tar.sig`.
 fn beside(path: &TargetPath) -> Vec<TargetPath> {
     let text = path.as_str();
     let ends = text.char_indices().filter(|(_, character)| *character == '.').map(|(end, _)| end);

@@ -57,7 +57,7 @@ impl<'a> Subject<'a> {
         found
     }
 
-    /// Lastmile ignores a key id that has no usable key (A14). Other clients may fail.
+    /// Lastmile ignores a key id that has no usable key (A14 in docs/pouf.md). Other clients may fail.
     fn unusable_ids(&self, found: &mut Vec<Finding>) {
         let delegated = self.delegations.iter().flat_map(|(_, delegations)| odd_in_delegations(delegations));
         for (role, odd) in odd_in_root(self.root).into_iter().chain(delegated) {
@@ -152,7 +152,8 @@ fn top_level(root: &Root, timestamp: DateTime<Utc>, snapshot: DateTime<Utc>) -> 
     vec![(&RoleName::ROOT, root.expires), (&RoleName::TIMESTAMP, timestamp), (&RoleName::SNAPSHOT, snapshot)]
 }
 
-/// Returns the longest usual lifetime of a role. Servers sign online roles automatically, so these can expire soon.
+/// Returns the longest usual lifetime of a role. Servers sign online roles automatically, so these roles can have short
+/// lifetimes.
 fn longest_expiry(role: &RoleName) -> TimeDelta {
     TimeDelta::days(match role.as_str() {
         "timestamp" => 31,

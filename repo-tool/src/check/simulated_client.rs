@@ -41,7 +41,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // A client that was stopped by the limit in every round has a higher root version.
+                // If the limit had stopped the client in every round, the root version would be higher.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }

@@ -1,4 +1,4 @@
-//! The content of evidence files and trust roots: from the files of a draft, or else from the folder of the repository.
+//! Reads evidence files and trust roots, from the new files of a draft or else from the repository's folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,23 +14,24 @@ use crate::{Error, PolicyError};
 /// The maximum length of an evidence file or a trust root, in bytes. `lastmile-attest` has lower limits.
 pub(crate) const LONGEST: u64 = 16 << 20;
 
-/// The contents of target files.
+/// A reader of target files.
 pub(crate) struct TargetContents {
     folder: PathBuf,
     names: TargetNames,
-    /// The new files of the draft, by their final paths below the folder.
+    /// The current paths of the draft's new files, by their final paths below the folder.
     new: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl TargetContents {
-    /// Reads the published files and those of a draft. `names` is how target files are named after the publication.
+    /// Creates a reader of the published target files and of a draft's new files. `names` is the form of target file
+    /// names after the publication.
     pub(crate) fn new(layout: &Layout, names: TargetNames, files: &[NewTargetFile]) -> Self {
         let new = files.iter().map(|file| (file.to.clone(), file.from.clone())).collect();
         Self { folder: layout.targets(), names, new }
     }
 
-    /// Returns the content of a target after comparing it with the length and the hashes. Returns `None` if the file is
-    /// not on this machine.
+    /// Returns the content of a target, after comparing it with the listed length and hashes. Returns `None` if the
+    /// file is not on this machine.
     ///
     /// # Errors
     /// [`PolicyError::WrongFile`] if the file differs from the entry of the target; [`Error::Path`] if it is too long.

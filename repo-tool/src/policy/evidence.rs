@@ -1,8 +1,8 @@
 //! Prepares evidence files for publication beside their package.
 //!
-//! All JSON evidence becomes one file, `PACKAGE.intoto.jsonl`, with one JSON object per line. A signature that is not JSON
-//! becomes a file of its own, `PACKAGE.sig`. Evidence that is added later gets a new name with a number, because the
-//! content of published files should not change.
+//! All JSON evidence becomes one file, `PACKAGE.intoto.jsonl`, with one JSON object per line. Each signature that is
+//! not JSON becomes a separate file, `PACKAGE.sig`. Evidence that is added later gets a new name with a number, because
+//! the content of published files should not change.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ use crate::{Error, NotFound, PolicyError, Repository};
 /// The maximum length of an evidence file, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// The endings of evidence files.
+/// The file name extensions of evidence files.
 const JSON_LINES: &str = "intoto.jsonl";
 const SIGNATURE: &str = "sig";
 
@@ -39,9 +39,9 @@ pub(crate) struct NewEvidence {
 /// Evidence files that are ready to be published.
 #[derive(Debug)]
 pub(crate) struct PreparedEvidence {
-    /// The files. Files that are published already are not among them.
+    /// The new evidence files. They do not include files that are already published.
     pub(crate) sources: Vec<Source>,
-    /// The package, and all its new evidence files.
+    /// The package with the evidence files to list, including files that are already published.
     pub(crate) evidence: PackageEvidence,
     _folder: TempDir,
 }
@@ -81,7 +81,7 @@ impl NewEvidence {
         }
     }
 
-    /// Returns the contents of the files to publish, each with its ending.
+    /// Returns the contents of the files to publish, each with its file name extension.
     fn contents(&self) -> Vec<(&'static str, Vec<u8>)> {
         let mut contents = Vec::new();
         if !self.lines.is_empty() {
@@ -114,8 +114,8 @@ fn compact(text: &[u8]) -> Vec<u8> {
 }
 
 impl Repository {
-    /// Chooses the names of evidence files for the package `source`, and writes them to a temporary folder. If the same
-    /// file is published as the package already, published evidence is kept.
+    /// Chooses the names of evidence files for `package`, and writes the new files to a temporary folder. If the
+    /// published package has the same content, its published evidence is kept.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such role; [`Error::File`] if a file cannot be written.
@@ -146,8 +146,9 @@ impl Repository {
         Ok(PreparedEvidence { sources, evidence, _folder: folder })
     }
 
-    /// Returns the first free name for an evidence file, or the name of a published file with this content. If the package
-    /// is new or changes, the first name is used, because published evidence is not about this package.
+    /// Returns the name of a published evidence file with this content, or else the first unused name. If the package
+    /// is new or its content changes, the names of published evidence are reused, because that evidence is about other
+    /// content.
     fn evidence_name(
         &mut self,
         role: &RoleName,
@@ -179,7 +180,8 @@ impl Repository {
             .into())
     }
 
-    /// Returns what the role or its bins list for a path: as published, and in the pending change.
+    /// Returns the target entries for a path in the role or its bins: the published entry, and the entry in the pending
+    /// change.
     fn listed(&mut self, role: &RoleName, path: &TargetPath) -> Result<Vec<TargetFile>, Error> {
         let pending = self.staged()?;
         let mut listed = Vec::new();
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_become_lines_and_signatures_stay_apart() {
+    fn json_documents_become_lines_and_signatures_stay_separate() {
         let mut evidence = NewEvidence::default();
         evidence.add(b"{\n \"a\": 1\n}\n");
         evidence.add(b"{\"b\": 2}\n\n{\"a\":1}\n");

@@ -22,7 +22,7 @@ pub(crate) enum Judged {
     NotFound,
     /// No policy demands anything of the package.
     Free,
-    /// The verdict of clients.
+    /// The verdict that clients reach by the policies.
     Verdict(Verdict),
     /// Clients refuse the package before they judge its evidence: a policy, a list of evidence or a file cannot be used.
     Unusable(Refused),
@@ -53,14 +53,14 @@ pub(crate) struct PackageJudge<'a> {
 }
 
 impl<'a> PackageJudge<'a> {
-    /// Judges with the metadata of `session`, and with these files, at the time `now`.
+    /// Creates a client that judges with the metadata of `session`, the files in `contents` and the time `now`.
     pub(crate) fn new(session: blocking::Session, contents: &'a TargetContents, now: DateTime<Utc>) -> Self {
         let trusted = session.trusted().clone();
         let known = trusted.delegated().count();
         Self { session, contents, now, trusted, known, policies: BTreeMap::new() }
     }
 
-    /// Judges published packages, with higher limits than usual. Expired metadata does not prevent a judgement.
+    /// Creates a client that judges published packages. It has higher limits than usual and accepts expired metadata.
     pub(crate) fn of_published(
         published: &Published,
         contents: &'a TargetContents,
@@ -102,7 +102,8 @@ impl<'a> PackageJudge<'a> {
         }
     }
 
-    /// Returns whether a policy on the delegation chain may concern the package. Unusable policies concern all packages.
+    /// Returns whether a policy on the delegation chain may apply to the package. Unusable policies apply to all
+    /// packages.
     fn has_demands(&mut self, found: &Found) -> bool {
         let mut delegations: Option<&Delegations> = None;
         for (role, targets) in &found.chain {
@@ -127,7 +128,7 @@ impl<'a> PackageJudge<'a> {
         self.judge_demands(&found.target, found, Demands::on(found, &LocalPolicy::default()))
     }
 
-    /// Judges a package by these demands.
+    /// Judges a package by these demands, which come from the policies on its delegation chain.
     pub(crate) fn judge_demands(
         &mut self,
         target: &TargetFile,
@@ -167,7 +168,7 @@ impl<'a> PackageJudge<'a> {
         Ok(Judged::Verdict(demands.judge(&evidence, &roots, self.now)))
     }
 
-    /// Loads a trust root. Returns the problem if it cannot be used.
+    /// Loads a trust root. Returns the reason if the trust root cannot be used.
     fn load(&mut self, request: &TrustRootRequest, roots: &mut TrustRoots) -> Result<Result<(), String>, Error> {
         let target = match request.listed() {
             Ok(Some(listed)) => Some(listed.clone()),
@@ -184,7 +185,7 @@ impl<'a> PackageJudge<'a> {
         Ok(request.load(&content, roots).map_err(|error| error.to_string()))
     }
 
-    /// Returns the content of a target, or why it cannot be used.
+    /// Returns the content of a target, or the reason why it cannot be used.
     fn read(&self, target: &TargetFile) -> Result<Result<Vec<u8>, String>, Error> {
         match self.contents.read(target) {
             Ok(Some(content)) => Ok(Ok(content)),

@@ -66,8 +66,8 @@ impl Repository {
     }
 }
 
-/// Judges a published package by the policies and evidence lists of the pending change. The pending change is not signed
-/// yet, so clients cannot find packages in it: the delegation chain is the published one.
+/// Judges a published package by the policies and evidence lists of the pending change. Clients cannot search in the
+/// pending change, because it is not signed yet, so the published delegation chain is used.
 fn judge_pending(judge: &mut PackageJudge<'_>, draft: &Draft, found: &Found) -> Result<Judged, Error> {
     let mut pending = Vec::new();
     for (role, _) in &found.chain {

@@ -40,7 +40,7 @@ impl Repository {
     }
 }
 
-/// Finds a target that another role may list.
+/// Finds a published target in any role.
 fn find(edit: &mut Edit<'_>, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
     Ok(edit.published().find(path)?.map(|found| found.target))
 }

@@ -1,4 +1,4 @@
-//! Policies in the files of people: TOML, or JSON if the name of the file ends in `.json`.
+//! Policy files that people write: TOML, or JSON if the file name ends in `.json`.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use lastmile_metadata::Json;
 use crate::files::links::{Links, read_through};
 use crate::{Error, NotFound, PolicyError};
 
-/// The maximum length of a file with a policy, in bytes. In TOML, a policy may be longer than the JSON text, which has a
-/// limit of its own.
+/// The maximum length of a policy file, in bytes. The limit is higher than the limit for the JSON text of a policy,
+/// because the same policy may be longer in TOML.
 const LONGEST: u64 = 1 << 20;
 
 /// Reads a policy from a file. Checks only that it has a canonical form.

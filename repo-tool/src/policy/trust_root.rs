@@ -1,8 +1,8 @@
-//! Fetches a Sigstore trust root from a TUF repository of its own, such as that of Sigstore's public instance.
+//! Fetches the trust root of a Sigstore instance from the instance's own TUF repository.
 //!
 //! The first root is pinned in the user's configuration folder, never in the folder of the repository: somebody who can
-//! write to that folder must not choose whom its policies trust. The trusted metadata is stored beside it, so that the
-//! server cannot return to an older state.
+//! write to that folder must not choose whom its policies trust. The trusted metadata is stored next to the root, so
+//! that later updates refuse older metadata.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,15 @@ use crate::error::chain;
 use crate::files::access::{create_private_folder, read_if_there, write_new};
 use crate::{Error, NetworkError, NotFound, PolicyError};
 
-/// The name of the pinned root in the folder of a source.
+/// The file name of the pinned root in the folder of a source.
 const PINNED: &str = "root.json";
 
-/// Whether the metadata that earlier updates trusted counts.
+/// Whether an update uses the metadata that earlier updates stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// It counts, and is updated.
+    /// The stored metadata is used and updated.
     Kept,
-    /// It is neither read nor changed.
+    /// The stored metadata is neither read nor changed.
     Ignored,
 }
 
@@ -40,11 +40,11 @@ pub(crate) struct TrustRootSource {
 }
 
 impl TrustRootSource {
-    /// Returns the source at this URL. `first` is its first root, which is pinned unless one is pinned already. `config`
-    /// is the file of the user's configuration.
+    /// Returns the source at this URL. `first` is the first root of its repository, which is needed if no root is
+    /// pinned yet. `config` is the path of the user's configuration file.
     ///
     /// # Errors
-    /// [`PolicyError::FirstRoot`] if no root is pinned and none is given, or if another one is pinned.
+    /// [`PolicyError::FirstRoot`] if no root is pinned and none is given, or if another root is pinned.
     pub(crate) fn open(url: &BaseUrl, first: Option<Vec<u8>>, config: &Path) -> Result<Self, Error> {
         let name = hex::encode(Sha256::digest(url.as_str())).chars().take(16).collect::<String>();
         let all = config.parent().unwrap_or(Path::new(".")).join("trust-roots");
@@ -62,8 +62,8 @@ impl TrustRootSource {
         Ok(Self { url: url.clone(), folder, root })
     }
 
-    /// Fetches a target, which must be a trust root. If a root is pinned and `memory` is [`Memory::Kept`], the server
-    /// cannot return to an older state.
+    /// Fetches a target, which must be a trust root. If a root is pinned and `memory` is [`Memory::Kept`], metadata
+    /// that is older than the stored metadata is refused.
     ///
     /// # Errors
     /// [`Error::Network`] if the server fails; [`PolicyError::Upstream`] if its metadata does not verify;
@@ -87,8 +87,8 @@ impl TrustRootSource {
         Ok(content)
     }
 
-    /// Pins the root, and stores the trusted metadata for the next update. Call it after a successful fetch, which has shown
-    /// that the root belongs to the URL.
+    /// Pins the root, and stores the trusted metadata for the next update. Call this function only after a successful
+    /// fetch, which shows that the root belongs to the URL.
     ///
     /// # Errors
     /// Returns the errors of [`TrustRootSource::fetch`].

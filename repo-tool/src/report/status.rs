@@ -79,7 +79,8 @@ pub struct Status {
 pub struct RolePolicy {
     /// The role.
     pub role: RoleName,
-    /// The names of its rules, or `None` if the policy is malformed, so that clients refuse all packages of the role.
+    /// The names of the policy's rules, or `None` if the policy is malformed. In this case, clients refuse all packages
+    /// of the role.
     pub rules: Option<Vec<String>>,
 }
 

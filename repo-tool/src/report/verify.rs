@@ -31,8 +31,8 @@ use crate::{Error, Invocation, PinError, parallel};
 /// The result of a full check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that clients may have been shipped with. If a client that was shipped with this root failed,
-    /// also contains its error.
+    /// Each root version that clients may have been shipped with. The text is the error of a client that was shipped
+    /// with this root, or `None` if the client succeeded.
     pub roots: Vec<(Version, Option<String>)>,
     /// The version and the expiry date of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
@@ -270,7 +270,8 @@ pub fn url(
     Ok(found)
 }
 
-/// For every root version, runs a client that was shipped with this root. If the oldest client succeeds, returns its
+/// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips the
+/// roots whose clients would make the same update as the previous client. If the oldest client succeeds, returns its
 /// session and all targets.
 fn clients(
     found: &mut Verification,

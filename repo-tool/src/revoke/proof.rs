@@ -406,8 +406,8 @@ fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) ->
     Ok(document.file()?.into())
 }
 
-/// Signs a file with the revoked key. If the threshold requires more signatures, adds those of other available keys
-/// from the key ring.
+/// Signs a file with the revoked key. If the threshold requires more signatures, adds signatures by other available
+/// keys of the key ring.
 fn sign_forged<R: Role>(
     role: &RoleName,
     content: &R,

@@ -29,8 +29,8 @@ use crate::served::Served;
 use crate::served::caught_up::CaughtUp;
 use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the newer roots from the server. Without a lock, only checks them. Returns whether the folder then has
-/// all roots.
+/// Adopts only the newer roots from the server. Without a lock, only checks them. Returns whether the folder has all of
+/// the server's roots afterwards.
 pub(crate) fn adopt_roots(
     layout: &Layout,
     lock: Option<&Lock>,

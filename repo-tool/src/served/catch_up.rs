@@ -1,8 +1,8 @@
 //! Synchronizes a restored folder, or a second copy of a repository, with the server.
 //!
-//! All files from the server are verified from the pinned root. Files that were published from this folder are adopted
-//! or superseded without asking. Foreign files were published from another copy with this repository's keys. They are
-//! adopted only if the user says that they are genuine.
+//! All files from the server are verified from the pinned root. Files on the server that were published from this
+//! folder are adopted, or replaced by newer versions, without asking. Foreign files were published from another copy
+//! with this repository's keys. They are adopted only if the user says that they are genuine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -54,7 +54,7 @@ pub enum Mode {
 struct Comparison {
     /// Targets roles whose file on the server was not published from this folder.
     foreign: Vec<RoleName>,
-    /// Whether the server's root is newer than the folder's root and than the newest root that the user trusts.
+    /// Whether the server's root is newer than both the folder's root and the newest root that the user trusts.
     is_root_foreign: bool,
     /// Whether the folder has newer content than the server.
     is_ahead: bool,

@@ -151,8 +151,8 @@ impl Repository {
     /// Refuses to continue if the server has a newer version than this folder, or a different file with the same
     /// version. `entries` are snapshot entries that will contain the hash of a file in this folder for the first time.
     ///
-    /// During a revocation, a thief may be publishing with the key. Therefore only a newer root on the server is
-    /// refused, new versions are issued above those on the server, and an unreachable server causes only a warning.
+    /// During a revocation, whoever stole the key may be publishing with it. Therefore only a newer root on the server
+    /// is refused, new versions are issued above those on the server, and an unreachable server causes only a warning.
     ///
     /// # Errors
     /// [`Error::Served`] for a difference; [`Error::Network`] if the server cannot be reached.
@@ -216,7 +216,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns the published files whose hash no snapshot lists yet, and which will be changed or listed with a hash.
+    /// Returns a snapshot entry with a hash for each published file whose hash no snapshot lists yet and which will be
+    /// changed or listed with a hash.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

@@ -41,7 +41,7 @@ pub(super) fn explain(
     }
     let old = RoleKeyList::of_delegations(before);
     let new = RoleKeyList::of_delegations(after);
-    // The keys of a removed delegation are not described, because they are removed with it.
+    // The keys of a removed delegation are not described, because they are removed together with the delegation.
     let names: BTreeSet<&str> = new.iter().map(RoleKeyList::name).collect();
     let kept = RoleKeyList::of_delegations(before).into_iter().filter(|old| names.contains(old.name()));
     let kept: Vec<RoleKeyList<'_>> = kept.collect();

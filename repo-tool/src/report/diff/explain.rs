@@ -1,6 +1,5 @@
-//! Describes every change to a signed text. [`Explanation::explain_change`] lists all members that are explained. Any
-//! other change is unexplained, and a signer must accept it by name. This includes changes to members from later
-//! versions of the formats.
+//! Describes every change to a signed text. [`Explanation::explain_change`] explains changes to known members. A signer
+//! must accept every other change by name, including changes to members that later versions of the formats define.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Describes the policy of a role: every rule, signer, builder and trust root that a signer is about to sign. Each value
-//! of the policy is in a line, so nothing can change unseen.
+//! Describes the policy of a role: every rule, signer, builder and trust root that a signer is about to sign. Every
+//! value in the policy appears in one of the lines, so no change goes unnoticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::explanation::Explanation;
 use super::lines::Lines;
 use super::role_diff::Sign;
 
-/// The tables of named entries, each with the word for one entry.
+/// The members of a policy that are tables of named entries.
 const TABLES: [&str; 3] = ["trust", "signer", "builder"];
 
 /// The entries of a policy: the members of each entry, by the name of the entry.
@@ -24,7 +24,7 @@ struct Entries {
     rules: Vec<String>,
 }
 
-/// Describes the changes of a policy. The texts are canonical.
+/// Describes the changes to a policy. `before` and `after` are canonical texts.
 pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after: Option<&str>) {
     let old = before.and_then(parse).unwrap_or_default();
     let Some(text) = after else {

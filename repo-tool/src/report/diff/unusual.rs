@@ -11,7 +11,7 @@ pub struct Unusual {
     pub role: RoleName,
     /// The path of the member or key in the signed text.
     pub pointer: Pointer,
-    /// Its line.
+    /// The line that describes the member or key.
     pub line: String,
 }
 
