@@ -92,7 +92,7 @@ impl DocumentFile {
     /// Returns the file.
     ///
     /// # Errors
-    /// [`Error::File`] when its text is on disk and cannot be read.
+    /// [`Error::File`] if the text is on disk and cannot be read.
     pub(crate) fn read(&self) -> Result<Bytes, Error> {
         match self {
             Self::Held(file) => Ok(file.clone()),
@@ -122,7 +122,7 @@ pub struct Document {
     pub version: Version,
     /// When it expires.
     pub expires: DateTime<Utc>,
-    /// Identifies the signed text, which never changes, within the process.
+    /// A number that identifies the signed text within the process. The text never changes.
     identity: u64,
     signatures: Vec<Signature>,
     signed: SignedText,
@@ -158,7 +158,7 @@ impl Document {
     /// members `keyid` and `sig` of each signature.
     ///
     /// # Errors
-    /// When the bytes are not metadata of this role.
+    /// Returns an error if the bytes are not metadata of this role.
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let signed = prior.signed.clone();
@@ -198,7 +198,7 @@ impl Document {
     /// Returns the file as it is published.
     ///
     /// # Errors
-    /// [`Error::File`] when the text is on disk and cannot be read.
+    /// [`Error::File`] if the text is on disk and cannot be read.
     pub fn file(&self) -> Result<Bytes, Error> {
         self.document_file().read()
     }
@@ -216,7 +216,7 @@ impl Document {
     /// Moves the text to a spool, because a draft may have many documents.
     ///
     /// # Errors
-    /// [`Error::File`] when the disk is full, for example.
+    /// [`Error::File`] if the text cannot be written, for example because the disk is full.
     pub(crate) fn spool(&mut self, spool: &Arc<Spool>) -> Result<(), Error> {
         self.signed = SignedText::Spooled(spool.add(&self.signed()?)?);
         self.file.take();
@@ -232,7 +232,7 @@ impl Document {
     /// Returns the canonical text that signatures cover.
     ///
     /// # Errors
-    /// [`Error::File`] when it is on disk and cannot be read.
+    /// [`Error::File`] if the text is on disk and cannot be read.
     pub fn signed(&self) -> Result<Arc<String>, Error> {
         match &self.signed {
             SignedText::Held(text) => Ok(Arc::clone(text)),
@@ -243,7 +243,7 @@ impl Document {
     /// Returns the faults that make other clients refuse the text. See [`faults::faults`].
     ///
     /// # Errors
-    /// [`Error::File`] when the text is on disk and cannot be read.
+    /// [`Error::File`] if the text is on disk and cannot be read.
     pub(crate) fn faults(&self) -> Result<&BTreeSet<Finding>, Error> {
         if let Some(found) = self.faults.get() {
             return Ok(found);
@@ -274,12 +274,12 @@ impl Document {
         let missing = lacking.filter(|(_, count)| *count > 0);
         let mut missing: Vec<_> =
             missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
-        // The key rings of the old and the new root usually lack the same signatures, so report these only once.
+        // The key rings of the old and the new root usually lack the same signatures. Report such signatures only once.
         missing.dedup();
         missing
     }
 
-    /// Returns how many more keys of `ring` must sign.
+    /// Returns how many more keys of `ring` must sign to reach its threshold.
     pub(crate) fn lacking(&self, ring: &KeyRing) -> u32 {
         let signed: BTreeSet<&PublicKey> = self.signed_in(ring).collect();
         let signed = signed.len();
@@ -301,7 +301,7 @@ impl Document {
     /// Verifies all signatures, including new ones.
     ///
     /// # Errors
-    /// [`Error::Draft`] when the valid signatures do not reach the threshold.
+    /// [`Error::Draft`] if the valid signatures do not reach the threshold of every required key ring.
     pub(crate) fn verify(&self) -> Result<(), Error> {
         let prior = Prior { signed: (*self.signed()?).clone(), signatures: self.signatures.clone() };
         let missing = Self::prior(&self.role, &prior, self.rings.clone())?.missing();

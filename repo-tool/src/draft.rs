@@ -37,7 +37,7 @@ pub struct Draft {
     pub(crate) again: BTreeSet<RoleName>,
     /// New target files.
     pub(crate) files: Vec<NewTargetFile>,
-    /// Targets that were added, changed or removed. The simulated clients search for them.
+    /// Targets that were added, changed or removed. The simulated clients must find those that the draft lists.
     pub(crate) touched: BTreeSet<TargetPath>,
     /// Roles that received more targets than `touched` can name. The simulated clients must find each new target of
     /// these roles.
@@ -106,7 +106,7 @@ impl Draft {
     /// Returns the new root, or the published root if the root does not change.
     ///
     /// # Errors
-    /// [`Error::Draft`] when there is no root.
+    /// [`Error::Draft`] if neither the draft nor the published state has a root.
     pub(crate) fn root_after<'r>(&'r self, published: Option<&'r Published>) -> Result<&'r Root, Error> {
         let root = self.root.as_ref().or(published.map(|published| &*published.root));
         root.ok_or_else(|| DraftError::NoRoot.into())

@@ -54,13 +54,14 @@ impl AddOptions {
         Self { custom, ..self }
     }
 
-    /// Lists evidence files in the custom data of a package, in addition to those that it lists already.
+    /// Lists evidence files in the custom data of a package, in addition to the evidence files that are already listed.
     #[must_use]
     pub fn with_evidence(self, evidence: PackageEvidence) -> Self {
         Self { evidence: Some(evidence), ..self }
     }
 
-    /// Returns whether a target is an evidence file for another target. The custom data is that of the package alone.
+    /// Returns whether a target is an evidence file for another target. Custom data that the user gives is listed for
+    /// the package only.
     pub(crate) fn is_evidence(&self, path: &TargetPath) -> bool {
         self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
     }

@@ -193,9 +193,9 @@ impl Proposal {
         let first = size(proposal.cost.first);
         let returning = size(proposal.cost.returning);
         format!(
-            "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so a thief of the bins' key alone cannot replace \
-            their content. Bins that need the keys of snapshot and timestamp (`--key snapshot-1 timestamp-1 --threshold 2`) \
-            are listed by version: with 2^{bits} bins, clients fetch {first} and {returning}."
+            "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so whoever steals only the bins' key cannot \
+            replace their content. Bins that need the keys of snapshot and timestamp (`--key snapshot-1 timestamp-1 \
+            --threshold 2`) are listed by version: with 2^{bits} bins, clients fetch {first} and {returning}."
         )
     }
 }

@@ -53,7 +53,7 @@ impl Bins {
                 let (name_prefix, _) = first.name.as_str().rsplit_once('-')?;
                 let bit_length = bins.len().checked_ilog2().filter(|bits| bins.len() == 1 << bits)?;
                 let shape = SuccinctRoles::new(first.keyids.clone(), first.threshold, bit_length, name_prefix).ok()?;
-                // A hash-prefix delegation that does not have the expected name and prefixes is not a bin.
+                // A delegation by hash prefix that does not have the expected name and prefixes is not a bin.
                 let is_bin = |(number, (found, name)): (usize, (&&Delegation, RoleName))| {
                     let shared = found.keyids == first.keyids && found.threshold == first.threshold;
                     let plain = !found.terminating && found.unknown.is_empty();

@@ -57,14 +57,14 @@ impl TargetSource for Moving {
         DelegatedPaths::Hide
     }
 
-    /// This is not an error. The target of the role with the higher priority is kept, because clients already find that
-    /// target.
+    /// Two targets with the same path are not an error here. The target of the role with the higher priority is kept,
+    /// because clients already find that target.
     fn clash(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// A role, and the numbers of its new targets.
+/// A role, and the numbers that identify its new targets in the source.
 type Share = (RoleName, Vec<u32>);
 
 impl Edit<'_> {
@@ -102,7 +102,7 @@ impl Edit<'_> {
         for ((role, ..), bulk_filled) in shares.into_iter().zip(bulk_filled) {
             let Some((content, count)) = bulk_filled else { continue };
             changed += count;
-            // Records the delegator, and drops earlier signatures.
+            // This call records the delegator and drops earlier signatures.
             self.targets(&role)?;
             self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);
@@ -118,8 +118,8 @@ impl Edit<'_> {
         self.shares(role, source).map(drop)
     }
 
-    /// Follows the delegations of `role` to its bins. Returns each role that will list targets, with the numbers of
-    /// these targets.
+    /// Follows the delegations of `role` to its bins. Returns each role that will list targets, with the numbers that
+    /// identify these targets in `source`.
     fn shares(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<Vec<Share>, Error> {
         let count = u32::try_from(source.len()).map_err(|_| EditError::TooManyTargets)?;
         let mut waiting = VecDeque::from([(role.clone(), (0..count).collect::<Vec<u32>>())]);

@@ -105,7 +105,7 @@ pub(super) fn refuse_clashes_in(role: &Targets, new: &[NamedTarget]) -> Result<(
     if clashes.is_empty() { Ok(()) } else { Err(EditError::FileAndFolder { clashes }.into()) }
 }
 
-/// Returns the paths of all folders that contain a target, in the form of target paths.
+/// Returns the paths of all folders above a target, as target paths.
 fn above(path: &TargetPath) -> impl Iterator<Item = TargetPath> {
     let text = path.as_str();
     text.match_indices('/').filter_map(|(at, _)| TargetPath::new(text.get(..at)?).ok())

@@ -19,8 +19,8 @@ pub struct PackageEvidence {
 }
 
 impl Edit<'_> {
-    /// Removes targets, together with the evidence that lies beside them: a package `app` is removed with `app.sig` and
-    /// `app.intoto.jsonl`, if it lists them as its evidence.
+    /// Removes targets, together with their evidence files whose names begin with the name of the target. For example,
+    /// a package `app` is removed with `app.sig` and `app.intoto.jsonl`, if its custom data lists them as evidence.
     ///
     /// # Errors
     /// [`Error::NotFound`] if one of the targets is not listed.
@@ -51,8 +51,8 @@ impl Edit<'_> {
     }
 }
 
-/// Adds evidence files to the custom data of a package. The evidence of the listed target `before` is kept if it is about
-/// the same file.
+/// Adds evidence files to the custom data of a package. If the listed target `before` has the same content, its
+/// evidence is kept.
 pub(crate) fn list_evidence(
     target: &mut TargetFile,
     before: Option<&TargetFile>,

@@ -109,8 +109,8 @@ impl Edit<'_> {
         Ok(edges)
     }
 
-    /// Returns every role of the draft that lists `key`, in any encoding, with its delegating role, which is `None` for
-    /// the roles of the root. Reads all roles.
+    /// Returns every role of the draft that lists `key`, in any encoding, with its delegating role. The delegating role
+    /// of a top-level role is `None`. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
@@ -277,8 +277,8 @@ pub(super) fn change_delegated(
 }
 
 impl Published {
-    /// Returns every role that lists `key`, in any encoding, with the role that delegates to it, which is `None` for
-    /// the roles of the root. Reads all roles.
+    /// Returns every published role that lists `key`, in any encoding, with its delegating role. The delegating role of
+    /// a top-level role is `None`. Reads all roles.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         Edit::new(self, Draft::default()).roles_trusting(key)
     }

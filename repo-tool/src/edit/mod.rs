@@ -75,8 +75,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Like [`Self::view`], but returns only the delegations. Does not have to read a role that the draft keeps on
-    /// disk.
+    /// Like [`Self::view`], but returns only the delegations. If the draft keeps the role on disk, the role is not
+    /// read.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.

@@ -1,4 +1,5 @@
-//! Sets and removes the policy of a role: who must have signed its packages, and what must have built them.
+//! Sets and removes the policy of a role, which specifies who must have signed the role's packages and which builders
+//! must have built them.
 
 use lastmile_attest::Policy;
 use lastmile_attest::policy::MEMBER;
@@ -49,7 +50,8 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Refuses a role that a delegation trusts by hash prefixes: clients refuse all packages below a bin with a policy.
+    /// Refuses a role to which a delegation assigns hash prefixes, because clients refuse all packages below a bin that
+    /// has a policy.
     fn refuse_bin(&mut self, role: &RoleName) -> Result<(), Error> {
         if role.is_top_level() {
             return Ok(());
@@ -66,7 +68,7 @@ impl Edit<'_> {
     }
 }
 
-/// Reads the policy that a role signs, or is about to sign.
+/// Parses the policy of a role, from its published metadata or from a draft.
 ///
 /// # Errors
 /// [`PolicyError`] if the policy is malformed, or if this version does not understand it completely.

@@ -142,7 +142,8 @@ fn read_snapshot(published: &Published, version: Version) -> Result<Verified<Sna
         .map_err(|error| RevertError::Untrusted { path, error }.into())
 }
 
-/// Reads and verifies all roles that the earlier snapshot lists and to which the earlier delegations lead.
+/// Reads and verifies each role that the earlier snapshot lists and that clients reached through the earlier
+/// delegations.
 fn earlier_roles(published: &Published, snapshot: &Snapshot) -> Result<BTreeMap<RoleName, EarlierRole>, Error> {
     let mut roles: BTreeMap<RoleName, EarlierRole> = BTreeMap::new();
     let mut waiting = VecDeque::from([(RoleName::TARGETS, None, published.root.key_ring(&RoleName::TARGETS)?)]);
@@ -169,8 +170,8 @@ fn read_role(published: &Published, role: &RoleName, listed: &MetaFile, ring: &K
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
         let earlier = Verified::<Targets>::of_file(role, bytes, ring, &simulated_client::reading_limits())?;
-        // Verify with the current keys, too: a key that was revoked since must not determine the content, even if the
-        // snapshot lists no hash.
+        // Verify with the current keys, too: a key that has since been revoked must not determine the content, even if
+        // the snapshot lists no hash for the role.
         if let Ok(ring) = published.key_ring(role) {
             earlier.verify(role, &ring)?;
         }

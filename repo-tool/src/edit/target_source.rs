@@ -9,7 +9,7 @@ use crate::{EditError, Error, NotFound};
 /// The maximum number of targets of one role that are kept in memory while the role is written.
 const FEW: usize = 1 << 14;
 
-/// A numbered source of many targets. Targets are parsed on demand, to save memory.
+/// A source of many targets, each of which is identified by a number. Targets are parsed on demand, to save memory.
 pub trait TargetSource: Sync {
     /// Returns the number of targets.
     fn len(&self) -> usize;

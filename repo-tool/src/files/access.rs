@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use crate::{Error, PathError};
 
-/// The maximum length of a root file or of a hand-written file, in bytes.
+/// The maximum length of a root file, or of a file that a person writes, in bytes.
 pub(super) const SMALL: u64 = 16 << 20;
 
 /// The maximum length of a metadata file, in bytes. The limit is high, so that an oversized published role can still be

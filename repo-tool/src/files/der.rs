@@ -14,14 +14,14 @@ const BY_PASS_PHRASE: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\
 /// The object identifier of the content of PKCS#12 files, 1.2.840.113549.1.7.
 const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 
-/// A DER element: its tag and its content, of which only the part in the buffered head of the file is known.
+/// A DER element: its tag and its complete content.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
 }
 
-/// Recognizes a private key by `head`, the first bytes of a file, and `length`, the length of the file. Returns a
-/// description of the key's format.
+/// Recognizes a file that contains a private key. `head` contains the first bytes of the file, and `length` is the
+/// length of the whole file. Returns a description of the key's format.
 pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     // Some tools write PKCS#12 files in BER with an indefinite length.
     if let Some(content) = head.strip_prefix(b"\x30\x80") {
@@ -80,7 +80,8 @@ fn begins_with_id(sequence: Option<&Element<'_>>, prefixes: &[&[u8]]) -> bool {
     })
 }
 
-/// Returns the elements of a sequence. At an invalid element, the list ends with an element that has the tag 0.
+/// Returns the elements of a sequence, at most 16. If an element is invalid or incomplete, the list ends with an
+/// element that has the tag 0.
 fn elements(mut content: &[u8]) -> Vec<Element<'_>> {
     let mut elements = Vec::new();
     while let (Some(tag), true) = (content.first(), elements.len() < 16) {

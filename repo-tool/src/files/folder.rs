@@ -22,7 +22,7 @@ use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
-/// An open folder. Names are looked up in this folder, even after its path was renamed or replaced.
+/// An open folder. Names are looked up in this folder even after it was renamed, or after another folder took its path.
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,

@@ -17,7 +17,7 @@ const PART: usize = 256 * 1024;
 /// its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
 /// The number of bytes at the start of a file that are used to recognize a binary format. Private keys in binary
-/// formats are shorter.
+/// formats are shorter, except in PKCS#12 files, which are recognized by their first bytes.
 const HEAD: usize = 64 * 1024;
 /// The minimum length of base64 text that counts as a key even though it does not start on a new line, as in the string
 /// literals of source code.
@@ -65,7 +65,7 @@ impl Scanner {
     }
 }
 
-/// What follows a window.
+/// Whether the file continues after a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The file continues after the window.
@@ -118,7 +118,8 @@ fn is_followed_by_key(body: &[u8], end: End) -> bool {
     let (space, text) = body.split_at(start);
     let is_next_line = space.contains(&b'\n') || space.contains(&b'\r');
     match text.first() {
-        // Nothing follows the header: count it at the end of the file; otherwise the next window decides.
+        // Nothing follows the header in this window. At the end of the file, count the header as a key; otherwise,
+        // decide in the next window.
         None => return end == End::OfFile,
         Some(byte) if is_next_line && is_base64(*byte) => return true,
         Some(_) => {}
@@ -169,7 +170,8 @@ fn is_private_jwk(window: &[u8], at: usize) -> bool {
     is_secret(before.get(start..).unwrap_or_default()) || is_secret(after.get(..end).unwrap_or_default())
 }
 
-/// Returns the rest of the text after the opening quote of a member's string value. Starts after the member's name.
+/// Returns the rest of the text after the opening quote of a member's string value. `after_name` is the text after the
+/// member's name.
 fn string_value(after_name: &[u8]) -> Option<&[u8]> {
     after_name.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")
 }

@@ -37,7 +37,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns the layout of the repository in `dir`, for a single user who has no configuration.
+    /// Returns the layout of the repository in `dir`, for a single user without a configuration file.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf(), sharing: Sharing::Private, user: UserConfig::none() }
@@ -315,15 +315,15 @@ impl Layout {
     }
 }
 
-/// The folders that are opened to the group, and their modes in a shared repository.
+/// The folders that the group can access in a shared repository, and their modes.
 ///
 /// Other members must be able to see whether `.publishing` contains a journal, and to modify the pending change. They
 /// may also add keys to `keys`, where the sticky bit prevents them from removing the keys of others. A private key file
 /// is readable only by its owner.
 const FOLDERS: [(&str, u32); 4] = [(PUBLISHING, 0o711), (STAGED, 0o2770), (SUPERSEDED, 0o2770), ("keys", 0o3770)];
 
-/// Opens this user's folders in the repository `dir` to the group. Skips links, such as a link to a key folder on
-/// another disk.
+/// Gives the group access to those of [`FOLDERS`] that this user owns in the repository `dir`. Skips links, such as a
+/// link to a key folder on another disk.
 fn open_to_group(dir: &Folder, group: u32) -> Result<(), Error> {
     for (name, mode) in FOLDERS {
         let is_own = dir.look(name)?.is_some_and(|found| found.is_folder() && found.owner() == user());

@@ -152,7 +152,7 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Starts to check whether a new file is a copy of a private key.
+    /// Begins the check of whether a new file is a copy of a private key.
     pub(crate) fn content(&self) -> CopyCheck<'_> {
         CopyCheck { own: self, bytes: Zeroizing::default() }
     }
@@ -161,7 +161,7 @@ impl OwnFiles {
         self.files.insert(id(found), format!("is {what} of this repository"));
     }
 
-    /// Returns the reason why a folder must not be published as a whole, if there is one.
+    /// Returns the reason why a whole folder must not be published, if there is one.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be read.

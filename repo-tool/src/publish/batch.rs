@@ -14,11 +14,11 @@ use crate::publish::staged;
 use crate::publish::transaction;
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// The result of a request that was published by this process or by another one.
+/// The result of a request, which this process or another process handled.
 pub enum Shared {
-    /// This process.
+    /// This process published or staged the request.
     ByUs(Box<OwnResult>),
-    /// Another process published the request together with its own request.
+    /// Another process published or refused the request.
     ByOther(Answer),
 }
 
@@ -32,7 +32,8 @@ pub struct OwnResult {
     pub outcome: Outcome,
 }
 
-/// Publishes a request together with all waiting requests, or waits until another process has published the request.
+/// Publishes a request together with all waiting requests, or waits until another process has published or refused the
+/// request.
 ///
 /// # Errors
 /// Returns the error for this request. An error for another request is reported to the process that made that request.
@@ -114,7 +115,7 @@ impl Repository {
         Ok(Some((plan, outcome)))
     }
 
-    /// After an error, publishes each request separately, to find the one that caused the error.
+    /// After an error, publishes each request separately, to find the request that caused the error.
     fn publish_one_by_one(
         &mut self,
         mine: &Claimed,
@@ -153,7 +154,7 @@ impl Repository {
         Ok((plan, outcome))
     }
 
-    /// Takes the files of a request and adds the request's change to the draft.
+    /// Moves the files of a request into the publication, and adds the request's change to the draft.
     fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
         let files = self.take_files(request)?;
         self.changed(draft, request, &files)

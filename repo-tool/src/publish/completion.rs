@@ -52,7 +52,7 @@ impl Draft {
     /// document lacks signatures, snapshot and timestamp.
     ///
     /// # Errors
-    /// When an available key cannot be opened, or when a role already has the maximum version.
+    /// Returns an error if an available key cannot be opened, or if a role already has the maximum version.
     pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
         let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
         let (root, root_changes) = root.unzip();
@@ -236,7 +236,7 @@ impl Draft {
         }
     }
 
-    /// Returns the delegations of `delegator` after the change, with its name.
+    /// Returns the delegations of `delegator` after the change, together with the delegator's name.
     fn delegations_of<'d>(
         &'d self,
         delegator: &'d RoleName,
@@ -266,8 +266,8 @@ impl Draft {
             let changes = explain::of_document(with.published, self, &document)?;
             return Ok((document, changes));
         };
-        // Documents that others have signed are also reviewed, because our keys sign the snapshot and timestamp that
-        // list them.
+        // Documents that others have signed are also reviewed, because the keys of this user sign the snapshot and
+        // timestamp that list these documents.
         let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
         if with.signs_staged || !self.from_staged || role.is_online() {
             document.sign(keys, with.authority, &reviewed)?;

@@ -63,9 +63,9 @@ impl Repository {
             return Ok(());
         }
         let now = self.invocation.now;
-        // The expiry date minus the lifetime is the time of signing, unless the lifetime was shortened in the meantime.
-        // Use the earlier of the signing times of timestamp and snapshot, so that a shortened lifetime of one of these
-        // roles has no effect.
+        // The expiry date minus the configured lifetime is the time of signing, unless the lifetime has changed since
+        // then. If it was shortened, the result is too late. Use the earlier result for timestamp and snapshot, so that
+        // a shortened lifetime of only one of these roles has no effect.
         let signed = |role: &RoleName, expires: DateTime<Utc>| {
             let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
             expires.checked_sub_signed(lifetime).unwrap_or(DateTime::<Utc>::MIN_UTC)

@@ -45,7 +45,7 @@ pub(crate) enum FileKind {
     /// Timestamp metadata.
     Timestamp,
     /// The configuration file or the record of issued versions.
-    // Journals of earlier versions of this tool use this name.
+    // Journals of earlier versions of this tool use the name `Policy`.
     #[serde(rename = "Policy")]
     Config,
 }
@@ -298,7 +298,7 @@ impl Journal {
         journal.check_names(folders).map_err(unusable)?;
         let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
         checked.map_err(|error| match error {
-            // If a file is not as expected, the journal cannot be used; other errors are returned unchanged.
+            // If a file is not as expected, the journal cannot be used. Other errors are returned unchanged.
             Error::Path(_) | Error::Publication(_) => unusable(JournalFault::File(error.into())),
             error => error,
         })?;
@@ -331,7 +331,8 @@ impl Journal {
         let mut last: Option<(&Path, Folder)> = None;
         for group in self.steps.chunk_by(|one, next| one.rank == next.rank) {
             if group.iter().any(Step::shows_at_once) {
-                // Clients can fetch this group at once, so the earlier files that it refers to must be durable first.
+                // Clients can fetch the files of this group as soon as they are moved, so the earlier files that they
+                // refer to must be durable first.
                 sync_folders(folders, std::mem::take(&mut moved_to))?;
             }
             for step in group {

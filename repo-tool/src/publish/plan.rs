@@ -15,7 +15,7 @@ pub struct Plan {
     pub draft: Draft,
     /// The documents.
     pub completed: Completed,
-    /// The line-by-line changes to the documents.
+    /// The changes to the documents, described line by line.
     pub diff: Vec<RoleDiff>,
     /// The roles of a pending change that is independent of the draft and not part of this plan.
     pub(crate) pending: Vec<RoleName>,
@@ -31,8 +31,8 @@ pub enum Outcome {
         /// Whether clients can update without errors even during the publication, because the old keys also signed
         /// every rotated role.
         seamless: bool,
-        /// The packages that were published already, and that clients refuse from now on, because a policy demands
-        /// evidence that these packages do not have.
+        /// The packages that were published earlier and that clients refuse from now on, for example because a policy
+        /// demands evidence that these packages do not have.
         refused: Vec<Refused>,
     },
     /// The draft was added to the pending change, because these documents lack signatures.

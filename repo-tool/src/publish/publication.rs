@@ -33,7 +33,7 @@ pub(crate) struct Publication<'a> {
     pub(crate) config: &'a Config,
     /// The names of key files in `.publishing/` that move to `keys/`.
     pub(crate) key_files: &'a [String],
-    /// Whether clients may refuse published packages from now on.
+    /// Whether to publish the plan if it makes clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct PublicationResult {
     pub(crate) published: Published,
     /// Whether clients can update without errors even during the publication.
     pub(crate) seamless: bool,
-    /// The packages that were published already, and that clients refuse from now on.
+    /// The packages that were published earlier and that clients refuse from now on.
     pub(crate) refused: Vec<Refused>,
 }
 

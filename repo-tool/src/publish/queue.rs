@@ -295,7 +295,7 @@ impl Queue {
             // The request may already have been claimed by a publisher that died.
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
-                // Skip a request that cannot be read, because it has just been withdrawn.
+                // A request that cannot be read has just been withdrawn, so skip it.
                 all.extend(read_request(&folder).ok().map(|change| Claimed { name, change, is_hashed: false }));
             }
         }

@@ -160,7 +160,7 @@ pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
     })
 }
 
-/// Returns the first role that has a delegation by hash prefix.
+/// Returns the first succinct bin, or the first role that has a delegation by hash prefix.
 fn first_bin(delegations: &Delegations) -> Option<RoleName> {
     match &delegations.roles {
         DelegatedRoles::Succinct(bins) => Some(bins.bin(0)),
@@ -181,7 +181,8 @@ pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>
     RoleName::ONLINE.iter().all(|role| {
         let Ok(online) = root.key_ring(role) else { return false };
         let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
-        // Compare with the minimum number of online keys among any `threshold` keys.
+        // Compute the minimum number of online keys in a set of `threshold` keys, and compare it with the online role's
+        // threshold.
         let others = keys.difference(&online_keys).count() as u64;
         u64::from(threshold).saturating_sub(others) >= u64::from(online.threshold().get())
     })

@@ -164,7 +164,8 @@ pub(crate) fn write<'d>(
     folder.sync()
 }
 
-/// Replaces a pending document with a version that has one more signature. Changes no other files in the repository.
+/// Replaces the file of a pending document with `file`, which contains additional signatures. Changes no other files in
+/// the repository.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
     let folder = layout.make_staged()?;
     // Remove files that a signing process may have left behind when it died.

@@ -59,7 +59,7 @@ pub(crate) enum Content<'a> {
     Document(&'a Document),
     /// A compressed metadata file.
     Compressed(&'a Document, Coding),
-    /// These bytes.
+    /// Any other file, which contains these bytes.
     Bytes(Vec<u8>),
 }
 
@@ -94,8 +94,8 @@ impl<'a> Transaction<'a> {
         self.add_step(FileKind::Key, name, Path::new("keys").join(name), Existing::Same, None);
     }
 
-    /// Adds a target file. A file outside `.publishing/`, which other users may be able to change, is copied or linked into it
-    /// and must still have the expected content.
+    /// Adds a target file. A file outside `.publishing/`, which other users may be able to change, is copied or linked
+    /// into this folder and must still have the expected content.
     pub(crate) fn add_target(&mut self, file: &NewTargetFile, existing: Existing) -> Result<(), Error> {
         let to = Path::new("targets").join(&file.to);
         let from = file.from.as_path();
@@ -212,8 +212,8 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Checks all destinations, because the moves must not fail after they have begun. `open` opens a folder of the repository, or
-/// returns `None` if it does not exist.
+/// Checks all destinations, because the moves must not fail after they have begun. `open` opens a folder of the
+/// repository, or returns `None` if the folder does not exist.
 pub(crate) fn check_places(
     layout: &Layout,
     steps: &[Step],

@@ -31,7 +31,7 @@ pub(crate) enum Jumps {
     Ignore,
 }
 
-/// The highest version of each role that is known to have been issued.
+/// For each role, the highest version that is known to have been issued.
 #[derive(Clone, Debug, Default)]
 pub struct Issued {
     highest: BTreeMap<RoleName, Version>,
