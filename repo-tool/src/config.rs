@@ -269,8 +269,8 @@ impl Config {
         self.document.to_string()
     }
 
-    /// Returns the configuration of `role`: the entry with its name, the entry with the longest matching prefix that
-    /// ends in `*`, or the defaults.
+    /// Returns the configuration of `role`: the entry with its name, or else the entry `PREFIX*` with the longest
+    /// matching prefix, or else the defaults.
     #[must_use]
     pub fn role(&self, role: &RoleName) -> RoleConfig {
         let name = role.as_str();
@@ -331,7 +331,7 @@ impl Config {
         }
     }
 
-    /// Adds the key URIs and role entries that only `other` has, and returns the result.
+    /// Adds the key URIs and role entries that this configuration lacks but `other` contains, and returns the result.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {

@@ -106,7 +106,7 @@ impl KeyStore {
         self.files.iter().any(|file| file.name == name)
     }
 
-    /// Adds `key`, which is being revoked, to the keys to avoid. Such a key signs only if the threshold cannot be
+    /// Adds `key`, which is being revoked, to the keys to avoid. A key to avoid signs only if the threshold cannot be
     /// reached without it.
     pub fn avoid(&mut self, key: &KeyMaterial) {
         self.avoided.push(key.clone());
@@ -278,8 +278,8 @@ impl KeyFile {
         Some(self.public.get_or_init(|| public).clone())
     }
 
-    /// Opens the private key. It is an error if the `.pub` file contains a different key, because other maintainers may
-    /// have received the wrong key.
+    /// Opens the private key. Returns an error if the `.pub` file contains a different key, because other maintainers
+    /// may have received the wrong key.
     fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
         // Hold the lock, so that other threads wait for the opened key instead of opening it again.
         let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,8 +7,8 @@ use lastmile_metadata::{RoleName, TargetPath, Version};
 
 use crate::{EditError, Error, InvalidInput, PathError, RoleNameError};
 
-/// Returns the name of a metadata file on disk. Only a name that would otherwise be a path is percent-encoded. Other
-/// names are not, because a web server decodes the paths of requests.
+/// Returns the name of a metadata file on disk. A role name that contains `/`, `\` or NUL is percent-encoded, because
+/// it could not be part of a file name. Other role names are not, because a web server decodes the paths of requests.
 #[must_use]
 pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     let name = role.as_str();

@@ -98,7 +98,7 @@ fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     Err(PinError::GivenRootMissing { folder: layout.metadata(), digest }.into())
 }
 
-/// The roles that the keys may sign for in a repository.
+/// The roles for which keys may sign in a repository.
 #[derive(Clone, Debug)]
 pub struct Authority(Scope);
 

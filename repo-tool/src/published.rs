@@ -149,8 +149,7 @@ impl Published {
         Ok(())
     }
 
-    /// Reads those of the `roles` that are published and have not been read yet. `delegator` must delegate to all of
-    /// them.
+    /// Reads each of the `roles` that is published and has not been read yet. `delegator` must delegate to all of them.
     ///
     /// # Errors
     /// Returns an error if one of the roles does not verify.

@@ -34,7 +34,7 @@ impl RoleContent {
     /// Writes `targets` to a spool.
     ///
     /// # Errors
-    /// [`Error::File`] when the disk is full, for example.
+    /// [`Error::File`] if the text cannot be written, for example because the disk is full.
     pub(crate) fn write(targets: &Targets, spool: &Arc<Spool>) -> Result<Self, Error> {
         let text = spool.add(&targets.write())?;
         let delegations = targets.delegations.clone();
@@ -77,7 +77,7 @@ impl RoleContent {
     /// Returns the role, and reads it if it is on disk.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read.
+    /// [`Error::File`] if the text on disk cannot be read.
     pub(crate) fn read(&self) -> Result<Cow<'_, Targets>, Error> {
         match self {
             Self::Held(targets) => Ok(Cow::Borrowed(targets)),
@@ -88,7 +88,7 @@ impl RoleContent {
     /// Returns the role for editing, and moves it into memory if it is on disk.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read.
+    /// [`Error::File`] if the text on disk cannot be read.
     pub(crate) fn hold(&mut self) -> Result<&mut Targets, Error> {
         if let Self::Spooled(role) = self {
             *self = Self::Held(role.read()?);

@@ -108,7 +108,8 @@ impl UserConfig {
         })
     }
 
-    /// Returns the digest that identifies the repository which was in `folder` when its root was pinned.
+    /// Returns the digest that identifies the repository in `folder`, as it was stored when the repository's root was
+    /// pinned.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].

@@ -127,7 +127,7 @@ fn security(results: &[AttackResult]) -> Vec<(String, usize)> {
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// Counts the attacks in which at least one sample has a given strictness verdict.
+/// Counts, for each strictness verdict, the attacks in which at least one sample has that verdict.
 fn strictness(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |verdict| results.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()

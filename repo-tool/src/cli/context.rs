@@ -83,7 +83,8 @@ impl Context<'_> {
         self.invocation.layout(&self.global.repository)
     }
 
-    /// Like [`Context::open`]. With `even_so`, a change may make clients refuse packages that are already published.
+    /// Like [`Context::open`]. If `even_so` is true, a change may make clients refuse packages that are already
+    /// published.
     pub(super) fn open_accepting(&self, even_so: bool, output: &Output) -> Result<Repository, Error> {
         let mut repository = self.open(output)?;
         if even_so {

@@ -9,7 +9,7 @@ pub(super) fn print_warnings<'a>(findings: impl IntoIterator<Item = &'a Finding>
     print(findings.into_iter().filter(|finding| finding.severity() > Severity::Note), output);
 }
 
-/// Prints warnings and notes, but not problems: a command prints the problems as part of its result.
+/// Prints warnings and notes, but not problems, because a command prints the problems as part of its result.
 pub(super) fn print<'a>(findings: impl IntoIterator<Item = &'a Finding>, output: &Output) {
     for (severity, line) in lines(findings) {
         match severity {

@@ -10,7 +10,8 @@ use crate::root_digest::RootDigest;
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The repository's folder [env: LASTMILE_REPOSITORY=]
-    // clap reads only the environment of the process, but tests pass a different one, so `parsed` sets the default.
+    // clap reads only the environment of the process, but tests pass a different environment, so `parsed` sets the
+    // default.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
     /// Show what the command would do, without changing anything.

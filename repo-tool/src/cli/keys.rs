@@ -154,7 +154,7 @@ impl Removal {
     }
 }
 
-/// Looks up a key to remove like [`resolve_public`], but also accepts the start of an ID in `odd`.
+/// Looks up a key to remove like [`resolve_public`], but also accepts the start of a key ID in `odd`.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));

@@ -21,8 +21,8 @@ pub(super) struct MissingLine {
     pub(super) needed: Option<String>,
 }
 
-/// Returns one line for each document and missing signature. Many documents that need the same signatures share one
-/// line.
+/// Returns one line for each document and each key ring whose signatures the document lacks, and one line for each
+/// complete document. Many documents that need the same signatures share one line.
 pub(super) fn missing_lines(
     documents: impl IntoIterator<Item = (RoleName, Version, Vec<Missing>)>,
     names: &KeyNames,

@@ -37,7 +37,7 @@ pub(super) fn publish(context: &Context<'_>, args: &Publish, output: &Output) ->
     let revoked = revoked_keys(&mut repository, &draft)?;
     // A revocation must succeed even if an attacker publishes files on the server.
     repository.is_emergency = !revoked.is_empty();
-    // A pending change with target files but without metadata cannot be published.
+    // A pending change that has target files but no metadata cannot be published.
     let is_empty = draft.is_empty();
     let mut exit = conclude(context, &mut repository, draft, output)?;
     // The exit status keeps scripts from treating a pending change as published.

@@ -30,8 +30,8 @@ pub(crate) struct Renew {
     pub(crate) force: bool,
 }
 
-/// To report when delegated roles expire, the command reads all of them, but only if the snapshot lists at most this
-/// many roles.
+/// The maximum number of roles in the snapshot for which the command reads all delegated roles, to report when they
+/// expire.
 const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {

@@ -29,7 +29,7 @@ pub enum NotFound {
         /// The role to which it should delegate.
         role: RoleName,
     },
-    /// No earlier publication changed targets or delegations.
+    /// All earlier publications have the same targets and delegations as the last publication.
     #[error("there is nothing to revert: no earlier publication has different targets or delegations")]
     EarlierContent,
     /// There is no such role.

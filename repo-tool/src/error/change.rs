@@ -32,7 +32,7 @@ pub enum InvalidInput {
     /// The threshold or lifetime of a role in a new repository is out of range.
     #[error("the {what} of {} must be from 1 to {most}", role.escape_debug())]
     OutOfRange {
-        /// The name of the number: `threshold` or `expiry`.
+        /// The name of the setting: `threshold` or `expiry`.
         what: &'static str,
         /// The role.
         role: String,
@@ -45,7 +45,7 @@ pub enum InvalidInput {
         /// The role.
         role: RoleName,
     },
-    /// A pattern of immutable names matches no target path.
+    /// A pattern for immutable names cannot match any valid target path.
     #[error("the pattern `{}` for immutable names matches no valid target path", printable(pattern))]
     ImmutablePattern {
         /// The pattern.
@@ -192,7 +192,7 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// The role already has this number of bins, of the same kind.
+    /// The role already has this number of bins in the same format.
     #[error("{role} already has 2^{bit_length} bins of this kind")]
     SameBins {
         /// The role.
@@ -200,7 +200,7 @@ pub enum EditError {
         /// The base-2 logarithm of the number of bins.
         bit_length: u32,
     },
-    /// The role has bins of a different kind.
+    /// The role already delegates to succinct bins.
     #[error("{role} already delegates to bins")]
     HasBins {
         /// The role.
@@ -265,7 +265,7 @@ pub enum EditError {
     /// The list has more targets than can be numbered.
     #[error("the list has more than 2^32 targets")]
     TooManyTargets,
-    /// The request has more files than it can list.
+    /// The request has more files than a request can list.
     #[error("too many files for one request: add them in several parts")]
     TooManyFiles,
     /// `repo.toml` chooses no hash algorithm.
@@ -343,7 +343,8 @@ pub enum RoleNameError {
         /// The name.
         role: RoleName,
     },
-    /// The role's file could be confused with a version of another role's file.
+    /// The name begins with digits and a dot, so the role's file could be confused with a version of another role's
+    /// file.
     #[error("`{role}` looks like a file name with a version number in front")]
     LooksVersioned {
         /// The name.
@@ -397,7 +398,7 @@ pub enum VersionError {
         /// The role.
         role: RoleName,
     },
-    /// A forged file for a proof of revocation needs a version number above the maximum.
+    /// A forged file for the proof of a revocation would need a version number above the maximum.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
     /// The highest version that was found is far above the published version.

@@ -36,7 +36,7 @@ pub enum ConfigError {
         /// The role.
         role: String,
     },
-    /// A role would be renewed as soon as it is signed.
+    /// A role would be due for renewal as soon as it is signed.
     #[error("role `{}`: renew_days must be less than expires_days", printable(role))]
     RenewDays {
         /// The role.
@@ -59,7 +59,7 @@ pub enum ConfigError {
         /// Its name.
         name: String,
     },
-    /// A pattern of immutable names matches no target path.
+    /// A pattern for immutable names cannot match any valid target path.
     #[error("`immutable`: the pattern `{}` matches no valid target path", printable(pattern))]
     Immutable {
         /// The pattern.
@@ -80,10 +80,10 @@ pub enum ConfigError {
     /// The user's configuration has an invalid pinned root.
     #[error("[repositories.{repository}] pinned-root must have a version and the sha256 of that root")]
     PinnedRoot {
-        /// The digest of the oldest root of the repository.
+        /// The digest of the repository's oldest root.
         repository: RootDigest,
     },
-    /// The user's configuration assigns a folder to a repository whose name is not a valid digest.
+    /// In the user's configuration, the `repository` of a folder is not a valid SHA-256 digest.
     #[error("repository must be the sha256 of a root")]
     Repository,
     /// The metadata URL in the user's configuration is not a string.

@@ -74,7 +74,7 @@ pub enum RevokeError {
         /// The first characters of the public key, for messages.
         key: String,
     },
-    /// A role would still trust the key, because a second role delegates to it with the same key.
+    /// A role would still trust the key, because a second delegation to the role lists the same key.
     #[error(
         "{role} would still trust the key, because {delegator} also delegates to {role} with it: remove one of the delegations \
          with `lastmile-repo undelegate {role} --from {delegator}`, then revoke the key again"

@@ -1,8 +1,8 @@
-//! The errors of this crate, by subject, with hints for the user. This module contains the text of all messages.
-//! Programs find the details in fields.
+//! The errors of this crate, by subject, with their messages and hints for the user. Programs can read the details of
+//! an error from its fields.
 //!
-//! `Display` prints an error with its causes. Therefore no error is the `source()` of another error: a program that
-//! prints the chain of sources would print each cause twice. Inner errors are public fields instead.
+//! `Display` prints an error with its causes. Therefore no error is the `source()` of another error. Otherwise, a
+//! program that prints the chain of sources would print each cause twice. Inner errors are public fields instead.
 
 mod absent;
 mod change;
@@ -57,7 +57,7 @@ pub enum Error {
         /// How long this process waited for the lock.
         waited: Duration,
     },
-    /// A simulated client refused the draft, so the draft was not published.
+    /// Clients would refuse the draft, so it was not published.
     #[error("not published: {0}")]
     Draft(DraftError),
     /// A change to roles or targets cannot be made.
@@ -338,7 +338,7 @@ mod tests {
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
-            // The error can be passed on to another process as a refusal of the same kind.
+            // If this process passes the error on to another process, the kind of the refusal stays the same.
             let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }

@@ -141,7 +141,7 @@ pub enum PathError {
         /// Its permissions.
         mode: u32,
     },
-    /// Other users can change a file that decides about trust, or read a secret.
+    /// Other users can change a file on which trust depends, or read a file that must stay secret.
     #[error("cannot rely on {}: {exposure}; {}", printable_path(path), exposure.remedy(&printable_path(path)))]
     Exposed {
         /// The file.

@@ -20,10 +20,10 @@ pub enum PolicyError {
     /// The policy contains something that this version does not understand.
     #[error("this version does not understand the policy:{}", lines(.parts))]
     Unsupported {
-        /// What it does not understand, with the places.
+        /// The parts that it does not understand, each with its place in the policy.
         parts: Vec<String>,
     },
-    /// A policy that a role signs, or is about to sign, is malformed.
+    /// The policy of a role is malformed, in its published metadata or in a draft.
     #[error("the policy of {role}: {problem}")]
     OfRole {
         /// The role.
@@ -31,7 +31,7 @@ pub enum PolicyError {
         /// What is wrong, and where.
         problem: String,
     },
-    /// The role is trusted for paths by their hashes.
+    /// The delegation to the role has hash prefixes instead of path patterns.
     #[error("{role} is trusted by hash prefixes, so it cannot have a policy")]
     Bin {
         /// The role.
@@ -67,7 +67,8 @@ pub enum PolicyError {
         /// What is wrong.
         problem: String,
     },
-    /// The first root of a TUF repository that publishes a trust root is missing, or differs from the pinned one.
+    /// For a TUF repository that publishes a trust root, no first root is pinned or given, or the given root differs
+    /// from the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.

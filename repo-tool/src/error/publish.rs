@@ -18,7 +18,7 @@ use crate::files::interrupted::Interrupted;
 /// The maximum number of packages that an error names.
 const NAMED: usize = 50;
 
-/// The reason why a client would refuse a draft.
+/// The reason why clients would refuse a draft.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
@@ -57,7 +57,8 @@ pub enum DraftError {
         /// The packages, each with the first rule that refuses it.
         packages: Vec<Refused>,
     },
-    /// Clients would refuse packages that are already published, because the draft makes a policy demand more.
+    /// Because of the draft, clients would refuse packages that are already published, for example because a policy
+    /// becomes stricter.
     #[error("clients would refuse {} that can be installed now:{}", counted(.packages.len()), refusals(.packages))]
     FailingPackages {
         /// The packages, each with the first rule that refuses it.
@@ -137,7 +138,7 @@ fn counted(packages: usize) -> String {
     if packages == 1 { "1 package".to_string() } else { format!("{packages} packages") }
 }
 
-/// Returns one indented line for each package, with the rule that refuses it. Parts of evidence are escaped.
+/// Returns one indented line for each package, with the rule that refuses it. Text that comes from evidence is escaped.
 fn refusals(packages: &[Refused]) -> String {
     let named = packages.iter().take(NAMED).map(|refused| format!("\n  {}", printable(&refused.to_string())));
     let mut text: String = named.collect();
@@ -160,10 +161,10 @@ pub enum JournalFault {
     /// The file is not a valid journal in JSON.
     #[error("{0}")]
     Json(serde_json::Error),
-    /// The journal moves a file in a way that no publication does.
+    /// The journal contains a move that no publication makes.
     #[error("no publication moves {} to {} as {kind}", printable_path(from), printable_path(to))]
     UnknownMove {
-        /// The source, in the repository's folder.
+        /// The source, relative to the repository's folder.
         from: PathBuf,
         /// The destination, in the repository's folder.
         to: PathBuf,
@@ -182,7 +183,7 @@ pub enum JournalFault {
         /// The name.
         name: String,
     },
-    /// A file to move is not the file that the journal lists.
+    /// A file to be moved is not the file that the journal lists.
     #[error("{0}")]
     File(Box<crate::Error>),
 }
@@ -238,7 +239,7 @@ pub enum PublicationError {
         /// The published file.
         path: PathBuf,
     },
-    /// A file to move is neither at its source nor at its destination.
+    /// A file to be moved is neither at its source nor at its destination.
     #[error("neither {} nor {} exists", printable_path(from), printable_path(to))]
     Lost {
         /// Its source.

@@ -31,7 +31,8 @@ pub enum RevertError {
     /// The earlier delegations list keys that the current delegations do not list.
     #[error("the last publication removed keys, and reverting it would trust them again:{}", removed(.keys))]
     RemovedKeys {
-        /// Each role, or the name prefix of its bins, with the first characters of a key that it would trust again.
+        /// The roles that would trust removed keys again, each with the first characters of such a key. Succinct bins
+        /// are represented by their name prefix.
         keys: Vec<(String, String)>,
     },
     /// Target files that the earlier content lists are missing or were changed.

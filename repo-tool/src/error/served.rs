@@ -183,7 +183,7 @@ pub enum ServedError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
-    /// The folder contains a different repository than when the user pinned its root.
+    /// The folder now contains a different repository than the one whose root the user pinned.
     #[error(
         "{} contained the repository with the root {pinned} when you pinned it, but now contains a different repository, with \
          the root {found}; nothing is signed for it. If you replaced the repository, give the new root with `--root-sha256`",
