@@ -22,7 +22,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the result of `work`, and the peak number of bytes that it had allocated.
+/// Returns the result of `work`, and the peak number of bytes that were allocated while it ran.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
@@ -54,7 +54,7 @@ fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
 #[test]
 fn very_many_delegations_with_very_many_keys_need_little_memory() {
     let _alone = alone();
-    // The metadata has about 280 kB in the first case, and about 8.5 MB in the second.
+    // The metadata is about 280 kB long in the first case, and about 8.5 MB in the second.
     for (keys, roles, most) in [(200, 200, 20 * MEGABYTE), (1000, 1400, 200 * MEGABYTE)] {
         let mut repository = Repository::new();
         let (delegations, names) = delegations(keys, roles, &repository.key_text());
@@ -85,7 +85,7 @@ fn a_role_trusted_with_many_sets_of_keys_is_held_once() {
             r#"{{"keys":{{"{id}":{key}}},"roles":[{{"keyids":["{id}"],"name":"{name}","paths":["*"],"terminating":false,"threshold":1}}]}}"#
         )
     };
-    // Each delegator lists the same key twice: under the ID of its signature, and under an ID that differs per
+    // Each delegator lists the same key twice: under the ID of its signature, and under an ID that differs for each
     // delegator.
     let own = repository.keyid();
     for name in &names {

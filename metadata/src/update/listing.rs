@@ -39,7 +39,7 @@ pub struct Listing<'t> {
 }
 
 impl TrustedMetadata {
-    /// Starts to list all targets that a search would find: a stage that requests every delegated role.
+    /// Starts to list all targets that a search would find. Returns a stage that requests every delegated role.
     #[must_use]
     pub fn listing(&mut self) -> Listing<'_> {
         Listing::start(self)
@@ -91,8 +91,8 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // There may be 2³² bins. Take at most one more than the snapshot lists, because the first unlisted bin ends the
-        // listing.
+        // There may be 2³² bins. Take at most one more bin than the snapshot lists roles, because the first bin that
+        // the snapshot does not list ends the listing.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
@@ -117,7 +117,7 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // Several roles may delegate to the same large role, which is then verified once for each delegating role.
+        // If several roles delegate to the same large role, it is verified once for each of them.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
         self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;

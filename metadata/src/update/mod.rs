@@ -84,8 +84,8 @@ pub trait Stage {
         Vec::new()
     }
 
-    /// Returns whether [`Stage::recall`] would accept this stored copy for one of the [`Stage::upcoming`] requests.
-    /// Does not change the stage.
+    /// Returns whether [`Stage::recall`] would accept this stored copy for one of the [`Stage::upcoming`] requests,
+    /// without changing the stage.
     fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
         let _ = (request, stored);
         false
@@ -123,7 +123,7 @@ pub(crate) struct Update {
     pub(crate) start_time: DateTime<Utc>,
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
-    /// Whether the stored timestamp and snapshot are ignored, because keys of the online roles were rotated (5.3.11).
+    /// Whether to ignore the stored timestamp and snapshot, because keys of the online roles were rotated (5.3.11).
     pub(crate) forgets_stored: bool,
     /// The targets role that an earlier update in this process verified.
     pub(crate) known: Option<ReusableTargets>,

@@ -107,8 +107,8 @@ impl Stage for UpdateRoot {
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
             // Without the record, assume that an earlier update has handled the rotations up to the newest stored root.
-            // A stored timestamp or snapshot that this root verifies sets a floor. Any other stored copy makes the
-            // update fail.
+            // A stored timestamp or snapshot that is valid under this root sets a floor. If a stored copy is not valid,
+            // the update fails.
             self.update.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }

@@ -42,7 +42,7 @@ enum State {
 }
 
 impl TrustedMetadata {
-    /// Starts a search for a target (5.6.7): a stage that requests the delegated roles on the path to it.
+    /// Starts a search for a target (5.6.7). Returns a stage that requests the delegated roles that the search visits.
     #[must_use]
     pub fn search(&mut self, path: TargetPath) -> TargetSearch<'_> {
         TargetSearch::start(self, path)
@@ -185,7 +185,7 @@ impl Walk {
         if let Err(kind) = self.steps.spend() {
             return Some(State::Ended(Err(kind.of(name))));
         }
-        // The search is depth first, so the last visited role one level above is the delegator.
+        // The search is depth-first, so the delegator is the role that was visited last at the level above.
         self.chain.truncate(depth as usize);
         self.chain.push((name.clone(), role.clone()));
         // 5.6.7.1: the first role that lists the target ends the search.
@@ -225,7 +225,7 @@ impl Walk {
         let mut next = Vec::new();
         for (role, ring, terminating) in covering {
             next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
-            // 5.6.7.2.1: after this role and its descendants, visit neither its siblings nor those of its ancestors.
+            // 5.6.7.2.1: after this role and its descendants, visit no other role.
             if terminating {
                 self.to_visit.clear();
                 self.terminated_by = next.last().map(|edge| edge.role().clone());
@@ -261,7 +261,8 @@ mod tests {
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
         let covering = delegating(10_000).rings_covering(&walk.path).take(walk.most_delegations()).collect();
         walk.push_delegations(&RoleName::TARGETS, 0, covering);
-        // The limit plus one, plus one for the role that was already visited.
+        // Six delegations: the limit of four, one for the role that was already visited, and one so that exceeding the
+        // limit is noticed.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }

@@ -14,7 +14,7 @@ pub struct UpdateSnapshot {
     update: Update,
     timestamp: Verified<Timestamp>,
     snapshot: Option<Verified<Snapshot>>,
-    /// Whether the record of trusted versions is damaged and no stored snapshot has been recalled.
+    /// Whether the record of trusted versions is damaged and no valid stored snapshot has been found.
     state_lost: bool,
 }
 
@@ -62,8 +62,7 @@ impl Stage for UpdateSnapshot {
             return false;
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
-        // If somebody has put an older copy back into the store, that copy neither sets a floor nor satisfies the
-        // request.
+        // An older copy that somebody has put back into the store neither sets a floor nor satisfies the request.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
         self.update.floors.raise_snapshot(floors);
         // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.

@@ -123,7 +123,7 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
 }
 
 /// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted. `same`
-/// is the same role as already verified with other keys.
+/// is the same role, if it has already been verified with other keys.
 fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,

@@ -85,7 +85,7 @@ impl TestClient {
         Self { files, record: record.to_string() }
     }
 
-    /// Updates like a real client: stores the record after each stage, even if the stage fails.
+    /// Updates as a real client does: stores the record after each stage, even if the stage fails.
     fn update(&mut self, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
         let now = time("2026-01-01T00:00:00Z");
         let limits = Limits::default();

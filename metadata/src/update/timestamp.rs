@@ -12,10 +12,10 @@ pub struct UpdateTimestamp {
     update: Update,
     trusted: Option<Verified<Timestamp>>,
     answered: bool,
-    /// Whether the record of trusted versions is damaged and no stored timestamp has been recalled.
+    /// Whether the record of trusted versions is damaged and no valid stored timestamp has been found.
     state_lost: bool,
-    /// The error to return for a timestamp without enough valid signatures if the update has not followed all roots.
-    /// The trusted root may then lack the keys of the newest timestamp.
+    /// Set if the update has not followed all roots, so that the trusted root may lack the keys of the newest
+    /// timestamp. This error is then returned for a timestamp without enough valid signatures.
     behind: Option<Error>,
 }
 
@@ -26,7 +26,7 @@ impl UpdateTimestamp {
     }
 
     /// Returns whether the keys of timestamp or snapshot were rotated (5.3.11). If so, delete the stored copies of both
-    /// and store [`Stage::floors`] before anything else. Stored copies that are offered anyway are ignored.
+    /// and store [`Stage::floors`] before anything else. If a stored copy is offered anyway, it is ignored.
     #[must_use]
     pub fn forgets_stored(&self) -> bool {
         self.update.forgets_stored
@@ -57,7 +57,7 @@ impl Stage for UpdateTimestamp {
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
-        // If somebody has put an older copy back into the store, that copy sets no floor.
+        // An older copy that somebody has put back into the store sets no floor.
         if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
             self.update.floors.raise_timestamp(&stored);
             self.trusted = Some(stored);

@@ -1,4 +1,4 @@
-//! A repository in which one key signs for all roles, and a client of it.
+//! A repository in which one key signs for all roles, and a client that updates from it.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl Repository {
         self.files.get("1.root.json").unwrap().clone()
     }
 
-    /// Runs the update of a client.
+    /// Runs one client update.
     pub(crate) fn update(&mut self, limits: Limits) -> Result<TrustedMetadata, Error> {
         let start: DateTime<Utc> = DateTime::UNIX_EPOCH;
         let root = UpdateRoot::start(self.root(), StoredFloors::FirstRun, start, limits)?;
