@@ -1,8 +1,9 @@
-//! The file that is judged, as the signed metadata lists it.
+//! The file that a policy is applied to, as the signed metadata lists it.
 
 use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
 
-/// The path and the hashes of a file. The file itself is not needed, because signatures and statements are about hashes.
+/// The path and the hashes of a file. The file itself is not needed, because signatures and statements can be checked
+/// against its hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     path: TargetPath,

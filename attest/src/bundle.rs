@@ -1,7 +1,7 @@
-//! Sigstore bundles v0.1, v0.2 and v0.3: checks their shape, before the library for Sigstore reads them.
+//! Checks the shape of Sigstore bundles v0.1, v0.2 and v0.3, before `sigstore-verify` reads them.
 //!
-//! The library ignores unknown members, and takes one of two contradictory members. So these checks are strict, and the
-//! library reads a text that is written again from the checked values.
+//! The library ignores unknown members, and if two members contradict each other, it uses one of them. These checks are
+//! therefore strict, and the library is given JSON that is written anew from the checked values.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 
@@ -47,7 +47,7 @@ pub(crate) enum SignerKind {
     Key,
 }
 
-/// What the signature of a bundle is over.
+/// What the signature of a bundle covers.
 #[derive(Clone, Debug)]
 pub(crate) enum BundleContent {
     /// A file.
@@ -59,7 +59,7 @@ pub(crate) enum BundleContent {
 /// A signature over a file.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSignature {
-    /// The digest that was signed, if it is given.
+    /// The digest that was signed, if the bundle contains it.
     pub(crate) digest: Option<(Algorithm, Vec<u8>)>,
     pub(crate) signature: Vec<u8>,
 }
@@ -83,7 +83,7 @@ impl Version {
         }
     }
 
-    /// Returns the member for a certificate.
+    /// Returns the name of the member that contains the certificate or the certificate chain.
     fn certificate_member(self) -> &'static str {
         match self {
             Self::Chain => "x509CertificateChain",
@@ -133,7 +133,7 @@ impl Bundle {
         &self.content
     }
 
-    /// Returns what the signature is over, for the result of a verification.
+    /// Returns what the signature covers, for the result of a verification.
     pub(crate) fn signed_content(&self) -> Content {
         match &self.content {
             BundleContent::File(_) => Content::File,
@@ -184,7 +184,7 @@ fn read_envelope(value: &Value) -> Result<Envelope, FormatError> {
     }
 }
 
-/// What is left of the verification material after its shape was checked.
+/// The facts about the verification material that are kept after its shape has been checked.
 struct Material {
     signer: SignerKind,
     log_entries: usize,
@@ -236,7 +236,7 @@ fn check_certificates(value: &Value, version: Version) -> Result<(), FormatError
 
 /// Checks the shape of RFC 3161 timestamps and returns their number.
 fn count_timestamps(value: &Value) -> Result<usize, FormatError> {
-    // Some producers of v0.1 write null.
+    // Some tools that produce v0.1 bundles write `null`.
     if *value == Value::Null {
         return Ok(0);
     }

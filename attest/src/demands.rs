@@ -1,5 +1,5 @@
-//! The demands on a package: the rules of all policies on its delegation chain, and those of the local policy. A delegated
-//! role can add demands, but can neither see nor change those of the roles above it.
+//! The demands on a package: the rules of all policies on its delegation chain, and those of the local policy. A
+//! delegated role can add demands, but can neither see nor change those of the roles above it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,7 +28,7 @@ pub struct Demands {
 pub(crate) struct Source {
     pub(crate) origin: Origin,
     pub(crate) policy: Policy,
-    /// What the role itself lists for the trust roots of its policy.
+    /// The role's own entries for the trust roots of its policy, by the name of the trust root.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -36,15 +36,15 @@ pub(crate) struct Source {
 pub struct ChainRole<'a> {
     /// The name of the role.
     pub name: RoleName,
-    /// Its header, which may contain a policy.
+    /// The header of its metadata, which may contain a policy.
     pub header: &'a Header,
     /// Whether the delegation to the role is by hash prefixes.
     pub is_bin: bool,
-    /// Returns the target that the role itself lists for a path.
+    /// Returns the role's own entry for a path, if there is one.
     pub list: Box<ListTarget<'a>>,
 }
 
-/// Returns the target that a role itself lists for a path.
+/// Returns a role's own entry for a path, if there is one.
 pub type ListTarget<'a> = dyn Fn(&TargetPath) -> Result<Option<TargetFile>, ErrorKind> + 'a;
 
 /// Who makes a demand.
@@ -77,10 +77,11 @@ pub enum DemandsError {
         /// What is wrong.
         error: PolicyError,
     },
-    /// A bin has a policy. Paths are distributed into bins by their hashes, so a bin cannot speak for any of them.
+    /// A bin has a policy. Paths are distributed into bins by their hashes, so the paths in a bin have nothing else in
+    /// common.
     #[error("the bin {0} has a policy, but only a role that is trusted for path patterns can have one")]
     PolicyInBin(RoleName),
-    /// A role on the delegation chain is read from a file that has changed.
+    /// The metadata file of a role on the delegation chain has changed since it was verified.
     #[error("the metadata of {0} has changed since it was verified")]
     Changed(RoleName),
     /// The list of evidence of the package is malformed.
@@ -109,8 +110,8 @@ impl Demands {
         Self::of_chain(&chain, found.target.clone(), local)
     }
 
-    /// Returns the demands on a package with this delegation chain, which is not necessarily signed yet. Only
-    /// [`Demands::on`] proves that a client would see these demands.
+    /// Returns the demands on a package with this delegation chain, whose roles need not be signed yet. Only
+    /// [`Demands::on`] guarantees that a client sees the same demands.
     ///
     /// # Errors
     /// [`DemandsError`] if a policy on the delegation chain cannot be used.
@@ -191,7 +192,7 @@ impl Demands {
         Some((index, self.sources.get(index)?.policy.signers.get(name)?))
     }
 
-    /// Returns the index of the policy of the role that lists the package, if it has one.
+    /// Returns the index of the policy of the role that lists the package, if that role has a policy.
     fn listing_source(&self) -> Option<usize> {
         self.sources.iter().position(|source| match &source.origin {
             Origin::Role(role) => Some(role) == self.listing.as_ref(),
@@ -203,7 +204,8 @@ impl Demands {
 impl Source {
     fn of_role(role: &ChainRole<'_>, policy: &Json) -> Result<Self, DemandsError> {
         let origin = Origin::Role(role.name.clone());
-        // The canonical form does not escape the line ends of a PEM key, so it is not JSON.
+        // Canonical JSON does not escape line breaks, such as those in a PEM key, so it is not valid JSON; `to_text`
+        // writes valid JSON.
         let policy = Policy::parse(policy.to_text().as_bytes())
             .map_err(|error| DemandsError::Policy { origin: origin.clone(), error })?;
         let mut listed_roots = BTreeMap::new();
@@ -254,11 +256,11 @@ impl TrustRootRequest {
         self.source.path()
     }
 
-    /// Returns the entry of the role that signs the policy, or `None` if the policy names the SHA-256 of the file. In that
-    /// case any role may list the file.
+    /// Returns the entry for the file in the role that signs the policy, or `None` if the policy gives the SHA-256 of
+    /// the file. In that case, any role may list the file.
     ///
     /// # Errors
-    /// [`TrustRootLoadError`] if the role does not list the file.
+    /// [`TrustRootLoadError`] if the policy gives no SHA-256 and the role does not list the file.
     pub fn listed(&self) -> Result<Option<&TargetFile>, TrustRootLoadError> {
         if self.source.sha256().is_some() {
             return Ok(None);
@@ -269,11 +271,11 @@ impl TrustRootRequest {
         })
     }
 
-    /// Checks the content of the file, and adds the trust root to `roots`. After an error, the verdict on a rule that
-    /// needs the trust root says why it cannot be used.
+    /// Checks the content of the file, and adds the trust root to `roots`. If it cannot be used, records the reason, so
+    /// that the verdict on a rule that needs the trust root contains it.
     ///
     /// # Errors
-    /// [`TrustRootLoadError`] if the file is not the one that the policy means, or is not a trust root.
+    /// [`TrustRootLoadError`] if the content has other hashes than expected, or is not a valid trust root.
     pub fn load(&self, content: &[u8], roots: &mut TrustRoots) -> Result<(), TrustRootLoadError> {
         let (root, loaded) = match self.read(content) {
             Ok(root) => (Ok(root), Ok(())),
@@ -283,7 +285,8 @@ impl TrustRootRequest {
         loaded
     }
 
-    /// Records in `roots` that no trusted role lists the file. The verdict on a rule that needs the trust root says so.
+    /// Records in `roots` that no trusted role lists the file, so that the verdict on a rule that needs the trust root
+    /// says so.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
         roots.0.insert(self.id.clone(), Err(error.to_string()));
@@ -309,7 +312,7 @@ impl TrustRootRequest {
     }
 }
 
-/// The trust roots that were loaded for a judgement, or the reasons why they cannot be used.
+/// The trust roots that were loaded to judge the evidence for a package, or the reasons why they cannot be used.
 #[derive(Debug, Default)]
 pub struct TrustRoots(BTreeMap<(usize, Name), Result<TrustRoot, String>>);
 

@@ -1,4 +1,4 @@
-//! DSSE envelopes: a statement and signatures over it and its media type.
+//! DSSE envelopes: each contains a statement, and signatures over the statement and its media type.
 //!
 //! Source: <https://github.com/secure-systems-lab/dsse/blob/v1.0.0/envelope.md> and `protocol.md`.
 
@@ -12,7 +12,7 @@ pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 /// The maximum number of signatures of an envelope.
 const MAX_SIGNATURES: usize = 16;
 
-/// The maximum length of a signature. That of an RSA key with 8192 bits has 1024 bytes.
+/// The maximum length of a signature: the length of the signature of an 8192-bit RSA key.
 pub(crate) const MAX_SIGNATURE: usize = 1024;
 
 /// An envelope whose payload is a statement.
@@ -23,12 +23,12 @@ pub(crate) struct Envelope {
     statement: Statement,
 }
 
-/// The alphabets of base64 in an envelope.
+/// The base64 alphabets that an envelope may use.
 #[derive(Clone, Copy)]
 pub(crate) enum Alphabet {
     /// The standard alphabet, as in a Sigstore bundle.
     Standard,
-    /// The standard or the URL-safe alphabet, as in an envelope of its own.
+    /// The standard or the URL-safe alphabet, as in an envelope outside a bundle.
     Any,
 }
 

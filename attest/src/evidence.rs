@@ -1,4 +1,4 @@
-//! Evidence files: lines or documents with signatures for a package.
+//! Reads evidence files, which contain signatures and attestations for a package.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ const MAX_EVIDENCE: usize = 4 << 20;
 /// The maximum number of items in an evidence file.
 const MAX_ITEMS: usize = 256;
 
-/// The minimum length of a signature. No supported scheme has shorter ones.
+/// The minimum length of a signature. No supported scheme has shorter signatures.
 const MIN_SIGNATURE: usize = 8;
 
 /// The content of an evidence file. Nothing in it is verified yet.
@@ -50,8 +50,8 @@ enum Kind {
     FileSignature(FileSignature),
 }
 
-/// Why an evidence file cannot be read. One unreadable line makes the whole file unreadable, because a line that is
-/// ignored could be the one that matters.
+/// Why an evidence file cannot be read. A single invalid line makes the whole file unreadable, because an ignored line
+/// could be the one that matters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceError {
@@ -70,7 +70,7 @@ pub enum EvidenceError {
     /// A line is not valid.
     #[error("line {line}: {error}")]
     Line {
-        /// The number of the line. The first line is 1.
+        /// The line number, starting at 1.
         line: usize,
         /// What is wrong.
         error: FormatError,
@@ -143,7 +143,8 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// Chooses the kind by a member that only this kind has. The reader of the kind then refuses members of another.
+    /// Determines the kind by a member that only this kind has. The reader for that kind then refuses the members of
+    /// other kinds.
     fn of(object: &Object) -> Result<Self, FormatError> {
         let has = |name| object.get(name).is_some();
         if has("mediaType") || has("verificationMaterial") {
@@ -166,7 +167,7 @@ impl DocumentKind {
         } else if has("signed") {
             "in-toto metadata without an envelope is not evidence"
         } else {
-            "the object is no Sigstore bundle, DSSE envelope or attestation object"
+            "the object is not a Sigstore bundle, DSSE envelope or attestation object"
         };
         Err(FormatError::new(text))
     }
@@ -186,13 +187,13 @@ fn read_signature(bytes: &[u8]) -> Result<FileSignature, EvidenceError> {
 }
 
 impl Item {
-    /// Verifies the signature of a certificate holder over the artifact, or over a statement about it. The certificate,
-    /// the log entries and the times are verified. Which identity is acceptable is for the caller to decide.
+    /// Verifies the signature of a certificate holder over the artifact, or over a statement about it. Also verifies
+    /// the certificate, the log entries and the times. The caller decides which identities are acceptable.
     ///
-    /// `now` is the time of the update.
+    /// `now` is the start time of the update.
     ///
     /// # Errors
-    /// [`Rejection`] if the item does not prove that anyone signed for the artifact.
+    /// [`Rejection`] if the item does not prove that a certificate holder signed for the artifact.
     pub fn verify_identity(
         &self,
         artifact: &Artifact,
@@ -207,8 +208,8 @@ impl Item {
         }
     }
 
-    /// Checks whether the item says that it is about the artifact. Verifies no signature. A signature of `cosign sign-blob`
-    /// without a bundle names no file.
+    /// Checks that the item claims to be about the artifact, without verifying any signature. A signature of `cosign
+    /// sign-blob` without a bundle passes, because it names no file.
     ///
     /// # Errors
     /// [`Rejection`] if the item is about another file.
@@ -224,13 +225,13 @@ impl Item {
         }
     }
 
-    /// Verifies the signature of a key over the artifact, or over a statement about it. A key counts once, however many
-    /// signatures in an envelope are by it.
+    /// Verifies the signature of a key over the artifact, or over a statement about it. The key counts once, even if it
+    /// made several signatures in an envelope.
     ///
     /// With `trust`, the log entries and the times are verified too. Without it, they are not read: the result contains
     /// neither times nor logs, even if the bundle has some.
     ///
-    /// `now` is the time of the update.
+    /// `now` is the start time of the update.
     ///
     /// # Errors
     /// [`Rejection`] if the item does not prove that the key signed for the artifact.

@@ -1,4 +1,4 @@
-//! The list of the evidence of a package: `custom.lastmile.evidence`, an array of target paths.
+//! The list of a package's evidence files: `custom.lastmile.evidence`, an array of target paths.
 
 use lastmile_metadata::{NameError, TargetFile, TargetPath};
 
@@ -32,7 +32,7 @@ pub enum EvidenceListError {
     },
 }
 
-/// Returns the target paths of the evidence of a package, in the order of the list. A package without a list has no
+/// Returns the target paths of a package's evidence files, in the order of the list. A package without a list has no
 /// evidence.
 ///
 /// # Errors

@@ -1,11 +1,11 @@
-//! Reads JSON objects whose lists of members are closed, and the encodings of binary data in them.
+//! Reads JSON objects that may have only known members, and decodes the binary data in them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::json::{Object, Value};
 
-/// Why a document does not have its format. The text names the place in the document.
+/// Why a document does not have the expected format. The text names the place in the document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FormatError(String);
@@ -70,8 +70,8 @@ impl<'a> Fields<'a> {
         self.check_length(name, bytes, limit)
     }
 
-    /// Reads a 64-bit integer that is not negative. JSON writes such integers as strings (protobuf JSON mapping). An
-    /// absent integer is 0.
+    /// Reads a 64-bit integer that is not negative. The JSON mapping of Protocol Buffers writes such integers as
+    /// strings. An absent integer is 0.
     pub(crate) fn integer(self, name: &str) -> Result<u64, FormatError> {
         let Some(value) = self.optional(name) else { return Ok(0) };
         let digits = value.as_str().unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Strict JSON (RFC 8259) for evidence and policies. Input on whose meaning two parsers could disagree is refused: two
-//! members with one name, numbers that are not exact, a byte order mark, deep nesting.
+//! Strict JSON (RFC 8259) for evidence and policies. Input that two parsers could interpret differently is refused:
+//! members with the same name, numbers that are not exact, a byte order mark, and deep nesting.
 
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// The maximum number of nested arrays and objects.
+/// The maximum number of levels of nested arrays and objects.
 const MAX_DEPTH: usize = 64;
 
 /// The largest integer that every parser represents exactly: 2^53 - 1.
@@ -20,7 +20,7 @@ pub enum Value {
     Bool(bool),
     /// An integer between -(2^53 - 1) and 2^53 - 1.
     Integer(i64),
-    /// A number with a fraction or an exponent. Nothing is decided by such a number.
+    /// A number with a fraction or an exponent. No decision depends on such a number.
     Fraction(f64),
     /// A string.
     String(String),
@@ -97,7 +97,7 @@ impl Value {
     }
 }
 
-/// Returns the index that a token of a JSON pointer denotes. Leading zeros are not allowed (RFC 6901, 4).
+/// Returns the array index that a token of a JSON pointer denotes. Leading zeros are not allowed (RFC 6901, 4).
 fn array_index(token: &str) -> Option<usize> {
     let is_canonical = token == "0" || !token.starts_with('0');
     let is_number = token.bytes().all(|byte| byte.is_ascii_digit());
@@ -149,7 +149,7 @@ impl Object {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns the object without a member.
+    /// Returns the object without the member `name`.
     #[must_use]
     pub(crate) fn without(&self, name: &str) -> Self {
         Self(self.0.iter().filter(|(own, _)| own != name).cloned().collect())
@@ -168,7 +168,7 @@ impl Object {
     }
 }
 
-/// Reads a value with at most this many nested arrays and objects.
+/// Reads a value with at most this many levels of nested arrays and objects.
 #[derive(Clone, Copy)]
 struct Depth(usize);
 
@@ -217,7 +217,7 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        // Integers that do not fit into 64 bits are read as fractions.
+        // `serde_json` reads integers that do not fit into 64 bits as floating-point numbers.
         if value.fract() == 0.0 && value.abs() > 9_007_199_254_740_991.0 {
             return Err(E::custom("a number that is too large to be exact"));
         }

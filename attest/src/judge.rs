@@ -1,7 +1,7 @@
 //! Judges the evidence for a package against the demands on it.
 //!
-//! Evidence can only satisfy a rule, never weaken one. Evidence that cannot be read or verified, or that is about something
-//! else, does not count, and the verdict says so. A package without evidence satisfies no rule.
+//! Evidence can only satisfy a rule, never weaken one. Evidence does not count if it cannot be read or verified, or if
+//! it is about another file; the verdict says why. A package without evidence satisfies no rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,13 +30,13 @@ const MAX_REASONS: usize = 16;
 pub struct EvidenceFile {
     /// The path of the target.
     pub path: TargetPath,
-    /// The content, or `None` if the package lists the file, but no trusted role does.
+    /// The content, or `None` if the package names the file as evidence, but no trusted role lists it.
     pub content: Option<Vec<u8>>,
 }
 
 impl Demands {
-    /// Judges the evidence for the package at a time: the start of the update. `roots` must contain the
-    /// [`Demands::trust_roots`]; a rule whose trust root is missing is not satisfied.
+    /// Judges the evidence for the package at the time `now`, the start of the update. `roots` must contain the
+    /// [`Demands::trust_roots`]; evidence that needs a missing trust root does not count.
     pub fn judge(&self, evidence: &[EvidenceFile], roots: &TrustRoots, now: DateTime<Utc>) -> Verdict {
         let mut judgement = Judgement::new(self, evidence, roots, now);
         let mut rules = Vec::new();
@@ -49,10 +49,10 @@ impl Demands {
     }
 }
 
-/// A piece of evidence, and where it is.
+/// A piece of evidence, and its position in an evidence file.
 struct Piece {
     file: TargetPath,
-    /// The number in the file, from 1.
+    /// The 1-based number of the piece in the file.
     number: usize,
     item: Item,
 }
@@ -63,23 +63,23 @@ impl Piece {
     }
 }
 
-/// With what a piece of evidence was verified.
+/// The trust root or the key with which a piece of evidence was verified.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum VerifiedWith {
     Identity { source: usize, trust: Name },
     Key { key: PublicKey, log: Option<(usize, Name)> },
 }
 
-/// The judgement of one package.
+/// The state while the evidence for one package is judged.
 struct Judgement<'a> {
     demands: &'a Demands,
     artifact: Artifact,
     pieces: Vec<Piece>,
-    /// Why evidence files do not count.
+    /// The reasons why whole evidence files do not count.
     unreadable: Vec<String>,
     roots: &'a TrustRoots,
     now: DateTime<Utc>,
-    /// What was verified already, because several rules may name the same signers.
+    /// The results of earlier verifications, because several rules may name the same signers.
     verified: BTreeMap<(usize, VerifiedWith), Result<Signed, String>>,
 }
 
@@ -157,7 +157,7 @@ impl<'a> Judgement<'a> {
         count.outcome(threshold, self.pieces.is_empty())
     }
 
-    /// Counts the evidence of the signers `by` that `check` accepts.
+    /// Counts the evidence that is signed by the signers `by` and that `check` accepts.
     fn count_signers(
         &mut self,
         source: usize,
@@ -184,7 +184,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Counts the provenance of the builders of the demand.
+    /// Counts the provenance that the demanded builders made.
     fn count_builds(&mut self, index: usize, source: &'a Source, demand: &ProvenanceDemand, count: &mut Count) {
         for builder_name in &demand.builders {
             let Some(builder) = source.policy.builders.get(builder_name) else { continue };
@@ -310,7 +310,7 @@ impl Count {
     }
 }
 
-/// Returns what makes a signer distinct: the key, or the issuer and the subject of the certificate.
+/// Returns bytes that identify a signer: the key, or the issuer and the subject of the certificate.
 fn voice(signer: &SignedBy) -> Vec<u8> {
     match signer {
         SignedBy::Key(key) => [b"key\0", key.material()].concat(),

@@ -1,4 +1,5 @@
-//! Verifies signatures with a key of the policy: over statements in envelopes, and over files by their listed digest.
+//! Verifies signatures with a key of the policy: over statements in envelopes, and over files, of which only the listed
+//! digests are needed.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use lastmile_metadata::Algorithm;
@@ -8,7 +9,7 @@ use crate::bundle::{Bundle, BundleContent, FileSignature};
 use crate::dsse::Envelope;
 use crate::rejection::Rejection;
 
-/// Why a signature over a file cannot be verified with some keys.
+/// The reason why some keys cannot verify a signature over a file.
 pub(crate) const NO_DIGEST: &str =
     "signatures over a file with this kind of key cannot be verified without the file; sign a statement instead";
 
@@ -20,17 +21,17 @@ pub(crate) fn verify_bundle(bundle: &Bundle, artifact: &Artifact, key: &PublicKe
     }
 }
 
-/// Verifies that one of the signatures of an envelope is by the key, and that the statement is about the file.
+/// Verifies that one of the signatures of an envelope was made with the key, and that the statement is about the file.
 pub(crate) fn verify_envelope(envelope: &Envelope, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {
     let signed_bytes = envelope.signed_bytes();
-    // Every signature is tried. The `keyid` of a signature is not authenticated.
+    // Try every signature, because the `keyid` of a signature is not authenticated.
     if !envelope.signatures().iter().any(|signature| key.verify(&signed_bytes, signature)) {
         return Err(Rejection::Signature);
     }
     Ok(envelope.statement().check_subject(artifact)?)
 }
 
-/// Verifies a signature over a file. The file is known by its listed digests only.
+/// Verifies a signature over a file, using only the listed digests of the file.
 pub(crate) fn verify_file(signature: &FileSignature, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {
     check_digest(signature, artifact)?;
     let usable = key.message_digests().iter().filter(|digest| match &signature.digest {
@@ -53,7 +54,7 @@ pub(crate) fn verify_file(signature: &FileSignature, artifact: &Artifact, key: &
     Err(Rejection::Signature)
 }
 
-/// Checks that the digest that a signature names, if it names one, is that of the file.
+/// Checks that the digest in a signature, if there is one, is the digest of the file.
 pub(crate) fn check_digest(signature: &FileSignature, artifact: &Artifact) -> Result<(), Rejection> {
     let Some((algorithm, digest)) = &signature.digest else { return Ok(()) };
     match artifact.digest(*algorithm) {

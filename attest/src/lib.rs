@@ -1,9 +1,11 @@
-//! Attestations and policy: the second judge, beside `lastmile-metadata`.
+//! Decides whether a package may be installed: checks signatures, attestations and build provenance against policies in
+//! signed TUF metadata.
 //!
-//! The targets role, and every delegated role for its own paths, signs a [`Policy`]: who must have signed a package, and
-//! which builder must have built it from which source. Evidence for a package is a list of ordinary targets. This crate
-//! takes the delegation chain of a package, its evidence and a time, and returns a [`Verdict`]. It uses no files and no
-//! network, and reads no clock; only the library for Sigstore reads one (see `sigstore`).
+//! The targets role signs a [`Policy`], which says who must have signed a package, and which builder must have built it
+//! from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package consists
+//! of ordinary targets, which the package lists. This crate takes the delegation chain of a package, its evidence,
+//! trust roots and a time, and returns a [`Verdict`]. It uses no files, no network and no clock, except that
+//! `sigstore-verify` reads the system clock (see `sigstore`).
 //!
 //! ```text
 //! Found ──► Demands::on ──► Demands::judge (evidence, trust roots, time) ──► Verdict::check

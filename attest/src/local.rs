@@ -1,4 +1,4 @@
-//! The local policy: demands that the person who runs the client adds to those of the repository, and the only exceptions.
+//! The local policy: demands that the client's user adds to those of the repository, and exceptions to their rules.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{PathPattern, TargetPath, parse_time};
@@ -14,7 +14,7 @@ pub struct LocalPolicy {
 }
 
 /// An exception ("break glass"): packages that may be installed although a rule refuses them. The verdict marks such
-/// packages. Exceptions concern policies alone: all checks of TUF remain.
+/// packages. Exceptions apply only to policies; all TUF checks remain in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Exception {
     paths: Vec<PathPattern>,
@@ -24,10 +24,11 @@ pub(crate) struct Exception {
 
 impl LocalPolicy {
     /// Reads the JSON text of a local policy: a policy whose list `require` may be missing, with the additional list
-    /// `break-glass` of objects with `paths`, `reason` and `until`. Its trust roots must be named with their SHA-256.
+    /// `break-glass` of objects with `paths`, `reason` and `until`. Each of its trust roots must have a `sha256`.
     ///
     /// # Errors
-    /// [`PolicyError`] if the text is not a local policy, or contains what this version of lastmile does not understand.
+    /// [`PolicyError`] if the text is not a local policy, or contains something that this version of lastmile does not
+    /// understand.
     pub fn parse(json: &[u8]) -> Result<Self, PolicyError> {
         let value =
             Value::parse(json).map_err(|error| PolicyError(format!("the policy is not strict JSON: {error}")))?;
@@ -53,15 +54,15 @@ impl LocalPolicy {
     }
 }
 
-/// Checks what is demanded of local policies beyond other policies.
+/// Checks the additional requirements on local policies.
 fn check(policy: &Policy) -> Result<(), PolicyError> {
     if let Some(unsupported) = policy.unsupported().first() {
         return Err(PolicyError(format!("{unsupported}; it needs a newer lastmile")));
     }
     match policy.trust_sources().find(|(_, source)| source.sha256().is_none()) {
-        Some((name, _)) => {
-            Err(PolicyError(format!("trust.{name} needs `sha256`, because no role lists it for this policy")))
-        }
+        Some((name, _)) => Err(PolicyError(format!(
+            "trust.{name} needs `sha256`, because no role lists the trust roots of a local policy"
+        ))),
         None => Ok(()),
     }
 }

@@ -5,8 +5,8 @@
 use crate::fields::{Fields, FormatError};
 use crate::json::Value;
 
-/// The kinds and versions of entries that can be verified. Rekor v2 has `hashedrekord` 0.0.2 only, also for envelopes;
-/// `dsse` 0.0.2 must be refused (<https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md>).
+/// The kinds and versions of entries that can be verified. Rekor v2 supports only `hashedrekord` 0.0.2, even for
+/// envelopes; `dsse` 0.0.2 must be refused (<https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md>).
 const KINDS: [(&str, &str); 4] = [REKOR_V2, ("hashedrekord", "0.0.1"), ("dsse", "0.0.1"), ("intoto", "0.0.2")];
 
 const REKOR_V2: (&str, &str) = ("hashedrekord", "0.0.2");
@@ -14,7 +14,7 @@ const REKOR_V2: (&str, &str) = ("hashedrekord", "0.0.2");
 /// The maximum number of entries of a bundle.
 pub(crate) const MAX_ENTRIES: usize = 8;
 
-/// The maximum number of hashes of an inclusion proof: one for each bit of an index.
+/// The maximum number of hashes in an inclusion proof: one for each bit of the index.
 const MAX_HASHES: usize = 64;
 
 /// The maximum length of the canonicalized body of an entry. Entries of the kind `intoto` contain a certificate and a
@@ -27,7 +27,7 @@ const MAX_CHECKPOINT: usize = 16 << 10;
 /// The length of a SHA-256 digest.
 const DIGEST: usize = 32;
 
-/// What distinguishes an entry from the other entries of a bundle.
+/// The parts of an entry that distinguish it from the other entries of a bundle.
 #[derive(Clone, PartialEq)]
 struct Entry {
     log: Vec<u8>,
@@ -76,7 +76,7 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Returns whether two entries are the same: the same place in a log, or the same body in a log.
+    /// Returns whether two entries of the same log have the same index or the same body.
     fn is_same(&self, other: &Self) -> bool {
         self.log == other.log && (self.index == other.index || self.body == other.body)
     }
@@ -91,7 +91,7 @@ fn read_kind(fields: Fields<'_>) -> Result<(&'static str, &'static str), FormatE
     found.ok_or_else(|| FormatError::new(format!("log entries of the kind {kind} {version} are not supported")))
 }
 
-/// Checks that the body has the kind and the version of the entry. The bundle states them only once more.
+/// Checks that the body has the kind and the version that the bundle states for the entry.
 fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatError> {
     let value = Value::parse(body)
         .map_err(|error| FormatError::new(format!("the body of a log entry is not strict JSON: {error}")))?;
@@ -102,12 +102,12 @@ fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatEr
     Ok(())
 }
 
-/// Checks the integrated time and its signature. Rekor v2 has neither.
+/// Checks the shape of the integrated time and of its signature. Entries of Rekor v2 have no such signature.
 fn check_times(fields: Fields<'_>, kind: (&str, &str)) -> Result<(), FormatError> {
     let time = fields.integer("integratedTime")?;
     let Some(promise) = fields.optional("inclusionPromise") else { return Ok(()) };
     if kind == REKOR_V2 {
-        return Err(fields.error("inclusionPromise", "is set, but Rekor v2 makes none"));
+        return Err(fields.error("inclusionPromise", "is set, but entries of Rekor v2 have none"));
     }
     if time == 0 {
         return Err(fields.error("integratedTime", "is absent, but `inclusionPromise` signs it"));
@@ -146,22 +146,22 @@ fn check_hash(value: &Value) -> Result<(), FormatError> {
     Err(FormatError::new("a hash of an inclusion proof is not 32 bytes in base64"))
 }
 
-/// Checks that the checkpoint is one note (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>) for the tree of the
-/// proof.
+/// Checks that the checkpoint is a single signed note (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>) for the
+/// tree of the proof.
 fn check_checkpoint(text: &str, size: u64, root: &str) -> Result<(), FormatError> {
     if text.len() > MAX_CHECKPOINT {
         let error = format!("a checkpoint has {} bytes, expected at most {MAX_CHECKPOINT}", text.len());
         return Err(FormatError::new(error));
     }
-    // The library ignores everything after a second empty line.
+    // The library ignores everything after a second empty line, so refuse such a line.
     let parts: Vec<&str> = text.split("\n\n").collect();
     let [note, _] = parts.as_slice() else {
-        return Err(FormatError::new("a checkpoint is not a text, an empty line and signatures"));
+        return Err(FormatError::new("a checkpoint must consist of a text, an empty line and signatures"));
     };
     if note.lines().nth(1) != Some(size.to_string().as_str()) {
         return Err(FormatError::new("`inclusionProof.treeSize` differs from the size in the checkpoint"));
     }
-    // The library compares the root hash only for Rekor v1.
+    // The library compares the root hash only for Rekor v1, so compare it here.
     if note.lines().nth(2) != Some(root) {
         return Err(FormatError::new("`inclusionProof.rootHash` differs from the hash in the checkpoint"));
     }

@@ -1,4 +1,4 @@
-//! Whether verified evidence is what a rule demands: the right signer, statement, builder and source.
+//! Checks whether verified evidence is what a rule demands: the right signer, statement, builder and source.
 
 use crate::policy::{
     AttestationDemand, Builder, Credential, Identity, Parameters, Pattern, ProvenanceDemand, SignatureDemand, Signer,
@@ -7,7 +7,7 @@ use crate::signed::{Content, Signed, SignedBy, Subject};
 use crate::slsa::Provenance;
 
 impl Signer {
-    /// Checks that a verified signature is of this signer.
+    /// Checks that a verified signature was made by this signer.
     pub(crate) fn check_claims(&self, signed_by: &SignedBy) -> Result<(), String> {
         match (&self.credential, signed_by) {
             (Credential::Key { key, .. }, SignedBy::Key(signed)) if key == signed => Ok(()),
@@ -29,7 +29,7 @@ impl Signer {
     }
 }
 
-/// A pattern of a URI never matches an email address, and the other way round.
+/// Checks the subject of a certificate. A pattern for URIs never matches an email address, and vice versa.
 fn check_subject(identity: &Identity, subject: &Subject) -> Result<(), String> {
     let is_of_kind = |pattern: &&Pattern| match subject {
         Subject::Uri(_) => pattern.as_str().contains("://"),
@@ -67,7 +67,7 @@ pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> 
     Ok(())
 }
 
-/// Checks that evidence is the demanded provenance of a builder, and returns its level.
+/// Checks that evidence is the demanded provenance from a builder, and returns its level.
 pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &ProvenanceDemand) -> Result<u8, String> {
     let Content::Statement(statement) = &signed.content else {
         return Err("it is a signature without a statement".into());

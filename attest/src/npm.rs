@@ -9,7 +9,7 @@ use crate::json::Value;
 /// The maximum number of attestations.
 const MAX_ATTESTATIONS: usize = 64;
 
-/// Reads the bundles. Each must contain a statement of the predicate type that is listed for it.
+/// Reads the bundles. The statement in each bundle must have the predicate type that the response lists for the bundle.
 pub(crate) fn read_attestations(value: &Value) -> Result<Vec<Bundle>, FormatError> {
     let fields = Fields::read(value, "npm", &["attestations"])?;
     fields.array("attestations", MAX_ATTESTATIONS)?.iter().map(read_attestation).collect()

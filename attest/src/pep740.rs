@@ -1,4 +1,5 @@
-//! Attestations of the Python package index: attestation objects, version 1, and provenance objects of several.
+//! Attestations from the Python Package Index: attestation objects (version 1), and provenance objects, which contain
+//! several of them.
 //!
 //! Source: PEP 740, and <https://docs.pypi.org/attestations/>.
 
@@ -7,7 +8,7 @@ use crate::fields::{Fields, FormatError};
 use crate::json::Value;
 use crate::statement::PAYLOAD_TYPE;
 
-/// The maximum number of publishers in a provenance object, and of attestations of one publisher.
+/// The maximum number of publishers in a provenance object, and of attestations by one publisher.
 const MAX_PARTS: usize = 64;
 
 /// Reads an attestation object. It has the same parts as a Sigstore bundle, under other names.
@@ -33,7 +34,7 @@ pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     Bundle::read(&Value::parse(bundle.as_bytes()).map_err(|error| FormatError::new(error.to_string()))?)
 }
 
-/// Reads a provenance object. Its statements about publishers are not signed, and are ignored.
+/// Reads a provenance object. What it says about publishers is not signed, and is ignored.
 pub(crate) fn read_provenance(value: &Value) -> Result<Vec<Bundle>, FormatError> {
     let fields = Fields::read(value, "provenance", &["version", "attestation_bundles"])?;
     check_version(fields)?;

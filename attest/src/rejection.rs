@@ -1,4 +1,4 @@
-//! Why a piece of evidence proves nothing about a file.
+//! The reasons why a piece of evidence is rejected.
 
 use chrono::{DateTime, Utc};
 
@@ -14,16 +14,16 @@ pub enum Rejection {
     /// A key is demanded, but the evidence is signed with the key of a certificate.
     #[error("the evidence is signed with a certificate, not with a key of the policy")]
     Certificate,
-    /// The signature is not one of the key.
+    /// The signature was not made with the key.
     #[error("the signature is not valid for this key")]
     Signature,
-    /// The evidence has the digest of another file.
+    /// The evidence is about a file with another digest.
     #[error("the signature is over a file with another digest")]
     OtherFile,
-    /// The metadata lists no digest with which the signature can be verified.
+    /// The metadata does not list the digest that is needed to verify the signature.
     #[error("the signature can be verified only with a digest that the metadata does not list: {0}")]
     UnlistedDigest(String),
-    /// The signature cannot be verified without the file, or not by this version.
+    /// The signature cannot be verified without the file, or is of a kind that this version does not support.
     #[error("{0}")]
     Unsupported(String),
     /// The payload is not a statement about the file.
@@ -32,18 +32,18 @@ pub enum Rejection {
     /// The signature, the certificate or its chain is not valid.
     #[error("{0}")]
     Invalid(String),
-    /// A log entry is not valid, or not one of this signature.
+    /// A log entry is not valid, or belongs to another signature.
     #[error("{0}")]
     Log(String),
-    /// A time is not authenticated, or there is none.
+    /// A time of the signature cannot be authenticated.
     #[error("{0}")]
     Timestamp(String),
-    /// The time of the signature is later than the time of the update.
+    /// An authenticated time of the signature is later than the start of the update.
     #[error("the authenticated time {time} is after the time of the update, {now}")]
     Future {
         /// The authenticated time.
         time: DateTime<Utc>,
-        /// The time of the update.
+        /// The start time of the update.
         now: DateTime<Utc>,
     },
     /// The certificate, or the key of a log, was not valid when the signature was made.
@@ -54,20 +54,20 @@ pub enum Rejection {
         /// The authenticated time.
         time: DateTime<Utc>,
     },
-    /// Fewer distinct logs recorded the signature than the policy demands.
+    /// The signature is recorded in fewer distinct logs than the policy requires.
     #[error("{found} distinct logs recorded the signature, expected at least {expected}")]
     TooFewLogs {
         /// The number of distinct logs.
         found: usize,
-        /// The number that the policy demands.
+        /// The number that the policy requires.
         expected: u32,
     },
-    /// Fewer distinct sources authenticated a time of the signature than the policy demands.
-    #[error("{found} distinct sources authenticated a time of the signature, expected at least {expected}")]
+    /// Fewer distinct sources attest to the signing time than the policy requires.
+    #[error("{found} distinct sources attest to the signing time, expected at least {expected}")]
     TooFewTimes {
-        /// The number of distinct sources.
+        /// The number of distinct sources that attest to the signing time.
         found: usize,
-        /// The number that the policy demands.
+        /// The number that the policy requires.
         expected: u32,
     },
 }

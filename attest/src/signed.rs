@@ -7,15 +7,16 @@ use lastmile_keys::PublicKey;
 
 use crate::statement::Statement;
 
-/// A piece of evidence whose signature, certificate, log entries and times have been verified. Whether the signer is one
-/// that a policy names has not been decided yet.
+/// A piece of evidence whose signature, certificate, log entries and times have been verified. Whether a policy names
+/// the signer has not been checked yet.
 #[derive(Clone, Debug)]
 pub struct Signed {
     /// Who signed.
     pub signer: SignedBy,
     /// What was signed.
     pub content: Content,
-    /// The authenticated times of the signature, sorted. Empty if a key signed without a log.
+    /// The authenticated times of the signature, sorted. Empty if a key signed and neither log entries nor timestamps
+    /// were verified.
     pub times: Vec<DateTime<Utc>>,
     /// The hexadecimal IDs of the distinct logs whose entries for this signature were verified.
     pub logs: BTreeSet<String>,
@@ -26,7 +27,7 @@ pub struct Signed {
 pub enum SignedBy {
     /// The holder of a key that the policy lists.
     Key(PublicKey),
-    /// The holder of a certificate from Fulcio.
+    /// The holder of a Fulcio certificate.
     Identity(Certificate),
 }
 
@@ -37,7 +38,7 @@ pub struct Certificate {
     pub issuer: String,
     /// The subject alternative name.
     pub subject: Subject,
-    /// The values of the other extensions of Fulcio, by claim.
+    /// The values of the other Fulcio extensions, by claim.
     pub claims: BTreeMap<Claim, String>,
 }
 
@@ -60,19 +61,19 @@ impl Subject {
     }
 }
 
-/// What a signature is over.
+/// What a signature covers.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// The artifact itself.
     File,
-    /// A statement about the artifact (in-toto).
+    /// An in-toto statement about the artifact.
     Statement(Statement),
 }
 
 macro_rules! claims {
     ($($variant:ident = $name:literal, $text:literal;)+) => {
-        /// A claim of a certificate of Fulcio, beside issuer and subject.
-        /// Source: <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
+        /// A claim of a Fulcio certificate other than its issuer and subject. Source:
+        /// <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Claim {
             $(#[doc = $text] $variant,)+
@@ -94,26 +95,26 @@ macro_rules! claims {
 }
 
 claims! {
-    BuildSignerUri = "build-signer-uri", "The URI of the build instructions that sign (1.9).";
-    BuildSignerDigest = "build-signer-digest", "The commit of the build instructions that sign (1.10).";
+    BuildSignerUri = "build-signer-uri", "The URI of the build instructions that are responsible for signing (1.9).";
+    BuildSignerDigest = "build-signer-digest", "The commit of the build instructions in the build signer URI (1.10).";
     RunnerEnvironment = "runner-environment", "Whether the build ran on a hosted or a self-hosted machine (1.11).";
     SourceRepositoryUri = "source-repository-uri", "The URL of the source repository (1.12).";
     SourceRepositoryDigest = "source-repository-digest", "The commit from which the build started (1.13).";
     SourceRepositoryRef = "source-repository-ref", "The Git ref from which the build started (1.14).";
-    SourceRepositoryId = "source-repository-id", "The immutable number of the source repository (1.15).";
+    SourceRepositoryId = "source-repository-id", "The immutable identifier of the source repository (1.15).";
     SourceRepositoryOwnerUri = "source-repository-owner-uri", "The URL of the owner of the source repository (1.16).";
-    SourceRepositoryOwnerId = "source-repository-owner-id", "The immutable number of the owner (1.17).";
+    SourceRepositoryOwnerId = "source-repository-owner-id", "The immutable identifier of the repository owner (1.17).";
     BuildConfigUri = "build-config-uri", "The URI of the top-level build instructions (1.18).";
     BuildConfigDigest = "build-config-digest", "The commit of the top-level build instructions (1.19).";
     BuildTrigger = "build-trigger", "The event that started the build (1.20).";
-    RunInvocationUri = "run-invocation-uri", "The URL of the run (1.21).";
-    SourceRepositoryVisibility = "source-repository-visibility", "Whether the source repository was public (1.22).";
-    DeploymentEnvironment = "deployment-environment", "The deployment environment of the run (1.23).";
+    RunInvocationUri = "run-invocation-uri", "The URL of the build run (1.21).";
+    SourceRepositoryVisibility = "source-repository-visibility", "The visibility of the source repository at signing (1.22).";
+    DeploymentEnvironment = "deployment-environment", "The deployment environment of the build run (1.23).";
     TokenSubject = "token-subject", "The subject of the OpenID Connect token (1.24).";
 }
 
 impl Claim {
-    /// Returns the claim with this name in policies.
+    /// Returns the claim that has this name in policies.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|claim| claim.name() == name)

@@ -1,20 +1,21 @@
 //! Verifies Sigstore bundles with certificates, log entries and timestamps. Only this module uses `sigstore-verify`.
 //!
-//! The library verifies signatures, certificate chains, signed certificate timestamps, inclusion proofs, checkpoints and
-//! RFC 3161 timestamps. This module demands more:
+//! The library verifies signatures, certificate chains, signed certificate timestamps, inclusion proofs, checkpoints
+//! and RFC 3161 timestamps. This module works around its limitations:
 //!
-//! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. It only refuses
-//!   more because of it: times and keys from the future. This is the one exception to the rule that this crate reads no
-//!   clock. The given time decides: [`Evidence::times`] checks every authenticated time, and the validity of
-//!   certificates and log keys, against it.
-//! * The library verifies every log entry, but does not report by which log. A checkpoint names its log only by 4 bytes,
-//!   and the ID in the entry is not signed. So [`TrustRoot::logs`] verifies each checkpoint again, with the key of the
-//!   log that the entry names, and counts distinct logs.
-//! * The library does not report who authenticated a time. [`TrustRoot::times`] finds out, and counts distinct sources.
-//! * The library compares one digest of a statement. All of them are compared before (`Statement::check_subject`).
+//! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
+//!   make it stricter: it also refuses times and keys from the future. This crate decides by the time that the caller
+//!   passes: `Evidence::check` refuses authenticated times that are later, and times outside the validity of
+//!   certificates and log keys.
+//! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
+//!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
+//!   again with the key of the log that the entry names, so that distinct logs can be counted.
+//! * The library does not report who authenticated a time. `TrustRoot::times` determines it, so that distinct sources
+//!   can be counted.
+//! * The library compares only one digest of a statement. `Statement::check_subject` compares all of them beforehand.
 //! * The library does not check the type of a statement (`Statement::parse` does), and accepts some malformed bundles
 //!   (`bundle` refuses them).
-//! * The library knows no revocation. A policy limits the times at which it trusts a signer.
+//! * The library does not support revocation. Instead, a policy can limit the period in which it trusts a signer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -67,11 +68,11 @@ struct Log {
 /// A timestamp authority.
 struct Authority {
     authority: TsaAuthority,
-    /// The key of its certificate. Two authorities with one key are one source of time.
+    /// The key of its certificate. Authorities that share a key count as a single source of time.
     key: Vec<u8>,
 }
 
-/// When something may be used. Both limits are inclusive.
+/// The period in which a key or a certificate is valid. Both ends are inclusive.
 #[derive(Clone, Copy)]
 struct Window {
     start: Option<DateTime<Utc>>,
@@ -113,7 +114,7 @@ impl TrustRoot {
         Ok(Self { verifier, logs, authorities })
     }
 
-    /// Returns the logs that recorded the signature. The library has verified the entries already.
+    /// Returns the logs that recorded the signature. The library must have verified the entries before.
     fn logs(&self, bundle: &types::Bundle) -> Result<Vec<&Log>, Rejection> {
         let entries = bundle.verification_material.tlog_entries.iter();
         entries
@@ -132,11 +133,12 @@ impl TrustRoot {
             .collect()
     }
 
-    /// Returns the authenticated times of the signature. The library has verified the entries and their times already.
+    /// Returns the authenticated times of the signature and their sources. The library must have verified the entries
+    /// and their times before.
     fn times(&self, bundle: &types::Bundle) -> Result<Vec<(DateTime<Utc>, Source)>, Rejection> {
         let mut times = Vec::new();
         for entry in &bundle.verification_material.tlog_entries {
-            // Only the inclusion promise signs the time of an entry.
+            // The time of an entry is signed only by the inclusion promise.
             if let (Some(_), Some(time)) = (&entry.inclusion_promise, entry.integrated_time) {
                 let source = Source::Log(entry.log_id.key_id.as_bytes().to_vec());
                 times.push((utc(time.as_second(), time.subsec_nanosecond())?, source));
@@ -154,7 +156,7 @@ impl TrustRoot {
                 time.ok().map(|time| (time, authority))
             });
             let Some((time, authority)) = verified else {
-                let text = "an RFC 3161 timestamp is not one of a trusted authority for this signature";
+                let text = "no trusted authority issued the RFC 3161 timestamp for this signature";
                 return Err(Rejection::Timestamp(text.to_owned()));
             };
             let source = Source::Authority(authority.key.clone());
@@ -183,8 +185,8 @@ impl Log {
         hex::encode(&self.id)
     }
 
-    /// Returns whether the log signed the checkpoint, under the name in its origin. Rekor v1 adds the number of the shard
-    /// to the origin.
+    /// Returns whether the log signed the checkpoint, under the name in its origin. Rekor v1 appends the number of the
+    /// shard to the name.
     fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
         checkpoint.signatures().iter().any(|signature| {
             let shard = checkpoint.origin().strip_prefix(&signature.name);
@@ -223,7 +225,7 @@ impl Window {
     }
 }
 
-/// Verifies a bundle with a certificate, and returns who signed.
+/// Verifies a bundle that was signed with a certificate.
 pub(crate) fn verify_certificate(
     bundle: &Bundle,
     artifact: &Artifact,
@@ -232,7 +234,7 @@ pub(crate) fn verify_certificate(
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
     let mut policy = VerificationPolicy::any_identity();
-    // Entries that are present are always verified.
+    // Verify entries whenever there are any, even if the policy requires none.
     if trust.demands.log == LogDemand::None && !bundle.has_log_entries() {
         policy = policy.skip_tlog_unsafe();
     }
@@ -263,7 +265,8 @@ pub(crate) fn verify_key(
     now: DateTime<Utc>,
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
-    // The scheme of the key decides. The library would choose the padding of an RSA key on its own.
+    // Verify with the scheme of the key first, because the library would choose the padding of an RSA signature on its
+    // own.
     key_signature::verify_bundle(bundle, artifact, key)?;
     if key.scheme().starts_with("rsassa-pss") {
         let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";
@@ -292,7 +295,7 @@ struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// Lets the library verify a bundle.
+    /// Verifies a bundle with the library, and collects its logs and times.
     fn verify(
         bundle: &types::Bundle,
         digest: ArtifactDigest,
@@ -304,7 +307,7 @@ impl<'a> Evidence<'a> {
         Ok(Self { logs: trust.root.logs(bundle)?, times: trust.root.times(bundle)? })
     }
 
-    /// Checks every time and the numbers of logs and of sources. Returns the times, sorted.
+    /// Checks every time, and the numbers of distinct logs and sources. Returns the sorted times.
     fn check(
         &self,
         trust: &Trust<'_>,
@@ -339,13 +342,13 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns the listed digest of the file with which the library can verify the bundle. Checks before that no digest in
-/// the bundle differs.
+/// Returns a listed digest of the file with which the library can verify the bundle. Also checks that no digest in the
+/// bundle differs from the listed digests.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {
             let algorithm = file_algorithm(signature, key)?;
-            // Rekor records the digest that was signed; the library compares it only if it is SHA-256.
+            // Rekor records the digest that was signed, but the library compares this digest only if it is SHA-256.
             if bundle.has_log_entries() && algorithm != Algorithm::Sha256 {
                 return Err(Rejection::Unsupported(format!(
                     "log entries of signatures over the {} of a file are not supported, only over its sha256; \
@@ -374,7 +377,7 @@ fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<Ar
     ArtifactDigest::new(name, bytes.to_vec()).map_err(|error| Rejection::Invalid(error.to_string()))
 }
 
-/// Returns the digest algorithm of a signature over a file: the given one, or that of the key.
+/// Returns the digest algorithm of a signature over a file: the one in the bundle, or that of the key's scheme.
 fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algorithm, Rejection> {
     if let Some((algorithm, _)) = &signature.digest {
         return Ok(*algorithm);
@@ -426,22 +429,22 @@ fn claim_value(info: &CertificateInfo, claim: Claim) -> Option<&String> {
     value.as_ref()
 }
 
-/// Describes an error of the library in the words of this crate.
+/// Converts an error of the library.
 fn rejection(error: &Error) -> Rejection {
     match error {
         Error::TransparencyLog(TransparencyLogError::EntryMismatch(detail)) => {
-            Rejection::Log(format!("the log entry is of another signature: {detail}"))
+            Rejection::Log(format!("the log entry is for another signature: {detail}"))
         }
         Error::TransparencyLog(error) => Rejection::Log(format!("the log entry is not valid: {error}")),
         Error::Timestamp(error) => Rejection::Timestamp(format!("the time of the signature is not trusted: {error}")),
         Error::Certificate(error) => Rejection::Invalid(format!("the certificate is not trusted: {error}")),
         Error::SignatureInvalid(detail) => Rejection::Invalid(format!("the signature is not valid: {detail}")),
-        Error::ArtifactMismatch(detail) => Rejection::Log(format!("the log entry is of another file: {detail}")),
+        Error::ArtifactMismatch(detail) => Rejection::Log(format!("the log entry is for another file: {detail}")),
         other => Rejection::Invalid(other.to_string()),
     }
 }
 
-/// Converts a time of the library. The type has no public name here, so its parts are passed.
+/// Converts a time from the library. Takes the parts of the time, because the library does not export its type.
 fn utc(seconds: i64, nanoseconds: i32) -> Result<DateTime<Utc>, Rejection> {
     let time = u32::try_from(nanoseconds).ok().and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds));
     time.ok_or_else(|| Rejection::Timestamp(format!("the time {seconds} is out of range")))
@@ -454,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_time_outside_the_validity_of_the_certificate_is_refused() {
-        // The library refuses it too, so no bundle reaches this check.
+        // The library refuses such a time too, so no bundle reaches this check.
         let root = br#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
         let root = TrustRoot::parse(root).unwrap();
         let trust = Trust { root: &root, demands: TrustDemands { log: LogDemand::None, ..TrustDemands::default() } };

@@ -1,8 +1,8 @@
 //! Build provenance (SLSA v0.2 and v1): who built the artifact, from which source, with which parameters.
 //!
-//! Sources: <https://slsa.dev/spec/v0.2/provenance>, <https://slsa.dev/spec/v1.0/provenance>, and the documents of the build
-//! types. A statement of provenance says what its signer chose to write. It is therefore believed only as far as the claims
-//! of the signing certificate confirm it, and its level comes from the policy alone.
+//! Sources: <https://slsa.dev/spec/v0.2/provenance>, <https://slsa.dev/spec/v1.0/provenance>, and the documents of the
+//! build types. A signer can write anything into a provenance statement. Therefore, a statement that is signed with a
+//! certificate must agree with the claims of the certificate, and the level of a builder comes only from the policy.
 
 use crate::json::{Object, Value};
 use crate::signed::{Certificate, Claim};
@@ -12,27 +12,27 @@ use crate::statement::Statement;
 const V0_2: &str = "https://slsa.dev/provenance/v0.2";
 const V1: &str = "https://slsa.dev/provenance/v1";
 
-/// The build type of provenance that `lastmile-repo attest` writes: `externalParameters` contains the repository and the Git
-/// ref of the source (`source.uri`, `source.ref`), and the parameters of the build (`inputs`).
+/// The build type of the provenance that `lastmile-repo attest` writes. Its `externalParameters` contain the repository
+/// and the Git ref of the source (`source.uri` and `source.ref`), and the parameters of the build (`inputs`).
 pub(crate) const BUILD_TYPE: &str = "https://github.com/lastmile-update/lastmile/buildtypes/source/v1";
 
-/// Build types of SLSA v1 whose parameters are those of a workflow of GitHub Actions.
+/// The build types of SLSA v1 whose parameters are those of a GitHub Actions workflow.
 pub(crate) const WORKFLOW_TYPES: [&str; 2] = [
     "https://actions.github.io/buildtypes/workflow/v1",
     "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1",
 ];
 
-/// The builder IDs that a workflow writes itself if the runner has no identity of its own. They prove at most
-/// [`RUNNER_LEVEL`].
+/// The builder IDs of plain GitHub Actions runners, with the value of the claim `runner-environment`. The workflow
+/// writes such an ID itself, so it proves at most [`RUNNER_LEVEL`].
 const RUNNERS: [(&str, &str); 2] = [
     ("https://github.com/actions/runner/github-hosted", "github-hosted"),
     ("https://github.com/actions/runner/self-hosted", "self-hosted"),
 ];
 
-/// The highest level of a build whose provenance the built workflow writes itself.
+/// The highest level of a build whose own workflow writes the provenance.
 const RUNNER_LEVEL: u8 = 2;
 
-/// What a statement of provenance says.
+/// The content of a provenance statement.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Provenance {
     pub(crate) builder: String,
@@ -42,12 +42,12 @@ pub(crate) struct Provenance {
     /// The Git ref of the source, such as `refs/tags/v1.0`.
     pub(crate) reference: Option<String>,
     pub(crate) commit: Option<String>,
-    /// The parameters that whoever started the build chose: names, and values as text.
+    /// The parameters with which the build was started: names, and values as text.
     pub(crate) parameters: Vec<(String, String)>,
 }
 
 impl Provenance {
-    /// Returns whether a statement of this type is provenance of a supported version.
+    /// Returns whether this predicate type is provenance of a supported version.
     pub(crate) fn is_type(predicate_type: &str) -> bool {
         [V0_2, V1].contains(&predicate_type)
     }
@@ -62,7 +62,7 @@ impl Provenance {
         }
     }
 
-    /// Returns the level that a builder may have whose policy gives it `level`.
+    /// Returns the level that this provenance proves, if the policy gives the builder `level`.
     pub(crate) fn most_level(&self, level: u8) -> u8 {
         let is_runner = RUNNERS.iter().any(|(id, _)| *id == self.builder);
         if is_runner { level.min(RUNNER_LEVEL) } else { level }
@@ -146,7 +146,7 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
 
 fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     let (source, reference) = split_uri(text(predicate, "/invocation/configSource/uri")?);
-    // The inputs of a workflow that a person started are in the event, and other parameters are beside it.
+    // If a person started the workflow, its inputs are in the event payload; other parameters are in `invocation`.
     let places = ["/invocation/parameters", "/invocation/environment/github_event_payload/inputs"];
     let objects = places.iter().filter_map(|place| predicate.pointer(place)?.as_object());
     Ok(Provenance {
@@ -159,7 +159,7 @@ fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     })
 }
 
-/// Splits `git+https://host/path@ref` at the last `@`.
+/// Splits `git+https://host/path@ref` at the last `@`, if a Git ref follows it.
 fn split_uri(uri: &str) -> (String, Option<&str>) {
     match uri.rsplit_once('@') {
         Some((source, reference)) if reference.starts_with("refs/") => (source.to_owned(), Some(reference)),
@@ -167,8 +167,8 @@ fn split_uri(uri: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Returns the members of an object as names and texts. Members that contain nothing are left out, and the members of
-/// `inputs`, `vars` and `event_inputs` are listed one by one.
+/// Returns the names of an object's members and their values as text. Leaves out the `known` members and empty values,
+/// and lists the members of `inputs`, `vars` and `event_inputs` one by one.
 fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     for (name, value) in object.members().filter(|(name, _)| !known.contains(name)) {

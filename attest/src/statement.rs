@@ -31,7 +31,7 @@ struct Subject {
     digests: Vec<(Algorithm, Vec<u8>)>,
 }
 
-/// Why a payload is not a statement, or not one about the artifact.
+/// Why a payload is not a statement, or not about the artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StatementError(String);
@@ -74,17 +74,16 @@ impl Statement {
         &self.predicate
     }
 
-    /// Returns the algorithms by which a subject has a digest of the artifact.
+    /// Returns the algorithms of the digests that any subject shares with the artifact.
     pub(crate) fn algorithms_of(&self, artifact: &Artifact) -> BTreeSet<Algorithm> {
         self.subjects.iter().flat_map(|subject| subject.algorithms_of(artifact)).collect()
     }
 
-    /// Checks that the statement is about the artifact: one subject has at least one of the digests that the metadata
-    /// lists, and none of its digests differs from the listed one. No other subject may share a digest with the artifact
-    /// but differ in another.
+    /// Checks that the statement is about the artifact: at least one subject has a digest that the metadata lists, and
+    /// no such subject has another digest that differs from the listed one.
     ///
     /// # Errors
-    /// [`StatementError`] if it is not.
+    /// [`StatementError`] if the statement is not about the artifact.
     pub fn check_subject(&self, artifact: &Artifact) -> Result<(), StatementError> {
         let mut is_subject = false;
         for subject in &self.subjects {
@@ -111,7 +110,7 @@ impl Statement {
 }
 
 impl Subject {
-    /// Returns the algorithms by which the subject has a digest of the artifact.
+    /// Returns the algorithms of the digests that the subject shares with the artifact.
     fn algorithms_of<'a>(&'a self, artifact: &'a Artifact) -> impl Iterator<Item = Algorithm> {
         let equal =
             |(algorithm, digest): &&(Algorithm, Vec<u8>)| artifact.digest(*algorithm) == Some(digest.as_slice());
@@ -124,12 +123,12 @@ impl Subject {
         let mut digests = Vec::new();
         for (name, value) in set.members() {
             let digits = value.as_str().ok_or_else(|| error("a digest is not a string"))?;
-            // Other algorithms, such as `sha1` and `gitCommit`, identify no files here.
+            // Digests of other algorithms, such as `sha1` and `gitCommit`, are ignored.
             let Some(algorithm) = Algorithm::named(name) else { continue };
             let is_hexadecimal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
             if !is_hexadecimal || digits.len() != 2 * algorithm.length() {
                 return Err(StatementError(format!(
-                    "the {name} of a subject is not lower-case hexadecimal of its length"
+                    "the {name} of a subject is not lower-case hexadecimal of the right length"
                 )));
             }
             digests.push((algorithm, hex::decode(digits).map_err(|_| error("a digest is not hexadecimal"))?));

@@ -1,4 +1,4 @@
-//! What a policy demands of the logs, times and certificates of a Sigstore instance.
+//! What a policy demands of evidence from a Sigstore instance: logs, times and certificate timestamps.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,12 @@ pub struct Trust<'a> {
 pub struct TrustDemands {
     /// Whether a transparency log must have recorded the signature.
     pub log: LogDemand,
-    /// The number of distinct logs, if a log is required. 0 counts as 1.
+    /// The required number of distinct logs, if a log is required. 0 means 1.
     pub logs: u32,
-    /// The number of distinct sources of time: logs that signed the time of an entry, and timestamp authorities. A
-    /// certificate needs at least one in any case.
+    /// The number of distinct sources of time: logs that signed the time of an entry, and timestamp authorities.
+    /// Evidence with a certificate always needs at least one.
     pub times: u32,
-    /// Whether a log for certificates must have recorded the certificate.
+    /// Whether a certificate transparency log must have recorded the certificate.
     pub sct: SctDemand,
 }
 
@@ -33,7 +33,7 @@ pub struct TrustDemands {
 pub enum LogDemand {
     /// It must.
     Required,
-    /// It need not, as with the instance of GitHub for private repositories. Entries that are present are verified.
+    /// It need not, as with GitHub's instance for private repositories. If there are entries, they are still verified.
     None,
 }
 
@@ -42,7 +42,7 @@ pub enum LogDemand {
 pub enum SctDemand {
     /// It must.
     Required,
-    /// It need not, as with the instance of GitHub for private repositories.
+    /// It need not, as with GitHub's instance for private repositories.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! The verdict on a package: each rule that applies, with the evidence that satisfies it or with what was found instead.
+//! The verdict on a package: for each rule that applies, the evidence that satisfies it, or what was found instead.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use crate::signed::SignedBy;
 pub struct Verdict {
     pub(crate) path: TargetPath,
     pub(crate) rules: Vec<RuleVerdict>,
-    /// The reason of the exception that the local policy makes, if it makes one for this package.
+    /// The reason that the local policy gives for its exception for this package, if it makes one.
     pub(crate) exception: Option<String>,
 }
 
 /// The verdict on one rule.
 #[derive(Clone, Debug)]
 pub struct RuleVerdict {
-    /// Who demands it.
+    /// The role or the local policy that makes the demand.
     pub origin: Origin,
     /// The name of the rule.
     pub rule: String,
@@ -29,20 +29,20 @@ pub struct RuleVerdict {
     pub kind: String,
     /// What the rule demands.
     pub wanted: String,
-    /// Whether the evidence satisfies it.
+    /// Whether the evidence satisfies the rule.
     pub outcome: Outcome,
 }
 
 /// Whether the evidence satisfies a rule.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It does, by these proofs.
+    /// The evidence satisfies the rule: these pieces count.
     Satisfied(Vec<Proof>),
-    /// It does not. The list says what was found instead, and is never empty.
+    /// The evidence does not satisfy the rule. The list says what was found instead, and is never empty.
     Refused(Vec<String>),
     /// This version of lastmile does not understand the rule. The text names what is unknown.
     NeedsNewer(String),
-    /// As [`Outcome::NeedsNewer`], but the policy allows clients that do not understand it to install this package.
+    /// Like [`Outcome::NeedsNewer`], but the policy allows clients that do not understand it to install this package.
     AllowedUpgrade(String),
 }
 
@@ -51,7 +51,7 @@ pub enum Outcome {
 pub struct Proof {
     /// The target that contains the evidence.
     pub evidence: TargetPath,
-    /// The number of the piece of evidence in the file, from 1.
+    /// The 1-based number of the piece of evidence in the file.
     pub number: usize,
     /// The signer, as the policy names it.
     pub signer: String,
@@ -61,9 +61,10 @@ pub struct Proof {
     pub statement: Option<String>,
     /// The builder, as the policy names it, and its level, if the rule demands provenance.
     pub builder: Option<(String, u8)>,
-    /// The authenticated times of the signature. Empty if a key signed without a log.
+    /// The authenticated times of the signature. Empty if a key signed and neither log entries nor timestamps were
+    /// verified.
     pub times: Vec<DateTime<Utc>>,
-    /// The hexadecimal IDs of the logs that contain the signature.
+    /// The hexadecimal IDs of the logs that recorded the signature.
     pub logs: Vec<String>,
 }
 
@@ -73,7 +74,7 @@ pub struct Proof {
 pub struct Refused {
     /// The package.
     pub path: TargetPath,
-    /// Who demands it.
+    /// The role or the local policy that makes the demand.
     pub origin: Origin,
     /// The name of the rule.
     pub rule: String,
@@ -105,8 +106,8 @@ impl Verdict {
         &self.rules
     }
 
-    /// Returns the reason of the exception by which the package may be installed although a rule refuses it, or `None` if
-    /// no exception was needed.
+    /// Returns the reason for the exception that allows the package to be installed although a rule refuses it, or
+    /// `None` if no exception was needed.
     #[must_use]
     pub fn exception(&self) -> Option<&str> {
         self.exception.as_deref().filter(|_| self.first_refusal().is_some())
@@ -115,7 +116,7 @@ impl Verdict {
     /// Returns whether the package may be installed.
     ///
     /// # Errors
-    /// [`Refused`] if it must not.
+    /// [`Refused`] if the package must not be installed.
     pub fn check(&self) -> Result<(), Refused> {
         match (self.first_refusal(), &self.exception) {
             (Some(refusal), None) => Err(refusal),
@@ -142,7 +143,7 @@ impl Verdict {
 }
 
 impl fmt::Display for SignedBy {
-    /// Writes the subject and the issuer of a certificate, or the scheme and the start of a key.
+    /// Writes the subject and the issuer of a certificate, or the start of a key ID.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identity(certificate) => {

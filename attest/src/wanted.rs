@@ -1,4 +1,4 @@
-//! Describes what a rule demands, for verdicts.
+//! Describes what a rule demands, as text for verdicts.
 
 use crate::policy::{Credential, Demand, Parameters, Pattern, Policy, Rule, SignerName};
 

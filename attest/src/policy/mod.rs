@@ -29,16 +29,16 @@ pub const MEMBER: &str = "x-lastmile-policy";
 /// The version of the policy format that this crate reads.
 pub const VERSION: i64 = 1;
 
-/// The policy of a role, or of a person who adds demands of their own.
+/// The policy of a role, or the local policy of a client's user.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) trust: BTreeMap<Name, TrustSource>,
     pub(crate) signers: BTreeMap<Name, Signer>,
     pub(crate) builders: BTreeMap<Name, Builder>,
     pub(crate) rules: Vec<Rule>,
-    /// The paths of lastmile itself, which a client that does not understand the policy may still install.
+    /// The paths that a client may install even if it does not understand the policy, such as those of lastmile itself.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// What this version of lastmile does not understand outside of rules, if anything.
+    /// Something outside the rules that this version of lastmile does not understand, if there is any.
     pub(crate) unsupported: Option<String>,
 }
 
@@ -46,7 +46,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 
-/// The target that contains a trust root, and what a signature must have to be trusted with it.
+/// The target that contains a trust root, and the demands on evidence that is verified with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustSource {
     pub(crate) path: TargetPath,
@@ -66,7 +66,7 @@ pub struct Signer {
 /// How a signer is recognized.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
-    /// By a key. With a trust root, the signature must also be in a log.
+    /// By a key. With a trust root, the evidence must also satisfy the demands on logs and times.
     Key { key: PublicKey, trust: Option<Name> },
     /// By the claims of a certificate.
     Identity(Identity),
@@ -95,11 +95,11 @@ pub struct Builder {
 pub enum SignerName {
     /// A signer of the same policy.
     Own(Name),
-    /// `@NAME`: a signer that the policy of the role that lists the target must define.
+    /// `@NAME`: a signer that is defined in the policy of the role that lists the package.
     OfListingRole(Name),
 }
 
-/// A rule: a demand on all packages whose paths match.
+/// A rule, which makes a demand on all packages whose paths match.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub(crate) name: Name,
@@ -121,7 +121,7 @@ pub(crate) enum Demand {
     },
 }
 
-/// Signatures over the file, or statements that count as such.
+/// A demand for signatures over the file, or for statements that count as such.
 #[derive(Clone, Debug)]
 pub(crate) struct SignatureDemand {
     pub(crate) by: Vec<SignerName>,
@@ -129,7 +129,7 @@ pub(crate) struct SignatureDemand {
     pub(crate) statements: Vec<Pattern>,
 }
 
-/// Statements of certain types with certain content.
+/// A demand for statements of certain types with certain content.
 #[derive(Clone, Debug)]
 pub(crate) struct AttestationDemand {
     pub(crate) by: Vec<SignerName>,
@@ -149,12 +149,12 @@ pub(crate) struct ProvenanceDemand {
     pub(crate) parameters: Parameters,
 }
 
-/// Which parameters a build may have been started with.
+/// The parameters with which a build may have been started.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameters {
     /// Any.
     Any,
-    /// None but these, with values that match.
+    /// Only these parameters, and only with values that match.
     Listed(BTreeMap<String, Vec<Pattern>>),
 }
 
@@ -164,22 +164,23 @@ pub(crate) enum Parameters {
 pub struct PolicyError(pub(crate) String);
 
 impl Policy {
-    /// Reads the JSON text of a policy. Whatever this version of lastmile does not know is kept as unsupported, and refused
-    /// for the paths that it concerns (see [`crate::Demands`]).
+    /// Reads the JSON text of a policy. Parts that this version of lastmile does not understand are not errors: the
+    /// packages to which they apply are refused later (see [`crate::Demands`]).
     ///
     /// # Errors
-    /// [`PolicyError`] if the text is not a policy: not strict JSON, a wrong type, a name that is not defined.
+    /// [`PolicyError`] if the text is not a policy, for example because it is not strict JSON, a member has the wrong
+    /// type, or a name is not defined.
     pub fn parse(json: &[u8]) -> Result<Self, PolicyError> {
         read::signed(json)
     }
 
-    /// Reads the policy of a person, which need not have rules.
+    /// Reads a local policy, which need not have rules.
     pub(crate) fn parse_local(object: Object) -> Result<Self, PolicyError> {
         read::local(object)
     }
 
-    /// Returns what this version of lastmile does not understand, with the place of each part in the policy. A policy is
-    /// published only if there is nothing.
+    /// Returns descriptions of the parts that this version of lastmile does not understand. A policy with such parts is
+    /// not published.
     #[must_use]
     pub fn unsupported(&self) -> Vec<String> {
         let rules = self.rules.iter().filter_map(|rule| match &rule.demand {
@@ -194,13 +195,13 @@ impl Policy {
         self.trust.iter()
     }
 
-    /// Returns the rules, in the order of the text.
+    /// Returns the rules, in the order in which the policy lists them.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// Returns whether a client that does not understand the policy may install this path.
+    /// Returns whether a client that does not understand the policy may still install the package at this path.
     pub(crate) fn is_upgrade(&self, path: &TargetPath) -> bool {
         self.upgrade.iter().any(|pattern| pattern.matches(path))
     }
@@ -221,21 +222,21 @@ impl TrustSource {
 }
 
 impl Signer {
-    /// Checks that every time is within the validity of the signer.
+    /// Checks that every time is within the validity period of the signer.
     pub(crate) fn check_times(&self, times: &[DateTime<Utc>]) -> Result<(), String> {
         for time in times {
             let time_text = lastmile_metadata::format_time(time);
             if self.not_before.is_some_and(|start| *time < start) {
-                return Err(format!("the signature is of {time_text}, before the signer's `not-before`"));
+                return Err(format!("the signature was made at {time_text}, before the signer's `not-before`"));
             }
             if self.not_after.is_some_and(|end| *time > end) {
-                return Err(format!("the signature is of {time_text}, after the signer's `not-after`"));
+                return Err(format!("the signature was made at {time_text}, after the signer's `not-after`"));
             }
         }
         Ok(())
     }
 
-    /// Returns the trust root with which signatures of the signer are verified, if it has one.
+    /// Returns the trust root with which signatures by the signer are verified, if it has one.
     pub(crate) fn trust(&self) -> Option<&Name> {
         match &self.credential {
             Credential::Key { trust, .. } => trust.as_ref(),
@@ -262,7 +263,7 @@ impl Rule {
         }
     }
 
-    /// Returns the signers that the rule names, also through builders.
+    /// Returns the signers that the rule names, directly or through builders.
     pub(crate) fn signers<'a>(&'a self, policy: &'a Policy) -> Vec<&'a SignerName> {
         match &self.demand {
             Demand::Signature(demand) => demand.by.iter().collect(),

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// A pattern that must match a whole text, case-sensitively. `*` matches any number of characters other than `/` and `@`,
-/// so that it never reaches into another part of a URL, a ref or an address. Every other character matches only itself.
+/// A pattern that must match the whole text and is case-sensitive. `*` matches any number of characters other than `/`
+/// and `@`, so it never matches across the parts of a URL, a ref or an email address. Every other character matches
+/// only itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern(String);
 
@@ -22,8 +23,8 @@ impl Pattern {
 
     /// Returns whether the pattern matches the whole text.
     ///
-    /// Choosing the first match of each part between two stars never excludes a match of the whole pattern: a later match
-    /// would need the star before it to match more characters, and then the star after it can match those instead.
+    /// For each part between two stars, trying only its first occurrence is enough: with a later occurrence, the star
+    /// before it would match more characters, and the star after it can match these characters instead.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let mut parts = self.0.split('*');
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_pattern_agrees_with_a_search_over_every_choice() {
-        /// Tries every length for every star.
+        /// A matcher for comparison, which tries every length for every star.
         fn reference(pattern: &[u8], text: &[u8]) -> bool {
             match (pattern, text) {
                 ([], []) => true,

@@ -19,7 +19,7 @@ use crate::trust::{LogDemand, SctDemand, TrustDemands};
 /// The maximum length of a policy, in bytes.
 const MAX_LENGTH: usize = 256 * 1024;
 
-/// The maximum number of trust roots, of signers, of builders and of rules.
+/// The maximum number each of trust roots, signers, builders and rules.
 const MAX_ENTRIES: usize = 64;
 
 /// The types of statements that count as a signature over their subject.
@@ -38,7 +38,7 @@ pub(super) fn signed(json: &[u8]) -> Result<Policy, PolicyError> {
     policy(&value, |table| rules(table.required("require")?))
 }
 
-/// Reads the policy of a person, which need not have rules.
+/// Reads a local policy, which need not have rules.
 pub(super) fn local(object: Object) -> Result<Policy, PolicyError> {
     policy(&Value::Object(object), |table| table.value("require").map_or(Ok(Vec::new()), rules))
 }
@@ -69,14 +69,14 @@ fn policy(
     policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
-    // A reference to an entry that this version does not understand is not an error.
+    // If some entry was not understood, it is missing here, so a reference to it is not an error.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }
     Ok(policy)
 }
 
-/// What was read of an entry: the entry, or what this version of lastmile does not understand.
+/// The result of reading an entry: the entry, or a description of what this version of lastmile does not understand.
 enum Read<T> {
     Entry(T),
     Unsupported(String),
@@ -99,7 +99,7 @@ fn entries<T>(
     for (name, value) in object.members() {
         let place = format!("{section}.{name}");
         let key = Name::new(name)
-            .ok_or_else(|| PolicyError(format!("{section} has an entry {name:?}, which is not a name")))?;
+            .ok_or_else(|| PolicyError(format!("{section} has an entry {name:?}, which is not a valid name")))?;
         match read(&Table::of(value, &place)?, &place)? {
             Read::Entry(entry) => drop(entries.insert(key, entry)),
             Read::Unsupported(reason) => *not_understood = not_understood.take().or(Some(reason)),
@@ -232,7 +232,7 @@ fn signer_names(table: &Table<'_>) -> Result<Vec<SignerName>, PolicyError> {
             Some(name) => Name::new(name).map(SignerName::OfListingRole),
             None => Name::new(text).map(SignerName::Own),
         };
-        parsed.ok_or_else(|| table.error("by", &format!("contains {text:?}, which is not a name")))
+        parsed.ok_or_else(|| table.error("by", &format!("contains {text:?}, which is not a valid name")))
     };
     names.into_iter().map(signer).collect()
 }
@@ -315,7 +315,7 @@ fn attestation(table: &Table<'_>) -> Result<AttestationDemand, PolicyError> {
 fn provenance(table: &Table<'_>) -> Result<Demand, PolicyError> {
     let names = table.strings("builder")?.ok_or_else(|| table.error("builder", "is missing"))?;
     let name = |text| {
-        Name::new(text).ok_or_else(|| table.error("builder", &format!("contains {text:?}, which is not a name")))
+        Name::new(text).ok_or_else(|| table.error("builder", &format!("contains {text:?}, which is not a valid name")))
     };
     let builders = names.into_iter().map(name).collect::<Result<_, _>>()?;
     let listed: BTreeMap<_, _> = table.patterns_by_name("parameter")?.into_iter().collect();
@@ -370,7 +370,8 @@ fn check_names(policy: &Policy) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// Checks that the keys of a rule can reach its threshold. An identity can stand for any number of people.
+/// Checks that the keys of a rule can reach its threshold. Identities are not counted, because one identity can match
+/// any number of signers.
 fn check_threshold(policy: &Policy, rule: &Rule, by: &[SignerName], threshold: Threshold) -> Result<(), PolicyError> {
     let mut keys = BTreeSet::new();
     for name in by {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A policy with one of each entry. Tests replace parts of it.
+/// A policy with one of each entry. The tests replace parts of it.
 const COMPLETE: &str = r#"{
   "version": 1,
   "upgrade": ["lastmile-*"],
@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<Policy, PolicyError> {
     Policy::parse(text.as_bytes())
 }
 
-/// Replaces a part that occurs once.
+/// Replaces a part of the policy, which must occur exactly once.
 fn with(part: &str, replacement: &str) -> String {
     assert_eq!(COMPLETE.matches(part).count(), 1, "{part}");
     COMPLETE.replace(part, replacement)
@@ -65,7 +65,7 @@ fn c_15_a_malformed_policy_is_refused_with_the_place() {
         ("2027-01-01", "2025-01-01", "is later than `not-after`"),
         ("2027-01-01T00:00:00Z", "2027-01-01", "is not a date-time"),
         (r#""by": ["release"]"#, r#""by": ["nobody"]"#, "there is no [signer.nobody]"),
-        (r#""by": ["person"]"#, r#""by": ["Person"]"#, "which is not a name"),
+        (r#""by": ["person"]"#, r#""by": ["Person"]"#, "which is not a valid name"),
         (r#""builder": ["generic"]"#, r#""builder": ["other"]"#, "there is no [builder.other]"),
         (r#""level": 3, "build-type""#, r#""level": 2, "build-type""#, "no builder that it names has it"),
         (r#""level": 3, "build-type""#, r#""level": 5, "build-type""#, "is not an integer from 1 to 4"),

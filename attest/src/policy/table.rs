@@ -11,7 +11,7 @@ const MAX_ELEMENTS: usize = 64;
 /// The maximum length of a string, in bytes.
 const MAX_LENGTH: usize = 4096;
 
-/// An object of a policy, and its place for errors, such as `signer.release`.
+/// An object of a policy, and its place in the policy for error messages, such as `signer.release`.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     object: &'a Object,
@@ -107,7 +107,7 @@ impl<'a> Table<'a> {
 
     pub(super) fn name(&self, name: &str) -> Result<Name, PolicyError> {
         let text = self.required_string(name)?;
-        Name::new(text).ok_or_else(|| self.error(name, &format!("is {text:?}, which is not a name")))
+        Name::new(text).ok_or_else(|| self.error(name, &format!("is {text:?}, which is not a valid name")))
     }
 
     /// Returns the patterns of each member of an object.

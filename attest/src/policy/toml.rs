@@ -1,10 +1,11 @@
-//! Policies in TOML, as people write them. A policy is signed as JSON; both notations have the same members.
+//! Converts policies between TOML and JSON. People write policies in TOML, and roles sign them as JSON; both notations
+//! have the same members.
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, Value as TomlValue};
 
 use crate::json::{Object, Value};
 
-/// The order in which members are written, if they exist. All other members follow in the order of the JSON text.
+/// The order in which known members are written. All other members follow in the order of the JSON text.
 const ORDER: [&str; 13] = [
     "version",
     "upgrade",
@@ -28,12 +29,12 @@ pub enum TomlError {
     /// The text is not TOML.
     #[error("line {line}: {problem}")]
     Syntax {
-        /// The number of the line, from 1.
+        /// The line number, starting at 1.
         line: usize,
         /// What is wrong.
         problem: String,
     },
-    /// A value is not possible in a policy.
+    /// A value cannot be converted.
     #[error("{place} is {problem}")]
     Value {
         /// The place in the policy, such as `signer.release.subject`.
@@ -46,7 +47,7 @@ pub enum TomlError {
     Json(String),
 }
 
-/// Converts a policy from TOML to JSON. Date-times without quotation marks become strings.
+/// Converts a policy from TOML to JSON. Unquoted date-times become strings.
 ///
 /// # Errors
 /// [`TomlError`] if the text is not TOML, or contains a number with a fraction.
@@ -106,7 +107,7 @@ fn json_of_value(value: &TomlValue, place: &str) -> Result<Value, TomlError> {
     })
 }
 
-/// Returns a member of the policy itself. Tables of entries and lists of rules get headers of their own.
+/// Converts a top-level member of the policy. Each named entry and each rule becomes a table with its own header.
 fn item_of(value: &Value, place: &str) -> Result<Item, TomlError> {
     let objects = |elements: &[Value]| elements.iter().map(|it| it.as_object().cloned()).collect::<Option<Vec<_>>>();
     match value {
@@ -160,7 +161,7 @@ fn value_of(value: &Value, place: &str) -> Result<TomlValue, TomlError> {
     })
 }
 
-/// Returns the members in the order in which people read them.
+/// Returns the members in the order in which they are easiest to read.
 fn ordered(object: &Object) -> Vec<(&str, &Value)> {
     let mut members: Vec<_> = object.members().collect();
     members.sort_by_key(|(name, _)| ORDER.iter().position(|known| known == name).unwrap_or(ORDER.len()));
@@ -213,7 +214,7 @@ by = ["release"]
         let again = Value::parse(from_toml(&shown).unwrap().as_bytes()).unwrap();
         assert_eq!(again.pointer("/require"), Value::parse(json.as_bytes()).unwrap().pointer("/require"));
         assert_eq!(again.pointer("/signer/release/not-before"), Some(&Value::String("2026-01-01T00:00:00Z".into())));
-        // Values that are not tables of entries stay inline.
+        // Values that contain no named entries stay inline.
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);

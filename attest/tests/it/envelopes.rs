@@ -16,7 +16,7 @@ fn verify_json(evidence: &Value, key: &PublicKey) -> Result<Signed, Rejection> {
     evidence.items()[0].verify_key(&artifact(&sha256(FILE)), key, None, now())
 }
 
-/// Verifies an envelope of [`ed25519`] with a changed statement.
+/// Verifies an envelope that is signed with [`ed25519`] and contains a changed statement.
 fn with_statement(change: impl FnOnce(&mut Value)) -> Result<Signed, String> {
     let mut statement = statement();
     change(&mut statement);
@@ -29,7 +29,7 @@ fn with_statement(change: impl FnOnce(&mut Value)) -> Result<Signed, String> {
 
 #[track_caller]
 fn statement_refused(error: &str, change: impl FnOnce(&mut Value)) {
-    let found = with_statement(change).expect_err("must be refused");
+    let found = with_statement(change).expect_err("the statement must be refused");
     assert!(found.contains(error), "{found}");
 }
 
@@ -69,7 +69,7 @@ fn c_18_a_payload_that_was_encoded_again_is_refused() {
 }
 
 #[test]
-fn a_changed_signature_of_a_certificate_is_refused() {
+fn a_changed_signature_by_a_certificate_holder_is_refused() {
     let statement = changed(CUSTOM_ISSUER, |bundle| flip_last(&mut bundle["dsseEnvelope"]["signatures"][0]["sig"]));
     let rejection = rejected(&statement, CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT);
     assert!(rejection.contains("the signature is not valid"), "{rejection}");
@@ -90,7 +90,7 @@ fn c_19_other_kinds_of_in_toto_metadata_are_refused() {
 }
 
 #[test]
-fn c_21_a_payload_that_is_no_statement_is_refused() {
+fn c_21_a_payload_that_is_not_a_statement_is_refused() {
     for payload in ["{", "[]", "null", "{}", "{\"_type\":1,\"_type\":2}", "\u{feff}{}"] {
         let evidence = envelope(payload.as_bytes(), &[&ed25519()]).to_string();
         assert!(unreadable(evidence.as_bytes()).starts_with("line 1: "), "{payload}");
@@ -106,7 +106,7 @@ fn c_21_one_unreadable_line_makes_the_file_unreadable() {
         (format!("{good}\n{good}\n\n"), "line 3: "),
         (format!("{good}\nAAAA\n"), "line 2: "),
         (format!("{good}\n{good} {good}\n"), "line 2: "),
-        (format!("{good}\n{{\"some\":\"object\"}}\n"), "line 2: the object is no Sigstore bundle"),
+        (format!("{good}\n{{\"some\":\"object\"}}\n"), "line 2: the object is not a Sigstore bundle"),
         (format!("{{}}\n{good}\n"), "line 1: "),
     ] {
         let found = unreadable(lines.as_bytes());
@@ -115,7 +115,7 @@ fn c_21_one_unreadable_line_makes_the_file_unreadable() {
 }
 
 #[test]
-fn c_22_every_digest_of_the_subject_must_be_that_of_the_file() {
+fn c_22_every_digest_of_the_subject_must_match_the_file() {
     let sha512 = "11".repeat(64);
     let other = "22".repeat(64);
     let key = ed25519();
@@ -131,7 +131,7 @@ fn c_22_every_digest_of_the_subject_must_be_that_of_the_file() {
 }
 
 #[test]
-fn c_22_a_certificate_cannot_sign_for_a_file_with_one_other_digest() {
+fn c_22_the_signature_of_a_certificate_does_not_count_for_a_file_with_another_digest() {
     let root = root(PUBLIC_ROOT);
     let trust = lastmile_attest::Trust { root: &root, demands: lastmile_attest::TrustDemands::default() };
     let evidence = Evidence::parse(NPM_V0_1).unwrap();
@@ -209,7 +209,7 @@ fn c_25_an_envelope_without_signatures_and_a_bundle_with_two_are_refused() {
 fn an_envelope_may_use_the_url_safe_alphabet_but_a_bundle_may_not() {
     let key = ed25519();
     let mut statement = statement();
-    // The payload contains a character that the alphabets encode differently.
+    // Choose a payload whose encodings in the two alphabets differ.
     statement["predicate"] = json!("\u{3f}\u{3f}\u{3f}>>>");
     let mut envelope = envelope(statement.to_string().as_bytes(), &[&key]);
     for member in ["payload", "sig"] {

@@ -1,4 +1,4 @@
-//! Limits and formats of evidence files.
+//! Tests of the limits and formats of evidence files.
 
 use lastmile_attest::Evidence;
 use lastmile_keys::Scheme;
@@ -52,7 +52,7 @@ fn other_formats_are_refused_by_name() {
     let cosign = json!({ "base64Signature": "", "cert": "", "rekorBundle": {} }).to_string();
     assert!(unreadable(cosign.as_bytes()).contains("bundles of cosign 1 and 2 are not supported"));
     let other = json!({ "spdxVersion": "SPDX-2.3" }).to_string();
-    assert!(unreadable(other.as_bytes()).contains("is no Sigstore bundle, DSSE envelope or attestation object"));
+    assert!(unreadable(other.as_bytes()).contains("is not a Sigstore bundle, DSSE envelope or attestation object"));
     for text in
         ["-----BEGIN PGP SIGNATURE-----", "[]", "AAAA", &base64([0; 1025]), "AAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAAAA"]
     {

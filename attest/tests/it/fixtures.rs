@@ -39,13 +39,13 @@ fixtures! {
     NO_LOG_ENTRY = "no-log-entry.json";
 }
 
-/// The SHA-256 digests of the files that the bundles are about.
+/// The SHA-256 digests of the files for which the bundles were made.
 pub(crate) const FILE_V0_1_DIGEST: &str = "802dd60ff88333802f2585e73043bd21c341285e1992fe5b31755e1cadeae30e";
 pub(crate) const FILE_V0_2_DIGEST: &str = "c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201";
 pub(crate) const FILE_V0_3_DIGEST: &str = "5e6ae9de58c1177bea615b4fcbfb2fd688e8c4b51c2e56b6a38e817833ec24a2";
 pub(crate) const CUSTOM_ISSUER_DIGEST: &str = "afa27b44d43b02a9fea41d13cedc2e4016cfcf87c5dbf990e593669aa8ce286d";
 pub(crate) const REKOR_V2_FILE_DIGEST: &str = "15f67246115921bb7c1de0e7e9e9275c8016dc254a0c009888944b7ed3644aaa";
-/// Also the digest of the file that `KEY` is about.
+/// Also the digest of the file for which `KEY` is a bundle.
 pub(crate) const REKOR_V2_STATEMENT_DIGEST: &str = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf";
 pub(crate) const TWO_TIMES_DIGEST: &str = "e194b99df6639501325c5f44da79fe3a8efae6f239bd79443a19787e06fb1764";
 pub(crate) const GITHUB_PRIVATE_DIGEST: &str = "ae57936def59bc4c75edd3a837d89bcefc6d3a5e31d55a6fa7a71624f92c3c3b";
@@ -54,10 +54,10 @@ pub(crate) const PYPI_PROVENANCE_DIGEST: &str = "9bb1add04b1b4e182be6b0b80931593
 pub(crate) const OTHERNAME_DIGEST: &str = "bc103b4a84971ef6459b294a2b98568a2bfb72cded09d4acd1e16366a401f95b";
 pub(crate) const CVE_DIGEST: &str = "c87b5b213ab08b32970c106d0c7e4423e67f5449c2fd2d1e9b4ea6cc43b6ee7c";
 pub(crate) const NO_LOG_ENTRY_DIGEST: &str = "9b469fc9761e8b933073b62725fbc98b549c3314199ded71cc8b286ef2c6fb9b";
-/// The SHA-512 digest of the file that `NPM_V0_1` is about.
+/// The SHA-512 digest of the file for which `NPM_V0_1` was made.
 pub(crate) const NPM_DIGEST: &str = "90f223f992e4c88dd068cd2a5fc57f9d2b30798343dd6e38f29c240e04ba090ef831f84490847c4e82b9232c78e8a258463b1e55c0f7469f730265008fa6633f";
 
-/// The time of the update: later than every fixture.
+/// The time of the update, which is later than every time in the fixtures.
 pub(crate) fn now() -> DateTime<Utc> {
     time("2026-11-29T00:00:00Z")
 }
@@ -70,12 +70,12 @@ pub(crate) fn root(json: &[u8]) -> TrustRoot {
     TrustRoot::parse(json).unwrap()
 }
 
-/// Returns an artifact with the SHA-256 or SHA-512 digest.
+/// Returns an artifact with this SHA-256, SHA-384 or SHA-512 digest.
 pub(crate) fn artifact(digest: &str) -> Artifact {
     artifact_of(&[digest])
 }
 
-/// Returns an artifact with digests, whose lengths determine their algorithms.
+/// Returns an artifact with these digests. The length of each digest determines its algorithm.
 pub(crate) fn artifact_of(digests: &[&str]) -> Artifact {
     let digests = digests.iter().map(|digest| {
         let digest = hex::decode(digest).unwrap();
@@ -90,13 +90,13 @@ pub(crate) fn artifact_of(digests: &[&str]) -> Artifact {
     Artifact::of(&TargetFile::new(TargetPath::new("app/1.0/app.tar.gz").unwrap(), 1, hashes))
 }
 
-/// Returns the error of evidence that cannot be read.
+/// Returns the error from reading invalid evidence.
 #[track_caller]
 pub(crate) fn unreadable(evidence: &[u8]) -> String {
     Evidence::parse(evidence).expect_err("the evidence must be unreadable").to_string()
 }
 
-/// Reads evidence with one item and verifies its identity, with the default demands.
+/// Reads evidence with one item and verifies it against a certificate identity, with the default demands.
 pub(crate) fn verify(evidence: &[u8], digest: &str, root: &TrustRoot) -> Result<Signed, Rejection> {
     verify_with(evidence, digest, root, TrustDemands::default())
 }
@@ -112,30 +112,30 @@ pub(crate) fn verify_with(
     item.verify_identity(&artifact(digest), &Trust { root, demands }, now())
 }
 
-/// Returns the text of the rejection of a changed fixture that is verified in the same way otherwise.
+/// Verifies a fixture like [`verify`], and returns the text of the rejection.
 #[track_caller]
 pub(crate) fn rejected(evidence: &[u8], digest: &str, root: &[u8]) -> String {
     verify(evidence, digest, &TrustRoot::parse(root).unwrap()).expect_err("must be rejected").to_string()
 }
 
-/// Returns a JSON document with a change.
+/// Returns the JSON document after `change` was applied to it.
 pub(crate) fn changed(json: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut value = serde_json::from_slice(json).unwrap();
     change(&mut value);
     serde_json::to_vec(&value).unwrap()
 }
 
-/// Returns a bundle with a change to its first log entry.
+/// Returns the bundle after `change` was applied to its first log entry.
 pub(crate) fn with_entry(json: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     changed(json, |bundle| change(&mut bundle["verificationMaterial"]["tlogEntries"][0]))
 }
 
-/// Flips the last bit of the first byte in a string of base64.
+/// Flips the last bit of the first byte that a base64 string encodes.
 pub(crate) fn flip(value: &mut Value) {
     flip_at(value, 0);
 }
 
-/// Flips a bit of the last byte in a string of base64.
+/// Flips a bit of the last byte that a base64 string encodes.
 pub(crate) fn flip_last(value: &mut Value) {
     let length = STANDARD.decode(value.as_str().unwrap()).unwrap().len();
     flip_at(value, length - 1);

@@ -1,4 +1,4 @@
-//! Generated evidence: keys and transparency logs with fixed seeds, and bundles that are signed with keys.
+//! Generates evidence: keys and transparency logs from fixed seeds, and bundles that are signed with these keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,14 +37,14 @@ pub(crate) fn statement() -> Value {
     })
 }
 
-/// Returns the bytes that DSSE signs.
+/// Returns the bytes that a DSSE signature covers.
 pub(crate) fn signed_bytes(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
     bytes
 }
 
-/// Returns an envelope with a signature by each key.
+/// Returns an envelope with one signature by each key.
 pub(crate) fn envelope(payload: &[u8], keys: &[&PrivateKey]) -> Value {
     let signatures: Vec<Value> = keys
         .iter()
@@ -53,7 +53,7 @@ pub(crate) fn envelope(payload: &[u8], keys: &[&PrivateKey]) -> Value {
     json!({ "payloadType": STATEMENT_TYPE, "payload": base64(payload), "signatures": signatures })
 }
 
-/// Returns a bundle v0.3 for a key.
+/// Returns a v0.3 bundle that is signed with a key, with this content and these log entries.
 pub(crate) fn bundle(content: (&str, Value), entries: &[Value]) -> Value {
     let mut bundle = json!({
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
@@ -63,14 +63,14 @@ pub(crate) fn bundle(content: (&str, Value), entries: &[Value]) -> Value {
     bundle
 }
 
-/// Returns a signature of the key over [`FILE`], as in a bundle.
+/// Returns the bundle member that contains the key's signature over [`FILE`].
 pub(crate) fn message_signature(key: &PrivateKey) -> (&'static str, Value) {
     let digest = json!({ "algorithm": "SHA2_256", "digest": base64(Sha256::digest(FILE)) });
     let signature = json!({ "messageDigest": digest, "signature": base64(key.sign(FILE).unwrap()) });
     ("messageSignature", signature)
 }
 
-/// Returns the body of an entry of Rekor v1 for a signature over [`FILE`]. White space makes bodies differ.
+/// Returns the body of a Rekor v1 entry for a signature over [`FILE`]. Different `white_space` makes bodies differ.
 pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     let hash = json!({ "algorithm": "sha256", "value": sha256(FILE) });
     let public_key = json!({ "content": base64(key.public_key().public()) });
@@ -79,7 +79,7 @@ pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     format!("{{\"apiVersion\":\"0.0.1\",\"kind\":\"hashedrekord\",\"spec\":{spec}{white_space}}}")
 }
 
-/// Whether an entry contains the time of the log and the signature of the log over it.
+/// Whether an entry contains an inclusion promise, with which the log signs the time of the entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
     Signed,
@@ -89,7 +89,7 @@ pub(crate) enum Promise {
 /// A transparency log.
 pub(crate) struct Log {
     key: PrivateKey,
-    /// When the key of the log may be used.
+    /// The validity period of the log's key.
     pub(crate) valid_for: Value,
 }
 
@@ -110,7 +110,7 @@ impl Log {
         self.key.public_key()
     }
 
-    /// Records bodies and returns an entry for each.
+    /// Records the bodies in the log, and returns an entry for each.
     pub(crate) fn record(&self, bodies: &[&str], promise: Promise) -> Vec<Value> {
         let entries = bodies.iter().enumerate();
         entries.map(|(index, body)| self.entry(bodies, index, body, promise)).collect()
@@ -124,7 +124,7 @@ impl Log {
                 let root = Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize();
                 (root.to_vec(), vec![if index == 0 { right } else { left }])
             }
-            _ => panic!("trees of one or two leaves"),
+            _ => panic!("only trees with one or two leaves are supported"),
         };
         let hashes: Vec<String> = hashes.into_iter().map(base64).collect();
         let size = leaves.len();
@@ -149,13 +149,13 @@ impl Log {
         entry
     }
 
-    /// Signs a checkpoint (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>).
+    /// Returns the signature line of a checkpoint (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>).
     pub(crate) fn signature_line(&self, note: &str) -> String {
         let signature = [&self.id()[..4], &self.key.sign(note.as_bytes()).unwrap()].concat();
         format!("\u{2014} log.example {}\n", base64(signature))
     }
 
-    /// Signs the time of an entry.
+    /// Returns an inclusion promise, which signs the time of an entry.
     fn promise(&self, body: &str, index: usize) -> String {
         let id = hex::encode(self.id());
         let text =
@@ -168,7 +168,7 @@ fn leaf(body: &[u8]) -> Vec<u8> {
     Sha256::new().chain_update([0]).chain_update(body).finalize().to_vec()
 }
 
-/// Returns a trusted root in JSON, with logs only.
+/// Returns a trusted root in JSON that contains only logs.
 pub(crate) fn root_json(logs: &[&Log]) -> Value {
     let logs: Vec<Value> = logs
         .iter()

@@ -1,4 +1,4 @@
-//! Signatures of keys: with and without a log, over statements and over files.
+//! Tests of signatures made with keys: with and without a log, over statements and over files.
 
 use lastmile_attest::{Content, Evidence, LogDemand, Rejection, Signed, SignedBy, Trust, TrustDemands};
 use lastmile_keys::{PublicKey, Scheme, Signer as _};
@@ -24,19 +24,19 @@ fn published_key() -> PublicKey {
     PublicKey::from_tuf("ecdsa", "ecdsa-sha2-nistp256", std::str::from_utf8(KEY_PEM).unwrap()).unwrap()
 }
 
-/// Verifies a bundle of the key over [`FILE`], without log entries.
+/// Verifies a bundle with a signature over a file and without log entries.
 fn verify_message(signature: &serde_json::Value, digests: &[&str], key: &PublicKey) -> Result<Signed, Rejection> {
     let bundle = bundle(("messageSignature", signature.clone()), &[]).to_string();
     Evidence::parse(bundle.as_bytes()).unwrap().items()[0].verify_key(&artifact_of(digests), key, None, now())
 }
 
 #[test]
-fn a_real_bundle_of_a_key_is_accepted_with_its_log_entry() {
+fn a_real_bundle_signed_with_a_key_is_accepted_with_its_log_entry() {
     let root = root(PUBLIC_ROOT);
     let trust = Trust { root: &root, demands: TrustDemands::default() };
     let signed = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).unwrap();
     assert_eq!(signed.signer, SignedBy::Key(published_key()));
-    // The log and a timestamp authority authenticate a time each.
+    // The log and a timestamp authority each authenticate a time.
     assert_eq!((signed.times.len(), signed.logs.len()), (2, 1));
     let other = key(Scheme::EcdsaP256, 1);
     let rejection = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, other.public_key(), Some(&trust)).unwrap_err();
@@ -44,10 +44,10 @@ fn a_real_bundle_of_a_key_is_accepted_with_its_log_entry() {
 }
 
 #[test]
-fn without_a_trusted_root_a_bundle_of_a_key_has_neither_logs_nor_times() {
+fn without_a_trusted_root_a_bundle_signed_with_a_key_has_neither_logs_nor_times() {
     let signed = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, &published_key(), None).unwrap();
     assert!(signed.logs.is_empty() && signed.times.is_empty());
-    // The log entry is not read, so an entry that is not valid makes no difference.
+    // The log entry is ignored, so a forged entry makes no difference.
     let forged = with_entry(KEY, |entry| flip_last(&mut entry["inclusionPromise"]["signedEntryTimestamp"]));
     assert!(verify_key(&forged, REKOR_V2_STATEMENT_DIGEST, &published_key(), None).is_ok());
     let root = root(PUBLIC_ROOT);
@@ -94,7 +94,7 @@ fn an_entry_without_a_signed_time_authenticates_no_time() {
 }
 
 #[test]
-fn a_certificate_is_no_key_and_a_key_is_no_identity() {
+fn a_certificate_does_not_count_as_a_key_and_a_key_does_not_count_as_an_identity() {
     let key = key(Scheme::EcdsaP256, 1);
     let root = root(PUBLIC_ROOT);
     let trust = Trust { root: &root, demands: TrustDemands::default() };
@@ -116,7 +116,7 @@ fn a_certificate_is_no_key_and_a_key_is_no_identity() {
 }
 
 #[test]
-fn a_signature_of_cosign_over_a_file_is_accepted() {
+fn a_cosign_signature_over_a_file_is_accepted() {
     let key = key(Scheme::EcdsaP256, 1);
     let signature = base64(key.sign(FILE).unwrap());
     for evidence in [signature.clone(), format!("{signature}\n")] {
@@ -147,7 +147,7 @@ fn p_384_signs_the_sha384_of_a_file_and_the_metadata_must_list_it() {
 }
 
 #[test]
-fn p_384_in_a_log_is_refused_with_the_reason() {
+fn a_p_384_signature_over_a_file_is_refused_in_a_log_with_the_reason() {
     let log = Log::new(9);
     let key = key(Scheme::EcdsaP384, 1);
     let entries = log.record(&[&body(&key, "")], Promise::Signed);
@@ -163,7 +163,7 @@ fn p_384_in_a_log_is_refused_with_the_reason() {
 }
 
 #[test]
-fn ed25519_over_a_file_is_refused_with_advice_but_a_statement_is_accepted() {
+fn an_ed25519_signature_over_a_file_is_refused_with_advice_but_over_a_statement_it_is_accepted() {
     let key = key(Scheme::Ed25519, 1);
     let signature = base64(key.sign(FILE).unwrap());
     let rejection = verify_key(signature.as_bytes(), &sha256(FILE), key.public_key(), None).unwrap_err();
@@ -173,20 +173,20 @@ fn ed25519_over_a_file_is_refused_with_advice_but_a_statement_is_accepted() {
 }
 
 #[test]
-fn the_digest_in_a_bundle_must_be_that_of_the_file_and_of_the_signature() {
+fn the_digest_in_a_bundle_must_match_the_file_and_the_signature() {
     let key = key(Scheme::EcdsaP256, 1);
     let signature = base64(key.sign(FILE).unwrap());
     let message = |algorithm: &str, digest: Vec<u8>| json!({ "messageDigest": { "algorithm": algorithm, "digest": base64(digest) }, "signature": signature });
     let other = message("SHA2_256", Sha256::digest(b"other").to_vec());
     assert_eq!(verify_message(&other, &[&sha256(FILE)], key.public_key()).unwrap_err(), Rejection::OtherFile);
-    // P-256 does not sign SHA-384 here, even if the metadata lists it.
+    // A P-256 key cannot sign a SHA-384 digest here, even if the metadata lists one.
     let sha384 = message("SHA2_384", Sha384::digest(FILE).to_vec());
     let listed = [&sha256(FILE)[..], &hex::encode(Sha384::digest(FILE))];
     assert!(matches!(verify_message(&sha384, &listed, key.public_key()).unwrap_err(), Rejection::Unsupported(_)));
 }
 
 #[test]
-fn a_statement_of_a_key_in_a_log_is_accepted() {
+fn a_statement_signed_with_a_key_and_recorded_in_a_log_is_accepted() {
     let log = Log::new(9);
     let key = key(Scheme::EcdsaP256, 1);
     let payload = statement().to_string();

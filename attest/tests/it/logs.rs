@@ -1,4 +1,5 @@
-//! Attacks on log entries: entries of other signatures, other logs, forged proofs and the numbers of logs.
+//! Attacks on log entries: entries for other signatures, entries of other logs, forged proofs, and logs that count
+//! twice.
 
 use lastmile_attest::{Evidence, LogDemand, Rejection, SctDemand, Signed, Trust, TrustDemands, TrustRoot};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
@@ -11,7 +12,7 @@ fn p256() -> PrivateKey {
     key(Scheme::EcdsaP256, 1)
 }
 
-/// Verifies a bundle of [`p256`] with log entries.
+/// Verifies a bundle that is signed with [`p256`] and has these log entries.
 fn verify_entries(entries: &[Value], root: &TrustRoot, demands: TrustDemands) -> Result<Signed, Rejection> {
     let key = p256();
     let bundle = bundle(message_signature(&key), entries).to_string();
@@ -26,18 +27,18 @@ fn logs(number: u32) -> TrustDemands {
 }
 
 #[test]
-fn c_1_the_log_entry_of_another_signature_is_refused() {
+fn c_1_the_log_entry_for_another_signature_is_refused() {
     let rejection = rejected(CVE_2022_36056, CVE_DIGEST, STAGING_ROOT);
-    assert!(rejection.contains("the log entry is of another signature"), "{rejection}");
+    assert!(rejection.contains("the log entry is for another signature"), "{rejection}");
 }
 
 #[test]
-fn c_1_the_log_entry_of_another_key_or_signature_is_refused() {
+fn c_1_the_log_entry_for_another_key_is_refused() {
     let log = Log::new(9);
     let root = generated::root(&[&log]);
     let other = body(&key(Scheme::EcdsaP256, 2), "");
     let rejection = verify_entries(&log.record(&[&other], Promise::Signed), &root, logs(1)).unwrap_err();
-    assert!(rejection.to_string().contains("the log entry is of another signature"), "{rejection}");
+    assert!(rejection.to_string().contains("the log entry is for another signature"), "{rejection}");
     assert!(verify_entries(&log.record(&[&body(&p256(), "")], Promise::Signed), &root, logs(1)).is_ok());
 }
 
@@ -64,7 +65,7 @@ fn c_2_a_changed_inclusion_proof_or_checkpoint_is_refused() {
 }
 
 #[test]
-fn c_2_the_proof_of_another_entry_is_refused() {
+fn c_2_the_inclusion_proof_of_another_entry_is_refused() {
     let other: Value = serde_json::from_slice(REKOR_V2_FILE).unwrap();
     let other = &other["verificationMaterial"]["tlogEntries"][0];
     let swapped = with_entry(REKOR_V2_STATEMENT, |entry| {
@@ -80,7 +81,7 @@ fn c_2_a_checkpoint_of_another_log_is_refused() {
     let named = Log::new(9);
     let other = Log::new(10);
     let root = generated::root(&[&named, &other]);
-    // The library accepts this: the checkpoint is signed by a trusted log, and nothing signs the ID.
+    // The library accepts this bundle, because a trusted log signed the checkpoint, and nothing signs the log ID.
     let mut entries = other.record(&[&body(&p256(), "")], Promise::Absent);
     entries[0]["logId"]["keyId"] = named.key_id().into();
     let no_times = TrustDemands { times: 0, ..TrustDemands::default() };
@@ -91,7 +92,7 @@ fn c_2_a_checkpoint_of_another_log_is_refused() {
 }
 
 #[test]
-fn c_2_a_signature_under_another_name_than_the_origin_is_refused() {
+fn c_2_a_checkpoint_signature_under_a_name_other_than_the_origin_is_refused() {
     for name in ["rekor.sigstore.de", "rekor.sigstore.dex", "rekor.sigstore.dev2", "evil", "rekor"] {
         let renamed = with_entry(CUSTOM_ISSUER, |entry| {
             let envelope = &mut entry["inclusionProof"]["checkpoint"]["envelope"];
@@ -109,7 +110,7 @@ fn c_2_a_second_note_after_the_checkpoint_is_refused() {
         let envelope = &mut entry["inclusionProof"]["checkpoint"]["envelope"];
         *envelope = format!("{}\n\nanything", envelope.as_str().unwrap()).into();
     });
-    assert!(unreadable(&hidden).contains("a checkpoint is not a text, an empty line and signatures"));
+    assert!(unreadable(&hidden).contains("a checkpoint must consist of a text, an empty line and signatures"));
 }
 
 #[test]
@@ -148,7 +149,8 @@ fn c_7_the_same_entry_twice_is_refused() {
         entries.push(entries[0].clone());
     });
     assert!(unreadable(&twice).contains("the same log entry occurs twice"));
-    // The index of Rekor v1 counts the entries of all shards, so a changed index is not noticed without its signature.
+    // The log index in Rekor v1 counts the entries of all shards, so a changed index can be noticed only by its
+    // signature.
     let other_index =
         changed(&twice, |bundle| bundle["verificationMaterial"]["tlogEntries"][1]["logIndex"] = "7".into());
     assert!(unreadable(&other_index).contains("the same log entry occurs twice"));
@@ -167,8 +169,8 @@ fn c_7_evidence_without_a_log_entry_is_refused_if_a_log_is_demanded() {
 }
 
 #[test]
-fn c_9_a_certificate_of_an_unknown_log_for_certificates_is_refused() {
-    // The first log for certificates was in use until 2022, the second one signed for this certificate.
+fn c_9_a_certificate_from_an_unknown_transparency_log_is_refused() {
+    // The first certificate transparency log was in use until 2022. The second one recorded this certificate.
     let first_only = changed(PUBLIC_ROOT, |root| drop(root["ctlogs"].as_array_mut().unwrap().pop()));
     let rejection = rejected(CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, &first_only);
     assert!(rejection.contains("signed certificate timestamp"), "{rejection}");

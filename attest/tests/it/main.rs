@@ -1,5 +1,5 @@
-//! Tests of policies, and of the verification of evidence with real and with generated bundles. The names begin with the
-//! number of the attack in `attest/tests/attacks.md`, if there is one.
+//! Tests of policies, and of the verification of evidence with real and with generated bundles. A test of an attack has
+//! a name that starts with the number of the attack in `attest/tests/attacks.md`.
 
 #[cfg(test)]
 mod envelopes;

@@ -1,5 +1,6 @@
-//! Compares the judge with a small model on random policies and evidence. The model says: for every policy on the
-//! delegation chain and the local one, each rule that covers the package needs enough distinct keys.
+//! Compares the verdicts of the crate with those of a small model, for random policies and evidence. In the model, a
+//! package is accepted if enough distinct keys signed it for each rule that covers it, in every policy on the
+//! delegation chain and in the local policy.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ impl Random {
     }
 }
 
-/// The names of signers. Each policy gives each name a key of its own choice.
+/// The names of signers. Each policy assigns a random key to each name.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// The patterns of rules, and whether they cover the package.
@@ -34,12 +35,12 @@ const PATTERNS: [(&str, bool); 5] =
 struct Rule {
     paths: Vec<(&'static str, bool)>,
     except: Option<(&'static str, bool)>,
-    /// The names of signers, and whether the role that lists the package chooses the key.
+    /// The names of signers, and whether the key is the one in the policy of the role that lists the package.
     by: Vec<(&'static str, bool)>,
     threshold: usize,
 }
 
-/// A policy: the key of each name, or no key if the policy does not define the name.
+/// A policy: the key of each signer name, and the rules.
 #[derive(Debug)]
 struct Policy {
     keys: Vec<(&'static str, u8)>,
@@ -47,12 +48,12 @@ struct Policy {
 }
 
 impl Policy {
-    /// Creates a policy. A name that a rule uses is always defined.
+    /// Creates a policy. Every name that a rule uses is defined.
     fn random(random: &mut Random) -> Self {
         let keys: Vec<_> = NAMES.iter().map(|name| (*name, 1 + u8::try_from(random.below(4)).unwrap())).collect();
         let rules = (0..=random.below(3)).map(|_| Rule::random(random)).collect();
         let mut policy = Self { keys, rules };
-        // The reader refuses a threshold that the keys of a rule can never reach.
+        // Lower each threshold that the keys of the rule can never reach, because a policy with such a rule is refused.
         for rule in &mut policy.rules {
             let own: BTreeSet<u8> = rule.by.iter().filter_map(|(name, _)| key_of(&policy.keys, name)).collect();
             if rule.by.iter().all(|(_, of_listing_role)| !of_listing_role) {
@@ -119,7 +120,7 @@ fn key_of(keys: &[(&str, u8)], name: &str) -> Option<u8> {
 }
 
 #[test]
-fn c_43_the_judge_agrees_with_the_model_on_random_policies() {
+fn c_43_verdicts_on_random_policies_agree_with_the_model() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut accepted = 0;
     let mut refused = 0;

@@ -1,4 +1,4 @@
-//! A repository whose roles sign policies, and evidence that keys sign.
+//! A test repository whose roles sign policies, and evidence that is signed with keys.
 
 use std::collections::BTreeMap;
 
@@ -17,28 +17,29 @@ pub(crate) const PACKAGE: &str = "app/1.tar";
 /// The content of the package.
 pub(crate) const CONTENT: &[u8] = b"the package";
 
-/// The type of statements that count as a signature.
+/// The predicate type of statements that count as a signature.
 pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The type of provenance.
+/// The predicate type of provenance.
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
-/// The time of every judgement, unless a test says otherwise.
+/// The time at which evidence is judged, unless a test sets another time.
 pub(crate) fn now() -> DateTime<Utc> {
     parse_time("2026-06-01T00:00:00Z").unwrap()
 }
 
-/// Returns the key with this number.
+/// Returns the private key with this number.
 pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &[number; 32]).unwrap()
 }
 
-/// Returns the members of a signer whose credential is the key with this number.
+/// Returns the JSON members of a signer that is recognized by the key with this number.
 pub(crate) fn signer(number: u8) -> String {
     format!(r#""key":{}"#, Key::from_public(key(number).public_key()).to_json().to_text())
 }
 
-/// Returns a policy with the keys `a` (1), `b` (2) and `c` (3) as signers, these entries and these rules.
+/// Returns a policy with the signers `a`, `b` and `c`, whose keys have the numbers 1, 2 and 3, and with these other
+/// entries and rules.
 pub(crate) fn policy(entries: &str, rules: &str) -> String {
     let signers = [("a", 1), ("b", 2), ("c", 3)].map(|(name, number)| format!(r#""{name}":{{{}}}"#, signer(number)));
     format!(r#"{{"version":1,{entries}"signer":{{{}}},"require":[{rules}]}}"#, signers.join(","))
@@ -74,12 +75,12 @@ pub(crate) fn envelope_of(keys: &[u8], statement: &str) -> String {
     format!(r#"{{"payloadType":"{PAYLOAD_TYPE}","payload":"{payload}","signatures":[{}]}}"#, signatures.join(","))
 }
 
-/// A repository in which the top-level role lists the package itself or delegates it.
+/// A repository in which either the top-level role or the delegated role `team` lists the package.
 pub(crate) struct Packages {
     pub(crate) top: String,
-    /// The policy of the delegated role `team`, if there is such a role. An empty text stands for no policy.
+    /// The policy of the delegated role `team`, if there is such a role. If it is empty, the role has no policy.
     pub(crate) team: Option<String>,
-    /// The member of the delegation that says what the role is trusted for.
+    /// The member of the delegation that says for which paths the role is trusted.
     pub(crate) paths: &'static str,
     /// Other targets of the role that lists the package: paths and contents.
     pub(crate) others: BTreeMap<&'static str, Vec<u8>>,
@@ -142,7 +143,7 @@ impl Packages {
         self.demands().unwrap().judge(evidence, &TrustRoots::default(), self.now)
     }
 
-    /// Returns why the package is refused with this evidence.
+    /// Returns the reason why the package is refused with this evidence.
     pub(crate) fn refusal(&self, evidence: &[String]) -> String {
         self.judge(evidence).check().unwrap_err().to_string()
     }

@@ -1,4 +1,4 @@
-//! Policies on a delegation chain: which demands apply to a package, and which evidence satisfies them.
+//! Tests of policies on a delegation chain: which demands apply to a package, and which evidence satisfies them.
 
 use lastmile_attest::{LocalPolicy, Outcome, Proof, Verdict};
 use lastmile_metadata::parse_time;
@@ -58,7 +58,7 @@ fn c_25_a_key_that_signs_twice_counts_once() {
     for evidence in [vec![signed_by(&[1, 2])], vec![signed_by(&[2]), signed_by(&[1])]] {
         assert_eq!(packages.judge(&evidence).check(), Ok(()));
     }
-    // Two names for one key are one key.
+    // A key counts once even if two signers have it.
     let same = policy("", &rule).replace(&crate::packages::signer(2), &crate::packages::signer(1));
     assert!(lastmile_attest::Policy::parse(same.as_bytes()).unwrap_err().to_string().contains("names 1 keys"));
 }
@@ -85,27 +85,28 @@ fn c_19_a_statement_of_another_type_or_about_another_file_does_not_count() {
 }
 
 #[test]
-fn c_21_evidence_that_cannot_be_read_is_named_and_does_not_count() {
+fn c_21_evidence_that_cannot_be_read_is_reported_and_does_not_count() {
     let packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     let refusal = packages.refusal(&[signed_by(&[1]), "{}".into()]);
     assert!(refusal.contains("app/1.tar.intoto.jsonl: line 2"), "{refusal}");
-    // A second file that can be read still counts.
+    // Another file that can be read still counts.
     let verdict = packages.judge_files(&[file("bad", Some("{")), file("good", Some(&signed_by(&[1])))]);
     assert_eq!(verdict.check(), Ok(()));
 }
 
 #[test]
-fn c_44_evidence_that_is_withheld_is_missing() {
+fn c_44_evidence_that_is_withheld_does_not_count() {
     let packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     let refusal = packages.judge_files(&[file("app/1.tar.intoto.jsonl", None)]).check().unwrap_err().to_string();
     assert!(refusal.contains("the package names this evidence, but no trusted role lists it"), "{refusal}");
 }
 
 #[test]
-fn c_43_a_delegated_role_adds_demands_and_weakens_none() {
+fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
     let top = policy("", &signature_rule("signed", r#""a""#));
     let own = signature_rule("signed", r#""b""#);
-    // The delegated role has no policy; one with its own key under the name of the parent's; one with an exception.
+    // The delegated role has no policy, a policy in which the parent's signer name has another key, or a policy that
+    // excludes the package from its rule.
     let renamed = policy("", &signature_rule("signed", r#""a""#))
         .replace(&crate::packages::signer(1), &crate::packages::signer(2));
     let excepted = policy("", &own.replace(r#""by""#, r#""except":["app/*"],"by""#));
@@ -159,7 +160,7 @@ fn c_44_a_rule_that_is_not_understood_blocks_its_paths_only() {
 }
 
 #[test]
-fn c_44_the_update_of_lastmile_itself_is_never_blocked_by_what_is_not_understood() {
+fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood() {
     let unknown = r#"{"name":"new","kind":"sbom","paths":["app/*"]}"#;
     let known = signature_rule("signed", r#""a""#);
     let packages = Packages::of_top(policy(r#""upgrade":["app/*"],"#, &format!("{known},{unknown}")));
@@ -168,7 +169,7 @@ fn c_44_the_update_of_lastmile_itself_is_never_blocked_by_what_is_not_understood
     assert!(packages.refusal(&[]).contains("rule signed"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // A delegated role cannot open a path that the policy above it blocks.
+    // A delegated role cannot allow a path that the policy of its delegator blocks.
     let top = policy("", unknown);
     let packages = Packages::of_team(top, policy(r#""upgrade":["app/*"],"#, &known));
     assert!(packages.refusal(&[signed_by(&[1])]).contains("rule new of targets"));
@@ -221,7 +222,7 @@ fn an_attestation_must_have_the_demanded_type_and_values() {
 
 const WORKFLOW: &str = "https://actions.github.io/buildtypes/workflow/v1";
 
-/// Returns provenance that the key 1 signs.
+/// Returns provenance that is signed with key 1, after replacing a part of its predicate.
 fn provenance(replaced: &str, replacement: &str) -> String {
     let predicate = r#"{"buildDefinition":{"buildType":"WORKFLOW","externalParameters":{"workflow":{"path":"x",
         "ref":"refs/tags/v1","repository":"https://github.com/acme/app"}},"resolvedDependencies":[{"digest":{"gitCommit":"1"}}]},
@@ -271,7 +272,8 @@ fn c_30_parameters_must_be_listed_and_the_level_comes_from_the_policy() {
     assert_eq!(packages.judge(&[with("{}")]).check(), Ok(()));
     assert!(packages.refusal(&[with(r#"{"mode":"debug"}"#)]).contains("the parameter mode is debug, wanted release"));
     assert!(packages.refusal(&[with(r#"{"mode":"release","x":1}"#)]).contains("the parameter x, which is not allowed"));
-    // A builder whose identity the built workflow writes itself has level 2 at most, whatever the policy says.
+    // If the built workflow itself writes the builder ID, the level is at most 2, even if the policy gives a higher
+    // one.
     let runner = "https://github.com/actions/runner/github-hosted";
     let builder = format!(r#""builder":{{"x":{{"id":["{runner}"],"by":["a"],"level":3}}}},"#);
     for (level, accepted) in [(2, true), (3, false)] {
@@ -304,7 +306,7 @@ fn an_exception_of_the_local_policy_is_marked_and_ends() {
     packages.local = LocalPolicy::parse(exception.as_bytes()).unwrap();
     let verdict = packages.judge(&[]);
     assert_eq!((verdict.check(), verdict.exception()), (Ok(()), Some("key lost")));
-    // Not needed, so not marked.
+    // The package does not need the exception here, so the verdict does not report one.
     let verdict = packages.judge(&[signed_by(&[1])]);
     assert_eq!((verdict.check(), verdict.exception()), (Ok(()), None));
     packages.now = parse_time("2026-06-02T00:00:01Z").unwrap();
@@ -352,17 +354,17 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     packages.others.insert("trust/root.json", b"{}".to_vec());
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("one trust root") };
     assert_eq!(request.listed().unwrap().unwrap().path.as_str(), "trust/root.json");
-    // The bytes are checked again, wherever they come from.
+    // `load` checks the content again, because it may come from anywhere.
     for (content, reason) in [(&b"[]"[..], "sha256"), (b"{} ", "has 3 bytes"), (b"{}", "trust root")] {
         let error = request.load(content, &mut roots).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
-    // A digest in the policy counts whoever lists the file.
+    // If the policy contains the digest, any role may list the file.
     let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let packages = Packages::of_top(with(&format!(r#","sha256":"{digest}""#)));
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("one trust root") };
     assert_eq!(request.listed(), Ok(None));
     assert!(request.load(b"[]", &mut roots).unwrap_err().to_string().contains("does not have the `sha256`"));
-    // Without the trust root, evidence of the signer does not count.
+    // Without the trust root, evidence from the signer does not count.
     assert!(packages.refusal(&[signed_by(&[1])]).contains("the trust root t is missing"));
 }

@@ -1,11 +1,11 @@
-//! Malformed and ambiguous bundles are refused before the library for Sigstore reads them.
+//! Tests that malformed and ambiguous bundles are refused before `sigstore-verify` reads them.
 
 use lastmile_attest::{Evidence, Trust, TrustDemands};
 use serde_json::{Value, json};
 
 use crate::fixtures::*;
 
-/// A change of every 61st byte takes a few seconds.
+/// The distance between two changed bytes. Changing every 61st byte takes a few seconds.
 const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -184,14 +184,14 @@ fn c_12_a_proof_without_a_checkpoint_and_an_entry_without_a_proof_are_refused() 
 fn c_12_rekor_v2_with_an_inclusion_promise_or_another_index_is_refused() {
     let promise =
         with_entry(REKOR_V2_FILE, |entry| entry["inclusionPromise"] = json!({ "signedEntryTimestamp": "AAAA" }));
-    assert!(unreadable(&promise).contains("Rekor v2 makes none"));
+    assert!(unreadable(&promise).contains("entries of Rekor v2 have none"));
     let index = with_entry(REKOR_V2_FILE, |entry| entry["logIndex"] = "1".into());
     assert!(unreadable(&index).contains("differs from the index of its inclusion proof"));
 }
 
 #[test]
 fn c_16_a_certificate_for_another_kind_of_name_is_refused() {
-    // Its subject is an `otherName`.
+    // The subject of the certificate is an `otherName`.
     let demands = TrustDemands { sct: lastmile_attest::SctDemand::None, ..TrustDemands::default() };
     let rejection = verify_with(OTHERNAME, OTHERNAME_DIGEST, &root(OTHERNAME_ROOT), demands).unwrap_err();
     assert!(rejection.to_string().contains("is neither a URI nor an email address"), "{rejection}");
@@ -242,7 +242,8 @@ fn every_fixture_is_readable_or_refused_without_a_panic_when_it_is_truncated() {
 
 #[test]
 fn c_18_a_change_of_any_byte_is_refused() {
-    // Signatures of witnesses and parts of RFC 3161 timestamps may be changed, but these bundles have none.
+    // Changes to witness signatures and to some parts of RFC 3161 timestamps are harmless, but these bundles contain
+    // neither.
     for (evidence, digest, root) in [
         (CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT),
         (FILE_V0_1, FILE_V0_1_DIGEST, STAGING_ROOT),

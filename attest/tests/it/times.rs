@@ -1,4 +1,4 @@
-//! Attacks on the times of signatures, and the decision by the given time instead of the system clock.
+//! Attacks on signing times, and tests that the given time decides instead of the system clock.
 
 use lastmile_attest::{Evidence, LogDemand, Rejection, Signed, Trust, TrustDemands};
 use lastmile_keys::{Scheme, Signer as _};
@@ -36,7 +36,7 @@ fn c_3_a_changed_integrated_time_is_refused() {
 
 #[test]
 fn c_3_a_time_after_the_update_is_refused() {
-    // The signature was made at 19:19:03. The system clock does not decide: it is later in every case.
+    // The signature was made at 19:19:03. The system clock is later in every case, so it cannot be what decides.
     let rejection = at(CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, "2024-09-11T19:19:02Z").unwrap_err();
     let signed = time("2024-09-11T19:19:03Z");
     assert_eq!(rejection, Rejection::Future { time: signed, now: time("2024-09-11T19:19:02Z") });
@@ -45,7 +45,7 @@ fn c_3_a_time_after_the_update_is_refused() {
 
 #[test]
 fn c_3_every_time_must_be_before_the_update() {
-    // The bundle has the times 18:36:42 and 18:36:43.
+    // The bundle contains the authenticated times 18:36:42 and 18:36:43.
     assert!(at(TWO_TIMES, TWO_TIMES_DIGEST, "2025-12-03T18:36:43Z").is_ok());
     let rejection = at(TWO_TIMES, TWO_TIMES_DIGEST, "2025-12-03T18:36:42Z").unwrap_err();
     assert!(matches!(rejection, Rejection::Future { .. }), "{rejection}");
@@ -58,7 +58,7 @@ fn c_4_rekor_v2_without_a_timestamp_is_refused() {
     });
     let rejection = rejected(&missing, REKOR_V2_FILE_DIGEST, STAGING_ROOT);
     assert!(rejection.contains("the time of the signature is not trusted"), "{rejection}");
-    // The time in an entry of Rekor v2 is not signed, and is not used.
+    // The time in an entry of Rekor v2 is not signed, so it must not be used.
     let unsigned = changed(&missing, |bundle| {
         bundle["verificationMaterial"]["tlogEntries"][0]["integratedTime"] = "1749470258".into();
     });
@@ -79,7 +79,7 @@ fn c_4_a_timestamp_over_other_bytes_is_refused() {
 
 #[test]
 fn c_4_a_timestamp_of_an_unknown_authority_is_refused() {
-    // The first time is signed by the log, and would be enough.
+    // The other time is signed by the log and would be enough, but every timestamp must be valid.
     let no_authority = changed(PUBLIC_ROOT, |root| root["timestampAuthorities"] = json!([]));
     let rejection = rejected(TWO_TIMES, TWO_TIMES_DIGEST, &no_authority);
     assert!(rejection.contains("the time of the signature is not trusted"), "{rejection}");
@@ -107,7 +107,7 @@ fn c_5_an_authority_that_was_not_valid_is_refused() {
 
 #[test]
 fn c_5_a_certificate_that_was_not_valid_is_refused() {
-    // The other certificate expired months before the entry was made.
+    // This log entry was made months after the certificate had expired.
     let other: Value = serde_json::from_slice(PYPI_ATTESTATION).unwrap();
     let entry = other["verification_material"]["transparency_entries"][0].clone();
     let rejection = rejected(&with_entry(CUSTOM_ISSUER, |own| *own = entry), CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT);
@@ -131,7 +131,7 @@ fn c_7_one_source_of_time_counts_once() {
 }
 
 #[test]
-fn c_7_two_entries_of_one_log_are_one_source_of_time() {
+fn c_7_two_entries_of_one_log_count_as_one_source_of_time() {
     let log = Log::new(9);
     let key = key(Scheme::EcdsaP256, 1);
     let entries = log.record(&[&body(&key, ""), &body(&key, " ")], Promise::Signed);
@@ -150,7 +150,7 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
     let first = Log::new(9);
     let mut second = Log::new(10);
     let body = body(&key, "");
-    // The second log does not sign the time, so the library does not compare its validity with any time.
+    // The second log does not sign the time, so the library does not check whether its key was valid.
     let entries = [first.record(&[&body], Promise::Signed), second.record(&[&body], Promise::Absent)].concat();
     let bundle = bundle(message_signature(&key), &entries).to_string();
     let evidence = Evidence::parse(bundle.as_bytes()).unwrap();
@@ -166,7 +166,7 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
 
 #[test]
 fn c_6_the_time_of_a_signature_by_a_key_is_returned() {
-    // The policy compares the time with the validity of the key.
+    // A policy compares this time with the validity period of the signer.
     let log = Log::new(9);
     let key = key(Scheme::EcdsaP256, 1);
     let bundle = bundle(message_signature(&key), &log.record(&[&body(&key, "")], Promise::Signed)).to_string();
