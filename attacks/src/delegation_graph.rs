@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "2.1-diamond",
         &["2.1-diamond", "2.2-diamond"],
         "two roles list different keys for the same delegated role, but only one of these keys has signed it",
-        "issues 2977 and 759 of two other implementations",
+        "bugs in two other implementations",
         diamond,
     ),
     Scenario::new(

@@ -11,7 +11,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "2.1-duplicate-members",
         &["2.1-duplicate-members"],
         "a member occurs twice: one value is signed, the other is read",
-        "issue 372 of another implementation",
+        "a bug in another implementation",
         duplicate_members,
     ),
     Scenario::new(
@@ -361,7 +361,7 @@ fn missing_members() -> Vec<Case> {
                     None => drop(attacker.signed(role).as_object_mut().unwrap().remove(member)),
                     Some(value) => attacker.signed(role)[member] = value,
                 }
-                // The file may lack a version, but its name still needs one.
+                // The file may lack a version, but its file name still needs a version number.
                 let signed = attacker.signed(role).clone();
                 let bytes = lastmile_testkit::sign(&signed, &attacker.signers(role));
                 attacker.signed(role)["version"] = json!(version + 1);

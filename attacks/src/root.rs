@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-11",
         &["S-2.3-11", "3.11-FF6"],
-        "not an attack: versions were inflated; a new threshold for the same keys counts as a rotation and resets them",
+        "not an attack: inflated versions are reset by a new threshold for the same keys, which counts as a rotation",
         "review of the source code of other implementations; specification 5.3.11",
         threshold_as_rotation,
     ),
@@ -49,7 +49,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "2.4-stored-root",
         &["2.4-stored-root"],
         "an attacker replaces the client's stored root and deletes all other stored files",
-        "an audit of another implementation; pull requests 171 and 180",
+        "an audit of another implementation",
         stored_root_replaced,
     ),
 ];

@@ -39,7 +39,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "2.2-two-spellings",
         &["2.2-two-spellings"],
         "one public key is listed in two spellings (key type, PEM or case of hexadecimal) and signs under both",
-        "issue 733 of another implementation",
+        "a bug in another implementation",
         one_key_in_two_spellings,
     ),
     Scenario::new(

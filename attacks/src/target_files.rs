@@ -11,7 +11,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "2.1-hash-prefix",
         &["2.1-hash-prefix"],
         "not an attack: the hash is before the last segment of a path, not before the first",
-        "issue 1576 of another implementation; specification 6.2",
+        "a bug in another implementation; specification 6.2",
         hash_prefix,
     ),
     Scenario::new(
