@@ -1,8 +1,8 @@
-//! Makes evidence: statements about a file, and signatures over statements and files, in Sigstore bundles that cosign and
-//! [`crate::Evidence`] verify.
+//! Makes evidence: statements about a file, and Sigstore bundles with signatures over statements and files, which
+//! cosign and [`crate::Evidence`] can verify.
 //!
-//! A bundle that a key signed names the key by a hint: the SHA-256 of its DER encoding, as cosign writes it. Verifiers look
-//! the key up by other means.
+//! A bundle that is signed with a key contains only a hint about the key: the SHA-256 of its DER encoding, as in the
+//! bundles of cosign. A verifier must already know the key.
 
 mod build;
 
@@ -19,11 +19,11 @@ use crate::dsse;
 use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
-/// The type of a statement that a file is published. cosign signs images with it, and rules of the kind `signature` accept
-/// it by default.
+/// The predicate type of a statement that says that a file is published. cosign uses it to sign images, and rules of
+/// the kind `signature` accept it by default.
 pub const PUBLISH: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The type of SLSA provenance v1.
+/// The predicate type of SLSA provenance v1.
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -33,22 +33,22 @@ const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
-    /// The predicate is not JSON that every verifier reads alike.
+    /// The predicate is not JSON that every verifier interprets in the same way.
     #[error("the predicate is not strict JSON: {0}")]
     Predicate(String),
-    /// The statement would not be understood.
+    /// Verifiers would not accept the statement.
     #[error("{0}")]
     Statement(String),
-    /// Verifiers could not verify a signature of this kind by this kind of key.
+    /// Verifiers do not support signatures of this kind with this kind of key.
     #[error("{0}")]
     Scheme(&'static str),
-    /// The file could be mistaken for something that the key signs for another purpose.
+    /// The file could be mistaken for something else that the key signs, such as metadata.
     #[error("{0}")]
     Content(&'static str),
-    /// The artifact lacks the digest that is signed.
+    /// The artifact lacks the digest that is to be signed.
     #[error("the artifact has no SHA-256")]
     NoDigest,
-    /// The content has another digest than the artifact.
+    /// The digest of the content differs from that of the artifact.
     #[error("the content does not have the digest of the artifact")]
     OtherContent,
     /// The key could not sign.
@@ -56,15 +56,15 @@ pub enum MakeError {
     Sign(#[from] SignError),
 }
 
-/// A statement about one file, not signed yet.
+/// An unsigned statement about one file.
 #[derive(Clone, Debug)]
 pub struct NewStatement(String);
 
 impl NewStatement {
-    /// Makes a statement with any predicate. `predicate` is JSON.
+    /// Makes a statement with any `predicate`, which must be JSON.
     ///
     /// # Errors
-    /// [`MakeError`] if a verifier would not understand the statement.
+    /// [`MakeError`] if verifiers would not accept the statement.
     pub fn new(artifact: &Artifact, predicate_type: &str, predicate: &str) -> Result<Self, MakeError> {
         let predicate = Value::parse(predicate.as_bytes()).map_err(|error| MakeError::Predicate(error.to_string()))?;
         let digests: serde_json::Map<String, serde_json::Value> = artifact
@@ -91,24 +91,24 @@ impl NewStatement {
         Ok(Self(text))
     }
 
-    /// Makes a statement that the file is published.
+    /// Makes a statement that says that the file is published.
     ///
     /// # Errors
-    /// As [`NewStatement::new`].
+    /// The same errors as [`NewStatement::new`].
     pub fn publish(artifact: &Artifact) -> Result<Self, MakeError> {
         Self::new(artifact, PUBLISH, "{}")
     }
 
-    /// Returns the text of the statement: compact JSON.
+    /// Returns the statement as compact JSON.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// Signs the statement. Returns a bundle with an envelope (DSSE), as JSON on one line.
+    /// Signs the statement. Returns a bundle with a DSSE envelope, as JSON on one line.
     ///
     /// # Errors
-    /// [`MakeError`] if no verifier would accept the signature, or the signer fails.
+    /// [`MakeError`] if no verifier would accept the signature, or if the signer fails.
     pub fn sign(&self, signer: &dyn Signer) -> Result<String, MakeError> {
         check_scheme(signer.public_key())?;
         let payload = self.0.as_bytes();
@@ -125,8 +125,8 @@ impl NewStatement {
 /// Signs the content of a file itself, without a statement. Returns a bundle as JSON on one line.
 ///
 /// # Errors
-/// [`MakeError`] if no verifier would accept the signature, if the content could be metadata or an envelope for which the
-/// key signs, or if the signer fails.
+/// [`MakeError`] if no verifier would accept the signature, if the content could be mistaken for metadata or an
+/// envelope that the key signs, or if the signer fails.
 pub fn sign_file(artifact: &Artifact, content: &[u8], signer: &dyn Signer) -> Result<String, MakeError> {
     let key = signer.public_key();
     check_scheme(key)?;
@@ -147,8 +147,8 @@ pub fn sign_file(artifact: &Artifact, content: &[u8], signer: &dyn Signer) -> Re
     Ok(bundle(key, "messageSignature", &signature))
 }
 
-/// Refuses keys whose signatures cosign does not verify. cosign 3.1 signs with P-384 and SHA-384, but verifies signatures of
-/// keys only with SHA-256.
+/// Refuses keys whose signatures cosign cannot verify. With a P-384 key, cosign 3.1 signs with SHA-384, but verifies
+/// only with SHA-256.
 fn check_scheme(key: &PublicKey) -> Result<(), MakeError> {
     match key.scheme() {
         "ed25519" | "ecdsa-sha2-nistp256" => Ok(()),
@@ -159,13 +159,13 @@ fn check_scheme(key: &PublicKey) -> Result<(), MakeError> {
     }
 }
 
-/// Refuses a file whose signature could be used for another purpose: TUF metadata and in-toto metadata are objects with the
-/// member `_type`, and an envelope is signed in the encoding that begins with `DSSEv1`.
+/// Refuses a file whose signature could be misused: an object with the member `_type` could be TUF or in-toto metadata,
+/// and a file that begins with `DSSEv1` could be the signed encoding of an envelope.
 fn check_content(content: &[u8]) -> Result<(), MakeError> {
     if content.starts_with(b"DSSEv1 ") {
         return Err(MakeError::Content("the file could be mistaken for a signed envelope; sign a statement instead"));
     }
-    // The check is lenient, because a verifier may be lenient too.
+    // Parse the file leniently, because a verifier may be lenient too.
     let object = serde_json::from_slice::<serde_json::Value>(content).ok();
     if object.is_some_and(|object| object.get("_type").is_some()) {
         return Err(MakeError::Content("the file could be mistaken for signed metadata; sign a statement instead"));
@@ -173,7 +173,7 @@ fn check_content(content: &[u8]) -> Result<(), MakeError> {
     Ok(())
 }
 
-/// Signs, and verifies the signature, because the signer may be a device with another key than expected.
+/// Signs the message, and verifies the signature, because the signer may be a device whose key is not the expected one.
 fn sign(signer: &dyn Signer, message: &[u8]) -> Result<Vec<u8>, SignError> {
     let signature = signer.sign(message)?;
     if signer.public_key().verify(message, &signature) {

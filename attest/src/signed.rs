@@ -108,7 +108,7 @@ claims! {
     BuildConfigDigest = "build-config-digest", "The commit of the top-level build instructions (1.19).";
     BuildTrigger = "build-trigger", "The event that started the build (1.20).";
     RunInvocationUri = "run-invocation-uri", "The URL of the build run (1.21).";
-    SourceRepositoryVisibility = "source-repository-visibility", "The visibility of the source repository at signing (1.22).";
+    SourceRepositoryVisibility = "source-repository-visibility", "The source repository's visibility at signing (1.22).";
     DeploymentEnvironment = "deployment-environment", "The deployment environment of the build run (1.23).";
     TokenSubject = "token-subject", "The subject of the OpenID Connect token (1.24).";
 }

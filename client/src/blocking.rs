@@ -14,7 +14,7 @@ use crate::target::Target;
 
 /// The blocking version of [`crate::Updater`], which updates the trusted metadata of one repository.
 ///
-/// Do not use this type inside an async runtime: its methods would panic.
+/// Do not call its methods inside an async runtime, because they would panic.
 pub struct Updater {
     inner: crate::Updater,
     runtime: Arc<Runtime>,
@@ -38,7 +38,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn prepare(&self) -> Result<(), Error> {
         self.runtime.block_on(self.inner.prepare())
     }
@@ -47,7 +47,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
         self.runtime.block_on(self.inner.prepare_at(time))
     }
@@ -56,7 +56,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn refresh(&self) -> Result<Session, Error> {
         self.session(self.inner.refresh())
     }
@@ -65,7 +65,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         self.session(self.inner.refresh_at(time))
     }
@@ -74,7 +74,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn offline(&self) -> Result<Session, Error> {
         self.session(self.inner.offline())
     }
@@ -83,7 +83,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         self.session(self.inner.offline_at(time))
     }
@@ -111,7 +111,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn target(&mut self, path: impl AsRef<str>) -> Result<Target, Error> {
         self.runtime.block_on(self.inner.target(path))
     }
@@ -120,7 +120,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn find(&mut self, path: &TargetPath) -> Result<Option<Target>, Error> {
         self.runtime.block_on(self.inner.find(path))
     }
@@ -129,7 +129,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<Target>>, Error> {
         self.runtime.block_on(self.inner.find_all(paths))
     }
@@ -143,7 +143,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn list(&mut self) -> Result<Vec<TargetFile>, Error> {
         self.runtime.block_on(self.inner.list())
     }
@@ -152,7 +152,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     #[cfg(feature = "attest")]
     pub fn judge(&self, target: &Target) -> Result<lastmile_attest::Verdict, Error> {
         self.runtime.block_on(self.inner.judge(target))
@@ -162,7 +162,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     #[cfg(feature = "attest")]
     pub fn judge_stored(&self, target: &Target) -> Result<lastmile_attest::Verdict, Error> {
         self.runtime.block_on(self.inner.judge_stored(target))
@@ -172,7 +172,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn download(&self, target: &Target, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.runtime.block_on(self.inner.download(target, path))
     }
@@ -181,7 +181,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn download_with_progress(
         &self,
         target: &Target,
@@ -195,7 +195,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn download_below(&self, target: &Target, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.runtime.block_on(self.inner.download_below(target, folder))
     }
@@ -204,7 +204,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn download_below_with_progress(
         &self,
         target: &Target,
@@ -242,7 +242,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same errors as the async method.
     pub fn read(&self, target: &Target) -> Result<Vec<u8>, Error> {
         self.runtime.block_on(self.inner.read(target))
     }

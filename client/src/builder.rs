@@ -120,8 +120,8 @@ impl UpdaterBuilder {
         UpdaterBuilder { sequential: true, ..self }
     }
 
-    /// Ignores the policies of the repository: targets are found and downloaded without evidence, as by a client that
-    /// does not know policies. All checks of TUF remain, and a local policy is still enforced.
+    /// Ignores the policies of the repository: targets are found and downloaded without evidence, as if the client did
+    /// not support policies. All TUF checks remain in force, and a local policy is still enforced.
     pub fn ignore_policies(mut self) -> UpdaterBuilder {
         self.policies.are_ignored = true;
         self
@@ -134,7 +134,8 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets what decides for the application, after the policies, whether a target may be downloaded.
+    /// Sets a function of the application that decides, once the policies are satisfied, whether a target may be
+    /// downloaded.
     #[cfg(feature = "attest")]
     pub fn approve(mut self, approve: impl Approve) -> UpdaterBuilder {
         self.policies.approve = Some(Box::new(approve));

@@ -182,7 +182,7 @@ impl<'a> Driver<'a> {
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
             self.keep(request, kept).await?;
             if request.role == RoleName::ROOT {
-                // Prefetched files may be signed by keys that this root has replaced.
+                // Files that were prefetched earlier may be signed by keys that this root has replaced.
                 self.prefetch.mark_stale();
             }
         }
@@ -272,8 +272,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answer from another mirror to the stage. Returns `None` if the mirror does not deliver the file.
-    /// Returns an error without a reason if the mirror is only out of date or too slow, because there should not be a
-    /// warning about that at every refresh.
+    /// Returns `Err(None)` if the mirror is only out of date or too slow, because every refresh would warn about that
+    /// otherwise.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
         stage: &mut S,

@@ -68,7 +68,7 @@ pub enum Error {
         /// The maximum length that is read into memory.
         max_length: u64,
     },
-    /// The evidence for a target or a trust root is needed without requests, but is not stored.
+    /// Evidence or a trust root is needed to judge a target without network requests, but is not stored.
     #[cfg(feature = "attest")]
     #[error("`{0}` is needed to judge a target, but is not stored")]
     EvidenceNotStored(TargetPath),
@@ -112,7 +112,7 @@ impl From<RefusedError> for Error {
     }
 }
 
-/// Refuses a target, because the demands on it cannot be determined.
+/// Converts the error into a refusal of the target, because the demands on it cannot be determined.
 #[cfg(feature = "attest")]
 impl From<lastmile_attest::DemandsError> for Error {
     fn from(error: lastmile_attest::DemandsError) -> Error {
@@ -188,7 +188,7 @@ pub enum Refusal {
     #[cfg(feature = "attest")]
     #[error(transparent)]
     Demands(Box<lastmile_attest::DemandsError>),
-    /// A target that the application has not approved.
+    /// A target whose download the application has refused to approve.
     #[cfg(feature = "attest")]
     #[error("the application does not approve `{path}`: {reason}")]
     NotApproved {

@@ -56,8 +56,8 @@ pub enum Event {
         /// The time of this machine's clock at the last refresh.
         before: DateTime<Utc>,
     },
-    /// Metadata has expired according to this machine's clock, or the server's clock differs from it by more than a
-    /// day. The server's time is not authenticated and does not affect verification.
+    /// Metadata has expired according to this machine's clock, or the server's clock differs from this machine's clock
+    /// by more than a day. The server's time is not authenticated and does not affect verification.
     ClockInDoubt {
         /// The current time of this machine's clock.
         now: DateTime<Utc>,
@@ -66,8 +66,8 @@ pub enum Event {
         /// The time of this machine's clock at the last refresh, if there was one.
         before: Option<DateTime<Utc>>,
     },
-    /// A stored file is unusable and is fetched again. The client reports an error if it no longer knows which versions
-    /// it has trusted.
+    /// A stored file is unusable and is fetched again. If the record of trusted versions is damaged as well, the client
+    /// reports an error.
     UnusableFile {
         /// Why.
         reason: String,
@@ -91,7 +91,7 @@ pub enum Event {
     PolicyException {
         /// The target.
         target: TargetPath,
-        /// The reason that the local policy states.
+        /// The reason that the local policy gives for the exception.
         reason: String,
     },
 }

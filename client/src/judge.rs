@@ -1,5 +1,5 @@
-//! Judges a target before its download: finds and reads the evidence and the trust roots that the policies demand, and
-//! passes them to `lastmile-attest`.
+//! Judges a target before its download: finds and reads its evidence and the trust roots of the policies, and passes
+//! them to `lastmile-attest`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,14 +27,13 @@ const LONGEST_EVIDENCE: u64 = 4 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Demanded {
     demands: Demands,
-    /// The paths of the evidence, and what a role lists for them. `None` if no trusted role lists the evidence, which
-    /// then is missing.
+    /// The path of each evidence file, and its entry in a trusted role, or `None` if no trusted role lists the file.
     evidence: Vec<(TargetPath, Option<TargetFile>)>,
     trust_roots: Vec<(TrustRootRequest, Option<TargetFile>)>,
     last: LastVerdict,
 }
 
-/// The last verdict on a target, and the time as of which it was made. Clones of a target share it.
+/// The last verdict on a target, and the time as of which the target was judged. Clones of a target share the verdict.
 type LastVerdict = Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>;
 
 impl Demanded {
@@ -49,8 +48,8 @@ impl Demanded {
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
-    /// Returns the paths for which the repository must be searched. A trust root without a SHA-256 in the policy must be
-    /// listed by the role that signs the policy, so it is not searched for.
+    /// Returns the paths for which the repository must be searched. A trust root for which the policy gives no SHA-256
+    /// must be listed by the role that signs the policy, so there is no need to search for it.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));
@@ -77,7 +76,7 @@ impl Demanded {
     }
 }
 
-/// Where [`Session::judge`] reads evidence and trust roots.
+/// The places from which evidence and trust roots are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EvidenceSource {
     StoreAndMirrors,
@@ -89,8 +88,8 @@ impl Session {
     /// session started. Reads the evidence and the trust roots from the store, and fetches those that are not stored;
     /// never fetches the target itself.
     ///
-    /// Every download calls this method first, and refuses a target whose verdict does not pass
-    /// [`Verdict::check`]. A session judges a target once.
+    /// Every download calls this method first, and refuses a target whose verdict does not pass [`Verdict::check`]. A
+    /// session judges each target only once.
     ///
     /// # Errors
     ///
@@ -103,7 +102,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`judge`](Session::judge); [`Error::EvidenceNotStored`] if evidence or a trust root is not stored.
+    /// The same errors as [`judge`](Session::judge), and [`Error::EvidenceNotStored`] if evidence or a trust root is
+    /// not stored.
     pub async fn judge_stored(&self, target: &Target) -> Result<Verdict, Error> {
         self.judge_with(target, EvidenceSource::Store).await
     }
@@ -131,9 +131,9 @@ impl Session {
         Ok(())
     }
 
-    /// Searches for the evidence and the trust roots of these targets. They are found and read under plain TUF, without
-    /// the demands of policies: evidence proves itself by its signatures, and a trust root by the role or the hash that
-    /// the policy names. Demanding evidence for evidence would never end.
+    /// Searches for the evidence and the trust roots of these targets. They are verified as TUF targets, but policies
+    /// make no demands on them, because demanding evidence for evidence would never end. Evidence is verified by its
+    /// signatures, and a trust root must be listed by the role that signs the policy or have the hash in the policy.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
             return Ok(());
@@ -180,8 +180,8 @@ impl Session {
         Ok(verdict)
     }
 
-    /// Returns the content of a trust root. Targets share trust roots, so that parallel downloads wait here for the first
-    /// of them to read one.
+    /// Returns the content of a trust root. Targets share trust roots, so if several downloads need the same one, they
+    /// wait here until the first of them has read it.
     async fn trust_root(&self, file: &TargetFile, source: EvidenceSource) -> Result<Arc<[u8]>, Error> {
         let mut known = self.trust_roots.lock().await;
         if let Some((_, content)) = known.iter().find(|(known, _)| known == file) {

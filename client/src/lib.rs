@@ -49,7 +49,7 @@ pub use net::proxy::{ProxyChoice, ProxyVariables};
 pub use net::scheme::FetchByScheme;
 // Also used by the repository tool.
 pub use event::{Event, EventSink, Progress, Transfer};
-/// Policies and evidence, and the judge of both.
+/// The crate that judges evidence against policies.
 #[cfg(feature = "attest")]
 pub use lastmile_attest as attest;
 #[doc(hidden)]

@@ -1,4 +1,5 @@
-//! How an updater treats policies: those of the repository, that of the user, and the decision of the application.
+//! The settings of an updater for policies: whether those of the repository are ignored, the local policy, and the
+//! application's own decision.
 
 #[cfg(feature = "attest")]
 use lastmile_attest::{LocalPolicy, Verdict};
@@ -12,7 +13,7 @@ pub(crate) const MEMBER: &str = "x-lastmile-policy";
 /// The settings of an updater for policies.
 #[derive(Default)]
 pub(crate) struct Policies {
-    /// Whether the policies of the repository are ignored.
+    /// Whether to ignore the policies of the repository.
     pub(crate) are_ignored: bool,
     #[cfg(feature = "attest")]
     pub(crate) local: LocalPolicy,
@@ -22,8 +23,8 @@ pub(crate) struct Policies {
 
 /// Decides for the application whether a target may be downloaded, after all policies have been satisfied.
 ///
-/// The session calls it before each download, with the verdict of the policies. The verdict has no rules if no policy
-/// applies to the target.
+/// The session calls [`approve`](Approve::approve) before each download, with the verdict on the target. The verdict
+/// has no rules if no policy applies to the target.
 #[cfg(feature = "attest")]
 pub trait Approve: Send + Sync + 'static {
     /// Approves the download of a target.
@@ -31,11 +32,11 @@ pub trait Approve: Send + Sync + 'static {
     /// # Errors
     ///
     /// The reason why the target must not be downloaded. The session then refuses it with
-    /// [`Refusal::NotApproved`](crate::Refusal::NotApproved), and makes no request for it.
+    /// [`Refusal::NotApproved`](crate::Refusal::NotApproved), and does not request it.
     fn approve(&self, target: &TargetFile, verdict: &Verdict) -> Result<(), String>;
 }
 
-/// Asks a closure such as `|target: &TargetFile, verdict: &Verdict| …`.
+/// Lets a closure such as `|target: &TargetFile, verdict: &Verdict| …` decide.
 #[cfg(feature = "attest")]
 impl<F: Fn(&TargetFile, &Verdict) -> Result<(), String> + Send + Sync + 'static> Approve for F {
     fn approve(&self, target: &TargetFile, verdict: &Verdict) -> Result<(), String> {
@@ -75,13 +76,13 @@ mod tests {
             let error = session.find_all(&[path]).await.unwrap_err();
             assert!(refused(&error) && error.to_string().contains("built without the feature `attest`"), "{error}");
             let is_metadata = |url: &String| !url.contains("/t/");
-            assert!(repository.take_requests().iter().all(is_metadata), "no target is requested");
+            assert!(repository.take_requests().iter().all(is_metadata), "no target may be requested");
             let updater = updater().ignore_policies().build().unwrap();
             let mut session = updater.refresh_at(now()).await.unwrap();
             let target = session.target(name).await.unwrap();
             assert_eq!(session.read(&target).await.unwrap(), b"1");
         }
-        // A policy of a role outside of the delegation chain does not matter.
+        // The policy of a role that is not on the delegation chain has no effect.
         let repository = TestRepository::new();
         repository.set_member("docs", MEMBER, &serde_json::json!({}));
         let mut session = repository.updater().build().unwrap().refresh_at(now()).await.unwrap();

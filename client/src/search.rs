@@ -8,8 +8,8 @@ use crate::driver::Driver;
 use crate::error::Error;
 
 /// Searches for all paths in rounds. In each round, every search advances until it needs a file; these files are
-/// fetched in parallel and then verified in the order of the paths. `convert` turns each result into what the caller
-/// needs, so that the delegation chains of many targets need not be held at the same time.
+/// fetched in parallel and then verified in the order of the paths. `convert` reduces each result to what the caller
+/// needs, so that the delegation chains of many targets need not be in memory at the same time.
 pub(crate) async fn search_all<T>(
     driver: &mut Driver<'_>,
     trusted: &mut TrustedMetadata,

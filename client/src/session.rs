@@ -18,7 +18,7 @@ use crate::update_context::UpdateContext;
 /// The number of targets that `list` searches for before it yields, so that it can be cancelled.
 const SEARCHES_AT_ONCE: usize = 256;
 
-/// The trusted metadata of one update cycle. All metadata is verified at the time at which the cycle started, so a
+/// The trusted metadata of one update cycle. All metadata is verified as of the time at which the cycle started, so a
 /// long-running program must refresh to get a new session.
 ///
 /// # Cancellation
@@ -29,7 +29,7 @@ pub struct Session {
     pub(crate) context: Arc<UpdateContext>,
     pub(crate) trusted: TrustedMetadata,
     pub(crate) source: Source,
-    /// The trust roots of policies that this session has read.
+    /// The trust roots that this session has read.
     #[cfg(feature = "attest")]
     pub(crate) trust_roots: tokio::sync::Mutex<Vec<(TargetFile, Arc<[u8]>)>>,
 }
@@ -57,7 +57,7 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::NoSuchTarget`] if no trusted role lists the target, [`Error::TargetPath`] if `path` is not a valid
-    /// target path; otherwise as [`find`](Session::find).
+    /// target path; otherwise the same errors as [`find`](Session::find).
     pub async fn target(&mut self, path: impl AsRef<str>) -> Result<Target, Error> {
         let path = TargetPath::new(path.as_ref())?;
         self.find(&path).await?.ok_or(Error::NoSuchTarget(path))
@@ -78,7 +78,8 @@ impl Session {
         Ok(found)
     }
 
-    /// Builds an index of all delegations, which makes later searches faster. Worthwhile before thousands of searches.
+    /// Builds an index of all delegations, which makes later searches faster. This is worthwhile before thousands of
+    /// searches.
     pub fn expect_many_searches(&mut self) {
         self.trusted.expect_many_searches();
     }
@@ -88,7 +89,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`find`](Session::find), for the first path that fails.
+    /// The same errors as [`find`](Session::find), for the first path that fails.
     pub async fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<Target>>, Error> {
         let mut driver = Driver::of_session(&self.context, self.source, &self.trusted);
         let policies = &self.context.policies;
@@ -107,13 +108,13 @@ impl Session {
         Ok(())
     }
 
-    /// Returns what the roles list for every target that [`find`](Session::find) would find, sorted by path. To download
-    /// one of them, [`find`](Session::find) it. Fetches all delegated roles. The
-    /// running time is proportional to the length of the metadata and is bounded by `Limits::list_steps`.
+    /// Returns the entry of every target that [`find`](Session::find) would find, sorted by path. To download one of
+    /// them, call [`find`](Session::find) with its path. Fetches all delegated roles. The running time is proportional
+    /// to the length of the metadata and is bounded by `Limits::list_steps`.
     ///
     /// # Errors
     ///
-    /// As [`find`](Session::find).
+    /// The same errors as [`find`](Session::find).
     pub async fn list(&mut self) -> Result<Vec<TargetFile>, Error> {
         let mut driver = Driver::of_session(&self.context, self.source, &self.trusted);
         let mut listing = self.trusted.listing();
@@ -135,8 +136,8 @@ impl Session {
     /// Downloads a target to exactly this path and returns the path. The parent directory must exist. If the correct
     /// file already exists there, it is not downloaded again.
     ///
-    /// If a policy applies to the target, the evidence is fetched and judged first. No request for the target is made
-    /// unless the evidence satisfies all demands.
+    /// If a policy applies to the target, the evidence is fetched and judged first. The target is requested only if the
+    /// evidence satisfies all demands.
     ///
     /// # Errors
     ///
@@ -154,7 +155,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`download`](Session::download).
+    /// The same errors as [`download`](Session::download).
     pub async fn download_with_progress(
         &self,
         target: &Target,
@@ -170,8 +171,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`download`](Session::download); also [`Error::Refused`] for a path that leads out of the folder or that some
-    /// systems treat differently (decision D8).
+    /// The same errors as [`download`](Session::download), and [`Error::Refused`] for a path that leads out of the
+    /// folder or that some systems treat differently (decision D8).
     pub async fn download_below(&self, target: &Target, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_below_with_progress(target, folder, &()).await
     }
@@ -180,7 +181,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`download_below`](Session::download_below).
+    /// The same errors as [`download_below`](Session::download_below).
     pub async fn download_below_with_progress(
         &self,
         target: &Target,
@@ -214,7 +215,7 @@ impl Session {
         let downloads = targets.iter().enumerate().map(|(index, target)| async move {
             (index, self.download_below_with_progress(target, folder, progress).await)
         });
-        // `buffer_unordered`, because `buffered` would let a slow download delay the ones after it.
+        // Use `buffer_unordered`, because with `buffered`, a slow download would delay those after it.
         let downloads = stream::iter(downloads.collect::<Vec<_>>()).buffer_unordered(at_once.max(1));
         let mut results: Vec<_> = downloads.collect().await;
         results.sort_by_key(|(index, _)| *index);
@@ -229,13 +230,14 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::TooLarge`], without a request for the target, if the listed length is more than
-    /// [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); otherwise as [`download`](Session::download).
+    /// [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); otherwise the same errors as [`download`](Session::download).
     pub async fn read(&self, target: &Target) -> Result<Vec<u8>, Error> {
         self.permit(target).await?;
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await
     }
 
-    /// Without the feature `attest`, there are no demands: a target with a policy is not found in the first place.
+    /// Without the feature `attest`, no target has demands, because finding a target to which a policy applies is an
+    /// error.
     #[cfg(not(feature = "attest"))]
     async fn permit(&self, _target: &Target) -> Result<(), Error> {
         Ok(())

@@ -30,7 +30,8 @@ pub(crate) struct Start {
 pub(crate) enum FloorsRecord {
     /// The text of the record that is stored or will be stored, if there is one.
     Text(Option<String>),
-    /// The stored record is lost. Until all trusted versions are known again, a new record would hide the loss.
+    /// The stored record is lost. No new record is written until all trusted versions are known again, because it would
+    /// hide the loss.
     Lost,
 }
 

@@ -1,4 +1,4 @@
-//! A target that a session has found, together with what must be true before it is downloaded.
+//! A target that a session has found, with the demands that must be satisfied before it is downloaded.
 
 use std::ops::Deref;
 
@@ -10,8 +10,8 @@ use crate::judge::Demanded;
 use crate::policies::Policies;
 
 /// A target that a session has found, with the demands that the policies on its delegation chain make. Only
-/// [`Session::find`](crate::Session::find) and its variants create a `Target`, and only a `Target` can be downloaded, so
-/// a program cannot forget the policies.
+/// [`Session::find`](crate::Session::find) and its variants create a `Target`, and only a `Target` can be downloaded,
+/// so a program cannot bypass the policies by accident.
 ///
 /// A `Target` dereferences to the [`TargetFile`] that a role lists, with the length, the hashes and the custom data. A
 /// `TargetFile` alone cannot be downloaded:
@@ -48,7 +48,8 @@ impl Target {
         Ok(Target { file: found.target, demanded: demanded.map(Box::new) })
     }
 
-    /// Refuses a target if a role of its delegation chain has a policy, because this build cannot judge it.
+    /// Returns an error if a role on the delegation chain of the target has a policy, because this build cannot judge
+    /// evidence.
     #[cfg(not(feature = "attest"))]
     pub(crate) fn of(found: Found, policies: &Policies) -> Result<Target, Error> {
         let mut chain = found.chain.iter();
@@ -59,13 +60,14 @@ impl Target {
         }
     }
 
-    /// Returns what a role lists for this target: the path, the length, the hashes and the custom data.
+    /// Returns the entry for this target in the role that lists it: the path, the length, the hashes and the custom
+    /// data.
     #[must_use]
     pub fn file(&self) -> &TargetFile {
         &self.file
     }
 
-    /// Returns a target on which nobody makes demands.
+    /// Returns a target without demands.
     #[cfg(test)]
     pub(crate) fn without_demands(file: TargetFile) -> Target {
         Target {

@@ -42,13 +42,13 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As [`prepare`](Updater::prepare).
+    /// The same errors as [`prepare`](Updater::prepare).
     pub async fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
         let _refresh = self.context.store.lock_for_refresh().await?;
         self.start(time, None).await.map(drop)
     }
 
-    /// Runs one update cycle (spec 5.1 to 5.6). Verifies all metadata at one fixed time, which is read from this
+    /// Runs one update cycle (spec 5.1 to 5.6). Verifies all metadata as of one fixed time, which is read from this
     /// machine's clock when the cycle starts.
     ///
     /// # Errors
@@ -64,13 +64,13 @@ impl Updater {
     }
 
     /// Like [`refresh`](Updater::refresh), but verifies everything at `time` instead of the time of the clock. Use this
-    /// in tests, on machines with another source of time, or to verify several repositories at one time.
+    /// in tests, on machines with another source of time, or to verify several repositories as of the same time.
     ///
-    /// A `time` in the past accepts metadata that has expired since then.
+    /// With a `time` in the past, metadata that has expired since then is accepted.
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Updater::refresh).
+    /// The same errors as [`refresh`](Updater::refresh).
     pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         let _refresh = self.context.store.lock_for_refresh().await?;
         for _ in 0..MOST_STARTS {
@@ -91,8 +91,8 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Updater::refresh); in particular [`Error::Refused`] if a role has expired, and [`Error::State`]
-    /// if a role was never fetched.
+    /// The same errors as [`refresh`](Updater::refresh); in particular [`Error::Refused`] if a role has expired, and
+    /// [`Error::State`] if a role was never fetched.
     pub async fn offline(&self) -> Result<Session, Error> {
         self.offline_at(now()).await
     }
@@ -101,7 +101,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As [`offline`](Updater::offline).
+    /// The same errors as [`offline`](Updater::offline).
     pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         let work = |store: &LockedStore<'_>| {
             let start = Start::read(&self.context, store, &self.shipped_root, time)?;

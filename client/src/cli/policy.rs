@@ -1,4 +1,4 @@
-//! The local policy from a file, and verdicts as text and as JSON.
+//! Reads the local policy from a file, and formats verdicts as text and as JSON.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::error::LocalError;
 const LONGEST_POLICY: u64 = 1024 * 1024;
 
 impl App<'_> {
-    /// Sets the local policy: the one given for this run, or else the one in the settings of the repository.
+    /// Sets the local policy to the one given for this run, or else to the one in the settings of the repository.
     pub(super) fn with_local_policy(
         &self,
         builder: UpdaterBuilder,

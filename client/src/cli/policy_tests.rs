@@ -1,4 +1,4 @@
-//! Tests of policies on the command line: what is refused, explained and reported.
+//! Tests of policies on the command line: which targets are refused, and how verdicts are explained and reported.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +9,8 @@ use super::ExitStatus;
 use super::tests::{Home, Ran, json};
 use crate::test_repository::{key_object, keyid, signature};
 
-/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release` and has
-/// evidence that is signed by the key `signer`.
+/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release`. Its evidence
+/// is signed with the key `signer`.
 fn home(signer: &str) -> Home {
     let home = Home::new();
     let entry = |content: &str| json!({ "length": content.len(), "hashes": { "sha256": digest(content) } });
@@ -69,7 +69,7 @@ fn get_reports_the_rules_that_hold_and_explain_shows_the_proofs() {
     assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
     assert_eq!(ran.stdout, format!("{}/x\n", home.path("out")));
     assert!(ran.stderr.contains("\n`x` satisfies signed (targets)\n"), "{}", ran.stderr);
-    // From here on, everything works without the repository.
+    // From here on, no command needs the repository.
     std::fs::remove_dir_all(home.path("repository")).unwrap();
     let id = &keyid("release")[..8];
     let ran = home.run(&["verify", "--explain", "x"]);
@@ -128,7 +128,7 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
     let document = json(&home.run(&["verify", "--explain", "x", "--json"]));
     assert_eq!(document["policy"]["satisfied"], json!(false));
     assert_eq!(document["policy"]["rules"][0]["outcome"], json!("refused"));
-    // `verify --as` enforces the policy, even if the file is the listed one.
+    // `verify --as` enforces the policy even if the file matches its metadata.
     let file = home.path("file");
     std::fs::write(&file, "1").unwrap();
     let ran = home.run(&["verify", &file, "--as", "x"]);

@@ -120,7 +120,7 @@ impl App<'_> {
         Ok(self.with_local_policy(builder, repository, policy)?.build()?.offline_at(self.now).await?)
     }
 
-    /// Refuses to go on if the settings name a local policy, because this build cannot enforce it.
+    /// Returns an error if the settings name a local policy, because this build cannot enforce it.
     #[cfg(not(feature = "attest"))]
     fn with_local_policy(
         &self,
@@ -159,8 +159,8 @@ impl App<'_> {
         for mirror in &repository.settings.mirrors {
             match usable(&mirror.metadata_url).and_then(|metadata| Ok((metadata, usable(&mirror.targets_url)?))) {
                 Ok((metadata, targets)) => builder = builder.mirror(metadata.as_str(), targets.as_str()),
-                // An earlier version of this program accepted this URL. The stored metadata is usable without the
-                // mirror.
+                // Only a warning: an earlier version of this program accepted this URL, and the stored metadata is
+                // usable without the mirror.
                 Err(problem) => self.output.warning(&format!(
                     "the settings of `{name}`: {problem}; skipping this mirror; set another one with `lastmile trust set {name} \
                      --metadata-url URL`",

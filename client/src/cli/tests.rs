@@ -138,7 +138,7 @@ fn a_clock_that_moves_during_a_command_is_read_once() {
     let counted = Arc::clone(&reads);
     let state = home.path("state");
     let world = World {
-        // If the clock were read a second time, all metadata would have expired.
+        // If the command read the clock a second time, all metadata would have expired by then.
         now: Box::new(move || {
             *counted.lock().unwrap() += 1;
             now() + TimeDelta::days(400 * (*counted.lock().unwrap() - 1))

@@ -10,7 +10,7 @@ use crate::net::retry::RetryPolicy;
 /// A single attempt to fetch one file.
 pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
 
-/// Requests the metadata file at `url` once, and reads at least its first `enough` bytes, or all of it if it is
+/// Requests the metadata file at `url` once, and reads at least its first `enough` bytes, or the whole file if it is
 /// shorter.
 pub(crate) fn attempt(fetch: &dyn Fetch, url: FileUrl, max_length: u64, enough: u64) -> Attempt<'_> {
     async move {

@@ -28,7 +28,7 @@ impl BaseUrl {
     ///
     /// # Errors
     ///
-    /// [`BaseUrlError`] with the first rule that the URL breaks.
+    /// [`BaseUrlError`], which names the first rule that the URL breaks.
     pub fn new(text: &str) -> Result<BaseUrl, BaseUrlError> {
         let refused = |problem| BaseUrlError { url: hide_possible_credentials(text), problem };
         checked(text).map(BaseUrl).map_err(refused)

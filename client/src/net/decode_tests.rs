@@ -118,7 +118,7 @@ async fn a_decompression_bomb_is_refused_at_the_limit() {
     assert!(zeros.len() < 70_000);
     let too_long = FetchError::TooLong { max_length: 100_000 };
     assert_eq!(read(sent("gzip", &zeros), 100_000).await, Err(too_long.clone()));
-    // A bomb that decodes from about 100 kB to 3 GB.
+    // A decompression bomb: about 100 kB that decode to 3 GB.
     let blocks = [repeated(false).repeat(24_000), repeated(true).to_vec()].concat();
     assert_eq!(read(sent("zstd", &frame(7, &blocks)), 100_000).await, Err(too_long));
     // A body of exactly the maximum length is accepted.
@@ -155,7 +155,7 @@ async fn incompressible_metadata_may_be_longer_than_the_file() {
     }
 }
 
-/// Decodes these bytes without a socket.
+/// Decodes these bytes directly, without a server.
 async fn decode_bytes(coding: Coding, raw: Vec<u8>) -> Result<Vec<u8>, FetchError> {
     let body = decoded(coding, stream::iter([Ok(Bytes::from(raw))]).boxed(), 9999);
     let read = Response { offset: 0, body }.read_all(9999);

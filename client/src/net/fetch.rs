@@ -31,8 +31,8 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Fetch::fetch); also [`FetchError::TooLong`] if the compressed body is too long for a file of
-    /// `max_length` bytes.
+    /// The same errors as [`fetch`](Fetch::fetch), and [`FetchError::TooLong`] if the compressed body is too long for a
+    /// file of `max_length` bytes.
     fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let _ = max_length;
         self.fetch(url, 0)

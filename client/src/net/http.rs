@@ -87,8 +87,8 @@ impl HttpFetch {
     ///
     /// # Errors
     ///
-    /// As [`with_provider`](HttpFetch::with_provider); also [`Error::Config`] if there is no process default and
-    /// neither the feature `aws-lc` nor `ring` is enabled.
+    /// The same errors as [`with_provider`](HttpFetch::with_provider), and [`Error::Config`] if there is no process
+    /// default and neither the feature `aws-lc` nor `ring` is enabled.
     pub fn new(settings: &HttpSettings) -> Result<HttpFetch, Error> {
         HttpFetch::with_provider(settings, default_provider()?)
     }

@@ -133,7 +133,7 @@ impl fmt::Debug for ProxyUrl {
 pub(crate) struct Proxies(Arc<ProxyVariables>);
 
 impl Proxies {
-    /// Resolves the user's choice.
+    /// Determines the proxies for this choice.
     ///
     /// # Errors
     ///

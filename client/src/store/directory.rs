@@ -73,7 +73,7 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// As [`DirectoryStore::open`].
+    /// The same errors as [`DirectoryStore::open`].
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let failed = |error| LocalError::new("open", &path, error).naming_the_owner();

@@ -1,6 +1,6 @@
-//! The evidence and the trust roots in the store. They are stored under their SHA-256 and verified whenever they are
-//! read, so packages can be judged again without a network. The number and the total length are limited; the files that
-//! have not been used for the longest time are removed first.
+//! Stores evidence and trust roots, so that packages can be judged again without a network. The files are named by
+//! their SHA-256 and verified whenever they are read. Their number and total length are limited; the least recently
+//! used files are removed first.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use lastmile_metadata::{Algorithm, FileContent, TargetFile};
@@ -15,10 +15,10 @@ const MAX_FILES: usize = 1024;
 /// The maximum total length of the stored files in bytes.
 const MAX_TOTAL_LENGTH: u64 = 64 * 1024 * 1024;
 
-/// The maximum length of the index in bytes. A line has fewer than 128 bytes.
+/// The maximum length of the index in bytes. Each of its lines has fewer than 128 bytes.
 const LONGEST_INDEX: u64 = 128 * MAX_FILES as u64;
 
-/// Returns the stored content of `file`, or `None` if the store lacks it or has something else in its place.
+/// Returns the stored content of `file`, or `None` if the file is missing or damaged.
 pub(crate) fn read(store: &SharedStore, file: &TargetFile) -> Result<Option<Vec<u8>>, LocalError> {
     let Some(sha256) = sha256_of(file) else { return Ok(None) };
     let stored = match store.open(&StoredFile::Evidence(sha256), file.length) {
@@ -32,8 +32,8 @@ pub(crate) fn read(store: &SharedStore, file: &TargetFile) -> Result<Option<Vec<
     }))
 }
 
-/// Stores the verified content of `file`, which was needed at `time`, and removes files that exceed the limits. A file
-/// for which no SHA-256 is listed is not stored.
+/// Stores the verified content of `file`, which was needed at `time`, and removes other files if the limits are
+/// exceeded. Does nothing if the metadata lists no SHA-256 for the file.
 pub(crate) async fn keep(
     store: &SharedStore,
     file: &TargetFile,
@@ -44,8 +44,8 @@ pub(crate) async fn keep(
     let work = |store: &LockedStore<'_>| {
         let mut index = Index::read(store)?;
         index.set(Entry { sha256, length: file.length, used: time.date_naive() });
-        // The index always lists at least the files that exist: a crash between two of these steps leaves no file that
-        // would never be removed.
+        // In this order, the index lists every file that exists even after a crash, so no file stays in the store
+        // forever.
         for entry in index.remove_excess() {
             store.remove(&StoredFile::Evidence(entry.sha256))?;
         }
@@ -92,7 +92,7 @@ impl Index {
         Index::of(store.open(&StoredFile::EvidenceIndex, LONGEST_INDEX))
     }
 
-    /// Reads the index. A missing or unusable index is replaced by an empty one.
+    /// Reads the index. Returns an empty index if it is missing or unusable.
     fn of(opened: Result<Option<FileContent>, LocalError>) -> Result<Index, LocalError> {
         let opened = match opened {
             Err(error) if error.is_unusable_content() => None,
@@ -109,7 +109,7 @@ impl Index {
         store.write(&StoredFile::EvidenceIndex, text.as_bytes())
     }
 
-    /// Adds an entry. If the file is listed already, the later day of use counts.
+    /// Adds an entry. If the index already lists the file, keeps the later day of use.
     fn set(&mut self, mut entry: Entry) {
         if let Some(known) = self.0.iter().find(|known| known.sha256 == entry.sha256) {
             entry.used = entry.used.max(known.used);
@@ -118,7 +118,8 @@ impl Index {
         self.0.push(entry);
     }
 
-    /// Removes and returns the entries that exceed the limits, but never the entry that was added last.
+    /// Removes and returns the least recently used entries until the limits are met, but never the entry that was added
+    /// last.
     fn remove_excess(&mut self) -> Vec<Entry> {
         let mut removed = Vec::new();
         while self.0.len() > MAX_FILES || self.total_length() > MAX_TOTAL_LENGTH {

@@ -1,4 +1,4 @@
-//! Tests of the stored evidence: it is verified when it is read, and its number and length are limited.
+//! Tests that stored evidence is verified when it is read, and that its number and total length are limited.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ async fn the_evidence_that_was_not_used_for_the_longest_time_is_removed() {
         keep(&store, &file(content), content, day(number)).await.unwrap();
     }
     mark_used(&store, &file(b"a"), day(4)).await.unwrap();
-    // An earlier day, as of a clock that was set back, changes nothing.
+    // A use on an earlier day, after the clock was set back, changes nothing.
     mark_used(&store, &file(b"c"), day(1)).await.unwrap();
     let days: Vec<_> = index_of(&memory).lines().map(|line| line.split(' ').next_back().unwrap().to_owned()).collect();
     assert_eq!(days, ["2030-01-02", "2030-01-03", "2030-01-04"]);

@@ -10,7 +10,7 @@ use crate::error::{Error, LocalError};
 use crate::store::shared::LockedStore;
 use crate::store::{Store, StoredFile};
 
-/// The format version of stores. A store with another format version is refused; it is neither converted nor deleted.
+/// The format version of stores. A store with another format version is refused, and stays unchanged.
 const FORMAT: u32 = 1;
 
 /// The maximum length of a stored identity in bytes.

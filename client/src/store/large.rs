@@ -13,10 +13,10 @@ use lastmile_metadata::RandomAccess;
 /// The number of bytes per part.
 const PART: usize = 256 * 1024;
 
-/// The maximum number of parts that one reader may be ahead of the other.
+/// The maximum number of parts by which one reader may be ahead of the other.
 const AHEAD: usize = 8;
 
-/// An open file. It refers to the same file even if another file is renamed to its path.
+/// An open file, which stays the same even if another file is renamed to its path.
 #[derive(Debug)]
 pub(crate) struct LargeFile {
     file: File,
@@ -33,8 +33,8 @@ impl LargeFile {
         let mut offset = 0;
         let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
-            // Allocating costs more than reading, so reuse the buffer of a part that the other reader must have
-            // finished.
+            // Allocating costs more than reading, so reuse the buffer of a part with which the other reader must be
+            // done.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
             part.resize(usize::try_from(self.length - offset).unwrap_or(PART).min(PART), 0);

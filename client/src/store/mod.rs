@@ -65,7 +65,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`read`](Store::read).
+    /// The same errors as [`read`](Store::read).
     fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         Ok(self.read(file, max_length)?.map(FileContent::Bytes))
     }
