@@ -193,7 +193,7 @@ fn f_4_1_2_the_signature_covers_canonical_json() {
 }
 
 #[test]
-fn f_4_1_1_a_document_is_exactly_one_json_object() {
+fn f_4_1_2_a_document_is_exactly_one_json_object() {
     let text = String::from_utf8(Repository::new().written("targets")).unwrap();
     assert!(parse::<Targets>(format!(" {text}\n\n").into_bytes()).is_ok());
     for bent in [
@@ -217,7 +217,7 @@ fn f_4_1_1_a_document_is_exactly_one_json_object() {
 }
 
 #[test]
-fn f_4_1_1_deep_nesting_is_refused() {
+fn f_4_1_2_deep_nesting_is_refused() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         for depth in [100, 10_000, 1_000_000] {
             let unclosed = open.repeat(depth);

@@ -180,7 +180,7 @@ fn f_4_5_12_a_hostile_pattern_costs_no_more_than_its_length_times_the_path() {
 }
 
 #[test]
-fn f_4_5_16_every_member_of_a_delegation_is_required() {
+fn f_4_5_every_member_of_a_delegation_is_required() {
     for member in ["name", "keyids"] {
         malformed(delegations(|delegations| drop(delegations["roles"][0].as_object_mut().unwrap().remove(member))));
         malformed(delegation(member, json!(1)));

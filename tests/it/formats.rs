@@ -133,7 +133,7 @@ fn f_4_3_9_thresholds_are_positive_integers() {
 }
 
 #[test]
-fn f_4_4_1_the_snapshot_lists_only_files_of_roles() {
+fn f_4_4_each_entry_of_the_snapshot_needs_a_version() {
     let found =
         verified::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a/b.json"] = json!({"version": 7})).unwrap();
     let listed = found.meta(&RoleName::delegated("a/b").unwrap()).unwrap();

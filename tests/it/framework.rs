@@ -188,7 +188,7 @@ fn g_1_5_4_taps_compressed_metadata_is_not_metadata() {
 }
 
 #[test]
-fn g_1_5_4_taps_the_formats_are_documented() {
+fn g_1_5_4_taps_and_f_4_1_1_the_formats_are_documented() {
     // TAP 11.
     let pouf = std::fs::read_to_string(format!("{}/../docs/pouf.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
     for part in ["## Protocol", "## Operations", "## Usage", "## Formats"] {

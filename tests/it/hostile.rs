@@ -103,7 +103,7 @@ fn f_cj_6_a_changed_byte_is_refused_unless_the_signed_content_stays_the_same() {
 }
 
 #[test]
-fn f_4_1_1_a_truncated_document_is_refused() {
+fn f_4_1_2_a_truncated_document_is_refused() {
     let repository = rich();
     let honest = repository.written("targets");
     for length in 0..honest.len() {

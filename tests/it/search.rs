@@ -465,7 +465,7 @@ fn w_5_1_delegated_roles_are_judged_at_the_start_of_the_update() {
 }
 
 #[test]
-fn f_4_5_6_an_endless_delegated_role_is_read_only_up_to_its_length() {
+fn w_5_6_1_an_endless_delegated_role_is_read_only_up_to_its_length() {
     let repository = two_siblings();
     repository.network().fault("metadata/1.a.json", NetworkFault::Endless);
     let max_length = repository.written("a").len() as u64;

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_8_a_duplicate_name_is_refused_at_any_position() {
+    fn f_4_5_5_a_duplicate_name_is_refused_at_any_position() {
         for (names, is_read) in [("ab", true), ("ba", true), ("aa", false), ("aba", false), ("bab", false)] {
             let listed = names.chars().map(|name| nothing(&name.to_string())).collect();
             let text = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() }.write();

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn f_4_5_7_a_router_finds_the_requested_number_of_roles_in_order_of_priority() {
+    fn f_4_5_6_a_router_finds_the_requested_number_of_roles_in_order_of_priority() {
         let listed = alloc::vec![
             delegation("a", &["x/*", "x/y", "*/y"]),
             delegation("b", &["y"]),

@@ -301,7 +301,7 @@ fn a_root_accepted_by_one_ring_may_be_refused_by_another() {
 }
 
 #[test]
-fn w_5_6_7_1_a_target_without_a_known_hash_ends_the_search() {
+fn a15_a_target_without_a_known_hash_ends_the_search() {
     let text = Targets::new(version(1), expires()).write();
     let listed = r#""targets":{"x":{"hashes":{"md5":"00"},"length":1}}"#;
     let text = text.replace(r#""targets":{}"#, listed);
