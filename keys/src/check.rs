@@ -1,5 +1,5 @@
-//! Verifies one or several signatures over a message (spec 4.2.2), which may be given in parts. The message is digested once per digest
-//! algorithm, except that ed25519 digests it once per signature, as RFC 8032 requires.
+//! Verifies one or several signatures over a message (spec 4.2.2), which may be given in parts. The message is digested
+//! once per digest algorithm, except that ed25519 digests it once per signature, as RFC 8032 requires.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
