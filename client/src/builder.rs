@@ -43,7 +43,7 @@ pub struct UpdaterBuilder {
 
 impl Updater {
     /// Starts configuring an updater that trusts `shipped_root`: the bytes of a `root.json` that came with the program
-    /// or from the maintainers through a channel you trust, never from the repository.
+    /// or from the maintainers through a channel you trust (2.1.1), never from the repository.
     pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
         UpdaterBuilder::new(shipped_root.into())
     }

@@ -115,8 +115,8 @@ impl<'a> Driver<'a> {
     /// Runs one stage to its end, and returns the next stage.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
-        // Store the record of trusted versions even after an error: metadata that became trusted before the error stays
-        // trusted.
+        // W-5-0: store the record of trusted versions even after an error: metadata that became trusted before the
+        // error stays trusted.
         self.keep_floors(stage.floors())?;
         fed?;
         Ok(stage.finish()?)
@@ -190,7 +190,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Tries the mirrors in order until the stage accepts a file. After a refused file, the next mirror is tried
-    /// (decision D6).
+    /// (decision D6). If no mirror is left, the error reports every failure (1.5).
     async fn fetch_and_apply<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -367,7 +367,7 @@ impl<'a> Driver<'a> {
         self.context.stored(request, |file, longest| self.open(file, longest))
     }
 
-    /// Stores a file that a stage has accepted, as received.
+    /// Stores a file that a stage has accepted, as received (4.1), before the next request (5.3.7, 5.3.8).
     async fn keep(&mut self, request: &Request, kept: Accepted) -> Result<(), Error> {
         let role = StoredFile::Role(request.role.clone());
         match &mut self.writing {

@@ -60,6 +60,7 @@ impl Session {
     /// target path; otherwise the same errors as [`find`](Session::find).
     pub async fn target(&mut self, path: impl AsRef<str>) -> Result<Target, Error> {
         let path = TargetPath::new(path.as_ref())?;
+        // 5.7.2: a target that no role lists is an error.
         self.find(&path).await?.ok_or(Error::NoSuchTarget(path))
     }
 

@@ -45,6 +45,7 @@ impl UpdateContext {
     pub(crate) fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
         let file = match request.version {
             Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
+            // 5.5.7: the name in the store has no version.
             _ => StoredFile::Role(request.role.clone()),
         };
         (file, self.longest(&request.role).max(request.max_length))

@@ -48,8 +48,8 @@ impl Updater {
         self.start(time, None).await.map(drop)
     }
 
-    /// Runs one update cycle (spec 5.1 to 5.6). Verifies all metadata as of one fixed time, which is read from this
-    /// machine's clock when the cycle starts.
+    /// Runs one update cycle (spec 5.1 to 5.6). Can be called any number of times (A22). Verifies all metadata as of one
+    /// fixed time, which is read from this machine's clock when the cycle starts.
     ///
     /// # Errors
     ///
@@ -66,7 +66,8 @@ impl Updater {
     /// Like [`refresh`](Updater::refresh), but verifies everything at `time` instead of the time of the clock. Use this
     /// in tests, on machines with another source of time, or to verify several repositories as of the same time.
     ///
-    /// With a `time` in the past, metadata that has expired since then is accepted.
+    /// With a `time` in the past, metadata that has expired since then is accepted. A machine without a clock can pass
+    /// the time of another source (7.1).
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ impl Updater {
     }
 
     /// Verifies the stored metadata again, starting from the shipped root, at the time of this machine's clock. Makes
-    /// no request and does not change the store (decision D5).
+    /// no request and does not change the store (decisions A23 and D5).
     ///
     /// # Errors
     ///

@@ -31,6 +31,7 @@ enum Check {
 impl SignatureChecks {
     /// Adds a signature. All signatures must be added before the first part of the message.
     pub fn add(&mut self, key: &PublicKey, signature: &[u8]) {
+        // 4.2.2: the trusted key alone determines the algorithm.
         let digest = match key.algorithm() {
             Algorithm::Ed25519(key) => {
                 let check = key.check(signature);

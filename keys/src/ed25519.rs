@@ -13,7 +13,7 @@ use crate::sha512::{Precomputed, Sha512};
 pub(crate) struct Ed25519Key(VerifyingKey);
 
 impl Ed25519Key {
-    /// Reads a key of 64 hexadecimal digits in any case. Keys are written in lower case.
+    /// Reads a key of 64 hexadecimal digits (4.2.2) in any case. Keys are written in lower case.
     pub(crate) fn from_hex(public: &str) -> Result<Self, KeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(public, &mut bytes)

@@ -46,6 +46,7 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError`] if the names are not supported or the value is not a valid key.
     pub fn from_tuf(keytype: &str, scheme: &str, public: &str) -> Result<PublicKey, KeyError> {
+        // 4.2.2: the three standard schemes, and their older spellings.
         let algorithm = match (keytype, scheme) {
             ("ed25519", "ed25519") => Algorithm::Ed25519(Ed25519Key::from_hex(public)?),
             ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {

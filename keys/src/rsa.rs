@@ -100,8 +100,8 @@ impl RsaKey {
     }
 }
 
-/// PSS with MGF1 and the same hash. Any salt length is accepted, because the specification does not require one and
-/// signers use different lengths.
+/// PSS with MGF1 and the same hash. Any salt length is accepted, because the specification does not require one
+/// (4.2.2) and signers use different lengths.
 fn pss<D: sha2::Digest>() -> Pss<D> {
     Pss { salt_len: None, ..Pss::new() }
 }
@@ -123,6 +123,7 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
 /// Checks the sizes of the modulus and the exponent before any arithmetic.
 fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
     let modulus_bits = bit_length(key.modulus);
+    // 4.2.2: a modulus has at least 2048 bits.
     if !MODULUS_BITS.contains(&modulus_bits) {
         return Err(KeyError::Invalid(alloc::format!(
             "the rsa modulus has {modulus_bits} bits, expected {} to {}",

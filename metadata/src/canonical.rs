@@ -153,6 +153,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
         Ok(())
     }
 
+    // 4.1: an integer has a single spelling. A number of any other form arrives at `visit_f64`.
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.out.push_str(&value.to_string());
         Ok(())
@@ -164,6 +165,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        // 4.1: floats are refused.
         Err(E::custom(INTEGERS))
     }
 
@@ -211,6 +213,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
                     (self.out.get(previous).unwrap_or_default(), self.out.get(name.clone()).unwrap_or_default());
                 match compare_names(names.0, names.1) {
                     Ordering::Less => {}
+                    // 4.1: a duplicate member is refused, also if its name has another spelling.
                     Ordering::Equal => return Err(A::Error::custom(MEMBERS)),
                     Ordering::Greater => sorted = false,
                 }
@@ -220,6 +223,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
             self.out.push(':');
             members.next_value_seed(self.deeper()?)?;
         }
+        // 4.1: the members are sorted by code point.
         if !sorted {
             let members = sort_members(self.out, &starts).map_err(A::Error::custom)?;
             self.out.truncate(open);
@@ -311,7 +315,7 @@ fn compare_names(one: &str, other: &str) -> Ordering {
     if has_escapes(one) || has_escapes(other) { unescape(one).cmp(&unescape(other)) } else { one.cmp(other) }
 }
 
-/// Returns a canonical string, in which only `"` and `\` are escaped.
+/// Returns a canonical string, in which only `"` and `\` are escaped (4.1).
 pub(crate) fn string(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     push_string(&mut out, value);

@@ -51,6 +51,7 @@ pub struct Envelope<R> {
 impl<R> Envelope<R> {
     /// Reads the envelope of a file with at most `most_signatures` signatures.
     pub(crate) fn read(received: Vec<u8>, most_signatures: u32) -> Result<Self, ErrorKind> {
+        // 4.1: the text is UTF-8. It is never normalised.
         let received = Arc::new(String::from_utf8(received).map_err(|error| not_utf8(&error))?);
         match Self::read_published(&received, most_signatures)? {
             Some(envelope) => Ok(envelope),
@@ -95,11 +96,13 @@ impl<R> Envelope<R> {
                     value.skip()?;
                     signed = Some(start..value.position());
                 }
+                // A21: no signature covers other members.
                 _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
         reader.end()?;
+        // 4.2.1: both members are required.
         let signed = signed.ok_or_else(|| ErrorKind::missing("signed"))?;
         let signatures = signatures.ok_or_else(|| ErrorKind::missing("signatures"))?;
         Ok(Self {
@@ -138,7 +141,7 @@ impl<R> Envelope<R> {
         &self.signatures
     }
 
-    /// Returns the canonical text that the signatures cover.
+    /// Returns the canonical text that the signatures cover: that of the received members (4.1).
     #[must_use]
     #[expect(clippy::expect_used, reason = "the range was found in this text, which never changes")]
     pub fn signed(&self) -> &str {
@@ -184,7 +187,7 @@ impl<R: Role> Envelope<R> {
         self.content().map_err(|kind| kind.of(role))
     }
 
-    /// Parses `signed`.
+    /// Parses `signed`. The values are read from the same text that the signatures cover (4.1).
     pub(crate) fn content(&self) -> Result<R, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         let content = R::read(&mut reader, &self.canonical).map_err(|kind| kind.within("signed"))?;
@@ -248,7 +251,7 @@ fn read_signatures(reader: &mut Reader<'_>, most: u32) -> Result<Vec<Signature>,
             return Err(ErrorKind::LimitReached { limit: Limit::Signatures, value: most.into() });
         }
         let signature = Signature::read(value)?;
-        // 4.2.1: each key ID at most once.
+        // 4.2.1, A1: each key ID at most once, even if one of its signatures is invalid.
         if !seen.insert(signature.keyid.clone()) {
             return Err(ErrorKind::DuplicateSignature(signature.keyid));
         }

@@ -20,7 +20,8 @@ const LOST: &str = "what was trusted before is lost";
 /// The characters to percent-encode in names: those that could end a line, and the percent sign itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The lowest versions that the client still accepts (floors).
+/// The lowest versions that the client still accepts (floors): versions never decrease (4.3), even if a stored file is
+/// damaged (D3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
     /// Whether the record was damaged and has not yet been rebuilt from the stored metadata files. While this is true,
@@ -172,7 +173,7 @@ impl RoleFloors {
     /// Returns the floors that `snapshot` sets. `digest` is the digest of its signed text.
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
-        // Old snapshots also list the root, whose version is recorded separately.
+        // A17: old snapshots also list the root, whose version is recorded separately.
         let others = [RoleName::ROOT, RoleName::TIMESTAMP, RoleName::SNAPSHOT];
         let is_targets = |role: &str| others.iter().all(|other| other.as_str() != role);
         for (role, version) in snapshot.versions().filter(|(role, _)| is_targets(role)) {
@@ -214,6 +215,7 @@ fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), E
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());
     let (Some(listed), Some(trusted)) = (role, version(trusted)) else { return Err(ErrorKind::StateLost) };
     match found.map(version) {
+        // 5.5.5: no listed file disappears, and no listed version decreases.
         None => Err(ErrorKind::Removed { listed }),
         Some(Some(found)) if found < trusted => Err(ErrorKind::ListedRollback { listed, trusted, found }),
         Some(Some(_)) => Ok(()),

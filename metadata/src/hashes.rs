@@ -148,6 +148,7 @@ impl Hashes {
         let mut is_empty = true;
         reader.object(|name, value| {
             is_empty = false;
+            // A15: hashes of unknown algorithms are ignored.
             let Some(algorithm) = Algorithm::named(name) else {
                 member(name, None, value.skip()?);
                 return Ok(());
@@ -162,6 +163,7 @@ impl Hashes {
             member(name, Some(algorithm), &digits);
             Ok(())
         })?;
+        // 4.4: at least one hash.
         if is_empty { Err(ErrorKind::expected("at least one hash")) } else { Ok(()) }
     }
 

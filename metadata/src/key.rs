@@ -91,7 +91,8 @@ impl Key {
         Reader::new(value).string().expect("text").into_owned()
     }
 
-    /// Computes the key ID according to the specification (4.2.1): the SHA-256 of the canonical form, in hexadecimal.
+    /// Computes the key ID according to the specification (4.2.1, 4.3): the SHA-256 of the canonical form, in
+    /// hexadecimal.
     #[must_use]
     pub fn keyid(&self) -> KeyId {
         KeyId::new(hex::encode(Sha256::digest(self.canonical.as_bytes())))
@@ -120,6 +121,7 @@ impl Key {
             }
             Ok(())
         })?;
+        // 4.2.2: a key has a type, a scheme and a value.
         let keytype = keytype.ok_or_else(|| ErrorKind::missing("keytype"))?;
         let scheme = scheme.ok_or_else(|| ErrorKind::missing("scheme"))?;
         let public = match public {
@@ -134,7 +136,7 @@ impl Key {
     }
 }
 
-/// Reads an object that maps key IDs to keys.
+/// Reads an object that maps key IDs to keys. Each ID has one key (4.3), because duplicate members are refused.
 pub(crate) fn read_keys(reader: &mut Reader<'_>) -> Result<BTreeMap<KeyId, Key>, ErrorKind> {
     let mut keys = BTreeMap::new();
     reader.object(|id, key| {
@@ -149,7 +151,7 @@ pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
 }
 
 /// Reads an array of key IDs. If an ID equals the ID at the same index of `like`, its allocation is shared, because
-/// many delegations may list the same few IDs. Duplicate IDs are kept, and a [`KeyRing`] counts them once.
+/// many delegations may list the same few IDs. Duplicate IDs are kept.
 pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec<KeyId>, ErrorKind> {
     let mut keyids = Vec::with_capacity(like.len());
     reader.array(|id| {
@@ -172,7 +174,7 @@ pub(crate) fn read_threshold(reader: &mut Reader<'_>) -> Result<Threshold, Error
     number.and_then(Threshold::new).ok_or_else(|| reader.expected_at(start, "a threshold of at least 1"))
 }
 
-/// The keys and the threshold that a delegator lists for a role. Clones share them.
+/// The keys and the threshold that a delegator lists for a role (1.5). Clones share them.
 #[derive(Clone, Debug)]
 pub struct KeyRing(Arc<Ring>);
 
@@ -190,7 +192,10 @@ impl KeyRing {
     /// Creates a key ring from the key IDs of a role, which it looks up in `keys`. IDs without a usable key are left
     /// out.
     pub(crate) fn new(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId], threshold: Threshold) -> Self {
+        // TAP 12: an ID is looked up among the keys of the same file only.
+        // 4.2.2, A14: an ID without a usable key does not count.
         let usable = |id: &KeyId| Some((id.clone(), keys.get(id)?.public_key().ok()?.clone()));
+        // 4.3: an ID that is listed twice counts once.
         let keys: BTreeMap<KeyId, PublicKey> = keyids.iter().filter_map(usable).collect();
         let fingerprint = fingerprint(&keys, threshold);
         Self(Arc::new(Ring { keys, threshold, fingerprint }))
@@ -261,7 +266,7 @@ impl RingCheck {
     }
 
     /// Returns the distinct signers. Only this function counts signatures, and it counts public keys, not key IDs
-    /// (5.3.4).
+    /// (5.3.4, A3, TAP 12).
     fn signers(self) -> Vec<KeyId> {
         let mut counted: BTreeSet<PublicKey> = BTreeSet::new();
         let valid = self.keys.into_iter().zip(self.signatures.finish()).filter(|(_, is_valid)| *is_valid);

@@ -45,6 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             root_length: 512_000,
+            // 4.6: the timestamp is small.
             timestamp_length: 16_384,
             snapshot_length: 16_000_000,
             targets_length: 64_000_000,

@@ -23,7 +23,7 @@ impl Version {
     /// The first version.
     pub const ONE: Self = Self(NonZeroU64::MIN);
 
-    /// Creates a version. Returns `None` if the number is out of range.
+    /// Creates a version. Returns `None` if the number is out of range (4.3, A16).
     #[must_use]
     pub fn new(version: u64) -> Option<Self> {
         NonZeroU64::new(version).filter(|version| version.get() <= i64::MAX.unsigned_abs()).map(Self)
@@ -92,6 +92,7 @@ impl RoleName {
         if name.is_empty() {
             return Err(NameError::new(name, "is empty"));
         }
+        // A13: a delegated role has no name of a top-level role.
         if reserved.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             return Err(NameError::new(name, "belongs to a top-level role"));
         }
@@ -135,7 +136,8 @@ impl RoleName {
     }
 
     /// Returns the file name of the role below the metadata URL (3.1.2, 6.2.1): `NAME.json` or `VERSION.NAME.json`.
-    /// Every byte of the name outside `A–Z a–z 0–9 - . _ ~` is percent-encoded.
+    /// Every byte of the name outside `A–Z a–z 0–9 - . _ ~` is percent-encoded (A11), so the files of all roles are in
+    /// one folder (3.1.2.1).
     #[must_use]
     pub fn file_name(&self, version: Option<Version>) -> String {
         let name = utf8_percent_encode(&self.0, ENCODED);
@@ -178,6 +180,7 @@ impl TargetPath {
     /// # Errors
     /// [`NameError`] if the path has an empty segment, `.` or `..`, which URL parsers remove.
     pub fn url_path(&self, prefix: Option<&str>) -> Result<String, NameError> {
+        // 4.5, A12: a path is relative, and never leaves the targets URL.
         if self.0.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(NameError::new(&self.0, "has an empty segment, `.` or `..`, which URL parsers remove"));
         }
@@ -203,6 +206,7 @@ impl TargetPath {
     /// `\ : < > " | ? *`. Also if it has a segment that is empty, `.`, `..`, longer than 255 bytes or a reserved device
     /// name, or that ends in a dot or a space.
     pub fn file_path(&self) -> Result<&str, NameError> {
+        // D8: each segment is a safe file name.
         for segment in self.0.split('/') {
             if let Some(reason) = refusal(segment) {
                 return Err(NameError::new(&self.0, reason));

@@ -28,10 +28,11 @@ impl PathPattern {
         &self.0
     }
 
-    /// Returns whether the pattern covers the path. The time is linear in the lengths of the pattern and the path,
-    /// because there is no recursion and no backtracking over stars.
+    /// Returns whether the pattern covers the path (4.5, D1). The time is linear in the lengths of the pattern and the
+    /// path, because there is no recursion and no backtracking over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
+        // 4.5: a wildcard does not match a slash, so segments are matched one by one.
         let mut patterns = self.0.split('/');
         let mut segments = path.as_str().split('/');
         loop {
@@ -53,6 +54,7 @@ impl fmt::Display for PathPattern {
 /// Matches one segment in linear time. The stars divide a pattern into pieces of fixed length, and choosing the
 /// leftmost match of each piece never excludes a match of the whole pattern.
 fn matches_segment(pattern: &str, segment: &str) -> bool {
+    // 4.5: `*` matches any number of characters.
     let Some((first, rest)) = pattern.split_once('*') else {
         return piece_length(pattern, segment) == Some(segment.len());
     };
@@ -79,6 +81,7 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     let mut characters = text.chars();
     for expected in piece.chars() {
         let found = characters.next()?;
+        // 4.5: `?` matches one character. D1: every other character matches itself.
         if expected != '?' && expected != found {
             return None;
         }
@@ -121,6 +124,7 @@ impl HashPrefix {
     /// [`ErrorKind::Malformed`] if the prefix is empty, has more than 64 digits, or contains characters other than
     /// `0–9 a–f`.
     pub fn new(prefix: &str) -> Result<Self, ErrorKind> {
+        // 4.5: a prefix is hexadecimal.
         let refused = || ErrorKind::expected("1 to 64 lower-case hexadecimal digits").but_found_text(prefix);
         let digits = u8::try_from(prefix.len()).ok().filter(|digits| *digits > 0).ok_or_else(refused)?;
         let mut hash = [0; 32];
@@ -181,7 +185,7 @@ impl fmt::Debug for HashPrefix {
     }
 }
 
-/// Returns the hash of a path, which `path_hash_prefixes` refer to.
+/// Returns the hash of a path, which `path_hash_prefixes` refer to (4.5).
 pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }

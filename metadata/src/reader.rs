@@ -84,7 +84,8 @@ impl<'a> Reader<'a> {
         while self.has_next(b'}', if previous.is_none() { Item::First } else { Item::Later })? {
             let start = self.at;
             let name = self.name()?;
-            // Members are sorted by code point. In UTF-8, the byte order is the code point order.
+            // 4.1: members are sorted by code point, and none occurs twice. In UTF-8, the byte order is the code point
+            // order.
             if previous.is_some_and(|previous| previous >= name) {
                 return Err(ErrorKind::expected("members in order"));
             }
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Reads the next value into `unknown`, as a member that the specification does not define.
+    /// Reads the next value into `unknown`, as a member that the specification does not define (F-4-1).
     pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
         unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
         Ok(())
@@ -197,6 +198,7 @@ impl<'a> Reader<'a> {
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
         };
+        // 4.1: an integer has a single spelling.
         let padded = digits.starts_with('0') && length > 1;
         if !is_in_range || padded {
             return Err(self.expected("an integer"));

@@ -32,6 +32,7 @@ impl Signature {
         reader.object(|name, value| {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
+                // 4.2.1: text that is not hexadecimal is an invalid signature, and not an error.
                 "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
                 _ => value.keep(name, &mut unknown)?,
             }

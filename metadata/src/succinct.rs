@@ -59,6 +59,7 @@ impl SuccinctRoles {
     /// Returns the bin of `path`.
     #[must_use]
     pub fn role_for(&self, path: &TargetPath) -> RoleName {
+        // TAP 15: the first bits of the hash choose the bin.
         let [a, b, c, d, ..] = hash_of(path);
         self.bin(u32::from_be_bytes([a, b, c, d]) >> (32 - self.bit_length))
     }

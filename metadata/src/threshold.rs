@@ -11,7 +11,7 @@ impl Threshold {
     /// The threshold of one key.
     pub const ONE: Self = Self(NonZeroU32::MIN);
 
-    /// Creates a threshold. Returns `None` for zero.
+    /// Creates a threshold. Returns `None` for zero (4.3, 4.5).
     #[must_use]
     pub fn new(threshold: u32) -> Option<Self> {
         NonZeroU32::new(threshold).map(Self)

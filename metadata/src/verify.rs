@@ -33,6 +33,7 @@ impl Required<'_> {
     }
 
     fn judge<R: Role>(&self, bytes: Vec<u8>) -> Result<Verified<R>, ErrorKind> {
+        // 1.5, 4.1: only these checks of the bytes as received decide, and not the connection over which they arrived.
         self.check_listed(&bytes)?;
         Verified::of(Envelope::read(bytes, self.limits.signatures)?, self.ring)
     }
@@ -108,7 +109,7 @@ impl<R: Role> Verified<R> {
         Required { role, ring, listed: None, limits }.verify(bytes)
     }
 
-    /// Returns the file as it was received, byte for byte.
+    /// Returns the file as it was received, byte for byte, for storing it (4.1).
     #[must_use]
     pub fn bytes(&self) -> &Received {
         self.file.received()

@@ -90,7 +90,7 @@ impl NewRepository {
     }
 
     /// Returns the number of keys to generate for `role`. This is the threshold of the role, plus one spare key for
-    /// root.
+    /// root (R-x-4).
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
@@ -280,7 +280,8 @@ impl NewRepository {
             .collect();
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
-        // Generate the keys in parallel, because encrypting a key takes a third of a second.
+        // R-x-3: every repository gets its own keys. Generate them in parallel, because encrypting a key takes a third
+        // of a second.
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");

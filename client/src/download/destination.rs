@@ -17,8 +17,8 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// Returns the destination at the target's own path below `folder_path`. Creates missing subdirectories, and does
-    /// not follow links (decision D8).
+    /// Returns the destination at the target's own path below `folder_path` (5.7.3). Creates missing subdirectories,
+    /// and does not follow links (decision D8).
     pub(crate) fn below(folder_path: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
         let mut folder = OpenDirectory::make(folder_path, PUBLIC)?;

@@ -72,7 +72,7 @@ async fn fetch_to(
     Ok(())
 }
 
-/// Downloads `target` into `content`, and returns the content after every check has passed.
+/// Downloads `target` into `content`, and returns the content after every check has passed (G-2-1).
 async fn fetch<C: Content>(
     context: &UpdateContext,
     target: &TargetFile,

@@ -149,6 +149,7 @@ impl HttpFetch {
         match status {
             StatusCode::OK => Ok(0),
             StatusCode::PARTIAL_CONTENT if asked > 0 => check_range(headers, asked),
+            // 5.3.3: only these answers mean that a root does not exist.
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::NotFound),
             StatusCode::FORBIDDEN if self.forbidden_means_absent => Err(FetchError::NotFound),
             StatusCode::UNAUTHORIZED => Err(FetchError::Unauthorized),

@@ -31,8 +31,8 @@ impl Mirrors {
         }
     }
 
-    /// Returns all mirrors in order. Mirrors that failed during this update come last, so a broken or malicious mirror
-    /// costs one attempt per update instead of one per file.
+    /// Returns all mirrors in order (4.7). Mirrors that failed during this update come last, so a broken or malicious
+    /// mirror costs one attempt per update instead of one per file.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = MirrorHandle<'_>> {
         let (failed, good): (Vec<_>, Vec<_>) =
             self.mirrors.iter().partition(|(_, failed)| failed.load(Ordering::Relaxed));

@@ -73,6 +73,7 @@ impl StoreIdentity {
             return Ok(identity);
         }
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped.to_vec())?;
+        // G-3-1: a store never contains files of two repositories.
         if !is_of_this_chain(store, &shipped.unverified(&RoleName::ROOT)?, max_length)? {
             let problem = "it belongs to another repository: its roots and the shipped root have \
                            no key in common";

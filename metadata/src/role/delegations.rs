@@ -27,7 +27,7 @@ pub struct Delegations {
 /// The delegated roles of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DelegatedRoles {
-    /// A list in the order of priority. Each name occurs once.
+    /// A list in the order of priority (4.5). Each name occurs once.
     Listed(Vec<Delegation>),
     /// Succinct hash bins (TAP 15).
     Succinct(SuccinctRoles),
@@ -125,9 +125,10 @@ impl Delegations {
         let mut rings = Rings::of(self);
         let covering = listed
             .iter()
+            // 2.1.2: a role is trusted only for the paths that a delegation to it covers.
             .filter(move |delegation| delegation.paths.cover_hashed(path, &hash))
             .map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
-        // TAP 15: succinct roles are never terminating.
+        // TAP 15, A20: succinct roles are never terminating.
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
@@ -258,6 +259,7 @@ impl Delegation {
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(read_threshold(value)?),
+                // 4.5: a boolean. Without it, the role is not terminating.
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
@@ -268,6 +270,7 @@ impl Delegation {
         let paths = match (patterns, prefixes) {
             (Some(patterns), None) => Paths::Patterns(patterns),
             (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
+            // 4.5: a delegation has either paths or hash prefixes.
             (Some(_), Some(_)) => return Err(ErrorKind::expected("one of the members paths and path_hash_prefixes")),
             // 4.5: a delegation without paths covers nothing.
             (None, None) => Paths::Patterns(Vec::new()),

@@ -116,6 +116,7 @@ impl HeaderFields {
         match name {
             "_type" => {
                 let found = value.string()?;
+                // 4.2.1: the type is that of the expected role.
                 if found != R::TYPE {
                     return Err(ErrorKind::WrongType { expected: R::TYPE, found: quote(&found) });
                 }
@@ -123,6 +124,7 @@ impl HeaderFields {
             }
             "spec_version" => {
                 let found = value.string()?;
+                // 4.3: only known versions of the specification are supported.
                 if !is_supported(&found) {
                     return Err(ErrorKind::UnsupportedSpecVersion(quote(&found)));
                 }
@@ -153,7 +155,7 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     number.and_then(Version::new).ok_or_else(|| reader.expected_at(start, "a version from 1 to 2^63-1"))
 }
 
-/// Returns whether the major version is supported (TAP 6). Repositories use `1`, `1.0` and forms like `1.0.34`.
+/// Returns whether the major version is supported (TAP 6, A19). Repositories use `1`, `1.0` and forms like `1.0.34`.
 fn is_supported(spec_version: &str) -> bool {
     let mut parts = spec_version.split('.');
     let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -16,7 +16,7 @@ use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, TargetNames, Thresh
 pub struct Root {
     /// The common members of all roles.
     pub header: Header,
-    /// Whether file names contain versions and hashes (6.2).
+    /// Whether file names contain versions and hashes (6.2.1).
     pub consistent_snapshot: bool,
     /// All keys, by their IDs in this file.
     pub keys: BTreeMap<KeyId, Key>,
@@ -115,6 +115,7 @@ impl Role for Root {
         let mut consistent_snapshot = false;
         reader.object(|name, value| {
             match name {
+                // 4.3: a boolean that may be missing.
                 "consistent_snapshot" => consistent_snapshot = value.boolean()?,
                 "keys" => keys = Some(read_keys(value)?),
                 "roles" => roles = Some(read_roles(value)?),
@@ -123,8 +124,10 @@ impl Role for Root {
             Ok(())
         })?;
         let header = header.finish()?;
+        // 4.3: all members except `consistent_snapshot` are required.
         let keys = keys.ok_or_else(|| ErrorKind::missing("keys"))?;
         let roles = roles.ok_or_else(|| ErrorKind::missing("roles"))?;
+        // 4.3: the four top-level roles are required.
         if let Some(missing) = RoleName::TOP_LEVEL.iter().find(|role| !roles.contains_key(*role)) {
             return Err(ErrorKind::missing(missing.as_str()).within("roles"));
         }

@@ -44,6 +44,7 @@ impl MetaFile {
 
     /// Compares the length of a file with the listed length, and returns a verifier for the listed hashes.
     pub(crate) fn verifier(&self, found: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
+        // A18: the length and the hashes are checked separately.
         match self.length {
             Some(expected) if expected != found => Err(ErrorKind::LengthMismatch { expected, found }),
             _ => Ok(self.hashes.as_ref().map(|hashes| hashes.verifier(self.length))),
@@ -80,6 +81,7 @@ fn read_members<'t, H>(
     reader.object(|name, value| {
         match name {
             "version" => version = Some(read_version(value)?),
+            // 4.4: the length and the hashes may be missing.
             "length" => length = Some(value.unsigned()?),
             "hashes" => hashes = Some(read_hashes(value)?),
             _ => unknown(name, value.skip()?),
@@ -175,7 +177,8 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
 }
 
 impl RoleName {
-    /// Returns the name under which a snapshot lists this role (4.4): the raw name and `.json`.
+    /// Returns the name under which a snapshot lists this role (4.4, 6.2.1): the raw name and `.json`, without a
+    /// version.
     fn as_listed(&self) -> String {
         self.as_str().to_string() + ".json"
     }

@@ -55,6 +55,7 @@ impl TargetFile {
     /// The same as those of [`TargetPath::url_path`].
     pub fn url_path(&self, names: TargetNames) -> Result<String, NameError> {
         let prefix = match names {
+            // 3.1.1: a name without a hash.
             TargetNames::Plain => None,
             TargetNames::HashPrefixed => self.hashes.prefixes().next(),
         };
@@ -88,6 +89,7 @@ impl<'a, H> TargetFields<'a, H> {
                 "custom" => {
                     let start = value.position();
                     let object = value.skip()?;
+                    // 4.5: `custom` is an object, which is passed to the application as it is.
                     if !object.starts_with('{') {
                         return Err(value.expected_at(start, "an object"));
                     }
@@ -97,6 +99,7 @@ impl<'a, H> TargetFields<'a, H> {
             }
             Ok(())
         })?;
+        // 4.5: the length and the hashes are required.
         let length = length.ok_or_else(|| ErrorKind::missing("length"))?;
         let hashes = hashes.ok_or_else(|| ErrorKind::missing("hashes"))?;
         Ok(Self { length, hashes, custom, unknown })
@@ -209,6 +212,7 @@ impl Targets {
 has_header!(Targets);
 
 impl Role for Targets {
+    // 4.5: the type of the top-level role and of delegated roles.
     const TYPE: &'static str = "targets";
 
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
@@ -224,6 +228,7 @@ impl Role for Targets {
             Ok(())
         })?;
         let header = header.finish()?;
+        // 4.5: `targets` may be empty, but not missing.
         Ok(Self { header, delegations, targets: targets.ok_or_else(|| ErrorKind::missing("targets"))? })
     }
 

@@ -62,8 +62,8 @@ impl Request {
     }
 }
 
-/// Returns the maximum length of a file in bytes, and the limit that sets it. If metadata lists the length, there is no
-/// such limit.
+/// Returns the maximum length of a file in bytes, and the limit that sets it (4.4). If metadata lists the length, there
+/// is no such limit.
 fn most_bytes(listed: Option<u64>, limit: Limit, value: u64) -> (u64, Option<Limit>) {
     listed.map_or((value, Some(limit)), |length| (length, None))
 }
@@ -141,7 +141,7 @@ impl Update {
         Required { role, ring: &ring, listed, limits: &self.limits }.verify(bytes)
     }
 
-    /// Checks that metadata expires after the update started (5.3.10, 5.4.4, 5.5.6, 5.6.5).
+    /// Checks that metadata expires after the update started (4.3, 5.3.10, 5.4.4, 5.5.6, 5.6.5).
     pub(crate) fn check_expiry(&self, role: &RoleName, expires: DateTime<Utc>) -> Result<(), Error> {
         if expires <= self.start_time {
             return Err(ErrorKind::Expired { expires, start_time: self.start_time }.of(role));
@@ -150,6 +150,7 @@ impl Update {
     }
 
     /// Returns the version to use in a file name: `version` with consistent snapshots, otherwise `None` (6.2.1).
+    /// The last root decides (5.3.12).
     pub(crate) fn prefix(&self, version: Version) -> Option<Version> {
         self.root.consistent_snapshot.then_some(version)
     }

@@ -34,7 +34,8 @@ impl UpdateRoot {
         start_time: DateTime<Utc>,
         limits: Limits,
     ) -> Result<Self, Error> {
-        // The shipped root is trusted in any case; verifying its own signatures only detects a damaged file.
+        // 1.5, 5.2: the shipped root is trusted in any case, even if it has expired; verifying its own signatures only
+        // detects a damaged file.
         let root = Verified::of_itself(shipped, &limits)?;
         limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
@@ -65,7 +66,8 @@ impl UpdateRoot {
     fn accept(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         let role = &RoleName::ROOT;
         let trusted = &self.update.root;
-        // 5.3.4: the new root must be signed by the keys of the trusted root and, like every root, by its own keys.
+        // 5.3.4: the new root must be signed by the keys of the trusted root and, like every root, by its own keys. If
+        // the new root is refused, the trusted root stays.
         let next = self.update.verified::<Root>(role, None, bytes)?;
         self.update.limits.check_keys(role, &next.keys)?;
         // 5.3.5: the new root must have exactly the next version.
@@ -78,7 +80,9 @@ impl UpdateRoot {
             };
             return Err(kind.of(role));
         }
-        // 5.3.11: compare the keys at each step. An earlier update has handled the rotations up to the recorded root.
+        // 5.3.6: a root that is not the newest may have expired.
+        // 5.3.11, A4: compare the keys at each step. An earlier update has handled the rotations up to the recorded
+        // root.
         let is_new = next.version > self.update.floors.root;
         self.update.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
         self.update.root = next;
@@ -90,7 +94,7 @@ impl Stage for UpdateRoot {
     type Next = UpdateTimestamp;
 
     fn request(&self) -> Option<Request> {
-        // 5.3.3: request one root after the other, at most W bytes each.
+        // 5.3.1, 5.3.3: request one root after the other, at most W bytes each.
         if self.at_the_newest {
             return None;
         }
@@ -103,6 +107,7 @@ impl Stage for UpdateRoot {
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
+        // 5.2: continue from the newest root of the previous update.
         let forgets_stored = self.update.forgets_stored;
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
@@ -120,6 +125,7 @@ impl Stage for UpdateRoot {
             if self.state_lost {
                 return Err(ErrorKind::StateLost.of(&RoleName::ROOT));
             }
+            // 5.3.3: only a root that does not exist ends the chain.
             self.at_the_newest = true;
             return Ok(None);
         };

@@ -120,7 +120,8 @@ impl Stage for TargetSearch<'_> {
     fn finish(self) -> Result<Option<Found>, Error> {
         match self.state {
             State::Ended(result) => result.map(|found| found.map(|found| *found)),
-            // A required role is missing. The search ends with an error instead of skipping to a later role.
+            // 5.6.7, A10: a required role is missing or invalid. The search ends with an error instead of skipping to a
+            // later role.
             State::Needs(edge) => Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())),
         }
     }
@@ -155,7 +156,7 @@ impl Walk {
     /// Visits roles until a role must be loaded or the search ends.
     fn advance(&mut self, trusted: &TrustedMetadata) -> State {
         while let Some(edge) = self.to_visit.pop() {
-            // 5.6.7.1: visit no role twice.
+            // 5.6.7.1, A8: visit no role twice. Roles are remembered by name.
             if self.visited.contains(edge.role()) {
                 continue;
             }
@@ -163,7 +164,7 @@ impl Walk {
                 return State::Ended(Err(kind.of(edge.role())));
             }
             let Some(role) = trusted.role(&edge) else {
-                // 5.6.7.1: limit the number of visited roles.
+                // 5.6.7.1, A9: limit the number of visited roles. The error differs from that for a missing target.
                 return match self.visits.check() {
                     Ok(()) => State::Needs(edge),
                     Err(kind) => State::Ended(Err(kind.of(edge.role()))),
@@ -203,6 +204,7 @@ impl Walk {
         }
         let delegations = role.delegations()?;
         let most = self.most_delegations();
+        // 4.5: follow only delegations that cover the path, so all delegations to a role cover its targets.
         let covering = match router {
             Some(router) => delegations.rings_by(router, &self.path, most, &mut self.steps),
             None => Ok(delegations.rings_covering(&self.path).take(most).collect()),
@@ -225,7 +227,8 @@ impl Walk {
         let mut next = Vec::new();
         for (role, ring, terminating) in covering {
             next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
-            // 5.6.7.2.1: after this role and its descendants, visit no other role.
+            // 5.6.7.2.1, A7: after this role and its descendants, visit no other role. 5.6.7.2.2: otherwise, the next
+            // delegation follows.
             if terminating {
                 self.to_visit.clear();
                 self.terminated_by = next.last().map(|edge| edge.role().clone());

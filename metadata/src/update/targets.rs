@@ -32,6 +32,7 @@ impl UpdateTargets {
     }
 
     fn verified(&self, file: FileContent) -> Result<VerifiedTargets, Error> {
+        // 1.5: the root lists the targets keys, so online keys alone cannot list targets.
         let role = &RoleName::TARGETS;
         verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file, None)
     }
@@ -54,7 +55,7 @@ impl Stage for UpdateTargets {
 
     fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
         let file = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
-        // 5.6.6
+        // 5.6.6: return the role for storing.
         let targets = self.targets.insert(self.verified(file)?);
         Ok(Some(targets.to_store()))
     }
@@ -100,6 +101,7 @@ impl TrustedMetadata {
         // Reuse the parsed content if the same bytes are already trusted with other keys.
         let next = self.delegated.range((edge.role().clone(), Fingerprint::default())..).next();
         let same = next.filter(|((role, _), _)| role == edge.role()).and_then(|(_, targets)| targets.held());
+        // 3.1.2.1: only the keys that the direct delegator lists count.
         verify_targets(&self.update, &self.snapshot, edge.role(), edge.ring(), file, same)
     }
 }
@@ -122,8 +124,8 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     }
 }
 
-/// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted. `same`
-/// is the same role, if it has already been verified with other keys.
+/// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted (4.5).
+/// `same` is the same role, if it has already been verified with other keys.
 fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,
@@ -132,18 +134,19 @@ fn verify_targets(
     file: FileContent,
     same: Option<&Arc<Verified<Targets>>>,
 ) -> Result<VerifiedTargets, Error> {
+    // 4.4: the snapshot lists every targets role.
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
-    // 5.6.2, 5.6.3
+    // 5.6.2, 5.6.3: the listed hashes, and the keys of the delegator.
     let required = Required { role, ring, listed: Some(&listed), limits: &update.limits };
     let targets = VerifiedTargets::verify(update.known.as_ref(), same, &required, file)?;
-    // 5.6.4
+    // 5.6.4: the listed version.
     if targets.version() != listed.version {
         return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version() }.of(role));
     }
     if let Some(delegations) = targets.delegations() {
         update.limits.check_keys(role, &delegations.keys)?;
     }
-    // 5.6.5
+    // 5.6.5: the role must not have expired.
     update.check_expiry(role, targets.expires())?;
     Ok(targets)
 }

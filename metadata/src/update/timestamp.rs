@@ -33,6 +33,7 @@ impl UpdateTimestamp {
     }
 
     fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Timestamp>, Error> {
+        // 5.4.2: the timestamp keys of the root must have signed.
         self.update.verified(&RoleName::TIMESTAMP, None, bytes).map_err(|verdict| match &self.behind {
             Some(behind) if matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) => behind.clone(),
             _ => verdict,
@@ -55,6 +56,7 @@ impl Stage for UpdateTimestamp {
         if self.update.forgets_stored {
             return false;
         }
+        // A5: a stored timestamp counts only if the current keys have signed it. It may have expired.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
         // An older copy that somebody has put back into the store sets no floor.
@@ -76,7 +78,7 @@ impl Stage for UpdateTimestamp {
             self.verified(fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?)?;
         if let Some((trusted, snapshot)) = self.update.floors.timestamp {
             // 5.4.3.1: the new timestamp must not be older than the trusted timestamp. If the versions are equal, the
-            // trusted timestamp is kept.
+            // trusted timestamp is kept (A6).
             if new.version < trusted {
                 return Err(ErrorKind::Rollback { trusted, found: new.version }.of(role));
             }
@@ -94,9 +96,9 @@ impl Stage for UpdateTimestamp {
                 return Err(kind.of(role));
             }
         }
-        // 5.4.4
+        // 5.4.4: the new timestamp must not have expired.
         self.update.check_expiry(role, new.expires)?;
-        // 5.4.5
+        // 5.4.5: return the timestamp for storing.
         let bytes = new.bytes().clone();
         self.update.floors.raise_timestamp(&new);
         self.trusted = Some(new);

@@ -61,7 +61,7 @@ pub(crate) struct Check<'a> {
     pub(crate) failing: FailingPackages,
 }
 
-/// Proof that simulated clients accept a draft. Publishing a draft requires this value.
+/// Proof that simulated clients accept a draft. Publishing a draft requires this value (R-x-1).
 pub(crate) struct Checked {
     /// The state of the repository after publication, with the new files in memory.
     pub(crate) published: Published,

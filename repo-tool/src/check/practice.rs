@@ -196,6 +196,7 @@ fn shared_key(key: &PublicKey, roles: &BTreeSet<RoleName>) -> Option<Finding> {
     }
     let online = roles.iter().find(|role| role.is_online());
     let offline = roles.iter().find(|role| !role.is_online());
+    // 1.5: an online key alone should not decide what is installed.
     if let (Some(online), Some(offline)) = (online, offline) {
         let text = format!(
             "the key {key} signs for {online}, so it is on a server, and for {offline}, which lists targets: give each role its \

@@ -138,7 +138,7 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     Ok(Source::new(file.to_path_buf(), name))
 }
 
-/// Returns the paths of a target's files in `targets/`: one path for each hash, or only the plain path.
+/// Returns the paths of a target's files in `targets/`: one path for each hash (6.2.1), or only the plain path (3.1.1).
 pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     let path = target.path.as_str();
     if names == TargetNames::Plain {

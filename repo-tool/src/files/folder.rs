@@ -22,7 +22,8 @@ use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
-/// An open folder. Names are looked up in this folder even after it was renamed, or after another folder took its path.
+/// An open folder. Names are looked up in this folder, and never through links (R-x-2), even after it was renamed, or
+/// after another folder took its path.
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,

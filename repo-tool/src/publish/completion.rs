@@ -74,6 +74,7 @@ impl Draft {
             let rings = self.rings(&RoleName::TARGETS, with)?;
             completed.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
+        // 6.1: the keys of other roles can be offline. Until they have signed, the change is pending.
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
@@ -141,6 +142,7 @@ impl Draft {
             }
             if let Some(root) = self.root.as_ref().or(with.published.map(|published| &*published.root)) {
                 let by_version = VersionOnlyBins::of(with.published, self);
+                // 4.4: the snapshot lists every targets role.
                 for document in &completed.documents {
                     snapshot.insert(&document.role, by_version.entry(document, root)?);
                 }
@@ -178,7 +180,7 @@ impl Draft {
             let replaced = if self.root.is_some() { old_root } else { None };
             let old_ring = replaced.map(|root| root.key_ring(role)).transpose()?;
             if *role == RoleName::ROOT {
-                // 5.3.4: The keys of the old root and of the new root must sign.
+                // 5.3.4, 6.1: the keys of the old root and of the new root must sign.
                 rings.required.extend(old_ring);
             } else {
                 rings.wanted = old_ring;

@@ -129,9 +129,11 @@ impl Publication<'_> {
         if place == RootPlace::First {
             root(&mut publication);
         }
+        // 6.3.1: the target files come first.
         for file in &plan.draft.files {
             publication.add_target(file, target_existing(root_after))?;
         }
+        // 6.3.1, 6.3.2, 6.3.3: the targets roles, the snapshot, and the timestamp last.
         for document in documents {
             let rank = match document.role.as_str() {
                 "targets" => FileKind::Targets,
@@ -194,6 +196,7 @@ fn target_existing(root_after: &Root) -> Existing {
 /// Returns whether an existing metadata file may be replaced.
 fn existing_of(document: &Document, root_after: &Root) -> Existing {
     match root_after.version_in_name(&document.role, document.version) {
+        // 6.1, 6.2.1: a published root, or another file with its version in its name, is kept and stays unchanged.
         Some(_) => Existing::Same,
         None => Existing::Replaced,
     }

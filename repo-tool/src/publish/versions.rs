@@ -84,7 +84,7 @@ impl Issued {
         *highest = version.max(*highest);
     }
 
-    /// Returns the next version of `role`, which has not been issued yet.
+    /// Returns the next version of `role`, which has not been issued yet: a version identifies one content (4.4).
     ///
     /// # Errors
     /// [`Error::Version`] if the version is far above the published version, or if there is no higher version number.

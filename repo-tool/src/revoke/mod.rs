@@ -108,6 +108,7 @@ pub fn revoke(
     let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
+        // 6.1: recover from a fast-forward attack.
         // Whoever stole one online key may have inflated the versions of both timestamp and snapshot. If both roles get
         // new keys, every client deletes its stored files of both roles. This includes clients that check only the
         // signatures of stored files.
