@@ -1,14 +1,30 @@
-//! Checks that every requirement in `spec-rows.txt` has a test with its id in the name, or a line in `COVERAGE.md`.
+//! Checks that every requirement in `spec-rows.txt` has a test with its id in the name, or a line in `COVERAGE.md`, and
+//! that the named files contain a comment about the requirement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A requirement: its id, and the form of the id in test names (slug).
+/// A requirement: its id, the form of the id in test names (slug), and the files that implement or enforce it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     id: String,
     slug: String,
+    files: Vec<String>,
+}
+
+impl Row {
+    /// Returns the text with which comments refer to this requirement: the section, the decision or the TAP. If the
+    /// requirement has no numbered subsection, returns the id.
+    fn reference(&self) -> String {
+        let Some((kind, rest)) = self.id.split_once('-') else { return self.id.clone() };
+        match rest.split(['-', '–']).next().unwrap() {
+            number if kind == "TAP" => format!("TAP {number}"),
+            "CJ" => "4.1".to_owned(),
+            section if section.contains('.') => section.to_owned(),
+            _ => self.id.clone(),
+        }
+    }
 }
 
 fn project() -> PathBuf {
@@ -23,16 +39,19 @@ fn read(path: impl AsRef<Path>) -> String {
 fn rows() -> Vec<Row> {
     let text = read(project().join("tests/spec-rows.txt"));
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    lines.map(|line| row(line.split(' ').collect::<Vec<_>>().as_slice())).collect()
+    lines.map(row).collect()
 }
 
-fn row(words: &[&str]) -> Row {
+fn row(line: &str) -> Row {
+    let (rule, files) = line.split_once(" | ").unwrap_or_else(|| panic!("spec-rows.txt: no file: {line}"));
+    let files = files.split(' ').map(str::to_owned).collect();
+    let words: Vec<&str> = rule.split(' ').collect();
     let id = words[0].to_owned();
     let given = words[1].strip_prefix('[').and_then(|slug| slug.strip_suffix(']'));
     // A row with several steps has the slug of the first step.
     let first = id.split('–').next().unwrap().replace("W-5.3.7-8", "W-5.3.7");
     let slug = given.map_or_else(|| first.to_lowercase().replace(['.', '-'], "_"), str::to_owned);
-    Row { id, slug }
+    Row { id, slug, files }
 }
 
 /// Returns the slugs in the name of a test. A slug can be at the start of the name and after each `_and_`.
@@ -120,6 +139,61 @@ fn every_reason_is_for_a_requirement_that_has_no_test() {
         assert_eq!(tested.get(slug), None, "COVERAGE.md: {id} has a test, so it must not have a reason");
         assert!(why.split(' ').count() > 4, "COVERAGE.md: {id} needs a reason");
     }
+}
+
+/// Returns whether `text` contains `reference` as a whole: `5.3.1` is in `(5.3.1)`, but not in `5.3.11` or `5.3.1.2`.
+fn mentions(text: &str, reference: &str) -> bool {
+    text.match_indices(reference).any(|(start, found)| {
+        let mut after = text[start + found.len()..].chars();
+        let ends = match after.next() {
+            Some('.') => !after.next().is_some_and(|next| next.is_ascii_digit()),
+            next => !next.is_some_and(char::is_alphanumeric),
+        };
+        let before = text[..start].chars().next_back();
+        ends && !before.is_some_and(|before| before.is_alphanumeric() || before == '.')
+    })
+}
+
+/// Returns the text of a document, or the comments beside the code of a source file: not the line of purpose at its
+/// beginning, and not its tests.
+fn explanations(file: &str) -> String {
+    let text = read(project().join(file));
+    if !file.ends_with(".rs") {
+        return text;
+    }
+    let code = text.lines().take_while(|line| *line != "mod tests {").map(str::trim_start);
+    code.filter(|line| line.starts_with("//") && !line.starts_with("//!")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_requirement_is_explained_in_its_file() {
+    let mut missing = Vec::new();
+    for row in rows() {
+        assert!((1..=2).contains(&row.files.len()), "{}: name the file to open first, and at most one more", row.id);
+        for file in &row.files {
+            let is_test = file.split('/').any(|part| part == "tests") || file.ends_with("tests.rs");
+            assert!(!is_test, "{}: {file} is a test", row.id);
+            if !mentions(&explanations(file), &row.reference()) {
+                missing.push(format!("{}: no comment in {file} mentions {}", row.id, row.reference()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn references_are_found_as_a_whole() {
+    for (text, is_found) in [
+        ("// 5.3.1: each root.", true),
+        ("/// Requests a root (5.3.1, 5.3.3).", true),
+        ("// See 5.3.1.", true),
+        ("// 5.3.11: the keys.", false),
+        ("// 5.3.1.2: no such section.", false),
+        ("// 15.3.1 and 4.5.3.1", false),
+    ] {
+        assert_eq!(mentions(text, "5.3.1"), is_found, "{text}");
+    }
+    assert!(mentions("(decision D3)", "D3") && !mentions("D31", "D3") && !mentions("RD3", "D3"));
 }
 
 #[test]
