@@ -8,8 +8,6 @@ mod exit_status;
 mod failure;
 #[cfg(feature = "program")]
 mod output;
-#[cfg(feature = "policy-text")]
-mod policy_text;
 #[cfg(feature = "program")]
 mod progress;
 #[cfg(feature = "program")]
@@ -28,8 +26,6 @@ pub use exit_status::{ExitStatus, MonitorState};
 pub use failure::Failure;
 #[cfg(feature = "program")]
 pub use output::{Output, OutputOptions, StdoutError};
-#[cfg(feature = "policy-text")]
-pub use policy_text::policy_json;
 #[cfg(feature = "program")]
 pub use usage::usage;
 #[cfg(feature = "program")]
