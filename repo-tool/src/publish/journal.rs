@@ -1,6 +1,5 @@
-//! The journal of a publication, which records the source, destination and content of each file. Other users may be
-//! able to write the journal, so it is untrusted input: it may only name files that belong to a publication, and every
-//! file is checked before it is moved.
+//! The journal of a publication, with the source, destination and content of each file. It is untrusted input, because
+//! other users may be able to write it: only files of a publication are accepted, and each is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;
