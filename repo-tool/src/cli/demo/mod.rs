@@ -5,6 +5,7 @@
 
 mod attacker;
 mod copies;
+mod evidence;
 mod packages;
 mod runner;
 
@@ -50,6 +51,7 @@ pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Resul
     mix_and_match(&mut runner, &before)?;
     tampered(&mut runner, held_back)?;
     stolen_key(&mut runner)?;
+    evidence::evidence(&mut runner)?;
     let failed = runner.failed();
     let verdict = match failed {
         0 => "All checks passed.".to_string(),

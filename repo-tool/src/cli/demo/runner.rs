@@ -102,10 +102,35 @@ impl Runner {
 
     /// Runs a command as the maintainer. Returns an error if the command fails.
     pub(super) fn maintainer(&mut self, arguments: &[&str]) -> Result<(), Error> {
+        let output = self.run_maintainer(arguments)?;
+        self.quote(&output.stdout);
+        self.quote(&output.stderr);
+        success(&output)
+    }
+
+    /// Runs a command as the maintainer, and returns what it prints on standard output.
+    pub(super) fn output_of(&mut self, arguments: &[&str]) -> Result<String, Error> {
+        let output = self.run_maintainer(arguments)?;
+        self.quote(&output.stdout);
+        success(&output)?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a command as the maintainer, and checks that it refuses to publish.
+    pub(super) fn refused_maintainer(&mut self, arguments: &[&str]) -> Result<(), Error> {
+        let output = self.run_maintainer(arguments)?;
+        self.quote(&output.stdout);
+        self.quote(&output.stderr);
+        let refused = output.status.code() == Some(ExitStatus::Refused.code().into());
+        self.check(refused, "nothing was published");
+        Ok(())
+    }
+
+    fn run_maintainer(&mut self, arguments: &[&str]) -> Result<std::process::Output, Error> {
         self.show("lastmile-repo", arguments);
         let program =
             std::env::current_exe().map_err(|error| Error::file("find", Path::new("lastmile-repo"), error))?;
-        let output = Command::new(&program)
+        Command::new(&program)
             .args(arguments)
             .arg("--config")
             .arg(self.path("config.toml"))
@@ -113,14 +138,7 @@ impl Runner {
             .arg(self.path("pass-phrase"))
             .current_dir(&self.path)
             .output()
-            .map_err(|error| Error::file("run", &program, error))?;
-        self.quote(&output.stdout);
-        self.quote(&output.stderr);
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(Error::Failed(format!("the maintainer's command failed: {}", output.status)))
-        }
+            .map_err(|error| Error::file("run", &program, error))
     }
 
     /// Runs a command as the client, and checks that it exits with `expected` and prints `word`.
@@ -241,4 +259,11 @@ impl Runner {
         }
         folder.close().map_err(|error| Error::file("remove", &self.path, error))
     }
+}
+
+fn success(output: &std::process::Output) -> Result<(), Error> {
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Failed(format!("the maintainer's command failed: {}", output.status)))
 }
