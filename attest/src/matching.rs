@@ -116,3 +116,7 @@ fn check(what: &str, value: &str, patterns: &[Pattern]) -> Result<(), String> {
 fn list(patterns: &[Pattern]) -> String {
     patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" or ")
 }
+
+#[cfg(test)]
+#[path = "matching_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::statement::StatementError;
 
-/// Why a piece of evidence does not prove that a signer signed for a file.
+/// Why a piece of evidence does not prove that a signer signed a file or a statement about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
