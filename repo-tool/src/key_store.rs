@@ -132,7 +132,7 @@ impl KeyStore {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
-    /// Returns a name of the key `public` for messages: the name of its signer, or else the URI of its key file. The
+    /// Returns a name for the key `public` to show in messages: the name of its signer, or else the URI of its key file. The
     /// URI is only a hint.
     #[must_use]
     pub fn name_of(&self, public: &PublicKey) -> Option<&str> {

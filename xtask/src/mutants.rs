@@ -51,7 +51,7 @@ fn at_once(project: &Path, files: &[&str]) -> Command {
 
 #[cfg(test)]
 mod tests {
-    /// Returns the mutants of single files that `.cargo/mutants.toml` excludes, without backslashes.
+    /// Returns the patterns in `.cargo/mutants.toml` that exclude mutants of one file, without the backslashes.
     fn excluded() -> Vec<String> {
         let lines = include_str!("../../.cargo/mutants.toml").lines();
         let patterns = lines.filter_map(|line| line.trim().strip_prefix('\'')?.strip_suffix("$',"));

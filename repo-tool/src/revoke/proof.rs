@@ -152,7 +152,7 @@ pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
-/// Formats the proof for people: every client with its scenarios.
+/// Formats the proof as text for people: one line for each client and scenario.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {
     let mut text = String::from("Proof: a client of every published root\n");

@@ -1,6 +1,6 @@
-//! Tests of the repository tool as a library: spec 6 and the rows of the checklist that concern the tool.
+//! Tests of the repository tool as a library: spec 6, and the rules in `tests/spec-rows.txt` that concern the tool.
 //!
-//! If a test checks a row of the checklist, its name starts with the id of that row. The keys in these tests are
+//! The name of a test of a rule starts with the id of the rule. The keys in these tests are
 //! unencrypted, because scrypt is slow by design.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]

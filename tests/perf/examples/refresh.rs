@@ -1,5 +1,5 @@
-//! A long-running program that refreshes repeatedly: `refresh METADATA_URL TARGETS_URL ROOT STATE` refreshes twice over one connection
-//! and prints the seconds that the second refresh took.
+//! Measures a refresh in a program that keeps its connection open: `refresh METADATA_URL TARGETS_URL ROOT STATE` refreshes twice over one
+//! connection, and prints how long the second refresh took, in seconds.
 
 use std::error::Error;
 use std::io::{self, Write as _};

@@ -26,7 +26,7 @@ pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The type of a statement that counts for nothing else.
 pub(crate) const REVIEW: &str = "https://example.com/review/v1";
 
-/// The result of a verification by another program: its last line.
+/// The result of a verification by another program. The error is what the program printed.
 pub(crate) type Verdict = Result<(), String>;
 
 /// Returns the path of a program from Debian. Prints `NOT CHECKED` if it is not installed.
