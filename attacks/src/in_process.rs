@@ -202,6 +202,7 @@ fn subject_and_reason(error: &Error) -> (String, String) {
             Refusal::Target { path, error } => (path.to_string(), variant(format!("{error:?}"))),
             Refusal::TooLong { file, .. } => (file.clone(), "TooLong".into()),
             Refusal::Name(_) => ("name".into(), "Name".into()),
+            Refusal::Policy(refused) => (refused.path.to_string(), "Policy".into()),
             other => (other.to_string(), variant(format!("{other:?}"))),
         },
         Error::Network(error) => (error.what.trim_matches('`').to_owned(), variant(format!("{:?}", error.cause))),

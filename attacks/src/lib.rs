@@ -78,6 +78,7 @@ mod json;
 mod mix_and_match;
 mod names;
 pub mod page;
+mod policies;
 mod redirects;
 mod rollback;
 mod root;
@@ -145,6 +146,7 @@ pub fn all() -> Vec<Scenario> {
         json::SCENARIOS,
         &http::scenarios(),
         &redirects::scenarios(),
+        policies::SCENARIOS,
     ]
     .concat()
 }
