@@ -3,7 +3,8 @@
 //! Evidence can only satisfy a rule, never weaken one. Evidence does not count if it cannot be read or verified, or if
 //! it is about another file; the verdict says why. A package without evidence satisfies no rule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
@@ -80,7 +81,7 @@ struct Judgement<'a> {
     roots: &'a TrustRoots,
     now: DateTime<Utc>,
     /// The results of earlier verifications, because several rules may name the same signers.
-    verified: BTreeMap<(usize, VerifiedWith), Result<Signed, String>>,
+    verified: BTreeMap<(usize, VerifiedWith), Result<Arc<Signed>, String>>,
 }
 
 impl<'a> Judgement<'a> {
@@ -120,11 +121,15 @@ impl<'a> Judgement<'a> {
                 wanted: "a client that understands the whole policy".into(),
                 outcome: not_understood(unknown),
             });
-            return;
+            if !source.policy.is_upgrade(path) {
+                return;
+            }
         }
         for rule in source.rules(path) {
             let outcome = match &rule.demand {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
+                // The policy may define what the rule names in a way that this version does not understand.
+                _ if !rule.names_are_defined(&source.policy) => not_understood("what the rule names"),
                 _ => self.judge_rule(index, source, rule),
             };
             verdicts.push(RuleVerdict {
@@ -138,7 +143,7 @@ impl<'a> Judgement<'a> {
     }
 
     fn judge_rule(&mut self, index: usize, source: &'a Source, rule: &'a Rule) -> Outcome {
-        let mut count = Count { proofs: Vec::new(), voices: BTreeSet::new(), reasons: self.unreadable.clone() };
+        let mut count = Count { proofs: Vec::new(), voices: Vec::new(), reasons: self.unreadable.clone() };
         let threshold = match &rule.demand {
             Demand::Signature(demand) => {
                 self.count_signers(index, &demand.by, &mut count, |signed| check_signature(signed, demand));
@@ -177,7 +182,7 @@ impl<'a> Judgement<'a> {
                 let verdict = self.verify(at, source, signer).and_then(|signed| check(&signed).map(|()| signed));
                 let Some(piece) = self.pieces.get(at) else { continue };
                 match verdict {
-                    Ok(signed) => count.accept(proof(piece, name, signed, None)),
+                    Ok(signed) => count.accept(name, proof(piece, name, &signed, None)),
                     Err(reason) => count.refuse(format!("{}: {reason}", piece.place())),
                 }
             }
@@ -214,7 +219,7 @@ impl<'a> Judgement<'a> {
             let Some(piece) = self.pieces.get(at) else { continue };
             match verdict {
                 Ok((signed, level)) => {
-                    count.accept(proof(piece, name, signed, Some((builder_name.to_string(), level))));
+                    count.accept(name, proof(piece, name, &signed, Some((builder_name.to_string(), level))));
                 }
                 Err(reason) => count.refuse(format!("{}: {reason}", piece.place())),
             }
@@ -230,7 +235,7 @@ impl<'a> Judgement<'a> {
     }
 
     /// Verifies a piece of evidence with the credential of a signer.
-    fn verify(&mut self, at: usize, source: usize, signer: &Signer) -> Result<Signed, String> {
+    fn verify(&mut self, at: usize, source: usize, signer: &Signer) -> Result<Arc<Signed>, String> {
         let with = match &signer.credential {
             Credential::Identity(identity) => VerifiedWith::Identity { source, trust: identity.trust.clone() },
             Credential::Key { key, trust } => {
@@ -239,7 +244,7 @@ impl<'a> Judgement<'a> {
         };
         let id = (at, with);
         if !self.verified.contains_key(&id) {
-            let signed = self.verify_with(at, &id.1);
+            let signed = self.verify_with(at, &id.1).map(Arc::new);
             self.verified.insert(id.clone(), signed);
         }
         let signed = self.verified.get(&id).cloned().unwrap_or_else(|| Err("the evidence was not verified".into()))?;
@@ -277,16 +282,53 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities that count.
-    voices: BTreeSet<Vec<u8>>,
+    /// The distinct keys and identities that count, each with the names in the rule that it can stand for.
+    voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }
 
 impl Count {
-    fn accept(&mut self, proof: Proof) {
-        if self.voices.insert(voice(&proof.signed_by)) {
-            self.proofs.push(proof);
+    /// Counts a proof for a name in the rule.
+    fn accept(&mut self, name: &SignerName, proof: Proof) {
+        let voice = voice(&proof.signed_by);
+        match self.voices.iter_mut().find(|(own, _)| *own == voice) {
+            Some((_, names)) if names.contains(name) => {}
+            Some((_, names)) => names.push(name.clone()),
+            None => {
+                self.voices.push((voice, vec![name.clone()]));
+                self.proofs.push(proof);
+            }
         }
+    }
+
+    /// Returns how many of the names have signed. Each name counts once, even if its patterns match several identities,
+    /// and each key or identity counts once, even if several names match it. So this is the size of a maximum matching
+    /// between the names and the keys and identities.
+    fn signers(&self) -> usize {
+        let mut taken = BTreeMap::new();
+        (0..self.voices.len()).filter(|at| self.assign(*at, &mut taken, &mut Vec::new())).count()
+    }
+
+    /// Finds a name for a key or identity. If the name is taken, its holder may move to another of its names.
+    fn assign<'a>(
+        &'a self,
+        at: usize,
+        taken: &mut BTreeMap<&'a SignerName, usize>,
+        seen: &mut Vec<&'a SignerName>,
+    ) -> bool {
+        let Some((_, names)) = self.voices.get(at) else { return false };
+        for name in names {
+            if seen.contains(&name) {
+                continue;
+            }
+            seen.push(name);
+            let holder = taken.get(name).copied();
+            if holder.is_none_or(|holder| self.assign(holder, taken, seen)) {
+                taken.insert(name, at);
+                return true;
+            }
+        }
+        false
     }
 
     fn refuse(&mut self, reason: String) {
@@ -296,7 +338,7 @@ impl Count {
     }
 
     fn outcome(mut self, threshold: u32, has_no_evidence: bool) -> Outcome {
-        let count = self.voices.len();
+        let count = self.signers();
         if u32::try_from(count).is_ok_and(|count| count >= threshold) {
             return Outcome::Satisfied(self.proofs);
         }
@@ -320,7 +362,7 @@ fn voice(signer: &SignedBy) -> Vec<u8> {
     }
 }
 
-fn proof(piece: &Piece, name: &SignerName, signed: Signed, builder: Option<(String, u8)>) -> Proof {
+fn proof(piece: &Piece, name: &SignerName, signed: &Signed, builder: Option<(String, u8)>) -> Proof {
     let statement = match &signed.content {
         Content::File => None,
         Content::Statement(statement) => Some(statement.predicate_type().to_owned()),
@@ -329,11 +371,11 @@ fn proof(piece: &Piece, name: &SignerName, signed: Signed, builder: Option<(Stri
         evidence: piece.file.clone(),
         number: piece.number,
         signer: name.to_string(),
-        signed_by: signed.signer,
+        signed_by: signed.signer.clone(),
         statement,
         builder,
-        times: signed.times,
-        logs: signed.logs.into_iter().collect(),
+        times: signed.times.clone(),
+        logs: signed.logs.iter().cloned().collect(),
     }
 }
 
@@ -341,4 +383,48 @@ fn read(file: &EvidenceFile) -> Result<Vec<Item>, String> {
     let content = file.content.as_deref().ok_or("the package names this evidence, but no trusted role lists it")?;
     let evidence = Evidence::parse(content).map_err(|error| error.to_string())?;
     Ok(evidence.items().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signed::{Certificate, Subject};
+
+    /// Returns how many of the names have signed, if these subjects signed for these names.
+    fn signers(signed: &[(&str, &str)]) -> usize {
+        let mut count = Count { proofs: Vec::new(), voices: Vec::new(), reasons: Vec::new() };
+        for (name, subject) in signed {
+            let certificate = Certificate {
+                issuer: "https://issuer.example".to_owned(),
+                subject: Subject::Email((*subject).to_owned()),
+                claims: BTreeMap::new(),
+            };
+            let proof = Proof {
+                evidence: TargetPath::new("evidence").unwrap(),
+                number: 1,
+                signer: (*name).to_owned(),
+                signed_by: SignedBy::Identity(certificate),
+                statement: None,
+                builder: None,
+                times: Vec::new(),
+                logs: Vec::new(),
+            };
+            count.accept(&SignerName::Own(Name::new(name).unwrap()), proof);
+        }
+        count.signers()
+    }
+
+    #[test]
+    fn c_25_each_name_and_each_identity_counts_once() {
+        assert_eq!(signers(&[]), 0);
+        // One name, whose patterns match two identities, is one signer: nobody else has signed.
+        assert_eq!(signers(&[("team", "a"), ("team", "b")]), 1);
+        // One identity that two names match is one signer.
+        assert_eq!(signers(&[("release", "a"), ("team", "a")]), 1);
+        assert_eq!(signers(&[("release", "a"), ("team", "b")]), 2);
+        // The identity that both names match stands for the name that nobody else stands for.
+        assert_eq!(signers(&[("release", "a"), ("team", "a"), ("release", "b")]), 2);
+        assert_eq!(signers(&[("release", "a"), ("team", "a"), ("team", "b")]), 2);
+        assert_eq!(signers(&[("x", "a"), ("y", "a"), ("y", "b"), ("z", "b"), ("z", "c"), ("x", "c")]), 3);
+    }
 }

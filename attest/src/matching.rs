@@ -98,7 +98,9 @@ pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &Prov
 
 fn check_parameters(provenance: &Provenance, demand: &Parameters) -> Result<(), String> {
     let Parameters::Listed(listed) = demand else { return Ok(()) };
-    for (name, value) in &provenance.parameters {
+    let parameters = provenance.parameters.as_ref();
+    let parameters = parameters.ok_or("the provenance does not record the parameters of the build")?;
+    for (name, value) in parameters {
         let patterns =
             listed.get(name).ok_or_else(|| format!("the build has the parameter {name}, which is not allowed"))?;
         check(&format!("parameter {name}"), value, patterns)?;

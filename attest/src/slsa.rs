@@ -42,8 +42,8 @@ pub(crate) struct Provenance {
     /// The Git ref of the source, such as `refs/tags/v1.0`.
     pub(crate) reference: Option<String>,
     pub(crate) commit: Option<String>,
-    /// The parameters with which the build was started: names, and values as text.
-    pub(crate) parameters: Vec<(String, String)>,
+    /// The parameters with which the build was started: names, and values as text. `None` if they are not recorded.
+    pub(crate) parameters: Option<Vec<(String, String)>>,
 }
 
 impl Provenance {
@@ -109,13 +109,15 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
             let repository = text(predicate, "/buildDefinition/externalParameters/workflow/repository")?;
             let reference = text(predicate, "/buildDefinition/externalParameters/workflow/ref")?;
             let commit = optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/gitCommit");
-            (format!("git+{repository}"), Some(reference), commit, parameters_without(external, &["workflow"]))
+            // Some workflows do not record the inputs with which they were started.
+            let parameters = external.get("inputs").map(|_| parameters_without(external, &["workflow"]));
+            (format!("git+{repository}"), Some(reference), commit, parameters)
         }
         BUILD_TYPE => {
             let source = text(predicate, "/buildDefinition/externalParameters/source/uri")?;
             let reference = optional_text(predicate, "/buildDefinition/externalParameters/source/ref");
             let commit = optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/gitCommit");
-            (source.to_owned(), reference, commit, parameters_without(external, &["source"]))
+            (source.to_owned(), reference, commit, Some(parameters_without(external, &["source"])))
         }
         "https://slsa-framework.github.io/slsa-github-generator/delegator-generic@v0"
         | "https://github.com/slsa-framework/slsa-github-generator/delegator-generic@v0" => {
@@ -124,13 +126,13 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
                 .or_else(|| optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/sha1"));
             let (source, reference) = split_uri(uri);
             let inputs = predicate.pointer("/buildDefinition/externalParameters/inputs").and_then(Value::as_object);
-            (source, reference, commit, inputs.map(|inputs| parameters_without(inputs, &[])).unwrap_or_default())
+            (source, reference, commit, inputs.map(parameters_of))
         }
         _ if build_type.ends_with("/container-based-build/v0.1?draft") => {
             let uri = text(predicate, "/buildDefinition/externalParameters/source/uri")?;
             let commit = optional_text(predicate, "/buildDefinition/externalParameters/source/digest/sha1");
             let (source, reference) = split_uri(uri);
-            (source, reference, commit, parameters_without(external, &["source"]))
+            (source, reference, commit, Some(parameters_without(external, &["source"])))
         }
         _ => return Err(format!("the build type {build_type} is not supported")),
     };
@@ -147,15 +149,19 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
 fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     let (source, reference) = split_uri(text(predicate, "/invocation/configSource/uri")?);
     // If a person started the workflow, its inputs are in the event payload; other parameters are in `invocation`.
-    let places = ["/invocation/parameters", "/invocation/environment/github_event_payload/inputs"];
-    let objects = places.iter().filter_map(|place| predicate.pointer(place)?.as_object());
+    let parameters = predicate.pointer("/invocation/parameters").and_then(Value::as_object);
+    let inputs = predicate.pointer("/invocation/environment/github_event_payload/inputs").and_then(Value::as_object);
+    let parameters = parameters.map(|parameters| {
+        let inputs = inputs.map(parameters_of).unwrap_or_default();
+        [parameters_without(parameters, &[]), inputs].concat()
+    });
     Ok(Provenance {
         builder: text(predicate, "/builder/id")?.to_owned(),
         build_type: text(predicate, "/buildType")?.to_owned(),
         source,
         reference: reference.map(str::to_owned),
         commit: optional_text(predicate, "/invocation/configSource/digest/sha1").map(str::to_owned),
-        parameters: objects.flat_map(|object| parameters_without(object, &[])).collect(),
+        parameters,
     })
 }
 
@@ -175,9 +181,7 @@ fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> 
         match value {
             Value::Null => {}
             Value::Object(members) if ["inputs", "vars", "event_inputs"].contains(&name) || members.is_empty() => {
-                for (name, value) in members.members() {
-                    parameters.push((name.to_owned(), parameter_text(value)));
-                }
+                parameters.extend(parameters_of(members));
             }
             Value::String(text) if text.is_empty() => {}
             Value::Array(elements) if elements.is_empty() => {}
@@ -185,6 +189,11 @@ fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> 
         }
     }
     parameters
+}
+
+/// Returns the names of all members, and their values as text.
+fn parameters_of(inputs: &Object) -> Vec<(String, String)> {
+    inputs.members().map(|(name, value)| (name.to_owned(), parameter_text(value))).collect()
 }
 
 fn parameter_text(value: &Value) -> String {

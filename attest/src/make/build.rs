@@ -86,7 +86,7 @@ impl Build {
             source: self.source.clone(),
             reference: self.reference.clone(),
             commit: self.commit.clone(),
-            parameters: self.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            parameters: Some(self.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect()),
         };
         for (what, text) in [("builder", &self.builder), ("source", &self.source)] {
             if !text.contains("://") {

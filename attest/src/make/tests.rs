@@ -104,7 +104,7 @@ fn provenance_is_read_as_it_was_given() {
         let read = crate::slsa::Provenance::read(&statement).unwrap();
         assert_eq!((&read.builder, &read.build_type), (&build.builder, &build.build_type));
         assert_eq!((&read.source, &read.reference, &read.commit), (&build.source, &build.reference, &build.commit));
-        assert_eq!(read.parameters.into_iter().collect::<BTreeMap<_, _>>(), build.parameters);
+        assert_eq!(read.parameters.unwrap().into_iter().collect::<BTreeMap<_, _>>(), build.parameters);
     }
 }
 

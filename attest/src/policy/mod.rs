@@ -91,7 +91,7 @@ pub struct Builder {
 }
 
 /// The name of a signer in a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignerName {
     /// A signer of the same policy.
     Own(Name),
@@ -276,6 +276,23 @@ impl Rule {
                 .collect(),
             Demand::Unsupported { .. } => Vec::new(),
         }
+    }
+
+    /// Returns whether the policy defines each signer and builder that the rule names as its own, and their trust roots.
+    /// They are missing only if this version of lastmile does not understand them.
+    pub(crate) fn names_are_defined(&self, policy: &Policy) -> bool {
+        let has_builders = match &self.demand {
+            Demand::Provenance(demand) => demand.builders.iter().all(|name| policy.builders.contains_key(name)),
+            _ => true,
+        };
+        let is_defined = |name: &SignerName| match name {
+            SignerName::Own(name) => policy
+                .signers
+                .get(name)
+                .is_some_and(|signer| signer.trust().is_none_or(|trust| policy.trust.contains_key(trust))),
+            SignerName::OfListingRole(_) => true,
+        };
+        has_builders && self.signers(policy).into_iter().all(is_defined)
     }
 
     /// Returns whether the rule applies to a path.

@@ -370,20 +370,24 @@ fn check_names(policy: &Policy) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// Checks that the keys of a rule can reach its threshold. Identities are not counted, because one identity can match
-/// any number of signers.
+/// Checks that the signers of a rule can reach its threshold. Each name counts once, and so does each key.
 fn check_threshold(policy: &Policy, rule: &Rule, by: &[SignerName], threshold: Threshold) -> Result<(), PolicyError> {
     let mut keys = BTreeSet::new();
+    let mut others = 0_usize;
     for name in by {
-        let SignerName::Own(own) = name else { return Ok(()) };
-        match policy.signers.get(own).map(|signer| &signer.credential) {
-            Some(Credential::Key { key, .. }) => keys.insert(key),
-            _ => return Ok(()),
+        let SignerName::Own(own) = name else {
+            others += 1;
+            continue;
         };
+        match policy.signers.get(own).map(|signer| &signer.credential) {
+            Some(Credential::Key { key, .. }) => drop(keys.insert(key)),
+            _ => others += 1,
+        }
     }
-    if u32::try_from(keys.len()).is_ok_and(|keys| keys < threshold.get()) {
+    let signers = keys.len() + others;
+    if u32::try_from(signers).is_ok_and(|signers| signers < threshold.get()) {
         let problem =
-            format!("the rule {} demands {} signatures, but names {} keys", rule.name, threshold.get(), keys.len());
+            format!("the rule {} demands {} signatures, but names {signers} signers", rule.name, threshold.get());
         return Err(PolicyError(problem));
     }
     Ok(())

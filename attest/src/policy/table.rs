@@ -102,7 +102,12 @@ impl<'a> Table<'a> {
 
     /// Returns a list of path patterns, which is empty if there is no such member.
     pub(super) fn paths(&self, name: &str) -> Result<Vec<PathPattern>, PolicyError> {
-        Ok(self.strings(name)?.unwrap_or_default().into_iter().map(PathPattern::new).collect())
+        let texts = self.strings(name)?.unwrap_or_default();
+        // `**` would cover no more than `*`, so whoever writes it expects something else.
+        if let Some(text) = texts.iter().find(|text| text.contains("**")) {
+            return Err(self.error(name, &format!("contains {text:?}, but `*` never matches a slash, not even twice")));
+        }
+        Ok(texts.into_iter().map(PathPattern::new).collect())
     }
 
     pub(super) fn name(&self, name: &str) -> Result<Name, PolicyError> {

@@ -55,10 +55,10 @@ impl Policy {
         let mut policy = Self { keys, rules };
         // Lower each threshold that the keys of the rule can never reach, because a policy with such a rule is refused.
         for rule in &mut policy.rules {
-            let own: BTreeSet<u8> = rule.by.iter().filter_map(|(name, _)| key_of(&policy.keys, name)).collect();
-            if rule.by.iter().all(|(_, of_listing_role)| !of_listing_role) {
-                rule.threshold = rule.threshold.min(own.len());
-            }
+            let own = rule.by.iter().filter(|(_, of_listing_role)| !of_listing_role);
+            let keys: BTreeSet<u8> = own.filter_map(|(name, _)| key_of(&policy.keys, name)).collect();
+            let others = rule.by.iter().filter(|(_, of_listing_role)| *of_listing_role).count();
+            rule.threshold = rule.threshold.min(keys.len() + others);
         }
         policy
     }

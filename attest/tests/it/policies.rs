@@ -60,7 +60,7 @@ fn c_25_a_key_that_signs_twice_counts_once() {
     }
     // A key counts once even if two signers have it.
     let same = policy("", &rule).replace(&crate::packages::signer(2), &crate::packages::signer(1));
-    assert!(lastmile_attest::Policy::parse(same.as_bytes()).unwrap_err().to_string().contains("names 1 keys"));
+    assert!(lastmile_attest::Policy::parse(same.as_bytes()).unwrap_err().to_string().contains("names 1 signers"));
 }
 
 #[test]
@@ -169,6 +169,13 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     assert!(packages.refusal(&[]).contains("rule signed"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
+    // Rules still count if something else in the policy is not understood, unless they name it.
+    let newer = policy(r#""upgrade":["app/*"],"quorum":1,"#, &known);
+    let packages = Packages::of_top(newer.clone());
+    assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
+    assert!(packages.refusal(&[]).contains("rule signed"));
+    let packages = Packages::of_top(newer.replace(r#""a":{"key""#, r#""a":{"new":1,"key""#));
+    assert_eq!(packages.judge(&[]).check(), Ok(()));
     // A delegated role cannot allow a path that the policy of its delegator blocks.
     let top = policy("", unknown);
     let packages = Packages::of_team(top, policy(r#""upgrade":["app/*"],"#, &known));
@@ -224,7 +231,7 @@ const WORKFLOW: &str = "https://actions.github.io/buildtypes/workflow/v1";
 
 /// Returns provenance that is signed with key 1, after replacing a part of its predicate.
 fn provenance(replaced: &str, replacement: &str) -> String {
-    let predicate = r#"{"buildDefinition":{"buildType":"WORKFLOW","externalParameters":{"workflow":{"path":"x",
+    let predicate = r#"{"buildDefinition":{"buildType":"WORKFLOW","externalParameters":{"inputs":{},"workflow":{"path":"x",
         "ref":"refs/tags/v1","repository":"https://github.com/acme/app"}},"resolvedDependencies":[{"digest":{"gitCommit":"1"}}]},
         "runDetails":{"builder":{"id":"https://builder.example/v1"}}}"#;
     let predicate = predicate.replace("WORKFLOW", WORKFLOW);
@@ -252,7 +259,9 @@ fn provenance_must_name_the_demanded_builder_source_and_ref() {
         ("github.com/acme/app", "github.com/evil/acme/app", "the source is"),
         ("refs/tags/v1", "refs/heads/v1", "the ref is refs/heads/v1"),
         ("refs/tags/v1", "v1", "the ref is v1"),
-        (r#"{"workflow":"#, r#"{"inputs":{"debug":true},"workflow":"#, "has the parameter debug, which is not allowed"),
+        (r#""inputs":{}"#, r#""inputs":{"debug":true}"#, "has the parameter debug, which is not allowed"),
+        (r#""inputs":{}"#, r#""inputs":{"debug":""}"#, "has the parameter debug, which is not allowed"),
+        (r#""inputs":{},"#, "", "does not record the parameters"),
         (WORKFLOW, "https://example.com/other", "the build type https://example.com/other is not supported"),
         (r#""id":"#, r#""ID":"#, "the provenance has no string at /runDetails/builder/id"),
     ] {
@@ -267,7 +276,7 @@ fn provenance_must_name_the_demanded_builder_source_and_ref() {
 fn c_30_parameters_must_be_listed_and_the_level_comes_from_the_policy() {
     let listed = r#""level":3,"source":["git+https://github.com/acme/app"],"parameter":{"mode":["release"]}"#;
     let packages = built_packages(listed);
-    let with = |inputs: &str| provenance(r#"{"workflow":"#, &format!(r#"{{"inputs":{inputs},"workflow":"#));
+    let with = |inputs: &str| provenance(r#""inputs":{}"#, &format!(r#""inputs":{inputs}"#));
     assert_eq!(packages.judge(&[with(r#"{"mode":"release"}"#)]).check(), Ok(()));
     assert_eq!(packages.judge(&[with("{}")]).check(), Ok(()));
     assert!(packages.refusal(&[with(r#"{"mode":"debug"}"#)]).contains("the parameter mode is debug, wanted release"));
