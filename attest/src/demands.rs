@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use lastmile_metadata::{ErrorKind, Found, Header, Json, RoleName, TargetFile, TargetPath, VerifiedTargets};
-use sha2::{Digest as _, Sha256};
 
 use crate::evidence_list::{EvidenceListError, evidence_paths};
 use crate::local::LocalPolicy;
@@ -293,18 +292,12 @@ impl TrustRootRequest {
     }
 
     fn read(&self, content: &[u8]) -> Result<TrustRoot, TrustRootLoadError> {
-        match (self.source.sha256(), self.listed()?) {
-            (Some(sha256), _) if Sha256::digest(content)[..] != sha256[..] => {
-                return Err(self.error("the file does not have the `sha256` that the policy names"));
-            }
-            (None, Some(listed)) => {
-                let mut verifier = listed.verifier();
-                let verdict = verifier.update(content).and_then(|()| verifier.finish());
-                verdict.map_err(|error| self.error(&error.to_string()))?;
-            }
-            _ => {}
+        if let Some(listed) = self.listed()? {
+            let mut verifier = listed.verifier();
+            let verdict = verifier.update(content).and_then(|()| verifier.finish());
+            verdict.map_err(|error| self.error(&error.to_string()))?;
         }
-        TrustRoot::parse(content).map_err(|error| self.error(&error.to_string()))
+        self.source.read_root(content).map_err(|problem| self.error(&problem))
     }
 
     fn error(&self, reason: &str) -> TrustRootLoadError {

@@ -15,12 +15,14 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{PathPattern, TargetPath, Threshold};
+use sha2::{Digest as _, Sha256};
 
 pub use self::pattern::Pattern;
 #[cfg(feature = "toml")]
 pub use self::toml::{TomlError, from_toml, to_toml};
 use crate::json::{Object, Value};
 use crate::signed::Claim;
+use crate::sigstore::TrustRoot;
 use crate::trust::TrustDemands;
 
 /// The name of the member of a targets role that contains the policy.
@@ -212,6 +214,17 @@ impl TrustSource {
     #[must_use]
     pub fn path(&self) -> &TargetPath {
         &self.path
+    }
+
+    /// Reads a file that is meant to be the trust root.
+    ///
+    /// # Errors
+    /// What is wrong: the file lacks the SHA-256 that the policy names, or is not a trust root.
+    pub fn read_root(&self, content: &[u8]) -> Result<TrustRoot, String> {
+        if self.sha256.is_some_and(|sha256| Sha256::digest(content)[..] != sha256[..]) {
+            return Err("the file does not have the `sha256` that the policy names".into());
+        }
+        TrustRoot::parse(content).map_err(|error| error.to_string())
     }
 
     /// Returns the SHA-256 of the file, if the policy names it.

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 
 use lastmile_attest::policy::MEMBER;
-use lastmile_attest::{Policy, Refused, TrustRoot, evidence_paths};
+use lastmile_attest::{Policy, Refused, evidence_paths};
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Delegations, Json, Paths, RoleName, TargetFile, TargetPath, Targets};
-use sha2::{Digest as _, Sha256};
 
 use crate::check::Check;
 use crate::check::simulated_client::from_client;
@@ -161,12 +160,9 @@ impl Check<'_> {
                 };
                 let problem = match contents.read(&listed)? {
                     None => "the file is not in this folder".to_string(),
-                    Some(content) if source.sha256().is_some_and(|named| Sha256::digest(&content)[..] != named[..]) => {
-                        "the file does not have the `sha256` that the policy names".to_string()
-                    }
-                    Some(content) => match TrustRoot::parse(&content) {
+                    Some(content) => match source.read_root(&content) {
                         Ok(_) => continue,
-                        Err(error) => error.to_string(),
+                        Err(problem) => problem,
                     },
                 };
                 return Err(DraftError::Policy(PolicyError::TrustRoot { path, problem }).into());

@@ -1,8 +1,6 @@
 //! Sets the policy of a role, after checking the trust roots that it names.
 
-use lastmile_attest::TrustRoot;
 use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath};
-use sha2::{Digest as _, Sha256};
 
 use crate::draft::Draft;
 use crate::edit::policy::read_policy;
@@ -25,16 +23,9 @@ impl Repository {
                 continue;
             };
             let Some(content) = contents.read(&target)? else { continue };
-            let problem = match source.sha256() {
-                Some(sha256) if Sha256::digest(&content)[..] != sha256[..] => {
-                    "the file does not have the `sha256` that the policy names".to_string()
-                }
-                _ => match TrustRoot::parse(&content) {
-                    Ok(_) => continue,
-                    Err(error) => error.to_string(),
-                },
-            };
-            return Err(PolicyError::TrustRoot { path: source.path().clone(), problem }.into());
+            if let Err(problem) = source.read_root(&content) {
+                return Err(PolicyError::TrustRoot { path: source.path().clone(), problem }.into());
+            }
         }
         edit.finish()
     }
