@@ -14,7 +14,7 @@ use crate::artifact::Artifact;
 use crate::demands::{Demands, Source, TrustRoots};
 use crate::evidence::{Evidence, Item};
 use crate::matching::{check_attestation, check_provenance, check_signature};
-use crate::policy::{Builder, Credential, Demand, Name, ProvenanceDemand, Rule, Signer, SignerName};
+use crate::policy::{Credential, Demand, Name, ProvenanceDemand, Rule, Signer, SignerName};
 use crate::signed::{Content, Signed, SignedBy};
 use crate::trust::Trust;
 use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict};
@@ -171,21 +171,7 @@ impl<'a> Judgement<'a> {
         check: impl Fn(&Signed) -> Result<(), String>,
     ) {
         for name in by {
-            let (source, signer) = match self.signer(source, name) {
-                Ok(found) => found,
-                Err(reason) => {
-                    count.refuse(reason);
-                    continue;
-                }
-            };
-            for at in 0..self.pieces.len() {
-                let verdict = self.verify(at, source, signer).and_then(|signed| check(&signed).map(|()| signed));
-                let Some(piece) = self.pieces.get(at) else { continue };
-                match verdict {
-                    Ok(signed) => count.accept(name, proof(piece, name, &signed, None)),
-                    Err(reason) => count.refuse(format!("{}: {reason}", piece.place())),
-                }
-            }
+            self.count_signer(source, name, count, |signed| check(signed).map(|()| None));
         }
     }
 
@@ -193,34 +179,34 @@ impl<'a> Judgement<'a> {
     fn count_builds(&mut self, index: usize, source: &'a Source, demand: &ProvenanceDemand, count: &mut Count) {
         for builder_name in &demand.builders {
             let Some(builder) = source.policy.builders.get(builder_name) else { continue };
+            let check = |signed: &Signed| {
+                check_provenance(signed, builder, demand).map(|level| Some((builder_name.to_string(), level)))
+            };
             for name in &builder.by {
-                self.count_builds_of(index, builder_name, builder, name, demand, count);
+                self.count_signer(index, name, count, check);
             }
         }
     }
 
-    fn count_builds_of(
+    /// Counts the evidence that is signed by one signer and that `check` accepts. `check` returns the builder and its
+    /// level, if the evidence is provenance.
+    fn count_signer(
         &mut self,
-        index: usize,
-        builder_name: &Name,
-        builder: &Builder,
+        source: usize,
         name: &SignerName,
-        demand: &ProvenanceDemand,
         count: &mut Count,
+        check: impl Fn(&Signed) -> Result<Option<(String, u8)>, String>,
     ) {
-        let (source, signer) = match self.signer(index, name) {
+        let (source, signer) = match self.signer(source, name) {
             Ok(found) => found,
             Err(reason) => return count.refuse(reason),
         };
         for at in 0..self.pieces.len() {
-            let verdict = self
-                .verify(at, source, signer)
-                .and_then(|signed| check_provenance(&signed, builder, demand).map(|level| (signed, level)));
+            let verdict =
+                self.verify(at, source, signer).and_then(|signed| check(&signed).map(|build| (signed, build)));
             let Some(piece) = self.pieces.get(at) else { continue };
             match verdict {
-                Ok((signed, level)) => {
-                    count.accept(name, proof(piece, name, &signed, Some((builder_name.to_string(), level))));
-                }
+                Ok((signed, build)) => count.accept(name, proof(piece, name, &signed, build)),
                 Err(reason) => count.refuse(format!("{}: {reason}", piece.place())),
             }
         }

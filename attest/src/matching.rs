@@ -2,6 +2,7 @@
 
 use crate::policy::{
     AttestationDemand, Builder, Credential, Identity, Parameters, Pattern, ProvenanceDemand, SignatureDemand, Signer,
+    one_of,
 };
 use crate::signed::{Content, Signed, SignedBy, Subject};
 use crate::slsa::Provenance;
@@ -18,7 +19,7 @@ impl Signer {
                 check_subject(identity, &certificate.subject)?;
                 for (claim, patterns) in &identity.claims {
                     let value = certificate.claims.get(claim).ok_or_else(|| {
-                        format!("the certificate has no claim {}, wanted {}", claim.name(), list(patterns))
+                        format!("the certificate has no claim {}, wanted {}", claim.name(), one_of(patterns))
                     })?;
                     check(&format!("claim {}", claim.name()), value, patterns)?;
                 }
@@ -39,7 +40,7 @@ fn check_subject(identity: &Identity, subject: &Subject) -> Result<(), String> {
     if matches {
         return Ok(());
     }
-    Err(format!("it is signed by {}, wanted {}", subject.as_str(), list(&identity.subject)))
+    Err(format!("it is signed by {}, wanted {}", subject.as_str(), one_of(&identity.subject)))
 }
 
 /// Checks that evidence counts as a signature over the file.
@@ -112,11 +113,7 @@ fn check(what: &str, value: &str, patterns: &[Pattern]) -> Result<(), String> {
     if patterns.iter().any(|pattern| pattern.matches(value)) {
         return Ok(());
     }
-    Err(format!("the {what} is {value}, wanted {}", list(patterns)))
-}
-
-fn list(patterns: &[Pattern]) -> String {
-    patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" or ")
+    Err(format!("the {what} is {value}, wanted {}", one_of(patterns)))
 }
 
 #[cfg(test)]

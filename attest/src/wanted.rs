@@ -1,6 +1,6 @@
 //! Describes what a rule demands, as text for verdicts.
 
-use crate::policy::{Credential, Demand, Parameters, Pattern, Policy, Rule, SignerName};
+use crate::policy::{Credential, Demand, Parameters, Policy, Rule, SignerName, one_of};
 
 /// Returns what a rule demands, such as "a signature by release (https://…)".
 pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
@@ -10,7 +10,7 @@ pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
             threshold => format!("signatures by {threshold} of {}", signers(policy, &demand.by)),
         },
         Demand::Attestation(demand) => {
-            let mut text = format!("an attestation of type {}", list(&demand.types));
+            let mut text = format!("an attestation of type {}", one_of(&demand.types));
             for (pointer, values) in &demand.allowed {
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
                 text.push_str(&format!(" with {} at {pointer}", values.join(" or ")));
@@ -26,14 +26,14 @@ pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
                 .builders
                 .iter()
                 .map(|name| match policy.builders.get(name) {
-                    Some(builder) => format!("{name} ({})", list(&builder.id)),
+                    Some(builder) => format!("{name} ({})", one_of(&builder.id)),
                     None => name.to_string(),
                 })
                 .collect();
             let mut text = format!("provenance of level {} by {}", demand.level, builders.join(" or "));
-            text.push_str(&format!(" from {}", list(&demand.source)));
+            text.push_str(&format!(" from {}", one_of(&demand.source)));
             if !demand.reference.is_empty() {
-                text.push_str(&format!(" at {}", list(&demand.reference)));
+                text.push_str(&format!(" at {}", one_of(&demand.reference)));
             }
             match &demand.parameters {
                 Parameters::Listed(listed) if listed.is_empty() => text.push_str(" without parameters"),
@@ -50,13 +50,9 @@ fn signers(policy: &Policy, names: &[SignerName]) -> String {
     let describe = |name: &SignerName| {
         let SignerName::Own(own) = name else { return name.to_string() };
         match policy.signers.get(own).map(|signer| &signer.credential) {
-            Some(Credential::Identity(identity)) => format!("{own} ({})", list(&identity.subject)),
+            Some(Credential::Identity(identity)) => format!("{own} ({})", one_of(&identity.subject)),
             _ => own.to_string(),
         }
     };
     names.iter().map(describe).collect::<Vec<_>>().join(" or ")
-}
-
-fn list(patterns: &[Pattern]) -> String {
-    patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" or ")
 }

@@ -18,6 +18,7 @@ use lastmile_metadata::{PathPattern, TargetPath, Threshold};
 use sha2::{Digest as _, Sha256};
 
 pub use self::pattern::Pattern;
+pub(crate) use self::pattern::one_of;
 #[cfg(feature = "toml")]
 pub use self::toml::{TomlError, from_toml, to_toml};
 use crate::json::{Object, Value};

@@ -43,6 +43,11 @@ impl Pattern {
     }
 }
 
+/// Lists patterns in a message: "a or b".
+pub(crate) fn one_of(patterns: &[Pattern]) -> String {
+    patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" or ")
+}
+
 fn is_within_part(text: &str) -> bool {
     !text.contains(['/', '@'])
 }
