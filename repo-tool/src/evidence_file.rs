@@ -16,11 +16,11 @@ const LONGEST: u64 = 4 << 20;
 /// What happens to an existing evidence file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// A line is added to it. It must be evidence for the same package.
+    /// A line is added to the file, which must be evidence for the same package.
     Append,
-    /// It is an error.
+    /// The command fails, and the file stays as it is.
     Keep,
-    /// It is replaced.
+    /// The file is replaced.
     Replace,
 }
 
