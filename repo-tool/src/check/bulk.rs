@@ -1,8 +1,8 @@
 //! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets,
-//! and searches for one target of each role. If the top-level role delegates only to bins, the search for a path always
-//! ends in the bin for that path. In this case, and for the targets of the top-level role, the other targets are looked
-//! up directly in the metadata that the client trusts, and the client searches only for the targets that this metadata
-//! does not list.
+//! and searches for one target in each role. If the top-level role delegates only to bins, the search for a path always
+//! ends in the bin for that path. In this case, and for the targets that the top-level role lists, the check looks up
+//! the other targets directly in the metadata that the client trusts. The client then searches only for the targets
+//! that are not found in this way.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -92,7 +92,7 @@ impl<'s> RoleView<'s> {
     }
 }
 
-/// Returns the bins of the top-level role, if it has no other delegations.
+/// Returns the bins of the top-level role if that role has no other delegations.
 fn bins_alone(top: &VerifiedTargets) -> Option<Router> {
     let delegations = top.delegations()?;
     let alone = match &delegations.roles {

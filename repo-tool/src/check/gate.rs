@@ -60,8 +60,8 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     Err(DraftError::FileFaults { role: document.role.clone(), version: document.version, faults }.into())
 }
 
-/// Returns findings about published metadata that other clients refuse, or in which they do not search all delegations.
-/// Covers the root and every role that was read.
+/// Returns findings about published metadata that other clients refuse, and about roles with more delegations than
+/// those clients visit. Covers the root and every role that was read.
 pub(crate) fn findings(published: &Published) -> Vec<Finding> {
     let mut found = Vec::new();
     for (role, text) in published.signed_texts() {

@@ -86,7 +86,7 @@ fn long_chain(published: &Published) -> Option<Finding> {
 }
 
 /// Returns a finding if enough root keys to sign a new root are on this machine: whoever steals the machine could then
-/// sign one (2.1.1). Keys in `keys/` that no role lists yet count, too.
+/// sign a new root (2.1.1). Keys in `keys/` also count if no role lists them yet.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
@@ -153,7 +153,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     if role.is_online() {
         return;
     }
-    // 6.1: keys of these roles can be offline.
+    // 6.1: The keys of all roles except timestamp and snapshot can be kept offline.
     for (_, key) in ring.keys().filter(|(_, key)| keys.is_encrypted(key) == Some(false)) {
         let text = format!(
             "the {role} key {} is on this machine and unencrypted: anyone who reads the file can sign packages; keep it offline",

@@ -43,7 +43,7 @@ const MANY: usize = 1000;
 pub(crate) const MANY_ROOTS: u64 = 64;
 
 /// Returns whether both roots have the same keys and roles. If so, clients shipped with either root take the same
-/// steps, so testing those shipped with `before` is enough.
+/// steps, so testing clients shipped with `before` is enough.
 pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
     (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
 }
@@ -65,7 +65,7 @@ pub(crate) struct Check<'a> {
 pub(crate) struct Checked {
     /// The state of the repository after publication, with the new files in memory.
     pub(crate) published: Published,
-    /// The published packages that clients will refuse from now on.
+    /// The published packages that clients will refuse after publication.
     pub(crate) refused: Vec<Refused>,
 }
 
@@ -167,7 +167,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Searches for a target of each changed role that has not been visited yet, so that a client verifies the role.
+    /// Searches for one target of each changed role that has not been visited yet, so that a client verifies the role.
     fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let Draft { targets, touched, bulk_filled, .. } = self.draft;
         let mut paths = Vec::new();
@@ -190,8 +190,8 @@ impl Check<'_> {
     }
 
     /// Verifies the changed roles that no search has visited. Such a role lists no targets, or only targets that roles
-    /// with a higher priority also list. Also verifies the changed roles that several key rings must sign, because a
-    /// search verifies a role with only one key ring.
+    /// with a higher priority also list. Also verifies the changed roles that must be signed by the keys of several key
+    /// rings, because a search verifies a role with only one key ring.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {

@@ -36,14 +36,14 @@ impl Overlay {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// Serves each metadata file in `files` under the name that is its key, and the published files under all other
-    /// names.
+    /// Serves each metadata file in `files` under the name that is its key in the map, and the published files under
+    /// all other names.
     #[must_use]
     pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)
     }
 
-    /// Also serves these metadata files. They take precedence over other files with the same names.
+    /// Also serves the metadata files in `files`, which take precedence over other files with the same names.
     #[must_use]
     pub(crate) fn with(mut self, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         let files = files.into_iter().map(|(name, file)| (name, file.into()));
@@ -56,8 +56,8 @@ impl Overlay {
         &self.layout
     }
 
-    /// Reads the metadata file of a role from the draft, or else from the folder, where it may have at most `most`
-    /// bytes. Returns `None` if the file does not exist.
+    /// Reads the metadata file of a role from the draft, or else from the folder. A file in the folder may have at most
+    /// `most` bytes. Returns `None` if the file does not exist.
     pub(crate) fn metadata(
         &self,
         role: &RoleName,
@@ -78,7 +78,7 @@ impl Overlay {
             || path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
-    /// Treats these metadata files as missing.
+    /// Treats the metadata files with these names as missing.
     #[must_use]
     pub fn without(mut self, files: impl IntoIterator<Item = String>) -> Self {
         self.hidden = Arc::new(files.into_iter().collect());
@@ -109,8 +109,8 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would: decodes each segment of the path, unless the decoded segment would contain a
-/// path separator.
+/// Reads a file as a web server would. Decodes each segment of the path, unless the decoded segment contains a path
+/// separator.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
     let mut path = base;
     for segment in url_path.split('/') {

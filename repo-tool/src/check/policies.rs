@@ -1,7 +1,8 @@
-//! Checks before publication that clients will not refuse packages because of policies. Judges the packages that a
-//! draft adds or changes, and the unchanged packages below a policy, a trust root or a delegation that changes.
+//! Checks before publication that clients will not refuse packages because of policies. Evaluates the packages that a
+//! draft adds or changes, and the unchanged packages that a changed policy, trust root or delegation affects.
 //!
-//! Evidence and trust roots are not packages, so a rule whose paths match them does not demand evidence for them.
+//! Evidence and trust roots are not packages, so a policy rule whose paths match them does not require evidence for
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -30,21 +31,22 @@ pub enum FailingPackages {
     Allow,
 }
 
-/// The changes in a draft that determine which packages are judged.
+/// The changes in a draft that determine which packages are evaluated.
 #[derive(Default)]
 struct Scope {
     /// Targets that are added, changed or removed.
     changed: BTreeSet<TargetPath>,
     /// The changed targets that are already published.
     replaced: BTreeSet<TargetPath>,
-    /// Roles whose policy, trust roots or delegations change. All packages below these roles are judged.
+    /// Roles whose policy, trust roots or delegations change. All packages of these roles, and of the roles that they
+    /// delegate to, are evaluated.
     roles: BTreeSet<RoleName>,
 }
 
 impl Check<'_> {
-    /// Judges the packages that the draft affects. `arrive` returns a client that has updated to the draft, without the
-    /// usual limits, and `reached` is a client that has found the added targets. Returns the published packages that
-    /// clients will refuse from now on.
+    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft, without
+    /// the usual limits, and `reached` is a client that has found the added targets. Returns the published packages
+    /// that clients will refuse after publication.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,
@@ -78,7 +80,8 @@ impl Check<'_> {
         if published.read_roles().any(|(_, targets)| has_policy(&targets.header)) {
             return Ok(true);
         }
-        // A role may list a target that another role no longer lists.
+        // A role with a policy may list a target that the draft removes from another role. The searches read such
+        // roles.
         for path in self.removed_targets(published)? {
             reached.find(&path).map_err(from_client)?;
         }
@@ -109,7 +112,7 @@ impl Check<'_> {
         Ok(removed)
     }
 
-    /// Returns whether a published role has a policy. Bins cannot have one, so they are not read.
+    /// Returns whether a published role has a policy. Bins cannot have a policy, so they are not read.
     fn has_policy_below(&self, published: &Published) -> Result<bool, Error> {
         let mut published = published.clone();
         let mut waiting = vec![RoleName::TARGETS];
@@ -213,7 +216,7 @@ impl Check<'_> {
         Ok(packages)
     }
 
-    /// Judges packages that clients must accept.
+    /// Checks that clients accept these packages.
     fn check_all(&self, judge: &mut PackageJudge<'_>, packages: &BTreeSet<TargetPath>) -> Result<(), Error> {
         let mut refused = Vec::new();
         for path in packages {
@@ -258,7 +261,8 @@ impl Check<'_> {
         Ok(roots)
     }
 
-    /// Judges the published packages below these roles, except `judged`.
+    /// Evaluates the published packages of these roles and of the roles that they delegate to, except the packages in
+    /// `judged`.
     fn judge_below(
         &self,
         judge: &mut PackageJudge<'_>,
@@ -292,7 +296,7 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// Removes the packages that clients already refuse before the change.
+    /// Removes the packages that clients refuse even without the change.
     fn retain_new(&self, refused: &mut Vec<Refused>) -> Result<(), Error> {
         let Some(published) = self.published.filter(|_| !refused.is_empty()) else { return Ok(()) };
         let names = published.root.target_names(self.names);
@@ -334,8 +338,8 @@ impl Scope {
     }
 }
 
-/// Returns whether a search for a target that is already published may end in another role. New roles at the end of the
-/// list are searched last, so they hide no published target.
+/// Returns whether, after the change, a search for a target that is already published may end in another role. New
+/// roles at the end of the list are searched last, so they hide no published target.
 fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> bool {
     let none = Delegations::new();
     let old = before.unwrap_or(&none);
@@ -355,15 +359,15 @@ fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> boo
     }
 }
 
-/// Returns the paths of the packages for which this path may be evidence by its name: all prefixes that end before a
-/// dot, such as `app` and `app.tar` for `app.tar.sig`.
+/// Returns the paths of the packages whose evidence may have this path by convention. These are all prefixes that end
+/// before a dot, such as `app` and `app.tar` for `app.tar.sig`.
 fn beside(path: &TargetPath) -> Vec<TargetPath> {
     let text = path.as_str();
     let ends = text.char_indices().filter(|(_, character)| *character == '.').map(|(end, _)| end);
     ends.filter_map(|end| TargetPath::new(text.get(..end)?).ok()).collect()
 }
 
-/// Returns the evidence of all these targets.
+/// Returns the paths of the evidence of these targets.
 pub(crate) fn all_evidence(targets: &[TargetFile]) -> BTreeSet<TargetPath> {
     targets.iter().flat_map(|target| evidence_paths(target).unwrap_or_default()).collect()
 }

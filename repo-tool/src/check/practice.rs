@@ -46,7 +46,7 @@ impl<'a> Subject<'a> {
         Self { root: trusted.root(), expiries, delegations: delegations.collect() }
     }
 
-    /// Returns the findings about the metadata.
+    /// Returns all findings about the metadata.
     pub(crate) fn findings(&self, now: DateTime<Utc>) -> Vec<Finding> {
         let mut found = Vec::new();
         self.unusable_ids(&mut found);
@@ -196,7 +196,7 @@ fn shared_key(key: &PublicKey, roles: &BTreeSet<RoleName>) -> Option<Finding> {
     }
     let online = roles.iter().find(|role| role.is_online());
     let offline = roles.iter().find(|role| !role.is_online());
-    // 1.5: an online key alone should not decide what is installed.
+    // 1.5: An online key alone should not decide what clients install.
     if let (Some(online), Some(offline)) = (online, offline) {
         let text = format!(
             "the key {key} signs for {online}, so it is on a server, and for {offline}, which lists targets: give each role its \

@@ -114,7 +114,7 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     conclude(context, &mut repository, draft, output)
 }
 
-/// Prepares the evidence files of the package. Returns `None` if there are none.
+/// Prepares the evidence files of the package. Returns `None` if no evidence was given.
 fn evidence(
     context: &Context<'_>,
     role: &RoleName,

@@ -24,7 +24,7 @@ use crate::files::links::{Links, read_through};
 use crate::key_store::{keyid_of, open_private_key, read_public_key};
 use crate::{Error, Repository};
 
-/// The maximum length of a file that is signed without a statement, because it is read into memory.
+/// The maximum length of a file that is signed without a statement. Such a file is read into memory.
 const LONGEST_SIGNED: u64 = 1 << 30;
 /// The maximum length of a predicate.
 const LONGEST_PREDICATE: u64 = 1 << 20;
@@ -112,15 +112,15 @@ enum Kind {
     Custom,
 }
 
-/// What is signed for each package.
+/// The content to sign for each package.
 enum Content {
     /// The file itself.
     File,
     /// A statement that the package is published.
     Publish,
-    /// Provenance from the options.
+    /// Provenance that the command-line options describe.
     Build(Build),
-    /// A predicate from a file, and its type.
+    /// A predicate from a file, and the type of the predicate.
     Predicate(String, String),
 }
 
@@ -144,7 +144,7 @@ pub(super) fn attest(context: &Context<'_>, args: &Attest, output: &Output) -> R
     Ok(ExitStatus::Done)
 }
 
-/// Makes the evidence for one package. Returns its JSON and its line for the report.
+/// Creates the evidence for one package. Returns the JSON and the text line of the report.
 fn attest_one(
     context: &Context<'_>,
     args: &Attest,
@@ -191,7 +191,7 @@ fn attest_one(
     Ok((document, line))
 }
 
-/// The end of the name of a file with only one bundle.
+/// The suffix of the name of a file that contains only one bundle.
 const SINGLE: &str = ".sigstore.json";
 
 impl Kind {
@@ -265,7 +265,7 @@ fn predicate(file: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| Error::Failed(format!("the file {} is not UTF-8", printable_path(file))))
 }
 
-/// Reads a package. Returns its digests, and its bytes if they are signed.
+/// Reads a package. Returns the digests of the package, and its bytes if `content` is the file itself.
 fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>), Error> {
     let read = |error| Error::file("read", package, error);
     let name = package.file_name().and_then(|name| TargetPath::new(name.to_str()?).ok());

@@ -78,7 +78,7 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns the paths of the repository that the command line specifies.
+    /// Returns the layout of the repository that the command line specifies.
     pub(super) fn layout(&self) -> Layout {
         self.invocation.layout(&self.global.repository)
     }
@@ -93,7 +93,7 @@ impl Context<'_> {
         Ok(repository)
     }
 
-    /// Opens the repository for a change. A dry run makes the same checks and warns of interrupted publications, but
+    /// Opens the repository for a change. A dry run makes the same checks and warns about interrupted publications, but
     /// opens the repository only for reading.
     pub(super) fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
@@ -107,7 +107,7 @@ impl Context<'_> {
         Repository::open(dir, &self.invocation)
     }
 
-    /// Warns of interrupted publications.
+    /// Warns about interrupted publications.
     pub(super) fn warn_of_interrupted(&self, output: &Output) -> Result<(), Error> {
         for interrupted in transaction::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());

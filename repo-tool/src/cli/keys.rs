@@ -79,7 +79,7 @@ pub(super) struct Resolved {
     pub(super) uri: Option<KeyUri>,
 }
 
-/// Returns the public keys.
+/// Returns the public keys of the resolved keys.
 pub(super) fn publics(keys: &[Resolved]) -> Vec<PublicKey> {
     keys.iter().map(|key| key.public.clone()).collect()
 }
@@ -144,7 +144,8 @@ pub(super) enum Removal {
 }
 
 impl Removal {
-    /// Returns the key material, or `None` if the ID has no key or is odd only because it is listed more than once.
+    /// Returns the key material. Returns `None` if the key ID has no key, or if its only fault is that it is listed
+    /// more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
@@ -173,8 +174,8 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
-/// Looks up a key to sign with or to trust. If the user names a private key, it is opened, so that its `.pub` file need
-/// not be trusted.
+/// Looks up a key to sign with or to trust. If the user names a private key, this function opens the private key, so
+/// that the `.pub` file need not be trusted.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -283,7 +284,7 @@ fn in_folder(layout: &Layout) -> Vec<PublicKey> {
 /// Whether a new key file is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encryption {
-    /// With a pass-phrase.
+    /// The key file is encrypted with a pass-phrase.
     PassPhrase,
     /// The key file is not encrypted.
     None,

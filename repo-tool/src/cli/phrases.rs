@@ -48,7 +48,7 @@ impl Phrases {
         Self { file, stdin: Mutex::new(stdin), read: Mutex::default(), variable, ask, typed: Mutex::new(None) }
     }
 
-    /// Returns the pass-phrase from the file or the environment, if there is one.
+    /// Returns the pass-phrase from the file or the environment, if one was given.
     fn given(&self) -> Result<Option<Phrase>, Error> {
         let Some(path) = &self.file else { return Ok(self.variable.clone()) };
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! `key show --signer`: prints a key as a signer of a policy.
+//! `key show --signer`: prints a key as the definition of a signer in a policy.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::files::links::Links;
 use crate::key_store::read_public_key;
 use crate::{Error, Repository};
 
-/// Prints a key as a signer of a policy.
+/// Prints a key as the definition of a signer in a policy.
 pub(super) fn show(context: &Context<'_>, name: &str, signer: &str, output: &Output) -> Result<ExitStatus, Error> {
     let signer = Name::new(signer).ok_or_else(|| {
         Error::Usage(format!("`{signer}` is not the name of a signer: use lower-case letters, digits and hyphens"))
@@ -28,7 +28,7 @@ pub(super) fn show(context: &Context<'_>, name: &str, signer: &str, output: &Out
     let json = json!({ "signer": { signer.as_str(): { "key": {
         "keytype": public.keytype(), "scheme": public.scheme(), "keyval": { "public": public.public() },
     } } } });
-    // Strings of JSON are strings of TOML too.
+    // A JSON string is also a valid TOML string.
     let text = |text: &str| json!(text).to_string();
     let key = format!(
         "key = {{ keytype = {}, scheme = {}, keyval = {{ public = {} }} }}",

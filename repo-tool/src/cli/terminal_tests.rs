@@ -10,7 +10,7 @@ use super::*;
 /// A file name that would clear a terminal, forge a line of output and hide a character.
 const HOSTILE: &str = "k\u{1b}[2J\u{9b}31m\nerror: forged\u{200b}\u{202e}";
 
-/// Checks that no name controlled the terminal, hid characters or started a line.
+/// Checks that no name controlled the terminal, hid characters or forged a line of output.
 fn assert_clean(args: &[&str], ran: &Ran) {
     let all = format!("{}{}", ran.stdout, ran.stderr);
     let raw = |character: char| character != '\n' && lastmile_metadata::is_unprintable(character);

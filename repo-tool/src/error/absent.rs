@@ -26,16 +26,16 @@ pub enum NotFound {
     DelegationFrom {
         /// The role that should delegate.
         from: RoleName,
-        /// The role to which it should delegate.
+        /// The role to which `from` should delegate.
         role: RoleName,
     },
     /// All earlier publications have the same targets and delegations as the last publication.
     #[error("there is nothing to revert: no earlier publication has different targets or delegations")]
     EarlierContent,
-    /// There is no such role.
+    /// The role does not exist.
     #[error("there is no role {role}")]
     Role {
-        /// Its name.
+        /// The name of the role.
         role: RoleName,
     },
     /// No delegated role has a name with this prefix.
@@ -53,7 +53,7 @@ pub enum NotFound {
     /// No role lists this target.
     #[error("no target `{path}` is listed")]
     Target {
-        /// Its path.
+        /// The path of the target.
         path: TargetPath,
     },
     /// A target is missing after the distribution into bins, which is a bug in this program.
@@ -74,13 +74,13 @@ pub enum NotFound {
     /// A file of the repository does not exist.
     #[error("{} does not exist", printable_path(path))]
     File {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
     },
     /// A file of the repository no longer exists.
     #[error("{} no longer exists", printable_path(path))]
     RemovedFile {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
     },
     /// A target file of the pending change does not exist.

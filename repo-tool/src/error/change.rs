@@ -17,7 +17,7 @@ pub enum InvalidInput {
     /// The text is not a valid name for a key file.
     #[error("`{}` is not a valid name for a key file", name.escape_debug())]
     KeyFileName {
-        /// The text.
+        /// The invalid name.
         name: String,
     },
     /// The threshold is 0.
@@ -57,13 +57,13 @@ pub enum InvalidInput {
     /// A custom member is not of the form `KEY=TEXT` or `KEY:=JSON`.
     #[error("`{}` is not of the form KEY=TEXT or KEY:=JSON", printable(pair))]
     CustomPair {
-        /// The text.
+        /// The text that does not have this form.
         pair: String,
     },
     /// A custom member is given twice.
     #[error("`{}` is given twice", printable(key))]
     CustomTwice {
-        /// Its name.
+        /// The name of the custom member.
         key: String,
     },
     /// A custom member is not valid in metadata.
@@ -72,7 +72,7 @@ pub enum InvalidInput {
         printable(key)
     )]
     Custom {
-        /// Its name.
+        /// The name of the custom member.
         key: String,
         /// The reason why the value is not valid.
         error: ErrorKind,
@@ -122,7 +122,7 @@ pub enum EditError {
     Delegated {
         /// The role that delegates.
         delegator: RoleName,
-        /// The role to which it delegates.
+        /// The role to which `delegator` already delegates.
         role: RoleName,
     },
     /// A role with succinct bins cannot have other delegations.
@@ -159,7 +159,7 @@ pub enum EditError {
     /// The text is not a hash prefix.
     #[error("`{}` is not 1 to 64 digits of 0-9 and a-f", printable(text))]
     HashPrefix {
-        /// The text.
+        /// The text that is not a hash prefix.
         text: String,
     },
     /// The text is not a valid name for a new role.
@@ -220,7 +220,7 @@ pub enum EditError {
     BinNameTaken {
         /// The role that delegates to the existing role.
         delegator: RoleName,
-        /// The name.
+        /// The name of the existing role.
         role: RoleName,
     },
     /// A bin has delegations.
@@ -262,7 +262,7 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// The list has more targets than can be numbered.
+    /// The list has more than 2^32 targets.
     #[error("the list has more than 2^32 targets")]
     TooManyTargets,
     /// The request has more files than a request can list.
@@ -340,14 +340,14 @@ pub enum RoleNameError {
     /// The name is not a valid file name on every platform.
     #[error("`{role}` must not contain `/` or `%`, not start with a dot, and not be longer than 200 bytes")]
     NoFileName {
-        /// The name.
+        /// The invalid name.
         role: RoleName,
     },
     /// The name begins with digits and a dot, so the role's file could be confused with a version of another role's
     /// file.
     #[error("`{role}` looks like a file name with a version number in front")]
     LooksVersioned {
-        /// The name.
+        /// The invalid name.
         role: RoleName,
     },
 }
@@ -383,7 +383,7 @@ pub enum PendingError {
         path: PathBuf,
         /// The path of the target in the pending change.
         target: TargetPath,
-        /// How it differs.
+        /// The difference between the file and the entry.
         error: lastmile_metadata::FileError,
     },
 }
@@ -441,7 +441,7 @@ pub enum RecordFault {
     /// The record has an entry whose name is not a valid role name.
     #[error("`{}`: {error}", printable(.name))]
     Role {
-        /// The name.
+        /// The invalid name.
         name: String,
         /// The reason why the name is not valid.
         error: NameError,

@@ -47,7 +47,7 @@ pub enum ConfigError {
     Key {
         /// The role.
         role: String,
-        /// The text.
+        /// The error for the invalid key URI.
         error: InvalidKeyUri,
     },
     /// No hash algorithm is chosen.
@@ -56,7 +56,7 @@ pub enum ConfigError {
     /// A hash algorithm is unknown.
     #[error("hash `{}` is not one of sha256, sha384, sha512", printable(name))]
     Hash {
-        /// Its name.
+        /// The name of the algorithm.
         name: String,
     },
     /// A pattern for immutable names cannot match any valid target path.
@@ -68,13 +68,13 @@ pub enum ConfigError {
     /// A content coding is unknown.
     #[error("coding `{}` is not one of gzip, zstd", printable(name))]
     Coding {
-        /// Its name.
+        /// The name of the coding.
         name: String,
     },
     /// A content coding is listed twice.
     #[error("`compress` lists `{}` twice", printable(name))]
     CodingTwice {
-        /// Its name.
+        /// The name of the coding.
         name: String,
     },
     /// The user's configuration has an invalid pinned root.
@@ -101,7 +101,7 @@ pub enum ConfigError {
     /// The group in the user's configuration does not exist on this machine.
     #[error("shared-with-group: there is no group `{}` on this machine", printable(group))]
     NoSuchGroup {
-        /// Its name.
+        /// The name of the group.
         group: String,
     },
     /// A section of the user's configuration is not a table of tables.
@@ -116,6 +116,6 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a key URI such as `file:keys/root-1.pem`", printable(text))]
 pub struct InvalidKeyUri {
-    /// The text.
+    /// The text that is not a key URI.
     pub text: String,
 }

@@ -6,6 +6,6 @@ use lastmile_client::text::printable;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a SHA-256 digest of 64 hexadecimal digits", printable(text))]
 pub struct InvalidDigest {
-    /// The text.
+    /// The text that is not a digest.
     pub text: String,
 }

@@ -4,7 +4,7 @@ use lastmile_metadata::{Algorithm, ErrorKind};
 
 use super::change::EditError;
 
-/// A fault in a line of a list of targets. Its text continues a message that begins with the line number.
+/// A fault in a line of a list of targets. The text of the error continues a message that begins with the line number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineFault {
@@ -20,7 +20,7 @@ pub enum LineFault {
     /// The JSON object does not have the members of a target entry. Contains the parser's message.
     #[error("is not a valid entry: {0}")]
     Json(String),
-    /// The JSON object has a member twice, or cannot be written as canonical JSON.
+    /// The JSON object contains a member twice, or cannot be written as canonical JSON.
     #[error("is not a valid entry: {0}")]
     Entry(ErrorKind),
     /// The custom data cannot be written as canonical JSON.

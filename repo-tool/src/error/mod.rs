@@ -102,7 +102,7 @@ pub enum Error {
     NotAccepted {
         /// The role.
         role: RoleName,
-        /// The members and keys.
+        /// The members and keys that the user has not accepted.
         unaccepted: Vec<Unusual>,
     },
     /// Something that was requested does not exist.
@@ -150,7 +150,7 @@ pub enum Error {
     Request {
         /// The kind of error.
         kind: RefusalKind,
-        /// Its text.
+        /// The text of the error.
         text: String,
     },
     /// The last publication cannot be reverted.

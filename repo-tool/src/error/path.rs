@@ -17,7 +17,7 @@ pub enum PathError {
         /// The path that ends in the name.
         path: PathBuf,
     },
-    /// A working folder is not a folder.
+    /// The path of a working folder, such as `.publishing`, is not a folder.
     #[error("{} is not a folder (links are not followed); check what it is, and remove it", printable_path(path))]
     NoWorkingFolder {
         /// The path.
@@ -127,7 +127,7 @@ pub enum PathError {
     WritableByOthers {
         /// The folder.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the folder.
         mode: u32,
     },
     /// All users can write to a working folder.
@@ -138,7 +138,7 @@ pub enum PathError {
     WritableByAll {
         /// The folder.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the folder.
         mode: u32,
     },
     /// Other users can change a file on which trust depends, or read a file that must stay secret.

@@ -9,18 +9,18 @@ use lastmile_metadata::{RoleName, TargetPath};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// The text is not a policy.
+    /// The file does not contain a valid policy.
     #[error("{}: {problem}", printable_path(file))]
     Malformed {
         /// The file.
         file: PathBuf,
-        /// What is wrong, and where.
+        /// A description of the problem and its position.
         problem: String,
     },
     /// The policy contains something that this version does not understand.
     #[error("this version does not understand the policy:{}", lines(.parts))]
     Unsupported {
-        /// The parts that it does not understand, each with its place in the policy.
+        /// The unsupported parts, each with its position in the policy.
         parts: Vec<String>,
     },
     /// The policy of a role is malformed, in its published metadata or in a draft.
@@ -28,7 +28,7 @@ pub enum PolicyError {
     OfRole {
         /// The role.
         role: RoleName,
-        /// What is wrong, and where.
+        /// A description of the problem and its position.
         problem: String,
     },
     /// The delegation to the role has hash prefixes instead of path patterns.
@@ -64,7 +64,7 @@ pub enum PolicyError {
     TrustRoot {
         /// The path of the target.
         path: TargetPath,
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
     /// For a TUF repository that publishes a trust root, no first root is pinned or given, or the given root differs
@@ -73,7 +73,7 @@ pub enum PolicyError {
     FirstRoot {
         /// The URL.
         url: String,
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
     /// A TUF repository that publishes a trust root does not verify.
@@ -81,7 +81,7 @@ pub enum PolicyError {
     Upstream {
         /// The URL.
         url: String,
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
     /// The file of a target differs from its entry in the metadata.
@@ -89,7 +89,7 @@ pub enum PolicyError {
     WrongFile {
         /// The path of the target.
         path: TargetPath,
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
     /// An evidence file cannot be used.
@@ -97,7 +97,7 @@ pub enum PolicyError {
     Evidence {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
     /// A package would have too many evidence files.
@@ -105,9 +105,9 @@ pub enum PolicyError {
     TooMuchEvidence {
         /// The package.
         path: TargetPath,
-        /// The number of evidence files.
+        /// The number of evidence files that the package would have.
         count: usize,
-        /// The maximum.
+        /// The maximum number of evidence files.
         most: usize,
     },
 }

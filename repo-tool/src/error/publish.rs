@@ -45,13 +45,13 @@ pub enum DraftError {
         path: TargetPath,
         /// A role that lists the target.
         role: RoleName,
-        /// The reason.
+        /// The reason why clients do not find the target.
         reason: NotFoundReason,
     },
     /// A policy or a trust root that the draft publishes cannot be used.
     #[error(transparent)]
     Policy(PolicyError),
-    /// Clients would refuse packages that the draft adds or changes, because a policy demands other evidence.
+    /// Clients would refuse packages that the draft adds or changes, because a policy requires other evidence.
     #[error("clients would refuse {}:{}", counted(.packages.len()), refusals(.packages))]
     RefusedPackages {
         /// The packages, each with the first rule that refuses it.
@@ -81,7 +81,7 @@ pub enum DraftError {
     Faults {
         /// The role.
         role: RoleName,
-        /// Its version.
+        /// The version of the role.
         version: Version,
         /// Each fault, with the clients that refuse it.
         faults: Vec<Finding>,
@@ -95,7 +95,7 @@ pub enum DraftError {
     FileFaults {
         /// The role.
         role: RoleName,
-        /// Its version.
+        /// The version of the role.
         version: Version,
         /// Each fault, with the clients that refuse it.
         faults: Vec<Finding>,
@@ -120,13 +120,13 @@ pub enum NotFoundReason {
     /// A role with a higher priority lists a target with the same path.
     #[error("it is hidden by {by}, which has a higher priority and lists a target with that path")]
     Shadowed {
-        /// That role.
+        /// The role with the higher priority.
         by: RoleName,
     },
     /// A terminating role with a higher priority covers the path, so clients search no further.
     #[error("it is hidden by {by}, which is terminating and covers that path: clients search no further")]
     Terminated {
-        /// That role.
+        /// The terminating role.
         by: RoleName,
     },
     /// The delegations that lead to the role do not cover the path.
@@ -180,7 +180,7 @@ pub enum JournalFault {
     /// The journal contains the answer to a request whose name is not valid.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
-        /// The name.
+        /// The invalid name.
         name: String,
     },
     /// A file to be moved is not the file that the journal lists.
@@ -210,7 +210,7 @@ pub enum PublicationError {
         printable_path(journal)
     )]
     Unfinishable {
-        /// Its journal.
+        /// The journal of the publication.
         journal: PathBuf,
         /// The fault in the journal.
         fault: JournalFault,
@@ -227,10 +227,10 @@ pub enum PublicationError {
     /// A link, FIFO or device has the name of a file to publish.
     #[error("cannot publish {}: it is not a regular file", printable_path(path))]
     SpecialInTheWay {
-        /// Its path.
+        /// The path of the link, FIFO or device.
         path: PathBuf,
     },
-    /// A different file with that name is already published.
+    /// A file with the same name but different content is already published.
     #[error(
         "{} already exists with different content, but a published file with that name must not change",
         printable_path(path)
@@ -242,19 +242,19 @@ pub enum PublicationError {
     /// A file to be moved is neither at its source nor at its destination.
     #[error("neither {} nor {} exists", printable_path(from), printable_path(to))]
     Lost {
-        /// Its source.
+        /// The source path of the file.
         from: PathBuf,
-        /// Its destination.
+        /// The destination path of the file.
         to: PathBuf,
     },
     /// A file does not have the content that the journal lists.
     #[error("the file for {} has {}, expected {}", printable_path(to), found.shown(), expected.shown())]
     WrongContent {
-        /// Its destination.
+        /// The destination path of the file.
         to: PathBuf,
-        /// Its content.
+        /// The digest of the file.
         found: FileDigest,
-        /// The content according to the journal.
+        /// The digest according to the journal.
         expected: FileDigest,
     },
     /// A file does not have the hash that is part of its name.
@@ -262,7 +262,7 @@ pub enum PublicationError {
     WrongName {
         /// The file.
         path: PathBuf,
-        /// Its destination.
+        /// The destination path of the file.
         to: PathBuf,
     },
     /// A file does not have its listed length.
@@ -282,7 +282,7 @@ pub enum PublicationError {
         path: PathBuf,
         /// The target.
         target: TargetPath,
-        /// How it differs.
+        /// The difference between the file and the target entry.
         error: FileError,
     },
     /// A file changed while it was being published.
@@ -324,7 +324,7 @@ pub enum PublicationError {
     NotReviewed {
         /// The role.
         role: RoleName,
-        /// Its version.
+        /// The version of the role.
         version: Version,
     },
     /// This machine's clock is far behind.

@@ -52,7 +52,7 @@ pub enum ServedError {
     Unverified {
         /// The metadata URL.
         url: BaseUrl,
-        /// The reason.
+        /// The reason why the metadata does not verify.
         error: Box<crate::Error>,
     },
     /// A fetched file cannot be read from the client's store.

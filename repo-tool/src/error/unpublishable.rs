@@ -12,7 +12,7 @@ const NAMED: usize = 50;
 pub struct Unpublishable {
     /// The path as the user specified it.
     pub path: PathBuf,
-    /// The reason.
+    /// The reason why the file must not be published.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! The scenes about policies: packages with and without the demanded evidence.
+//! The scenes about policies: packages with and without the required evidence.
 
 use lastmile_cli_support::ExitStatus;
 
@@ -10,7 +10,7 @@ use crate::files::access;
 const BUILDER: &str = "https://builder.example/release";
 /// The source that the policy names.
 const SOURCE: &str = "git+https://source.example/tools";
-/// The rule of the policy. The signer is added to it.
+/// The rule of the policy. The demo adds the signer.
 const RULE: &str = r#"
 [builder.release]
 id    = ["https://builder.example/release"]

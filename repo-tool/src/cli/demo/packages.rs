@@ -1,4 +1,5 @@
-//! The packages that cargo downloaded to build this program. Cargo.lock contains independently computed hashes of them.
+//! The packages that cargo downloaded to build this program. Cargo.lock contains independently computed hashes of these
+//! packages.
 
 use std::path::{Path, PathBuf};
 

@@ -86,7 +86,8 @@ impl Runner {
     }
 
     pub(super) fn say(&self, text: &str) {
-        // If standard output is closed, the demo continues, because its exit code still says whether the checks passed.
+        // If standard output is closed, the demo continues, because its exit code still shows whether the checks
+        // passed.
         let _ = self.output.raw(format!("{text}\n").as_bytes());
     }
 

@@ -1,4 +1,4 @@
-//! `policy explain`: show what is demanded of a package.
+//! `policy explain`: show which evidence a package requires.
 
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};

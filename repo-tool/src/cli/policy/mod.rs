@@ -1,4 +1,4 @@
-//! `policy`: demand evidence for packages, and show what is demanded.
+//! `policy`: require evidence for packages, and show what is required.
 
 mod explain;
 mod set;

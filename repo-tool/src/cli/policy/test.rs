@@ -1,4 +1,4 @@
-//! `policy test`: judge the published packages.
+//! `policy test`: check the published packages against the policies.
 
 use clap::Args;
 use lastmile_attest::Refused;
