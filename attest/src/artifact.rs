@@ -1,4 +1,4 @@
-//! The file that a policy is applied to, as the signed metadata lists it.
+//! The file to which a policy is applied, as the signed metadata describes it.
 
 use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
 
@@ -17,7 +17,7 @@ impl Artifact {
         Self { path, hashes }
     }
 
-    /// Creates an artifact from its entry in trusted metadata.
+    /// Creates an artifact from the entry of a target in trusted metadata.
     #[must_use]
     pub fn of(target: &TargetFile) -> Self {
         Self { path: target.path.clone(), hashes: target.hashes.clone() }
@@ -29,13 +29,13 @@ impl Artifact {
         &self.path
     }
 
-    /// Returns the listed digest for an algorithm, if there is one.
+    /// Returns the digest that the metadata lists for an algorithm, if there is one.
     #[must_use]
     pub fn digest(&self, algorithm: Algorithm) -> Option<&[u8]> {
         self.hashes.known().find(|(known, _)| *known == algorithm).map(|(_, digest)| digest)
     }
 
-    /// Returns the listed digests.
+    /// Returns the digests that the metadata lists.
     pub fn digests(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
         self.hashes.known()
     }

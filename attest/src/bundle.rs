@@ -1,7 +1,7 @@
 //! Checks the shape of Sigstore bundles v0.1, v0.2 and v0.3, before `sigstore-verify` reads them.
 //!
 //! The library ignores unknown members, and if two members contradict each other, it uses one of them. These checks are
-//! therefore strict, and the library is given JSON that is written anew from the checked values.
+//! therefore strict, and the library receives JSON that is serialized again from the checked values.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 
@@ -28,7 +28,7 @@ const MAX_TIMESTAMPS: usize = 4;
 /// The maximum length of an RFC 3161 timestamp, which may contain certificates.
 const MAX_TIMESTAMP: usize = 32 << 10;
 
-/// A bundle with a correct shape. Nothing in it is verified yet.
+/// A bundle with a correct shape. Neither its signature nor its certificates have been verified yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
     text: String,
@@ -41,18 +41,18 @@ pub(crate) struct Bundle {
 /// How the signer of a bundle is identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignerKind {
-    /// By a certificate in the bundle.
+    /// The bundle contains the signer's certificate.
     Certificate,
-    /// By a key that is not in the bundle.
+    /// The signer's key is not in the bundle.
     Key,
 }
 
 /// What the signature of a bundle covers.
 #[derive(Clone, Debug)]
 pub(crate) enum BundleContent {
-    /// A file.
+    /// The content of a file.
     File(FileSignature),
-    /// A statement. The envelope has one signature.
+    /// A statement in a DSSE envelope with exactly one signature.
     Statement(Box<Envelope>),
 }
 
@@ -133,7 +133,7 @@ impl Bundle {
         &self.content
     }
 
-    /// Returns what the signature covers, for the result of a verification.
+    /// Returns what the signature covers, in the form used for the result of a verification.
     pub(crate) fn signed_content(&self) -> Content {
         match &self.content {
             BundleContent::File(_) => Content::File,
@@ -141,12 +141,12 @@ impl Bundle {
         }
     }
 
-    /// Returns whether the bundle has entries of a transparency log.
+    /// Returns whether the bundle contains transparency log entries.
     pub(crate) fn has_log_entries(&self) -> bool {
         self.log_entries > 0
     }
 
-    /// Returns whether the bundle has log entries or RFC 3161 timestamps.
+    /// Returns whether the bundle contains log entries or RFC 3161 timestamps.
     pub(crate) fn has_times(&self) -> bool {
         self.log_entries + self.timestamps > 0
     }
@@ -184,7 +184,7 @@ fn read_envelope(value: &Value) -> Result<Envelope, FormatError> {
     }
 }
 
-/// The facts about the verification material that are kept after its shape has been checked.
+/// What is kept of the verification material after its shape has been checked.
 struct Material {
     signer: SignerKind,
     log_entries: usize,

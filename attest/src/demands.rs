@@ -1,5 +1,5 @@
-//! The demands on a package: the rules of all policies on its delegation chain, and those of the local policy. A
-//! delegated role can add demands, but can neither see nor change those of the roles above it.
+//! The requirements for a package ([`Demands`]): the rules of all policies on its delegation chain, and the rules of
+//! the local policy. A delegated role can add requirements, but cannot change those of the roles above it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,23 +11,24 @@ use crate::local::LocalPolicy;
 use crate::policy::{MEMBER, Name, Policy, PolicyError, Rule, Signer, SignerName, TrustSource};
 use crate::sigstore::TrustRoot;
 
-/// The demands on one package.
+/// The requirements for one package.
 #[derive(Clone, Debug)]
 pub struct Demands {
     pub(crate) target: TargetFile,
-    /// The policies, from the top-level targets role to the role that lists the package, then the local policy.
+    /// The policies of the roles, from the top-level targets role to the role that lists the package, followed by the
+    /// local policy.
     pub(crate) sources: Vec<Source>,
     pub(crate) local: LocalPolicy,
     /// The role that lists the package.
     listing: Option<RoleName>,
 }
 
-/// A policy, and where it comes from.
+/// A policy and its origin.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) origin: Origin,
     pub(crate) policy: Policy,
-    /// The role's own entries for the trust roots of its policy, by the name of the trust root.
+    /// The entries with which the role itself lists the trust roots of its policy, by the name of the trust root.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -35,18 +36,18 @@ pub(crate) struct Source {
 pub struct ChainRole<'a> {
     /// The name of the role.
     pub name: RoleName,
-    /// The header of its metadata, which may contain a policy.
+    /// The header of the role's metadata, which may contain a policy.
     pub header: &'a Header,
-    /// Whether the delegation to the role is by hash prefixes.
+    /// Whether the delegation to the role uses hash prefixes.
     pub is_bin: bool,
-    /// Returns the role's own entry for a path, if there is one.
+    /// A function that returns the role's own entry for a path, if there is one.
     pub list: Box<ListTarget<'a>>,
 }
 
-/// Returns a role's own entry for a path, if there is one.
+/// The type of a function that returns a role's own entry for a path, if there is one.
 pub type ListTarget<'a> = dyn Fn(&TargetPath) -> Result<Option<TargetFile>, ErrorKind> + 'a;
 
-/// Who makes a demand.
+/// The author of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A role on the delegation chain.
@@ -64,20 +65,20 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why the demands on a package cannot be determined. The package must not be installed.
+/// The reason why the requirements for a package cannot be determined. Such a package must not be installed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DemandsError {
     /// A policy cannot be used.
     #[error("the policy of {origin}: {error}")]
     Policy {
-        /// Whose policy it is.
+        /// The author of the policy.
         origin: Origin,
         /// What is wrong.
         error: PolicyError,
     },
-    /// A bin has a policy. Paths are distributed into bins by their hashes, so the paths in a bin have nothing else in
-    /// common.
+    /// A bin has a policy. Paths are distributed into bins by their hashes, so a policy for the paths of one bin makes
+    /// no sense.
     #[error("the bin {0} has a policy, but only a role that is trusted for path patterns can have one")]
     PolicyInBin(RoleName),
     /// The metadata file of a role on the delegation chain has changed since it was verified.
@@ -89,7 +90,7 @@ pub enum DemandsError {
 }
 
 impl Demands {
-    /// Returns the demands on a package that a search has found.
+    /// Returns the requirements for a package that a search has found.
     ///
     /// # Errors
     /// [`DemandsError`] if a policy on the delegation chain cannot be used.
@@ -109,8 +110,8 @@ impl Demands {
         Self::of_chain(&chain, found.target.clone(), local)
     }
 
-    /// Returns the demands on a package with this delegation chain, whose roles need not be signed yet. Only
-    /// [`Demands::on`] guarantees that a client sees the same demands.
+    /// Returns the requirements for a package with this delegation chain, whose roles need not be signed yet. Only
+    /// [`Demands::on`] guarantees that a client determines the same requirements.
     ///
     /// # Errors
     /// [`DemandsError`] if a policy on the delegation chain cannot be used.
@@ -156,7 +157,7 @@ impl Demands {
         evidence_paths(&self.target)
     }
 
-    /// Returns the trust roots that the rules for the package use, which must be loaded before [`Demands::judge`].
+    /// Returns the trust roots that the rules for the package use. Load them before calling [`Demands::judge`].
     #[must_use]
     pub fn trust_roots(&self) -> Vec<TrustRootRequest> {
         let mut used = BTreeSet::new();
@@ -203,8 +204,8 @@ impl Demands {
 impl Source {
     fn of_role(role: &ChainRole<'_>, policy: &Json) -> Result<Self, DemandsError> {
         let origin = Origin::Role(role.name.clone());
-        // Canonical JSON does not escape line breaks, such as those in a PEM key, so it is not valid JSON; `to_text`
-        // writes valid JSON.
+        // Use `to_text`, because canonical JSON is not always valid JSON: it does not escape line breaks, such as those
+        // in a PEM key.
         let policy = Policy::parse(policy.to_text().as_bytes())
             .map_err(|error| DemandsError::Policy { origin: origin.clone(), error })?;
         let mut listed_roots = BTreeMap::new();
@@ -217,7 +218,7 @@ impl Source {
         Ok(Self { origin, policy, listed_roots })
     }
 
-    /// Returns whether the policy demands anything of this path.
+    /// Returns whether the policy has a requirement for this path.
     fn concerns(&self, path: &TargetPath) -> bool {
         self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }
@@ -236,13 +237,13 @@ pub struct TrustRootRequest {
     listed: Option<TargetFile>,
 }
 
-/// Why a file is not the trust root that a policy names.
+/// The reason why a file cannot be used as the trust root that a policy names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the trust root `{path}` of {origin}: {reason}")]
 pub struct TrustRootLoadError {
     /// The path of the target.
     pub path: TargetPath,
-    /// Whose policy names the trust root.
+    /// The author of the policy that names the trust root.
     pub origin: Origin,
     /// What is wrong.
     pub reason: String,
@@ -270,11 +271,12 @@ impl TrustRootRequest {
         })
     }
 
-    /// Checks the content of the file, and adds the trust root to `roots`. If it cannot be used, records the reason, so
-    /// that the verdict on a rule that needs the trust root contains it.
+    /// Checks the content of the file, and adds the trust root to `roots`. If the file cannot be used, records the
+    /// reason in `roots`, so that the verdict on a rule that needs the trust root contains this reason.
     ///
     /// # Errors
-    /// [`TrustRootLoadError`] if the content has other hashes than expected, or is not a valid trust root.
+    /// [`TrustRootLoadError`] if the hashes of the content are not the expected ones, or if the content is not a valid
+    /// trust root.
     pub fn load(&self, content: &[u8], roots: &mut TrustRoots) -> Result<(), TrustRootLoadError> {
         let (root, loaded) = match self.read(content) {
             Ok(root) => (Ok(root), Ok(())),
@@ -285,7 +287,7 @@ impl TrustRootRequest {
     }
 
     /// Records in `roots` that no trusted role lists the file, so that the verdict on a rule that needs the trust root
-    /// says so.
+    /// mentions it.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
         roots.0.insert(self.id.clone(), Err(error.to_string()));
@@ -305,12 +307,13 @@ impl TrustRootRequest {
     }
 }
 
-/// The trust roots that were loaded to judge the evidence for a package, or the reasons why they cannot be used.
+/// The trust roots that were loaded to judge the evidence for a package. A trust root that cannot be used is replaced
+/// by the reason.
 #[derive(Debug, Default)]
 pub struct TrustRoots(BTreeMap<(usize, Name), Result<TrustRoot, String>>);
 
 impl TrustRoots {
-    /// Returns a trust root, or the reason why there is none.
+    /// Returns a trust root, or the reason why it cannot be used.
     pub(crate) fn get(&self, source: usize, name: &Name) -> Result<&TrustRoot, String> {
         let root = self.0.get(&(source, name.clone()));
         root.ok_or_else(|| format!("the trust root {name} is missing"))?.as_ref().map_err(Clone::clone)

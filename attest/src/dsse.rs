@@ -1,4 +1,4 @@
-//! DSSE envelopes: each contains a statement, and signatures over the statement and its media type.
+//! DSSE envelopes. An envelope contains a statement and signatures, which cover the statement and its media type.
 //!
 //! Source: <https://github.com/secure-systems-lab/dsse/blob/v1.0.0/envelope.md> and `protocol.md`.
 
@@ -12,7 +12,7 @@ pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 /// The maximum number of signatures of an envelope.
 const MAX_SIGNATURES: usize = 16;
 
-/// The maximum length of a signature: the length of the signature of an 8192-bit RSA key.
+/// The maximum length of a signature, in bytes. An 8192-bit RSA key makes signatures of this length.
 pub(crate) const MAX_SIGNATURE: usize = 1024;
 
 /// An envelope whose payload is a statement.
@@ -58,7 +58,7 @@ impl Envelope {
         Ok(Self { payload, signatures, statement })
     }
 
-    /// Returns the signatures, at least one.
+    /// Returns the signatures. There is at least one.
     pub(crate) fn signatures(&self) -> &[Vec<u8>] {
         &self.signatures
     }

@@ -26,7 +26,7 @@ const MAX_ITEMS: usize = 256;
 /// The minimum length of a signature. No supported scheme has shorter signatures.
 const MIN_SIGNATURE: usize = 8;
 
-/// The content of an evidence file. Nothing in it is verified yet.
+/// The content of an evidence file. No signature in it has been verified yet.
 ///
 /// | content | format |
 /// |---|---|
@@ -39,7 +39,7 @@ const MIN_SIGNATURE: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Evidence(Vec<Item>);
 
-/// A signature, or several over the same statement. Nothing in it is verified yet.
+/// One signature, or several signatures over the same statement. They have not been verified yet.
 #[derive(Clone, Debug)]
 pub struct Item(Kind);
 
@@ -50,8 +50,8 @@ enum Kind {
     FileSignature(FileSignature),
 }
 
-/// Why an evidence file cannot be read. A single invalid line makes the whole file unreadable, because an ignored line
-/// could be the one that matters.
+/// The reason why an evidence file cannot be read. A single invalid line makes the whole file unreadable, because a
+/// line that is ignored could be the one that matters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceError {
@@ -98,7 +98,7 @@ impl Evidence {
         }
     }
 
-    /// Returns the items, at least one.
+    /// Returns the items. There is at least one.
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.0
@@ -119,7 +119,7 @@ fn read_json(bytes: &[u8]) -> Result<Vec<Item>, EvidenceError> {
     Ok(items)
 }
 
-/// Reads a JSON document of any kind.
+/// Reads a JSON document of any supported kind.
 fn read_document(bytes: &[u8]) -> Result<Vec<Item>, FormatError> {
     let value = Value::parse(bytes).map_err(|error| FormatError::new(error.to_string()))?;
     let object = value.as_object().ok_or_else(|| FormatError::new("the evidence is not an object"))?;
@@ -143,8 +143,8 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// Determines the kind by a member that only this kind has. The reader for that kind then refuses the members of
-    /// other kinds.
+    /// Determines the kind of a document from a member that only documents of this kind have. The reader for this kind
+    /// then refuses the members of other kinds.
     fn of(object: &Object) -> Result<Self, FormatError> {
         let has = |name| object.get(name).is_some();
         if has("mediaType") || has("verificationMaterial") {
@@ -173,7 +173,7 @@ impl DocumentKind {
     }
 }
 
-/// Reads the output of `cosign sign-blob`: one line of base64.
+/// Reads the output of `cosign sign-blob`, which is one line of base64.
 fn read_signature(bytes: &[u8]) -> Result<FileSignature, EvidenceError> {
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     if text.is_empty() {
@@ -187,13 +187,13 @@ fn read_signature(bytes: &[u8]) -> Result<FileSignature, EvidenceError> {
 }
 
 impl Item {
-    /// Verifies the signature of a certificate holder over the artifact, or over a statement about it. Also verifies
-    /// the certificate, the log entries and the times. The caller decides which identities are acceptable.
+    /// Verifies the signature of a certificate holder over the artifact, or over a statement about the artifact. Also
+    /// verifies the certificate, the log entries and the times. The caller decides which identities are acceptable.
     ///
     /// `now` is the start time of the update.
     ///
     /// # Errors
-    /// [`Rejection`] if the item does not prove that a certificate holder signed for the artifact.
+    /// [`Rejection`] if the item does not prove that a certificate holder signed the artifact or a statement about it.
     pub fn verify_identity(
         &self,
         artifact: &Artifact,
@@ -209,7 +209,7 @@ impl Item {
     }
 
     /// Checks that the item claims to be about the artifact, without verifying any signature. A signature of `cosign
-    /// sign-blob` without a bundle passes, because it names no file.
+    /// sign-blob` without a bundle passes, because such a signature does not name a file.
     ///
     /// # Errors
     /// [`Rejection`] if the item is about another file.
@@ -225,16 +225,16 @@ impl Item {
         }
     }
 
-    /// Verifies the signature of a key over the artifact, or over a statement about it. The key counts once, even if it
-    /// made several signatures in an envelope.
+    /// Verifies a signature that a key made over the artifact, or over a statement about the artifact. The key counts
+    /// once, even if it made several signatures in an envelope.
     ///
-    /// With `trust`, the log entries and the times are verified too. Without it, they are not read: the result contains
-    /// neither times nor logs, even if the bundle has some.
+    /// With `trust`, also verifies the log entries and the times. Without it, ignores them, so the result contains
+    /// neither times nor logs, even if the bundle does.
     ///
     /// `now` is the start time of the update.
     ///
     /// # Errors
-    /// [`Rejection`] if the item does not prove that the key signed for the artifact.
+    /// [`Rejection`] if the item does not prove that the key signed the artifact or a statement about it.
     pub fn verify_key(
         &self,
         artifact: &Artifact,

@@ -7,7 +7,7 @@ use crate::json::Value;
 /// The maximum number of evidence files of a package.
 pub const MAX_EVIDENCE_FILES: usize = 16;
 
-/// Why a list of evidence cannot be used.
+/// The reason why a list of evidence files cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceListError {
@@ -32,8 +32,8 @@ pub enum EvidenceListError {
     },
 }
 
-/// Returns the target paths of a package's evidence files, in the order of the list. A package without a list has no
-/// evidence.
+/// Returns the target paths of a package's evidence files, in the order of the list. The result is empty if the package
+/// has no such list.
 ///
 /// # Errors
 /// [`EvidenceListError`] if the list is malformed.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::json::{Object, Value};
 
-/// Why a document does not have the expected format. The text names the place in the document.
+/// The reason why a document does not have the expected format. The message names the place in the document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FormatError(String);
@@ -16,7 +16,7 @@ impl FormatError {
     }
 }
 
-/// The members of an object, all of which are known.
+/// The members of an object that has only known members.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
     object: &'a Object,

@@ -20,7 +20,7 @@ pub enum Value {
     Bool(bool),
     /// An integer between -(2^53 - 1) and 2^53 - 1.
     Integer(i64),
-    /// A number with a fraction or an exponent. No decision depends on such a number.
+    /// A number with a fraction or an exponent. No decision of this crate depends on such a number.
     Fraction(f64),
     /// A string.
     String(String),
@@ -34,13 +34,13 @@ pub enum Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object(Vec<(String, Value)>);
 
-/// Why a text is not strict JSON. The text names the position.
+/// The reason why a text is not strict JSON. The message contains the position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JsonError(String);
 
 impl Value {
-    /// Parses a text that contains one value.
+    /// Parses a text that consists of one value.
     ///
     /// # Errors
     /// [`JsonError`] if the text is not strict JSON.
@@ -168,7 +168,7 @@ impl Object {
     }
 }
 
-/// Reads a value with at most this many levels of nested arrays and objects.
+/// A reader of values with at most this many levels of nested arrays and objects.
 #[derive(Clone, Copy)]
 struct Depth(usize);
 

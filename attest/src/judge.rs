@@ -1,7 +1,7 @@
-//! Judges the evidence for a package against the demands on it.
+//! Judges whether the evidence for a package meets the requirements for the package.
 //!
-//! Evidence can only satisfy a rule, never weaken one. Evidence does not count if it cannot be read or verified, or if
-//! it is about another file; the verdict says why. A package without evidence satisfies no rule.
+//! Evidence can only satisfy a rule, never weaken one. Evidence that cannot be read or verified, or that is about
+//! another file, does not count. The verdict contains the reason. A package without evidence satisfies no rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::trust::Trust;
 use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict};
 use crate::wanted;
 
-/// The maximum number of pieces of evidence for one package, in all files.
+/// The maximum number of pieces of evidence for one package, in all of its evidence files.
 const MAX_ITEMS: usize = 64;
 
 /// The maximum number of reasons in a verdict on one rule.
@@ -36,7 +36,7 @@ pub struct EvidenceFile {
 }
 
 impl Demands {
-    /// Judges the evidence for the package at the time `now`, the start of the update. `roots` must contain the
+    /// Judges the evidence for the package. `now` is the start time of the update. `roots` must contain the
     /// [`Demands::trust_roots`]; evidence that needs a missing trust root does not count.
     pub fn judge(&self, evidence: &[EvidenceFile], roots: &TrustRoots, now: DateTime<Utc>) -> Verdict {
         let mut judgement = Judgement::new(self, evidence, roots, now);
@@ -64,7 +64,7 @@ impl Piece {
     }
 }
 
-/// The trust root or the key with which a piece of evidence was verified.
+/// The trust root or the key with which a piece of evidence is verified.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum VerifiedWith {
     Identity { source: usize, trust: Name },
@@ -128,7 +128,8 @@ impl<'a> Judgement<'a> {
         for rule in source.rules(path) {
             let outcome = match &rule.demand {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
-                // The policy may define what the rule names in a way that this version does not understand.
+                // The rule names a signer, builder or trust root that the policy defines in a way that this version
+                // does not understand.
                 _ if !rule.names_are_defined(&source.policy) => not_understood("what the rule names"),
                 _ => self.judge_rule(index, source, rule),
             };
@@ -175,7 +176,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Counts the provenance that the demanded builders made.
+    /// Counts the provenance from the builders that the rule requires.
     fn count_builds(&mut self, index: usize, source: &'a Source, demand: &ProvenanceDemand, count: &mut Count) {
         for builder_name in &demand.builders {
             let Some(builder) = source.policy.builders.get(builder_name) else { continue };
@@ -268,13 +269,13 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities that count, each with the names in the rule that it can stand for.
+    /// The distinct keys and identities that count, each with the signer names in the rule that it matches.
     voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }
 
 impl Count {
-    /// Counts a proof for a name in the rule.
+    /// Counts a proof for one of the signer names in the rule.
     fn accept(&mut self, name: &SignerName, proof: Proof) {
         let voice = voice(&proof.signed_by);
         match self.voices.iter_mut().find(|(own, _)| *own == voice) {
@@ -287,15 +288,16 @@ impl Count {
         }
     }
 
-    /// Returns how many of the names have signed. Each name counts once, even if its patterns match several identities,
-    /// and each key or identity counts once, even if several names match it. So this is the size of a maximum matching
-    /// between the names and the keys and identities.
+    /// Returns how many of the signer names in the rule have signed. Each name counts once, even if its patterns match
+    /// several identities, and each key or identity counts once, even if several names match it. The result is
+    /// therefore the size of a maximum matching between names and keys or identities.
     fn signers(&self) -> usize {
         let mut taken = BTreeMap::new();
         (0..self.voices.len()).filter(|at| self.assign(*at, &mut taken, &mut Vec::new())).count()
     }
 
-    /// Finds a name for a key or identity. If the name is taken, its holder may move to another of its names.
+    /// Assigns a name to a key or identity, and returns whether this was possible. If a name is taken, tries to assign
+    /// another name to the key or identity that has it.
     fn assign<'a>(
         &'a self,
         at: usize,
@@ -376,7 +378,7 @@ mod tests {
     use super::*;
     use crate::signed::{Certificate, Subject};
 
-    /// Returns how many of the names have signed, if these subjects signed for these names.
+    /// Returns how many names count as signers, given pairs of a name and a subject that matches it.
     fn signers(signed: &[(&str, &str)]) -> usize {
         let mut count = Count { proofs: Vec::new(), voices: Vec::new(), reasons: Vec::new() };
         for (name, subject) in signed {
@@ -403,12 +405,12 @@ mod tests {
     #[test]
     fn c_25_each_name_and_each_identity_counts_once() {
         assert_eq!(signers(&[]), 0);
-        // One name, whose patterns match two identities, is one signer: nobody else has signed.
+        // A name whose patterns match two identities counts as one signer.
         assert_eq!(signers(&[("team", "a"), ("team", "b")]), 1);
-        // One identity that two names match is one signer.
+        // An identity that two names match counts as one signer.
         assert_eq!(signers(&[("release", "a"), ("team", "a")]), 1);
         assert_eq!(signers(&[("release", "a"), ("team", "b")]), 2);
-        // The identity that both names match stands for the name that nobody else stands for.
+        // An identity that both names match counts for the name that no other identity matches.
         assert_eq!(signers(&[("release", "a"), ("team", "a"), ("release", "b")]), 2);
         assert_eq!(signers(&[("release", "a"), ("team", "a"), ("team", "b")]), 2);
         assert_eq!(signers(&[("x", "a"), ("y", "a"), ("y", "b"), ("z", "b"), ("z", "c"), ("x", "c")]), 3);

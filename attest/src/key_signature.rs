@@ -1,5 +1,5 @@
-//! Verifies signatures with a key of the policy: over statements in envelopes, and over files, of which only the listed
-//! digests are needed.
+//! Verifies signatures over statements and files with a key that a policy names. To verify a signature over a file,
+//! only the digests in the metadata are needed, not the file itself.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use lastmile_metadata::Algorithm;
@@ -9,7 +9,7 @@ use crate::bundle::{Bundle, BundleContent, FileSignature};
 use crate::dsse::Envelope;
 use crate::rejection::Rejection;
 
-/// The reason why some keys cannot verify a signature over a file.
+/// The message if a signature over a file was made with a key that needs the whole file for the verification.
 pub(crate) const NO_DIGEST: &str =
     "signatures over a file with this kind of key cannot be verified without the file; sign a statement instead";
 
@@ -31,7 +31,7 @@ pub(crate) fn verify_envelope(envelope: &Envelope, artifact: &Artifact, key: &Pu
     Ok(envelope.statement().check_subject(artifact)?)
 }
 
-/// Verifies a signature over a file, using only the listed digests of the file.
+/// Verifies a signature over a file, using only the digests that the metadata lists.
 pub(crate) fn verify_file(signature: &FileSignature, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {
     check_digest(signature, artifact)?;
     let usable = key.message_digests().iter().filter(|digest| match &signature.digest {
@@ -54,7 +54,7 @@ pub(crate) fn verify_file(signature: &FileSignature, artifact: &Artifact, key: &
     Err(Rejection::Signature)
 }
 
-/// Checks that the digest in a signature, if there is one, is the digest of the file.
+/// Checks that the digest in a signature, if there is one, equals the digest that the metadata lists.
 pub(crate) fn check_digest(signature: &FileSignature, artifact: &Artifact) -> Result<(), Rejection> {
     let Some((algorithm, digest)) = &signature.digest else { return Ok(()) };
     match artifact.digest(*algorithm) {

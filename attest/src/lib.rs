@@ -1,10 +1,10 @@
-//! Decides whether a package may be installed: checks signatures, attestations and build provenance against policies in
-//! signed TUF metadata.
+//! Decides whether a package may be installed. To do so, this crate checks signatures, attestations and build
+//! provenance against policies in signed TUF metadata.
 //!
-//! The targets role signs a [`Policy`], which says who must have signed a package, and which builder must have built it
-//! from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package consists
-//! of ordinary targets, which the package lists. This crate takes the delegation chain of a package, its evidence,
-//! trust roots and a time, and returns a [`Verdict`]. It uses no files, no network and no clock, except that
+//! The targets role signs a [`Policy`], which states who must have signed a package, and which builder must have built
+//! it from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package
+//! consists of ordinary targets, which the package lists. This crate takes the delegation chain of a package, its
+//! evidence, trust roots and a time, and returns a [`Verdict`]. It uses no files, no network and no clock, except that
 //! `sigstore-verify` reads the system clock (see `sigstore`).
 //!
 //! ```text

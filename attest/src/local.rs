@@ -1,4 +1,5 @@
-//! The local policy: demands that the client's user adds to those of the repository, and exceptions to their rules.
+//! The local policy, in which the user of the client adds rules to those of the repository, and makes exceptions to
+//! rules.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{PathPattern, TargetPath, parse_time};
@@ -6,7 +7,7 @@ use lastmile_metadata::{PathPattern, TargetPath, parse_time};
 use crate::json::{Object, Value};
 use crate::policy::{Policy, PolicyError};
 
-/// The local policy. The default demands nothing and makes no exceptions.
+/// The local policy. The default has no rules and makes no exceptions.
 #[derive(Clone, Debug, Default)]
 pub struct LocalPolicy {
     policy: Option<Policy>,
@@ -23,8 +24,8 @@ pub(crate) struct Exception {
 }
 
 impl LocalPolicy {
-    /// Reads the JSON text of a local policy: a policy whose list `require` may be missing, with the additional list
-    /// `break-glass` of objects with `paths`, `reason` and `until`. Each of its trust roots must have a `sha256`.
+    /// Reads the JSON text of a local policy. Unlike other policies, it may lack the list `require`, and may have a
+    /// list `break-glass` of objects with `paths`, `reason` and `until`. Each of its trust roots must have a `sha256`.
     ///
     /// # Errors
     /// [`PolicyError`] if the text is not a local policy, or contains something that this version of lastmile does not
@@ -54,7 +55,7 @@ impl LocalPolicy {
     }
 }
 
-/// Checks the additional requirements on local policies.
+/// Checks the requirements that apply only to local policies.
 fn check(policy: &Policy) -> Result<(), PolicyError> {
     if let Some(unsupported) = policy.unsupported().first() {
         return Err(PolicyError(format!("{unsupported}; it needs a newer lastmile")));

@@ -14,7 +14,7 @@ const REKOR_V2: (&str, &str) = ("hashedrekord", "0.0.2");
 /// The maximum number of entries of a bundle.
 pub(crate) const MAX_ENTRIES: usize = 8;
 
-/// The maximum number of hashes in an inclusion proof: one for each bit of the index.
+/// The maximum number of hashes in an inclusion proof. A proof has at most one hash for each bit of the index.
 const MAX_HASHES: usize = 64;
 
 /// The maximum length of the canonicalized body of an entry. Entries of the kind `intoto` contain a certificate and a
@@ -91,7 +91,7 @@ fn read_kind(fields: Fields<'_>) -> Result<(&'static str, &'static str), FormatE
     found.ok_or_else(|| FormatError::new(format!("log entries of the kind {kind} {version} are not supported")))
 }
 
-/// Checks that the body has the kind and the version that the bundle states for the entry.
+/// Checks that the body has the kind and version that the bundle gives for the entry.
 fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatError> {
     let value = Value::parse(body)
         .map_err(|error| FormatError::new(format!("the body of a log entry is not strict JSON: {error}")))?;

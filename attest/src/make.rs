@@ -1,7 +1,7 @@
-//! Makes evidence: statements about a file, and Sigstore bundles with signatures over statements and files, which
-//! cosign and [`crate::Evidence`] can verify.
+//! Creates evidence: statements about a file, and Sigstore bundles with signatures over statements and files. Both
+//! cosign and [`crate::Evidence`] can verify the bundles.
 //!
-//! A bundle that is signed with a key contains only a hint about the key: the SHA-256 of its DER encoding, as in the
+//! A bundle that is signed with a key contains only a hint about the key: the SHA-256 of its DER encoding, like the
 //! bundles of cosign. A verifier must already know the key.
 
 mod build;
@@ -19,8 +19,8 @@ use crate::dsse;
 use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
-/// The predicate type of a statement that says that a file is published. cosign uses it to sign images, and rules of
-/// the kind `signature` accept it by default.
+/// The predicate type of a statement that a file is published. cosign uses it to sign images, and rules of the kind
+/// `signature` accept it by default.
 pub const PUBLISH: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// The predicate type of SLSA provenance v1.
@@ -29,7 +29,7 @@ pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Why evidence could not be made.
+/// The reason why evidence could not be created.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
@@ -39,19 +39,19 @@ pub enum MakeError {
     /// Verifiers would not accept the statement.
     #[error("{0}")]
     Statement(String),
-    /// Verifiers do not support signatures of this kind with this kind of key.
+    /// Verifiers do not support this kind of signature with this kind of key.
     #[error("{0}")]
     Scheme(&'static str),
     /// The file could be mistaken for something else that the key signs, such as metadata.
     #[error("{0}")]
     Content(&'static str),
-    /// The artifact lacks the digest that is to be signed.
+    /// The artifact has no SHA-256 digest, which is the one that is signed.
     #[error("the artifact has no SHA-256")]
     NoDigest,
-    /// The digest of the content differs from that of the artifact.
+    /// The digest of the content differs from the digest of the artifact.
     #[error("the content does not have the digest of the artifact")]
     OtherContent,
-    /// The key could not sign.
+    /// The signer failed, or made an invalid signature.
     #[error(transparent)]
     Sign(#[from] SignError),
 }
@@ -61,7 +61,7 @@ pub enum MakeError {
 pub struct NewStatement(String);
 
 impl NewStatement {
-    /// Makes a statement with any `predicate`, which must be JSON.
+    /// Creates a statement with the given predicate, which must be JSON.
     ///
     /// # Errors
     /// [`MakeError`] if verifiers would not accept the statement.
@@ -91,10 +91,10 @@ impl NewStatement {
         Ok(Self(text))
     }
 
-    /// Makes a statement that says that the file is published.
+    /// Creates a statement that the file is published.
     ///
     /// # Errors
-    /// The same errors as [`NewStatement::new`].
+    /// Returns the same errors as [`NewStatement::new`].
     pub fn publish(artifact: &Artifact) -> Result<Self, MakeError> {
         Self::new(artifact, PUBLISH, "{}")
     }

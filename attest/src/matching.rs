@@ -1,4 +1,4 @@
-//! Checks whether verified evidence is what a rule demands: the right signer, statement, builder and source.
+//! Checks whether verified evidence has the signer, statement, builder and source that a rule requires.
 
 use crate::policy::{
     AttestationDemand, Builder, Credential, Identity, Parameters, Pattern, ProvenanceDemand, SignatureDemand, Signer,
@@ -51,7 +51,7 @@ pub(crate) fn check_signature(signed: &Signed, demand: &SignatureDemand) -> Resu
     }
 }
 
-/// Checks that evidence is the demanded attestation.
+/// Checks that evidence is the attestation that a rule requires.
 pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> Result<(), String> {
     let Content::Statement(statement) = &signed.content else {
         return Err("it is a signature without a statement".into());
@@ -68,7 +68,8 @@ pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> 
     Ok(())
 }
 
-/// Checks that evidence is the demanded provenance from a builder, and returns its level.
+/// Checks that evidence is the provenance that a rule requires, made by this builder, and returns the level of the
+/// provenance.
 pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &ProvenanceDemand) -> Result<u8, String> {
     let Content::Statement(statement) = &signed.content else {
         return Err("it is a signature without a statement".into());

@@ -1,4 +1,5 @@
-//! The response of an npm registry for the attestations of a package version: a list of Sigstore bundles.
+//! The response of an npm registry to a request for the attestations of a package version, which is a list of Sigstore
+//! bundles.
 //!
 //! Source: <https://github.com/npm/attestation>.
 

@@ -1,5 +1,5 @@
 //! Attestations from the Python Package Index: attestation objects (version 1), and provenance objects, which contain
-//! several of them.
+//! several attestation objects.
 //!
 //! Source: PEP 740, and <https://docs.pypi.org/attestations/>.
 
@@ -11,7 +11,7 @@ use crate::statement::PAYLOAD_TYPE;
 /// The maximum number of publishers in a provenance object, and of attestations by one publisher.
 const MAX_PARTS: usize = 64;
 
-/// Reads an attestation object. It has the same parts as a Sigstore bundle, under other names.
+/// Reads an attestation object. It has the same parts as a Sigstore bundle, but with other names.
 pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     let fields = Fields::read(value, "attestation", &["version", "verification_material", "envelope"])?;
     check_version(fields)?;
@@ -34,7 +34,7 @@ pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     Bundle::read(&Value::parse(bundle.as_bytes()).map_err(|error| FormatError::new(error.to_string()))?)
 }
 
-/// Reads a provenance object. What it says about publishers is not signed, and is ignored.
+/// Reads a provenance object. Ignores its information about publishers, because that information is not signed.
 pub(crate) fn read_provenance(value: &Value) -> Result<Vec<Bundle>, FormatError> {
     let fields = Fields::read(value, "provenance", &["version", "attestation_bundles"])?;
     check_version(fields)?;

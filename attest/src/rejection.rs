@@ -4,20 +4,20 @@ use chrono::{DateTime, Utc};
 
 use crate::statement::StatementError;
 
-/// Why a piece of evidence does not prove that a signer signed a file or a statement about it.
+/// The reason why a piece of evidence does not prove that a signer signed a file or a statement about the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// An identity is demanded, but the evidence has no certificate.
+    /// An identity is required, but the evidence has no certificate.
     #[error("the evidence has no certificate, so it proves no identity")]
     NoCertificate,
-    /// A key is demanded, but the evidence is signed with the key of a certificate.
+    /// A key is required, but the evidence is signed with the key of a certificate.
     #[error("the evidence is signed with a certificate, not with a key of the policy")]
     Certificate,
     /// The signature was not made with the key.
     #[error("the signature is not valid for this key")]
     Signature,
-    /// The evidence is about a file with another digest.
+    /// The signature is over a file with another digest.
     #[error("the signature is over a file with another digest")]
     OtherFile,
     /// The metadata does not list the digest that is needed to verify the signature.
@@ -35,10 +35,10 @@ pub enum Rejection {
     /// A log entry is not valid, or belongs to another signature.
     #[error("{0}")]
     Log(String),
-    /// A time of the signature cannot be authenticated.
+    /// One of the signing times cannot be authenticated.
     #[error("{0}")]
     Timestamp(String),
-    /// An authenticated time of the signature is later than the start of the update.
+    /// An authenticated signing time is later than the start of the update.
     #[error("the authenticated time {time} is after the time of the update, {now}")]
     Future {
         /// The authenticated time.
@@ -49,7 +49,7 @@ pub enum Rejection {
     /// The certificate, or the key of a log, was not valid when the signature was made.
     #[error("{what} was not valid at the authenticated time {time}")]
     NotValidAt {
-        /// What was not valid.
+        /// The certificate or key that was not valid.
         what: String,
         /// The authenticated time.
         time: DateTime<Utc>,

@@ -1,4 +1,5 @@
-//! What a verified piece of evidence proves: who signed what, when, and which logs recorded it.
+//! The facts that a verified piece of evidence proves: who signed what at which times, and which logs recorded the
+//! signature.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +16,8 @@ pub struct Signed {
     pub signer: SignedBy,
     /// What was signed.
     pub content: Content,
-    /// The authenticated times of the signature, sorted. Empty if a key signed and neither log entries nor timestamps
-    /// were verified.
+    /// The authenticated times of the signature, sorted. The list is empty if the signature was made with a key, and
+    /// neither log entries nor timestamps were verified.
     pub times: Vec<DateTime<Utc>>,
     /// The hexadecimal IDs of the distinct logs whose entries for this signature were verified.
     pub logs: BTreeSet<String>,

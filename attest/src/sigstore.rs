@@ -4,15 +4,16 @@
 //! and RFC 3161 timestamps. This module works around its limitations:
 //!
 //! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
-//!   make it stricter: it also refuses times and keys from the future. This crate decides by the time that the caller
-//!   passes: `Evidence::check` refuses authenticated times that are later, and times outside the validity of
-//!   certificates and log keys.
+//!   make the library stricter, because it also refuses times and keys from the future. This crate uses the time that
+//!   the caller passes: `Evidence::check` refuses authenticated times that are later than this time, and times outside
+//!   the validity periods of certificates and log keys.
 //! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
 //!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.
-//! * The library does not report who authenticated a time. `TrustRoot::times` determines it, so that distinct sources
-//!   can be counted.
-//! * The library compares only one digest of a statement. `Statement::check_subject` compares all of them beforehand.
+//! * The library does not report who authenticated a time. `TrustRoot::times` determines the source of each time, so
+//!   that distinct sources can be counted.
+//! * The library compares only one digest of a statement. Therefore, `Statement::check_subject` compares all digests
+//!   beforehand.
 //! * The library does not check the type of a statement (`Statement::parse` does), and accepts some malformed bundles
 //!   (`bundle` refuses them).
 //! * The library does not support revocation. Instead, a policy can limit the period in which it trusts a signer.
@@ -46,14 +47,14 @@ const ROOT_TYPES: [&str; 3] = [
     "application/vnd.dev.sigstore.trustedroot.v0.2+json",
 ];
 
-/// The certificate authorities, logs and timestamp authorities of a Sigstore instance: a `trusted_root.json`.
+/// The certificate authorities, logs and timestamp authorities of a Sigstore instance, read from a `trusted_root.json`.
 pub struct TrustRoot {
     verifier: Verifier,
     logs: Vec<Log>,
     authorities: Vec<Authority>,
 }
 
-/// Why a trusted root cannot be used.
+/// The reason why a trusted root cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TrustRootError(String);
@@ -68,7 +69,7 @@ struct Log {
 /// A timestamp authority.
 struct Authority {
     authority: TsaAuthority,
-    /// The key of its certificate. Authorities that share a key count as a single source of time.
+    /// The key of the authority's certificate. Authorities that share a key count as one source of time.
     key: Vec<u8>,
 }
 
@@ -79,7 +80,7 @@ struct Window {
     end: Option<DateTime<Utc>>,
 }
 
-/// Who authenticated a time: the ID of a log, or the key of a timestamp authority.
+/// The source that authenticated a time: a log, with its ID, or a timestamp authority, with its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Log(Vec<u8>),
@@ -90,7 +91,7 @@ impl TrustRoot {
     /// Reads a trusted root in JSON.
     ///
     /// # Errors
-    /// [`TrustRootError`] if it is not strict JSON, or contains a key or a certificate that cannot be used.
+    /// [`TrustRootError`] if the text is not strict JSON, or contains a key or a certificate that cannot be used.
     pub fn parse(bytes: &[u8]) -> Result<Self, TrustRootError> {
         if bytes.len() > MAX_ROOT {
             let length = bytes.len();
@@ -114,7 +115,7 @@ impl TrustRoot {
         Ok(Self { verifier, logs, authorities })
     }
 
-    /// Returns the logs that recorded the signature. The library must have verified the entries before.
+    /// Returns the logs that recorded the signature. The library must already have verified the entries.
     fn logs(&self, bundle: &types::Bundle) -> Result<Vec<&Log>, Rejection> {
         let entries = bundle.verification_material.tlog_entries.iter();
         entries
@@ -133,8 +134,8 @@ impl TrustRoot {
             .collect()
     }
 
-    /// Returns the authenticated times of the signature and their sources. The library must have verified the entries
-    /// and their times before.
+    /// Returns the authenticated times of the signature and their sources. The library must already have verified the
+    /// entries and their times.
     fn times(&self, bundle: &types::Bundle) -> Result<Vec<(DateTime<Utc>, Source)>, Rejection> {
         let mut times = Vec::new();
         for entry in &bundle.verification_material.tlog_entries {
@@ -185,8 +186,8 @@ impl Log {
         hex::encode(&self.id)
     }
 
-    /// Returns whether the log signed the checkpoint, under the name in its origin. Rekor v1 appends the number of the
-    /// shard to the name.
+    /// Returns whether the log signed the checkpoint under the name in the checkpoint's origin. In the origin, Rekor v1
+    /// appends the number of the shard to the name.
     fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
         checkpoint.signatures().iter().any(|signature| {
             let shard = checkpoint.origin().strip_prefix(&signature.name);
@@ -197,7 +198,7 @@ impl Log {
 }
 
 impl Authority {
-    /// Reads an authority without reading the clock, unlike `TrustedRoot::tsa_authorities`.
+    /// Reads an authority. Unlike `TrustedRoot::tsa_authorities`, this function does not use the system clock.
     fn read(authority: &sigstore_verify::trust_root::TimestampAuthority) -> Option<Self> {
         let certificates: Vec<_> = authority.cert_chain.certificates.iter().map(|entry| &entry.raw_bytes).collect();
         let leaf = *certificates.first()?;
@@ -234,7 +235,7 @@ pub(crate) fn verify_certificate(
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
     let mut policy = VerificationPolicy::any_identity();
-    // Verify entries whenever there are any, even if the policy requires none.
+    // Verify log entries whenever there are any, even if the policy does not require a log.
     if trust.demands.log == LogDemand::None && !bundle.has_log_entries() {
         policy = policy.skip_tlog_unsafe();
     }
@@ -265,8 +266,8 @@ pub(crate) fn verify_key(
     now: DateTime<Utc>,
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
-    // Verify with the scheme of the key first, because the library would choose the padding of an RSA signature on its
-    // own.
+    // First verify the signature with the scheme of the key, because the library would choose the padding of an RSA
+    // signature itself.
     key_signature::verify_bundle(bundle, artifact, key)?;
     if key.scheme().starts_with("rsassa-pss") {
         let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";
@@ -288,7 +289,7 @@ pub(crate) fn verify_key(
     })
 }
 
-/// The logs and times of a verified bundle.
+/// The logs that recorded the signature of a verified bundle, and its authenticated times.
 struct Evidence<'a> {
     logs: Vec<&'a Log>,
     times: Vec<(DateTime<Utc>, Source)>,
@@ -307,7 +308,7 @@ impl<'a> Evidence<'a> {
         Ok(Self { logs: trust.root.logs(bundle)?, times: trust.root.times(bundle)? })
     }
 
-    /// Checks every time, and the numbers of distinct logs and sources. Returns the sorted times.
+    /// Checks every time, and the numbers of distinct logs and sources of time. Returns the sorted times.
     fn check(
         &self,
         trust: &Trust<'_>,
@@ -342,8 +343,8 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns a listed digest of the file with which the library can verify the bundle. Also checks that no digest in the
-/// bundle differs from the listed digests.
+/// Returns the digest, out of those that the metadata lists, with which the library can verify the bundle. Also checks
+/// that no digest in the bundle contradicts the listed digests.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {
@@ -377,7 +378,8 @@ fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<Ar
     ArtifactDigest::new(name, bytes.to_vec()).map_err(|error| Rejection::Invalid(error.to_string()))
 }
 
-/// Returns the digest algorithm of a signature over a file: the one in the bundle, or that of the key's scheme.
+/// Returns the digest algorithm of a signature over a file. If the bundle does not name it, the scheme of the key
+/// determines it.
 fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algorithm, Rejection> {
     if let Some((algorithm, _)) = &signature.digest {
         return Ok(*algorithm);
@@ -444,7 +446,8 @@ fn rejection(error: &Error) -> Rejection {
     }
 }
 
-/// Converts a time from the library. Takes the parts of the time, because the library does not export its type.
+/// Converts a time from the library. The parameters are parts of the time, because the library does not export the
+/// type.
 fn utc(seconds: i64, nanoseconds: i32) -> Result<DateTime<Utc>, Rejection> {
     let time = u32::try_from(nanoseconds).ok().and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds));
     time.ok_or_else(|| Rejection::Timestamp(format!("the time {seconds} is out of range")))
@@ -457,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_time_outside_the_validity_of_the_certificate_is_refused() {
-        // The library refuses such a time too, so no bundle reaches this check.
+        // Test the check directly, because the library already refuses every bundle with such a time.
         let root = br#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
         let root = TrustRoot::parse(root).unwrap();
         let trust = Trust { root: &root, demands: TrustDemands { log: LogDemand::None, ..TrustDemands::default() } };

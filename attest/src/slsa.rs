@@ -1,4 +1,5 @@
-//! Build provenance (SLSA v0.2 and v1): who built the artifact, from which source, with which parameters.
+//! Build provenance (SLSA v0.2 and v1), which states who built an artifact from which source, and with which
+//! parameters.
 //!
 //! Sources: <https://slsa.dev/spec/v0.2/provenance>, <https://slsa.dev/spec/v1.0/provenance>, and the documents of the
 //! build types. A signer can write anything into a provenance statement. Therefore, a statement that is signed with a
@@ -16,14 +17,14 @@ const V1: &str = "https://slsa.dev/provenance/v1";
 /// and the Git ref of the source (`source.uri` and `source.ref`), and the parameters of the build (`inputs`).
 pub(crate) const BUILD_TYPE: &str = "https://github.com/lastmile-update/lastmile/buildtypes/source/v1";
 
-/// The build types of SLSA v1 whose parameters are those of a GitHub Actions workflow.
+/// The build types of SLSA v1 that describe GitHub Actions workflows.
 pub(crate) const WORKFLOW_TYPES: [&str; 2] = [
     "https://actions.github.io/buildtypes/workflow/v1",
     "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1",
 ];
 
-/// The builder IDs of plain GitHub Actions runners, with the value of the claim `runner-environment`. The workflow
-/// writes such an ID itself, so it proves at most [`RUNNER_LEVEL`].
+/// The builder IDs of plain GitHub Actions runners, with the corresponding value of the claim `runner-environment`. The
+/// workflow writes such an ID itself, so the provenance proves at most [`RUNNER_LEVEL`].
 const RUNNERS: [(&str, &str); 2] = [
     ("https://github.com/actions/runner/github-hosted", "github-hosted"),
     ("https://github.com/actions/runner/self-hosted", "self-hosted"),
@@ -42,12 +43,13 @@ pub(crate) struct Provenance {
     /// The Git ref of the source, such as `refs/tags/v1.0`.
     pub(crate) reference: Option<String>,
     pub(crate) commit: Option<String>,
-    /// The parameters with which the build was started: names, and values as text. `None` if they are not recorded.
+    /// The names and the values (as text) of the parameters with which the build was started, or `None` if the
+    /// provenance does not record them.
     pub(crate) parameters: Option<Vec<(String, String)>>,
 }
 
 impl Provenance {
-    /// Returns whether this predicate type is provenance of a supported version.
+    /// Returns whether this is the predicate type of a supported version of provenance.
     pub(crate) fn is_type(predicate_type: &str) -> bool {
         [V0_2, V1].contains(&predicate_type)
     }
@@ -62,7 +64,7 @@ impl Provenance {
         }
     }
 
-    /// Returns the level that this provenance proves, if the policy gives the builder `level`.
+    /// Returns the level that this provenance proves if the policy gives the builder the level `level`.
     pub(crate) fn most_level(&self, level: u8) -> u8 {
         let is_runner = RUNNERS.iter().any(|(id, _)| *id == self.builder);
         if is_runner { level.min(RUNNER_LEVEL) } else { level }
@@ -148,7 +150,7 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
 
 fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     let (source, reference) = split_uri(text(predicate, "/invocation/configSource/uri")?);
-    // If a person started the workflow, its inputs are in the event payload; other parameters are in `invocation`.
+    // If a person started the workflow, its inputs are in the event payload. Other parameters are in `invocation`.
     let parameters = predicate.pointer("/invocation/parameters").and_then(Value::as_object);
     let inputs = predicate.pointer("/invocation/environment/github_event_payload/inputs").and_then(Value::as_object);
     let parameters = parameters.map(|parameters| {
@@ -165,7 +167,7 @@ fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     })
 }
 
-/// Splits `git+https://host/path@ref` at the last `@`, if a Git ref follows it.
+/// Splits `git+https://host/path@ref` at the last `@`, if it is followed by a Git ref.
 fn split_uri(uri: &str) -> (String, Option<&str>) {
     match uri.rsplit_once('@') {
         Some((source, reference)) if reference.starts_with("refs/") => (source.to_owned(), Some(reference)),
@@ -173,8 +175,8 @@ fn split_uri(uri: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Returns the names of an object's members and their values as text. Leaves out the `known` members and empty values,
-/// and lists the members of `inputs`, `vars` and `event_inputs` one by one.
+/// Returns the names and the values (as text) of an object's members. Omits the `known` members and empty values, and
+/// lists the members of `inputs`, `vars` and `event_inputs` individually.
 fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     for (name, value) in object.members().filter(|(name, _)| !known.contains(name)) {

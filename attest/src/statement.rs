@@ -1,4 +1,5 @@
-//! Statements (in-toto attestation framework v0.1 and v1): claims about files that are identified by their digests.
+//! Statements of the in-toto attestation framework (v0.1 and v1), which are claims about files. Digests identify the
+//! files.
 //!
 //! Source: <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
 
@@ -31,7 +32,7 @@ struct Subject {
     digests: Vec<(Algorithm, Vec<u8>)>,
 }
 
-/// Why a payload is not a statement, or not about the artifact.
+/// The reason why a payload is not a statement, or not a statement about the artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StatementError(String);
@@ -62,7 +63,7 @@ impl Statement {
         })
     }
 
-    /// Returns the type of the predicate: a URI.
+    /// Returns the type of the predicate, which is a URI.
     #[must_use]
     pub fn predicate_type(&self) -> &str {
         &self.predicate_type
@@ -79,8 +80,8 @@ impl Statement {
         self.subjects.iter().flat_map(|subject| subject.algorithms_of(artifact)).collect()
     }
 
-    /// Checks that the statement is about the artifact: at least one subject has a digest that the metadata lists, and
-    /// no such subject has another digest that differs from the listed one.
+    /// Checks that the statement is about the artifact: at least one subject must have a digest that the metadata
+    /// lists, and no such subject may have another digest that contradicts the metadata.
     ///
     /// # Errors
     /// [`StatementError`] if the statement is not about the artifact.

@@ -1,28 +1,28 @@
-//! What a policy demands of evidence from a Sigstore instance: logs, times and certificate timestamps.
+//! The requirements of a policy for evidence from a Sigstore instance: logs, times and certificate timestamps.
 
 use std::collections::BTreeSet;
 
 use crate::rejection::Rejection;
 use crate::sigstore::TrustRoot;
 
-/// A Sigstore instance that a policy trusts, and what the policy demands of its evidence.
+/// A Sigstore instance that a policy trusts, and the policy's requirements for evidence from this instance.
 #[derive(Clone, Copy, Debug)]
 pub struct Trust<'a> {
     /// The certificate authorities, logs and timestamp authorities of the instance.
     pub root: &'a TrustRoot,
-    /// What the policy demands.
+    /// The requirements of the policy.
     pub demands: TrustDemands,
 }
 
-/// What a policy demands of evidence from a Sigstore instance.
+/// The requirements of a policy for evidence from a Sigstore instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustDemands {
     /// Whether a transparency log must have recorded the signature.
     pub log: LogDemand,
     /// The required number of distinct logs, if a log is required. 0 means 1.
     pub logs: u32,
-    /// The number of distinct sources of time: logs that signed the time of an entry, and timestamp authorities.
-    /// Evidence with a certificate always needs at least one.
+    /// The required number of distinct sources of time. A log that signed the time of an entry is a source, and so is a
+    /// timestamp authority. Evidence with a certificate always needs at least one source.
     pub times: u32,
     /// Whether a certificate transparency log must have recorded the certificate.
     pub sct: SctDemand,
@@ -31,18 +31,19 @@ pub struct TrustDemands {
 /// Whether a transparency log must have recorded a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogDemand {
-    /// It must.
+    /// A log entry is required.
     Required,
-    /// It need not, as with GitHub's instance for private repositories. If there are entries, they are still verified.
+    /// A log entry is not required, for example for GitHub's instance for private repositories. If there are entries,
+    /// they are still verified.
     None,
 }
 
 /// Whether a certificate must contain a signed certificate timestamp (RFC 6962).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SctDemand {
-    /// It must.
+    /// A certificate timestamp is required.
     Required,
-    /// It need not, as with GitHub's instance for private repositories.
+    /// A certificate timestamp is not required, for example for GitHub's instance for private repositories.
     None,
 }
 
@@ -53,7 +54,7 @@ impl Default for TrustDemands {
 }
 
 impl TrustDemands {
-    /// Checks that evidence has log entries if a log is required.
+    /// Checks that evidence has log entries if the policy requires a log.
     pub(crate) fn check_entries(&self, has_entries: bool) -> Result<(), Rejection> {
         match self.log {
             LogDemand::Required if !has_entries => Err(Rejection::TooFewLogs { found: 0, expected: self.logs.max(1) }),

@@ -1,4 +1,5 @@
-//! The verdict on a package: for each rule that applies, the evidence that satisfies it, or what was found instead.
+//! The verdict on a package. For each rule that applies, it contains the evidence that satisfies the rule, or a
+//! description of what was found instead.
 
 use std::fmt;
 
@@ -14,20 +15,20 @@ use crate::signed::SignedBy;
 pub struct Verdict {
     pub(crate) path: TargetPath,
     pub(crate) rules: Vec<RuleVerdict>,
-    /// The reason that the local policy gives for its exception for this package, if it makes one.
+    /// The reason for the local policy's exception for this package, if there is such an exception.
     pub(crate) exception: Option<String>,
 }
 
 /// The verdict on one rule.
 #[derive(Clone, Debug)]
 pub struct RuleVerdict {
-    /// The role or the local policy that makes the demand.
+    /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
     /// The name of the rule.
     pub rule: String,
     /// The kind of the rule, as written in the policy.
     pub kind: String,
-    /// What the rule demands.
+    /// The requirement of the rule.
     pub wanted: String,
     /// Whether the evidence satisfies the rule.
     pub outcome: Outcome,
@@ -36,13 +37,14 @@ pub struct RuleVerdict {
 /// Whether the evidence satisfies a rule.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The evidence satisfies the rule: these pieces count.
+    /// The evidence satisfies the rule. The list contains the pieces that count.
     Satisfied(Vec<Proof>),
-    /// The evidence does not satisfy the rule. The list says what was found instead, and is never empty.
+    /// The evidence does not satisfy the rule. The list contains at least one reason.
     Refused(Vec<String>),
-    /// This version of lastmile does not understand the rule. The text names what is unknown.
+    /// This version of lastmile does not understand the rule. The text names the unknown part.
     NeedsNewer(String),
-    /// Like [`Outcome::NeedsNewer`], but the policy allows clients that do not understand it to install this package.
+    /// Like [`Outcome::NeedsNewer`], but the policy allows clients that do not understand the rule to install this
+    /// package.
     AllowedUpgrade(String),
 }
 
@@ -53,39 +55,39 @@ pub struct Proof {
     pub evidence: TargetPath,
     /// The 1-based number of the piece of evidence in the file.
     pub number: usize,
-    /// The signer, as the policy names it.
+    /// The name of the signer in the policy.
     pub signer: String,
     /// Who signed.
     pub signed_by: SignedBy,
     /// The type of the statement, or `None` for a signature over the file itself.
     pub statement: Option<String>,
-    /// The builder, as the policy names it, and its level, if the rule demands provenance.
+    /// The name of the builder in the policy and its level, if the rule requires provenance.
     pub builder: Option<(String, u8)>,
-    /// The authenticated times of the signature. Empty if a key signed and neither log entries nor timestamps were
-    /// verified.
+    /// The authenticated times of the signature. The list is empty if the signature was made with a key, and neither
+    /// log entries nor timestamps were verified.
     pub times: Vec<DateTime<Utc>>,
     /// The hexadecimal IDs of the logs that recorded the signature.
     pub logs: Vec<String>,
 }
 
-/// Why a package must not be installed: the first rule that refuses it.
+/// The reason why a package must not be installed, which is the first rule that it does not satisfy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}` does not satisfy {}", self.reason())]
 pub struct Refused {
     /// The package.
     pub path: TargetPath,
-    /// The role or the local policy that makes the demand.
+    /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
     /// The name of the rule.
     pub rule: String,
-    /// What the rule demands.
+    /// The requirement of the rule.
     pub wanted: String,
-    /// What was found instead.
+    /// A description of what was found instead.
     pub found: String,
 }
 
 impl Refused {
-    /// Returns the rule, what it demands, and what was found instead.
+    /// Returns a text with the rule, its requirement, and what was found instead.
     #[must_use]
     pub fn reason(&self) -> String {
         let Self { rule, origin, wanted, found, .. } = self;

@@ -1,8 +1,8 @@
-//! Describes what a rule demands, as text for verdicts.
+//! Describes the requirements of rules for verdicts.
 
 use crate::policy::{Credential, Demand, Parameters, Policy, Rule, SignerName, one_of};
 
-/// Returns what a rule demands, such as "a signature by release (https://…)".
+/// Describes the requirement of a rule, such as "a signature by release (https://…)".
 pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
     match &rule.demand {
         Demand::Signature(demand) => match demand.threshold.get() {

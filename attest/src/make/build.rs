@@ -1,4 +1,4 @@
-//! Makes build provenance (SLSA v1) for builds whose build system does not write any.
+//! Creates build provenance (SLSA v1) for builds whose build system does not write provenance.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::artifact::Artifact;
 use crate::slsa::{self, Provenance, WORKFLOW_TYPES};
 use crate::statement::Statement;
 
-/// The build type of builds that state only their source and their parameters.
+/// The build type of builds for which only the source and the parameters are known.
 pub const BUILD_TYPE: &str = slsa::BUILD_TYPE;
 
-/// What provenance says about a build.
+/// The facts about a build that its provenance states.
 #[derive(Clone, Debug, Default)]
 pub struct Build {
     /// The URI by which policies name the builder.
     pub builder: String,
-    /// The URI of the build type: [`BUILD_TYPE`], or that of a GitHub Actions workflow.
+    /// The URI of the build type: [`BUILD_TYPE`], or the build type of a GitHub Actions workflow.
     pub build_type: String,
     /// The repository of the source, such as `git+https://github.com/acme/app`.
     pub source: String,
@@ -32,10 +32,10 @@ pub struct Build {
 }
 
 impl Build {
-    /// Makes a provenance statement.
+    /// Creates a provenance statement.
     ///
     /// # Errors
-    /// [`MakeError`] if verifiers would not accept the provenance, or would read something else from it.
+    /// [`MakeError`] if verifiers would not accept the provenance, or would read other values from it.
     pub fn statement(&self, artifact: &Artifact) -> Result<NewStatement, MakeError> {
         let mut definition = Map::new();
         definition.insert("buildType".into(), self.build_type.clone().into());
@@ -75,7 +75,7 @@ impl Build {
         parameters.into()
     }
 
-    /// Checks that verifiers read the fields of this build from the statement.
+    /// Checks that verifiers read exactly the fields of this build from the statement.
     fn check(&self, statement: &NewStatement) -> Result<(), MakeError> {
         let parsed =
             Statement::parse(statement.text().as_bytes()).map_err(|error| MakeError::Statement(error.to_string()))?;

@@ -20,7 +20,7 @@ fn key(scheme: Scheme) -> PrivateKey {
     PrivateKey::from_seed(scheme, &[7; 32]).unwrap()
 }
 
-/// Returns what a bundle proves about a file, or the reason why it proves nothing.
+/// Returns the signed content that a bundle proves for a file, or the reason why the bundle is rejected.
 fn verify(bundle: &str, content: &[u8], key: &PublicKey) -> Result<Content, String> {
     let evidence = Evidence::parse(bundle.as_bytes()).map_err(|error| error.to_string())?;
     let item = &evidence.items()[0];

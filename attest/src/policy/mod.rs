@@ -1,4 +1,4 @@
-//! The policy that a role signs: who must have signed a package, and what must have built it.
+//! The policy that a role signs. It states who must have signed a package, and which builder must have built it.
 //!
 //! A role has at most one policy, in the member [`MEMBER`] of its signed metadata. The format is described in
 //! docs/policy.md.
@@ -39,9 +39,11 @@ pub struct Policy {
     pub(crate) signers: BTreeMap<Name, Signer>,
     pub(crate) builders: BTreeMap<Name, Builder>,
     pub(crate) rules: Vec<Rule>,
-    /// The paths that a client may install even if it does not understand the policy, such as those of lastmile itself.
+    /// The paths of packages that a client may install even if it does not understand the policy, such as those of
+    /// lastmile itself.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// Something outside the rules that this version of lastmile does not understand, if there is any.
+    /// A description of the first part outside the rules that this version of lastmile does not understand, if there is
+    /// one.
     pub(crate) unsupported: Option<String>,
 }
 
@@ -49,11 +51,11 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 
-/// The target that contains a trust root, and the demands on evidence that is verified with it.
+/// The target that contains a trust root, and the requirements for evidence that is verified with the trust root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustSource {
     pub(crate) path: TargetPath,
-    /// The SHA-256 of the file. Without it, the role that signs the policy must list the file itself.
+    /// The SHA-256 of the file. If it is absent, the role that signs the policy must itself list the file.
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) demands: TrustDemands,
 }
@@ -69,13 +71,14 @@ pub struct Signer {
 /// How a signer is recognized.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
-    /// By a key. With a trust root, the evidence must also satisfy the demands on logs and times.
+    /// The signer is recognized by a key. If a trust root is given, the evidence must also meet the requirements for
+    /// logs and times.
     Key { key: PublicKey, trust: Option<Name> },
-    /// By the claims of a certificate.
+    /// The signer is recognized by the claims of a certificate.
     Identity(Identity),
 }
 
-/// The demands on the claims of a certificate.
+/// The values that the claims of a certificate must have.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) trust: Name,
@@ -102,7 +105,7 @@ pub enum SignerName {
     OfListingRole(Name),
 }
 
-/// A rule, which makes a demand on all packages whose paths match.
+/// A rule, which states a requirement for all packages whose paths match.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub(crate) name: Name,
@@ -111,20 +114,20 @@ pub struct Rule {
     pub(crate) demand: Demand,
 }
 
-/// What a rule demands.
+/// The requirement that a rule states.
 #[derive(Clone, Debug)]
 pub(crate) enum Demand {
     Signature(SignatureDemand),
     Attestation(AttestationDemand),
     Provenance(ProvenanceDemand),
-    /// A kind or a member that this version of lastmile does not understand.
+    /// A rule whose kind, or one of whose members, this version of lastmile does not understand.
     Unsupported {
         kind: String,
         reason: String,
     },
 }
 
-/// A demand for signatures over the file, or for statements that count as such.
+/// A requirement for signatures over the file, or for statements that count as signatures.
 #[derive(Clone, Debug)]
 pub(crate) struct SignatureDemand {
     pub(crate) by: Vec<SignerName>,
@@ -132,7 +135,7 @@ pub(crate) struct SignatureDemand {
     pub(crate) statements: Vec<Pattern>,
 }
 
-/// A demand for statements of certain types with certain content.
+/// A requirement for statements of certain types with certain content.
 #[derive(Clone, Debug)]
 pub(crate) struct AttestationDemand {
     pub(crate) by: Vec<SignerName>,
@@ -152,23 +155,23 @@ pub(crate) struct ProvenanceDemand {
     pub(crate) parameters: Parameters,
 }
 
-/// The parameters with which a build may have been started.
+/// The parameters with which a build is allowed to have been started.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameters {
     /// Any.
     Any,
-    /// Only these parameters, and only with values that match.
+    /// Only these parameters are allowed, and only with values that match the patterns.
     Listed(BTreeMap<String, Vec<Pattern>>),
 }
 
-/// Why a policy cannot be used.
+/// The reason why a policy cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PolicyError(pub(crate) String);
 
 impl Policy {
-    /// Reads the JSON text of a policy. Parts that this version of lastmile does not understand are not errors: the
-    /// packages to which they apply are refused later (see [`crate::Demands`]).
+    /// Reads the JSON text of a policy. Parts that this version of lastmile does not understand do not cause an error
+    /// here. Instead, the packages to which they apply are refused later (see [`crate::Demands`]).
     ///
     /// # Errors
     /// [`PolicyError`] if the text is not a policy, for example because it is not strict JSON, a member has the wrong
@@ -217,10 +220,10 @@ impl TrustSource {
         &self.path
     }
 
-    /// Reads a file that is meant to be the trust root.
+    /// Reads the trust root from the content of a file.
     ///
     /// # Errors
-    /// What is wrong: the file lacks the SHA-256 that the policy names, or is not a trust root.
+    /// The reason as text, if the SHA-256 of the file is not the one in the policy, or if the file is not a trust root.
     pub fn read_root(&self, content: &[u8]) -> Result<TrustRoot, String> {
         if self.sha256.is_some_and(|sha256| Sha256::digest(content)[..] != sha256[..]) {
             return Err("the file does not have the `sha256` that the policy names".into());
@@ -228,7 +231,7 @@ impl TrustSource {
         TrustRoot::parse(content).map_err(|error| error.to_string())
     }
 
-    /// Returns the SHA-256 of the file, if the policy names it.
+    /// Returns the SHA-256 of the file, if the policy contains it.
     #[must_use]
     pub fn sha256(&self) -> Option<&[u8; 32]> {
         self.sha256.as_ref()
@@ -250,7 +253,7 @@ impl Signer {
         Ok(())
     }
 
-    /// Returns the trust root with which signatures by the signer are verified, if it has one.
+    /// Returns the name of the trust root with which the signer's signatures are verified, if there is one.
     pub(crate) fn trust(&self) -> Option<&Name> {
         match &self.credential {
             Credential::Key { trust, .. } => trust.as_ref(),
@@ -266,7 +269,7 @@ impl Rule {
         &self.name
     }
 
-    /// Returns the kind, as written in the policy.
+    /// Returns the kind of the rule, as written in the policy.
     #[must_use]
     pub fn kind(&self) -> &str {
         match &self.demand {
@@ -292,8 +295,9 @@ impl Rule {
         }
     }
 
-    /// Returns whether the policy defines each signer and builder that the rule names as its own, and their trust roots.
-    /// They are missing only if this version of lastmile does not understand them.
+    /// Returns whether the policy defines the signers, builders and trust roots that the rule uses, except for signers
+    /// of the role that lists the package. A definition is missing only if this version of lastmile does not understand
+    /// it.
     pub(crate) fn names_are_defined(&self, policy: &Policy) -> bool {
         let has_builders = match &self.demand {
             Demand::Provenance(demand) => demand.builders.iter().all(|name| policy.builders.contains_key(name)),
@@ -318,7 +322,8 @@ impl Rule {
 }
 
 impl Name {
-    /// Creates a name. Returns `None` if it is not 1 to 64 lower-case letters, digits and hyphens, or begins with a hyphen.
+    /// Creates a name. Returns `None` if the text does not consist of 1 to 64 lower-case letters, digits and hyphens,
+    /// or if it begins with a hyphen.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');

@@ -1,4 +1,4 @@
-//! Patterns of identities, builders, sources and refs.
+//! Patterns for identities, builders, sources and refs.
 
 use std::fmt;
 
@@ -23,8 +23,9 @@ impl Pattern {
 
     /// Returns whether the pattern matches the whole text.
     ///
-    /// For each part between two stars, trying only its first occurrence is enough: with a later occurrence, the star
-    /// before it would match more characters, and the star after it can match these characters instead.
+    /// For each part between two stars, it is enough to try the first occurrence in the text. If a later occurrence
+    /// leads to a match, then so does the first one, because the star after the part can match the additional
+    /// characters.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let mut parts = self.0.split('*');
@@ -43,7 +44,7 @@ impl Pattern {
     }
 }
 
-/// Lists patterns in a message: "a or b".
+/// Formats a list of patterns for a message, such as "a or b".
 pub(crate) fn one_of(patterns: &[Pattern]) -> String {
     patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" or ")
 }
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_pattern_agrees_with_a_search_over_every_choice() {
-        /// A matcher for comparison, which tries every length for every star.
+        /// A reference implementation, which tries every length for every star.
         fn reference(pattern: &[u8], text: &[u8]) -> bool {
             match (pattern, text) {
                 ([], []) => true,

@@ -19,7 +19,7 @@ use crate::trust::{LogDemand, SctDemand, TrustDemands};
 /// The maximum length of a policy, in bytes.
 const MAX_LENGTH: usize = 256 * 1024;
 
-/// The maximum number each of trust roots, signers, builders and rules.
+/// The maximum number of trust roots, and also of signers, of builders and of rules.
 const MAX_ENTRIES: usize = 64;
 
 /// The types of statements that count as a signature over their subject.
@@ -69,14 +69,15 @@ fn policy(
     policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
-    // If some entry was not understood, it is missing here, so a reference to it is not an error.
+    // An entry that this version does not understand is missing here, so a reference to such an entry is not an error.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }
     Ok(policy)
 }
 
-/// The result of reading an entry: the entry, or a description of what this version of lastmile does not understand.
+/// The result of reading an entry, which is either the entry or a description of the part that this version of lastmile
+/// does not understand.
 enum Read<T> {
     Entry(T),
     Unsupported(String),
@@ -339,7 +340,7 @@ fn provenance(table: &Table<'_>) -> Result<Demand, PolicyError> {
     }))
 }
 
-/// Checks that every name that the policy uses is defined in it.
+/// Checks that the policy defines every name that it uses.
 fn check_names(policy: &Policy) -> Result<(), PolicyError> {
     for (name, signer) in &policy.signers {
         if let Some(trust) = signer.trust().filter(|trust| !policy.trust.contains_key(trust)) {

@@ -1,4 +1,4 @@
-//! Reads the members of an object of a policy, and reports where a value is wrong.
+//! Reads the members of an object in a policy. Errors name the place of the wrong value.
 
 use lastmile_metadata::PathPattern;
 
@@ -11,7 +11,7 @@ const MAX_ELEMENTS: usize = 64;
 /// The maximum length of a string, in bytes.
 const MAX_LENGTH: usize = 4096;
 
-/// An object of a policy, and its place in the policy for error messages, such as `signer.release`.
+/// An object in a policy, with its place in the policy for error messages, such as `signer.release`.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     object: &'a Object,
@@ -54,7 +54,7 @@ impl<'a> Table<'a> {
         self.string(name)?.ok_or_else(|| self.error(name, "is missing"))
     }
 
-    /// Returns an integer within a range.
+    /// Returns an integer between 1 and `most`, or `None` if there is no such member.
     pub(super) fn integer(&self, name: &str, most: u32) -> Result<Option<u32>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let integer = match value {
@@ -103,7 +103,7 @@ impl<'a> Table<'a> {
     /// Returns a list of path patterns, which is empty if there is no such member.
     pub(super) fn paths(&self, name: &str) -> Result<Vec<PathPattern>, PolicyError> {
         let texts = self.strings(name)?.unwrap_or_default();
-        // `**` would cover no more than `*`, so whoever writes it expects something else.
+        // Refuse `**`, because it would match no more than `*`, and its author probably expects it to match a slash.
         if let Some(text) = texts.iter().find(|text| text.contains("**")) {
             return Err(self.error(name, &format!("contains {text:?}, but `*` never matches a slash, not even twice")));
         }

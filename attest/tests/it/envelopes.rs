@@ -16,7 +16,7 @@ fn verify_json(evidence: &Value, key: &PublicKey) -> Result<Signed, Rejection> {
     evidence.items()[0].verify_key(&artifact(&sha256(FILE)), key, None, now())
 }
 
-/// Verifies an envelope that is signed with [`ed25519`] and contains a changed statement.
+/// Applies `change` to a statement, and verifies an envelope with this statement that is signed with [`ed25519`].
 fn with_statement(change: impl FnOnce(&mut Value)) -> Result<Signed, String> {
     let mut statement = statement();
     change(&mut statement);

@@ -1,4 +1,4 @@
-//! Generates evidence: keys and transparency logs from fixed seeds, and bundles that are signed with these keys.
+//! Generates keys and transparency logs from fixed seeds, and bundles that are signed with these keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -70,7 +70,7 @@ pub(crate) fn message_signature(key: &PrivateKey) -> (&'static str, Value) {
     ("messageSignature", signature)
 }
 
-/// Returns the body of a Rekor v1 entry for a signature over [`FILE`]. Different `white_space` makes bodies differ.
+/// Returns the body of a Rekor v1 entry for a signature over [`FILE`]. Bodies with different `white_space` differ.
 pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     let hash = json!({ "algorithm": "sha256", "value": sha256(FILE) });
     let public_key = json!({ "content": base64(key.public_key().public()) });
@@ -79,7 +79,7 @@ pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     format!("{{\"apiVersion\":\"0.0.1\",\"kind\":\"hashedrekord\",\"spec\":{spec}{white_space}}}")
 }
 
-/// Whether an entry contains an inclusion promise, with which the log signs the time of the entry.
+/// Whether an entry contains an inclusion promise, which is the log's signature over the time of the entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
     Signed,
@@ -155,7 +155,7 @@ impl Log {
         format!("\u{2014} log.example {}\n", base64(signature))
     }
 
-    /// Returns an inclusion promise, which signs the time of an entry.
+    /// Returns an inclusion promise, which is a signature over the entry and its time.
     fn promise(&self, body: &str, index: usize) -> String {
         let id = hex::encode(self.id());
         let text =

@@ -1,5 +1,5 @@
-//! Attacks on log entries: entries for other signatures, entries of other logs, forged proofs, and logs that count
-//! twice.
+//! Attacks on log entries: entries for other signatures, entries of other logs, forged proofs, and logs that are
+//! counted twice.
 
 use lastmile_attest::{Evidence, LogDemand, Rejection, SctDemand, Signed, Trust, TrustDemands, TrustRoot};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
@@ -81,7 +81,7 @@ fn c_2_a_checkpoint_of_another_log_is_refused() {
     let named = Log::new(9);
     let other = Log::new(10);
     let root = generated::root(&[&named, &other]);
-    // The library accepts this bundle, because a trusted log signed the checkpoint, and nothing signs the log ID.
+    // The library accepts this bundle, because a trusted log signed the checkpoint, and the log ID is not signed.
     let mut entries = other.record(&[&body(&p256(), "")], Promise::Absent);
     entries[0]["logId"]["keyId"] = named.key_id().into();
     let no_times = TrustDemands { times: 0, ..TrustDemands::default() };
@@ -149,8 +149,8 @@ fn c_7_the_same_entry_twice_is_refused() {
         entries.push(entries[0].clone());
     });
     assert!(unreadable(&twice).contains("the same log entry occurs twice"));
-    // The log index in Rekor v1 counts the entries of all shards, so a changed index can be noticed only by its
-    // signature.
+    // The log index in Rekor v1 counts the entries of all shards, so only the signature over the index reveals that it
+    // was changed.
     let other_index =
         changed(&twice, |bundle| bundle["verificationMaterial"]["tlogEntries"][1]["logIndex"] = "7".into());
     assert!(unreadable(&other_index).contains("the same log entry occurs twice"));

@@ -1,5 +1,5 @@
-//! Compares the verdicts of the crate with those of a small model, for random policies and evidence. In the model, a
-//! package is accepted if enough distinct keys signed it for each rule that covers it, in every policy on the
+//! Compares the verdicts of the crate with the verdicts of a small model, for random policies and evidence. In the
+//! model, a package is accepted if enough distinct keys signed it for each rule that covers it, in every policy on the
 //! delegation chain and in the local policy.
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ impl Random {
 /// The names of signers. Each policy assigns a random key to each name.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// The patterns of rules, and whether they cover the package.
+/// The path patterns of rules, and whether each pattern matches the package.
 const PATTERNS: [(&str, bool); 5] =
     [("app/*", true), ("app/1.tar", true), ("*", false), ("app", false), ("app/2.*", false)];
 
@@ -35,7 +35,7 @@ const PATTERNS: [(&str, bool); 5] =
 struct Rule {
     paths: Vec<(&'static str, bool)>,
     except: Option<(&'static str, bool)>,
-    /// The names of signers, and whether the key is the one in the policy of the role that lists the package.
+    /// The names of signers, each with whether the policy of the role that lists the package defines the signer.
     by: Vec<(&'static str, bool)>,
     threshold: usize,
 }
@@ -53,7 +53,8 @@ impl Policy {
         let keys: Vec<_> = NAMES.iter().map(|name| (*name, 1 + u8::try_from(random.below(4)).unwrap())).collect();
         let rules = (0..=random.below(3)).map(|_| Rule::random(random)).collect();
         let mut policy = Self { keys, rules };
-        // Lower each threshold that the keys of the rule can never reach, because a policy with such a rule is refused.
+        // Lower each threshold that is higher than the number of keys of the rule, because a policy with such a rule is
+        // refused.
         for rule in &mut policy.rules {
             let own = rule.by.iter().filter(|(_, of_listing_role)| !of_listing_role);
             let keys: BTreeSet<u8> = own.filter_map(|(name, _)| key_of(&policy.keys, name)).collect();
@@ -99,7 +100,7 @@ impl Rule {
         )
     }
 
-    /// Returns whether the keys satisfy the rule.
+    /// Returns whether signatures by the keys `signed` satisfy the rule.
     fn holds(&self, own: &Policy, listing: Option<&Policy>, signed: &BTreeSet<u8>) -> bool {
         let covers = self.paths.iter().any(|(_, covers)| *covers) && !self.except.is_some_and(|(_, covers)| covers);
         let counted: BTreeSet<u8> = self

@@ -45,7 +45,7 @@ pub(crate) fn policy(entries: &str, rules: &str) -> String {
     format!(r#"{{"version":1,{entries}"signer":{{{}}},"require":[{rules}]}}"#, signers.join(","))
 }
 
-/// Returns a rule that demands a signature by one of these signers.
+/// Returns a rule that requires a signature by one of these signers.
 pub(crate) fn signature_rule(name: &str, by: &str) -> String {
     format!(r#"{{"name":"{name}","kind":"signature","paths":["app/*"],"by":[{by}]}}"#)
 }
@@ -80,9 +80,9 @@ pub(crate) struct Packages {
     pub(crate) top: String,
     /// The policy of the delegated role `team`, if there is such a role. If it is empty, the role has no policy.
     pub(crate) team: Option<String>,
-    /// The member of the delegation that says for which paths the role is trusted.
+    /// The JSON member of the delegation that contains the paths for which the role is trusted.
     pub(crate) paths: &'static str,
-    /// Other targets of the role that lists the package: paths and contents.
+    /// The paths and contents of other targets of the role that lists the package.
     pub(crate) others: BTreeMap<&'static str, Vec<u8>>,
     pub(crate) local: LocalPolicy,
     pub(crate) now: DateTime<Utc>,
@@ -97,7 +97,7 @@ impl Packages {
     }
 
     /// Creates a repository whose top-level role signs one policy, and whose delegated role lists the package and signs
-    /// another.
+    /// another policy.
     pub(crate) fn of_team(top: String, team: String) -> Self {
         Self { team: Some(team), ..Self::of_top(top) }
     }
@@ -143,7 +143,7 @@ impl Packages {
         self.demands().unwrap().judge(evidence, &TrustRoots::default(), self.now)
     }
 
-    /// Returns the reason why the package is refused with this evidence.
+    /// Returns the error message with which the package is refused, given this evidence.
     pub(crate) fn refusal(&self, evidence: &[String]) -> String {
         self.judge(evidence).check().unwrap_err().to_string()
     }

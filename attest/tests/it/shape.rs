@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::fixtures::*;
 
-/// The distance between two changed bytes. Changing every 61st byte takes a few seconds.
+/// The distance between two bytes that are changed. Changing every 61st byte takes a few seconds.
 const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Checks that a change to a bundle makes it unreadable, with this error.
+/// Checks that the changed bundle is refused with this error.
 #[track_caller]
 fn refused(bundle: &[u8], error: &str, change: impl FnOnce(&mut Value)) {
     let found = unreadable(&changed(bundle, change));

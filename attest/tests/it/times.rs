@@ -1,4 +1,5 @@
-//! Attacks on signing times, and tests that the given time decides instead of the system clock.
+//! Attacks on signing times. Some of the tests also check that verification uses the time of the update, not the system
+//! clock.
 
 use lastmile_attest::{Evidence, LogDemand, Rejection, Signed, Trust, TrustDemands};
 use lastmile_keys::{Scheme, Signer as _};
@@ -36,7 +37,8 @@ fn c_3_a_changed_integrated_time_is_refused() {
 
 #[test]
 fn c_3_a_time_after_the_update_is_refused() {
-    // The signature was made at 19:19:03. The system clock is later in every case, so it cannot be what decides.
+    // The signature was made at 19:19:03. The system clock is later, so only the time of the update can cause the
+    // refusal.
     let rejection = at(CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, "2024-09-11T19:19:02Z").unwrap_err();
     let signed = time("2024-09-11T19:19:03Z");
     assert_eq!(rejection, Rejection::Future { time: signed, now: time("2024-09-11T19:19:02Z") });
@@ -79,7 +81,7 @@ fn c_4_a_timestamp_over_other_bytes_is_refused() {
 
 #[test]
 fn c_4_a_timestamp_of_an_unknown_authority_is_refused() {
-    // The other time is signed by the log and would be enough, but every timestamp must be valid.
+    // The time that the log signed would be sufficient on its own, but every timestamp must be valid.
     let no_authority = changed(PUBLIC_ROOT, |root| root["timestampAuthorities"] = json!([]));
     let rejection = rejected(TWO_TIMES, TWO_TIMES_DIGEST, &no_authority);
     assert!(rejection.contains("the time of the signature is not trusted"), "{rejection}");
@@ -166,7 +168,7 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
 
 #[test]
 fn c_6_the_time_of_a_signature_by_a_key_is_returned() {
-    // A policy compares this time with the validity period of the signer.
+    // The rules of a policy compare this time with the validity period of the signer.
     let log = Log::new(9);
     let key = key(Scheme::EcdsaP256, 1);
     let bundle = bundle(message_signature(&key), &log.record(&[&body(&key, "")], Promise::Signed)).to_string();
