@@ -5,8 +5,8 @@
 //! 13 bytes
 //! ```
 //!
-//! A transport only moves bytes. The updater does the retries, the length limits and the verification, so a bug in a
-//! transport cannot make the updater accept an untrusted file.
+//! A transport only transfers bytes. The updater retries, enforces the length limits and verifies the files, so a bug
+//! in a transport cannot make the updater accept an untrusted file.
 
 #![expect(clippy::disallowed_methods, reason = "an example is a program and may use the file system directly")]
 #![expect(clippy::print_stdout, reason = "an example prints to the terminal")]

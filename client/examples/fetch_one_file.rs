@@ -5,8 +5,8 @@
 //! app.tar.gz
 //! ```
 //!
-//! Get `root.json` with this program, or from the maintainers through a channel that you trust. The folder `state`
-//! holds the trusted metadata: keep it between runs, and do not download files into it.
+//! Ship `root.json` with the program, or get it from the maintainers through a channel that you trust. The folder
+//! `state` contains the trusted metadata: keep this folder between runs, and do not download files into it.
 
 #![expect(clippy::disallowed_methods, reason = "an example is a program and may use the file system directly")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to the terminal")]

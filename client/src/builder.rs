@@ -42,8 +42,9 @@ pub struct UpdaterBuilder {
 }
 
 impl Updater {
-    /// Starts configuring an updater that trusts `shipped_root`: the bytes of a `root.json` that came with the program
-    /// or from the maintainers through a channel you trust (2.1.1), never from the repository.
+    /// Returns a builder for an updater that trusts `shipped_root`, the content of a `root.json` file. Ship this file
+    /// with the program, or get it from the maintainers through a channel that you trust (2.1.1), never from the
+    /// repository.
     pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
         UpdaterBuilder::new(shipped_root.into())
     }
@@ -75,7 +76,7 @@ impl UpdaterBuilder {
     }
 
     /// Sets the store of the trusted metadata. With a store in memory, the program cannot detect a rollback after a
-    /// restart; use a [`DirectoryStore`](crate::DirectoryStore) for protection that lasts.
+    /// restart. Use a [`DirectoryStore`](crate::DirectoryStore) to keep this protection across restarts.
     pub fn store(self, store: impl Store) -> UpdaterBuilder {
         UpdaterBuilder { store: Box::new(store), ..self }
     }
@@ -101,7 +102,8 @@ impl UpdaterBuilder {
     }
 
     /// Sets how long to wait for another process that refreshes or writes to the same store. The default is five
-    /// minutes. Only a refresh waits for another process's refresh; operations that only read the store do not.
+    /// minutes. Only a refresh waits until another process has finished its refresh; operations that only read the
+    /// store do not wait.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
@@ -127,7 +129,7 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets the local policy: demands in addition to those of the repository, and exceptions.
+    /// Sets the local policy, which adds requirements to those of the repository, and can make exceptions.
     #[cfg(feature = "attest")]
     pub fn local_policy(mut self, local: lastmile_attest::LocalPolicy) -> UpdaterBuilder {
         self.policies.local = local;

@@ -25,7 +25,7 @@ use crate::update_context::UpdateContext;
 /// timestamp.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
-/// The maximum number of files of one stage considered for prefetching at a time.
+/// The maximum number of files of one stage that are considered for prefetching at a time.
 const MAX_CONSIDERED: usize = 64;
 
 /// The source of metadata files for the driver.
@@ -54,7 +54,7 @@ pub(crate) struct Driver<'a> {
     floors: FloorsRecord,
     /// Requests for files that later stages will need.
     prefetch: Prefetch<'a>,
-    /// File names already considered for prefetching.
+    /// The names of the files that were already considered for prefetching.
     considered: BTreeSet<String>,
 }
 
@@ -190,7 +190,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Tries the mirrors in order until the stage accepts a file. After a refused file, the next mirror is tried
-    /// (decision D6). If no mirror is left, the error reports every failure (1.5).
+    /// (decision D6 in docs/pouf.md). If no mirror is left, the error reports every failure (1.5).
     async fn fetch_and_apply<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -272,8 +272,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answer from another mirror to the stage. Returns `None` if the mirror does not deliver the file.
-    /// Returns `Err(None)` if the mirror is only out of date or too slow, because every refresh would warn about that
-    /// otherwise.
+    /// Returns `Err(None)` if the mirror is only out of date or too slow, so that such a mirror does not cause a
+    /// warning at every refresh.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -318,7 +318,7 @@ impl<'a> Driver<'a> {
                 let first = fetched.as_deref().and_then(first_character);
                 match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
                     Ok(kept) => return Ok(Ok(kept)),
-                    // The store is damaged, so trying other mirrors is pointless.
+                    // The store is damaged, so other mirrors cannot help.
                     Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
                     Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
                     Err(verdict) => reason_of(verdict, first, request),
@@ -367,7 +367,7 @@ impl<'a> Driver<'a> {
         self.context.stored(request, |file, longest| self.open(file, longest))
     }
 
-    /// Stores a file that a stage has accepted, as received (4.1), before the next request (5.3.7, 5.3.8).
+    /// Stores the received bytes of a file that a stage has accepted (4.1), before the next request (5.3.7, 5.3.8).
     async fn keep(&mut self, request: &Request, kept: Accepted) -> Result<(), Error> {
         let role = StoredFile::Role(request.role.clone());
         match &mut self.writing {
@@ -429,7 +429,8 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Drives a stage to its end with stored files only. Makes no requests and does not change the store (decision D5).
+/// Drives a stage to its end with stored files only. Makes no requests and does not change the store (decision D5 in
+/// docs/pouf.md).
 pub(crate) fn drive_stored<S: Stage>(
     context: &UpdateContext,
     store: &LockedStore<'_>,
@@ -470,9 +471,9 @@ fn first_character(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
-/// Converts the error about a mirror's file that begins with the byte `first`. A file that is not JSON, such as a login
-/// page or the error page of a broken server, is reported as a network failure, unless it has the length that metadata
-/// lists for the file.
+/// Converts a verification error of a mirror's file into the reason why the mirror failed. `first` is the first byte of
+/// the file that is not whitespace. A file that is not JSON, such as a login page or the error page of a broken server,
+/// is reported as a network failure, unless it has the length that metadata lists for the file.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));

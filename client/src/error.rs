@@ -61,14 +61,15 @@ pub enum Error {
     /// The target is too long to be read into memory. Download it to a file instead.
     #[error("the target `{path}` has {length} bytes, but at most {max_length} can be read into memory")]
     TooLarge {
-        /// The target.
+        /// The path of the target.
         path: TargetPath,
         /// The listed length of the target in bytes.
         length: u64,
         /// The maximum length that is read into memory.
         max_length: u64,
     },
-    /// Evidence or a trust root is needed to judge a target without network requests, but is not stored.
+    /// Evidence or a trust root is not stored, so the policies for a target cannot be evaluated without network
+    /// requests.
     #[cfg(feature = "attest")]
     #[error("`{0}` is needed to judge a target, but is not stored")]
     EvidenceNotStored(TargetPath),
@@ -112,7 +113,7 @@ impl From<RefusedError> for Error {
     }
 }
 
-/// Converts the error into a refusal of the target, because the demands on it cannot be determined.
+/// Converts the error into a refusal of the target, because the requirements of the policies cannot be determined.
 #[cfg(feature = "attest")]
 impl From<lastmile_attest::DemandsError> for Error {
     fn from(error: lastmile_attest::DemandsError) -> Error {
@@ -151,17 +152,17 @@ impl From<Refusal> for RefusedError {
     }
 }
 
-/// The refused file, and the reason.
+/// The refused file, and why it was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// A metadata file.
+    /// A metadata file that failed verification.
     #[error(transparent)]
     Metadata(#[from] lastmile_metadata::Error),
     /// A target whose content does not match its metadata.
     #[error("target `{path}`: {error}")]
     Target {
-        /// The target.
+        /// The path of the target.
         path: TargetPath,
         /// How the content differs from the listed length and hashes.
         error: FileError,
@@ -184,7 +185,7 @@ pub enum Refusal {
     #[cfg(feature = "attest")]
     #[error(transparent)]
     Policy(Box<lastmile_attest::Refused>),
-    /// A target for which the demands cannot be determined, because a policy or the list of evidence is malformed.
+    /// A target whose requirements cannot be determined, because a policy or the list of evidence is malformed.
     #[cfg(feature = "attest")]
     #[error(transparent)]
     Demands(Box<lastmile_attest::DemandsError>),
@@ -192,7 +193,7 @@ pub enum Refusal {
     #[cfg(feature = "attest")]
     #[error("the application does not approve `{path}`: {reason}")]
     NotApproved {
-        /// The target.
+        /// The path of the target.
         path: TargetPath,
         /// The reason that the application gave.
         reason: String,
@@ -221,12 +222,12 @@ fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
 
-/// No mirror delivered the file.
+/// The error for a file that no mirror delivered.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot fetch {what}")]
 #[non_exhaustive]
 pub struct NetworkError {
-    /// The file.
+    /// A description of the file for the error message.
     pub what: String,
     /// The network failure of the last mirror.
     #[source]
@@ -240,7 +241,7 @@ pub struct NetworkError {
 pub struct MirrorFailure {
     /// The requested URL, without its user name and password.
     pub url: String,
-    /// The reason.
+    /// Why the mirror failed.
     pub reason: MirrorReason,
 }
 
@@ -262,8 +263,8 @@ pub enum MirrorReason {
     Refused(#[from] Refusal),
 }
 
-/// Combines the failures of all mirrors into one error: a file that must not be trusted outweighs one that exceeds a
-/// limit, which outweighs a network failure.
+/// Combines the failures of all mirrors into one error. A file that must not be trusted takes precedence over a file
+/// that exceeds a limit, which takes precedence over a network failure.
 pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     let refusals = mirrors.iter().rev().filter_map(|failure| match &failure.reason {
         MirrorReason::Refused(refusal) => Some(refusal),
@@ -290,7 +291,7 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
 pub struct LocalError {
     /// The failed operation, as a phrase that follows "cannot".
     pub operation: &'static str,
-    /// The file or directory.
+    /// The path of the file or directory.
     pub path: PathBuf,
     /// The underlying I/O error.
     #[source]
@@ -318,8 +319,8 @@ impl LocalError {
         if self.error.kind() != io::ErrorKind::PermissionDenied || self.hint.is_some() {
             return self;
         }
-        // If this user may not enter the directory of the file, use the owner of the closest ancestor directory that
-        // can be examined.
+        // If this user is not allowed to enter the directory of the file, use the owner of the closest ancestor
+        // directory that can be examined.
         let known = self.path.ancestors().find_map(|path| Some((path, path.symlink_metadata().ok()?)));
         let Some((path, found)) = known else { return self };
         let path = printable_path(path);

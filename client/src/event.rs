@@ -44,12 +44,12 @@ pub enum Transfer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Another process holds the lock on the store, and the client is waiting for it.
+    /// Another process holds the lock on the store, and the client waits for the lock.
     Waiting {
         /// The name of the store.
         store: String,
     },
-    /// This machine's clock shows an earlier time than at the last refresh (decision D4).
+    /// This machine's clock shows an earlier time than at the last refresh (decision D4 in docs/pouf.md).
     ClockSteppedBack {
         /// The current time of this machine's clock.
         now: DateTime<Utc>,
@@ -69,19 +69,19 @@ pub enum Event {
     /// A stored file is unusable and is fetched again. If the record of trusted versions is damaged as well, the client
     /// reports an error.
     UnusableFile {
-        /// Why.
+        /// Why the file is unusable.
         reason: String,
     },
     /// A mirror failed, and the client tries the next mirror.
     MirrorFailed {
         /// The requested URL, without its user name and password.
         url: String,
-        /// Why.
+        /// Why the mirror failed.
         reason: String,
     },
     /// A target was not downloaded, because the correct file already exists at this path.
     AlreadyThere {
-        /// The target.
+        /// The path of the target.
         target: TargetPath,
         /// The path of the existing file.
         path: PathBuf,
@@ -89,7 +89,7 @@ pub enum Event {
     /// A target is downloaded although a policy refuses it, because the local policy makes an exception for it.
     #[cfg(feature = "attest")]
     PolicyException {
-        /// The target.
+        /// The path of the target.
         target: TargetPath,
         /// The reason that the local policy gives for the exception.
         reason: String,
@@ -139,7 +139,7 @@ impl std::fmt::Display for Event {
     }
 }
 
-/// Receives events.
+/// Receives the events of an updater.
 pub trait EventSink: Send + Sync + 'static {
     /// Handles one event.
     fn handle(&self, event: &Event);

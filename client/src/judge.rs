@@ -1,5 +1,5 @@
-//! Judges a target before its download: finds and reads its evidence and the trust roots of the policies, and passes
-//! them to `lastmile-attest`.
+//! Evaluates the policies for a target before it is downloaded. Finds and reads the evidence for the target and the
+//! trust roots of the policies, and passes both to `lastmile-attest`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ const LONGEST_TRUST_ROOT: u64 = 1024 * 1024;
 /// The maximum length of an evidence file in bytes.
 const LONGEST_EVIDENCE: u64 = 4 * 1024 * 1024;
 
-/// The demands on a target, and the files that are needed to judge it.
+/// The requirements for a target, and the files that are needed to evaluate them.
 #[derive(Clone, Debug)]
 pub(crate) struct Demanded {
     demands: Demands,
@@ -33,11 +33,12 @@ pub(crate) struct Demanded {
     last: LastVerdict,
 }
 
-/// The last verdict on a target, and the time as of which the target was judged. Clones of a target share the verdict.
+/// The last verdict on a target, and the time as of which the policies were evaluated. Clones of a target share the
+/// verdict.
 type LastVerdict = Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>;
 
 impl Demanded {
-    /// Returns the demands on a target, or `None` if no rule applies to it.
+    /// Returns the requirements for a target, or `None` if no rule applies to the target.
     pub(crate) fn on(found: &Found, local: &LocalPolicy) -> Result<Option<Demanded>, DemandsError> {
         let demands = Demands::on(found, local)?;
         if demands.is_empty() {
@@ -84,12 +85,12 @@ enum EvidenceSource {
 }
 
 impl Session {
-    /// Judges a target against the policies on its delegation chain and the local policy, as of the time at which the
-    /// session started. Reads the evidence and the trust roots from the store, and fetches those that are not stored;
-    /// never fetches the target itself.
+    /// Evaluates the policies on the target's delegation chain and the local policy, as of the time at which the
+    /// session started. Reads the evidence and the trust roots from the store, and fetches those that are not stored.
+    /// Never fetches the target itself.
     ///
     /// Every download calls this method first, and refuses a target whose verdict does not pass [`Verdict::check`]. A
-    /// session judges each target only once.
+    /// session evaluates the policies for each target only once.
     ///
     /// # Errors
     ///
@@ -131,9 +132,9 @@ impl Session {
         Ok(())
     }
 
-    /// Searches for the evidence and the trust roots of these targets. They are verified as TUF targets, but policies
-    /// make no demands on them, because demanding evidence for evidence would never end. Evidence is verified by its
-    /// signatures, and a trust root must be listed by the role that signs the policy or have the hash in the policy.
+    /// Searches for the evidence and the trust roots of these targets. Both are verified as TUF targets, but policies
+    /// do not apply to them, because requiring evidence for evidence would never end. Evidence is verified by its
+    /// signatures. A trust root must be listed by the role that signs the policy, or have the hash in the policy.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
             return Ok(());
@@ -162,7 +163,7 @@ impl Session {
         let mut roots = TrustRoots::default();
         for (request, file) in &demanded.trust_roots {
             match file {
-                // If the trust root cannot be used, the verdict on each rule that needs it says why.
+                // If the trust root cannot be used, the verdict on each rule that needs it reports why.
                 Some(file) => drop(request.load(&self.trust_root(file, source).await?, &mut roots)),
                 None => request.missing(&mut roots),
             }
@@ -192,7 +193,7 @@ impl Session {
         Ok(content)
     }
 
-    /// Returns the content of an evidence file or a trust root: from the store, or else from a mirror.
+    /// Reads an evidence file or a trust root from the store, or fetches it from a mirror if it is not stored.
     async fn evidence(&self, file: &TargetFile, longest: u64, source: EvidenceSource) -> Result<Vec<u8>, Error> {
         if file.length > longest {
             return Err(Error::TooLarge { path: file.path.clone(), length: file.length, max_length: longest });

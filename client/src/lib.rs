@@ -47,9 +47,9 @@ pub use net::http::{HttpFetch, HttpSettings};
 #[cfg(feature = "http")]
 pub use net::proxy::{ProxyChoice, ProxyVariables};
 pub use net::scheme::FetchByScheme;
-// Also used by the repository tool.
+// The repository tool uses some of the following items.
 pub use event::{Event, EventSink, Progress, Transfer};
-/// The crate that judges evidence against policies.
+/// The crate that evaluates evidence against policies.
 #[cfg(feature = "attest")]
 pub use lastmile_attest as attest;
 #[doc(hidden)]

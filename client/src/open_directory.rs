@@ -213,7 +213,7 @@ impl OpenDirectory {
         disk::try_lock_at(self.place(name), disk::lock_file_of_owner).map_err(|error| self.failed("lock", name, error))
     }
 
-    /// Like [`try_lock`](OpenDirectory::try_lock), but creates nothing: a missing file is an error.
+    /// Like [`try_lock`](OpenDirectory::try_lock), but does not create the file: a missing file is an error.
     pub(crate) fn try_existing_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
         disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
@@ -290,8 +290,8 @@ impl Temporary {
     }
 
     /// Like [`finish`](Temporary::finish), but if root runs this program, the file gets the owner and group of the file
-    /// that it replaces, or those of the directory. Not used for targets: a verified target must not belong to a user
-    /// who could change it.
+    /// that it replaces, or of the directory if there is no such file. This method is not used for targets, because a
+    /// verified target must not belong to a user who could change it.
     fn replace(self, folder: &OpenDirectory, name: &str) -> Result<(), LocalError> {
         self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
         self.finish(folder, name)

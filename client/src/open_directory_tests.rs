@@ -40,7 +40,7 @@ fn b15_a_lock_file_replaced_between_opening_and_locking_is_opened_again() {
     let lock = disk::try_lock_at(folder.place("lock"), replacing).unwrap();
     assert!(lock.is_some() && folder.try_lock("lock").unwrap().is_none());
     assert_eq!(opened.get(), 3);
-    // A lock file that is removed each time after it is opened.
+    // A lock file that is removed each time it is opened cannot be locked.
     let always = |place: Place<'_>| {
         let file = disk::lock_file(place)?;
         std::fs::remove_file(&path)?;

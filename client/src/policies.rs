@@ -1,4 +1,4 @@
-//! The settings of an updater for policies: whether those of the repository are ignored, the local policy, and the
+//! The policy settings of an updater: whether to ignore the policies of the repository, the local policy, and the
 //! application's own decision.
 
 #[cfg(feature = "attest")]
@@ -10,7 +10,7 @@ use lastmile_metadata::TargetFile;
 #[cfg(any(test, not(feature = "attest")))]
 pub(crate) const MEMBER: &str = "x-lastmile-policy";
 
-/// The settings of an updater for policies.
+/// The policy settings of an updater.
 #[derive(Default)]
 pub(crate) struct Policies {
     /// Whether to ignore the policies of the repository.
@@ -31,12 +31,12 @@ pub trait Approve: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The reason why the target must not be downloaded. The session then refuses it with
+    /// The reason why the target must not be downloaded. The session then refuses the target with
     /// [`Refusal::NotApproved`](crate::Refusal::NotApproved), and does not request it.
     fn approve(&self, target: &TargetFile, verdict: &Verdict) -> Result<(), String>;
 }
 
-/// Lets a closure such as `|target: &TargetFile, verdict: &Verdict| …` decide.
+/// Calls a closure such as `|target: &TargetFile, verdict: &Verdict| …` to make the decision.
 #[cfg(feature = "attest")]
 impl<F: Fn(&TargetFile, &Verdict) -> Result<(), String> + Send + Sync + 'static> Approve for F {
     fn approve(&self, target: &TargetFile, verdict: &Verdict) -> Result<(), String> {

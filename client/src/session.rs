@@ -51,8 +51,8 @@ impl Session {
         &self.trusted
     }
 
-    /// Finds the target with this path (spec 5.6.7), and collects the demands that the policies on its delegation chain
-    /// make. Fetches the delegated roles that the search visits, unless they are already stored.
+    /// Finds the target with this path (spec 5.6.7), and collects the requirements of the policies on its delegation
+    /// chain. Fetches the delegated roles that the search visits, unless they are already stored.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// An error if a role that the search visits cannot be fetched or trusted. The search does not continue with other
-    /// roles. Also an error if a policy on the delegation chain cannot be used.
+    /// An error if a role that the search visits cannot be fetched or trusted, or if a policy on the delegation chain
+    /// cannot be used. After such an error, the search does not continue with other roles.
     pub async fn find(&mut self, path: &TargetPath) -> Result<Option<Target>, Error> {
         let path = path.clone();
         let Some(found) = self.drive(|trusted| trusted.search(path)).await? else { return Ok(None) };
@@ -137,12 +137,12 @@ impl Session {
     /// Downloads a target to exactly this path and returns the path. The parent directory must exist. If the correct
     /// file already exists there, it is not downloaded again.
     ///
-    /// If a policy applies to the target, the evidence is fetched and judged first. The target is requested only if the
-    /// evidence satisfies all demands.
+    /// If a policy applies to the target, the evidence is fetched and verified first. The target is requested only if
+    /// the evidence satisfies all requirements.
     ///
     /// # Errors
     ///
-    /// After any [`Error`], the file at the path is unchanged. [`Error::Refused`] if a policy refuses the target.
+    /// [`Error::Refused`] if a policy refuses the target. After any [`Error`], the file at the path is unchanged.
     ///
     /// # Cancellation
     ///
@@ -173,7 +173,7 @@ impl Session {
     /// # Errors
     ///
     /// The same errors as [`download`](Session::download), and [`Error::Refused`] for a path that leads out of the
-    /// folder or that some systems treat differently (decision D8).
+    /// folder or that operating systems interpret differently (decision D8 in docs/pouf.md).
     pub async fn download_below(&self, target: &Target, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_below_with_progress(target, folder, &()).await
     }
@@ -226,7 +226,7 @@ impl Session {
     /// The maximum length of a target for [`read`](Session::read): 16 MiB.
     pub const MAX_READ_LENGTH: u64 = 16 * 1024 * 1024;
 
-    /// Fetches a small target into memory. Never reads more than the listed length.
+    /// Fetches a small target into memory. Reads at most the listed number of bytes.
     ///
     /// # Errors
     ///
@@ -237,8 +237,8 @@ impl Session {
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await
     }
 
-    /// Without the feature `attest`, no target has demands, because finding a target to which a policy applies is an
-    /// error.
+    /// Without the feature `attest`, no target has requirements, because finding a target to which a policy applies is
+    /// an error.
     #[cfg(not(feature = "attest"))]
     async fn permit(&self, _target: &Target) -> Result<(), Error> {
         Ok(())

@@ -1,4 +1,4 @@
-//! The start of an update: reads the identity of the store and the versions that were trusted.
+//! The start of an update. Reads the identity of the store and the record of trusted versions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
@@ -10,7 +10,7 @@ use crate::store::identity::StoreIdentity;
 use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// The maximum length of the record of trusted versions in bytes. The record grows with the number of roles.
+/// The maximum length, in bytes, of the record of trusted versions. The record grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
 /// How far the clock may be behind the time of the last refresh without a warning. A small difference is normal,
@@ -30,8 +30,8 @@ pub(crate) struct Start {
 pub(crate) enum FloorsRecord {
     /// The text of the record that is stored or will be stored, if there is one.
     Text(Option<String>),
-    /// The stored record is lost. No new record is written until all trusted versions are known again, because it would
-    /// hide the loss.
+    /// The stored record is lost. No new record is written until all trusted versions are known again, because a new
+    /// record would hide the loss.
     Lost,
 }
 
@@ -52,7 +52,7 @@ impl Start {
                     lost => (lost, None),
                 }
             }
-            // If the store was used before, a missing record of trusted versions means that it was lost.
+            // If the store was used before, a missing record of trusted versions means that the record was lost.
             Ok(None) if identity.is_some() || is_used(context, store, shipped)? => (StoredFloors::Lost, None),
             Ok(None) => (StoredFloors::FirstRun, None),
             Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),

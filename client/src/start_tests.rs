@@ -1,4 +1,4 @@
-//! Tests of a store with an unreadable file. The error must be reported as such, and the store must not be treated as
+//! Tests of a store with an unreadable file. The client must report the I/O error, and must not treat the store as
 //! damaged or new.
 
 use std::io;

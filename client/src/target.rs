@@ -1,4 +1,4 @@
-//! A target that a session has found, with the demands that must be satisfied before it is downloaded.
+//! A target that a session has found, with the requirements that must be satisfied before it is downloaded.
 
 use std::ops::Deref;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::judge::Demanded;
 use crate::policies::Policies;
 
-/// A target that a session has found, with the demands that the policies on its delegation chain make. Only
+/// A target that a session has found, with the requirements of the policies on its delegation chain. Only
 /// [`Session::find`](crate::Session::find) and its variants create a `Target`, and only a `Target` can be downloaded,
 /// so a program cannot bypass the policies by accident.
 ///
@@ -28,17 +28,17 @@ use crate::policies::Policies;
 /// # }
 /// ```
 ///
-/// Download a target with the session that found it: another session may know newer policies.
+/// Download a target with the session that found it, because another session may know newer policies.
 #[derive(Clone, Debug)]
 pub struct Target {
     file: TargetFile,
-    /// The demands on the target, if any rule applies to it.
+    /// The requirements for the target, if any rule applies to the target.
     #[cfg(feature = "attest")]
     pub(crate) demanded: Option<Box<Demanded>>,
 }
 
 impl Target {
-    /// Collects the demands on a target from the roles of its delegation chain and from the local policy.
+    /// Collects the requirements for a target from the roles of its delegation chain and from the local policy.
     #[cfg(feature = "attest")]
     pub(crate) fn of(mut found: Found, policies: &Policies) -> Result<Target, Error> {
         if policies.are_ignored {
@@ -48,8 +48,8 @@ impl Target {
         Ok(Target { file: found.target, demanded: demanded.map(Box::new) })
     }
 
-    /// Returns an error if a role on the delegation chain of the target has a policy, because this build cannot judge
-    /// evidence.
+    /// Returns an error if a role on the delegation chain of the target has a policy, because this build cannot
+    /// evaluate evidence.
     #[cfg(not(feature = "attest"))]
     pub(crate) fn of(found: Found, policies: &Policies) -> Result<Target, Error> {
         let mut chain = found.chain.iter();
@@ -67,7 +67,7 @@ impl Target {
         &self.file
     }
 
-    /// Returns a target without demands.
+    /// Returns a target without requirements.
     #[cfg(test)]
     pub(crate) fn without_demands(file: TargetFile) -> Target {
         Target {

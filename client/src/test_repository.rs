@@ -1,4 +1,4 @@
-//! A small repository in memory for tests of the driver; the workflow is tested in `tests/`.
+//! A small repository in memory for the unit tests of the client. The tests of the workflow are in `tests/`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -173,7 +173,7 @@ impl Fetch for TestRepository {
 /// The delay with which [`FarAway`] answers.
 pub(crate) const DELAY: Duration = Duration::from_millis(300);
 
-/// A repository that answers with a delay. For some URLs, the first answers are replaced by those in `at_first`.
+/// A repository that answers with a delay. For some URLs, the first answers come from `at_first`.
 #[derive(Clone, Default)]
 pub(crate) struct FarAway {
     pub(crate) repository: TestRepository,

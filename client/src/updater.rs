@@ -14,7 +14,7 @@ use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// The maximum number of attempts of a refresh that has to start again because another process has changed the store.
+/// The maximum number of times that a refresh starts. A refresh starts again if another process has changed the store.
 const MOST_STARTS: u32 = 3;
 
 /// Updates the trusted metadata of one repository.
@@ -48,8 +48,8 @@ impl Updater {
         self.start(time, None).await.map(drop)
     }
 
-    /// Runs one update cycle (spec 5.1 to 5.6). Can be called any number of times (A22). Verifies all metadata as of one
-    /// fixed time, which is read from this machine's clock when the cycle starts.
+    /// Runs one update cycle (spec 5.1 to 5.6). Can be called any number of times (decision A22 in docs/pouf.md).
+    /// Verifies all metadata as of one fixed time, which is read from this machine's clock when the cycle starts.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Updater {
     }
 
     /// Verifies the stored metadata again, starting from the shipped root, at the time of this machine's clock. Makes
-    /// no request and does not change the store (decisions A23 and D5).
+    /// no request and does not change the store (decisions A23 and D5 in docs/pouf.md).
     ///
     /// # Errors
     ///

@@ -63,7 +63,7 @@ impl App<'_> {
         document
     }
 
-    /// Prints the path of each downloaded target and the error of each failed download.
+    /// Prints the paths of the downloaded targets and the errors of the failed downloads.
     fn report(&self, mut documents: Vec<Value>, results: Vec<Result<PathBuf, Error>>) -> Result<ExitStatus, Failure> {
         let mut lines = Vec::new();
         let mut failures = Vec::new();

@@ -14,11 +14,11 @@ use crate::builder::UpdaterBuilder;
 use crate::cli::repositories::Repository;
 use crate::error::LocalError;
 
-/// The maximum length of a file with a local policy in bytes.
+/// The maximum length, in bytes, of a file that contains a local policy.
 const LONGEST_POLICY: u64 = 1024 * 1024;
 
 impl App<'_> {
-    /// Sets the local policy to the one given for this run, or else to the one in the settings of the repository.
+    /// Sets the local policy: the policy given for this run, or else the policy in the settings of the repository.
     pub(super) fn with_local_policy(
         &self,
         builder: UpdaterBuilder,
@@ -57,7 +57,7 @@ fn json_of(text: Vec<u8>) -> Result<Vec<u8>, String> {
     Ok(json.into_bytes())
 }
 
-/// Returns the line for a target that satisfies its rules, or `None` if no rule applies.
+/// Returns a line that lists the rules that the target satisfies, or `None` if the target satisfies no rule.
 pub(super) fn summary(verdict: &Verdict) -> Option<String> {
     let satisfied = verdict.rules().iter().filter(|rule| matches!(rule.outcome, Outcome::Satisfied(_)));
     let names: Vec<_> = satisfied.map(|rule| format!("{} ({})", rule.rule, rule.origin)).collect();
@@ -106,7 +106,7 @@ fn proof_document(proof: &Proof) -> Value {
     })
 }
 
-/// Returns the lines that explain a verdict: each rule, what it demands, and its proofs or what was found instead.
+/// Returns the lines that explain a verdict: each rule, its requirements, and the proofs or what was found instead.
 pub(super) fn lines(verdict: &Verdict) -> Vec<String> {
     let path = verdict.path();
     if verdict.rules().is_empty() {

@@ -1,5 +1,5 @@
-//! The trusted repositories by name. Each has its own folder with the shipped root, the settings and the store, so the
-//! files of two repositories are never mixed.
+//! The trusted repositories, each under its own name. Each repository has its own folder with the shipped root, the
+//! settings and the store, so the files of two repositories are never mixed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,12 +36,12 @@ impl RepositoryName {
         let bytes = name.as_bytes();
         let is_well_formed =
             bytes.len() <= 64 && bytes.iter().copied().all(inner) && outer(bytes.first()) && outer(bytes.last());
-        // Refuse names such as `CON`, which are devices on some systems.
+        // Refuse names such as `CON`, which some systems reserve for devices.
         let is_a_file = TargetPath::new(name).is_ok_and(|path| path.file_path().is_ok());
         (is_well_formed && is_a_file).then(|| RepositoryName(name.to_owned()))
     }
 
-    /// Returns the name.
+    /// Returns the name as text.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -68,7 +68,7 @@ pub(crate) struct MirrorUrls {
 pub(crate) struct RepositorySettings {
     /// The mirrors, in order of priority.
     pub(crate) mirrors: Vec<MirrorUrls>,
-    /// Whether HTTP 403 means "not found" (decision D2).
+    /// Whether HTTP 403 means "not found" (decision D2 in docs/pouf.md).
     pub(crate) forbidden_means_absent: bool,
     /// Whether targets are fetched as `HASH.NAME` if snapshots are consistent (spec 5.7.3).
     pub(crate) hash_prefixed_targets: bool,
@@ -94,11 +94,11 @@ struct Written {
 /// A trusted repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Repository {
-    /// The name.
+    /// The name of the repository.
     pub(crate) name: RepositoryName,
     /// The root metadata file passed to `trust add`, from which all other metadata is verified.
     pub(crate) shipped_root: Vec<u8>,
-    /// The settings.
+    /// The settings of the repository.
     pub(crate) settings: RepositorySettings,
     folder: PathBuf,
 }
@@ -122,8 +122,8 @@ impl Repository {
         DirectoryStore::open_read_only(self.folder.join(METADATA))
     }
 
-    /// Removes all trusted metadata except the shipped root, including the floors (the lowest versions still accepted).
-    /// The next refresh cannot detect a rollback.
+    /// Removes all trusted metadata except the shipped root, and the record of trusted versions. The next refresh
+    /// cannot detect a rollback.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Repositories {
         Repositories { path: path.into() }
     }
 
-    /// Returns the directory.
+    /// Returns the path of the directory.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -163,7 +163,7 @@ impl Repositories {
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
             // A folder without settings is incomplete, because adding or removing the repository was interrupted.
-            // Settings that exist but cannot be read are not missing: they may belong to another user.
+            // Settings that exist but cannot be read do not count as missing, because they may belong to another user.
             if let Some(name) = name
                 && is_file(&self.path.join(name.as_str()).join(SETTINGS))?
             {
@@ -213,8 +213,7 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// Any I/O error, including that a repository with this name exists already. Upper and lower case are not
-    /// distinguished.
+    /// Any I/O error. It is also an error if a repository with this name already exists; the comparison ignores case.
     pub(crate) fn add(
         &self,
         name: &RepositoryName,
@@ -242,7 +241,7 @@ impl Repositories {
         })
     }
 
-    /// Writes the changed settings of a repository. Its trusted metadata stays unchanged.
+    /// Writes the changed settings of a repository. The trusted metadata of the repository stays unchanged.
     ///
     /// # Errors
     ///

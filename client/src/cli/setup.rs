@@ -36,7 +36,8 @@ impl App<'_> {
         if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
             return Ok(path.into());
         }
-        // If neither variable is set, do not fall back to the home directory in the system's user database.
+        // Require one of these variables, because the home directory may otherwise come from the system's user
+        // database.
         let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
         let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
         dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {
@@ -189,8 +190,8 @@ impl App<'_> {
     }
 }
 
-/// Parses a base URL, and checks that there is a transport for its scheme. Returns a description of the problem
-/// otherwise.
+/// Parses a base URL, and checks that there is a transport for its scheme. Returns a description of the problem if the
+/// URL is unusable.
 pub(super) fn usable(url: &str) -> Result<BaseUrl, String> {
     let base = BaseUrl::new(url).map_err(|error| error.to_string())?;
     if base.is_supported() {

@@ -15,8 +15,8 @@ impl App<'_> {
         let repository = self.repository()?;
         let store = repository.read_only_store()?;
         let reader = self.reader(&repository)?;
-        // If a role has expired, verify as of the Unix epoch, at which nothing has expired, so `status` can still show
-        // the roles.
+        // If a role has expired, verify as of the Unix epoch, when nothing had expired yet, so that `status` can still
+        // show the roles.
         let session = match reader.offline_at(self.now).await {
             Err(error) if is_expired(&error) => reader.offline_at(DateTime::UNIX_EPOCH).await?,
             other => other?,
@@ -55,8 +55,8 @@ impl App<'_> {
     }
 }
 
-/// Converts the modification time of a file. Returns `None` if it is out of range, which can happen on a damaged file
-/// system.
+/// Converts the modification time of a file. Returns `None` if the time is out of range, which can happen on a damaged
+/// file system.
 fn time_of(file_time: SystemTime) -> Option<DateTime<Utc>> {
     let (since, is_before) = match file_time.duration_since(UNIX_EPOCH) {
         Ok(since) => (since, false),

@@ -138,7 +138,7 @@ fn a_clock_that_moves_during_a_command_is_read_once() {
     let counted = Arc::clone(&reads);
     let state = home.path("state");
     let world = World {
-        // If the command read the clock a second time, all metadata would have expired by then.
+        // If the command read the clock a second time, it would find that all metadata has expired.
         now: Box::new(move || {
             *counted.lock().unwrap() += 1;
             now() + TimeDelta::days(400 * (*counted.lock().unwrap() - 1))
@@ -262,7 +262,7 @@ fn without_attest_policies_are_never_ignored_silently() {
     assert_eq!((&error["kind"], &error["exit_code"]), (&Value::from("config"), &Value::from(1)));
     assert_eq!(error["hint"], "install a build of lastmile with the feature `attest`");
     assert_eq!(get("x").status, ExitStatus::Done);
-    // The settings may come from a build with the feature.
+    // The settings may have been written by a build with the feature.
     let path = home.path("state/example/settings.json");
     let mut settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     settings["policy"] = Value::from("/local.toml");

@@ -78,7 +78,7 @@ async fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>
                 if let Err(error) = verifier.update(bytes) {
                     return Ok(Err(error));
                 }
-                // Yield, so that a signal can interrupt the command.
+                // Yield, so that a signal can interrupt the check of a long file.
                 tokio::task::yield_now().await;
             }
         }

@@ -1,4 +1,5 @@
-//! The path to which a target is downloaded. Links below the chosen folder are never followed (decision D8).
+//! The path to which a target is downloaded. Links below the chosen folder are never followed (decision D8 in
+//! docs/pouf.md).
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// Returns the destination at the target's own path below `folder_path` (5.7.3). Creates missing subdirectories,
-    /// and does not follow links (decision D8).
+    /// and does not follow links (decision D8 in docs/pouf.md).
     pub(crate) fn below(folder_path: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
         let mut folder = OpenDirectory::make(folder_path, PUBLIC)?;

@@ -151,7 +151,7 @@ async fn an_existing_wrong_file_is_replaced() {
     assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"hello");
 }
 
-/// Announces the length of the whole content, but sends only its first `cut` bytes.
+/// Returns a response that announces the length of the whole content, but contains only the first `cut` bytes.
 fn cut(content: &[u8], cut: usize) -> Vec<Act> {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
     vec![send(head), send(&content[..cut])]

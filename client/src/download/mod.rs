@@ -97,7 +97,7 @@ async fn fetch<C: Content>(
             }
         }
     }
-    // Wait until the writer has dropped the unfinished file, which removes it.
+    // Wait until the writer has dropped the unfinished file. Dropping the file removes it.
     drop(download.writer.finish().await);
     Err(all_failed(format!("the target `{}`", target.path), failures))
 }
@@ -109,7 +109,7 @@ struct Download<'a, C> {
     progress: &'a dyn Progress,
     /// The number of bytes received so far.
     received: u64,
-    /// Whether the bytes came in several responses. Bytes of different responses may belong to different versions of
+    /// Whether the bytes came from several responses. Different responses may contain parts of different versions of
     /// the file.
     from_several: bool,
 }

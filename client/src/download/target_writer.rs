@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use crate::error::LocalError;
 use crate::open_directory::Temporary;
 
-/// The number of received parts buffered between network and disk. A part has at most a few hundred KiB, so a download
-/// uses a few MiB of memory.
+/// The number of received parts that are buffered between the network and the disk. A part has at most a few hundred
+/// KiB, so a download uses a few MiB of memory.
 const PARTS: usize = 8;
 
 /// The number of unsynced bytes at which a sync of the file is started while the download continues.

@@ -7,7 +7,7 @@ use crate::net::base_url::FileUrl;
 use crate::net::fetch::{Fetch, FetchError, Reading};
 use crate::net::retry::RetryPolicy;
 
-/// A single attempt to fetch one file.
+/// A future that makes a single attempt to fetch one file.
 pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
 
 /// Requests the metadata file at `url` once, and reads at least its first `enough` bytes, or the whole file if it is

@@ -25,8 +25,8 @@ use crate::net::fetch::{Fetch, FetchError, Response, TlsProblem};
 use crate::net::proxy::{Proxies, ProxyChoice};
 use crate::net::tls::{Authorities, default_provider};
 
-/// The body of an error response is read only up to these limits: its length in bytes, and the time. If the whole body
-/// was read, the connection can be reused.
+/// The limits for reading the body of an error response: the length in bytes, and the time. The connection can be
+/// reused if the whole body was read within these limits.
 const FEW_WORDS: usize = 16 * 1024;
 const SHORTLY: Duration = Duration::from_secs(1);
 
@@ -50,8 +50,8 @@ pub struct HttpSettings {
     pub proxy: ProxyChoice,
     /// Certificate authorities trusted for TLS in addition to the system's, as PEM bundles.
     pub extra_ca: Vec<Vec<u8>>,
-    /// Whether HTTP 403 means "not found" (decision D2). Some object stores respond with 403 instead of 404 if the
-    /// client has no permission to list files. If this is false, 403 is an error.
+    /// Whether HTTP 403 means "not found" (decision D2 in docs/pouf.md). Some object stores respond with 403 instead of
+    /// 404 if the client has no permission to list files. If this is false, 403 is an error.
     pub forbidden_means_absent: bool,
 }
 
@@ -217,8 +217,8 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// Passes a body on, or returns an error if it begins like a web page. Some networks answer with their login page, and
-/// broken servers with an error page. Such a page says nothing about the repository.
+/// Returns the body unchanged, or an error if the body begins like a web page. Some networks answer with their login
+/// page, and some broken servers with an error page. Such a page says nothing about the repository.
 fn unless_page(body: Body) -> Body {
     let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
         let part = body.next().await?;
@@ -263,7 +263,7 @@ fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::A
     }
 }
 
-/// Returns why the client refuses to follow a redirect to this URL, or `None` if it follows.
+/// Returns why the client refuses to follow a redirect to this URL, or `None` if the client follows the redirect.
 fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
     let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
     if !matches!(to.scheme(), "http" | "https") {
@@ -369,8 +369,8 @@ fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     }
 }
 
-/// Returns why the TLS handshake failed, if that is the cause of the error. TLS errors are I/O errors of the kind
-/// `InvalidData`, possibly nested in other I/O errors, and a retry does not help.
+/// Returns why the TLS handshake failed, or `None` if the error has another cause. TLS errors are I/O errors of the
+/// kind `InvalidData`, possibly nested in other I/O errors, and a retry does not help.
 fn tls_problem(error: &reqwest::Error) -> Option<TlsProblem> {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|outer| {
         let mut next = Some(outer);

@@ -13,7 +13,7 @@ pub(crate) struct Mirror {
     pub(crate) targets: BaseUrl,
 }
 
-/// The mirrors in order of priority, each with a flag that says whether it failed during this update.
+/// The mirrors in order of priority, each with a flag that is set if the mirror has failed during this update.
 #[derive(Debug, Default)]
 pub(crate) struct Mirrors {
     mirrors: Vec<(Mirror, AtomicBool)>,
@@ -31,8 +31,8 @@ impl Mirrors {
         }
     }
 
-    /// Returns all mirrors in order (4.7). Mirrors that failed during this update come last, so a broken or malicious
-    /// mirror costs one attempt per update instead of one per file.
+    /// Returns all mirrors in order (4.7). Mirrors that failed during this update come last, so that the client tries a
+    /// broken or malicious mirror once per update instead of once per file.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = MirrorHandle<'_>> {
         let (failed, good): (Vec<_>, Vec<_>) =
             self.mirrors.iter().partition(|(_, failed)| failed.load(Ordering::Relaxed));

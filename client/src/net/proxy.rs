@@ -56,9 +56,9 @@ impl ProxyVariables {
     /// controls the value of `HTTP_PROXY`.
     ///
     /// The scheme of a proxy URL can be `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the default is
-    /// `http`. The entries of `no_proxy` are separated by commas or spaces. An entry is a domain, which includes its
-    /// subdomains, an address, or a network such as `10.0.0.0/8`, optionally with a port. A single `*` matches every
-    /// server.
+    /// `http`. The entries of `no_proxy` are separated by commas or spaces. An entry is a domain (which includes its
+    /// subdomains), an address, or a network such as `10.0.0.0/8`, optionally followed by a port. A single `*` matches
+    /// every server.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ struct Exception {
 enum ServerName {
     /// A domain and its subdomains, in lower case.
     Domain(String),
-    /// A network: all addresses that begin with this number of bits of this address.
+    /// A network: the addresses that share their first bits with this address. The number says how many bits.
     Network(IpAddr, u8),
 }
 

@@ -2,7 +2,7 @@
 //! never retried.
 //!
 //! The crate `backon` cannot be used here, because it counts all attempts. This module resets the number of retries and
-//! the pause, but not the deadline, whenever bytes have been received.
+//! the pause, but not the deadline, whenever the client has received bytes.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

@@ -19,8 +19,8 @@ use crate::text::printable_path;
 /// The name of the private folder in the store's directory.
 const STATE: &str = "state";
 
-/// The maximum length of a role's file name. A longer name is replaced by its hash, because file systems allow at most
-/// 255 bytes.
+/// The maximum length, in bytes, of a role's file name. A longer name is replaced by its hash, because file systems
+/// allow at most 255 bytes.
 const LONGEST_NAME: usize = 200;
 
 /// The default minimum length in bytes of roles that are read in parts.
@@ -100,7 +100,7 @@ impl DirectoryStore {
         self
     }
 
-    /// Returns the directory.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -192,7 +192,7 @@ impl Store for DirectoryStore {
                 }
                 Ok(Some(Box::new(lock)))
             }
-            // If the lock file does not exist or cannot be opened, no other process can hold its lock to write.
+            // If the lock file does not exist or cannot be opened, no other process can hold the lock to write.
             Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_existing_lock(name)) {
                 Some(Ok(None)) => Ok(None),
                 Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),

@@ -1,4 +1,4 @@
-//! Stores evidence and trust roots, so that packages can be judged again without a network. The files are named by
+//! Stores evidence and trust roots, so that policies can be evaluated again without a network. The files are named by
 //! their SHA-256 and verified whenever they are read. Their number and total length are limited; the least recently
 //! used files are removed first.
 
@@ -44,8 +44,8 @@ pub(crate) async fn keep(
     let work = |store: &LockedStore<'_>| {
         let mut index = Index::read(store)?;
         index.set(Entry { sha256, length: file.length, used: time.date_naive() });
-        // In this order, the index lists every file that exists even after a crash, so no file stays in the store
-        // forever.
+        // Remove old files before the index is written, and add the new file afterwards. The index then lists every
+        // existing file even after a crash, so no file stays in the store forever.
         for entry in index.remove_excess() {
             store.remove(&StoredFile::Evidence(entry.sha256))?;
         }

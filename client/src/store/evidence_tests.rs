@@ -36,7 +36,7 @@ fn index_of(store: &MemoryStore) -> String {
 #[tokio::test]
 async fn evidence_is_read_by_its_hash_and_verified() {
     let dir = tempfile::tempdir().unwrap();
-    // `large_from(0)`: even short files may be offered in parts.
+    // With `large_from(0)`, the store may return even short files in parts.
     let store = shared(DirectoryStore::open(dir.path()).unwrap().large_from(0));
     assert_eq!(read(&store, &file(b"proof")).unwrap(), None);
     keep(&store, &file(b"proof"), b"proof", day(1)).await.unwrap();

@@ -1,5 +1,5 @@
-//! The identity of a store: its format version and the repository to which it belongs, stored as `stamp.json`. It
-//! prevents the metadata of two repositories from being mixed.
+//! The identity of a store: its format version and the repository to which it belongs, stored as `stamp.json`. The
+//! identity prevents the metadata of two repositories from being mixed.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Envelope, RoleName, Root, Version};
@@ -53,8 +53,7 @@ impl StoreIdentity {
         Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
     }
 
-    /// Checks that `store` belongs to the repository whose root `shipped` came with the program, and returns the
-    /// identity to store.
+    /// Checks that `store` belongs to the repository of the shipped root `shipped`, and returns the identity to store.
     ///
     /// If the store was never used with this shipped root, the root must belong to the chain of stored roots: it must
     /// have a root key in common with the newest stored root, or with a stored root of the same, the previous or the

@@ -15,7 +15,7 @@ pub struct MemoryStore {
     is_refreshed: Arc<AtomicBool>,
 }
 
-/// `Arc`, so that forks share the files that neither of them has changed.
+/// The stored files. `Arc` lets forks share the files that have not changed in either fork.
 type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {

@@ -23,11 +23,11 @@ pub enum StoredFile {
     Role(RoleName),
     /// A version of root in the chain of trusted roots (spec 5.3.8), as received.
     Root(Version),
-    /// The record of trusted versions, below which no version is accepted (decision D3).
+    /// The record of trusted versions. The client accepts no lower version of a role (decision D3 in docs/pouf.md).
     Floors,
     /// The identity of the store, which names the repository to which it belongs.
     Identity,
-    /// An evidence file or a trust root of a policy, by its SHA-256.
+    /// An evidence file or a trust root of a policy, identified by its SHA-256 hash.
     Evidence([u8; 32]),
     /// The list of the stored evidence files and trust roots.
     EvidenceIndex,
@@ -39,8 +39,8 @@ pub type StoreLock = Box<dyn Send + Sync>;
 /// The kind of a lock on a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockKind {
-    /// Held while files are written, and while several files that must match are read. The client never holds this lock
-    /// while it waits for the network.
+    /// Held while files are written, and while several files that must be consistent are read. The client never holds
+    /// this lock while it waits for the network.
     Files,
     /// Held by the process that refreshes the store, even while it waits for the network. This lock does not prevent
     /// other processes from reading the store.

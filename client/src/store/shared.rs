@@ -97,8 +97,8 @@ impl SharedStore {
         }
     }
 
-    /// Opens one file without a lock, which is safe because files are replaced atomically. Open several files that must
-    /// match [`exclusively`](SharedStore::exclusively).
+    /// Opens one file without a lock, which is safe because files are replaced atomically. To open several files that
+    /// must be consistent, use [`exclusively`](SharedStore::exclusively).
     pub(crate) fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         self.store.open(file, max_length)
     }

@@ -62,9 +62,9 @@ async fn b2_local_commands_do_not_wait_for_a_refresh() {
         let mut local = offline(dir.path()).offline_at(now()).await.unwrap();
         assert_eq!(local.trusted().timestamp().version.get(), 1, "{file}");
         assert_eq!(local.list().await.unwrap().len(), 2, "{file}");
-        // The older session still works, too.
+        // The older session also still works.
         assert!(session.find(&TargetPath::new("x").unwrap()).await.unwrap().is_some());
-        // Only another refresh has to wait. It fails here, because this test sets the time to wait to zero.
+        // Only another refresh has to wait. It fails here, because this test sets the maximum wait to zero.
         let other = updater(repository.clone(), dir.path()).refresh_at(now()).await;
         assert!(matches!(other, Err(Error::Local(_))), "{file}");
         drop(refresh);
