@@ -51,7 +51,7 @@ impl Overlay {
         self
     }
 
-    /// Returns the paths of the repository.
+    /// Returns the layout of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }

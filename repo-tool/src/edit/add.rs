@@ -60,8 +60,8 @@ impl AddOptions {
         Self { evidence: Some(evidence), ..self }
     }
 
-    /// Returns whether a target is an evidence file for another target. Custom data that the user gives is listed for
-    /// the package only.
+    /// Returns whether a target is an evidence file for another target. Custom data that the user gives is set only on
+    /// the package itself.
     pub(crate) fn is_evidence(&self, path: &TargetPath) -> bool {
         self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
     }
@@ -100,7 +100,7 @@ pub enum Custom {
     /// A target that is replaced keeps its custom data. A new target has none.
     #[default]
     Keep,
-    /// Every added target gets this JSON object.
+    /// Every added target gets this JSON object as its custom data.
     Replace(Json),
     /// No added target has custom data.
     Remove,
@@ -154,7 +154,8 @@ fn members_of(parsed: &[(&str, String)]) -> String {
 }
 
 impl Edit<'_> {
-    /// Adds new target files to `role`, or to its bins. Published targets whose names match `immutable` may not change.
+    /// Adds new target files to `role`, or to its bins. Published targets whose names match `immutable` must not
+    /// change.
     ///
     /// # Errors
     /// [`Error::Edit`] if a target would hide or replace another target. Also returns an error if the role does not

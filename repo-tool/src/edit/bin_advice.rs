@@ -61,7 +61,8 @@ pub struct Proposal {
 }
 
 impl Workload {
-    /// Measures the targets that `role` and its bins currently list. The bins are neither succinct nor listed by version.
+    /// Measures the targets that `role` and its bins currently list. In the result, `succinct` and `by_version` are
+    /// false.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the role does not exist. Also returns an error if a bin does not verify.
@@ -135,7 +136,7 @@ impl Workload {
         }
     }
 
-    /// Returns the number of bins for which the first visit and a later visit of a client together cost the least.
+    /// Returns the number of bins for which a new client and a returning client together fetch the fewest bytes.
     #[must_use]
     pub fn proposal(&self) -> Proposal {
         let flat = self.cost(None);

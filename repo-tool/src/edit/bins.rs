@@ -172,7 +172,7 @@ impl Edit<'_> {
         self.fill(role, &moving, progress).map(drop)
     }
 
-    /// Refuses bin names that another delegated role has, because that role would lose its targets.
+    /// Refuses bin names that other delegated roles already have, because these roles would lose their targets.
     fn check_names(&mut self, role: &RoleName, bins: &SuccinctRoles, old: Option<&Bins>) -> Result<(), Error> {
         let is_old =
             |name: &RoleName, delegator: &RoleName| delegator == role && old.is_some_and(|old| old.contains(name));

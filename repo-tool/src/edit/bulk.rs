@@ -17,7 +17,7 @@ use crate::{EditError, Error, parallel};
 #[derive(Default)]
 pub(super) struct Moving {
     roles: Vec<Targets>,
-    /// The index of the role in `roles`, and the path of the target.
+    /// For each target, the index of its role in `roles`, and its path.
     paths: Vec<(u32, TargetPath)>,
 }
 
@@ -201,7 +201,7 @@ fn bulk_filled(
     Ok((changed > 0).then_some((after, changed)))
 }
 
-/// Returns the target to use for the entries in `same`, which have the same path.
+/// Returns the target to use for the entries in `same`, which all have the same path.
 fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile, Error> {
     let [first, others @ ..] = same else { return Err(lost()) };
     let target = first.target(source)?;

@@ -13,7 +13,7 @@ use crate::{EditError, Error};
 
 impl Edit<'_> {
     /// Refuses new targets that clash with each other or with listed targets. `folder` is the `targets/` folder of the
-    /// repository; its files show cheaply whether there are targets below a path.
+    /// repository. Its files are a fast way to find out whether there are targets below a path.
     ///
     /// # Errors
     /// [`EditError::FileAndFolder`] with all clashes.
@@ -81,9 +81,9 @@ impl Edit<'_> {
     }
 }
 
-/// Refuses new targets of one role that clash with each other, or whose path goes through a listed target of the role
-/// as if it were a folder. `new` must be sorted by path. Targets of other roles are not compared, because there may be
-/// too many roles to read.
+/// Refuses new targets of one role that clash with each other, or that would be stored below a listed target of the
+/// role, as if that target were a folder. `new` must be sorted by path. Targets of other roles are not compared,
+/// because there may be too many roles to read.
 ///
 /// # Errors
 /// [`EditError::FileAndFolder`] with all clashes.

@@ -123,7 +123,7 @@ impl Edit<'_> {
 /// Parses hash prefixes.
 ///
 /// # Errors
-/// [`Error::Edit`] if the text is not 1 to 64 lower-case hexadecimal digits.
+/// [`Error::Edit`] if a text is not 1 to 64 lower-case hexadecimal digits.
 pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
     let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
     Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))

@@ -1,4 +1,5 @@
-//! The evidence of packages: `custom.lastmile.evidence`, a list of targets.
+//! The evidence of packages. The custom data of a package lists the target paths of its evidence in
+//! `lastmile.evidence`.
 
 use std::path::Path;
 
@@ -42,7 +43,7 @@ impl Edit<'_> {
         }
         for path in evidence {
             match self.remove_target(role, &path) {
-                // The evidence may be listed by another role, or by none.
+                // Another role may list the evidence, or no role may list it.
                 Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
                 Err(error) => return Err(error),
             }

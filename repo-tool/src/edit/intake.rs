@@ -202,7 +202,7 @@ pub(crate) fn measure(
     })
 }
 
-/// Processes each source with `each`. If files must stay private, one error lists all of them.
+/// Processes each source with `work`. If some files must stay private, returns one error that lists all of them.
 fn each(
     sources: &[Source],
     own: &OwnFiles,
@@ -294,7 +294,7 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Ed
 }
 
 /// Links the copied file in `folder` under one more name for each additional path at which the target is published.
-/// Returns each source name with its destination path.
+/// Returns the path of the copy and the path of each link, each with its destination path.
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,

@@ -1,4 +1,4 @@
-//! Edits the content of a repository. This module does not sign metadata, set dates or write files.
+//! Edits the content of a repository in memory. Other modules sign the metadata, set the dates and write the files.
 
 pub(crate) mod add;
 pub(crate) mod bin_advice;
@@ -139,7 +139,7 @@ impl<'a> Edit<'a> {
         })
     }
 
-    /// Adds an empty role to the draft. No other role may have delegated to it before.
+    /// Adds an empty role to the draft. No other role may already delegate to this role.
     pub fn new_role(&mut self, role: &RoleName, delegator: &RoleName) {
         self.draft.prior.remove(role);
         self.draft.delegators.insert(role.clone(), [delegator.clone()].into());
@@ -265,7 +265,7 @@ pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
 
-/// Returns whether these delegations include one to `role`.
+/// Returns whether these delegations include a delegation to `role`.
 pub(crate) fn delegates(delegations: Option<&Delegations>, role: &RoleName) -> bool {
     delegations.is_some_and(|delegations| match &delegations.roles {
         DelegatedRoles::Listed(roles) => roles.iter().any(|delegation| delegation.name == *role),

@@ -9,7 +9,7 @@ use crate::{EditError, Error};
 /// Parses path patterns.
 ///
 /// # Errors
-/// [`Error::Edit`] if no usable target path matches a pattern, as for `/foo/*`, `./foo/*` or `foo//bar`.
+/// [`Error::Edit`] if no usable target path matches a pattern. This is the case for `/foo/*`, `./foo/*` and `foo//bar`.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
     let paths = Paths::Patterns(texts.iter().map(PathPattern::new).collect());
     refuse_useless(&paths)?;
@@ -18,7 +18,7 @@ pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
 
 /// Refuses patterns that match nothing.
 pub(super) fn refuse_useless(paths: &Paths) -> Result<(), Error> {
-    // 4.5: a pattern does not start with a slash, because no target path does.
+    // 4.5: a pattern does not start with a slash, because no target path starts with a slash.
     match patterns_of(paths).iter().find(|pattern| is_useless(pattern)) {
         Some(pattern) => Err(EditError::UselessPattern { pattern: (*pattern).clone() }.into()),
         None => Ok(()),
@@ -82,8 +82,8 @@ fn warning(pattern: &PathPattern) -> Option<String> {
 /// Returns an example of a usable target path that the pattern matches, or `None` if there is no such path.
 fn example(pattern: &PathPattern) -> Option<String> {
     let segments = pattern.as_str().split('/').map(|segment| {
-        // Try `x` for each star first, because an empty replacement may give a reserved name. Then try nothing, because
-        // `x` may make a name too long.
+        // Try `x` for each star first, because an empty replacement may give a reserved name. Then try an empty
+        // replacement, because `x` may make a name too long.
         let texts = ["", "x"].map(|star| segment.replace("**", "*").replace('*', star).replace('?', "x"));
         texts.into_iter().rev().find(|text| target_path(text).is_ok())
     });

@@ -18,11 +18,11 @@ impl Edit<'_> {
         Ok(self.view(role)?.header.unknown.get(MEMBER).cloned())
     }
 
-    /// Gives a role a policy, which replaces its earlier policy.
+    /// Sets the policy of a role. If the role already has a policy, replaces it.
     ///
     /// # Errors
-    /// [`PolicyError`] if the role cannot have a policy, or if the policy is malformed, is not completely understood, or
-    /// names a trust root that the role does not list.
+    /// [`PolicyError`] if the role cannot have a policy, or if the policy is malformed, uses features that this version
+    /// does not support, or names a trust root that the role does not list.
     pub fn set_policy(&mut self, role: &RoleName, policy: &Json) -> Result<(), Error> {
         check_has_targets(role)?;
         self.refuse_bin(role)?;
@@ -41,7 +41,7 @@ impl Edit<'_> {
     /// Removes the policy of a role.
     ///
     /// # Errors
-    /// [`PolicyError::None`] if the role has none.
+    /// [`PolicyError::None`] if the role has no policy.
     pub fn remove_policy(&mut self, role: &RoleName) -> Result<(), Error> {
         if self.policy(role)?.is_none() {
             return Err(PolicyError::None { role: role.clone() }.into());
@@ -50,8 +50,8 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Refuses a role to which a delegation assigns hash prefixes, because clients refuse all packages below a bin that
-    /// has a policy.
+    /// Refuses a role to which a delegation assigns hash prefixes, because clients refuse all packages that they find
+    /// through a bin with a policy.
     fn refuse_bin(&mut self, role: &RoleName) -> Result<(), Error> {
         if role.is_top_level() {
             return Ok(());

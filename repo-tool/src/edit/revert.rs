@@ -1,8 +1,8 @@
 //! Restores the targets and delegations to their content before the last publication.
 //!
 //! The files of earlier versions are still in `metadata/`, but anyone who can write to that folder may have changed
-//! them. So the earlier snapshot and the files that it lists are verified, and each of them must also be signed with
-//! the keys that currently sign for its role, if the role still exists. The root is never reverted.
+//! them. Therefore the earlier snapshot and the files that it lists are verified, and each of them must also be signed
+//! with the keys that currently sign for its role, if the role still exists. The root is never reverted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -170,8 +170,8 @@ fn read_role(published: &Published, role: &RoleName, listed: &MetaFile, ring: &K
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
         let earlier = Verified::<Targets>::of_file(role, bytes, ring, &simulated_client::reading_limits())?;
-        // Verify with the current keys, too: a key that has since been revoked must not determine the content, even if
-        // the snapshot lists no hash for the role.
+        // Also verify with the current keys, because a key that has since been revoked must not determine the content,
+        // even if the snapshot lists no hash for the role.
         if let Ok(ring) = published.key_ring(role) {
             earlier.verify(role, &ring)?;
         }

@@ -65,7 +65,8 @@ impl Repository {
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
-        // If there is a pending change, publish only this request. It may have to be added to the pending change.
+        // If there is a pending change, publish only this request. This request may have to be added to the pending
+        // change.
         let is_alone = staged::is_staged(&self.layout);
         let files = self.take_files(&mine)?;
         let (draft, ()) = self.prepare(|repository, draft| Ok((repository.changed(draft, &mine, &files)?, ())))?;

@@ -19,7 +19,7 @@ impl Repository {
     ///
     /// # Errors
     /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because
-    /// only one of the two could ever be published.
+    /// only one of these two changes could ever be published.
     pub fn prepare<T>(
         &mut self,
         mut change: impl FnMut(&mut Self, Draft) -> Result<(Draft, T), Error>,
@@ -93,8 +93,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     }))
 }
 
-/// Returns the key rings that the pending change lists for the roles of `draft`. The roles must be valid with these key
-/// rings, too, because the pending change will be published later.
+/// Returns the key rings that the pending change lists for the roles of `draft`. The roles must also be valid with
+/// these key rings, because the pending change will be published later.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
     if let Some(root) = &pending.root

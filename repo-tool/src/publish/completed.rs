@@ -1,4 +1,4 @@
-//! The documents of a draft, after they are made and signed.
+//! The documents of a draft, after they have been created and signed.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Completes a draft (spec 6.3): makes the documents of the roles that change, with new versions and expiry dates, and
-//! signs them with the available keys.
+//! Completes a draft (spec 6.3): creates the documents of the roles that change, with new versions and expiry dates,
+//! and signs them with the available keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,9 +34,9 @@ pub struct Completion<'a> {
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
     pub issued: &'a Issued,
-    /// Decides which roles the keys may sign for.
+    /// Determines for which roles the keys may sign.
     pub authority: &'a Authority,
-    /// New snapshot entries for roles that do not change: see [`crate::publish::snapshot`].
+    /// New snapshot entries for roles that do not change; see [`crate::publish::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
     /// Whether the keys also sign the pending change. This requires that a person has reviewed the change, because
     /// other users may be able to write to `staged/`.
@@ -48,7 +48,7 @@ pub struct Completion<'a> {
 }
 
 impl Draft {
-    /// Makes and signs the documents (spec 6.3): the root if it changes, the targets roles that change, and, if no
+    /// Creates and signs the documents (spec 6.3): the root if it changes, the targets roles that change, and, if no
     /// document lacks signatures, snapshot and timestamp.
     ///
     /// # Errors
@@ -74,7 +74,8 @@ impl Draft {
             let rings = self.rings(&RoleName::TARGETS, with)?;
             completed.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
-        // 6.1: the keys of other roles can be offline. Until they have signed, the change is pending.
+        // 6.1: the keys of roles other than snapshot and timestamp can be offline. Until these keys have signed, the
+        // change is pending.
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
@@ -122,7 +123,7 @@ impl Draft {
         Ok((document, changes))
     }
 
-    /// Makes and signs the snapshot and the timestamp (6.3.2, 6.3.3).
+    /// Creates and signs the snapshot and the timestamp (6.3.2, 6.3.3).
     fn complete_online(&self, completed: &mut Completed, with: &Completion<'_>) -> Result<(), Error> {
         let snapshot_role = RoleName::SNAPSHOT;
         let timestamp_role = RoleName::TIMESTAMP;
@@ -170,7 +171,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Returns the key rings that must sign `role` for clients to accept it after publication.
+    /// Returns the key rings whose keys must sign `role`, so that clients accept the role after publication.
     pub fn rings(&self, role: &RoleName, with: &Completion<'_>) -> Result<Rings, Error> {
         let old_root = with.published.map(|published| &*published.root);
         let mut rings = Rings::default();
@@ -207,8 +208,8 @@ impl Draft {
         }
     }
 
-    /// Returns each delegated role that changes, with the key rings that must sign it. If there are many such roles,
-    /// the delegations of each delegator are read only once, because a delegator may delegate to very many roles.
+    /// Returns each delegated role that changes, with the key rings whose keys must sign it. If there are many such
+    /// roles, the delegations of each delegator are read only once, because a delegator may delegate to many roles.
     pub fn delegated_rings(&self, with: &Completion<'_>) -> Result<Vec<(RoleName, Rings)>, Error> {
         let delegated = self.targets.keys().filter(|role| !role.is_top_level());
         let mut found: BTreeMap<&RoleName, Rings> = delegated.map(|role| (role, Rings::default())).collect();
@@ -282,7 +283,7 @@ fn unknown(role: &RoleName) -> Error {
     NotFound::DelegationInDraft { role: role.clone() }.into()
 }
 
-/// Returns the first version that was never issued (F-4.4-4).
+/// Returns the version after the highest issued version (F-4.4-4).
 fn free_version(role: &RoleName, with: &Completion<'_>) -> Result<Version, Error> {
     with.issued.next(role, with.published.and_then(|published| published.version(role)))
 }

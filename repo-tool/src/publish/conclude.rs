@@ -64,8 +64,8 @@ impl Repository {
         }
         let now = self.invocation.now;
         // The expiry date minus the configured lifetime is the time of signing, unless the lifetime has changed since
-        // then. If it was shortened, the result is too late. Use the earlier result for timestamp and snapshot, so that
-        // a shortened lifetime of only one of these roles has no effect.
+        // then. If the lifetime was shortened, the computed time is too late. Use the earlier of the times computed for
+        // timestamp and snapshot, so that a shortened lifetime of only one of these roles has no effect.
         let signed = |role: &RoleName, expires: DateTime<Utc>| {
             let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
             expires.checked_sub_signed(lifetime).unwrap_or(DateTime::<Utc>::MIN_UTC)

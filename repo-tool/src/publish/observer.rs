@@ -13,7 +13,7 @@ pub enum PublishEvent<'a> {
     Sync,
     /// The journal is about to be written: the point of no return.
     Journal,
-    /// A file is about to get its final name, relative to the repository.
+    /// A file is about to be moved to its final path, which is relative to the repository's folder.
     Move(&'a Path),
     /// The journal is about to be removed.
     Finish,

@@ -32,7 +32,7 @@ pub enum Outcome {
         /// every rotated role.
         seamless: bool,
         /// The packages that were published earlier and that clients refuse from now on, for example because a policy
-        /// demands evidence that these packages do not have.
+        /// requires evidence that these packages do not have.
         refused: Vec<Refused>,
     },
     /// The draft was added to the pending change, because these documents lack signatures.
@@ -43,8 +43,9 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
     /// Signs new documents with the available keys. If the draft continues the pending change, signs only snapshot and
-    /// timestamp: otherwise anyone who can write to `staged/` could obtain a signature. [`Repository::sign_staged`](crate::Repository::sign_staged)
-    /// signs the other roles after a person has reviewed them.
+    /// timestamp, because otherwise anyone who can write to `staged/` could obtain a signature.
+    /// [`Repository::sign_staged`](crate::Repository::sign_staged) signs the other roles after a person has reviewed
+    /// them.
     Now,
     /// Signs all documents with the available keys, including the documents of the pending change.
     All,

@@ -210,8 +210,8 @@ enum RootPlace {
     First,
     /// The root is published after the timestamp, because the new files are also valid under the old root.
     Last,
-    /// The root is published just before the timestamp, because neither the old files are valid under the new root nor
-    /// the new files under the old root.
+    /// The root is published just before the timestamp, because the old files are not valid under the new root, and the
+    /// new files are not valid under the old root.
     BeforeTimestamp,
 }
 

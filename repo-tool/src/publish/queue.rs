@@ -3,7 +3,8 @@
 //!
 //! A request is valid only while its process is running. The process holds a lock on a file of the request, so the
 //! request from an interrupted command is not published later. The files of a request are linked into the publication,
-//! whose journal lists the published requests. So each request is published exactly once, even if a process dies.
+//! whose journal lists the published requests. Therefore each request is published exactly once, even if a process
+//! dies.
 //!
 //! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes a
 //! request from another process first renames `request.json` to `taken.json`, so that the request cannot be withdrawn,
@@ -34,7 +35,7 @@ use crate::{EditError, Error, names};
 const PAUSE: Duration = Duration::from_millis(10);
 /// The maximum time that a publisher waits while more requests appear.
 const GATHERING: Duration = Duration::from_millis(100);
-/// After this time, a folder without an owner, which a crash left behind, is removed.
+/// The age at which a folder without an owner, left behind by a crash, is removed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 const OWNER: &str = "owner";
@@ -166,7 +167,7 @@ impl PublishRequest {
         Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
 
-    /// Returns the paths of the repository.
+    /// Returns the layout of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -203,7 +204,7 @@ impl PublishRequest {
     }
 
     /// Waits until another process has answered the request or this process has taken the lock. Calls `on_wait` once if
-    /// it has to wait.
+    /// this process has to wait.
     ///
     /// # Errors
     /// [`Error::Busy`] if neither happens within `at_most`. In this case, the request is withdrawn.
@@ -258,8 +259,8 @@ pub(crate) struct Claimed {
     pub(crate) is_hashed: bool,
 }
 
-/// The queue of requests from all processes of this user. To create this value, the lock is required, so no other
-/// process can claim requests.
+/// The queue of requests from all processes of this user. Creating this value requires the lock, so no other process
+/// can claim requests at the same time.
 pub(crate) struct Queue {
     folder: Folder,
 }
@@ -315,7 +316,7 @@ impl Queue {
     fn gather(&self) -> Result<(), Error> {
         let start = Instant::now();
         let mut before = self.entries()?.len();
-        // If there is only one entry, it is this process's own request.
+        // If there is only one entry, that entry is this process's own request.
         while before > 1 && start.elapsed() < GATHERING {
             std::thread::sleep(PAUSE);
             let entries = self.entries()?;

@@ -5,7 +5,7 @@
 //! genuine snapshot and timestamp.
 //!
 //! Two kinds of bins are listed by version only. The first are bins whose signers always have enough keys to sign
-//! snapshot and timestamp, too, so a hash would not add security. The second are sets of more than 2^13 bins from an
+//! snapshot and timestamp as well, so a hash would not add security. The second are sets of more than 2^13 bins from an
 //! earlier version of this tool, because with hashes their snapshot would exceed the limits of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {
 pub(crate) enum VersionOnly {
     /// Anyone who can sign for the bins can also sign snapshot and timestamp.
     SignedByOnlineKeys,
-    /// An earlier version of this tool made more bins than can be listed with hashes.
+    /// An earlier version of this tool created more bins than can be listed with hashes.
     TooMany,
 }
 
@@ -175,7 +175,7 @@ fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
     need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
 }
 
-/// Returns whether every set of `threshold` keys out of `keys` can sign snapshot and timestamp, too.
+/// Returns whether every set of `threshold` keys out of `keys` can also sign snapshot and timestamp.
 pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
     let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
     RoleName::ONLINE.iter().all(|role| {

@@ -1,6 +1,6 @@
 //! The pending change. The folder `staged/` contains its partly signed documents and its target files.
 //!
-//! The folder is neither served to clients nor trusted: `publish` verifies its files like any other draft.
+//! The folder is neither served to clients nor trusted. `publish` verifies its files like the files of any other draft.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -38,7 +38,7 @@ pub(crate) fn is_staged(layout: &Layout) -> bool {
     }
 }
 
-/// Reads the pending change. Returns an empty draft if there is none.
+/// Reads the pending change. Returns an empty draft if there is no pending change.
 ///
 /// # Errors
 /// Returns an error if the pending change is outdated, or if a file is not metadata.

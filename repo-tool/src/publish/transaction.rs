@@ -1,9 +1,9 @@
 //! Publishes files in the order of spec 6.3, as one atomic and durable change.
 //!
-//! All new files are first written and synced in `.publishing/`, which is not served, while simulated clients check them.
-//! Then a journal that lists every move is written: this is the point of no return. Then the files are renamed to their final
-//! paths in order: root, target files, delegated roles, targets, snapshot, and `timestamp.json` last. A client that polls
-//! during the publication therefore finds every file that another file lists.
+//! All new files are first written and synced in `.publishing/`, which is not served, while simulated clients check
+//! them. Then a journal that lists every move is written, which is the point of no return. Then the files are renamed
+//! to their final paths in order: root, target files, delegated roles, targets, snapshot, and `timestamp.json` last. A
+//! client that polls during the publication therefore finds every file that another file lists.
 //!
 //! A crash before the journal is written leaves the old state. A later crash leaves a state that every client accepts,
 //! and the next command finishes the moves ([`recover`]). A power failure cannot change the order: a file is durable
@@ -13,8 +13,8 @@
 //! Metadata may also be published in compressed copies. A server may send either file for the same name, so the content
 //! of both files must always be the same: a client that received first a compressed copy of the new `timestamp.json`
 //! and then the old uncompressed file would report a rollback. Therefore the compressed copies of the old file are
-//! removed before the plain file is replaced, and the new copies are added afterwards. In between, and after a crash, a
-//! server finds only the plain file.
+//! removed before the plain file is replaced, and the new copies are added afterwards. Between these two steps, and
+//! after a crash, a server finds only the plain file.
 //!
 //! A file with its version in its name is never replaced by different content. If such a file is left over, for example
 //! in a restored folder, its version number can no longer be used: drafts skip the number, and a publication that would

@@ -22,7 +22,7 @@ const LONGEST: u64 = 64 << 20;
 /// The maximum difference between a new version and the published version of a role.
 pub(crate) const LARGEST_JUMP: u64 = 1000;
 
-/// What to do about a version that is too high to be the result of publications.
+/// What to do about a version that is too high to be the result of ordinary publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Jumps {
     /// Refuse to publish until a person has investigated the version.
@@ -84,7 +84,8 @@ impl Issued {
         *highest = version.max(*highest);
     }
 
-    /// Returns the next version of `role`, which has not been issued yet: a version identifies one content (4.4).
+    /// Returns the next version of `role`, which has not been issued yet. Each version identifies exactly one content
+    /// (4.4).
     ///
     /// # Errors
     /// [`Error::Version`] if the version is far above the published version, or if there is no higher version number.
