@@ -15,7 +15,7 @@ use lastmile_repo_tool::internal::cli::ExitStatus;
 use lastmile_repo_tool::internal::layout::Layout;
 use tempfile::TempDir;
 
-/// Returns a command that runs as a user whose configuration is next to the test's repository.
+/// Returns a command that runs as a user whose configuration is in the test's folder.
 fn program(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
     command.env("LASTMILE_REPO_CONFIG", folder.path().join(".user/config.toml"));

@@ -14,7 +14,7 @@ use lastmile_repo_tool::internal::cli::ExitStatus::{self, Done, Failed, Network,
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A repository with encrypted offline keys, in a folder with other files.
+/// A folder for a repository in `packages`, and for other files.
 struct Place {
     folder: TempDir,
     /// Further environment variables.

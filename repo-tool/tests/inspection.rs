@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use lastmile_repo_tool::internal::cli::ExitStatus;
 use tempfile::TempDir;
 
-/// Runs the command as a user whose configuration is next to the test's repository.
+/// Runs the command as a user whose configuration is in the test's folder.
 fn output(folder: &TempDir, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
     command.env("LASTMILE_REPO_CONFIG", folder.path().join(".user/config.toml"));

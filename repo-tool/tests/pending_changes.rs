@@ -12,7 +12,7 @@ use lastmile_repo_tool::internal::cli::ExitStatus;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A repository with unencrypted keys, and a folder that stands in for another machine with some of the keys.
+/// A repository with unencrypted keys, and a folder that represents another machine with some of the keys.
 struct Place {
     folder: TempDir,
 }

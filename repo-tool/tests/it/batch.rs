@@ -137,7 +137,7 @@ fn without_keys_each_publisher_stages_its_own_request() {
     assert!(names.len() == 2 && names[0].ends_with(".1") | names[1].ends_with(".1"), "{names:?}");
 }
 
-/// Stops the publication at its n-th event, like a crash.
+/// Stops the publication at its n-th event, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -159,7 +159,7 @@ fn when_the_publisher_dies_the_other_requests_are_published_once() {
             publish(&world, request).unwrap();
         }
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
-        // Exactly one publication must follow that of `old`, no matter which attempt published it.
+        // There must be exactly one publication after the publication of `old`, no matter which process published it.
         assert_eq!(publications(&world), 2, "moment {moment}");
         let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");

@@ -22,7 +22,7 @@ fn copies(world: &World) -> Vec<String> {
     world.files("metadata").into_iter().filter(|name| !name.ends_with(".json")).collect()
 }
 
-/// Returns the problems that `verify` finds, including those of compressed copies.
+/// Returns the problems that `verify` finds, including problems in compressed copies.
 fn problems(world: &World) -> Vec<String> {
     let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     found.problems().map(|problem| problem.text.clone()).collect()
@@ -37,7 +37,7 @@ fn every_metadata_file_is_published_in_the_codings_of_the_config() {
         ["2.snapshot", "2.targets", "timestamp"].map(|name| [format!("{name}.json.gz"), format!("{name}.json.zst")]);
     assert_eq!(copies(&world), expected.concat());
     assert_eq!(problems(&world), [""; 0]);
-    // Replace a compressed copy with that of another file. A crash before the journal is written can have this effect.
+    // Replace a compressed copy with the compressed copy of another file. `verify` must report the mismatch.
     let folder = world.layout().metadata();
     std::fs::copy(folder.join("2.targets.json.gz"), folder.join("timestamp.json.gz")).unwrap();
     assert_eq!(problems(&world), ["metadata/timestamp.json.gz: is not a compressed copy of timestamp.json"]);
@@ -68,7 +68,7 @@ fn an_unknown_coding_is_refused_by_name() {
     }
 }
 
-/// Stops the publication at its n-th event, like a crash.
+/// Stops the publication at its n-th event, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {

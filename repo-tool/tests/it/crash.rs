@@ -9,7 +9,7 @@ use lastmile_repo_tool::{AddOptions, Error, Observer, PathError, PublishEvent, R
 
 use crate::world::{World, is_published};
 
-/// Stops the publication at its n-th event, like a crash.
+/// Stops the publication at its n-th event, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -153,7 +153,7 @@ fn r_x_2_nothing_is_written_through_a_link() {
     let refused = world.try_add("sub/a", "1", &mut Unobserved);
     assert!(matches!(refused, Err(Error::Path(PathError::NoWorkingFolder { .. }))), "{refused:?}");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-    // If a symbolic link has taken the place of a metadata file, publishing fails, and no file outside the repository
+    // If a metadata file has been replaced with a symbolic link, publishing fails, and no file outside the repository
     // is changed.
     let precious = outside.join("precious");
     std::fs::write(&precious, "precious").unwrap();

@@ -55,7 +55,7 @@ fn named(token: &Arc<Token>) -> NamedSigner {
     NamedSigner::new("token:1", Arc::clone(token) as Arc<dyn Signer>)
 }
 
-/// Creates a repository in which a token holds the key of `role`.
+/// Creates a repository in which the key of `role` is on a token.
 fn world_with(role: &RoleName, token: &Arc<Token>) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.signers.insert(role.clone(), vec![named(token)]);

@@ -83,7 +83,7 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
         assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{case}");
     }
     make_old(&world.layout().queue());
-    // The next change must first finish or discard the interrupted one.
+    // The next change must first finish or discard the interrupted change.
     let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     let waits = !matches!(next, Outcome::Published { .. });
     let is_key_here = world.layout().keys().join("targets-1.pem").exists();

@@ -1,5 +1,5 @@
-//! Repositories of version 0.1 still work: published repositories, one with a pending change, and one with an
-//! interrupted publication.
+//! Repositories that version 0.1 created still work. The fixtures are published repositories, a repository with a
+//! pending change, and a repository with an interrupted publication.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

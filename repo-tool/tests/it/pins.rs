@@ -1,5 +1,5 @@
 //! Pinned roots. The tool signs content only if the user has pinned the repository's root, because anybody could have
-//! made the folder.
+//! created the folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

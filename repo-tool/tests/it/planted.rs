@@ -221,7 +221,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
         assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
         fs::remove_file(&source).unwrap();
     }
-    // The source is missing, as if the file had already been moved, but the destination has different content.
+    // Plant a journal whose source file is missing, as if it had already been moved, and whose destination has
+    // different content.
     let mut lie = step("Timestamp", ".publishing/new-0", to);
     lie["content"] = json!({ "length": 1, "sha256": hash("y") });
     plant_journal(&world, &journal(&[lie]));
@@ -277,7 +278,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
         assert_eq!(fs::read(world.dir().join(folder).join(&name)).unwrap(), b"2", "{folder}");
     }
     assert!(!world.layout().staged().exists());
-    // The hash in the name of the target file does not match its content.
+    // Plant a journal whose target file does not have the hash in its name.
     fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
     plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
     assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("does not have the hash in the name"));

@@ -403,7 +403,7 @@ fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
     assert!(refused.contains("openssl pkcs8 -topk8 -in ") && refused.contains("f.pkcs8.pem"), "{refused}");
 }
 
-/// Stops a publication before its journal is written, like a full disk.
+/// Stops a publication before its journal is written, as a full disk would.
 struct Stopped;
 
 impl Observer for Stopped {

@@ -18,8 +18,8 @@ fn make_bins(world: &World, succinct: bool) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Overwrites all bins except `spared` with invalid metadata, so that a change fails if it reads them. Returns their
-/// number.
+/// Overwrites all bins except `spared` with invalid metadata, so that a change fails if it reads one of these bins.
+/// Returns the number of overwritten bins.
 fn spoil_bins_but(world: &World, spared: &[String]) -> usize {
     let bins = world.files("metadata").into_iter().filter(|name| name.contains(".bin-") && !spared.contains(name));
     bins.map(|name| std::fs::write(world.layout().metadata().join(name), "not metadata").unwrap()).count()
@@ -59,7 +59,7 @@ fn a_release_reads_and_writes_only_its_bin() {
         assert_eq!(spoil_bins_but(&world, std::slice::from_ref(&spared)), (1 << BITS) - 1, "{succinct}");
         let metadata = contents(&world, "metadata");
         let targets = contents(&world, "targets");
-        // Replace the target. Its path determines the bin, so the bin is the same.
+        // Replace the target. Its path determines the bin, so the bin stays the same.
         assert!(is_published(&world.add("old", "2")), "{succinct}");
         let expected = [format!("2.{bin}.json"), "4.snapshot.json".to_string(), "timestamp.json".to_string()];
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");

@@ -128,7 +128,7 @@ fn an_expired_repository_can_be_renewed() {
 #[test]
 fn r_x_1_expired_metadata_is_not_published() {
     let mut world = World::new();
-    // The targets role has expired, too, so a new timestamp is not enough.
+    // The targets role has also expired, so a new timestamp is not enough.
     world.days_pass(200);
     assert!(matches!(world.renew(), Err(Error::Draft(_))));
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);

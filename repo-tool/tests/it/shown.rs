@@ -86,7 +86,7 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();
-    // The publisher must accept the key, too, even though the other signers have already signed.
+    // The publisher must also accept the key, even though the other signers have already signed.
     assert!(matches!(world.publish(&[]), Err(Error::NotAccepted { .. })));
     assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
     // Once the key is published, it need not be accepted again.

@@ -166,7 +166,7 @@ fn bins_that_need_both_online_keys_are_listed_by_version_until_another_key_suffi
             listed(world).into_iter().filter(|(_, is_whole)| !is_whole).map(|(name, _)| name).collect()
         };
         assert_eq!(by_version(&world), ["bin-0.json", "bin-1.json"]);
-        // With a third key, any two of three keys can sign the bins, so they no longer need both online keys.
+        // With a third key, any two of three keys can sign the bins, so the bins no longer need both online keys.
         let (third, uri) = world.key("third");
         let bins = RoleName::delegated("bin-0").unwrap();
         world

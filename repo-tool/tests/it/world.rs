@@ -180,7 +180,7 @@ impl World {
         (key.public_key().clone(), KeyUri::File(Path::new("keys").join(format!("{name}.pem"))))
     }
 
-    /// Runs `work` while the private key with this name is not available.
+    /// Moves the private key with this name away, runs `work`, and moves the key back.
     pub(crate) fn without_key(&self, name: &str, work: impl FnOnce()) {
         let (key, away) =
             (self.layout().keys().join(format!("{name}.pem")), self.folder.path().join("key-that-is-away"));

@@ -1,7 +1,7 @@
 //! Policies: `policy …`, `add --evidence`, and the check that no package is published that clients would refuse.
 //!
-//! The commands run in this process, with unencrypted keys. The evidence consists of DSSE envelopes, signed with keys
-//! that are derived from fixed seeds.
+//! The commands run in this process, with unencrypted keys. The evidence consists of DSSE envelopes that are signed
+//! with keys derived from fixed seeds.
 
 mod documentation;
 mod evidence;
@@ -61,7 +61,7 @@ impl Maintainer {
         self.folder.path().join(name)
     }
 
-    /// Writes a file beside the repository, and returns its path.
+    /// Writes a file next to the repository, and returns the path of the file.
     pub(crate) fn file(&self, name: &str, content: &str) -> String {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -194,7 +194,7 @@ pub(crate) fn envelope(seed: u8, statement: &Value) -> String {
     format!("{envelope:#}\n")
 }
 
-/// Returns the paths of all files below a folder, except those of the repository's keys.
+/// Returns the names of the target files of the repository in `folder`, without their hash prefixes.
 pub(crate) fn targets(folder: &Path) -> Vec<String> {
     let files = walkdir::WalkDir::new(folder.join("targets")).into_iter().map(Result::unwrap);
     let mut names: Vec<String> = files
