@@ -9,8 +9,8 @@ use crate::Failure;
 /// for signals.
 const NEEDED: usize = 8;
 
-/// Returns an error if the process cannot open a few more files. Programs call this before they start the async
-/// runtime, which would otherwise panic.
+/// Returns an error if the process cannot open a few more files. Programs call this function before they start the
+/// async runtime, which would otherwise panic.
 ///
 /// # Errors
 ///

@@ -39,8 +39,8 @@ pub enum MonitorState {
     Unknown,
 }
 
-/// Converts the state into the status with the exit code that monitoring systems expect: 0, 1, 2 or 3. Only the number
-/// of that status matters, not its name.
+/// Converts the state into the status with the exit code that monitoring systems expect: 0, 1, 2 or 3. Only the exit
+/// code matters, not the name of the status.
 impl From<MonitorState> for ExitStatus {
     fn from(state: MonitorState) -> Self {
         match state {

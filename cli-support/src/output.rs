@@ -57,7 +57,7 @@ impl Output {
         }
     }
 
-    /// Writes data: `lines`, or the document with `--json`. The document must be an object and gets the member
+    /// Writes `lines` as data, or the document with `--json`. The document must be an object and gets the member
     /// `schema`. Line breaks within a line are escaped.
     ///
     /// # Errors
@@ -75,18 +75,19 @@ impl Output {
         self.write(text.as_bytes())
     }
 
-    /// Writes data: the lines of `text`, or the document with `--json`.
+    /// Writes the lines of `text` as data, or the document with `--json`.
     ///
     /// # Errors
-    /// The same as those of [`Output::data`].
+    /// The same errors as [`Output::data`].
     pub fn data_text(&self, document: &Value, text: &str) -> Result<(), StdoutError> {
         self.data(document, text.trim_end_matches('\n').lines())
     }
 
-    /// Writes the report of a command about its changes: `lines`, which `--quiet` omits, or the document with `--json`.
+    /// Writes the report of a command about its changes: `lines` (which `--quiet` omits), or the document with
+    /// `--json`.
     ///
     /// # Errors
-    /// The same as those of [`Output::data`].
+    /// The same errors as [`Output::data`].
     pub fn report<L>(&self, document: &Value, lines: L) -> Result<(), StdoutError>
     where
         L: IntoIterator,
@@ -101,12 +102,12 @@ impl Output {
     /// Writes data without escaping or JSON, such as a script.
     ///
     /// # Errors
-    /// The same as those of [`Output::data`].
+    /// The same errors as [`Output::data`].
     pub fn raw(&self, bytes: &[u8]) -> Result<(), StdoutError> {
         self.write(bytes)
     }
 
-    /// Writes a note of one line. Line breaks in it are escaped.
+    /// Writes a note of one line. Line breaks in `text` are escaped.
     pub fn note(&self, text: &str) {
         self.note_lines([text]);
     }
@@ -122,7 +123,7 @@ impl Output {
         }
     }
 
-    /// Writes a warning of one line. Line breaks in it are escaped.
+    /// Writes a warning of one line. Line breaks in `text` are escaped.
     pub fn warning(&self, text: &str) {
         self.warning_lines([text]);
     }
@@ -138,7 +139,7 @@ impl Output {
         }
     }
 
-    /// Writes a question of one line that the user must answer, even with `--quiet`. Line breaks in it are escaped.
+    /// Writes a question of one line that the user must answer, even with `--quiet`. Line breaks in `text` are escaped.
     pub fn question(&self, text: &str) {
         self.lines(&printable(text));
     }

@@ -25,7 +25,8 @@ impl Output {
         bar
     }
 
-    /// Returns a spinner that shows the elapsed time of `what`. The spinner is hidden if there are few files.
+    /// Returns a spinner that shows the elapsed time of `what`. The spinner is hidden if `count`, the number of files,
+    /// is small.
     #[must_use]
     pub fn spinner(&self, what: &'static str, count: usize) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };
@@ -39,7 +40,7 @@ impl Output {
     }
 
     /// Returns a progress bar for the `count` files of a publication. Each file is written and then moved. The bar is
-    /// hidden if there are few files.
+    /// hidden if `count` is small.
     #[must_use]
     pub fn publication_bar(&self, count: usize) -> ProgressBar {
         if count < LONG { ProgressBar::hidden() } else { self.bar("checking and publishing", 2 * count) }

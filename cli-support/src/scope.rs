@@ -11,8 +11,8 @@ pub type Unused<'a> = [(&'a str, &'a [&'a str])];
 pub fn hide_unused(program: Command, unused: &Unused<'_>) -> Command {
     unused.iter().fold(program, |program, (command, ids)| {
         let options = program.get_arguments().filter(|option| ids.contains(&option.get_id().as_str()));
-        // A command's own option replaces the global option with the same ID. So give the command a hidden copy of the
-        // option.
+        // A command's own option replaces the global option with the same ID. So a hidden copy of the option hides the
+        // global option for this command.
         let hidden: Vec<_> = options.map(|option| option.clone().hide(true)).collect();
         program.mut_subcommand(command, |command| command.args(hidden))
     })
@@ -37,8 +37,8 @@ pub fn refuse_unused(program: &mut Command, matches: &ArgMatches, unused: &Unuse
     Err(program.error(ErrorKind::ArgumentConflict, problem))
 }
 
-/// Returns the commands and options that have no description in the help, as `COMMAND` and `COMMAND: OPTION`. For
-/// tests.
+/// Returns the commands and options that have no description in the help, as `COMMAND` and `COMMAND: OPTION`. Only
+/// tests use this function.
 #[must_use]
 pub fn undescribed(command: &Command) -> Vec<String> {
     let name = command.get_name();

@@ -1,4 +1,4 @@
-//! The output of the command-line parser: help and versions are data, everything else is a usage error.
+//! The output of the command-line parser. The help and the version are data; everything else is a usage error.
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -30,19 +30,20 @@ pub enum Exposure {
     /// Other users can change the file.
     #[error("other users can change it (mode {mode:o})")]
     Writable {
-        /// Its permissions.
+        /// The permissions of the file.
         mode: u32,
     },
     /// The file is a secret, and other users can read or change it.
     #[error("it is a secret that other users can read (mode {mode:o})")]
     Readable {
-        /// Its permissions.
+        /// The permissions of the file.
         mode: u32,
     },
 }
 
 impl Exposure {
-    /// Returns a hint on how to fix this, without a full stop. `path` is the file's path as shown to the user.
+    /// Returns a hint on how to make the file safe to use, without a full stop. `path` is the file's path as shown to
+    /// the user.
     #[must_use]
     pub fn remedy(&self, path: &str) -> String {
         match self {
@@ -89,13 +90,13 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// As [`Access::ensure_unwritable`].
+    /// The same errors as [`Access::ensure_unwritable`].
     pub fn ensure_unwritable_or_root(&self) -> Result<(), Exposure> {
         if process::geteuid().is_root() { self.ensure_only_owner_writes() } else { self.ensure_unwritable() }
     }
 
     /// Checks that only the owner can change the file. If the IDs of the group and the owner are equal, the group may
-    /// change it too: on most systems such a group has no other members, and the usual umask is 002.
+    /// also change the file, because on most systems such a group has no other members, and the usual umask is 002.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
         let others = if self.group == self.owner { 0o002 } else { 0o022 };
         match self.mode & others {

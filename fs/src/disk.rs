@@ -1,7 +1,7 @@
 //! One function for each system call that changes a disk.
 //!
-//! With the feature `faults`, tests can simulate a crash or a disk failure at any of these calls. Without it, each
-//! function only makes the system call.
+//! With the feature `faults`, tests can simulate a crash or a disk failure at any of these calls. Without the feature,
+//! each function only makes the system call.
 
 #![expect(clippy::disallowed_methods, reason = "only this module may write to disks")]
 
@@ -40,7 +40,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Appends bytes.
+    /// Appends bytes to the file.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Write for NewFile {
     }
 }
 
-/// Creates a new file. `mode` is reduced by the umask. Fails if the file exists.
+/// Creates a new file with the permissions `mode`, reduced by the umask. Fails if the file exists.
 ///
 /// # Errors
 ///
@@ -152,7 +152,7 @@ pub fn create_unique<T>(
     Ok((made, path.to_path_buf()))
 }
 
-/// Creates a folder. `mode` is reduced by the umask.
+/// Creates a folder with the permissions `mode`, reduced by the umask.
 ///
 /// # Errors
 ///
@@ -172,7 +172,7 @@ pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     make_missing(path, &|path| make_folder(path, mode))
 }
 
-/// Calls `make` for a folder and each of its parents that does not exist, parents first.
+/// Calls `make` for each missing parent of a folder and then for the folder itself, if it does not exist.
 fn make_missing(path: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -240,8 +240,8 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
 ///
 /// # Errors
 ///
-/// Any I/O error. A symbolic link is not followed; the link itself may get the new name, so the caller must check for
-/// links.
+/// Any I/O error. A symbolic link is not followed. The new name may refer to the link itself, so the caller must check
+/// for links.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let from = from.into();
     let to = to.into();

@@ -106,7 +106,7 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     match state.fault {
         Fault::Once(error) if number == state.at => Err(io::Error::from_raw_os_error(error)),
         Fault::Once(_) => Ok(()),
-        // On a full disk, calls that free space still succeed. After any other error, they fail too.
+        // On a full disk, calls that free space still succeed. After any other error, these calls fail too.
         Fault::FromNowOn(error) if error == Errno::NOSPC.raw_os_error() => match call {
             Syscall::Remove | Syscall::RemoveFolder | Syscall::Lock | Syscall::Empty => Ok(()),
             _ => Err(io::Error::from_raw_os_error(error)),
@@ -132,7 +132,7 @@ pub(crate) fn write_torn(injected: &io::Result<()>, file: &mut File, bytes: &[u8
     }
 }
 
-/// Records that the file has content that is not durable.
+/// Records that the file has content that is not durable yet.
 pub(crate) fn wrote(path: &Path, file: &File) {
     if let (Some(state), Ok(file)) = (armed_for(path), file.try_clone()) {
         let mut state = lock(&state);

@@ -1,5 +1,5 @@
-//! Opens files that the user names on the command line or in a configuration. Links are followed, because secrets are
-//! mounted as links in containers, and pipes are allowed.
+//! Opens files that the user names on the command line or in a configuration. These functions follow links, because
+//! containers mount secrets as links, and they accept pipes.
 //!
 //! Files of a store or a repository are never opened this way, because other users may have placed links there.
 

@@ -46,8 +46,8 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Returns the location of `name` in the open `folder`. `of` is the path of that folder, which is used only in
-    /// messages.
+    /// Returns the location of `name` in the open `folder`. `of` is the path of that folder, which is used in messages
+    /// and for fault injection.
     #[must_use]
     pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place { folder: folder.as_fd(), of, name: name.as_ref() }

@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 ///
 /// Any I/O error.
 pub fn read_at_most(file: File, max_length: u64) -> io::Result<Option<Vec<u8>>> {
-    // The length of a pipe or a device is 0.
+    // The length of a pipe or a device is reported as 0.
     let length = file.metadata()?.len();
     if length > max_length {
         return Ok(None);

@@ -13,7 +13,7 @@ use crate::sha512::{Precomputed, Sha512};
 pub(crate) struct Ed25519Key(VerifyingKey);
 
 impl Ed25519Key {
-    /// Reads a key of 64 hexadecimal digits (4.2.2) in any case. Keys are written in lower case.
+    /// Reads a key of 64 hexadecimal digits in lower or upper case (4.2.2). Keys are written in lower case.
     pub(crate) fn from_hex(public: &str) -> Result<Self, KeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(public, &mut bytes)
@@ -39,7 +39,7 @@ impl Ed25519Key {
         self.0.to_public_key_der()
     }
 
-    /// Starts to verify a signature. Returns `None` if it is malformed.
+    /// Starts to verify a signature. Returns `None` if the signature is malformed.
     ///
     /// Verification is strict, so that all verifiers agree: S must be below the group order, and R must be a point that
     /// is not of small order. The key was checked in the same way when it was read.

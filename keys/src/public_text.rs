@@ -136,13 +136,14 @@ fn certified(der: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len() - info.rest.len())
 }
 
-/// Splits off the first DER element: returns it and the bytes after it.
+/// A DER element, and the bytes after it.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
     rest: &'a [u8],
 }
 
+/// Splits off the first DER element.
 fn split(der: &[u8]) -> Option<Element<'_>> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

@@ -73,7 +73,7 @@ impl SealedKey {
         let mut tag_key = Zeroizing::new([0; 32]);
         cipher.apply_keystream(tag_key.as_mut_slice());
         let expected = Poly1305::new((&*tag_key).into()).compute_unpadded(encrypted);
-        // The comparison need not take constant time, because whoever can measure it has the file and tries pass-phrases
+        // The comparison need not take constant time: anyone who can measure it has the file, and can try pass-phrases
         // without this program.
         if expected.as_slice() != tag {
             return None;

@@ -1,10 +1,10 @@
 //! SHA-512 for ed25519, which hashes the whole message (RFC 8032, 5.1.7). For large messages, this hash takes most of
 //! the verification time.
 //!
-//! `ed25519-dalek` has a streaming verifier, but it always uses `sha2`, which has two thirds of the speed of AWS-LC. So
-//! this module hashes the message, and [`Precomputed`] passes the result to the library. `Precomputed` does not depend
-//! on the order or number of the library's calls: it returns the result only for the bytes that RFC 8032 hashes, and
-//! hashes all other input. A test records the library's input to the hash, and fails if that input changes.
+//! `ed25519-dalek` has a streaming verifier, but it always uses `sha2`, which reaches only two thirds of the speed of
+//! AWS-LC. So this module hashes the message, and [`Precomputed`] passes the result to the library. `Precomputed` does
+//! not depend on the order or number of the library's calls: it returns the result only for the bytes that RFC 8032
+//! hashes, and hashes all other input. A test records the library's input to the hash, and fails if that input changes.
 
 use alloc::vec::Vec;
 
@@ -51,7 +51,7 @@ impl HashMarker for Sha512 {}
 ///
 /// The library hashes R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of that digest. If
 /// the input consists of exactly these 128 bytes, in any number of parts, the result is that digest. Any other input is
-/// hashed with SHA-512. Every signature is then invalid, so other input cannot be used to forge a signature.
+/// hashed with SHA-512, which makes every signature invalid, so other input cannot be used to forge a signature.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 

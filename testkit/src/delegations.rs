@@ -78,7 +78,8 @@ impl Repository {
         self.add_role(&delegation.name, &delegation.keys);
     }
 
-    /// Makes `delegator` delegate to 2^`bit_length` succinct hash bins (TAP 15) with one key, and returns their names in order.
+    /// Makes `delegator` delegate to 2^`bit_length` succinct hash bins (TAP 15) with one key. Returns the names of the
+    /// bins in order.
     ///
     /// # Panics
     ///

@@ -82,7 +82,7 @@ impl TestKey {
         key
     }
 
-    /// The key id.
+    /// Returns the key ID.
     #[must_use]
     pub fn keyid(&self) -> &str {
         &self.keyid

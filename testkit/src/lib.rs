@@ -2,7 +2,7 @@
 //! [`lastmile-client`](https://docs.rs/lastmile-client).
 //!
 //! * [`Repository`] writes and signs TUF metadata in memory. A test can change every document before it is signed.
-//! * [`FakeNetwork`] holds the published files, records requests and injects a [`NetworkFault`] for a path.
+//! * [`FakeNetwork`] contains the published files, records requests and injects a [`NetworkFault`] for a path.
 //! * [`Server`] serves a [`FakeNetwork`] over HTTP on 127.0.0.1, for code that takes a URL.
 //! * [`TestClient`] is an installation of `lastmile-client` in a temporary directory.
 //!

@@ -43,7 +43,7 @@ pub struct Repository {
     written: BTreeMap<String, Vec<u8>>,
     /// The keys of the previous root, which also sign the next root.
     outgoing: Vec<TestKey>,
-    /// Whether snapshot and timestamp list lengths and hashes in addition to versions. The default is true.
+    /// Whether the snapshot and the timestamp list lengths and hashes in addition to versions. The default is true.
     pub lists_hashes: bool,
 }
 
@@ -180,7 +180,7 @@ impl Repository {
         }
     }
 
-    /// Signs `role` with `keys` from now on, whichever keys the delegator lists.
+    /// Signs `role` with `keys` from now on, regardless of which keys the delegator lists.
     pub fn set_signers(&mut self, role: &str, keys: &[TestKey]) {
         self.signers.insert(role.into(), keys.to_vec());
     }
@@ -216,8 +216,8 @@ impl Repository {
         }
     }
 
-    /// Writes `roles` again without raising their versions, and updates their entries in snapshot and timestamp, as an
-    /// attacker with the keys could do.
+    /// Writes `roles` again without raising their versions, and updates their entries in the snapshot and the
+    /// timestamp, as an attacker with the keys could do.
     pub fn reissue(&mut self, roles: &[&str]) {
         for role in roles {
             self.write(role);
@@ -325,7 +325,7 @@ impl Repository {
     }
 }
 
-/// Returns an empty document for a role other than root. Its version is 0, so the first published version is 1.
+/// Returns an empty root document. Its version is 0, so the first published version is 1.
 fn blank_root() -> Value {
     json!({
         "_type": "root", "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY,
@@ -333,6 +333,7 @@ fn blank_root() -> Value {
     })
 }
 
+/// Returns an empty document for a role other than root. Its version is also 0.
 fn blank(role: &str) -> Value {
     let mut signed = json!({"_type": role, "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY});
     let body = if role == "targets" { "targets" } else { "meta" };

@@ -28,7 +28,7 @@ pub type Versions = [u64; 4];
 /// A client installation with its own store and output folder. Dropping it removes both.
 ///
 /// Each method that updates opens the store again, as a program does at every start. The time is [`TestClient::now`];
-/// the machine's clock is never read. With the feature `paused-time`, timeouts on the fake network pass immediately.
+/// the machine's clock is never read. With the feature `paused-time`, timeouts on the fake network expire immediately.
 ///
 /// ```
 /// use lastmile_testkit::{Repository, TestClient};
@@ -52,7 +52,8 @@ pub struct TestClient {
     pub limits: Limits,
     /// The retry policy. The default is that of `lastmile-client`, but without retries.
     pub retry_policy: RetryPolicy,
-    /// Whether target file names have hash prefixes in repositories with consistent snapshots. The default is true.
+    /// How target files are named in repositories with consistent snapshots. The default is
+    /// [`TargetNames::HashPrefixed`].
     pub target_names: TargetNames,
     /// The URL of an HTTP server to use instead of the fake network, ending in `/`, and the HTTP settings for it.
     pub http: Option<(String, HttpSettings)>,
@@ -308,13 +309,13 @@ impl TestClient {
         std::mem::take(&mut self.events.lock().unwrap())
     }
 
-    /// Returns the folder of the store.
+    /// Returns the path of the store.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("store")
     }
 
-    /// Returns the folder for downloaded targets.
+    /// Returns the path of the folder for downloaded targets.
     #[must_use]
     pub fn output_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("output")

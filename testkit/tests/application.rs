@@ -10,7 +10,8 @@ use lastmile_metadata::{ErrorKind, RoleName};
 use lastmile_testkit::{NetworkFault, Repository, Server, refused};
 use tempfile::TempDir;
 
-/// The application: installs the newest release of `app` in `dir`. `root` is the root metadata that ships with it.
+/// The application: installs the newest release of `app` in `dir`. `root` is the root metadata that ships with the
+/// application.
 fn install(root: &[u8], url: &str, settings: &HttpSettings, dir: &Path) -> Result<(), Error> {
     let updater = Updater::builder(root)
         .mirror(format!("{url}metadata/"), format!("{url}targets/"))

@@ -1,4 +1,4 @@
-//! Preserves the owners of files: if root replaces or creates files in another user's folders, they belong to that
+//! Preserves the owners of files: if root replaces or creates a file in another user's folder, the file belongs to that
 //! user.
 //!
 //! The owner of a folder can replace any name in it at any time, even with a link to a file that belongs to root. So
@@ -45,11 +45,11 @@ pub fn replace<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> 
     rename(from, to)
 }
 
-/// Like [`lock_file`], but if root creates the file, it gets the owner and the group of the folder.
+/// Like [`lock_file`], but if root creates the file, the file gets the owner and the group of the folder.
 ///
 /// # Errors
 ///
-/// As [`lock_file`].
+/// The same errors as [`lock_file`].
 pub fn lock_file_of_owner(place: Place<'_>) -> io::Result<File> {
     if is_root()
         && let Ok(new) = new_lock(place)
@@ -59,11 +59,12 @@ pub fn lock_file_of_owner(place: Place<'_>) -> io::Result<File> {
     lock_file(place)
 }
 
-/// Like [`make_folder`], but if root creates the folder, it gets the owner and the group of its parent folder.
+/// Like [`make_folder`], but if root creates the folder, the new folder gets the owner and the group of its parent
+/// folder.
 ///
 /// # Errors
 ///
-/// As [`make_folder`].
+/// The same errors as [`make_folder`].
 pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
     let place = place.into();
     make_folder(place, mode)?;
@@ -71,7 +72,7 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
         let is_empty = |name: &[u8]| matches!(name, b"." | b"..");
-        // If the folder has entries, another folder has taken the place of the new one.
+        // If the folder has entries, it is not the new folder: another folder has taken its place.
         if fs::Dir::read_from(&folder)?.all(|entry| entry.is_ok_and(|entry| is_empty(entry.file_name().to_bytes()))) {
             give(&folder, place, folder_of(place))?;
         }
@@ -84,7 +85,7 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
 ///
 /// # Errors
 ///
-/// As [`make_folders`](super::make_folders).
+/// The same errors as [`make_folders`](super::make_folders).
 pub fn make_folders_of_owner(path: &Path, mode: u32) -> io::Result<()> {
     make_missing(path, &|path| make_folder_of_owner(path, mode))
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use super::inject_fault;
 use crate::{Place, Syscall};
 
-/// A file without a name. Other users cannot open it, and its space is free again when it is closed.
+/// A temporary file without a name. Other users cannot open the file, and its disk space is freed when it is closed.
 #[derive(Debug)]
 pub struct TemporaryFile {
     file: File,
-    /// The path that errors show for the file.
+    /// The path that error messages show for the file.
     path: PathBuf,
 }
 
