@@ -30,14 +30,14 @@ pub(crate) const MOST_KEYS: u32 = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleConfig {
     /// The number of keys that must sign for the role; at least 1. Clients use the threshold in the signed metadata, so
-    /// this value must be the same. The command `set-threshold` changes both values.
+    /// this value must equal that threshold. The command `set-threshold` changes both.
     pub threshold: u32,
     /// The number of days from signing to expiry; at least 1.
     pub expires_days: u32,
-    /// Renewal is due when at most this number of days is left until expiry. The number must be less than
-    /// `expires_days`. If it is 0, a third of the time from signing to expiry is used instead.
+    /// The number of days before expiry at which renewal becomes due. It must be less than `expires_days`. If it is 0,
+    /// renewal is due when a third of the time from signing to expiry is left.
     pub renew_days: u32,
-    /// The locations of this role's private keys, except keys on other machines.
+    /// The locations of this role's private keys. Keys on other machines are not listed.
     pub keys: Vec<KeyUri>,
 }
 
@@ -106,15 +106,15 @@ impl RoleConfig {
 pub struct Config {
     /// Whether the names of metadata files contain their version (spec 6.2).
     pub consistent_snapshot: bool,
-    /// Whether the names of target files contain their hash (spec 6.2.1). If not, a repository with consistent
-    /// snapshots can publish each target name only once.
+    /// Whether the names of target files contain their hashes (spec 6.2.1). If they do not, a repository with
+    /// consistent snapshots can publish each target name only once.
     pub hash_prefixed_targets: bool,
-    /// The hash algorithms for targets; never empty. If target file names contain hashes, a file is published under one
-    /// name for each algorithm.
+    /// The hash algorithms for targets. There is at least one. If target file names contain hashes, each file is
+    /// published under one name for each algorithm.
     pub hashes: Vec<Algorithm>,
     /// The content codings in which compressed copies of metadata files are published.
     pub compress: Vec<Coding>,
-    /// The patterns for the names of targets whose content must not change once they are published.
+    /// The patterns for the names of targets whose content must not change after publication.
     pub immutable: Immutable,
     roles: BTreeMap<String, RoleConfig>,
     document: DocumentMut,
@@ -179,7 +179,7 @@ impl Config {
     /// Reads the configuration of a repository from `repo.toml`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no repository; [`Error::Config`] if the configuration is invalid.
+    /// [`Error::NotFound`] if there is no repository, and [`Error::Config`] if the configuration is invalid.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         let path = layout.config();
         let text =
@@ -239,19 +239,19 @@ impl Config {
         })
     }
 
-    /// Names metadata files without their versions.
+    /// Turns off consistent snapshots, so that the names of metadata files do not contain versions.
     pub(crate) fn disable_consistent_snapshot(&mut self) {
         self.document.insert("consistent_snapshot", value(false));
         self.consistent_snapshot = false;
     }
 
-    /// Names target files without their hashes.
+    /// Turns off hash prefixes, so that the names of target files do not contain hashes.
     pub(crate) fn disable_hash_prefixes(&mut self) {
         self.document.insert("hash_prefixed_targets", value(false));
         self.hash_prefixed_targets = false;
     }
 
-    /// Sets the patterns for the names of targets whose content must not change.
+    /// Sets the patterns for the names of targets whose content must not change after publication.
     pub fn set_immutable(&mut self, immutable: Immutable) {
         put(self.document.as_table_mut(), "immutable", Value::from_iter(immutable.texts()));
         self.immutable = immutable;
@@ -269,8 +269,8 @@ impl Config {
         self.document.to_string()
     }
 
-    /// Returns the configuration of `role`: the entry with its name, or else the entry `PREFIX*` with the longest
-    /// matching prefix, or else the defaults.
+    /// Returns the configuration of `role`. This is the entry with the name of the role, or else the entry `PREFIX*`
+    /// with the longest matching prefix, or else the default configuration.
     #[must_use]
     pub fn role(&self, role: &RoleName) -> RoleConfig {
         let name = role.as_str();
@@ -331,7 +331,7 @@ impl Config {
         }
     }
 
-    /// Adds the key URIs and role entries that this configuration lacks but `other` contains, and returns the result.
+    /// Returns this configuration with the key URIs and role entries of `other` added.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {
@@ -352,7 +352,7 @@ impl Config {
         self.roles.keys().map(String::as_str)
     }
 
-    /// Returns the name of the entry that applies to `role`: the name of the role, or the longest matching prefix
+    /// Returns the name of the entry that applies to `role`. It is the name of the role, or the longest matching prefix
     /// followed by `*`.
     #[must_use]
     pub fn entry_name(&self, role: &RoleName) -> Option<&str> {
@@ -365,7 +365,7 @@ impl Config {
     }
 }
 
-/// Replaces a value, and keeps the comment that follows it on the same line.
+/// Replaces a value, and keeps the comment that follows the value on the same line.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         if old.to_string().trim() == new.to_string().trim() {

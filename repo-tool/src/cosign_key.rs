@@ -1,14 +1,15 @@
-//! Reads the encrypted private key files of cosign: PEM around a JSON object with the parameters of the encryption.
+//! Reads the encrypted private key files of cosign. Each file is a PEM block with a JSON object that contains the
+//! encrypted key and the parameters of the encryption.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lastmile_keys::{PemError, SealedKey};
 use serde::Deserialize;
 
-/// The label of the PEM block, and the one that cosign wrote up to version 1.
+/// The label of the PEM block, and the label that cosign used up to version 1.
 const LABELS: [&str; 2] = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"];
 
-/// Returns whether the text is a private key of cosign.
+/// Returns whether the text contains a private key of cosign.
 pub(crate) fn is_cosign(pem: &str) -> bool {
     LABELS.iter().any(|label| pem.contains(&format!("-----BEGIN {label}-----")))
 }

@@ -1,4 +1,4 @@
-//! A metadata file that is being signed: its text, the keys that must sign, and the signatures so far.
+//! A metadata file that is being signed, with its text, the keys that must sign it, and the signatures so far.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,42 +18,42 @@ use crate::check::finding::Finding;
 use crate::files::spool::{Spool, SpooledText};
 use crate::{DraftError, Error};
 
-/// The signed text of a document of a pending change, with its signatures.
+/// The text of a document in a pending change, with the signatures that it has so far.
 #[derive(Clone, Debug)]
 pub struct Prior {
     /// The canonical bytes that the signatures cover.
     pub signed: String,
-    /// The signatures so far.
+    /// The signatures that the document has so far.
     pub signatures: Vec<Signature>,
 }
 
 /// The key rings that must sign a document, and the key ring that should also sign it.
 #[derive(Clone, Debug, Default)]
 pub struct Rings {
-    /// Key rings that must all reach their threshold.
+    /// The key rings that must all reach their threshold.
     pub required: Vec<KeyRing>,
-    /// The key ring before a rotation. If it also reaches its threshold, clients in the middle of an update accept the
-    /// file.
+    /// The key ring before a rotation. If this key ring also reaches its threshold, clients that are in the middle of
+    /// an update accept the file.
     pub wanted: Option<KeyRing>,
 }
 
 /// The signatures that a key ring still needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// How many more keys must sign.
+    /// The number of keys that must still sign.
     pub count: u32,
-    /// The keys that have not signed yet, by id.
+    /// The IDs of the keys that have not signed yet.
     pub candidates: Vec<KeyId>,
 }
 
 impl Missing {
-    /// Describes the missing signatures. Shows the first 8 digits of each key id, and the name of the key if `name_of`
-    /// returns it.
+    /// Describes the missing signatures. The description contains the first 8 digits of each key ID, and the name of
+    /// the key if `name_of` returns one.
     #[must_use]
     pub fn describe(&self, name_of: impl Fn(&KeyId) -> Option<String>) -> String {
         let described = |id: &KeyId| {
             let start: String = id.as_str().chars().take(8).collect();
-            // A key id can be any text. Its `Display` implementation escapes it.
+            // A key ID can be any text. The `Display` implementation of `KeyId` escapes control characters.
             let start = KeyId::new(start);
             name_of(id).map_or_else(|| start.to_string(), |name| format!("{} ({start})", printable(&name)))
         };
@@ -81,7 +81,7 @@ enum SignedText {
     Spooled(SpooledText),
 }
 
-/// The file of a document: in memory, or assembled when it is read.
+/// The file of a document. It is either in memory, or is assembled when it is read.
 #[derive(Clone, Debug)]
 pub(crate) enum DocumentFile {
     Held(Bytes),
@@ -89,7 +89,7 @@ pub(crate) enum DocumentFile {
 }
 
 impl DocumentFile {
-    /// Returns the file.
+    /// Returns the content of the file.
     ///
     /// # Errors
     /// [`Error::File`] if the text is on disk and cannot be read.
@@ -116,13 +116,13 @@ impl From<Vec<u8>> for DocumentFile {
 /// A metadata file that is being signed.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its role.
+    /// The role of the metadata.
     pub role: RoleName,
-    /// Its version.
+    /// The version of the metadata.
     pub version: Version,
-    /// When it expires.
+    /// The time at which the metadata expires.
     pub expires: DateTime<Utc>,
-    /// A number that identifies the signed text within the process. The text never changes.
+    /// A number that identifies the text within the process. The text of a document never changes.
     identity: u64,
     signatures: Vec<Signature>,
     signed: SignedText,
@@ -131,9 +131,9 @@ pub struct Document {
     /// The faults in the text, computed on first use.
     faults: OnceLock<BTreeSet<Finding>>,
     rings: Rings,
-    /// The keys that have made valid signatures, each with its id. Verification is slow and there may be many bins, so
-    /// new signatures are not verified here. Before publication, [`crate::check`] verifies all signatures as clients
-    /// do.
+    /// The keys that have made valid signatures, with their IDs. New signatures are not verified here, because
+    /// verification is slow and there may be many bins. Before publication, [`crate::check`] verifies all signatures as
+    /// clients do.
     signers: BTreeSet<(KeyId, PublicKey)>,
 }
 
@@ -154,16 +154,16 @@ impl Document {
         }
     }
 
-    /// Creates a document from a partly signed text. Keeps only valid signatures by the keys in `rings`, and only the
-    /// members `keyid` and `sig` of each signature.
+    /// Creates a document from a partly signed text. Keeps only valid signatures by keys in `rings`. Of each signature,
+    /// keeps only the members `keyid` and `sig`.
     ///
     /// # Errors
     /// Returns an error if the bytes are not metadata of this role.
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let signed = prior.signed.clone();
-        // Anyone who can write to `staged/` can add signatures, and a review does not show them, so only valid
-        // signatures are kept.
+        // Keep only valid signatures, because anyone who can write to `staged/` can add signatures, and a review does
+        // not show them.
         let mut signatures: Vec<Signature> = Vec::new();
         let mut signers = BTreeSet::new();
         for signature in &prior.signatures {
@@ -203,7 +203,7 @@ impl Document {
         self.document_file().read()
     }
 
-    /// Returns the file as it is published. A text on disk is read only when the returned file is read.
+    /// Returns the file as it is published. If the text is on disk, it is read only when the returned file is read.
     pub(crate) fn document_file(&self) -> DocumentFile {
         match &self.signed {
             SignedText::Held(text) => {
@@ -213,7 +213,7 @@ impl Document {
         }
     }
 
-    /// Moves the text to a spool, because a draft may have many documents.
+    /// Moves the text to a spool on disk, because the documents of a large draft need too much memory.
     ///
     /// # Errors
     /// [`Error::File`] if the text cannot be written, for example because the disk is full.
@@ -223,7 +223,7 @@ impl Document {
         Ok(())
     }
 
-    /// The signatures so far.
+    /// The signatures that the document has so far.
     #[must_use]
     pub fn signatures(&self) -> &[Signature] {
         &self.signatures
@@ -259,15 +259,15 @@ impl Document {
         self.signers.insert((id.clone(), key.clone()));
     }
 
-    /// Adds a signature. Removes an earlier signature with the same key id, because 4.2.1 allows only one signature for
-    /// each key id.
+    /// Adds a signature. Removes an earlier signature with the same key ID, because 4.2.1 allows only one signature for
+    /// each key ID.
     pub(crate) fn put(&mut self, id: &KeyId, sig: Vec<u8>) {
         self.signatures.retain(|signature| signature.keyid != *id);
         self.signatures.push(Signature::new(id.clone(), sig));
         self.file.take();
     }
 
-    /// Returns the signatures that are missing for publication; empty if there are enough.
+    /// Returns the signatures that are missing for publication. The list is empty if there are enough signatures.
     #[must_use]
     pub fn missing(&self) -> Vec<Missing> {
         let lacking = self.rings.required.iter().map(|ring| (ring, self.lacking(ring)));
@@ -286,7 +286,7 @@ impl Document {
         ring.threshold().get().saturating_sub(u32::try_from(signed).unwrap_or(u32::MAX))
     }
 
-    /// Returns whether `key`, under any of its ids in `ring`, has made a valid signature.
+    /// Returns whether `key` has made a valid signature under any of its IDs in `ring`.
     pub(crate) fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
         self.signed_in(ring).any(|signer| signer == key)
     }
@@ -308,7 +308,7 @@ impl Document {
         if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }
 
-    /// Returns whether clients that have only the previous root also trust the document.
+    /// Returns whether clients that still use the previous root trust the document too.
     #[must_use]
     pub fn holds_before(&self) -> bool {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)

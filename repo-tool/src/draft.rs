@@ -1,4 +1,4 @@
-//! A change before publication. Edits (`edit/`) change the content of roles, and `publish/completion.rs` makes and
+//! A change before publication. Edits (`edit/`) change the content of roles. Then `publish/completion.rs` creates and
 //! signs the documents of the changed roles.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,11 @@ use crate::{DraftError, Error};
 /// A new target file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewTargetFile {
-    /// Its current path: absolute, inside the repository.
+    /// The current absolute path of the file, which is inside the repository.
     pub(crate) from: PathBuf,
-    /// Its final path, relative to `targets/`.
+    /// The final path of the file, relative to `targets/`.
     pub(crate) to: PathBuf,
-    /// Its length and hash, if known.
+    /// The length and hash of the file, if they are known.
     pub(crate) content: Option<FileDigest>,
 }
 
@@ -29,20 +29,21 @@ pub(crate) struct NewTargetFile {
 pub struct Draft {
     /// The new root, if it changes.
     pub(crate) root: Option<Root>,
-    /// The targets roles that change: the top-level role and delegated roles.
+    /// The top-level targets role and the delegated roles, if they change.
     pub(crate) targets: BTreeMap<RoleName, RoleContent>,
     /// The delegators of each delegated role that changes.
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
-    /// Which of the roles timestamp and snapshot are signed again even if no file that they list changes.
+    /// The online roles (timestamp and snapshot) that are signed again even if no file that they list changes.
     pub(crate) again: BTreeSet<RoleName>,
-    /// New target files.
+    /// The new target files.
     pub(crate) files: Vec<NewTargetFile>,
-    /// Targets that were added, changed or removed. The simulated clients must find those that the draft lists.
+    /// The targets that were added, changed or removed. The simulated clients must find each of these targets that the
+    /// draft lists.
     pub(crate) touched: BTreeSet<TargetPath>,
-    /// Roles that received more targets than `touched` can name. The simulated clients must find each new target of
+    /// The roles that received more targets than `touched` can name. The simulated clients must find each new target of
     /// these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
-    /// Partly signed documents of the pending change that have not been edited since.
+    /// The partly signed documents of the pending change that this draft does not edit.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
     /// Whether this draft continues the pending change in `staged/`.
     pub(crate) from_staged: bool,
@@ -50,8 +51,8 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The requests from other publishers that are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// Additional key rings that must sign a role, so that a pending change that is not part of this draft can be
-    /// published later.
+    /// The additional key rings that must sign a role. They make it possible to publish a pending change later that is
+    /// not part of this draft.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 
@@ -74,7 +75,7 @@ impl Draft {
         self.root.is_none() && self.targets.is_empty() && self.again.is_empty()
     }
 
-    /// Publishes this configuration with the change.
+    /// Sets the configuration that is published with the change.
     pub fn set_config(&mut self, config: Config) {
         self.config = Some(config);
     }
@@ -91,7 +92,7 @@ impl Draft {
         self.from_staged
     }
 
-    /// Returns the targets that were added, changed or removed one by one.
+    /// Returns the targets that were individually added, changed or removed.
     #[must_use]
     pub fn touched(&self) -> &BTreeSet<TargetPath> {
         &self.touched

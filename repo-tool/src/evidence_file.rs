@@ -1,4 +1,4 @@
-//! Evidence files on the disk: bundles, one per line, about one package.
+//! Evidence files on disk. Each line of such a file is a bundle for the same package.
 
 use std::path::Path;
 
@@ -13,14 +13,14 @@ use crate::files::links::{Links, read_through};
 /// The maximum length of an evidence file, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// What happens to an existing evidence file.
+/// What to do with an existing evidence file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// A line is added to the file, which must be evidence for the same package.
+    /// Add a line to the file, which must contain evidence for the same package.
     Append,
-    /// The command fails, and the file stays as it is.
+    /// Fail, and leave the file unchanged.
     Keep,
-    /// The file is replaced.
+    /// Replace the whole file.
     Replace,
 }
 
@@ -29,14 +29,14 @@ pub(crate) struct NewContent {
     pub(crate) bytes: Vec<u8>,
     /// The number of pieces of evidence.
     pub(crate) items: usize,
-    /// Whether the file must be written. It need not be written if it contains the bundle already.
+    /// Whether the file must be written. A file that already contains the bundle need not be written.
     pub(crate) is_new: bool,
 }
 
-/// Returns the content of the evidence file `path` with a new bundle. Writes nothing.
+/// Returns the content of the evidence file `path` with a new bundle, without writing it.
 ///
 /// # Errors
-/// An error if a bundle may not be added to the existing file.
+/// Returns an error if a bundle cannot be added to the existing file.
 pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Existing) -> Result<NewContent, Error> {
     let line = format!("{bundle}\n");
     let old = match existing {
@@ -64,7 +64,7 @@ pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Exi
         bytes.push(b'\n');
     }
     bytes.extend_from_slice(line.as_bytes());
-    // A document on several lines, or a signature in base64, cannot be followed by a bundle.
+    // A bundle cannot follow a JSON document that occupies several lines, or a signature in base64.
     let after = Evidence::parse(&bytes).map_err(|_| refuse("does not have one bundle per line"))?;
     Ok(NewContent { items: after.items().len(), bytes, is_new: true })
 }

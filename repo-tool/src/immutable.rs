@@ -1,16 +1,15 @@
-//! Patterns for the names of targets whose content must not change once they are published (`immutable` in
-//! `repo.toml`).
+//! Patterns for the names of targets whose content must not change after publication (`immutable` in `repo.toml`).
 //!
 //! The patterns have the syntax of path patterns in delegations: `*` and `?` do not match `/`. As in `.gitignore`, a
-//! pattern without `/` applies to file names in every folder, `!` excludes the names that match, and if several
-//! patterns match, the last one applies.
+//! pattern without `/` applies to file names in every folder, and a pattern with the prefix `!` excludes the names that
+//! match. If several patterns match, the last one applies.
 
 use lastmile_metadata::{PathPattern, TargetFile, TargetPath};
 
 use crate::edit::path_patterns::is_useless;
 use crate::{Error, InvalidInput};
 
-/// The patterns for the names of targets whose content must not change.
+/// The patterns for the names of targets whose content must not change after publication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Immutable {
     rules: Vec<Rule>,
@@ -44,7 +43,7 @@ impl Immutable {
         Self { rules: vec![Rule::parse("*")] }
     }
 
-    /// Returns the setting for repositories that do not configure one: no target name is immutable.
+    /// Returns the setting for repositories without the entry `immutable`, in which no target name is immutable.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -70,7 +69,7 @@ impl Immutable {
         })
     }
 
-    /// Returns whether the content of the target with this path must not change.
+    /// Returns whether the target with this path is immutable.
     #[must_use]
     pub fn covers(&self, path: &TargetPath) -> bool {
         let decides = self.rules.iter().rev().find(|rule| rule.matches(path));
@@ -101,8 +100,8 @@ impl Rule {
     }
 }
 
-/// Returns whether both entries have the same length, have at least one hash algorithm in common, and have the same
-/// hash for every common algorithm.
+/// Returns whether both entries have the same length, at least one hash algorithm in common, and equal hashes for every
+/// common algorithm.
 pub(crate) fn has_same_bytes(one: &TargetFile, other: &TargetFile) -> bool {
     let common = one.hashes.known().filter_map(|(algorithm, digest)| {
         let same = other.hashes.known().find(|(name, _)| *name == algorithm)?;
@@ -164,7 +163,7 @@ mod tests {
             (file(b"1", &[short]), file(b"1", &[short, long]), false),
             (file(b"1", &[short]), file(b"2", &[short]), true),
             (file(b"1", &[short]), file(b"22", &[short]), true),
-            // The entries have no hash algorithm in common, so the content may be different.
+            // The entries have no hash algorithm in common, so their contents may differ.
             (file(b"1", &[short]), file(b"1", &[long]), true),
         ] {
             assert_eq!(Immutable::all().forbids(&one, &other), expected, "{one:?} {other:?}");

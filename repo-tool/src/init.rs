@@ -36,15 +36,15 @@ use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 pub struct NewRepository {
     /// The signature scheme of the generated keys.
     pub scheme: Scheme,
-    /// Whether the names of metadata files contain their version.
+    /// Whether the names of metadata files contain their versions.
     pub consistent_snapshot: bool,
-    /// Whether the names of target files contain their hash.
+    /// Whether the names of target files contain their hashes.
     pub hash_prefixed_targets: bool,
-    /// The patterns for the names of targets whose content must not change once they are published.
+    /// The patterns for the names of targets whose content must not change after publication.
     pub immutable: Immutable,
-    /// Thresholds that differ from the default, by role.
+    /// The thresholds that differ from the default, by role.
     pub thresholds: BTreeMap<String, u32>,
-    /// Lifetimes in days that differ from the default, by role.
+    /// The lifetimes that differ from the default, in days, by role.
     pub expiry_days: BTreeMap<String, u32>,
     /// The folder for the private keys. If it is `None`, the keys are stored in the folder `keys/` of the repository.
     pub keys: Option<PathBuf>,
@@ -52,14 +52,14 @@ pub struct NewRepository {
     pub offline_keys: Protection,
     /// The protection of the private snapshot and timestamp keys on disk.
     pub online_keys: Protection,
-    /// Signers for top-level roles, such as hardware tokens and key services. No key files are generated for a role
+    /// The signers for top-level roles, such as hardware tokens and key services. No key files are generated for a role
     /// with signers. Later runs must provide the same signers ([`Invocation::signers`]).
     pub signers: BTreeMap<RoleName, Vec<NamedSigner>>,
 }
 
 impl NewRepository {
-    /// Returns secure default settings: consistent snapshots, immutable target names, a root threshold of 2 with 3
-    /// keys, and one key for each other role.
+    /// Returns secure default settings: consistent snapshots, immutable target names, 3 root keys with a threshold of
+    /// 2, and one key for each other role.
     #[must_use]
     pub fn new(keys: Protection) -> Self {
         Self {
@@ -99,8 +99,8 @@ impl NewRepository {
     /// Creates the repository in `dir`, which must not contain a repository yet.
     ///
     /// # Errors
-    /// [`Error::Path`] if a repository already exists; [`Error::InvalidInput`] or [`Error::Edit`] if a role has too few
-    /// signers; [`Error::File`] if a file cannot be written.
+    /// [`Error::Path`] if a repository already exists, [`Error::InvalidInput`] or [`Error::Edit`] if a role has too few
+    /// signers, and [`Error::File`] if a file cannot be written.
     pub fn create(&self, dir: &Path, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Plan, Error> {
         self.check_numbers()?;
         self.check_signers()?;
@@ -147,7 +147,8 @@ impl NewRepository {
         Ok(plan)
     }
 
-    /// Performs all checks of [`NewRepository::create`], but writes nothing. The keys in the result are examples.
+    /// Performs all checks of [`NewRepository::create`], but does not write any file. The keys in the result are
+    /// examples.
     ///
     /// # Errors
     /// Returns the errors of [`NewRepository::create`].
@@ -248,8 +249,8 @@ impl NewRepository {
         }
     }
 
-    /// Generates the keys and the first root. If the keys are stored in the repository, their files are written to
-    /// `.publishing/` and moved together with the other files, so that a crash does not leave some of them behind.
+    /// Generates the keys and the first root. If the keys are stored in the repository, their files are first written
+    /// to `.publishing/` and then moved together with the other files. A crash therefore leaves no key files behind.
     fn keys_and_root(
         &self,
         layout: &Layout,
@@ -280,8 +281,8 @@ impl NewRepository {
             .collect();
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
-        // R-x-3: every repository gets its own keys. Generate them in parallel, because encrypting a key takes a third
-        // of a second.
+        // R-x-3: every repository gets its own keys. Generate the keys in parallel, because encrypting a key takes a
+        // third of a second.
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");
@@ -327,7 +328,7 @@ impl NewRepository {
 /// Checks that a new key file with this name could be written to `folder`, without writing it.
 ///
 /// # Errors
-/// [`PathError::KeyExists`] if the file exists; [`Error::File`] if the folder does not exist and cannot be created.
+/// [`PathError::KeyExists`] if the file exists, and [`Error::File`] if the folder does not exist and cannot be created.
 pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     key_store::check_name(name)?;
     // Only the last folder of the path would be created, so its parent folder must be writable.
@@ -343,8 +344,8 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the URI of the key `name` in `folder`, as it is written in `repo.toml`. Its path is relative if the key is
-/// inside the repository, and absolute otherwise.
+/// Returns the URI of the key `name` in `folder`, as it is written in `repo.toml`. The path in the URI is relative if
+/// the key is inside the repository, and absolute otherwise.
 ///
 /// # Errors
 /// Returns an error if `folder` does not exist.
@@ -352,7 +353,7 @@ pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyU
     key_file_uri(layout, &folder.join(format!("{name}.pem")))
 }
 
-/// Returns the URI for `repo.toml` of a private key file, in the same form as [`key_uri`].
+/// Returns the URI of a private key file for `repo.toml`, in the same form as [`key_uri`].
 ///
 /// # Errors
 /// Returns an error if the file does not exist.

@@ -1,4 +1,4 @@
-//! The context of one run of a command or program: the time, the user, the keys, and the behavior towards other
+//! The context of one run of a command or program, such as the time, the user, the keys, and how long to wait for other
 //! processes.
 
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use crate::root_digest::RootDigest;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;
 
-/// The context of one run of a command or program: the time, the user, the keys, and the behavior towards other
+/// The context of one run of a command or program, such as the time, the user, the keys, and how long to wait for other
 /// processes.
 #[derive(Clone)]
 pub struct Invocation {
-    /// The time that the whole run treats as the current time.
+    /// The time that is used as the current time in the whole run.
     pub now: DateTime<Utc>,
     /// The source of pass-phrases.
     pub phrases: Arc<dyn PassPhrases>,
@@ -36,20 +36,20 @@ pub struct Invocation {
     pub served: ServedState,
     /// Whether to compare this machine's clock with the published metadata before signing.
     pub clock: ClockCheck,
-    /// Unknown members and keys in metadata that the user agrees to sign.
+    /// The unknown members and keys in metadata that the user agrees to sign.
     pub accepted: Accepted,
-    /// Private key files outside the repository's folder that `repo.toml` may name in this run, in addition to those
-    /// that the user's configuration allows.
+    /// The private key files outside the repository's folder that `repo.toml` may name in this run, in addition to the
+    /// files that the user's configuration allows.
     pub allowed_keys: Vec<PathBuf>,
-    /// Signers other than key files. Each signer may sign in every repository that this run opens.
+    /// The signers that are not key files. Each of them may sign in every repository that this run opens.
     pub signers: Vec<NamedSigner>,
     /// The users who may change the repository.
     pub sharing: Sharing,
 }
 
 impl Invocation {
-    /// Returns the context of a user with this configuration, with defaults for the other values: only unencrypted
-    /// keys, a private repository, and no waiting for other processes.
+    /// Returns the context of a user with this configuration. By default, only unencrypted keys can be used, the
+    /// repository is private, and the run does not wait for other processes.
     #[must_use]
     pub fn new(now: DateTime<Utc>, user: UserConfig) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Invocation {
         }
     }
 
-    /// Returns the paths of the repository in `dir`, as this user accesses it.
+    /// Returns the layout of the repository in `dir` for this user.
     #[must_use]
     pub fn layout(&self, dir: &Path) -> Layout {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
@@ -118,7 +118,7 @@ pub struct LockWait {
     /// The maximum time to wait. If it is zero, [`crate::Error::Busy`] is returned immediately while another process
     /// holds the lock.
     pub at_most: Duration,
-    /// A function that is called once if it is necessary to wait.
+    /// A function that is called once if the run has to wait.
     pub on_wait: Arc<dyn Fn() + Send + Sync>,
 }
 

@@ -1,4 +1,4 @@
-//! Recognizes private key files of other tools by their content, and explains how to convert those that cannot be read.
+//! Recognizes private key files of other tools by their content, and explains how to convert files that cannot be read.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use crate::{KeyReason, cosign_key};
 
 /// How to convert a private key.
 enum Conversion {
-    /// A command that converts the key. `{from}` and `{to}` stand for the file names.
+    /// A command that converts the key. The placeholders `{from}` and `{to}` stand for file names.
     Command(&'static str),
-    /// There is no command that converts the key. The text explains what to do instead.
+    /// No command converts the key. The text explains what to do instead.
     None(&'static str),
 }
 

@@ -1,10 +1,10 @@
-//! The keys that can sign on this machine: private keys in PEM files, which are read on first use, and signers that the
-//! calling program provides.
+//! The keys that can sign on this machine. They are private keys in PEM files, which are read on first use, and signers
+//! that the calling program provides.
 //!
-//! The file `root-1.pub` next to `root-1.pem` contains the public key in the format of TUF metadata. It identifies the
-//! key without asking for a pass-phrase, and a maintainer gives it to the other maintainers. The file is only a hint,
-//! because anyone could have created it: before anything is signed, written, rotated or revoked, the private key is
-//! opened and its public key is compared with the file.
+//! The file `root-1.pub` next to `root-1.pem` contains the public key in the format of TUF metadata. With this file,
+//! the tool can identify the key without asking for a pass-phrase, and a maintainer can send the public key to other
+//! maintainers. The file is only a hint, because anyone could have created it. Therefore, the private key is opened and
+//! its public key is compared with the file before anything is signed, written, rotated or revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind::PermissionDenied;
@@ -36,16 +36,16 @@ const LONGEST_STEM: usize = 200;
 struct KeyFile {
     name: String,
     path: PathBuf,
-    /// Whether links to the file are followed. They are followed only outside the repository's folder.
+    /// Whether links to the file are followed. Links are followed only outside the repository's folder.
     links: Links,
     public: OnceLock<PublicKey>,
     private: Mutex<Option<Arc<PrivateKey>>>,
 }
 
-/// The keys that can sign on this machine: private key files that `repo.toml` names and the user allows, files that the
-/// user specifies, and signers that the calling program provides.
+/// The keys that can sign on this machine. They are private key files that `repo.toml` names and the user allows,
+/// private key files that the user specifies, and signers that the calling program provides.
 ///
-/// A signer has a name, but no URI. If a signer and a key file have the same key, the signer is used.
+/// A signer has a name, but no URI. If a signer and a key file have the same key, the store uses the signer.
 #[derive(Clone)]
 pub struct KeyStore {
     files: Vec<Arc<KeyFile>>,
@@ -55,7 +55,7 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// Creates a store with the keys at `uris`. No file is read before it is needed.
+    /// Creates a store with the keys at `uris`. Each file is read only when it is needed.
     pub fn new(repository: &Path, uris: impl IntoIterator<Item = KeyUri>, phrases: Arc<dyn PassPhrases>) -> Self {
         let mut store = Self { files: Vec::new(), signers: Vec::new(), avoided: Vec::new(), phrases };
         for uri in uris {
@@ -89,7 +89,8 @@ impl KeyStore {
     /// signer in messages. The signer replaces an earlier signer that has the same key.
     ///
     /// The signer is added to this store only. Use [`Invocation::signers`](crate::Invocation::signers) to add a signer
-    /// to every repository that the run opens, including while it catches up or publishes for others.
+    /// to every repository that the run opens, even while it catches up with the server or publishes for other
+    /// processes.
     pub fn add_signer(&mut self, name: impl Into<String>, signer: Arc<dyn Signer>) {
         self.add_named(NamedSigner::new(name, signer));
     }
@@ -106,41 +107,41 @@ impl KeyStore {
         self.files.iter().any(|file| file.name == name)
     }
 
-    /// Adds `key`, which is being revoked, to the keys to avoid. A key to avoid signs only if the threshold cannot be
-    /// reached without it.
+    /// Marks a key that is being revoked as a key to avoid. Such a key signs only if the threshold cannot be reached
+    /// without it.
     pub fn avoid(&mut self, key: &KeyMaterial) {
         self.avoided.push(key.clone());
     }
 
-    /// Returns whether `public` is a key to avoid.
+    /// Returns whether `public` was marked as a key to avoid.
     #[must_use]
     pub fn is_avoided(&self, public: &PublicKey) -> bool {
         self.avoided.contains(&public.into())
     }
 
-    /// Returns whether this store can sign with `public`. No pass-phrase is needed, but for a key file, the result is
+    /// Returns whether this store can sign with `public`. Does not need a pass-phrase. For a key file, the result is
     /// only a hint.
     #[must_use]
     pub fn has(&self, public: &PublicKey) -> bool {
         self.signer_of(public).is_some() || self.file_of(public).is_some()
     }
 
-    /// Returns the URI of the private key file of `public` on this machine, or `None` if there is no such file. No
-    /// pass-phrase is needed, but the result is only a hint.
+    /// Returns the URI of the private key file of `public` on this machine, or `None` if there is no such file. Does
+    /// not need a pass-phrase, so the result is only a hint.
     #[must_use]
     pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
-    /// Returns a name for the key `public` to show in messages: the name of its signer, or else the URI of its key file. The
-    /// URI is only a hint.
+    /// Returns a name for the key `public` to show in messages. This is the name of its signer, or else the URI of its
+    /// key file, which is only a hint.
     #[must_use]
     pub fn name_of(&self, public: &PublicKey) -> Option<&str> {
         self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
     }
 
-    /// Opens private key files and returns the URIs of those with the key `public`. Skips signers, and files that
-    /// cannot be opened.
+    /// Opens private key files, and returns the URIs of the files that contain the key `public`. Skips files that
+    /// cannot be opened, and signers.
     #[must_use]
     pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
         let phrases = self.phrases.as_ref();
@@ -186,19 +187,19 @@ impl KeyStore {
     }
 
     /// Starts to open the files of these keys in the background. Each file is opened in its own thread, because opening
-    /// an encrypted key takes a third of a second. Keys of signers are skipped.
+    /// an encrypted key takes a third of a second. Skips keys for which there is a signer.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
         let keys = keys.into_iter().filter(|key| self.signer_of(key).is_none());
         for file in keys.filter_map(|key| self.file_of(key)) {
             let file = Arc::clone(file);
             let phrases = Arc::clone(&self.phrases);
-            // Errors are ignored here, because they are reported when the key is used.
+            // Ignore errors here, because the error is reported when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
     }
 
-    /// Returns the signer for `public`: the one that the calling program provided, or else the private key file.
-    /// Returns `None` if there is neither.
+    /// Returns the signer for `public`. This is the signer that the calling program provided, or else the private key
+    /// file. Returns `None` if neither exists.
     ///
     /// # Errors
     /// [`Error::Key`] if the file cannot be opened.
@@ -209,8 +210,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the private key file of `public`, but never a provided signer. The key in the file signs forged files to
-    /// prove that a revocation works, and no hardware token or key service should sign such files.
+    /// Returns the private key file of `public`, but never a signer that the program provided. The proof of a
+    /// revocation signs forged files with this key, and hardware tokens and key services should not sign such files.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].
@@ -226,8 +227,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both a name and a
-    /// URI, the URI is returned. The results for key files are only hints, as in [`KeyStore::has`].
+    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both, the URI is
+    /// returned. The results for key files are only hints, as in [`KeyStore::has`].
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));
@@ -247,14 +248,14 @@ impl KeyStore {
 
     fn file_of(&self, public: &PublicKey) -> Option<&Arc<KeyFile>> {
         let mut fitting = self.files.iter().filter(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public));
-        // Skip public key files whose private key was moved to another machine.
+        // Skip keys whose private key file was moved to another machine.
         fitting.find(|file| file.is_here())
     }
 }
 
 impl KeyFile {
-    /// Returns whether the private key is available to this user. A file that belongs to another maintainer and cannot
-    /// be read is treated like a key on another machine.
+    /// Returns whether the private key is available to this user. A file that this user cannot read because it belongs
+    /// to another maintainer is treated like a key on another machine.
     fn is_here(&self) -> bool {
         let is_of_another =
             || matches!(access::open_regular(&self.path), Err(error) if error.kind() == PermissionDenied);
@@ -281,7 +282,7 @@ impl KeyFile {
     /// Opens the private key. Returns an error if the `.pub` file contains a different key, because other maintainers
     /// may have received the wrong key.
     fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
-        // Hold the lock, so that other threads wait for the opened key instead of opening it again.
+        // Hold the lock while the key is opened, so that other threads wait for the key instead of opening it again.
         let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(private) = opened.as_ref() {
             return Ok(Arc::clone(private));
@@ -303,8 +304,8 @@ impl KeyFile {
     }
 }
 
-/// Returns whether links to a key file are followed. They are followed only outside the repository's folder, where the
-/// user specified or allowed the file.
+/// Returns whether links to a key file are followed. They are followed only if the file is outside the repository's
+/// folder, because then the user has specified or allowed the file.
 fn links_of(repository: &Path, uri: &KeyUri) -> Links {
     if uri.is_below(repository) { Links::Refuse } else { Links::Follow }
 }
@@ -327,7 +328,7 @@ pub fn open_private_key(path: &Path, name: &str, links: Links, phrases: &dyn Pas
     open_with(name, phrases, |phrase| PrivateKey::from_pem(pem, Some(phrase)))
 }
 
-/// Tries pass-phrases until one decrypts the key or there are no more.
+/// Tries pass-phrases until one of them decrypts the key, or until there are no more pass-phrases.
 fn open_with(
     name: &str,
     phrases: &dyn PassPhrases,
@@ -348,9 +349,9 @@ fn open_with(
 pub enum Protection {
     /// The key is encrypted with this pass-phrase.
     PassPhrase(Zeroizing<Vec<u8>>),
-    /// The key is not encrypted, so anyone who can read the file can use it.
+    /// The key is not encrypted, so anyone who can read the file can use the key.
     None,
-    /// The key is not written, because it is an example in a dry run.
+    /// The key is an example in a dry run, and is not written.
     NotWritten,
 }
 
@@ -366,8 +367,8 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     let folder = Folder::open_real(folder)?;
     let pem = pem.map_err(|error| Error::key(name, error))?;
     let public_name = format!("{name}.pub");
-    // If the private key was moved to another machine, its `.pub` file may still exist. A new key must not get the same
-    // name.
+    // If a private key was moved to another machine, its `.pub` file may still exist. A new key must not get the name
+    // of this key.
     if folder.look(&public_name)?.is_some() {
         let there = folder.path_of(&public_name);
         return Err(PathError::KeyExists { path: there }.into());
@@ -393,7 +394,8 @@ pub fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// Returns the stem of the names of the key files for `role`. A delegating role can choose any text as the name of
-/// `role`, so unsafe bytes are percent-encoded, and a long name is truncated, followed by a hash of the whole name.
+/// `role`. Therefore, unsafe bytes are percent-encoded, and a long name is truncated and followed by a hash of the
+/// whole name.
 #[must_use]
 pub fn file_stem(role: &str) -> String {
     let mut stem = String::new();
@@ -408,7 +410,8 @@ pub fn file_stem(role: &str) -> String {
     stem
 }
 
-/// Returns the first of the names `ROLE-1`, `ROLE-2` … that neither a file in `folder` nor a key in `config` uses.
+/// Returns the first of the names `ROLE-1`, `ROLE-2` … that is used by neither a file in `folder` nor a key in
+/// `config`.
 #[must_use]
 pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =
@@ -460,7 +463,7 @@ fn parse_public_key(text: &str) -> Result<PublicKey, KeyReason> {
     }
 }
 
-/// Returns the key id, which is the SHA-256 of the canonical form of the key.
+/// Returns the key ID, which is the SHA-256 of the canonical form of the key.
 #[must_use]
 pub fn keyid_of(key: &PublicKey) -> String {
     Key::from_public(key).keyid().as_str().to_string()

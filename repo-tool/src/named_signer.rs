@@ -1,4 +1,4 @@
-//! A signer that the calling program provides: a key in a hardware token, a key service or an agent.
+//! A signer that the calling program provides, such as a key in a hardware token, a key service or an agent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use lastmile_keys::{PublicKey, SignError, Signer};
 
 /// A signer that the calling program provides, with a name for messages.
 ///
-/// The list of allowed key files does not apply to provided signers: `repo.toml` cannot name them, and the program
-/// authorizes their use by providing them. All other checks apply: a signer signs only for roles that trust its public
-/// key, and for root, targets and delegated roles only if the root is pinned.
+/// The list of allowed key files does not apply to such signers, because `repo.toml` cannot name them, and the program
+/// allows their use by providing them. All other checks apply. A signer signs only for roles that trust its public key,
+/// and signs for root, targets and delegated roles only if the root is pinned.
 #[derive(Clone)]
 pub struct NamedSigner {
     name: String,
@@ -32,14 +32,14 @@ impl NamedSigner {
 }
 
 impl Signer for NamedSigner {
-    /// Returns the signer's public key, as it was when this value was created.
+    /// Returns the public key that the signer had when this value was created.
     fn public_key(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs the text and verifies the signature. The signer is outside this library, and a token may contain a
-    /// different key than expected. If the signature were not verified here, a wrong signature would be counted until
-    /// the file is checked before publication.
+    /// Signs the text and verifies the signature. The signature is verified because the signer is outside this library,
+    /// and a token may contain a different key than expected. Without this check, an invalid signature would be counted
+    /// until the file is checked before publication.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.signer.sign(message)?;
         if self.public.verify(message, &signature) {

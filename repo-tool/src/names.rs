@@ -1,5 +1,5 @@
-//! Rules for file names that this tool writes. They are stricter than the rules for reading, because every server and
-//! file system must accept the names.
+//! Rules for the names of files that this tool writes. They are stricter than the rules for reading, because every
+//! server and file system must accept the names.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use lastmile_metadata::{RoleName, TargetPath, Version};
 use crate::{EditError, Error, InvalidInput, PathError, RoleNameError};
 
 /// Returns the name of a metadata file on disk. A role name that contains `/`, `\` or NUL is percent-encoded, because
-/// it could not be part of a file name. Other role names are not, because a web server decodes the paths of requests.
+/// it could not be part of a file name. Other role names are not percent-encoded, because a web server decodes the
+/// paths of requests.
 #[must_use]
 pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     let name = role.as_str();
@@ -54,7 +55,8 @@ pub fn role(name: &str) -> Result<RoleName, Error> {
 /// Returns the file name of `path`.
 ///
 /// # Errors
-/// [`Error::Path`] if the path has no file name, or if the file name is not UTF-8. This tool never creates such files.
+/// [`Error::Path`] if the path has no file name, or if the file name is not UTF-8. This tool never creates files with
+/// such names.
 pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| PathError::ForeignName { path: path.to_path_buf() }.into())

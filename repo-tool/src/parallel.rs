@@ -1,4 +1,4 @@
-//! Runs the same function on many items, on all cores, with rayon.
+//! Runs the same function for many items on all cores, with rayon.
 //!
 //! The function must not wait for another item to finish. If the function itself uses rayon, its thread may start other
 //! items while it waits for its own work.
@@ -7,21 +7,21 @@ use rayon::prelude::*;
 
 use crate::Error;
 
-/// Calls `work` for every item. After an error, no further item is started, and one of the errors is returned.
+/// Calls `work` for every item. After an error, starts no further items, and returns one of the errors.
 pub(crate) fn try_for_each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
     try_map(items, work).map(drop)
 }
 
-/// Maps every item and keeps the order. After an error, no further item is started, and one of the errors is returned.
+/// Maps every item and keeps the order. After an error, starts no further items, and returns one of the errors.
 pub(crate) fn try_map<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
-    // For one item, threads cost more than they save.
+    // Do not use threads for a single item, because this would be slower.
     if items.len() < 2 {
         return items.iter().map(work).collect();
     }
-    // Items may take very different times, so each is scheduled individually.
+    // Schedule each item individually, because some items may take much longer than others.
     items.par_iter().with_max_len(1).map(&work).collect()
 }
 

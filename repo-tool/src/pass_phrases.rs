@@ -7,11 +7,12 @@ use crate::{Error, InvalidInput, KeyReason};
 /// A source of pass-phrases, such as a prompt, a file or an environment variable. Pass-phrases are never read from the
 /// command line.
 pub trait PassPhrases: Send + Sync {
-    /// Returns the pass-phrase of the key file `key`. `attempt` is the number of wrong pass-phrases that were returned
-    /// before.
+    /// Returns the pass-phrase of the key file `key`. `attempt` is the number of wrong pass-phrases that this function
+    /// has already returned for the key.
     ///
     /// # Errors
-    /// Returns an error if there is no pass-phrase, or if there is no other pass-phrase to try after a wrong one.
+    /// Returns an error if there is no pass-phrase, or if the last one was wrong and there is no other pass-phrase to
+    /// try.
     fn pass_phrase(&self, key: &str, attempt: u32) -> Result<Zeroizing<Vec<u8>>, Error>;
 
     /// Returns the pass-phrase with which new keys are encrypted.

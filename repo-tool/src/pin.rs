@@ -1,9 +1,9 @@
-//! The root that the user trusts, and the roles for which keys may therefore sign.
+//! The root that the user trusts, and the roles for which keys may sign because of this trust.
 //!
-//! A repository's folder cannot authenticate itself: in a forged folder, all files verify with the forged root. So keys
-//! sign for root, targets, delegated roles and bins only if the published state was verified from a root that this user
-//! has pinned. If no root is pinned, only snapshots and timestamps may be signed, and only with keys that sign for no
-//! other role, because snapshots and timestamps cannot list packages.
+//! A repository's folder cannot authenticate itself, because in a forged folder, all files verify with the forged root.
+//! Therefore, keys sign for root, targets, delegated roles and bins only if the published state was verified from a
+//! root that this user has pinned. If no root is pinned, keys may sign only snapshots and timestamps, which cannot list
+//! packages. Even then, a key must not belong to any other role.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use crate::root_digest::RootDigest;
 use crate::user::{PinnedRoot, UserConfig};
 use crate::{Error, PinError};
 
-/// A root that the user specifies for this run, either to use a repository for the first time or because there is no
-/// stored configuration.
+/// A root that the user specifies for this run, either because the user uses the repository for the first time, or
+/// because there is no stored configuration.
 #[derive(Clone, Debug)]
 pub struct GivenRoot {
     /// The digest of the root.
     pub digest: RootDigest,
-    /// Whether to pin the root for later runs.
+    /// Whether to pin the root so that later runs trust it.
     pub remember: bool,
 }
 
@@ -72,8 +72,8 @@ impl Start {
             let is_pinned = given.is_some();
             return Ok(Self { repository, root: given.unwrap_or(oldest), is_pinned });
         };
-        // Start from the pinned root even if the user specified a different root, because a pin may move only along the
-        // verified chain of roots.
+        // Start from the pinned root even if the user specified a different root, because the pin may move only to a
+        // root that was verified from the pinned root.
         let path = root_file(layout, version);
         match access::read_if_there(&path)? {
             Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
@@ -125,7 +125,7 @@ impl Authority {
         let root = root.flat_map(|(_, listed)| &listed.keyids).filter_map(|id| published.root.keys.get(id));
         let delegated = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
         let delegated = delegated.flat_map(|delegations| delegations.keys.values());
-        // Leave out unusable keys, which cannot sign anyway.
+        // Omit unusable keys, because they cannot sign.
         let usable = root.chain(delegated).filter_map(|key| key.public_key().ok().cloned());
         let content_keys = Arc::new(usable.collect());
         let folder = layout.dir().to_path_buf();

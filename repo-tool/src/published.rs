@@ -1,5 +1,5 @@
-//! The published state of a repository, verified as by a client whose clock is set to the Unix epoch, so that an
-//! expired repository can be read and renewed. Delegated roles are read on demand.
+//! The published state of a repository. It is verified like in a client, but with the clock set to the Unix epoch, so
+//! that an expired repository can be read and renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::check::simulated_client;
 use crate::files::layout::Layout;
 use crate::{Error, NotFound, names, parallel};
 
-/// The published metadata. This module only reads the files; they are verified by the same code as in clients.
+/// The published metadata. This module only reads the files. The code that verifies them is the same as in clients.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The newest root.
@@ -40,11 +40,11 @@ pub struct Published {
 struct KnownRole {
     /// The content of the role. It is shared, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
-    /// The role that delegates to this role; `None` for the top-level role.
+    /// The role that delegates to this role, or `None` for the top-level targets role.
     delegator: Option<RoleName>,
 }
 
-/// A role, with its delegating role and the key ring in the delegation, which are `None` for the top-level role.
+/// A role, with its delegating role and the key ring in the delegation. The top-level targets role has neither.
 type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
@@ -69,8 +69,8 @@ impl Published {
         })
     }
 
-    /// Reads and verifies the published state with a client that was shipped with `root`. The client's clock is set to the
-    /// Unix epoch, when nothing has expired.
+    /// Reads and verifies the published state with a client that was shipped with `root`. The client's clock is set to
+    /// the Unix epoch, so that no metadata has expired.
     pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Self, Error> {
         let limits = simulated_client::reading_limits();
         let memory = MemoryStore::default();
@@ -85,24 +85,25 @@ impl Published {
         self.files.layout()
     }
 
-    /// Returns access to the metadata files.
+    /// Returns a view of the metadata files.
     pub(crate) fn files(&self) -> &Overlay {
         &self.files
     }
 
-    /// Returns the same state without the files in memory, which must have been written to the folder.
+    /// Returns the same state, but reads all files from the folder. The files in memory must already have been written
+    /// to the folder.
     pub(crate) fn written(self) -> Self {
         let files = Overlay::published(self.files.layout());
         Self { files, ..self }
     }
 
-    /// Returns the store of the client that verified the published state. A client with a fork of this store trusts the
+    /// Returns the store of the client that verified the published state. A client with a copy of this store trusts the
     /// published state.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory
     }
 
-    /// Returns the root with which the verifying client was shipped.
+    /// Returns the root with which the client that verified the published state was shipped.
     pub(crate) fn shipped(&self) -> &[u8] {
         &self.shipped
     }
@@ -126,7 +127,7 @@ impl Published {
     /// Returns the top-level targets role.
     ///
     /// # Errors
-    /// Never returns an error in a repository that was opened.
+    /// Never returns an error if the repository was opened successfully.
     pub fn targets(&self) -> Result<&Verified<Targets>, Error> {
         self.read_already(&RoleName::TARGETS).map(|targets| &**targets)
     }
@@ -149,7 +150,8 @@ impl Published {
         Ok(())
     }
 
-    /// Reads each of the `roles` that is published and has not been read yet. `delegator` must delegate to all of them.
+    /// Reads each of the `roles` that is published and has not been read yet. `delegator` must delegate to each of
+    /// these roles.
     ///
     /// # Errors
     /// Returns an error if one of the roles does not verify.
@@ -176,7 +178,7 @@ impl Published {
     /// Returns a targets role at any depth of delegation. Reads the role if necessary.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if no role delegates to `role`; [`Error::Untrusted`] if metadata does not verify.
+    /// [`Error::NotFound`] if no role delegates to `role`, and [`Error::Untrusted`] if metadata does not verify.
     pub fn role(&mut self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
         if !self.roles.contains_key(role) {
             let delegator = self.find_delegator(role)?;
@@ -235,7 +237,8 @@ impl Published {
         self.roles.get(role)?.delegator.as_ref()
     }
 
-    /// Returns the key ring of a role: from the root, or from the delegation through which the role was read.
+    /// Returns the key ring of a role. For a delegated role, this is the key ring in the delegation through which the
+    /// role was read.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the role is a delegated role that has not been read.
@@ -271,7 +274,7 @@ impl Published {
     }
 
     /// Reads every delegated role, at any depth. Returns each role with the role that delegates to it. A delegating
-    /// role always precedes the roles it delegates to. A role with two delegating roles is returned twice.
+    /// role always precedes the roles to which it delegates. A role with two delegating roles is returned twice.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let edges = self.read_edges()?.into_iter();
         let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
@@ -307,8 +310,8 @@ impl Published {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
 
-    /// Like [`Published::named`], but for a change of keys: returns only the first bin of a set of succinct bins,
-    /// because they share their keys.
+    /// Like [`Published::named`], but returns only the first bin of a set of succinct bins. This is sufficient for a
+    /// change of keys, because the bins share their keys.
     pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         let mut succinct = BTreeSet::new();
         let mut fitting = Vec::new();
@@ -331,8 +334,8 @@ impl Published {
         if edges.is_empty() { Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()) } else { Ok(edges) }
     }
 
-    /// Returns whether a file of this version exists, even if it is not published. If it exists, the version number
-    /// cannot be used again.
+    /// Returns whether a file with this version of the role exists, even if it is not published. The version number of
+    /// such a file cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         self.files.has(role, version)
@@ -352,7 +355,7 @@ impl Published {
         versions
     }
 
-    /// Returns the version of the oldest root in the folder, which some clients may have been shipped with.
+    /// Returns the version of the oldest root in the folder. Some clients may have been shipped with this root.
     #[must_use]
     pub(crate) fn oldest_root(&self) -> Version {
         let all = std::iter::successors(Some(Version::ONE), |version| version.next());
@@ -367,7 +370,7 @@ impl Published {
                 DelegatedRoles::Succinct(bins) => bins.contains(role),
             })
         };
-        // Check the top-level targets role first. It usually delegates to the bins, of which there may be many.
+        // Check the top-level targets role first, because it usually delegates to all bins, of which there may be many.
         if self.known(&RoleName::TARGETS).is_some_and(delegates) {
             return Ok(RoleName::TARGETS);
         }
@@ -395,7 +398,7 @@ impl Published {
         Err(NotFound::Delegation { role: role.clone() }.into())
     }
 
-    /// Reads and verifies a role (5.6). Files in the folder are not trusted.
+    /// Reads and verifies a role (5.6). The role is verified because files in the folder are not trusted.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
         let verify = || {
             let file = read(&self.files, &self.trusted.delegated_request(role)?)?;

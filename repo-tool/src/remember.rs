@@ -13,7 +13,8 @@ impl Repository {
         &self.authority
     }
 
-    /// Pins the newest root, which was verified from the root that the user trusts. Does nothing if no root is trusted.
+    /// Pins the newest root, which was verified from the root that the user trusts. Does nothing if the user does not
+    /// trust a root.
     ///
     /// # Errors
     /// Returns an error if the user's configuration cannot be written.
@@ -38,8 +39,8 @@ impl Repository {
         }
     }
 
-    /// Allows the use of a private key that the user specified, but only once the change that lists the key is
-    /// published or staged.
+    /// Allows the use of a private key that the user specified. The permission is stored only once the change that
+    /// lists the key is published or staged.
     pub fn allow_later(&mut self, uri: &KeyUri) {
         self.named_keys.push(uri.clone());
     }

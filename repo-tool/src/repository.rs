@@ -1,5 +1,5 @@
-//! A repository on disk. It is verified when it is opened, as a client would verify it, and it must be locked before it
-//! is changed.
+//! A repository on disk. Opening a repository verifies it as a client would. A repository must be locked before it is
+//! changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -40,18 +40,19 @@ pub struct Repository {
     /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// Versions that exist on the server but not in this folder. They must not be issued again.
+    /// The versions of roles that exist on the server but not in this folder. These versions must not be used again.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether the repository has been compared with the server.
     #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
-    /// Whether a key is being revoked. Metadata that an attacker published must not be able to prevent a revocation.
+    /// Whether a key is being revoked. During a revocation, some checks are skipped so that metadata that an attacker
+    /// published cannot prevent it.
     pub(crate) is_emergency: bool,
-    /// Private keys that the user specified for the current change.
+    /// The private keys that the user specified for the current change.
     pub(crate) named_keys: Vec<KeyUri>,
     /// Whether a change may make clients refuse packages that are already published.
     pub failing: FailingPackages,
-    /// Warnings for the user.
+    /// The warnings for the user.
     pub warnings: Vec<String>,
     pub(crate) invocation: Invocation,
     lock: Option<Lock>,
@@ -66,7 +67,7 @@ impl Repository {
         Self::open_layout(invocation.layout(dir), invocation, None)
     }
 
-    /// Opens a repository for a change: takes the lock and finishes an interrupted publication.
+    /// Opens a repository for a change. Acquires the lock, and finishes an interrupted publication.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process holds the lock for too long. Also returns the errors of [`Repository::open`].
@@ -79,7 +80,7 @@ impl Repository {
         Self::open_layout(layout, invocation, Some(lock))
     }
 
-    /// Opens a repository for signing the pending change. Takes the lock, but does not finish an interrupted
+    /// Opens a repository for signing the pending change. Acquires the lock, but does not finish an interrupted
     /// publication.
     ///
     /// # Errors
@@ -111,8 +112,8 @@ impl Repository {
                 _ => error,
             })?;
         if !start.is_pinned {
-            // Read all roles, because without a pinned root, the keys of nested delegated roles must not sign
-            // timestamps either.
+            // Read all roles to collect their keys. Without a pinned root, the keys of delegated roles at any depth
+            // must not sign timestamps.
             published.read_all()?;
         }
         let authority = Authority::of(&start, &published, &layout);
@@ -140,7 +141,7 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Returns the time that this run treats as the current time.
+    /// Returns the time that is used as the current time in this run.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.invocation.now
@@ -189,7 +190,7 @@ impl Repository {
         Ok(config)
     }
 
-    /// Returns the pending change as a draft, or an empty draft if there is none.
+    /// Returns the pending change as a draft, or an empty draft if there is no pending change.
     ///
     /// # Errors
     /// Returns an error if the pending change no longer matches the published state.
@@ -197,7 +198,7 @@ impl Repository {
         staged::read(&self.layout, &mut self.published)
     }
 
-    /// Returns an editor that applies changes to `draft`, on top of the published state.
+    /// Returns an editor that applies changes to `draft`, which is based on the published state.
     pub fn edit(&mut self, draft: Draft) -> Edit<'_> {
         Edit::new(&mut self.published, draft)
     }
@@ -206,8 +207,8 @@ impl Repository {
     /// the number of files processed.
     ///
     /// # Errors
-    /// [`Error::Private`] if files must stay private; [`Error::NotFound`] if the role does not exist; [`Error::File`]
-    /// if a file cannot be read.
+    /// [`Error::Private`] if files must stay private, [`Error::NotFound`] if the role does not exist, and
+    /// [`Error::File`] if a file cannot be read.
     pub fn add_files(
         &mut self,
         draft: Draft,
@@ -242,7 +243,7 @@ impl Repository {
         self.preview_measured(draft, role, &incoming, options)
     }
 
-    /// Adds files to `role` that were already hashed.
+    /// Adds files whose hashes are already known to `role`.
     pub(crate) fn preview_measured(
         &mut self,
         draft: Draft,
@@ -260,7 +261,7 @@ impl Repository {
         self.list_files(draft, role, (measured, &files), options)
     }
 
-    /// Returns the copied files in `.publishing/` as files to publish, each with its final path.
+    /// Returns the files that were copied to `.publishing/` as files to publish, each with its final path.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
@@ -272,7 +273,7 @@ impl Repository {
         Ok(files)
     }
 
-    /// Adds targets to a role, and adds their files to the files that the draft publishes.
+    /// Adds targets to a role, and their files to the new files of the draft.
     pub(crate) fn list_files(
         &mut self,
         draft: Draft,
@@ -309,7 +310,7 @@ impl Repository {
         self.published.root.target_names(self.config.target_names())
     }
 
-    /// Removes copied files that are not going to be published.
+    /// Removes files that were copied into the repository but will not be published.
     ///
     /// # Errors
     /// [`Error::File`] if a file cannot be removed.
@@ -330,8 +331,8 @@ impl Repository {
         self.lock = None;
     }
 
-    /// Starts to open keys in the background: the keys of these roles, and those of snapshot and timestamp, which every
-    /// publication needs.
+    /// Starts to open keys in the background. These are the keys of the given roles, and the keys of snapshot and
+    /// timestamp, which every publication needs.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {
@@ -344,7 +345,8 @@ impl Repository {
 
 #[cfg(not(feature = "http"))]
 impl Repository {
-    /// Refuses to publish if a comparison with the server is required, because this build lacks the feature `http`.
+    /// Refuses to publish if a comparison with the server is required, because this build cannot contact the server
+    /// without the feature `http`.
     ///
     /// # Errors
     /// [`Error::Served`] if the user's configuration contains a metadata URL.

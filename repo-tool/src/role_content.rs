@@ -1,4 +1,4 @@
-//! The content of a targets role in a draft: in memory or, after a bulk change, on disk.
+//! The content of a targets role in a draft. After a bulk change, the content is on disk; otherwise, it is in memory.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) enum RoleContent {
     Spooled(SpooledRole),
 }
 
-/// A role on disk. Its delegations are also in memory.
+/// A role on disk. The delegations of the role are also in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct SpooledRole {
     delegations: Option<Delegations>,
@@ -74,7 +74,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the role, and reads it if it is on disk.
+    /// Returns the role. If it is on disk, reads it.
     ///
     /// # Errors
     /// [`Error::File`] if the text on disk cannot be read.
@@ -85,7 +85,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the role for editing, and moves it into memory if it is on disk.
+    /// Returns the role for editing. If it is on disk, moves it into memory.
     ///
     /// # Errors
     /// [`Error::File`] if the text on disk cannot be read.

@@ -28,7 +28,7 @@ impl fmt::Display for RootDigest {
 impl FromStr for RootDigest {
     type Err = InvalidDigest;
 
-    /// Parses 64 hexadecimal digits, optionally with the prefix `sha256:`.
+    /// Parses 64 hexadecimal digits, which may have the prefix `sha256:`.
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let mut digest = [0; 32];

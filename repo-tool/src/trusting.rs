@@ -1,8 +1,8 @@
-//! Finds the roles that list a given key, in any encoding, and odd key ids. A key id in a role's key list is odd if it
-//! has no usable key or is listed more than once.
+//! Finds the roles that list a given key in any encoding, and finds odd key IDs. A key ID in a role's key list is odd
+//! if there is no usable key with this ID, or if it is listed more than once.
 //!
-//! Lastmile ignores invalid keys and keys of unknown types. Other clients may accept them, so this tool finds, shows
-//! and removes them like all other keys.
+//! Lastmile ignores invalid keys and keys of unknown types. Other clients may accept such keys, so this tool finds,
+//! shows and removes them like all other keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,23 +11,23 @@ use lastmile_client::text::printable;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, RoleName, Root};
 
-/// An odd key id: it is in a role's key list, but has no usable key or is listed more than once.
+/// A key ID in a role's key list for which there is no usable key, or which is listed more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
-    /// The key id.
+    /// The odd key ID.
     pub id: KeyId,
-    /// The reason why the key id is odd.
+    /// The reason why the key ID is odd.
     pub kind: OddKind,
 }
 
-/// The reason why a key id is odd.
+/// The reason why a key ID is odd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OddKind {
-    /// The key has an unknown type or is invalid. Other clients may accept it.
+    /// The key has an unknown type or is invalid. Other clients may accept this key.
     Unusable(Box<Key>),
-    /// No key has this id.
+    /// No key has this ID.
     Dangling,
-    /// The key id is listed more than once.
+    /// The key ID is listed more than once.
     Twice,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Odd {
     }
 }
 
-/// Returns the odd key ids in `keyids`, each only once.
+/// Returns each odd key ID in `keyids` once.
 pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd> {
     let mut counts: BTreeMap<&KeyId, usize> = BTreeMap::new();
     keyids.iter().for_each(|id| *counts.entry(id).or_default() += 1);
@@ -57,7 +57,7 @@ pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd>
     counts.into_iter().filter_map(|(id, count)| Some(Odd { id: id.clone(), kind: kind(id, count)? })).collect()
 }
 
-/// Returns the odd key ids in a root, each with the role that lists it.
+/// Returns the odd key IDs in a root, each with the role that lists it.
 pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     let odd = root
         .roles
@@ -66,8 +66,8 @@ pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     odd.collect()
 }
 
-/// Returns the odd key ids in delegations, each with the delegated role that lists it. Succinct bins share one list, so
-/// their ids are returned only for the first bin.
+/// Returns the odd key IDs in delegations, each with the delegated role that lists it. Succinct bins share one key
+/// list, so its odd key IDs are returned only for the first bin.
 pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Odd)> {
     let of_role = |name: &RoleName, keyids: &[KeyId]| -> Vec<(RoleName, Odd)> {
         odd_ids(&delegations.keys, keyids).into_iter().map(|odd| (name.clone(), odd)).collect()
@@ -101,7 +101,7 @@ pub(crate) fn delegated_roles(delegations: &Delegations, material: &KeyMaterial)
     }
 }
 
-/// Returns the key ids under which `keys` contains the key `material`.
+/// Returns the key IDs under which `keys` contains the key `material`.
 fn ids_of(keys: &BTreeMap<KeyId, Key>, material: &KeyMaterial) -> BTreeSet<KeyId> {
     keys.iter().filter(|(_, key)| key.material() == *material).map(|(id, _)| id.clone()).collect()
 }

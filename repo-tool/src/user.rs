@@ -1,5 +1,5 @@
-//! The configuration of the user who runs the tool. It is stored outside every repository: someone who can write to a
-//! repository's folder must not be able to choose the trusted root, the private keys or the server.
+//! The configuration of the user who runs the tool. It is stored outside every repository, because someone who can
+//! write to a repository's folder must not be able to choose the trusted root, the private keys or the server.
 //!
 //! The configuration is a single file, which is edited in place so that comments are preserved:
 //!
@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A root that the user trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedRoot {
-    /// Its version.
+    /// The version of the root.
     pub version: Version,
     /// The digest of the root file.
     pub digest: RootDigest,
@@ -55,7 +55,7 @@ pub struct UserConfig {
 }
 
 impl UserConfig {
-    /// Returns the configuration in the file at this path, which need not exist.
+    /// Returns the configuration that is stored in the file at this path. The file need not exist.
     #[must_use]
     pub fn at(file: &Path) -> Self {
         Self { file: Some(file.to_path_buf()) }
@@ -174,7 +174,8 @@ impl UserConfig {
         })
     }
 
-    /// Returns the private key files outside the repository's folder that the user has allowed for the repository.
+    /// Returns the private key files outside the repository's folder that the user has allowed to be used for the
+    /// repository.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].
@@ -206,7 +207,7 @@ impl UserConfig {
         })
     }
 
-    /// Returns the name or the id of the group with which the user shares the repository in `folder`.
+    /// Returns the name or the ID of the group with which the user shares the repository in `folder`.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].
@@ -287,7 +288,7 @@ fn folder_entry<'d>(document: &'d DocumentMut, folder: &Path) -> Option<&'d dyn 
     entry.as_table_like()
 }
 
-/// Returns the id of the group with this name on this machine.
+/// Returns the ID of the group with this name on this machine.
 fn group_number(name: &str) -> Option<u32> {
     let groups = std::fs::read_to_string("/etc/group").ok()?;
     let mut fields = groups.lines().map(|line| line.split(':'));
@@ -298,7 +299,7 @@ fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edi
     document.get("repositories")?.as_table_like()?.get(&repository.to_string())?.as_table_like()
 }
 
-/// Locks the configuration. Waits while another command of this user holds the lock.
+/// Locks the configuration. Waits for the lock if another command of this user holds it.
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(".lastmile-repo.lock");
     let failed = |error| Error::file("lock", &path, error);
@@ -314,8 +315,8 @@ fn lock(folder: &Path) -> Result<File, Error> {
     }
 }
 
-/// Reads a file that belongs to this user or root and that nobody else can write to. Links are followed, because the
-/// user specified the file.
+/// Reads a file. The file must belong to this user or root, and nobody else may be able to write to it. Links are
+/// followed, because the user specified the file.
 fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

@@ -14,8 +14,8 @@ use crate::{Error, PathError};
 /// The maximum length of a root file, or of a file that a person writes, in bytes.
 pub(super) const SMALL: u64 = 16 << 20;
 
-/// The maximum length of a metadata file, in bytes. The limit is high, so that an oversized published role can still be
-/// read and repaired.
+/// The maximum length of a metadata file, in bytes. The limit is high so that even a published role that is too large
+/// for clients can be read and repaired.
 pub(crate) const LONGEST_METADATA: u64 = 1 << 32;
 
 /// Reads a regular file of at most 16 MiB. Refuses a link. Returns `None` if the file does not exist.
@@ -81,7 +81,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
         .map_err(|error| Error::file("sync", folder, error))
 }
 
-/// Creates `folder` with permissions for its owner only.
+/// Creates a folder that only its owner can access.
 pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
     match disk::make_folder(folder, 0o700) {
         Ok(()) => Ok(()),
@@ -90,7 +90,7 @@ pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses a path that is not a folder. A link is refused, too, because it would redirect writes to another folder.
+/// Refuses a path that is not a folder. Also refuses a link, because a link would redirect writes to another folder.
 pub(crate) fn real_folder(folder: &Path) -> Result<(), Error> {
     let kind = fs::symlink_metadata(folder).map_err(|error| Error::file("look at", folder, error))?;
     if kind.is_dir() {

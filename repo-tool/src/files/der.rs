@@ -14,7 +14,7 @@ const BY_PASS_PHRASE: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\
 /// The object identifier of the content of PKCS#12 files, 1.2.840.113549.1.7.
 const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 
-/// A DER element: its tag and its complete content.
+/// A DER element, with its tag and its complete content.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
@@ -60,7 +60,8 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a sequence with this content is a PKCS#12 file: version 3, followed by a PKCS#7 content type.
+/// Returns whether a sequence with this content is a PKCS#12 file, which begins with the version 3 and a PKCS#7 content
+/// type.
 fn is_pkcs12(content: &[u8]) -> bool {
     let Some(content) = content.strip_prefix(&[INTEGER, 1, 3]) else { return false };
     let inner = match content {
@@ -80,8 +81,8 @@ fn begins_with_id(sequence: Option<&Element<'_>>, prefixes: &[&[u8]]) -> bool {
     })
 }
 
-/// Returns the elements of a sequence, at most 16. If an element is invalid or incomplete, the list ends with an
-/// element that has the tag 0.
+/// Returns the first 16 elements of a sequence. If an element is invalid or incomplete, the list ends with an element
+/// that has the tag 0.
 fn elements(mut content: &[u8]) -> Vec<Element<'_>> {
     let mut elements = Vec::new();
     while let (Some(tag), true) = (content.first(), elements.len() < 16) {

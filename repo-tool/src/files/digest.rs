@@ -23,7 +23,7 @@ impl FileDigest {
         Self { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 
-    /// Returns the length and SHA-256 that metadata lists for a target, or `None` if no SHA-256 is listed.
+    /// Returns the length and SHA-256 that metadata lists for a target, or `None` if the metadata lists no SHA-256.
     pub(crate) fn listed(target: &TargetFile) -> Option<Self> {
         let sha256 = sha256(&target.hashes)?;
         Some(Self { length: target.length, sha256 })
@@ -34,7 +34,7 @@ impl FileDigest {
         let listed = file.metadata()?.len();
         let mut hasher = Sha256::new();
         let mut length = 0_u64;
-        // The buffer is one byte longer than a small file, so that one read reaches the end of the file.
+        // For a small file, make the buffer one byte longer than the file, so that the first read reaches the end.
         let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| listed.saturating_add(1).min(PART))];
         loop {
             let count = file.read(&mut part)?;
@@ -52,7 +52,7 @@ impl FileDigest {
         self.length
     }
 
-    /// Formats the digest for messages.
+    /// Formats the length and the digest for messages.
     pub(crate) fn shown(&self) -> String {
         format!("{} bytes with SHA-256 {}", self.length, self.sha256.get(..16).unwrap_or(&self.sha256))
     }

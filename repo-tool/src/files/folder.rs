@@ -1,5 +1,5 @@
-//! Open folders. Names are looked up relative to an open folder and never through links, and the owner of a folder can
-//! be checked.
+//! Open folders. Names are looked up relative to an open folder, and links are never followed. The owner of a folder
+//! can be checked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,8 +22,8 @@ use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
-/// An open folder. Names are looked up in this folder, and never through links (R-x-2), even after it was renamed, or
-/// after another folder took its path.
+/// An open folder. Names are looked up in this folder without following links (R-x-2), even after the folder was
+/// renamed, or after another folder took its path.
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,
@@ -42,7 +42,7 @@ impl EntryInfo {
         self.kind() == FileType::RegularFile
     }
 
-    /// Returns the user id of the entry's owner.
+    /// Returns the user ID of the entry's owner.
     pub(crate) fn owner(&self) -> u32 {
         self.0.st_uid
     }
@@ -77,10 +77,10 @@ impl Folder {
         Ok(Self { handle, path: path.to_path_buf() })
     }
 
-    /// Opens the subfolder `name`. Returns `None` if it does not exist.
+    /// Opens the subfolder `name`. Returns `None` if the subfolder does not exist.
     ///
     /// # Errors
-    /// [`Error::Path`] if the entry is not a folder. A link to a folder is refused, too.
+    /// [`Error::Path`] if the entry is not a folder, or is a link to a folder.
     pub(crate) fn enter(&self, name: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let name = name.as_ref();
         let path = self.path_of(name);
@@ -130,7 +130,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Opens the folder at the path `relative` below this folder. Returns `None` if it does not exist.
+    /// Opens the folder at the path `relative` below this folder. Returns `None` if that folder does not exist.
     pub(crate) fn find(&self, relative: &Path) -> Result<Option<Self>, Error> {
         let mut folder = self.again()?;
         for part in relative.components() {
@@ -163,7 +163,7 @@ impl Folder {
         }
     }
 
-    /// Refuses a folder that belongs neither to this user nor to the group, or that all users can write to.
+    /// Refuses a folder that belongs to neither this user nor the group, or that all users can write to.
     pub(crate) fn check_shared(&self, group: u32) -> Result<(), Error> {
         let found = self.stat()?;
         let path = self.path.clone();
@@ -284,14 +284,14 @@ impl Folder {
         disk::sync_folder(&self.handle, &self.path).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the whole file system of this folder. Returns false if the operating system does not support this.
+    /// Syncs the whole file system of this folder. Returns `false` if the operating system does not support this.
     #[cfg(target_os = "linux")]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         let synced = disk::sync_file_system(&self.handle, &self.path);
         synced.map(|()| true).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the whole file system of this folder. Returns false if the operating system does not support this.
+    /// Syncs the whole file system of this folder. Returns `false` if the operating system does not support this.
     #[cfg(not(target_os = "linux"))]
     #[expect(
         clippy::unused_self,

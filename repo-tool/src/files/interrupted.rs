@@ -13,7 +13,7 @@ pub struct Interrupted {
     pub folder: PathBuf,
     /// The name of the working folder in the repository.
     pub(crate) name: String,
-    /// The id of the user who started the publication.
+    /// The ID of the user who started the publication.
     pub owner: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Finds private keys in files to be published. Supports the formats of all common tools.
 //!
-//! Keys in text formats are found anywhere in a file of any size. Keys in binary formats are found only if the key is
-//! the whole file. Archives are not opened, so keys in compressed archives are not found.
+//! A key in a text format is found anywhere in a file of any size. A key in a binary format is found only if the file
+//! contains nothing else. Archives are not opened, so keys in compressed archives are not found.
 
 use std::sync::LazyLock;
 
@@ -13,17 +13,17 @@ use crate::files::der;
 const CONTEXT: usize = 8 * 1024;
 /// The number of bytes that are scanned at once.
 const PART: usize = 256 * 1024;
-/// The number of bytes that are scanned again with the next part of a file, so that each match is examined once with
-/// its whole context.
+/// The number of bytes that are scanned again with the next part of a file. This overlap makes sure that each match is
+/// examined once together with its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
-/// The number of bytes at the start of a file that are used to recognize a binary format. Private keys in binary
-/// formats are shorter, except in PKCS#12 files, which are recognized by their first bytes.
+/// The number of bytes at the start of a file that are used to recognize a binary format. No private key in a binary
+/// format is longer, except for PKCS#12 files, which are recognized by their first bytes.
 const HEAD: usize = 64 * 1024;
-/// The minimum length of base64 text that counts as a key even though it does not start on a new line, as in the string
-/// literals of source code.
+/// The minimum length of base64 text that counts as a key if the text does not start on a new line, for example in a
+/// string literal.
 const SHORTEST_RUN: usize = 16;
-/// The length in characters that distinguishes secret keys of minisign and signify, which are longer, from their public
-/// keys and signatures, which are shorter.
+/// The length in characters that distinguishes the secret keys of minisign and signify from their public keys and
+/// signatures. Secret keys are longer, and public keys and signatures are shorter.
 const MINISIGN_SECRET: usize = 120;
 
 // The strings to search for in every part of a file.
@@ -91,7 +91,7 @@ fn text_form(window: &[u8], end: End) -> Option<String> {
     AGE.find_iter(window).any(|at| is_age_key(window, at)).then(|| "an age secret key (AGE-SECRET-KEY-)".into())
 }
 
-/// Returns the label of the PEM header around `at` if a key follows the header. Source code contains such headers
+/// Returns the label of the PEM header around `at` if a key follows the header. In source code, such headers may occur
 /// without a key.
 fn pem_label(window: &[u8], at: usize, end: End) -> Option<String> {
     let before = window.get(at.saturating_sub(64)..at)?;
@@ -118,8 +118,8 @@ fn is_followed_by_key(body: &[u8], end: End) -> bool {
     let (space, text) = body.split_at(start);
     let is_next_line = space.contains(&b'\n') || space.contains(&b'\r');
     match text.first() {
-        // Nothing follows the header in this window. At the end of the file, count the header as a key; otherwise,
-        // decide in the next window.
+        // Nothing follows the header in this window. At the end of the file, the header counts as a key. Otherwise, the
+        // next window decides.
         None => return end == End::OfFile,
         Some(byte) if is_next_line && is_base64(*byte) => return true,
         Some(_) => {}
@@ -147,7 +147,8 @@ fn is_pem_in_utf16(window: &[u8], at: usize) -> bool {
     PEM.find_iter(&narrow).any(|at| pem_label(&narrow, at, End::OfFile).is_some())
 }
 
-/// Returns whether the match is a private key in TUF's JSON format: `"private": "…"` near `"keyval"` or `"keytype"`.
+/// Returns whether the match belongs to a private key in TUF's JSON format, that is, to `"private": "…"` near
+/// `"keyval"` or `"keytype"`.
 fn is_tuf_key(window: &[u8], at: usize) -> bool {
     let around = window.get(at.saturating_sub(CONTEXT)..(at + CONTEXT).min(window.len())).unwrap_or_default();
     let value = window.get(at + "\"private\"".len()..).and_then(string_value);
@@ -155,7 +156,7 @@ fn is_tuf_key(window: &[u8], at: usize) -> bool {
         && (find(around, b"\"keyval\"").is_some() || find(around, b"\"keytype\"").is_some())
 }
 
-/// Returns whether the match is a private JSON Web Key: `"kty"` and `"d": "…"` in the same object.
+/// Returns whether the match belongs to a private JSON Web Key, that is, to an object with `"kty"` and `"d": "…"`.
 fn is_private_jwk(window: &[u8], at: usize) -> bool {
     let before = window.get(at.saturating_sub(CONTEXT)..at).unwrap_or_default();
     let after = window.get(at..(at + CONTEXT).min(window.len())).unwrap_or_default();
@@ -210,8 +211,8 @@ fn whole_file_form(head: &[u8], length: u64) -> Option<&'static str> {
     der::private_key(head, length).or_else(|| is_openpgp(head).then_some("an OpenPGP secret key"))
 }
 
-/// Returns whether the text is a secret key of minisign or signify: an untrusted comment, followed by a line of base64
-/// that decodes to `Ed…`.
+/// Returns whether the text is a secret key of minisign or signify. Such a key is an untrusted comment, followed by a
+/// line of base64 that decodes to `Ed…`.
 fn is_minisign(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(comment) = lines.next() {
@@ -234,8 +235,8 @@ fn is_encrypted_by_securesystemslib(text: &[u8]) -> bool {
     parts.len() == 5 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Returns whether the file starts with an OpenPGP secret key packet (RFC 9580, 5.5.3): tag, length, version 4 or 6, a
-/// date and a known algorithm.
+/// Returns whether the file starts with an OpenPGP secret key packet (RFC 9580, 5.5.3). The packet consists of a tag, a
+/// length, the version 4 or 6, a date, a known algorithm and the key.
 fn is_openpgp(head: &[u8]) -> bool {
     let packet = match head {
         [0x94, _, packet @ ..] | [0x95, _, _, packet @ ..] | [0xc5, 0..=191, packet @ ..] => packet,

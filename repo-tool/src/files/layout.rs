@@ -17,7 +17,7 @@ use crate::files::sharing::Sharing;
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
 
-/// The time between two attempts to take the lock while another process holds it.
+/// The time between two attempts to acquire the lock while another process holds it.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// The number of times that the lock file is reopened if another process removes it.
 const MOST_OPENS: usize = 16;
@@ -25,10 +25,10 @@ pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
-/// The name of the folder with copies of the files that an adoption replaced.
+/// The name of the folder with copies of the files that were replaced when a served repository was adopted.
 pub(super) const SUPERSEDED: &str = "superseded";
 
-/// The paths of one repository. Only `metadata/` and `targets/` may be served.
+/// The paths of one repository. Only the folders `metadata/` and `targets/` may be served to clients.
 #[derive(Clone, Debug)]
 pub struct Layout {
     dir: PathBuf,
@@ -114,8 +114,8 @@ impl Layout {
         self.dir.join(self.own(".queue"))
     }
 
-    /// Returns the name of this user's working folder of the kind `name`. In a shared repository, the user id is
-    /// appended.
+    /// Returns the name of this user's own folder whose base name is `name`. In a shared repository, the user ID is
+    /// appended to the base name.
     pub(super) fn own(&self, name: &str) -> String {
         match self.sharing {
             Sharing::Private => name.to_string(),
@@ -205,8 +205,8 @@ impl Layout {
         Ok(interrupted)
     }
 
-    /// Returns whether an entry of the repository's folder is part of the repository itself and must never be published
-    /// as a target.
+    /// Returns whether an entry in the repository's folder belongs to the repository itself. Such an entry must never
+    /// be published as a target.
     #[must_use]
     pub fn is_own(name: &OsStr) -> bool {
         let name = name.to_string_lossy();
@@ -217,7 +217,7 @@ impl Layout {
     }
 
     /// Replaces a file of the repository atomically: writes a new file in `.publishing/`, syncs it and renames it. The
-    /// caller must hold the lock. The next holder of the lock removes files that a crash left behind.
+    /// caller must hold the lock. If the process crashes, the next holder of the lock removes the new file.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         self.replace_from(&self.open_publishing()?, path, bytes, mode)
     }
@@ -248,7 +248,7 @@ impl Layout {
         goal.sync()
     }
 
-    /// Takes the exclusive lock. The lock is released when the value is dropped or the process ends.
+    /// Acquires the exclusive lock. The lock is released when the returned value is dropped or the process ends.
     pub fn lock(&self) -> Result<Lock, Error> {
         let dir = self.open()?;
         let path = self.dir.join(LOCK);
@@ -262,8 +262,8 @@ impl Layout {
                     return Ok(Lock { _file: file, working: OnceLock::new() });
                 }
                 Locking::Busy => break,
-                // Another process has removed the lock file in the meantime, so a lock on it would not exclude other
-                // processes.
+                // Another process has removed the lock file in the meantime, so locking the removed file would not
+                // exclude other processes.
                 Locking::Replaced => {}
             }
         }
@@ -295,8 +295,8 @@ impl Layout {
         Ok(file)
     }
 
-    /// Takes the exclusive lock, waiting for at most `at_most` while another process holds it. Calls `on_wait` once if
-    /// it has to wait.
+    /// Acquires the exclusive lock. If another process holds the lock, calls `on_wait` once and waits for at most
+    /// `at_most`.
     pub fn lock_within(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Lock, Error> {
         let start = Instant::now();
         let mut has_waited = false;
@@ -315,11 +315,11 @@ impl Layout {
     }
 }
 
-/// The folders that the group can access in a shared repository, and their modes.
+/// The folders that the group can access in a shared repository, with their modes.
 ///
-/// Other members must be able to see whether `.publishing` contains a journal, and to modify the pending change. They
-/// may also add keys to `keys`, where the sticky bit prevents them from removing the keys of others. A private key file
-/// is readable only by its owner.
+/// Other members must be able to see whether `.publishing` contains a journal, and to modify the pending change.
+/// Members may also add keys to `keys`, where the sticky bit prevents them from removing the keys of other members. A
+/// private key file is readable only by its owner.
 const FOLDERS: [(&str, u32); 4] = [(PUBLISHING, 0o711), (STAGED, 0o2770), (SUPERSEDED, 0o2770), ("keys", 0o3770)];
 
 /// Gives the group access to those of [`FOLDERS`] that this user owns in the repository `dir`. Skips links, such as a
@@ -334,8 +334,8 @@ fn open_to_group(dir: &Folder, group: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Proof that no other process changes the repository. If a publication fails while it is being prepared, dropping the
-/// lock removes the prepared files, such as private keys and unpublished targets.
+/// The lock on a repository. While it exists, no other process changes the repository. If the preparation of a
+/// publication fails, dropping the lock removes the prepared files, such as private keys and unpublished targets.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -355,7 +355,7 @@ impl Drop for Lock {
         if let Some(working) = self.working.get()
             && working.look(JOURNAL).is_ok_and(|journal| journal.is_none())
         {
-            // Errors can be ignored, because the next command also clears the folder.
+            // Ignore errors, because the next command also clears the folder.
             let _ = working.clear();
         }
     }

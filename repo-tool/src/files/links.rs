@@ -1,5 +1,4 @@
-//! Reads files by path: files that the user specified, for which links are followed, and files of a repository, for
-//! which links are refused.
+//! Reads files by path. Links are followed for files that the user specified, and refused for files of a repository.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,12 +9,12 @@ use lastmile_keys::Zeroizing;
 use crate::files::access::{SMALL, ensure, if_there, open_regular, read_at_most};
 use crate::{Error, NotFound};
 
-/// Whether a file is opened through symbolic links.
+/// Whether to follow symbolic links when a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// Follow links, and also read from pipes: the user specified the file.
+    /// Follow links, and also read from pipes. This is for files that the user specified.
     Follow,
-    /// Refuse links: another user may have placed a link in the repository.
+    /// Refuse links, because another user may have placed a link in the repository.
     Refuse,
 }
 
@@ -25,7 +24,7 @@ pub(crate) fn read_through(path: &Path, links: Links, most: u64) -> Result<Optio
     open_through(path, links)?.map(|file| read_open(file, path, links, most)).transpose()
 }
 
-/// Like [`read_through`], but for a private key or a pass-phrase: refuses a file that other users can read or change.
+/// Like [`read_through`], but for private keys and pass-phrases. Refuses a file that other users can read or change.
 pub(crate) fn read_secret(path: &Path, links: Links, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let Some(file) = open_through(path, links)? else { return Ok(None) };
     ensure(&file, path, Access::ensure_secret)?;

@@ -1,5 +1,5 @@
-//! Refuses to publish private keys (`key_material.rs`) and the repository's own files, even if they are specified by a
-//! different path or through a link.
+//! Refuses to publish private keys (`key_material.rs`) and the repository's own files, even if the user specifies them
+//! by another path or through a link.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -25,26 +25,27 @@ use crate::{Error, PathError, parallel};
 /// The maximum length of a private key file, in bytes.
 const LONGEST_KEY: u64 = 1 << 20;
 
-/// The device and inode number of a file or folder, which are the same for all of its names.
+/// The device and inode number of a file or folder. They do not depend on the name by which the file or folder is
+/// opened.
 type FileId = (u64, u64);
 
-/// The files and folders that are part of a repository and must not be published as targets.
+/// The files and folders that belong to a repository itself and must not be published as targets.
 pub struct OwnFiles {
     dir: FileId,
-    /// The repository's folder and all its parent folders.
+    /// The repository's folder and all folders that contain it.
     above: BTreeSet<FileId>,
     /// The folders in the repository that the tool manages, such as `metadata/` and `keys/`.
     folders: BTreeSet<FileId>,
-    /// The files that are part of the repository, each with the reason for refusing it. Hard links to these files are
-    /// refused, too.
+    /// The files that belong to the repository, each with the reason for refusing it. Hard links to these files are
+    /// refused too.
     files: BTreeMap<FileId, String>,
-    /// The SHA-256 of each private key file, with the reason for refusing it. Copies of these files are refused, too.
+    /// The SHA-256 of each private key file, with the reason for refusing it. Copies of these files are refused too.
     contents: BTreeMap<[u8; 32], String>,
     /// The length of the longest private key file.
     longest: usize,
 }
 
-/// Checks whether a file is a copy of a private key, by comparing the first bytes of the file.
+/// A check whether a file is a copy of a private key. It compares the first bytes of the file.
 pub(crate) struct CopyCheck<'o> {
     own: &'o OwnFiles,
     bytes: Zeroizing<Vec<u8>>,
@@ -67,7 +68,7 @@ impl CopyCheck<'_> {
 }
 
 impl OwnFiles {
-    /// Collects the files of the repository in `layout`. They include the private keys that the configuration of the
+    /// Collects the files of the repository in `layout`. These include the private keys that the configuration of the
     /// repository or of the user names.
     ///
     /// # Errors
@@ -104,7 +105,7 @@ impl OwnFiles {
             if let Some(found) = found.filter(Metadata::is_file) {
                 let what = format!("keys/{}", entry.file_name().to_string_lossy());
                 own.add_file(&found, &what);
-                // Only copies of private keys are refused; other files in the folder, such as public keys, are not
+                // Refuse only copies of private keys, because other files in the folder, such as public keys, are not
                 // secret.
                 own.add_content(entry.path(), &what, |bytes| {
                     let mut scanner = Scanner::default();
@@ -134,8 +135,8 @@ impl OwnFiles {
         Ok(own)
     }
 
-    /// Stores the hash of a private key file. Skips files that this user cannot read, because the user cannot publish
-    /// copies of them, and files longer than [`LONGEST_KEY`].
+    /// Stores the hash of a private key file. Skips files longer than [`LONGEST_KEY`]. Also skips files that this user
+    /// cannot read, because the user cannot publish copies of them.
     fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
         let read = || {
             let Some(file) = readable(path.canonicalize().and_then(|path| access::open_regular(&path)))? else {
@@ -152,7 +153,7 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Begins the check of whether a new file is a copy of a private key.
+    /// Begins to check whether a new file is a copy of a private key.
     pub(crate) fn content(&self) -> CopyCheck<'_> {
         CopyCheck { own: self, bytes: Zeroizing::default() }
     }
@@ -210,7 +211,7 @@ impl OwnFiles {
         Ok(refused.into_iter().flatten().collect())
     }
 
-    /// Returns the reason why a file must not be published. The file is compared by device and inode, so its name does
+    /// Returns the reason why a file must not be published. Files are compared by device and inode, so their names do
     /// not matter.
     pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
         self.files.get(&id(file)).map(String::as_str)
@@ -222,7 +223,7 @@ impl OwnFiles {
         if ids.iter().flatten().any(|id| self.folders.contains(id)) {
             return FolderKind::Tool;
         }
-        // Compare names, too, because a folder of the tool may have been created since `folders` was collected.
+        // Also compare names, because the tool may have created another folder since `folders` was collected.
         let inner = folder.ancestors().zip(ids.iter().skip(1));
         let is_new = |(inner, outer): (&Path, &Option<FileId>)| {
             *outer == Some(self.dir) && inner.file_name().is_some_and(Layout::is_own)
@@ -246,7 +247,7 @@ enum FolderKind {
     Other,
 }
 
-/// Returns an error that lists these files, if there are any.
+/// Returns an error that lists the given files, if there are any.
 pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     if files.is_empty() {
         return Ok(());
@@ -259,8 +260,8 @@ pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
 /// Refuses to store private keys in a folder that is served to clients.
 ///
 /// # Errors
-/// [`Error::Path`] if the folder is `metadata/`, `targets/` or one of their subfolders; [`Error::File`] if its path
-/// cannot be resolved.
+/// [`Error::Path`] if the folder is `metadata/`, `targets/` or a subfolder of one of them, and [`Error::File`] if the
+/// path cannot be resolved.
 pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error> {
     let place = resolved(folder)?;
     for served in [layout.metadata(), layout.targets()] {
@@ -271,7 +272,7 @@ pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error>
     Ok(())
 }
 
-/// Resolves the links in `path`. Trailing components may be missing on disk.
+/// Resolves the links in `path`. The last components of the path need not exist.
 fn resolved(path: &Path) -> Result<PathBuf, Error> {
     let absolute = std::path::absolute(path).map_err(|error| Error::file("find", path, error))?;
     let mut found = PathBuf::new();
@@ -297,7 +298,7 @@ fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
-/// Converts the error to `None` if the file does not exist or this user may not read it.
+/// Converts an error to `None` if the file does not exist or this user may not read it.
 fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());

@@ -1,4 +1,4 @@
-//! The user of this process, and the files that only this user can change.
+//! The user of this process, and the check whether only this user can change a file.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 /// The write permissions of the group and of all other users.
 pub(super) const OTHERS_WRITE: u32 = 0o022;
 
-/// Returns the effective user id of this process.
+/// Returns the effective user ID of this process.
 pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }

@@ -8,7 +8,7 @@ use crate::files::access;
 use crate::files::layout::Layout;
 use crate::{Error, NotFound};
 
-/// Reads the oldest root in the folder: usually `1.root.json`.
+/// Reads the oldest root in the metadata folder, which is usually `1.root.json`.
 pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
     let first = layout.metadata().join("1.root.json");
     if let Some(bytes) = access::read_if_there(&first)? {

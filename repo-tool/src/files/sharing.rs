@@ -7,6 +7,7 @@ pub enum Sharing {
     /// A single user. Working folders that belong to another user are refused.
     #[default]
     Private,
-    /// The members of the group with this id. Each member has to configure the group, and has separate working folders.
+    /// The members of the group with this ID. Each member must set the group in the user configuration, and has
+    /// separate working folders.
     Group(u32),
 }

@@ -17,13 +17,13 @@ pub(crate) struct Spool {
     end: AtomicU64,
 }
 
-/// A piece of text in a spool. A clone refers to the same text.
+/// A piece of text in a spool. A clone of the value refers to the same text.
 #[derive(Clone, Debug)]
 pub(crate) struct SpooledText {
     spool: Arc<Spool>,
     /// The position of the text in the file, in bytes.
     start: u64,
-    /// The length in bytes.
+    /// The length of the text in bytes.
     length: usize,
 }
 

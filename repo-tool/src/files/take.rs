@@ -13,9 +13,9 @@ use crate::{Error, PublicationError};
 /// The number of bytes that are copied at once.
 const PART: usize = 256 * 1024;
 
-/// Links or copies the file `name`, which must have `length` bytes, into the folder `to` under the name `new`. The
-/// folder belongs to this user, so no other user can change the new file. The caller must check the content of the new
-/// file.
+/// Links or copies the file `name`, which must have `length` bytes, into the folder `to` under the name `new`. This
+/// folder must belong to this user, so that no other user can change the new file. The caller must check the content of
+/// the new file.
 pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u64) -> Result<(), Error> {
     let at = from.path_of(name);
     let read = |error| Error::file("read", &at, error);
@@ -30,7 +30,7 @@ pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u6
         if to.open_file(new).is_ok_and(|taken| is_ours(&taken)) {
             return Ok(());
         }
-        // Another user replaced the file after it was checked and before it was linked.
+        // Another user replaced the file between the check and the creation of the link.
         disk::remove(to.place(new)).map_err(failed)?;
     }
     let mut copy = to.create(new, 0o644)?;

@@ -1,4 +1,4 @@
-//! Checks whether files could be written, without writing any. Dry runs use this.
+//! Checks for dry runs, which determine whether files could be written, without writing any.
 
 use crate::Error;
 use crate::files::access::check_writable;

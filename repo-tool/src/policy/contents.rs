@@ -1,4 +1,5 @@
-//! Reads evidence files and trust roots, from the new files of a draft or else from the repository's folder.
+//! Reads evidence files and trust roots. They are read from the new files of a draft, or else from the repository's
+//! folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,23 +19,24 @@ pub(crate) const LONGEST: u64 = 16 << 20;
 pub(crate) struct TargetContents {
     folder: PathBuf,
     names: TargetNames,
-    /// The current paths of the draft's new files, by their final paths below the folder.
+    /// The current paths of the draft's new files, by their final paths relative to `folder`.
     new: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl TargetContents {
-    /// Creates a reader of the published target files and of a draft's new files. `names` is the form of target file
-    /// names after the publication.
+    /// Creates a reader of the published target files and of a draft's new files. `names` is the form that target file
+    /// names will have after the publication.
     pub(crate) fn new(layout: &Layout, names: TargetNames, files: &[NewTargetFile]) -> Self {
         let new = files.iter().map(|file| (file.to.clone(), file.from.clone())).collect();
         Self { folder: layout.targets(), names, new }
     }
 
-    /// Returns the content of a target, after comparing it with the listed length and hashes. Returns `None` if the
+    /// Returns the content of a target, after checking that it has the listed length and hashes. Returns `None` if the
     /// file is not on this machine.
     ///
     /// # Errors
-    /// [`PolicyError::WrongFile`] if the file differs from the entry of the target; [`Error::Path`] if it is too long.
+    /// [`PolicyError::WrongFile`] if the file does not match the entry of the target, and [`Error::Path`] if the file
+    /// is too long.
     pub(crate) fn read(&self, target: &TargetFile) -> Result<Option<Vec<u8>>, Error> {
         for place in intake::places(target, self.names) {
             let path = self.path(&place);

@@ -1,4 +1,4 @@
-//! Prepares evidence files for publication beside their package.
+//! Prepares evidence files for publication next to their package.
 //!
 //! All JSON evidence becomes one file, `PACKAGE.intoto.jsonl`, with one JSON object per line. Each signature that is
 //! not JSON becomes a separate file, `PACKAGE.sig`. Evidence that is added later gets a new name with a number, because
@@ -30,7 +30,7 @@ const SIGNATURE: &str = "sig";
 /// New evidence for one package.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct NewEvidence {
-    /// JSON objects, each in one line.
+    /// JSON objects, each on one line.
     lines: Vec<Vec<u8>>,
     /// Signatures that are not JSON.
     signatures: Vec<Vec<u8>>,
@@ -39,7 +39,7 @@ pub(crate) struct NewEvidence {
 /// Evidence files that are ready to be published.
 #[derive(Debug)]
 pub(crate) struct PreparedEvidence {
-    /// The new evidence files. They do not include files that are already published.
+    /// The new evidence files. Files that are already published are not included.
     pub(crate) sources: Vec<Source>,
     /// The package with the evidence files to list, including files that are already published.
     pub(crate) evidence: PackageEvidence,
@@ -94,7 +94,7 @@ impl NewEvidence {
     }
 }
 
-/// Removes the spaces and line ends between the parts of valid JSON text.
+/// Removes the white space between the tokens of valid JSON text.
 fn compact(text: &[u8]) -> Vec<u8> {
     let mut compact = Vec::with_capacity(text.len());
     let mut is_in_string = false;
@@ -118,7 +118,7 @@ impl Repository {
     /// published package has the same content, its published evidence is kept.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no such role; [`Error::File`] if a file cannot be written.
+    /// [`Error::NotFound`] if there is no such role, and [`Error::File`] if a file cannot be written.
     #[expect(
         clippy::disallowed_methods,
         reason = "the folder is not part of the repository, and is removed afterwards"
@@ -147,8 +147,8 @@ impl Repository {
     }
 
     /// Returns the name of a published evidence file with this content, or else the first unused name. If the package
-    /// is new or its content changes, the names of published evidence are reused, because that evidence is about other
-    /// content.
+    /// is new or its content changes, the names of published evidence files are reused, because those files are
+    /// evidence for other content.
     fn evidence_name(
         &mut self,
         role: &RoleName,
@@ -180,8 +180,7 @@ impl Repository {
             .into())
     }
 
-    /// Returns the target entries for a path in the role or its bins: the published entry, and the entry in the pending
-    /// change.
+    /// Returns the published entry and the pending entry for a path in the role or its bins, if they exist.
     fn listed(&mut self, role: &RoleName, path: &TargetPath) -> Result<Vec<TargetFile>, Error> {
         let pending = self.staged()?;
         let mut listed = Vec::new();

@@ -1,5 +1,5 @@
-//! Judges packages as clients do: searches for them, reads their evidence, and compares it with the policies of the roles
-//! on the delegation chain.
+//! Judges packages as clients do. It searches for a package, reads the evidence for the package, and compares the
+//! evidence with the policies of the roles on the delegation chain.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +16,21 @@ use crate::policy::contents::TargetContents;
 use crate::published::Published;
 use crate::{Error, PolicyError};
 
-/// The judgement of a package.
+/// The result of judging a package.
 pub(crate) enum Judged {
     /// Clients do not find the package.
     NotFound,
-    /// No policy demands anything of the package.
+    /// No rule of a policy applies to the package.
     Free,
-    /// The verdict that clients reach by the policies.
+    /// The policies apply, and clients reach this verdict.
     Verdict(Verdict),
-    /// Clients refuse the package before they judge its evidence: a policy, a list of evidence or a file cannot be used.
+    /// Clients refuse the package before they judge its evidence, because a policy, a list of evidence or a file cannot
+    /// be used.
     Unusable(Refused),
 }
 
 impl Judged {
-    /// Returns why clients refuse the package, if they do.
+    /// Returns the reason why clients refuse the package, if they refuse it.
     pub(crate) fn refusal(&self) -> Option<Refused> {
         match self {
             Self::NotFound | Self::Free => None,
@@ -44,23 +45,25 @@ pub(crate) struct PackageJudge<'a> {
     session: blocking::Session,
     contents: &'a TargetContents,
     now: DateTime<Utc>,
-    /// The metadata that the session trusts, for searches that return the delegation chain.
+    /// The metadata that the session trusts. It is used for searches that return the delegation chain.
     trusted: TrustedMetadata,
     /// The number of delegated roles in `trusted`.
     known: usize,
-    /// The policies, by role. They are read only once, because there may be many packages.
+    /// The policies, by role. Each policy is read only once, because there may be many packages.
     policies: BTreeMap<RoleName, Option<Policy>>,
 }
 
 impl<'a> PackageJudge<'a> {
-    /// Creates a client that judges with the metadata of `session`, the files in `contents` and the time `now`.
+    /// Creates a client that judges packages using the metadata of `session`, the files in `contents` and the time
+    /// `now`.
     pub(crate) fn new(session: blocking::Session, contents: &'a TargetContents, now: DateTime<Utc>) -> Self {
         let trusted = session.trusted().clone();
         let known = trusted.delegated().count();
         Self { session, contents, now, trusted, known, policies: BTreeMap::new() }
     }
 
-    /// Creates a client that judges published packages. It has higher limits than usual and accepts expired metadata.
+    /// Creates a client that judges published packages. The client has higher limits than usual, and accepts expired
+    /// metadata.
     pub(crate) fn of_published(
         published: &Published,
         contents: &'a TargetContents,
@@ -102,8 +105,8 @@ impl<'a> PackageJudge<'a> {
         }
     }
 
-    /// Returns whether a policy on the delegation chain may apply to the package. Unusable policies apply to all
-    /// packages.
+    /// Returns whether a policy on the delegation chain may apply to the package. A policy that cannot be used counts
+    /// as applying to all packages.
     fn has_demands(&mut self, found: &Found) -> bool {
         let mut delegations: Option<&Delegations> = None;
         for (role, targets) in &found.chain {
@@ -128,7 +131,7 @@ impl<'a> PackageJudge<'a> {
         self.judge_demands(&found.target, found, Demands::on(found, &LocalPolicy::default()))
     }
 
-    /// Judges a package by these demands, which come from the policies on its delegation chain.
+    /// Judges a package against these requirements, which come from the policies on the delegation chain.
     pub(crate) fn judge_demands(
         &mut self,
         target: &TargetFile,

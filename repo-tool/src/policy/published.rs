@@ -1,4 +1,4 @@
-//! Judges published packages by the published policies, and by those of the pending change.
+//! Judges published packages against the published policies, and against the policies of the pending change.
 
 use lastmile_attest::{ChainRole, Demands, ListTarget, LocalPolicy, Refused};
 use lastmile_metadata::{Delegations, Found, TargetFile, TargetPath};
@@ -11,13 +11,13 @@ use crate::policy::judge::{Judged, PackageJudge};
 use crate::role_content::RoleContent;
 use crate::{Error, NotFound, Repository};
 
-/// The judgements of published packages.
+/// The results of judging published packages.
 pub(crate) struct Judgements {
     /// The number of packages.
     pub(crate) judged: usize,
     /// The packages that clients refuse.
     pub(crate) published: Vec<Refused>,
-    /// The packages that clients would refuse once the pending change is published. `None` if no change is pending.
+    /// The packages that clients would refuse once the pending change is published, or `None` if no change is pending.
     pub(crate) pending: Option<Vec<Refused>>,
 }
 
@@ -27,7 +27,7 @@ impl Repository {
         PackageJudge::of_published(&self.published, contents, self.now())
     }
 
-    /// Returns the targets that are packages: neither evidence nor trust roots.
+    /// Returns the targets that are packages, which are all targets except evidence and trust roots.
     fn packages(&self, targets: &[TargetFile]) -> Vec<TargetPath> {
         let mut auxiliary = all_evidence(targets);
         auxiliary.extend(self.published.read_roles().flat_map(|(_, targets)| trust_roots_of(targets)));
@@ -66,8 +66,8 @@ impl Repository {
     }
 }
 
-/// Judges a published package by the policies and evidence lists of the pending change. Clients cannot search in the
-/// pending change, because it is not signed yet, so the published delegation chain is used.
+/// Judges a published package against the policies and evidence lists of the pending change. A client cannot search the
+/// pending change, because the change is not signed yet. Therefore, the published delegation chain is used.
 fn judge_pending(judge: &mut PackageJudge<'_>, draft: &Draft, found: &Found) -> Result<Judged, Error> {
     let mut pending = Vec::new();
     for (role, _) in &found.chain {

@@ -1,4 +1,4 @@
-//! Sets the policy of a role, after checking the trust roots that it names.
+//! Sets the policy of a role, after checking the trust roots that the policy names.
 
 use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath};
 
@@ -8,8 +8,8 @@ use crate::policy::contents::TargetContents;
 use crate::{Edit, Error, PolicyError, Repository};
 
 impl Repository {
-    /// Adds a policy to the draft, which replaces the earlier policy of the role. A trust root that is on this machine
-    /// must be usable.
+    /// Adds a policy to the draft. The policy replaces the earlier policy of the role. A trust root that is on this
+    /// machine must be usable.
     ///
     /// # Errors
     /// [`Error::Policy`] if the role cannot have this policy.

@@ -1,4 +1,4 @@
-//! Policy files that people write: TOML, or JSON if the file name ends in `.json`.
+//! Policy files that people write. The format is JSON if the file name ends in `.json`, and TOML otherwise.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use lastmile_metadata::Json;
 use crate::files::links::{Links, read_through};
 use crate::{Error, NotFound, PolicyError};
 
-/// The maximum length of a policy file, in bytes. The limit is higher than the limit for the JSON text of a policy,
+/// The maximum length of a policy file, in bytes. This limit is higher than the limit for the JSON text of a policy,
 /// because the same policy may be longer in TOML.
 const LONGEST: u64 = 1 << 20;
 
-/// Reads a policy from a file. Checks only that it has a canonical form.
+/// Reads a policy from a file. Checks only that the policy can be written in canonical form.
 ///
 /// # Errors
-/// [`PolicyError::Malformed`] if the file is not TOML or JSON; [`Error::File`] if it cannot be read.
+/// [`PolicyError::Malformed`] if the file is not TOML or JSON, and [`Error::File`] if the file cannot be read.
 pub(crate) fn read(file: &Path) -> Result<Json, Error> {
     let malformed = |problem: String| PolicyError::Malformed { file: file.to_path_buf(), problem };
     let bytes = read_through(file, Links::Follow, LONGEST)?;

@@ -1,8 +1,8 @@
 //! Fetches the trust root of a Sigstore instance from the instance's own TUF repository.
 //!
-//! The first root is pinned in the user's configuration folder, never in the folder of the repository: somebody who can
-//! write to that folder must not choose whom its policies trust. The trusted metadata is stored next to the root, so
-//! that later updates refuse older metadata.
+//! The first root of this TUF repository is pinned in the user's configuration folder, not in the folder of the
+//! packages' repository. Otherwise, anyone who can write to the latter could choose whom the policies trust. The
+//! trusted metadata is stored next to the root, so that later updates refuse older metadata.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,12 @@ use crate::{Error, NetworkError, NotFound, PolicyError};
 /// The file name of the pinned root in the folder of a source.
 const PINNED: &str = "root.json";
 
-/// Whether an update uses the metadata that earlier updates stored.
+/// What an update does with the metadata that earlier updates stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// The stored metadata is used and updated.
+    /// Use and update the stored metadata.
     Kept,
-    /// The stored metadata is neither read nor changed.
+    /// Neither read nor change the stored metadata.
     Ignored,
 }
 
@@ -40,11 +40,11 @@ pub(crate) struct TrustRootSource {
 }
 
 impl TrustRootSource {
-    /// Returns the source at this URL. `first` is the first root of its repository, which is needed if no root is
-    /// pinned yet. `config` is the path of the user's configuration file.
+    /// Returns the source at this URL. `first` is the first root of the repository at this URL, which is needed if no
+    /// root is pinned yet. `config` is the path of the user's configuration file.
     ///
     /// # Errors
-    /// [`PolicyError::FirstRoot`] if no root is pinned and none is given, or if another root is pinned.
+    /// [`PolicyError::FirstRoot`] if no root is pinned and `first` is `None`, or if another root is pinned.
     pub(crate) fn open(url: &BaseUrl, first: Option<Vec<u8>>, config: &Path) -> Result<Self, Error> {
         let name = hex::encode(Sha256::digest(url.as_str())).chars().take(16).collect::<String>();
         let all = config.parent().unwrap_or(Path::new(".")).join("trust-roots");
@@ -66,8 +66,9 @@ impl TrustRootSource {
     /// that is older than the stored metadata is refused.
     ///
     /// # Errors
-    /// [`Error::Network`] if the server fails; [`PolicyError::Upstream`] if its metadata does not verify;
-    /// [`Error::NotFound`] if it does not list the target; [`PolicyError::TrustRoot`] if the target is not a trust root.
+    /// [`Error::Network`] if the server fails, [`PolicyError::Upstream`] if the metadata of the source does not verify,
+    /// [`Error::NotFound`] if the metadata does not list the target, and [`PolicyError::TrustRoot`] if the target is
+    /// not a trust root.
     pub(crate) fn fetch(&self, target: &TargetPath, now: DateTime<Utc>, memory: Memory) -> Result<Vec<u8>, Error> {
         let setup = |error: lastmile_client::Error| NetworkError::Setup(error.into());
         let fetch = FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(setup)?);
@@ -88,7 +89,7 @@ impl TrustRootSource {
     }
 
     /// Pins the root, and stores the trusted metadata for the next update. Call this function only after a successful
-    /// fetch, which shows that the root belongs to the URL.
+    /// fetch, because a fetch shows that the root belongs to the URL.
     ///
     /// # Errors
     /// Returns the errors of [`TrustRootSource::fetch`].
@@ -128,7 +129,7 @@ impl TrustRootSource {
     }
 }
 
-/// Describes the logs and authorities of a trust root, one in each line.
+/// Describes the logs and authorities of a trust root, with one line for each.
 pub(crate) fn described(content: &[u8]) -> BTreeSet<String> {
     let root: Value = serde_json::from_slice(content).unwrap_or_default();
     let mut lines = BTreeSet::new();

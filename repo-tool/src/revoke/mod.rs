@@ -24,11 +24,12 @@ pub struct Revocation {
     /// Each role that trusts the key in the published state or in the pending change, with its delegator. A top-level
     /// role has no delegator.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
-    /// The URIs of generated keys, each with the role that gets the key. For a set of bins, the first bin is given.
+    /// The URIs of generated keys, each with the role that gets the key. The first bin of a set represents the whole
+    /// set.
     pub made: Vec<(RoleName, KeyUri)>,
-    /// The number of keys of each role that loses a key.
+    /// The number of keys that remain in each role that loses a key.
     pub counts: Vec<KeyCount>,
-    /// Whether timestamp and snapshot get new keys, which makes clients delete their stored versions of these roles.
+    /// Whether timestamp and snapshot get new keys. New keys make clients delete their stored files of these roles.
     pub recovers_fast_forward: bool,
 }
 
@@ -39,8 +40,8 @@ pub struct Replacements {
     pub given: Vec<Replacement>,
     /// The protection of new snapshot and timestamp keys, or `None` if such keys must not be generated.
     pub online: Option<Protection>,
-    /// The protection of new keys of other roles, or `None` if such keys must not be generated. The keys of several
-    /// holders should not be on one disk.
+    /// The protection of new keys of other roles, or `None` if such keys must not be generated. Keys of different
+    /// holders should not be generated on the same machine.
     pub offline: Option<Protection>,
 }
 
@@ -56,7 +57,8 @@ impl Replacements {
 /// A replacement key that the key holder generated.
 #[derive(Clone)]
 pub struct Replacement {
-    /// The role that gets the key, or a prefix of role names followed by `*`. `None` means each role that needs a key.
+    /// The role that gets the key, or a prefix of role names followed by `*`. If it is `None`, each role that needs a
+    /// key gets the key.
     pub role: Option<String>,
     /// The key.
     pub key: PublicKey,
@@ -79,12 +81,12 @@ pub struct KeyCount {
     pub is_fewer: bool,
 }
 
-/// Makes the draft that revokes `key` in the published state and in the pending change. Generated keys are written
+/// Creates the draft that revokes `key` in the published state and in the pending change. Generated keys are written
 /// immediately, but no role trusts them before the publication.
 ///
 /// # Errors
-/// [`Error::NotFound`] if no role trusts the key; [`Error::Revoke`] if a role would still trust the key or would have
-/// fewer keys than its threshold. No key is written in these cases.
+/// [`Error::NotFound`] if no role trusts the key, and [`Error::Revoke`] if a role would still trust the key or would
+/// have fewer keys than its threshold. In these cases, no key is written.
 pub fn revoke(
     repository: &mut Repository,
     key: impl Into<KeyMaterial>,
@@ -108,10 +110,9 @@ pub fn revoke(
     let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
-        // 6.1: recover from a fast-forward attack.
-        // Whoever stole one online key may have inflated the versions of both timestamp and snapshot. If both roles get
-        // new keys, every client deletes its stored files of both roles. This includes clients that check only the
-        // signatures of stored files.
+        // 6.1: recover from a fast-forward attack. An attacker who stole one online key may have inflated the versions
+        // of both timestamp and snapshot. If both roles get new keys, every client deletes its stored files of both
+        // roles. This includes clients that check only the signatures of stored files.
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
@@ -174,8 +175,9 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft to continue: the pending change, or an empty draft if the pending change does not affect the key.
-/// A revocation must not wait for the missing signatures of an unrelated change.
+/// Returns the draft on which the revocation is based. This is the pending change, or an empty draft if the pending
+/// change does not affect the key, because a revocation must not wait for the missing signatures of an unrelated
+/// change.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;
@@ -247,7 +249,7 @@ fn losses<'r>(
         left.retain(|other| KeyMaterial::from(other) != *key);
         // Root should keep a spare key, in case another root key is lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
-        // If the role lists the revoked key only in an unusable encoding, the role loses no usable key and needs no
+        // A role that lists the revoked key only in an unusable encoding does not lose a usable key, so it needs no
         // replacement.
         let wanted = if left.len() < all { wanted } else { 0 };
         let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
@@ -262,8 +264,8 @@ fn give<'r>(
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
-    // A key that was given without a role is assigned to the roles that need a key, but never to both offline and
-    // online roles.
+    // A replacement key for which no role was given is assigned to the roles that need a key, but never to both offline
+    // and online roles.
     let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));
@@ -308,10 +310,10 @@ fn give<'r>(
     Ok(())
 }
 
-/// Returns the number of keys to generate for each role, with their protection.
+/// Returns the number of keys to generate for each role, and the protection of these keys.
 ///
 /// # Errors
-/// [`Error::Revoke`] if a role has too few keys and no keys may be generated for it.
+/// [`Error::Revoke`] if a role has too few keys, and no keys may be generated for the role.
 fn count_to_make<'p>(
     losses: &BTreeMap<RoleName, Loss<'_>>,
     replacements: &'p Replacements,
@@ -320,7 +322,7 @@ fn count_to_make<'p>(
     let mut lacking = Vec::new();
     for (role, loss) in losses {
         let protection = if role.is_online() { &replacements.online } else { &replacements.offline };
-        // If the user gave keys for an online role, generate only as many more as the threshold requires.
+        // If the user gave keys for an online role, generate only the additional keys that the threshold requires.
         let wanted = if role.is_online() && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
         match protection {
             Some(protection) => {
@@ -339,7 +341,7 @@ fn count_to_make<'p>(
     Err(RevokeError::TooFewKeys { roles: lacking }.into())
 }
 
-/// Returns the number of keys of each role that loses a key, after the revocation.
+/// For each role that loses a key, returns the number of keys after the revocation.
 fn counts(
     repository: &Repository,
     losses: &BTreeMap<RoleName, Loss<'_>>,

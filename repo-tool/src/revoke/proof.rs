@@ -1,5 +1,6 @@
-//! The proof of a revocation: clients of every published root version reach the new state and refuse files that are
-//! signed with the revoked key. If there are many roots, only one root of a series with the same keys is tested.
+//! The proof of a revocation. It shows that clients that were shipped with any published root reach the new state, and
+//! refuse files that are signed with the revoked key. If there are many roots, only one root of each series with the
+//! same keys is tested.
 //!
 //! The forgeries are as strong as possible. All other files are signed with the correct keys. The forged file is signed
 //! with the revoked key, and with other available keys until the threshold is reached.
@@ -28,7 +29,7 @@ use crate::{Error, NotFound, Repository, VersionError};
 
 /// The maximum number of bins that are read to find a bin that lists targets.
 const SEARCHED_OF_BINS: usize = 64;
-/// The number by which the simulated attacker raises version numbers.
+/// The number by which the simulated attacker increases version numbers.
 const INFLATED_BY: u64 = 1_000_000;
 
 /// The result of one simulated client in one scenario.
@@ -38,19 +39,20 @@ pub enum Verdict {
     Good(String),
     /// The client did not behave as required, so the revocation is not proven.
     Bad(String),
-    /// The scenario could not be tested. Contains the reason.
+    /// The scenario could not be tested, for the given reason.
     NotTried(String),
 }
 
-/// The results of clients that were shipped with one root version.
+/// The results of the clients that were shipped with a certain root.
 #[derive(Clone, Debug)]
 pub struct ProofRow {
     /// The version of the root that the client starts from.
     pub root: Version,
-    /// The last root of the series with the same keys that starts with `root`. If there are many roots, clients of the
-    /// later roots of a series are not tested, because their updates are the same.
+    /// The version of the last root in the series of roots with the same keys that starts with `root`. If there are
+    /// many roots, clients that were shipped with a later root of the series are not tested, because they perform the
+    /// same update.
     pub until: Version,
-    /// The name and the result of each scenario.
+    /// The scenarios, each with its name and its result.
     pub scenes: Vec<(String, Verdict)>,
 }
 
@@ -61,13 +63,13 @@ type Edge = (RoleName, Option<RoleName>);
 pub struct Before {
     published: Published,
     roles: Vec<Edge>,
-    /// The key ring that each delegator lists for each role.
+    /// The key ring of each role, as listed by its delegator.
     rings: BTreeMap<Edge, KeyRing>,
     files: BTreeMap<String, Vec<u8>>,
 }
 
 impl Before {
-    /// Saves the current published state. `roles` are the roles that trust the key.
+    /// Saves the current published state. `roles` are the roles that trust the key to be revoked.
     ///
     /// # Errors
     /// Fails if published metadata cannot be read.
@@ -87,8 +89,8 @@ impl Before {
 /// Tests all scenarios against the current published state.
 ///
 /// # Errors
-/// Fails if published metadata cannot be read. If the revoked private key cannot be opened, the result contains
-/// [`Verdict::NotTried`].
+/// Fails if published metadata cannot be read. If the revoked private key cannot be opened, this is not an error, but
+/// the result contains [`Verdict::NotTried`].
 pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> Result<Vec<ProofRow>, Error> {
     let (signer, not_tried) = match repository.keys.file_signer(key) {
         Ok(Some(signer)) => (Some(signer), String::new()),
@@ -111,7 +113,7 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
                 for forgery in &forgeries {
                     scenes.push((format!("forged {}", forgery.role), client_of_root.refuses(forgery)?));
                 }
-                // A role to which no role delegates needs no test, because no client reads it.
+                // A role to which no role delegates anymore needs no test, because no client reads it.
                 scenes.extend(removed.iter().map(|role| {
                     (format!("forged {role}"), Verdict::Good("no role delegates to it anymore".to_string()))
                 }));
@@ -123,8 +125,8 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     Ok(rows)
 }
 
-/// Returns the roots from which clients are tested. Each root comes with the last root that it represents: if there are
-/// many roots, the first root of a series with the same keys represents the series.
+/// Returns the roots with which the tested clients are shipped. If there are many roots, the first root of a series
+/// with the same keys represents the series. The second version is that of the last root that a root represents.
 fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;
@@ -152,7 +154,7 @@ pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
-/// Formats the proof as text for people: one line for each client and scenario.
+/// Formats the proof as a table for people, with one line for each client and scenario.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {
     let mut text = String::from("Proof: a client of every published root\n");
@@ -174,10 +176,10 @@ pub fn table(rows: &[ProofRow]) -> String {
     text
 }
 
-/// A forged file, with the other files that make a client read it.
+/// A forged file, together with the other files that lead a client to read the forged file.
 struct Forgery {
     role: RoleName,
-    /// A target that the forged role lists, which the client searches for.
+    /// A target that the forged role lists, and for which the client searches.
     lists: Option<TargetPath>,
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -213,8 +215,8 @@ impl ProofClient<'_> {
         })
     }
 
-    /// Checks that a client recovers after it has accepted a timestamp with an inflated version, signed with the stolen
-    /// key. Returns `None` if the key alone cannot sign timestamps.
+    /// Checks that a client recovers after it has accepted a timestamp with an inflated version that is signed with the
+    /// stolen key. Returns `None` if the key alone cannot sign timestamps.
     fn recovers(&self, signer: &Arc<dyn Signer>) -> Result<Option<Verdict>, Error> {
         let role = RoleName::TIMESTAMP;
         let Some(ring) = self.before.rings.get(&(role.clone(), None)).filter(|ring| ring.threshold().get() == 1) else {
@@ -256,7 +258,7 @@ impl ProofClient<'_> {
         let overlay = self.repository.published.files().clone().with(forgery.files.clone());
         let answer = self.refresh(overlay, &store)?.and_then(|mut session| match &forgery.lists {
             _ if forgery.role.is_top_level() => Ok(()),
-            // The search may end in another role, so also list all targets.
+            // Also list all targets, because the search may end in another role.
             Some(path) => session.find(path).and_then(|_| session.list().map(drop)),
             None => session.list().map(drop),
         });
@@ -275,8 +277,8 @@ impl ProofClient<'_> {
     }
 }
 
-/// Makes a forgery for each role that trusted the key. One bin of a set represents all bins, because they share a key
-/// ring. Also returns the roles to which no role delegates anymore.
+/// Creates a forgery for each role that trusted the key. One bin of a set represents all bins, because the bins share a
+/// key ring. Also returns the roles to which no role delegates anymore.
 fn forge_all(
     repository: &mut Repository,
     signer: &Arc<dyn Signer>,
@@ -312,7 +314,7 @@ fn forge_all(
                 None => false,
                 Some(Ok(targets)) => !targets.is_empty(),
                 Some(Err(Error::NotFound(_))) => {
-                    // Bins are removed as a set, so checking one of them is enough.
+                    // Bins are removed only as a set, so it is enough to check one of them.
                     removed.push(role.clone());
                     break;
                 }

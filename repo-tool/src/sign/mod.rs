@@ -46,8 +46,8 @@ impl Repository {
     /// Reviews the documents of the `wanted` roles in the pending change, or all documents if `wanted` is empty.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted;
-    /// [`Error::Draft`] if it has a fault that prevents publication.
+    /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted, and
+    /// [`Error::Draft`] if a document has a fault that prevents publication.
     pub fn review_staged(
         &self,
         draft: &Draft,
@@ -61,11 +61,11 @@ impl Repository {
     }
 
     /// Signs the documents of the `wanted` roles in the pending change with `keys`, or all documents if `wanted` is
-    /// empty. Returns the key IDs of the new signatures by role. A key that has already signed does not sign again.
+    /// empty. A key that has already signed does not sign again. Returns the key IDs of the new signatures, by role.
     ///
     /// # Errors
-    /// Fails if a key cannot be opened; [`Error::NotAccepted`] if a document has unknown members or keys that the user
-    /// has not accepted.
+    /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted. Also returns an
+    /// error if a key cannot be opened.
     pub fn sign_staged(
         &self,
         draft: &Draft,
@@ -85,8 +85,8 @@ impl Repository {
         self.move_pin()
     }
 
-    /// Reviews and signs like [`Repository::sign_staged`], but writes nothing. Returns each document with the key IDs
-    /// of the new signatures.
+    /// Reviews and signs documents like [`Repository::sign_staged`], but does not write them. Returns each document
+    /// with the key IDs of the new signatures.
     pub(crate) fn signed_documents(
         &self,
         draft: &Draft,

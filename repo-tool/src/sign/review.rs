@@ -2,7 +2,7 @@
 //!
 //! Unknown members and keys are signed only if a person has accepted them by name (`--accept`), because anyone who can
 //! write to `staged/` can add them, and other clients may honor them. Unknown members that are already published need
-//! no acceptance.
+//! not be accepted again.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::report::diff::{RoleDiff, Unusual, explain};
 
-/// The unknown members and keys that a person accepts. [`Unusual::is_called`] defines their names.
+/// The names of the unknown members and keys that a person accepts. [`Unusual::is_called`] defines these names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted(BTreeSet<String>);
 
@@ -29,7 +29,7 @@ impl Accepted {
     }
 }
 
-/// Proof that a document was reviewed: its changes were described, its unknown members and keys were accepted, and it
+/// Proof that a document was reviewed. Its changes were described, its unknown members and keys were accepted, and it
 /// has no new format fault.
 #[derive(Debug)]
 pub struct Reviewed {
@@ -41,8 +41,8 @@ impl Reviewed {
     /// Reviews the signed text of `document`, which belongs to `draft`.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] with the names to accept; [`Error::Draft`] if the document has a fault that prevents
-    /// publication.
+    /// [`Error::NotAccepted`] with the names of the members and keys to accept, and [`Error::Draft`] if the document
+    /// has a fault that prevents publication.
     pub(crate) fn of(
         published: Option<&Published>,
         draft: &Draft,
