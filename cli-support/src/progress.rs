@@ -1,4 +1,4 @@
-//! Progress bars on standard error. They are shown only on a terminal and without `--quiet`.
+//! Progress bars on standard error. The bars are shown only on a terminal, and not with `--quiet`.
 
 use std::time::Duration;
 

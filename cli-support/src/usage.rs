@@ -75,7 +75,8 @@ fn message(text: &str) -> &str {
     text.split("\n\n").next().unwrap_or(text).trim_end()
 }
 
-/// Returns whether `--json` is among the arguments. This searches the raw arguments, because parsing has failed.
+/// Returns whether `--json` is among the arguments. This function searches the raw arguments, because parsing has
+/// failed.
 fn asks_for_json(args: &[OsString]) -> bool {
     args.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }

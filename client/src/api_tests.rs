@@ -153,8 +153,8 @@ fn futures_of_the_api_can_move_between_threads() {
     });
 }
 
-/// A repository that sends only the first byte of the file `name`, and then stalls. It notifies `reached` when the
-/// client waits for the second byte.
+/// A repository that sends only the first byte of the file `name`, and then stalls. The repository notifies `reached`
+/// when the client waits for the second byte.
 #[derive(Clone)]
 struct Stalling {
     repository: TestRepository,

@@ -14,7 +14,7 @@ use crate::target::Target;
 
 /// The blocking version of [`crate::Updater`], which updates the trusted metadata of one repository.
 ///
-/// Its methods panic if they are called inside an async runtime.
+/// The methods of this type panic if they are called inside an async runtime.
 pub struct Updater {
     inner: crate::Updater,
     runtime: Arc<Runtime>,

@@ -1,4 +1,5 @@
-//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. Only this module calls `apply`.
+//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. Only this module calls
+//! `Stage::apply`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub(crate) enum Source {
 enum Writing<'a> {
     /// Never, because the driver uses only stored files.
     Never,
-    /// When the refresh ends: all its changes are written together.
+    /// When the refresh ends. All changes are then written together.
     Together(PendingChanges<'a>),
     /// As soon as a delegated role is accepted, unless the stored timestamp differs from the timestamp of the session.
     Beside(Received),

@@ -48,7 +48,7 @@ pub enum Error {
     /// This machine failed to read or write a file, or another process holds the lock on the store.
     #[error(transparent)]
     Local(#[from] LocalError),
-    /// The store lacks a role that was never fetched and is needed offline, or its record of trusted versions is
+    /// The store lacks a role that was never fetched and is needed offline, or the record of trusted versions is
     /// damaged, so a rollback could not be detected.
     #[error("{}", state_problem(.0))]
     State(#[source] lastmile_metadata::Error),

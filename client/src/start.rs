@@ -93,7 +93,7 @@ impl Start {
                 // Another process may have read the clock after this process, but refreshed before this process did.
                 Some(before) if before - now <= CLOCK_TOLERANCE => {}
                 later => {
-                    // D4: report a clock that steps back. It is not an error.
+                    // D4: report a clock that has stepped back. This is not an error.
                     if let Some(before) = later {
                         context.events.handle(&Event::ClockSteppedBack { now, before });
                     }

@@ -18,7 +18,7 @@ pub(crate) enum Act {
     Hang,
 }
 
-/// A server on the loopback interface. It stops with the test's runtime.
+/// A server on the loopback interface. The server stops when the runtime of the test ends.
 pub(crate) struct Server {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,

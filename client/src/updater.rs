@@ -162,7 +162,7 @@ impl Updater {
         Ok(trusted)
     }
 
-    /// Verifies the stored roles. The caller holds the lock, so no other process changes them.
+    /// Verifies the stored roles. The caller holds the lock, so no other process changes these roles.
     fn verify_stored(&self, store: &LockedStore<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
         let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
         let snapshot = drive_stored(&self.context, store, timestamp)?;

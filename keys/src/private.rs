@@ -1,4 +1,5 @@
-//! Private keys in memory. They are generated or derived from a seed, wiped when dropped, and never displayed.
+//! Private keys in memory, which are generated, derived from a seed or read from PEM. The keys are wiped when dropped,
+//! and never displayed.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,7 +15,7 @@ use crate::public::Algorithm;
 use crate::sha512::Sha512;
 use crate::{PublicKey, SignError, Signer};
 
-/// The kind of a private key. It displays as `ed25519`, `ecdsa-p256` or `ecdsa-p384`.
+/// The kind of a private key. `Display` writes `ed25519`, `ecdsa-p256` or `ecdsa-p384`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Scheme {

@@ -18,8 +18,8 @@ use crate::fake_network::{BASE, FakeNetwork, response};
 use crate::outcome::time;
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
 
-/// The folder of the installation, relative to its temporary directory. It is nested so deeply that a path with several
-/// `..` still stays inside the temporary directory, where [`TestClient::files_outside`] finds the file.
+/// The folder of the installation, relative to its temporary directory. The folder is nested so deeply that a path with
+/// several `..` still stays inside the temporary directory, where [`TestClient::files_outside`] finds the file.
 const HOME: &str = "a/b/c";
 
 /// The trusted versions of root, timestamp, snapshot and targets, in this order.

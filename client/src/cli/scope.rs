@@ -10,8 +10,8 @@ use super::args::Arguments;
 /// The common options that a command without network requests does not use.
 const NETWORK: &[&str] = &["verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
-/// The common options that `trust` does not use. Its subcommands take the name of the repository as an argument
-/// instead.
+/// The common options that `trust` does not use. The subcommands of `trust` take the name of the repository as an
+/// argument instead.
 const ONE_REPOSITORY: &[&str] = &["repository", "verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
 /// All common options. Commands that print text about the program itself use none of them.

@@ -160,8 +160,8 @@ impl App<'_> {
         for mirror in &repository.settings.mirrors {
             match usable(&mirror.metadata_url).and_then(|metadata| Ok((metadata, usable(&mirror.targets_url)?))) {
                 Ok((metadata, targets)) => builder = builder.mirror(metadata.as_str(), targets.as_str()),
-                // Only a warning: an earlier version of this program accepted this URL, and the stored metadata is
-                // usable without the mirror.
+                // Print only a warning, because an earlier version of this program accepted this URL, and the stored
+                // metadata is usable without the mirror.
                 Err(problem) => self.output.warning(&format!(
                     "the settings of `{name}`: {problem}; skipping this mirror; set another one with `lastmile trust set {name} \
                      --metadata-url URL`",

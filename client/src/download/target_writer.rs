@@ -146,7 +146,7 @@ fn work<C: Content>(
                 if verdict.is_err() {
                     content.empty()?;
                 }
-                // Sending fails only if the download was dropped, and then the result is not needed.
+                // Sending fails only if the download was dropped. The result is then not needed.
                 let _ = answer.send(verdict);
             }
         }

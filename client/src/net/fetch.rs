@@ -121,7 +121,7 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// Why a file could not be fetched. None of these errors says whether the repository can be trusted.
+/// Why a file could not be fetched. These errors do not indicate whether the repository can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {

@@ -1,5 +1,5 @@
-//! The transport for HTTP and HTTPS, which uses reqwest and limits every wait. It accepts compressed metadata, but
-//! requests targets uncompressed.
+//! The transport for HTTP and HTTPS, which uses reqwest and limits every wait. The transport accepts compressed
+//! metadata, but requests targets uncompressed.
 
 use std::error::Error as _;
 use std::io;
@@ -82,8 +82,8 @@ pub struct HttpFetch {
 
 impl HttpFetch {
     /// Makes a client with these settings. TLS uses the cryptography provider that the application installed as the
-    /// process default of rustls. If there is none, it uses AWS-LC or ring, whichever feature is enabled (AWS-LC if
-    /// both are).
+    /// process default of rustls. Without a process default, TLS uses AWS-LC if the feature `aws-lc` is enabled, or
+    /// else ring if the feature `ring` is enabled.
     ///
     /// # Errors
     ///

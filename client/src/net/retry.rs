@@ -16,7 +16,7 @@ use crate::net::fetch::FetchError;
 pub struct RetryPolicy {
     /// The number of retries after a temporary failure.
     pub retries: u32,
-    /// The pause before the first retry. It doubles with each further retry.
+    /// The pause before the first retry. The pause doubles with each further retry.
     pub first_pause: Duration,
     /// The maximum pause, even if the server asks for a longer one.
     pub longest_pause: Duration,

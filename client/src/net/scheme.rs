@@ -11,8 +11,8 @@ use crate::net::file::FileFetch;
 #[cfg(feature = "http")]
 use crate::net::http::HttpFetch;
 
-/// A transport that chooses another transport by the scheme of the URL. It supports `file`, and with the feature `http`
-/// also `http` and `https`.
+/// A transport that chooses another transport by the scheme of the URL. This transport supports `file`, and with the
+/// feature `http` also `http` and `https`.
 #[derive(Debug, Clone, Default)]
 pub struct FetchByScheme {
     file: FileFetch,

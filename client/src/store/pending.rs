@@ -1,5 +1,5 @@
-//! The changes that a refresh makes to the store. They are written together when the refresh ends, so other processes
-//! see the store either as it was before the refresh or as it is after the refresh.
+//! The changes that a refresh makes to the store. All changes are written together when the refresh ends, so other
+//! processes do not see the changes of a refresh that is still running.
 
 use std::mem::take;
 
