@@ -1,5 +1,4 @@
-//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. Only this module calls
-//! `Stage::apply`.
+//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. All calls of `apply` are here.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -430,8 +429,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Drives a stage to its end with stored files only. Makes no requests and does not change the store (decision D5 in
-/// docs/pouf.md).
+/// Drives a stage to its end with only stored files, without requests or changes to the store (D5 in docs/pouf.md).
 pub(crate) fn drive_stored<S: Stage>(
     context: &UpdateContext,
     store: &LockedStore<'_>,

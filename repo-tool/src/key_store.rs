@@ -394,8 +394,8 @@ pub fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// Returns the stem of the names of the key files for `role`. A delegating role can choose any text as the name of
-/// `role`. Therefore, unsafe bytes are percent-encoded, and a long name is truncated and followed by a hash of the
-/// whole name.
+/// `role`. Therefore, unsafe bytes are percent-encoded, and a long name is truncated and ends with the hash of the
+/// name.
 #[must_use]
 pub fn file_stem(role: &str) -> String {
     let mut stem = String::new();
@@ -410,8 +410,7 @@ pub fn file_stem(role: &str) -> String {
     stem
 }
 
-/// Returns the first of the names `ROLE-1`, `ROLE-2` … that is used by neither a file in `folder` nor a key in
-/// `config`.
+/// Returns the first of the names `ROLE-1`, `ROLE-2` … that neither a file in `folder` nor a key in `config` uses.
 #[must_use]
 pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =

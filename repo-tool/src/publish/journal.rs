@@ -1,6 +1,5 @@
-//! The journal of a publication, with the source, destination and content of each file. The journal is untrusted input,
-//! because other users may be able to write it. Therefore only moves that a publication makes are accepted, and each
-//! file is checked before it is moved.
+//! The journal of a publication, with the source, destination and content of each file. Other users may be able to
+//! write the journal, so only moves that a publication makes are accepted, and each file is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -263,8 +262,7 @@ impl Step {
         }
     }
 
-    /// Computes the digest of a file. If the journal does not list the content, checks the hash in the name of a target
-    /// file.
+    /// Computes the digest of a file. If the step lists no content, checks the hash in the name of a target file.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
         let needs_promise = self.rank == FileKind::TargetFile && self.content.is_none();
         let promised = if needs_promise { promised_hash(self.name()) } else { None };
