@@ -394,8 +394,7 @@ pub fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// Returns the stem of the names of the key files for `role`. A delegating role can choose any text as the name of
-/// `role`. Therefore, unsafe bytes are percent-encoded, and a long name is truncated and ends with the hash of the
-/// name.
+/// `role`. Unsafe bytes are percent-encoded, and a long name is truncated and followed by the hash of the whole name.
 #[must_use]
 pub fn file_stem(role: &str) -> String {
     let mut stem = String::new();
