@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::check::finding::{Finding, Rule};
 
-/// The pairs of keytype and scheme that python-tuf supports. python-tuf refuses any file that contains a key with a
-/// different pair.
+/// The pairs of keytype and scheme that python-tuf supports. python-tuf refuses any file that contains a key with
+/// another pair.
 const KEYS: [(&str, &str); 16] = [
     ("ecdsa", "ecdsa-sha2-nistp256"),
     ("ecdsa", "ecdsa-sha2-nistp384"),
@@ -165,7 +165,8 @@ impl Faults {
         Ok(())
     }
 
-    /// Checks the keys of a role and returns them by key id. If lastmile cannot use a key, the value is an error.
+    /// Checks the keys of a role and returns them by key id. If lastmile cannot use a key, the map contains an error
+    /// instead of the key.
     fn keys<'t>(&mut self, keys: &'t str) -> Result<BTreeMap<Cow<'t, str>, Result<Key, ErrorKind>>, ErrorKind> {
         let mut found = BTreeMap::new();
         for (id, key) in members(keys)? {
@@ -244,14 +245,14 @@ impl Faults {
             let keytype = key.keytype();
             self.add(
                 Rule::KeyForm,
-                format!("the key {id} of {name} is not a valid {keytype} key ({error}): go-tuf refuses {name} with it"),
+                format!("the key {id} of {name} is not a valid {keytype} key ({error}): go-tuf refuses {name}"),
             );
         }
     }
 }
 
-/// Returns the content of a JSON string, or an empty string for any other value. The parser of the role refuses such
-/// values.
+/// Returns the content of a JSON string, or an empty string for any other value. The parser of the role refuses values
+/// of other types.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
 }

@@ -76,7 +76,7 @@ macro_rules! rules {
 }
 
 rules! {
-    /// A client that was shipped with this root cannot update to the newest metadata.
+    /// A client that was shipped with a root of this repository cannot update to the newest metadata.
     ClientFails "client-fails" Problem;
     /// A file that the repository needs cannot be read.
     UnreadableFile "unreadable-file" Problem;
@@ -92,7 +92,8 @@ rules! {
     InterruptedPublication "interrupted-publication" Note;
     /// Target files are on another server and were not checked.
     UncheckedTargetFiles "unchecked-target-files" Note;
-    /// No role lists these target files. Files of older releases are kept, because clients may still be fetching them.
+    /// There are target files that no role lists. Files of older releases are kept, because clients may still be
+    /// fetching them.
     UnlistedFiles "unlisted-files" Note;
     /// Clients do not find a target, because a role with a higher priority lists the same path.
     HiddenTarget "hidden-target" Warning;
@@ -108,7 +109,7 @@ rules! {
     NoSpareRootKey "no-spare-root-key" Warning;
     /// An online key also signs for a role that lists targets, so a break-in on the server is enough to publish anything.
     OnlineKeyForTargets "online-key-for-targets" Warning;
-    /// A root key also signs for another role, so it is used more often than necessary.
+    /// A root key also signs for another role, so the key is used more often than necessary.
     SharedRootKey "shared-root-key" Warning;
     /// One key signs for several roles, so whoever steals the key can sign for all of them.
     SharedKey "shared-key" Note;
@@ -116,7 +117,8 @@ rules! {
     LongExpiry "long-expiry" Warning;
     /// Clients that were shipped with the first root must fetch too many root updates.
     LongRootChain "long-root-chain" Warning;
-    /// The snapshot lists bins by version only, without a hash, so it does not protect their content.
+    /// The snapshot lists bins by version only, without a hash, so the snapshot does not protect the content of the
+    /// bins.
     BinsByVersionOnly "bins-by-version-only" Warning;
     /// A path pattern of a delegation cannot match any target.
     PatternWithoutMatch "pattern-without-match" Warning;

@@ -76,7 +76,7 @@ pub(crate) fn findings(published: &Published) -> Vec<Finding> {
         if most > VISITED {
             let text = format!(
                 "a search may visit {most} roles that {role} delegates to, but {PYTHON_AND_OTHERS} visit only {VISITED} by default: \
-                 let delegations cover fewer paths in common, or make some terminating"
+                 let fewer delegations cover the same paths, or make some delegations terminating"
             );
             found.push(Finding::about(Rule::ManyRolesForOthers, role, text));
         }

@@ -71,12 +71,13 @@ fn long_chain(published: &Published) -> Option<Finding> {
     let text = if count > ROOTS_OF_TOUGH {
         format!(
             "a client shipped with root {oldest} must follow {count} roots: tough refuses more than {ROOTS_OF_TOUGH} and never \
-             reaches the newest, others need {refreshes} refreshes; ship metadata/{newest}.root.json with your clients"
+             reaches the newest root, and other clients need {refreshes} refreshes; ship metadata/{newest}.root.json with \
+             your clients"
         )
     } else if count > ROOTS_AT_ONCE {
         format!(
-            "a client shipped with root {oldest} must follow {count} roots and needs {refreshes} refreshes to reach the newest, as \
-             most clients (lastmile, python-tuf, go-tuf, tuf-js) follow {ROOTS_AT_ONCE} in one; ship \
+            "a client shipped with root {oldest} must follow {count} roots and needs {refreshes} refreshes to reach the newest \
+             root, because most clients (lastmile, python-tuf, go-tuf, tuf-js) follow {ROOTS_AT_ONCE} in one refresh; ship \
              metadata/{newest}.root.json with new clients"
         )
     } else {
@@ -109,7 +110,7 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     let named = here.iter().take(NAMED).map(|uri| uri.trim_start_matches("file:")).collect::<Vec<_>>().join(", ");
     let left = match threshold {
         1 => "move it off this machine".to_string(),
-        _ => format!("move all but {} of them to other machines or media, each to its own", threshold - 1),
+        _ => format!("move all but {} of them to separate machines or media", threshold - 1),
     };
     let left = if threshold == 1 && here.len() > 1 { "move them off this machine".to_string() } else { left };
     let text = format!(
@@ -156,7 +157,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     // 6.1: The keys of all roles except timestamp and snapshot can be kept offline.
     for (_, key) in ring.keys().filter(|(_, key)| keys.is_encrypted(key) == Some(false)) {
         let text = format!(
-            "the {role} key {} is on this machine and unencrypted: anyone who reads the file can sign packages; keep it offline",
+            "the {role} key {} is on this machine and unencrypted: anyone who reads the file can sign for {role}; keep the key offline",
             short(key)
         );
         found.push(Finding::about(Rule::UnencryptedKey, role, text));

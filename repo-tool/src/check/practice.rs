@@ -136,7 +136,7 @@ impl<'a> Subject<'a> {
             let left = *expires - now;
             if left > most {
                 let text = format!(
-                    "{role} expires in {} days, but at most {} are usual: until then, an attacker can show clients \
+                    "{role} expires in {} days, but at most {} days are usual: until then, an attacker can show clients \
                      the old version of {role} and hide newer ones",
                     left.num_days(),
                     most.num_days()

@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Publish files or folders.
     Add(Add),
-    /// Sign packages, and make statements about them, as evidence.
+    /// Create evidence for packages: signatures and signed statements.
     Attest(Attest),
     /// Remove targets from the repository.
     Remove(Remove),
@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Undelegate(Undelegate),
     /// Distribute a role's targets into hash bins, so that clients download less metadata.
     Bins(Bins),
-    /// Demand evidence for packages: signatures, attestations and build provenance.
+    /// Require evidence for packages: signatures, attestations and build provenance.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Sign timestamp and snapshot again when they are due, using only the online keys.

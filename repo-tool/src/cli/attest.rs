@@ -34,14 +34,14 @@ const PART: usize = 256 * 1024;
 /// `attest`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes Sigstore bundles that lastmile and `cosign verify-blob-attestation` verify. Needs no repository: the key may be any
-private key file, including one of cosign. The bundle is added to PACKAGE.intoto.jsonl if that is evidence for the same
-package. Ed25519 and P-256 keys can sign; --kind signature needs a P-256 key.
+Writes Sigstore bundles that lastmile and `cosign verify-blob-attestation` verify. No repository is needed: the key can be
+any private key file, including a cosign key. If PACKAGE.intoto.jsonl already contains evidence for the same package, the
+bundle is added to that file. Ed25519 and P-256 keys can sign; --kind signature needs a P-256 key.
 
 Kinds:
   publish     a statement that you publish the package
   signature   a signature over the file itself, for `cosign verify-blob`, in PACKAGE.sigstore.json
-  provenance  a statement of who built the package from which source (SLSA v1)
+  provenance  a statement about who built the package, and from which source (SLSA v1)
   custom      a statement with your own predicate
 
 Examples:
@@ -67,7 +67,7 @@ pub(crate) struct Attest {
     /// Replace an existing file.
     #[arg(long)]
     replace: bool,
-    /// JSON file with the predicate of a custom statement, or with the whole predicate of provenance
+    /// JSON file with the predicate of a custom statement, or with the complete predicate of a provenance statement
     #[arg(long, value_name = "FILE")]
     predicate: Option<PathBuf>,
     /// Type of the predicate of a custom statement.
@@ -77,14 +77,14 @@ pub(crate) struct Attest {
     build: BuildArgs,
 }
 
-/// The options about the build, for provenance.
+/// The options that describe the build in a provenance statement.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Options of provenance")]
+#[command(next_help_heading = "Provenance options")]
 struct BuildArgs {
-    /// Builder, as policies name it.
+    /// ID of the builder, as in policies.
     #[arg(long, value_name = "URI", requires = "source")]
     builder: Option<String>,
-    /// Build type: this default, or one for workflows of GitHub Actions.
+    /// Build type: the default, or a build type for GitHub Actions workflows.
     #[arg(long, value_name = "URI", default_value = BUILD_TYPE)]
     build_type: String,
     /// Repository of the source, such as git+https://github.com/acme/app
@@ -96,10 +96,10 @@ struct BuildArgs {
     /// Commit of the source.
     #[arg(long, requires = "builder")]
     commit: Option<String>,
-    /// Parameter that whoever started the build chose; may be repeated.
+    /// Parameter that was chosen when the build was started; can be repeated.
     #[arg(long, value_name = "NAME=VALUE", requires = "builder")]
     parameter: Vec<String>,
-    /// This run of the build.
+    /// URI of this run of the build.
     #[arg(long, value_name = "URI", requires = "builder")]
     invocation: Option<String>,
 }
@@ -126,7 +126,7 @@ enum Content {
 
 pub(super) fn attest(context: &Context<'_>, args: &Attest, output: &Output) -> Result<ExitStatus, Error> {
     if args.out.is_some() && args.packages.len() > 1 {
-        return Err(Error::Usage("--out is for one package; give one package, or leave --out away".into()));
+        return Err(Error::Usage("--out accepts only one package; give one package, or omit --out".into()));
     }
     let content = content(args)?;
     let signer = signer(context, &args.key)?;
@@ -230,9 +230,7 @@ fn content(args: &Attest) -> Result<Content, Error> {
         }
         (Kind::Provenance, ..) => usage("--kind provenance needs either --builder and --source, or --predicate FILE"),
         (Kind::Custom, Some(file), Some(kind), None) => Ok(Content::Predicate(predicate(file)?, kind.clone())),
-        (Kind::Custom, ..) => {
-            usage("--kind custom needs --predicate FILE and --type URI, and no options of provenance")
-        }
+        (Kind::Custom, ..) => usage("--kind custom needs --predicate FILE and --type URI, and no provenance options"),
     }
 }
 
@@ -289,7 +287,8 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
         }
     }
     let digests = [(Algorithm::Sha256, sha256.finalize().to_vec()), (Algorithm::Sha512, sha512.finalize().to_vec())];
-    let hashes = Hashes::new(digests).ok_or_else(|| Error::Failed("a file has digests".into()))?;
+    let hashes =
+        Hashes::new(digests).ok_or_else(|| Error::Failed("the digests of the file could not be computed".into()))?;
     Ok((Artifact::new(name, hashes), bytes))
 }
 

@@ -15,7 +15,7 @@ use crate::files::access;
     after_help = "Example: lastmile-repo completions bash > ~/.local/share/bash-completion/completions/lastmile-repo"
 )]
 pub(crate) struct Completions {
-    /// The shell.
+    /// Shell that the script is for.
     pub(crate) shell: clap_complete::Shell,
 }
 

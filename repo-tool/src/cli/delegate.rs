@@ -26,7 +26,7 @@ pub(crate) struct Delegate {
     /// Patterns of the target paths to delegate.
     #[arg(long, num_args = 1.., required_unless_present = "hash_prefixes", conflicts_with = "hash_prefixes", value_name = "PATTERN")]
     pub(crate) paths: Vec<String>,
-    /// Hash prefixes to delegate: first hexadecimal digits of the SHA-256 of target paths.
+    /// Hash prefixes to delegate: the first hexadecimal digits of the SHA-256 digests of target paths.
     #[arg(long, num_args = 1.., value_name = "PREFIX")]
     pub(crate) hash_prefixes: Vec<String>,
     /// Keys of the role: a key ID, a URI, a private key file or a .pub file.

@@ -124,7 +124,7 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
         Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, Run::Real, output),
         Shared::ByOther(Answer::Published { changes, text }) => {
             output.report(&outcome_json(&changes, Run::Real, "published"), text.lines())?;
-            output.note("Another process published this request together with its own.");
+            output.note("Another process published this request together with its own request.");
             Ok(ExitStatus::Done)
         }
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),

@@ -22,7 +22,7 @@ Exit code 6: signatures are still missing; nothing was published.
 
 Example: lastmile-repo publish")]
 pub(crate) struct Publish {
-    /// Publish even if clients will refuse packages that are already published, because a policy demands more.
+    /// Publish even if clients will refuse packages that are already published, because a policy has become stricter.
     #[arg(long)]
     even_so: bool,
 }

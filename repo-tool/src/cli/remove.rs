@@ -13,8 +13,8 @@ use crate::{Error, names};
 /// `remove`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Clients no longer trust the target. The file is kept for clients that are updating at this moment. Evidence that a package
-lists, and whose name begins with that of the package, is removed with it.
+Clients no longer trust the target. The file is kept for clients that are updating at this moment. The evidence that a
+package lists is removed together with the package, if the name of the evidence begins with the name of the package.
 
 Example: lastmile-repo remove app-1.1.tar.gz")]
 pub(crate) struct Remove {

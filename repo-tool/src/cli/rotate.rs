@@ -17,7 +17,7 @@ Examples:
   lastmile-repo rotate timestamp --add file:keys/timestamp-2.pem --remove file:keys/timestamp-1.pem
   lastmile-repo rotate root --add alice.pub")]
 pub(crate) struct Rotate {
-    /// The role.
+    /// Role whose keys to change.
     pub(crate) role: String,
     /// Keys to add: a key ID, a URI, a private key file or a .pub file.
     #[arg(long, value_name = "KEY")]

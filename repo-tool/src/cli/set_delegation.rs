@@ -22,7 +22,7 @@ const NAMED: usize = 10;
     group = ArgGroup::new("change").required(true).multiple(true),
     override_usage = "lastmile-repo set-delegation <NAME> [OPTIONS]",
     after_help = "\
-Warns of targets that clients will no longer find, or will find in another role.
+Warns about targets that clients will no longer find, or will find in another role.
 
 Examples:
   lastmile-repo set-delegation plugins-team --paths 'plugins/*' 'themes/*'
@@ -37,7 +37,8 @@ pub(crate) struct Args {
     /// Patterns of target paths, which replace the current paths.
     #[arg(long, num_args = 1.., group = "change", conflicts_with = "hash_prefixes")]
     paths: Vec<String>,
-    /// Hash prefixes, which replace the current paths: first hexadecimal digits of the SHA-256 of target paths.
+    /// Hash prefixes, which replace the current paths: the first hexadecimal digits of the SHA-256 digests of target
+    /// paths.
     #[arg(long, num_args = 1.., group = "change")]
     hash_prefixes: Vec<String>,
     /// Number of the role's keys that must sign.

@@ -15,7 +15,7 @@ Takes effect at the next signature; `renew --force ROLE` signs now.
 
 Example: lastmile-repo set-expiry timestamp 3")]
 pub(crate) struct SetExpiry {
-    /// The role.
+    /// Role whose lifetime to change.
     pub(crate) role: String,
     /// Number of days from signing to expiry, 1 to 36500.
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]

@@ -13,7 +13,7 @@ use crate::{Error, names};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lastmile-repo set-threshold root 2")]
 pub(crate) struct SetThreshold {
-    /// The role.
+    /// Role whose threshold to change.
     pub(crate) role: String,
     /// Number of the role's keys that must sign.
     pub(crate) threshold: u32,

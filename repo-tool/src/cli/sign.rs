@@ -32,7 +32,7 @@ Examples:
   lastmile-repo sign --key /media/usb/root-2.pem
   lastmile-repo sign root")]
 pub(crate) struct Sign {
-    /// Roles to sign for [default: every role of the pending change for which you have a key]
+    /// Roles whose metadata to sign [default: every role of the pending change for which you have a key]
     pub(crate) roles: Vec<String>,
     /// Private key files to sign with [default: the keys that repo.toml lists]
     #[arg(long, value_name = "KEY")]

@@ -1,9 +1,10 @@
-//! Lists of targets whose files are on another server (`add --from-list`). A list stays on disk: it is checked in parts on all
-//! cores, and each line is read again when its target is needed.
+//! Lists of targets whose files are on another server (`add --from-list`). A list stays on disk. The list is checked in
+//! parts on all cores, and each line is read again when its target is needed.
 //!
-//! Each line is either a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"}, "custom": {…}}`, where
-//! `custom` is optional, or `SHA256  LENGTH  PATH`, separated by spaces or tabs, where the path is the rest of the line. The
-//! first character determines the form. Empty lines and lines that start with `#` are skipped.
+//! Each line has one of two forms. The first is a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"},
+//! "custom": {…}}`, where `custom` is optional. The second is `SHA256 LENGTH PATH`, separated by spaces or tabs, where
+//! the path is the rest of the line. The first character of the line determines the form. Empty lines and lines that
+//! start with `#` are skipped.
 
 use std::fs::File;
 use std::io;

@@ -238,8 +238,8 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// Two lines of a list contradict each other.
-    #[error("lines {first} and {second} of the list contradict each other on `{path}`")]
+    /// Two lines of a list have different entries for the same target.
+    #[error("lines {first} and {second} of the list have different entries for `{path}`")]
     DifferentLines {
         /// The number of the first line, counted from 1.
         first: usize,
@@ -338,14 +338,14 @@ pub enum RoleNameError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The name is not a valid file name on every platform.
-    #[error("`{role}` must not contain `/` or `%`, not start with a dot, and not be longer than 200 bytes")]
+    #[error("`{role}` must not contain `/` or `%`, start with a dot, or be longer than 200 bytes")]
     NoFileName {
         /// The invalid name.
         role: RoleName,
     },
     /// The name begins with digits and a dot, so the role's file could be confused with a version of another role's
     /// file.
-    #[error("`{role}` looks like a file name with a version number in front")]
+    #[error("`{role}` looks like a file name that begins with a version number")]
     LooksVersioned {
         /// The invalid name.
         role: RoleName,

@@ -219,11 +219,13 @@ impl Error {
             ));
         }
         let hint = match self {
-            Self::Busy { .. } => Some("wait until the other process has finished; its lock is released when it ends"),
+            Self::Busy { .. } => {
+                Some("wait until the other process has finished; its lock is released when the process ends")
+            }
             Self::Draft(DraftError::Policy(error)) => error.hint(),
             Self::Draft(DraftError::RefusedPackages { .. }) => Some(
                 "publish the package with its evidence: `lastmile-repo add FILE --evidence EVIDENCE`; `lastmile-repo policy explain \
-                 PATH` shows what is demanded of a published package",
+                 PATH` shows which evidence a published package needs",
             ),
             Self::Draft(DraftError::FailingPackages { .. }) => Some(
                 "add evidence for these packages first, or remove them; with `--even-so`, the change is published, and clients \

@@ -32,7 +32,7 @@ pub enum PolicyError {
         problem: String,
     },
     /// The delegation to the role has hash prefixes instead of path patterns.
-    #[error("{role} is trusted by hash prefixes, so it cannot have a policy")]
+    #[error("{role} is delegated by hash prefixes, so it cannot have a policy")]
     Bin {
         /// The role.
         role: RoleName,
@@ -119,11 +119,11 @@ impl PolicyError {
         match self {
             Self::Malformed { .. } | Self::OfRole { .. } => Some("docs/policy.md describes the format of policies"),
             Self::Unsupported { .. } => Some(
-                "clients would refuse every package that it concerns; correct the policy, or upgrade lastmile-repo",
+                "clients would refuse every package to which the policy applies; correct the policy, or upgrade lastmile-repo",
             ),
-            Self::Bin { .. } => {
-                Some("set the policy on the role that delegates to the bins; it also covers their targets")
-            }
+            Self::Bin { .. } => Some(
+                "set the policy on the role that delegates to the bins; that policy also covers the targets of the bins",
+            ),
             Self::NoTargets { .. } => Some("set the policy on `targets` or on a delegated role"),
             Self::None { .. } => Some("`lastmile-repo status` lists the roles that have a policy"),
             Self::TrustRootNotListed { .. } => Some(

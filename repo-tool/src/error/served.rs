@@ -85,7 +85,7 @@ pub enum ServedError {
     /// The server has a version that is too high to be the result of ordinary publications.
     #[error(
         "the server has {role} version {served}, but this folder has version {published}: each publication raises a version by \
-         one, so an attacker signs with the key of {role}. Run `lastmile-repo revoke`"
+         one, so an attacker has signed with the key of {role}. Run `lastmile-repo revoke`"
     )]
     DrivenUp {
         /// The role.

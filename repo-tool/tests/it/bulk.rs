@@ -83,7 +83,7 @@ fn a_name_may_be_listed_twice_only_with_the_same_content() {
     let other = target_list(&format!("{digest} 1 a\n\n{digest} 1 b\n{digest} 2 a\n"));
     let before = world.files("metadata");
     let refused = fill(&world, &RoleName::TARGETS, &other).unwrap_err().to_string();
-    assert_eq!(refused, "lines 1 and 4 of the list contradict each other on `a`");
+    assert_eq!(refused, "lines 1 and 4 of the list have different entries for `a`");
     assert_eq!(world.files("metadata"), before);
 }
 

@@ -134,7 +134,7 @@ pub(crate) fn print_count(name: &str, calls: usize, runs: usize) {
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
     let page = std::fs::read_to_string(page).unwrap();
-    assert!(page.contains(&line), "docs/crashes.md should say: {line}");
+    assert!(page.contains(&line), "docs/crashes.md must contain the row: {line}");
 }
 
 fn with_old() -> World {

@@ -94,7 +94,7 @@ fn hidden(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)>
         Err(Error::Edit(EditError::HidesDelegated { hidden })) => {
             hidden.into_iter().map(|hidden| (hidden.path.to_string(), hidden.delegated.to_string())).collect()
         }
-        other => panic!("expected an error about targets that hide delegated ones, got {other:?}"),
+        other => panic!("expected an error about targets that hide delegated targets, got {other:?}"),
     }
 }
 

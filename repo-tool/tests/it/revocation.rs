@@ -115,7 +115,7 @@ fn a_key_is_revoked_at_every_depth() {
     let rows = revoke_and_prove(&world, &shared);
     assert!(!is_refuted(&rows), "{rows:?}");
     assert_eq!(scenes(&rows[0]), ["new state", "forged b", "forged c"]);
-    assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "the revocation must not make a new root");
+    assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "the revocation must not create a new root");
     assert_eq!(world.fetch("x/b").unwrap().unwrap(), b"b");
     assert_eq!(world.fetch("x/c").unwrap().unwrap(), b"c");
 }

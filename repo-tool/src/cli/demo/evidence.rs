@@ -34,7 +34,7 @@ pub(super) fn evidence(runner: &mut Runner) -> Result<(), Error> {
 }
 
 fn publish(runner: &mut Runner) -> Result<(), Error> {
-    runner.scene("Evidence: the maintainer demands that a known builder built each tool from a known source");
+    runner.scene("Evidence: the maintainer requires that a known builder has built each tool from a known source");
     for key in ["builder", "stranger"] {
         runner.maintainer(&["-C", "packages", "key", "generate", key, "--folder", "builders"])?;
     }

@@ -33,7 +33,7 @@ pub(super) fn explain(context: &Context<'_>, args: &Explain, output: &Output) ->
     let shown = printable(path.as_str());
     let (rules, mut lines) = match &judged {
         Judged::NotFound => return Err(NotFound::Target { path }.into()),
-        Judged::Free => (json!([]), vec![format!("nothing is demanded of `{shown}`")]),
+        Judged::Free => (json!([]), vec![format!("no policy requires evidence for `{shown}`")]),
         Judged::Verdict(verdict) => (report::json(verdict), report::lines(verdict)),
         Judged::Unusable(_) => (json!([]), Vec::new()),
     };

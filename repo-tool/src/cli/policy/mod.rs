@@ -15,15 +15,15 @@ use crate::Error;
 /// `policy …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Give a role a policy: who must have signed its packages, and what must have built them.
+    /// Set the policy of a role: who must sign its packages, and which builders must build them.
     Set(set::Set),
     /// Show the policy of a role.
     Show(show::Show),
-    /// Remove the policy of a role, so that it no longer demands evidence.
+    /// Remove the policy of a role, so that it no longer requires evidence.
     Remove(set::Remove),
-    /// Show everything that is demanded of a package, and whether its evidence satisfies it.
+    /// Show the evidence that policies require for a package, and whether its evidence satisfies them.
     Explain(explain::Explain),
-    /// Judge the published packages by the published policies, and by those of the pending change.
+    /// Check the published packages against the published policies and the policies of the pending change.
     Test(test::Test),
     /// Publish the trust root of a Sigstore instance.
     #[command(subcommand)]

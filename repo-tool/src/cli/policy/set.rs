@@ -15,8 +15,8 @@ use crate::{Draft, Error, Repository, names};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The policy covers the packages that clients find through the role, including those of roles that it delegates to. A
-delegated role can add demands, but cannot change those of the roles above it. The trust roots that the policy names
-must be targets of the same role. Before publication, clients' verdict on the published packages is checked.
+delegated role can add requirements, but cannot change those of the roles above it. The trust roots that the policy names
+must be targets of the same role. Before publication, the command checks that clients still accept the published packages.
 docs/policy.md describes the format.
 
 Examples:
@@ -76,7 +76,7 @@ fn change(
     let (draft, ()) = repository.prepare(|repository, draft| Ok((make(repository, draft)?, ())))?;
     let exit = conclude(context, &mut repository, draft, output)?;
     if exit == ExitStatus::Pending {
-        output.note("`lastmile-repo policy test` judges the published packages by the pending policy.");
+        output.note("`lastmile-repo policy test` checks the published packages against the pending policy.");
     }
     Ok(exit)
 }

@@ -12,7 +12,7 @@ use crate::{Error, PolicyError, Repository, names};
 /// `policy show`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Shows the published policy. `lastmile-repo sign` shows the changes of a pending one.
+Shows the published policy. `lastmile-repo sign` shows the changes in a pending policy.
 
 Examples:
   lastmile-repo policy show > policy.toml
