@@ -1,5 +1,4 @@
-//! A dry run changes nothing and predicts the real run: it ends with the same exit status and reports the same changes
-//! and outcome.
+//! A dry run changes nothing, ends with the same exit status as the real run, and reports the same changes and outcome.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]

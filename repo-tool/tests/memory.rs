@@ -24,7 +24,8 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 const TARGETS: usize = 100_000;
 /// The bit length of the bins: 1024 bins.
 const BIT_LENGTH: u8 = 10;
-/// The maximum number of bytes of memory for each target. The list takes 91 bytes, and the metadata 137.
+/// The maximum number of bytes of memory for each target. The list takes 91 bytes for each target, and the metadata
+/// takes 137 bytes.
 const MOST_PER_TARGET: usize = 250;
 
 fn publish(repository: &mut Repository, change: impl FnOnce(&mut Edit<'_>) -> Result<(), Error>) {

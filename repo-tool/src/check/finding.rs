@@ -92,8 +92,7 @@ rules! {
     InterruptedPublication "interrupted-publication" Note;
     /// Target files are on another server and were not checked.
     UncheckedTargetFiles "unchecked-target-files" Note;
-    /// There are target files that no role lists. Files of older releases are kept, because clients may still be
-    /// fetching them.
+    /// Some target files are not listed. Files of older releases are kept, because clients may still be fetching them.
     UnlistedFiles "unlisted-files" Note;
     /// Clients do not find a target, because a role with a higher priority lists the same path.
     HiddenTarget "hidden-target" Warning;
@@ -117,8 +116,7 @@ rules! {
     LongExpiry "long-expiry" Warning;
     /// Clients that were shipped with the first root must fetch too many root updates.
     LongRootChain "long-root-chain" Warning;
-    /// The snapshot lists bins by version only, without a hash, so the snapshot does not protect the content of the
-    /// bins.
+    /// The snapshot lists bins by version only, without a hash, so it does not protect the content of the bins.
     BinsByVersionOnly "bins-by-version-only" Warning;
     /// A path pattern of a delegation cannot match any target.
     PatternWithoutMatch "pattern-without-match" Warning;

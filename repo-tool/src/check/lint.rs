@@ -86,7 +86,7 @@ fn long_chain(published: &Published) -> Option<Finding> {
     Some(Finding::about(Rule::LongRootChain, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if enough root keys to sign a new root are on this machine: whoever steals the machine could then
+/// Returns a finding if enough root keys to sign a new root are on this machine. Whoever steals this machine could then
 /// sign a new root (2.1.1). Keys in `keys/` also count if no role lists them yet.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<Finding> {

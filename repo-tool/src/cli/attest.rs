@@ -1,4 +1,4 @@
-//! `attest`: signs packages, and makes statements about them, in Sigstore bundles.
+//! `attest`: creates Sigstore bundles with signatures of packages and statements about packages.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

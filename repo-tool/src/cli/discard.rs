@@ -56,7 +56,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     Ok(ExitStatus::Done)
 }
 
-/// Describes the changes to the pending roles.
+/// Returns the changes that the pending change makes to each role.
 fn changes(repository: &mut Repository) -> Result<Vec<RoleDiff>, Error> {
     let draft = repository.staged()?;
     let mut changes = repository.plan(draft, Signing::Never)?.diff;

@@ -99,12 +99,12 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
 
 /// How the user named a key.
 enum Named {
-    /// By the private key: a URI, a file, or a name in the key folder.
+    /// The user named a private key: with a URI, a file, or a name in the key folder.
     Private(KeyUri),
-    /// By a public key file. If the file is in the key folder, the URI is that of the private key file next to it,
-    /// which may belong to another maintainer.
+    /// The user named a public key file. If that file is in the key folder, the URI is the URI of the private key file
+    /// next to it, which may belong to another maintainer.
     Public(PublicKey, Option<KeyUri>),
-    /// By the first digits of the key ID.
+    /// The user gave the first digits of the key ID.
     Id,
 }
 

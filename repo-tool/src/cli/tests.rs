@@ -386,7 +386,8 @@ fn help_is_complete_usage_lines_work_and_options_without_effect_are_refused() {
     assert_eq!(home.run(&["help", "key", "import"]).status, ExitStatus::Done);
 }
 
-/// Writes a file as Kubernetes mounts a secret: `name -> ..data/name`, `..data -> ..2026`.
+/// Writes a file in the way that Kubernetes mounts a secret, with the links `name -> ..data/name` and `..data ->
+/// ..2026`.
 fn mount(folder: &Path, name: &str, content: &[u8]) -> String {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
     let data = folder.join("..2026");

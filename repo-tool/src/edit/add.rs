@@ -97,7 +97,7 @@ impl AddOptions {
 /// The custom data of new target files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Custom {
-    /// A target that is replaced keeps its custom data. A new target has none.
+    /// A target that is replaced keeps its custom data. A new target has no custom data.
     #[default]
     Keep,
     /// Every added target gets this JSON object as its custom data.

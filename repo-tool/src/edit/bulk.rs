@@ -1,4 +1,4 @@
-//! Adds many targets at once: computes the bin of each target, then writes every bin once, on all cores.
+//! Adds many targets at once. Computes the bin of each target, and then writes each bin only once, on all cores.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,8 +72,8 @@ impl Edit<'_> {
     /// `progress` with the number of targets processed. Roles without changes are not signed again.
     ///
     /// # Errors
-    /// Returns an error if the role does not exist, if the metadata of the role or of a bin does not verify, or if the
-    /// targets contradict each other.
+    /// Returns an error if the role does not exist, if the metadata of the role or of a bin does not verify, or if two
+    /// targets have the same path but different content.
     pub fn fill(
         &mut self,
         role: &RoleName,

@@ -1,5 +1,5 @@
 //! Finds pairs of target paths that cannot coexist. For `x` and `x/y`, clients would have to store `x` both as a file
-//! and as a folder, and so would the server if file names have no hash prefixes.
+//! and as a folder. If file names have no hash prefixes, the server would have to do the same.
 
 use std::collections::BTreeSet;
 use std::path::Path;

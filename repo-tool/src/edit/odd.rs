@@ -1,4 +1,4 @@
-//! Finds and removes odd key ids: ids in the key list of a role that have no usable key or are listed twice.
+//! Finds and removes odd key ids. These are ids in the key list of a role that have no usable key or are listed twice.
 
 use std::collections::BTreeSet;
 

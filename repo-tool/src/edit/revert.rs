@@ -55,7 +55,7 @@ impl Edit<'_> {
     ///
     /// # Errors
     /// [`Error::Revert`] if an earlier file is missing or does not verify, or if the earlier content trusts keys that
-    /// were removed since; [`Error::NotFound`] if no earlier publication has different content.
+    /// have since been removed; [`Error::NotFound`] if no earlier publication has different content.
     pub fn revert(&mut self, removed: RemovedKeys) -> Result<Version, Error> {
         if !self.published.root.consistent_snapshot {
             return Err(RevertError::NotKept.into());

@@ -45,7 +45,7 @@ pub(crate) use text::chain;
 pub use unpublishable::Unpublishable;
 use unpublishable::listed;
 
-/// An error of the repository tool. Nothing was published, unless the message says so.
+/// An error of the repository tool. Unless the message says otherwise, nothing was published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -22,7 +22,7 @@ pub enum Shared {
     ByOther(Answer),
 }
 
-/// The result of a request that this process published.
+/// The result of a request that this process published or staged.
 pub struct OwnResult {
     /// The repository after publication. Other processes may already be modifying its files.
     pub repository: Repository,
@@ -126,7 +126,7 @@ impl Repository {
         self.forget_incoming()?;
         let done = self.with_change(Draft::default(), mine).and_then(|draft| self.finish(draft, observer));
         for (number, other) in others.iter().enumerate() {
-            // Skip requests that have already been refused.
+            // Skip requests that have already been answered.
             if Queue::new(&self.layout, self.lock()?)?.is_answered(&other.name)? {
                 continue;
             }

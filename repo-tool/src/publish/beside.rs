@@ -1,5 +1,5 @@
 //! Publishes changes while another change is pending. A change to other roles does not have to wait for the missing
-//! signatures: it is published immediately, and the pending change stays pending.
+//! signatures. Such a change is published immediately, and the pending change stays pending.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use crate::role_content::RoleContent;
 use crate::{Error, PendingError, Repository};
 
 impl Repository {
-    /// Calls `change` to make a draft. If the change is independent of the pending change, the new draft is based on
-    /// the published state, otherwise on the pending change. If there is a pending change, `change` is called twice,
-    /// once for each base.
+    /// Calls `change` to create a draft. If the change is independent of the pending change, the new draft is based on
+    /// the published state. Otherwise, it is based on the pending change. If there is a pending change, `change` may be
+    /// called twice, once with each of these two bases.
     ///
     /// # Errors
     /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because

@@ -208,8 +208,9 @@ impl Draft {
         }
     }
 
-    /// Returns each delegated role that changes, with the key rings whose keys must sign it. If there are many such
-    /// roles, the delegations of each delegator are read only once, because a delegator may delegate to many roles.
+    /// Returns each delegated role that changes, with the key rings whose keys must sign the role. If there are many
+    /// such roles, the delegations of each delegator are read only once, because a delegator may delegate to many
+    /// roles.
     pub fn delegated_rings(&self, with: &Completion<'_>) -> Result<Vec<(RoleName, Rings)>, Error> {
         let delegated = self.targets.keys().filter(|role| !role.is_top_level());
         let mut found: BTreeMap<&RoleName, Rings> = delegated.map(|role| (role, Rings::default())).collect();

@@ -170,7 +170,7 @@ impl Publication<'_> {
     }
 }
 
-/// Returns a step for a preview. It has a destination but no source file.
+/// Returns a step for a preview. The step has a destination but no source file.
 fn step(to: PathBuf, existing: Existing, content: Option<FileDigest>) -> Step {
     Step { rank: FileKind::Config, from: PathBuf::new(), to, existing, is_copy: false, content }
 }

@@ -6,18 +6,18 @@
 //! client that polls during the publication therefore finds every file that another file lists.
 //!
 //! A crash before the journal is written leaves the old state. A later crash leaves a state that every client accepts,
-//! and the next command finishes the moves ([`recover`]). A power failure cannot change the order: a file is durable
-//! before another file that refers to it becomes visible. Clients do not request a versioned file before they have the
-//! new `timestamp.json`, so usually one sync of the folders just before the timestamp is moved is enough.
+//! and the next command finishes the moves ([`recover`]). A power failure cannot change the order, because a file is
+//! durable before another file that refers to it becomes visible. Clients do not request a versioned file before they
+//! have the new `timestamp.json`, so usually one sync of the folders just before the timestamp is moved is enough.
 //!
-//! Metadata may also be published in compressed copies. A server may send either file for the same name, so the content
-//! of both files must always be the same: a client that received first a compressed copy of the new `timestamp.json`
-//! and then the old uncompressed file would report a rollback. Therefore the compressed copies of the old file are
-//! removed before the plain file is replaced, and the new copies are added afterwards. Between these two steps, and
-//! after a crash, a server finds only the plain file.
+//! Metadata may also be published in compressed copies. A server may send either file for the same name, so both files
+//! must always have the same content. Otherwise, a client that first received a compressed copy of the new
+//! `timestamp.json` and then the old uncompressed file would report a rollback. Therefore the compressed copies of the
+//! old file are removed before the plain file is replaced, and the new copies are added afterwards. Between these two
+//! steps, and after a crash, a server finds only the plain file.
 //!
 //! A file with its version in its name is never replaced by different content. If such a file is left over, for example
-//! in a restored folder, its version number can no longer be used: drafts skip the number, and a publication that would
+//! in a restored folder, its version number can no longer be used. Drafts skip the number, and a publication that would
 //! overwrite the file is refused.
 
 use std::io;
@@ -49,7 +49,7 @@ pub(crate) struct Transaction<'a> {
     folders: Folders<'a>,
     observer: &'a mut dyn Observer,
     journal: Journal,
-    /// New files, by the number of their step.
+    /// The new files, each with the number of its step.
     writes: Vec<(usize, Content<'a>)>,
 }
 

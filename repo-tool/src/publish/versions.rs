@@ -1,5 +1,5 @@
 //! Issued versions. No version of a role is ever issued twice (spec 6.3), even after a folder was restored from a
-//! backup or copied: clients that have already seen the version would silently keep their old metadata.
+//! backup or copied. Otherwise, clients that have already seen the version would silently keep their old metadata.
 //!
 //! The next version of a role follows the highest version found in the published metadata, in the file names in
 //! `metadata/`, and in `.issued.json`, which records the versions that do not appear in file names.
