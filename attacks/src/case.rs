@@ -1,4 +1,4 @@
-//! A case: honest repositories, an attacker, what the client does, and the expected result.
+//! A case, which consists of honest repositories, an attacker, the client's action, and the expected result.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,12 +17,12 @@ pub const EVIL: &[u8] = b"evil package";
 
 /// The number of releases that the honest repository publishes during an attack.
 ///
-/// Attackers with stolen keys publish fewer, so the client never refuses the honest releases as older than the
-/// attacker's.
+/// Attackers with stolen keys publish fewer releases. The honest releases therefore have higher versions than the
+/// attacker's, so the client does not refuse them as a rollback.
 const RELEASES_MEANWHILE: u32 = 5;
 
-/// Returns a repository with two targets, published `releases` times: `package`, listed by the top-level targets, and
-/// `team/package`, listed by the delegated role `team`. Both have the content [`GOOD`].
+/// Returns a repository that was published `releases` times. It has two targets with the content [`GOOD`]: the
+/// top-level targets role lists `package`, and the delegated role `team` lists `team/package`.
 #[must_use]
 pub fn release(releases: u32) -> Repository {
     let mut repository = Repository::new();
@@ -41,7 +41,7 @@ pub fn stranger() -> TestKey {
     TestKey::new("a stranger")
 }
 
-/// What the client does during the attack.
+/// The action of the client during the attack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Update the trusted metadata.
@@ -53,25 +53,27 @@ pub enum Action {
 /// The expected result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// An error. The first field is the role, target or file that the error names. The second is the name of a variant
-    /// of `ErrorKind`, `FileError`, `FetchError`, `Refusal` or `Error`.
+    /// An error. The first field is the role, target or file that the error names. The second field is the name of a
+    /// variant of `ErrorKind`, `FileError`, `FetchError`, `Refusal` or `Error`.
     Refused(String, &'static str),
-    /// Success, because the input is unusual but legal. A requested target must have the content [`GOOD`].
+    /// Success, because the input is unusual but legal. If the client downloads a target, it must have the content
+    /// [`GOOD`].
     Accepted,
 }
 
 /// A function that changes files in the client's metadata folder.
 type Tamper = Arc<dyn Fn(&Path) + Send + Sync>;
 
-/// One variant of an attack, or unusual but legal input that a client must accept.
+/// A variant of an attack, or an unusual but legal input that a client must accept.
 #[derive(Clone)]
 pub struct Case {
     /// A short name that distinguishes this case from the other cases of its scenario.
     pub sample: String,
     pub(super) shipped: Vec<u8>,
-    /// The repositories from which the client updates before the attack, in this order.
+    /// The repositories from which the client updates before the attack, in the order of the updates.
     pub(super) before: Vec<FakeNetwork>,
-    /// The repositories of the updates that fail before the attack, in this order. All updates that succeed come first.
+    /// The repositories of the updates that fail before the attack, in the order of the updates. All updates that
+    /// succeed come before these updates.
     pub(super) failed: Vec<FakeNetwork>,
     /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
@@ -84,7 +86,7 @@ pub struct Case {
     pub(super) changes_nothing: bool,
     pub(super) is_form_only: bool,
     pub(super) honest_may_be_refused: bool,
-    /// Honest repositories whose files a client may trust after the attack.
+    /// Other honest repositories whose files a client may trust after the attack.
     pub(super) may_trust: Vec<FakeNetwork>,
     pub(super) honest: FakeNetwork,
     pub(super) clock: [DateTime<Utc>; 3],
@@ -143,7 +145,7 @@ impl Case {
         }
     }
 
-    /// Like [`Case::against`], but for a new client, which knows only its shipped root.
+    /// Like [`Case::against`], but for a new client, which has only its shipped root.
     #[must_use]
     pub fn new_client(honest: &Repository) -> Case {
         Case { before: Vec::new(), ..Case::against(honest) }
@@ -161,8 +163,8 @@ impl Case {
         Case { shipped: root, ..self }
     }
 
-    /// Adds a repository from which the client updates before the attack. The client updates from the other
-    /// repositories first. An attacker may control the added repository.
+    /// Adds a repository from which the client updates before the attack. The client updates from the repositories that
+    /// were added earlier first. An attacker may control the added repository.
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());
@@ -177,7 +179,8 @@ impl Case {
         self
     }
 
-    /// Sets the targets that are downloaded from honest repositories, instead of `package` and `team/package`.
+    /// Sets the targets that the client downloads from honest repositories. The default is `package` and
+    /// `team/package`.
     #[must_use]
     pub fn packages(self, packages: &[&str]) -> Case {
         Case { packages: packages.iter().map(|path| (*path).to_owned()).collect(), ..self }
@@ -189,7 +192,7 @@ impl Case {
         Case { tamper: Some(Arc::new(change)), ..self }
     }
 
-    /// Sets the files that the server offers during the attack: those of `network` in its current state.
+    /// Makes the server offer the files of `network`, in its current state, during the attack.
     #[must_use]
     pub fn attacker(self, network: &FakeNetwork) -> Case {
         Case { attacker: network.fork(), ..self }
@@ -226,8 +229,8 @@ impl Case {
         Case { changes_nothing: true, ..self }
     }
 
-    /// Marks a case in which the metadata is malformed but validly signed. A client that accepts such metadata and
-    /// still has the right packages at the right versions was not harmed.
+    /// Marks a case in which the metadata is malformed but validly signed. A client that accepts such metadata was not
+    /// harmed if it still has the right packages at the right versions.
     #[must_use]
     pub fn form_only(self) -> Case {
         Case { is_form_only: true, ..self }
@@ -284,7 +287,7 @@ impl Case {
         Case { max_bytes, ..self }
     }
 
-    /// Runs the case in process only, because other clients may behave differently and still be correct.
+    /// Makes the case run in process only, because other clients may behave differently and still be correct.
     #[must_use]
     pub fn in_process_only(self) -> Case {
         Case { external: false, ..self }

@@ -1,4 +1,4 @@
-//! The server of a case, and functions that read and compare the client's files before and after the attack.
+//! The server of a case, and functions that read the client's files and compare the files before and after the attack.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,8 +46,8 @@ impl CaseServer {
         *self.responder.lock().expect("no code panics while it holds this lock") = responder;
     }
 
-    /// Calls `work` and returns its result, or an error if the server sent more bytes in that time than the case
-    /// allows.
+    /// Calls `work` and returns its result. Returns an error if the server sent more bytes during the call than the
+    /// case allows.
     pub(super) fn counted<T>(&self, case: &Case, work: impl FnOnce() -> T) -> Result<T, String> {
         let before = self.server.sent();
         let result = work();
@@ -70,7 +70,7 @@ pub(super) fn newest(network: &FakeNetwork) -> u64 {
     timestamp["signed"]["version"].as_u64().expect("a version")
 }
 
-/// Returns the names of the files that were added, changed or removed.
+/// Returns the names of the files that were added, changed or removed between `before` and `after`.
 pub(super) fn changed(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
     names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()

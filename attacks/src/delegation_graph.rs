@@ -1,4 +1,4 @@
-//! Attacks on the graph of delegations: cycles, roles with several delegators, and bins.
+//! Attacks on the delegation graph, with cycles, roles with several delegators, and bins.
 
 use lastmile_testkit::{Delegation, METADATA, NetworkFault, TestKey};
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn role_beside_the_bins() -> Vec<Case> {
     let mut honest = release(1);
     let bins = honest.delegate_to_bins("targets", 1, "bins");
-    // Delegations may have either `succinct_roles` or `roles`, not both.
+    // Delegations must not have both `succinct_roles` and `roles`.
     honest.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
     let bin = lastmile_testkit::bin_of("bins", 1, "team/package");
     honest.add_target(&bin, "team/package", GOOD);
@@ -151,7 +151,8 @@ fn diamond() -> Vec<Case> {
             .sample("not stored before")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right", "snapshot", "timestamp"]),
-        // The client has verified and stored the role for the left delegator before it visits the right one.
+        // The client has already verified and stored the role through the left delegator when it visits the right
+        // delegator.
         case.followed(attacker.network())
             .attacker(attacker.network())
             .honest(restored.network())
@@ -205,7 +206,8 @@ fn cycles() -> Vec<Case> {
     let nothing = |honest, sample, advances: &[&str]| {
         Case::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
     };
-    // The search stops at a limit. The client keeps the files of the roles that it visited before.
+    // The search stops at a limit. The client keeps the files of the roles that it visited before the limit was
+    // reached.
     let read: Vec<String> =
         (0..30).map(|level| format!("left-{level:02}")).chain(["right-28".into(), "right-29".into()]).collect();
     let read: Vec<&str> = read.iter().map(String::as_str).collect();
@@ -254,7 +256,8 @@ fn many_roles() -> Vec<Case> {
     let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
     chain.publish(&roles);
     wide.publish(&roles);
-    // The search stops at a limit. The client keeps the files of the roles that it visited before.
+    // The search stops at a limit. The client keeps the files of the roles that it visited before the limit was
+    // reached.
     let visited: Vec<&str> = names.iter().map(String::as_str).take(32).collect();
     let case = |honest, sample| Case::against(honest).get("claimed").sample(sample).advances(&visited);
     vec![
@@ -319,7 +322,8 @@ fn every_edge() -> Vec<Case> {
 fn same_keyid() -> Vec<Case> {
     let honest = release(2);
     let mut attacker = honest.fork();
-    // `team` delegates to another role and lists an unknown key for it, under the id of the key of `team` itself.
+    // `team` delegates to another role and lists an unknown key for that role. The key ID of this key is that of the
+    // key of `team` itself.
     let own = TestKey::new("team").keyid().to_owned();
     let stranger = TestKey::new("a stranger").with_keyid(&own);
     attacker.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));

@@ -1,4 +1,4 @@
-//! Attacks on delegations: their paths, their order, and the files of delegated roles.
+//! Attacks on the paths and the order of delegations, and on the files of delegated roles.
 
 use lastmile_testkit::{Delegation, METADATA, Repository, TestKey, sign};
 use serde_json::json;
@@ -76,7 +76,7 @@ fn patterns_that_fold_case() -> Vec<Case> {
         attacker.delegate("targets", &Delegation::paths("team", &["team/*"]));
         attacker.add_target("thief", path, EVIL);
         attacker.publish(&["thief", "targets"]);
-        // The delegations are legal. Only the target that `thief` lists is malicious.
+        // The delegation itself is legal. Only the target that `thief` lists is malicious.
         Case::against(&attacker).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
     });
     cases.into()
@@ -100,7 +100,7 @@ fn the_first_role_decides() -> Vec<Case> {
 }
 
 fn not_in_snapshot() -> Vec<Case> {
-    // No snapshot ever listed the first role, so the client cannot notice that it disappeared.
+    // No earlier snapshot listed the first role, so the client cannot notice that the role is missing.
     let mut honest = release(1);
     honest.signed("targets")["delegations"]["roles"] = json!([]);
     honest.delegate("targets", &Delegation::paths("first", &["claimed"]));
@@ -134,7 +134,7 @@ fn delegated_role_unchecked() -> Vec<Case> {
     let mut expired = honest.fork();
     expired.signed("team")["expires"] = json!("2020-01-01T00:00:00Z");
     expired.publish(&["team"]);
-    // The files below are signed with the right key, but the snapshot lists a different length or hash.
+    // The following files are signed with the right key, but the snapshot lists a different length or hash.
     let mut other = honest.fork();
     other.publish(&["team"]);
     let mut unlisted = other.fork();
@@ -174,8 +174,8 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
     let refused = samples.map(|(sample, members)| {
         let mut attacker = honest.fork();
         attacker.delegate("targets", &Delegation::with_members("thief", members));
-        // A client may accept the empty prefix, which matches every hash. The package is then legal, so its content is
-        // good.
+        // A client may accept the empty prefix, which matches every hash. The package is legal for such a client, so
+        // use the good content.
         let content = if sample == "an empty prefix" { GOOD } else { EVIL };
         attacker.add_target("thief", "claimed", content);
         attacker.publish(&["thief", "targets"]);

@@ -1,7 +1,7 @@
-//! Runs cases against any program that implements the client-under-test protocol, and checks its exit code and its
-//! files.
+//! Runs cases against any program that implements the client-under-test protocol, and checks the exit code and the
+//! files of the program.
 //!
-//! The protocol is that of the TUF community's conformance suite: the client has the commands `init`, `refresh` and
+//! The protocol is the one of the TUF community's conformance suite. The client has the commands `init`, `refresh` and
 //! `download`, ends with exit code 0 or 1, and stores trusted roles as `ROLE.json` in the metadata folder.
 
 use std::collections::BTreeMap;
@@ -25,13 +25,13 @@ use crate::{Action, Case, Expect, GOOD};
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The maximum memory of one run, in bytes. Memory is measured only on systems with `/proc`.
 pub const MAX_MEMORY: u64 = 512 << 20;
-/// The client's folder, relative to its temporary directory. The folder is several levels deep so that a path with some
-/// `..` segments still ends in the temporary directory, where the checks find the file.
+/// The client's folder, relative to its temporary directory. The folder is several levels deep so that a path with a
+/// few `..` segments still leads into the temporary directory, where the checks find the file.
 const HOME: &str = "a/b/c";
 
-/// The environment variables that are passed on to the client if they are set. All others are removed, because they may
-/// contain pass-phrases, tokens or proxies. To pass other variables to a client, use `env NAME=VALUE CLIENT` as its
-/// command.
+/// The environment variables that are passed on to the client if they are set. All other variables are removed, because
+/// they may contain pass-phrases, tokens or proxies. To pass other variables to a client, use the command `env
+/// NAME=VALUE CLIENT`.
 pub const VISIBLE_VARIABLES: [&str; 9] =
     ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
 
@@ -70,8 +70,8 @@ impl Program {
 
 /// The result of running a case against a client.
 ///
-/// The first four verdicts mean that the client is safe. The other verdicts mean that it is not. `Harmless` and
-/// `TooStrict` mean that a safe client is less or more strict than expected.
+/// The first four verdicts mean that the client is safe, and the last four that it is not. `Harmless` and `TooStrict`
+/// mean that a safe client is less or more strict than expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The client refused the attack twice, kept no files of the attacker, and recovered.
@@ -206,7 +206,7 @@ impl<'a> Installation<'a> {
         }
         for network in &case.failed {
             self.server.serve(network);
-            // Any exit code is fine, because the checks below compare the client's files before and after the attack.
+            // Accept any exit code, because the checks below compare the client's files before and after the attack.
             self.act(&[])?;
         }
         if let Some(tamper) = &case.tamper {
@@ -225,8 +225,8 @@ impl<'a> Installation<'a> {
         Ok(difference.or(self.followed(case, &case.honest, "after the attack")?))
     }
 
-    /// Runs the client against an honest repository. If the repository is marked as unusual, a client that refuses it
-    /// is reported as too strict.
+    /// Runs the client against an honest repository. If the case marks the repository as unusual, a client that refuses
+    /// it is reported as too strict.
     fn followed(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<Option<Finding>, Failure> {
         match self.honest(case, network, when) {
             Ok(()) => Ok(None),
@@ -310,8 +310,8 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// Returns the content of a trusted file that is a symbolic link within the metadata folder. Some clients store
-    /// `root.json` as such a link.
+    /// Returns the content of a trusted file that is a symbolic link to another file in the metadata folder. Some
+    /// clients store `root.json` as such a link.
     fn linked(&self, name: &str) -> Option<Vec<u8>> {
         let folder = self.metadata().canonicalize().ok()?;
         let file = folder.join(name).canonicalize().ok()?;
@@ -389,8 +389,8 @@ fn version(bytes: &[u8]) -> Option<u64> {
 
 /// Waits until the client ends. Kills a client that exceeds the time limit or the memory limit.
 fn wait(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus, String>> {
-    // The pauses are added up instead of reading a clock. Otherwise, a suspended machine would look like a client that
-    // hangs.
+    // Add up the pauses instead of reading a clock. Otherwise, the client would appear to hang after the machine was
+    // suspended.
     let mut waited = Duration::ZERO;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let mut pause = Duration::from_millis(1);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{Case, release};
 
-/// Returns the roles whose new files the client has already accepted when it verifies a new file of `role`.
+/// Returns the roles of which the client has already accepted new files when it verifies a new file of `role`.
 pub(super) fn before(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -14,16 +14,16 @@ pub(super) fn before(role: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the newest file of `role`, with the last occurrence of `old` replaced by `new`. The signatures stay the
-/// same.
+/// Returns the newest file of `role`, with the last occurrence of `old` replaced with `new`. The signatures are not
+/// changed.
 pub(super) fn respelled(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
     let text = String::from_utf8(repository.written(role)).unwrap();
     let at = text.rfind(old).unwrap_or_else(|| panic!("no {old} in {role}"));
     [&text[..at], new, &text[at + old.len()..]].concat().into_bytes()
 }
 
-/// Returns the file of `role` in which `new` replaces the last occurrence of `old` in the signed part. The signatures
-/// are valid for the changed part.
+/// Returns the newest file of `role`, with the last occurrence of `old` in the signed part replaced with `new`. The
+/// changed part is signed again, so the signatures are valid.
 pub(super) fn signed_so(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
     let written: Value = serde_json::from_slice(&repository.written(role)).unwrap();
     let text = String::from_utf8(canonical::write(&written["signed"])).unwrap();
@@ -75,8 +75,8 @@ pub(super) fn republish(attacker: &mut Repository, role: &str, bytes: Vec<u8>) {
     }
 }
 
-/// Returns the other valid ECDSA signature of the same message: the one with n − s in place of s. The argument and the
-/// result are DER in hexadecimal.
+/// Returns the second valid form of an ECDSA signature, which has n − s instead of s. The argument and the result are
+/// DER in hexadecimal.
 pub(super) fn negated(signature: &str) -> String {
     let der = hex::decode(signature).unwrap();
     let (r_length, integer) = (usize::from(der[3]), |value: &[u8]| {

@@ -1,4 +1,5 @@
-//! Decides whether a client was harmed: compares its files after the attack with those that an honest repository offers.
+//! Decides whether a client was harmed. To do so, it compares the client's files after the attack with the files that
+//! an honest repository offers.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::{Action, Case, EVIL};
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// How a client ended.
+/// The way in which a client ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Success,
@@ -26,8 +27,8 @@ pub(super) struct Holdings<'a> {
     pub(super) output: &'a Files,
 }
 
-/// Returns a description of the harm to the client, or `None` if it was not harmed. A client that ended with success must also
-/// have the requested package, and its trusted roles must belong to the same release.
+/// Returns a description of the harm to the client, or `None` if it was not harmed. If the client ended with success,
+/// it must also have the requested package, and its trusted roles must belong to the same release.
 pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, ending: Ending) -> Option<String> {
     let known = Known::of(case);
     known.untrusted(case, before.trusted, after.trusted).or_else(|| {
@@ -55,7 +56,8 @@ impl Known {
         Known { networks, honest: case.honest.clone() }
     }
 
-    /// Returns a description of the first trusted file that no honest repository offers, or that is older than before.
+    /// Returns a description of the first trusted file that no honest repository offers, or whose version is lower than
+    /// before.
     fn untrusted(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let steps: Vec<String> = case.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
         changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
@@ -69,7 +71,7 @@ impl Known {
         })
     }
 
-    /// Returns all known files of the role whose trusted file is `name`.
+    /// Returns the files of all honest repositories for the role whose trusted file is called `name`.
     fn metadata(&self, name: &str) -> Vec<Vec<u8>> {
         let is_of_the_role = |path: &str| {
             let file = path.strip_prefix(METADATA).unwrap_or_default();
@@ -106,8 +108,8 @@ impl Known {
     }
 }
 
-/// Returns a description of trusted roles that belong to different releases or have expired. In both cases, the client
-/// was kept on an older release.
+/// Returns a description of trusted roles that belong to different releases or have expired. In both cases, the attack
+/// kept the client on an older release.
 fn inconsistent(trusted: &Files) -> Option<String> {
     let read = |role: &str| trusted.get(&format!("{role}.json")).and_then(|bytes| signed(bytes));
     for (role, below) in [("timestamp", "snapshot"), ("snapshot", "targets")] {
@@ -130,7 +132,8 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || document(one).is_some_and(|one| document(other) == Some(one))
 }
 
-/// Returns the first JSON document in `bytes`, as a lenient reader would.
+/// Returns the first JSON document in `bytes`. Like a lenient parser, ignores a byte order mark and everything after
+/// the document.
 fn document(bytes: &[u8]) -> Option<Value> {
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     serde_json::Deserializer::from_slice(text).into_iter().next()?.ok()

@@ -8,8 +8,8 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, T
 
 use crate::{Case, GOOD, release};
 
-/// The maximum number of bytes that the server may send of an endless response. This is more than the client's limit
-/// for any file, because the operating system can buffer several million bytes between two sockets.
+/// The maximum number of bytes of an endless response that the server may send. The number is higher than the client's
+/// limit for any file, because the operating system can buffer several million bytes between two sockets.
 pub(super) const UNREAD: u64 = 20_000_000;
 
 /// A repository in the state that the client knows, and the same repository after its next release.
@@ -23,9 +23,9 @@ pub(super) struct NewRelease {
 pub(super) struct ServedFile {
     /// The path on the server.
     pub(super) path: String,
-    /// The role that the file belongs to, or `new-package`.
+    /// The role to which the file belongs, or `new-package`.
     pub(super) role: &'static str,
-    /// The name of the file in transfer errors: a metadata file name, or `the target …`.
+    /// The name of the file in transfer errors, which is the name of a metadata file or `the target …`.
     pub(super) file: String,
 }
 
@@ -38,8 +38,8 @@ impl NewRelease {
         NewRelease { honest, newer }
     }
 
-    /// Returns the file of `role` in the new release: for `root`, the file of version 2, which does not exist; for
-    /// `new-package`, the target of that name.
+    /// Returns the file of `role` in the new release. If the argument is `root`, this is version 2 of the root, which
+    /// does not exist. If it is `new-package`, this is the target with that name.
     pub(super) fn served(&self, role: &'static str) -> ServedFile {
         if role == "new-package" {
             let path = format!("{TARGETS}{}.{role}", hash(GOOD));
@@ -80,7 +80,7 @@ impl NewRelease {
         let network = self.newer.network().fork();
         let path = served.path.clone();
         let case = Case::against(&self.honest).sample(format!("{}: {}", served.role, sample.into()));
-        // A client that extracts the right file from an invalid response is not harmed.
+        // A client that extracts the correct file from an invalid response is not harmed.
         let case = case.may_trust(self.newer.network());
         let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {
@@ -106,7 +106,7 @@ impl NewRelease {
     }
 }
 
-/// Returns the roles whose new files the client has already accepted when it requests the file of `role`.
+/// Returns the roles of which the client has already accepted new files when it requests the file of `role`.
 pub(super) fn advanced(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],

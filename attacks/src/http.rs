@@ -54,8 +54,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// The files for which statuses and headers are tested. A few are enough, because the client checks all files in one
-/// function.
+/// The files for which statuses and headers are tested. A few files are enough, because one function of the client
+/// checks all files.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 type Act = fn(&mut Connection, &[u8]) -> io::Result<()>;
@@ -92,7 +92,7 @@ fn codings() -> Vec<Case> {
     let new_release = NewRelease::new();
     let mut cases = Vec::new();
     for coding in ["br", "deflate", "gzip, gzip", "x"] {
-        // There is no next root, so it has no body to encode.
+        // Skip the root, because there is no next root whose body could be encoded.
         for served in SOME.iter().filter(|role| **role != "root").map(|role| new_release.served(role)) {
             let header = format!("Content-Encoding: {coding}\r\n");
             // The client did not request this encoding, so it does not decode the body.
@@ -211,8 +211,8 @@ fn bodies() -> Vec<Case> {
             let listed = new_release.network().file(&served.path).map_or(0, |file| file.len());
             cases.push(match served.role {
                 "new-package" => served.refused_content(case, "Length"),
-                // A body that is not JSON comes from a login page or a broken server, so the error is about the
-                // network.
+                // A body that is not JSON usually comes from a login page or a broken server, so the client reports a
+                // network error.
                 _ if !body.starts_with('{') => served.refused_transfer(case, "NotMetadata"),
                 "root" | "timestamp" => served.refused_content(case, "Malformed"),
                 _ if body.len() > listed => served.refused_transfer(case, "TooLong"),
@@ -252,7 +252,7 @@ fn statuses() -> Vec<Case> {
     for status in ["404 Not Found", "410 Gone"] {
         for served in SOME.map(|role| new_release.served(role)) {
             let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
-            // For the next root, this response is correct, because there is no newer root.
+            // This response is correct for the next root, because there is no newer root.
             cases.push(if served.role == "root" { case } else { served.refused_transfer(case, "NotFound") });
         }
     }

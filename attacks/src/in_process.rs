@@ -13,11 +13,12 @@ use lastmile_testkit::{FakeNetwork, METADATA, TestClient, Versions, file_name};
 use crate::case_server::{CaseServer, below, changed, newest};
 use crate::{Action, Case, Expect, GOOD, Scenario, run_cases};
 
-/// The time limit for all runs of a case together: the runs against honest repositories and the two runs during the
-/// attack.
+/// The time limit for all runs of a case together, which are the runs against honest repositories and the two runs
+/// during the attack.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs a case. Returns the client's error about the attack, or `None` if the client had to accept the input.
+/// Runs a case. Returns the error with which the client refused the attack, or `None` if the client had to accept the
+/// input.
 ///
 /// # Errors
 ///
@@ -69,8 +70,8 @@ pub fn run_all(scenarios: &[Scenario]) -> Vec<CaseResult> {
 fn run_with_time_limit(case: Case) -> Result<Option<String>, String> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(run(&case)));
-    // The loop counts seconds instead of reading a clock. Otherwise, a suspended machine would look like a client that
-    // hangs.
+    // Count seconds instead of reading a clock. Otherwise, the client would appear to hang after the machine was
+    // suspended.
     for _ in 0..TIME_LIMIT.as_secs() {
         match told.recv_timeout(Duration::from_secs(1)) {
             Ok(result) => return result,

@@ -204,7 +204,7 @@ fn stored_json_that_is_no_metadata() -> Vec<Case> {
     cases.collect()
 }
 
-/// Creates one case for each of `samples`. `edit` applies the sample to a new timestamp and returns the bytes of the
+/// Creates one case for each of the `samples`. `edit` applies a sample to a new timestamp, and returns the bytes of the
 /// file.
 fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Case> {
     let honest = release(2);
@@ -285,8 +285,7 @@ fn odd_numbers() -> Vec<Case> {
         let version = format!("\"version\": {}", attacker.version("timestamp"));
         respelled(attacker, "timestamp", &version, &format!("\"version\": {sample}"))
     });
-    // These samples only write the signed version number in a different notation. All other samples change the signed
-    // content.
+    // These samples change only the notation of the signed version number. All other samples change the signed content.
     let is_signed = |case: &Case| ["4.0", "+4", "4."].contains(&case.sample.as_str());
     cases.into_iter().map(|case| if is_signed(&case) { case.form_only() } else { case }).collect()
 }
@@ -361,7 +360,7 @@ fn missing_members() -> Vec<Case> {
                     None => drop(attacker.signed(role).as_object_mut().unwrap().remove(member)),
                     Some(value) => attacker.signed(role)[member] = value,
                 }
-                // The file may lack a version, but its file name still needs a version number.
+                // Set a version number, because the file name contains one even if the file itself has no version.
                 let signed = attacker.signed(role).clone();
                 let bytes = lastmile_testkit::sign(&signed, &attacker.signers(role));
                 attacker.signed(role)["version"] = json!(version + 1);

@@ -13,9 +13,9 @@
 //!
 //! 1. The client refuses the attack. In process, the error must name the expected role and reason.
 //! 2. The client creates and changes no files outside its folders.
-//! 3. The trusted files stay the same, byte for byte, except those of the roles in [`Case::advances`].
+//! 3. The trusted files stay the same, byte for byte, except the files of the roles in [`Case::advances`].
 //! 4. The client creates and changes no files in the output folder.
-//! 5. The client refuses the same attack a second time, with the same error, and changes no more files.
+//! 5. The client refuses the same attack a second time with the same error, and changes no files this time.
 //! 6. The client then updates to the newest release of an honest repository and downloads its packages.
 //! 7. The server sends at most [`Case::max_bytes`] in each run, and the program uses at most [`external::MAX_MEMORY`].
 //! 8. The client does not panic, is not terminated by a signal, and ends in time. The limit for a program is
@@ -31,7 +31,8 @@
 //!
 //! # Add an attack
 //!
-//! Write a function that returns the cases, and add a [`Scenario`] to `SCENARIOS` in the file for the subject:
+//! Write a function that returns the cases, and add a [`Scenario`] to `SCENARIOS` in the source file for the kind of
+//! attack:
 //!
 //! ```
 //! use lastmile_attacks::{Case, in_process, release};
@@ -45,8 +46,8 @@
 //! ```
 //!
 //! Mark a case with [`Case::form_only`] if the metadata is malformed but validly signed. A client that accepts such
-//! metadata is not harmed as long as it has the right packages at the right versions. [`external::run`] then reports
-//! that the client is less strict than expected, not that the attack succeeded.
+//! metadata is not harmed as long as it has the right packages at the right versions. For such a client,
+//! [`external::run`] reports that it is less strict than expected, not that the attack succeeded.
 //!
 //! The attacker usually serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork), which contains files and faults. To
 //! send arbitrary bytes instead of HTTP responses, call [`Case::responder`] with a function that takes the request and
@@ -98,10 +99,10 @@ pub use case::{Action, Case, EVIL, Expect, GOOD, release, stranger};
 /// An attack, with one or more cases.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// The name of the scenario: the id of a row in `tests/attack-rows.txt`, with a word appended if the row has
+    /// The name of the scenario. It is the ID of a row in `tests/attack-rows.txt`, with a word appended if the row has
     /// several scenarios.
     pub id: &'static str,
-    /// The ids of the rows in `tests/attack-rows.txt` that the scenario covers.
+    /// The IDs of the rows in `tests/attack-rows.txt` that the scenario covers.
     pub rows: &'static [&'static str],
     /// A description of the attack in one line. It starts with `not an attack` if clients must accept the input.
     pub attack: &'static str,

@@ -40,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn mixed_releases() -> Vec<Case> {
     let honest = release(3);
     let mut new = honest.fork();
-    // The new file has the same length as the previous one, so only its hash differs.
+    // The new file has the same length as the previous file, so only the hash differs.
     new.signed("targets")["targets"]["package"]["hashes"]["sha256"] = json!(hash(EVIL));
     new.publish(&["targets"]);
     let mixed = |role: &str, advances: &[&str]| {

@@ -1,4 +1,4 @@
-//! Bad input: names of roles and targets, and path patterns.
+//! Bad input in the names of roles and targets, and in path patterns.
 
 use lastmile_testkit::Delegation;
 use serde_json::json;
@@ -247,7 +247,8 @@ fn patterns_that_match_less() -> Vec<Case> {
         ("", "x"),
         ("x?", "x"),
     ];
-    // Some clients give brackets, braces and double stars a special meaning, so these packages must be harmless.
+    // Some clients give brackets, braces and double stars a special meaning, and accept these packages. The packages
+    // therefore have the good content.
     let is_open = |pattern: &str| pattern.starts_with(['[', '{']) || pattern == "**";
     let cases = samples.map(|(pattern, path)| {
         let content = if is_open(pattern) { GOOD } else { EVIL };

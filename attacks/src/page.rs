@@ -61,8 +61,7 @@ pub fn page(results: &[CaseResult]) -> String {
     page
 }
 
-/// Returns `text` as the text of a table cell, without the parts that differ between systems and with long words
-/// shortened.
+/// Returns `text` for a table cell. Removes the parts that differ between systems, and shortens long words.
 fn cell(text: &str) -> String {
     let text = text.split_inclusive("was interrupted").next().unwrap_or_default();
     let words = text.split(' ').map(|word| match word.char_indices().nth(16) {

@@ -33,7 +33,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// The files for which redirects are tested. A few are enough, because the client checks all redirects in one function.
+/// The files for which redirects are tested. A few files are enough, because one function of the client checks all
+/// redirects.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 fn to(location: String) -> impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static {
@@ -169,7 +170,7 @@ fn other_files() -> Vec<Case> {
 
 fn names() -> Vec<Case> {
     const NAMES: [&str; 5] = ["a b+c.tar", "100%25.tar", "dir/x#y", "dir/ü/名", "dir/a;b=c,d"];
-    // These names are not valid file names on every system, so the client refuses them everywhere.
+    // These names are not valid file names on every system, so the client refuses them on all systems.
     const ODD: [&str; 2] = ["dir/x?y=1&z", "http:/evil.test/x"];
     let mut honest = release(2);
     for name in NAMES.into_iter().chain(ODD) {

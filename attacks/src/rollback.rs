@@ -47,7 +47,8 @@ fn floors_survive() -> Vec<Case> {
     network.put(&format!("{METADATA}timestamp.json"), old.written("timestamp"));
     let mut after = rotated.fork();
     after.publish(&["team", "targets"]);
-    // All files except the timestamp are those of the newest release, which the client already has.
+    // The timestamp is from an older release. All other files are from the newest release, which the client already
+    // has.
     let next = newer(&honest);
     let failed = next.network().fork();
     failed.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
@@ -61,7 +62,8 @@ fn floors_survive() -> Vec<Case> {
         Case::against(&next).attacker(&failed).sample("with the newest files").refused("timestamp", "Rollback"),
     ];
     // The client accepts the newest timestamp, but not the snapshot that the timestamp lists. After that, the client
-    // must refuse both older timestamps: the one from its current release and the one from the release in between.
+    // must refuse both older timestamps: the timestamp of its current release, and the timestamp of the release in
+    // between.
     let newest = newer(&next);
     let snapshot = format!("{METADATA}{}", file_name("snapshot", Some(newest.version("snapshot"))));
     let missing = newest.network().fork();
@@ -97,7 +99,8 @@ fn damaged_floors() -> Vec<Case> {
                 Some(text) => std::fs::write(file, text).unwrap(),
             }
         };
-        // Only lastmile stores the versions separately, so only lastmile can notice the rollback.
+        // Run the case in process only, because only lastmile stores the versions separately and can therefore notice
+        // the rollback.
         let case = Case::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
         cases.push(case.in_process_only().refused("timestamp", "Rollback"));
     }
@@ -105,7 +108,8 @@ fn damaged_floors() -> Vec<Case> {
     let case =
         Case::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot missing").in_process_only();
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
-    // The new timestamp lists a different hash for the snapshot. The versions in the stored snapshot must still count.
+    // The new timestamp lists a different hash for the snapshot. The client must still compare the new snapshot with
+    // the versions in the stored snapshot.
     let case = Case::against(&honest).attacker(lower.network()).sample("another hash");
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
     cases

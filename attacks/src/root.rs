@@ -64,8 +64,7 @@ fn roots_that_do_not_verify() -> Vec<Case> {
         attacker.publish(&["root"]);
         attacker
     };
-    // The honest repository later publishes the same versions of the root, but with valid signatures on the last one
-    // too.
+    // The honest repository later publishes the same root versions, and there the last root has valid signatures too.
     let mut after = honest.fork();
     for _ in 0..3 {
         after.publish(&["root"]);
@@ -106,7 +105,8 @@ fn hidden_root() -> Vec<Case> {
         network.fault(&format!("{METADATA}2.root.json"), fault);
         let case = Case::against(&honest).attacker(&network).honest(next.network()).sample(sample);
         let case = if is_silent { impatient(case) } else { case };
-        // A client may treat the error like a 404, as the end of the chain. It then keeps its root, which is harmless.
+        // A client may treat the error like a 404, as the end of the root chain. Such a client keeps its root, which is
+        // harmless.
         case.may_trust(next.network()).refused("2.root.json", why)
     });
     cases.collect()
@@ -175,8 +175,8 @@ fn threshold_as_rotation() -> Vec<Case> {
     let mut fixed = honest.fork();
     fixed.signed("root")["roles"]["timestamp"]["threshold"] = json!(2);
     fixed.publish(&["root", "team", "targets"]);
-    // lastmile treats a changed threshold as a rotation. The specification does not require this, so other clients are
-    // not tested.
+    // lastmile treats a changed threshold as a key rotation. The specification does not require this, so the case runs
+    // in process only.
     vec![
         Case::against(&honest)
             .followed(attacker.network())

@@ -174,8 +174,8 @@ fn junk_signatures() -> Vec<Case> {
     cases.collect()
 }
 
-/// Creates a case in which an attacker has a single key, listed both as `one` and as `other`, and signs `role` with
-/// both.
+/// Creates a case in which an attacker has a single key, which is listed both as `one` and as `other`. The attacker
+/// signs `role` once as each of them.
 ///
 /// `role` lists `one`, `other` and a third key, with a threshold of two.
 fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Case {

@@ -144,7 +144,7 @@ fn error_pages() -> Vec<Case> {
                 .case(&served, status, move |connection, _| endless(connection, &head, &page))
                 .max_bytes(UNREAD);
             cases.push(match (served.role, status) {
-                // For the next root, this response is correct, because there is no newer root.
+                // This response is correct for the next root, because there is no newer root.
                 ("root", "404 Not Found") => case,
                 (_, "404 Not Found") => served.refused_transfer(case, "NotFound"),
                 _ => served.refused_transfer(case, "Status"),
@@ -190,8 +190,8 @@ fn headers() -> Vec<Case> {
     cases
 }
 
-/// Returns cases that check the time limit, but not the number of bytes: the HTTP library skips these responses without
-/// reporting them to the client.
+/// Returns cases that check the time limit, but not the number of bytes, because the HTTP library skips these responses
+/// without reporting them to the client.
 fn informational() -> Vec<Case> {
     let new_release = NewRelease::new();
     let cases = ["timestamp", "new-package"].map(|role| new_release.served(role)).into_iter().map(|served| {
@@ -292,7 +292,8 @@ fn kept_open() -> Vec<Case> {
         new_release.case(&served, "with a length", move |connection, file| {
             let status = if is_root { "404 Not Found" } else { "200 OK" };
             let length = file.len();
-            // A client that reuses the connection would get no response to its next request.
+            // Send `Connection: close`, because a client that reused the connection would get no response to its next
+            // request.
             write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
             connection.write_all(file)?;
             connection.wait_for_close()

@@ -1,4 +1,5 @@
-//! Attacks with stolen keys, fast-forward attacks, the recovery from such attacks, and metadata of another repository.
+//! Attacks with stolen keys, fast-forward attacks, the recovery from fast-forward attacks, and attacks with metadata of
+//! another repository.
 
 use lastmile_testkit::{METADATA, Repository, TestKey, sign};
 use serde_json::json;
@@ -93,8 +94,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Returns the repository after an attacker has added the malicious target `path` to `role`. The attacker has only the
-/// keys of the roles in `stolen`, and signs all other roles with an unknown key.
+/// Returns the repository after an attacker has added the malicious target `path` to `role`. The attacker has the keys
+/// of the roles in `stolen`, and signs all other roles with an unknown key.
 fn attacker(honest: &Repository, stolen: &[&str], role: &str, path: &str) -> Repository {
     let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
@@ -180,8 +181,8 @@ fn revoked_keys() -> Vec<Case> {
 
 fn revoked_and_stored() -> Vec<Case> {
     let honest = release(2);
-    // The client first trusts a timestamp that was signed with the stolen key. Later it gets the same timestamp again,
-    // together with a root that no longer lists the key.
+    // At first, the client trusts a timestamp that was signed with the stolen key. Later, the client receives the same
+    // timestamp again, together with a root that no longer lists the key.
     let mut stolen = honest.fork();
     stolen.signed("timestamp")["version"] = json!(500);
     stolen.publish(&["timestamp"]);
@@ -194,7 +195,7 @@ fn revoked_and_stored() -> Vec<Case> {
     vec![case.refused("timestamp", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])]
 }
 
-/// Returns a repository in which an attacker has raised the versions of the roles in `driven` to `version`.
+/// Returns a repository in which an attacker has increased the versions of the roles in `driven` to `version`.
 fn inflated(honest: &Repository, driven: &[&str], version: u64) -> Repository {
     let mut attacker = honest.fork();
     for role in ["team", "targets", "snapshot", "timestamp"] {

@@ -1,4 +1,4 @@
-//! Attacks on target files: hashes, lengths, and hashes in file names.
+//! Attacks on target files, on their hashes and lengths, and on the hashes in file names.
 
 use lastmile_testkit::{Delegation, Repository, TARGETS, hash};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ fn hash_prefix() -> Vec<Case> {
     honest.publish(&["targets"]);
     assert!(honest.network().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
     // Before and after the attack, the client requests only a path without a folder. Otherwise, a client that handles
-    // folders wrongly would fail before the actual case.
+    // folders incorrectly would already fail before the attack.
     vec![Case::against(&honest).packages(&["package"]).get("a/b/package")]
 }
 
@@ -69,8 +69,7 @@ fn hashes_of_nothing() -> Vec<Case> {
         attacker.publish(&["targets"]);
         attacker.put_target("package", EVIL);
         let case = Case::against(&honest).attacker(attacker.network()).get("package").sample(sample);
-        // A targets file with only unknown hashes is valid and becomes trusted, but the client cannot verify the
-        // package.
+        // A targets file with only unknown hashes is valid, so the client trusts it, but cannot verify the package.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
         case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())
     });

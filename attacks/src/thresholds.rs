@@ -43,12 +43,13 @@ fn thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let mut cases = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
-        // One role is enough for the other values, because one parser reads the thresholds of all roles.
+        // It is enough to test the other values for one role, because the same parser reads the thresholds of all
+        // roles.
         let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
         for threshold in thresholds {
             let mut attacker = honest.fork();
-            // The root is validly signed, as if its keys were stolen or their owners deceived. The other role is
-            // unsigned.
+            // The root is validly signed, as if its keys had been stolen or its signers had been deceived. The role
+            // with the changed threshold is unsigned.
             attacker.signed("root")["roles"][role]["threshold"] = json!("here");
             attacker.publish(&["root"]);
             let bytes = signed_so(&attacker, "root", "\"here\"", threshold);
@@ -90,7 +91,8 @@ fn threshold_above_keys() -> Vec<Case> {
         let mut fixed = attacker.fork();
         fixed.signed("root")["roles"][role]["threshold"] = json!(1);
         fixed.publish(&["root", "team", "targets"]);
-        // lastmile treats a changed threshold as a rotation, and therefore deletes the stored timestamp and snapshot.
+        // lastmile treats a changed threshold as a key rotation, and therefore deletes the stored timestamp and
+        // snapshot.
         let advances = ["root", "snapshot", "timestamp"];
         let case = Case::against(&honest).attacker(attacker.network()).honest(fixed.network()).sample(role);
         case.honest_may_be_refused().refused(role, "ThresholdNotMet").advances(&advances)

@@ -1,4 +1,4 @@
-//! Attacks on versions and expiry dates: older, withheld, expired and inconsistent files.
+//! Attacks on versions and expiry dates with older, withheld, expired and inconsistent files.
 
 use lastmile_testkit::{Delegation, FakeNetwork, METADATA, NetworkFault, Repository, TestKey};
 use serde_json::json;
@@ -134,8 +134,8 @@ fn older_files() -> Vec<Case> {
     }
     let mut cases =
         vec![Case::against(&honest).attacker(old.network()).sample("timestamp").refused("timestamp", "Rollback")];
-    // An attacker with the timestamp key can replay the snapshot. With both online keys, an attacker can replay the
-    // other roles.
+    // An attacker with the timestamp key can replay an older snapshot. An attacker with both online keys can replay
+    // older files of the other roles.
     let mut attacker = honest.fork();
     attacker.signed("timestamp")["meta"]["snapshot.json"] =
         old.fork().signed("timestamp")["meta"]["snapshot.json"].clone();
@@ -286,8 +286,8 @@ fn same_version_other_content() -> Vec<Case> {
     cases.push(
         Case::against(&honest).attacker(attacker.network()).sample("timestamp, already stored").changes_nothing(),
     );
-    // Clients request the next root by its version, so an attacker must serve the same version under the next file
-    // name.
+    // Clients request the next root by its version. Therefore, an attacker must serve a root with the same version
+    // under the file name of the next version.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
     let mut attacker = followed.fork();
@@ -327,7 +327,7 @@ fn same_version_other_bins() -> Vec<Case> {
     cases
 }
 
-/// Delegates all paths whose hash starts with one of the `digits` to a bin, and returns the name of the bin.
+/// Delegates all paths whose hashes start with one of the `digits` to a bin, and returns the name of the bin.
 fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
     let name = if digits.starts_with('0') { "bin-0" } else { "bin-1" };
     let prefixes: Vec<String> = digits.chars().map(String::from).collect();
@@ -336,8 +336,8 @@ fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
     name.to_owned()
 }
 
-/// Creates cases in which `forge` has changed the file of `role`, but not its version: for a new client, for a client
-/// that has the honest file, and for a client that updates to the next release.
+/// Creates cases in which `forge` has changed the file of `role` without changing its version. The cases are for a new
+/// client, for a client that has the honest file, and for a client that updates to the next release.
 fn other_content(
     honest: &Repository,
     next: &Repository,
