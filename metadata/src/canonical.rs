@@ -1,4 +1,4 @@
-//! Canonical JSON (spec 4.1): converts received text to the bytes that signatures cover, in one pass.
+//! Canonical JSON (spec 4.1). This module converts received text to the bytes that signatures cover, in one pass.
 //!
 //! Text that is already canonical is not converted. The module `reader` then reads values from the canonical bytes.
 //!
@@ -31,7 +31,7 @@ const INTEGERS: &str = "an integer of at most 64 bits";
 const LENGTH: &str = "less than 4 GiB";
 const ESCAPES: &str = "a valid escape";
 
-/// Members that the specification does not define. They are preserved and otherwise ignored.
+/// Members that the specification does not define. They are preserved, but not used.
 pub type Unknown = BTreeMap<String, Json>;
 
 /// A JSON value in canonical form.
@@ -79,7 +79,7 @@ pub(crate) fn canonicalize(text: &str) -> Result<String, ErrorKind> {
     Ok(out)
 }
 
-/// The beginnings of serde_json's error messages, each with a description of the expected text for our messages.
+/// The beginnings of serde_json's error messages, each with a description of the text that was expected.
 const MESSAGES: [(&str, &str); 16] = [
     (NESTING, NESTING),
     (MEMBERS, MEMBERS),
@@ -153,7 +153,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
         Ok(())
     }
 
-    // 4.1: an integer has a single spelling. A number of any other form arrives at `visit_f64`.
+    // 4.1: there is only one way to write an integer. serde_json passes all other numbers to `visit_f64`.
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.out.push_str(&value.to_string());
         Ok(())
@@ -271,7 +271,7 @@ impl Member {
         text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
-    /// Returns the name without quotes, still escaped.
+    /// Returns the name without quotes. Its escapes are not decoded.
     fn name<'t>(&self, text: &'t str) -> &'t str {
         text.get(self.start as usize + 1..).and_then(|rest| rest.get(..self.name as usize)).unwrap_or_default()
     }
@@ -304,7 +304,7 @@ fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
     Ok(sorted)
 }
 
-/// Returns the member name whose opening quote is at `start`, without quotes and still escaped.
+/// Returns the member name whose opening quote is at `start`, without quotes. Its escapes are not decoded.
 fn name_at(text: &str, start: usize) -> &str {
     let rest = text.get(start + 1..).unwrap_or_default();
     rest.get(..string_length(rest.as_bytes())).unwrap_or_default()
@@ -343,7 +343,7 @@ pub(crate) fn array(elements: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", elements.join(","))
 }
 
-/// Returns a canonical object of canonical values. `members` take precedence over `unknown` members of the same name.
+/// Returns a canonical object of canonical values. `members` take precedence over `unknown` members with the same name.
 pub(crate) fn object<'m>(members: impl IntoIterator<Item = (&'m str, String)>, unknown: &'m Unknown) -> String {
     let mut sorted: BTreeMap<&str, Cow<'_, str>> =
         unknown.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.canonical()))).collect();

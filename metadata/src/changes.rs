@@ -1,4 +1,4 @@
-//! Compares two versions of signed JSON (spec 4.1), and returns every changed value with its location.
+//! Compares two versions of signed JSON (spec 4.1), and reports every changed value with its location.
 //!
 //! This module compares JSON without knowing the metadata formats, so it cannot miss a member. It reads both versions
 //! in parallel without building a tree, and skips equal values by comparing their bytes.
@@ -12,10 +12,11 @@ use core::fmt;
 use crate::ErrorKind;
 use crate::reader::{Item, Reader};
 
-/// The location of a value: the names of the members that lead to it.
+/// The location of a value, which consists of the names of the members that lead to the value.
 ///
-/// An array element that is a string is named by its text, and an element that is an object by its member `name`. A
-/// second element with the same name gets the suffix `#2`. All other elements are named by their index.
+/// The name of an array element that is a string is its text, and the name of an element that is an object is the value
+/// of its member `name`. A second element with the same name gets the suffix `#2`. The name of any other element is its
+/// index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pointer(Vec<String>);
 
@@ -26,7 +27,7 @@ impl Pointer {
         self.0.iter().map(String::as_str).collect()
     }
 
-    /// Returns the pointer made of the first `length` segments.
+    /// Returns the pointer that consists of the first `length` segments.
     #[must_use]
     pub fn start(&self, length: usize) -> Self {
         Self(self.0.iter().take(length).cloned().collect())
@@ -52,8 +53,8 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// A changed value. Objects and arrays are reported value by value, except that an empty object or array counts as a
-/// value.
+/// A changed value. Changes within objects and arrays are reported individually, but an empty object or array counts as
+/// one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'t> {
     /// The location of the value.
@@ -72,13 +73,13 @@ pub enum ChangeKind<'t> {
         /// The new value, or `None` if the value was removed.
         after: Option<&'t str>,
     },
-    /// The elements of an array were reordered. Changed elements are reported separately, and adding elements at the
-    /// end does not change the order.
+    /// The elements of an array were reordered. Changed elements are reported separately. Adding elements at the end
+    /// does not count as reordering.
     Order,
 }
 
-/// Returns the changes from `before` to `after`, which must both be canonical. Members of the outermost object are
-/// skipped if `is_skipped` returns true for their name.
+/// Returns the changes from `before` to `after`, which must both be canonical. Skips each member of the outermost
+/// object for whose name `is_skipped` returns `true`.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] for text that is not canonical.
@@ -105,7 +106,7 @@ pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> 
     Ok(members)
 }
 
-/// Returns the elements of an array in canonical JSON, each as canonical JSON.
+/// Returns the canonical JSON of each element of an array in canonical JSON.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text is not a canonical array.
@@ -166,7 +167,7 @@ impl<'t> Walk<'t, '_> {
         self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Value { before, after } });
     }
 
-    /// Compares two objects. The members of both are sorted.
+    /// Compares two objects, whose members are sorted.
     fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
         let mut old = Members::of(before)?;
         let mut new = Members::of(after)?;
@@ -249,7 +250,7 @@ impl<'t> Members<'t> {
         Ok(text)
     }
 
-    /// Skips the next value if it equals `value`, and returns whether it does.
+    /// Skips the next value if it equals `value`. Returns whether it was skipped.
     fn skip_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
         let is_same = self.reader.as_mut().is_some_and(|reader| reader.skip_same(value));
         if is_same {
@@ -361,8 +362,8 @@ mod tests {
         }
     }
 
-    /// Compares many small values. Comparing different values finds changes in both directions, and comparing equal
-    /// values finds none.
+    /// Compares all pairs of many small values. Two different values must have changes in both directions, and two
+    /// equal values must have none.
     #[test]
     fn no_difference_goes_unnoticed() {
         let leaves = ["1", "\"a\"", "\"a\\\"b\"", "{}", "[]", "{\"name\":\"a\"}"];

@@ -1,4 +1,4 @@
-//! Errors about metadata, in the specification's terms: the role, and the check that failed.
+//! Errors about metadata. They name the role and the check that failed, in the terms of the specification.
 
 use alloc::string::{String, ToString as _};
 use core::fmt;
@@ -9,7 +9,7 @@ use crate::escapes::string_length;
 use crate::text::Printable;
 use crate::{KeyId, Limit, RoleName, Threshold, Version, format_time};
 
-/// Why the metadata of a role is refused.
+/// The reason why the metadata of a role is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {kind}", Quoted(role.as_str()))]
 pub struct Error {
@@ -29,7 +29,8 @@ pub enum ErrorKind {
     /// Two signatures have the same key ID (4.2.1).
     #[error("key id {} has more than one signature", Quoted(.0.as_str()))]
     DuplicateSignature(KeyId),
-    /// The metadata has expired: a freeze attack, or a repository that is not maintained (5.3.10, 5.4.4, 5.5.6, 5.6.5).
+    /// The metadata has expired, because of a freeze attack or because the repository is not maintained (5.3.10, 5.4.4,
+    /// 5.5.6, 5.6.5).
     #[error("expired at {}; your clock says {}", format_time(expires), format_time(start_time))]
     Expired {
         /// The expiry time of the metadata.
@@ -58,7 +59,7 @@ pub enum ErrorKind {
     /// The metadata exceeds one of the [`Limits`](crate::Limits).
     #[error("exceeds the limit `{limit}` of {value}")]
     LimitReached {
-        /// The exceeded limit, a field of [`Limits`](crate::Limits).
+        /// The exceeded limit, which is a field of [`Limits`](crate::Limits).
         limit: Limit,
         /// The value of the limit.
         value: u64,
@@ -68,7 +69,7 @@ pub enum ErrorKind {
     ListedTooLong {
         /// The length that trusted metadata lists, in bytes.
         listed: u64,
-        /// The exceeded limit, a field of [`Limits`](crate::Limits).
+        /// The exceeded limit, which is a field of [`Limits`](crate::Limits).
         limit: Limit,
         /// The value of the limit.
         value: u64,
@@ -90,8 +91,8 @@ pub enum ErrorKind {
         at: Location,
         /// A description of the expected value, such as `an object`.
         expected: &'static str,
-        /// The value that was found, if known: a description such as `an array`, or at most 100 characters of the file
-        /// in backquotes.
+        /// The value that was found, if it is known. This is a description such as `an array`, or at most 100
+        /// characters of the file in backquotes.
         found: Option<String>,
     },
     /// No hash of a supported algorithm is listed, so the file cannot be verified.
@@ -109,7 +110,7 @@ pub enum ErrorKind {
         /// The role that is no longer listed.
         listed: RoleName,
     },
-    /// The version is lower than the trusted one (5.3.5, 5.4.3.1).
+    /// The version is lower than the trusted version (5.3.5, 5.4.3.1).
     #[error("rollback: version {found}, but version {trusted} is already trusted")]
     Rollback {
         /// The version that is already trusted.
@@ -167,7 +168,7 @@ impl ErrorKind {
         Error { role: role.clone(), kind: self }
     }
 
-    /// Returns an error about the value that is being read. [`ErrorKind::within`] adds its location.
+    /// Returns an error about the value that is being read. [`ErrorKind::within`] adds the location of the value.
     #[cold]
     pub(crate) fn expected(expected: &'static str) -> Self {
         Self::Malformed { at: Location::Document, expected, found: None }
@@ -236,8 +237,8 @@ impl ErrorKind {
 pub enum Location {
     /// The document as a whole.
     Document,
-    /// A value, as the names of the members that lead to it, such as `signed.roles.root.threshold`. Array elements have
-    /// no name, and long names are cut after 100 characters.
+    /// The location of a value, given by the names of the members that lead to it, such as
+    /// `signed.roles.root.threshold`. Array elements have no names, and long names are cut after 100 characters.
     Member(String),
     /// A position in text that is not JSON or has no canonical form. Lines and columns are counted from 1.
     Text {
@@ -288,7 +289,7 @@ impl fmt::Display for Before<'_> {
     }
 }
 
-/// Displays the found value, if known, at the end of a message.
+/// Displays the value that was found, if it is known, at the end of a message.
 struct Instead<'f>(Option<&'f str>);
 
 impl fmt::Display for Instead<'_> {
@@ -324,7 +325,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Returns the beginning of a text, long enough for [`Quoted`] to see that the text was cut.
+/// Returns the beginning of a text. It is one character longer than [`QUOTED`], so that [`Quoted`] can tell whether the
+/// text was cut.
 pub(crate) fn quote(text: &str) -> String {
     text.chars().take(QUOTED + 1).collect()
 }

@@ -1,4 +1,4 @@
-//! The record of trusted versions. It is stored separately from the metadata files for two reasons: a damaged metadata
+//! The record of trusted versions. It is stored separately from the metadata files for two reasons. A damaged metadata
 //! file must not make a rollback possible (5.4.3, 5.5.5), and a key rotation must be handled exactly once, even after a
 //! crash (5.3.11).
 
@@ -17,19 +17,20 @@ const CHECKSUM: &str = "checksum ";
 /// A line that marks a record as damaged. [`Floors::from_text`] refuses a record that contains it.
 const LOST: &str = "what was trusted before is lost";
 
-/// The characters to percent-encode in names: those that could end a line, and the percent sign itself.
+/// The characters that are percent-encoded in names, which are all characters that could end a line, and the percent
+/// sign.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The lowest versions that the client still accepts (floors): versions never decrease (4.3), even if a stored file is
-/// damaged (D3).
+/// The lowest versions that the client still accepts. They make sure that versions never decrease (4.3), even if a
+/// stored file is damaged (D3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
-    /// Whether the record was damaged and has not yet been rebuilt from the stored metadata files. While this is true,
-    /// every record that is written is marked as damaged.
+    /// Whether the record was damaged and has not been rebuilt from the stored metadata files yet. As long as this is
+    /// true, every record that is written is marked as damaged.
     pub(crate) lost: bool,
-    /// The version of the root under which the other versions were accepted.
+    /// The version of the root that was trusted when the other versions were accepted.
     pub(crate) root: Version,
-    /// A digest of that root's keys for timestamp and snapshot.
+    /// A digest of the keys that this root lists for timestamp and snapshot.
     pub(crate) online_keys: String,
     /// The version of the timestamp, and the version of the snapshot that it lists.
     pub(crate) timestamp: Option<(Version, Version)>,
@@ -41,7 +42,8 @@ pub struct Floors {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleFloors {
     pub(crate) version: Version,
-    /// The SHA-256 of the snapshot, in hexadecimal. An update that finds the same snapshot need not compare versions.
+    /// The SHA-256 of the snapshot, in hexadecimal. If an update finds the same snapshot again, it need not compare
+    /// versions.
     digest: String,
     /// The lines `role VERSION NAME` of the record, in the order of the snapshot. The lines are kept as text, because
     /// there may be millions of roles.
@@ -51,7 +53,7 @@ pub(crate) struct RoleFloors {
 /// The state of the record of trusted versions in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredFloors {
-    /// Nothing was ever recorded.
+    /// No record has ever been stored.
     FirstRun,
     /// The record is intact.
     Known(Floors),
@@ -68,8 +70,9 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    /// Checks that every role listed before is still listed, with the same version or a higher one (5.5.5). Returns the
-    /// floors that `snapshot` sets, or `None` if the current floors come from the same snapshot.
+    /// Checks that every role that was listed before is still listed, with the same version or a higher one (5.5.5).
+    /// Returns the lowest acceptable versions after `snapshot`, or `None` if the current ones come from the same
+    /// snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -94,7 +97,7 @@ impl Floors {
         text + &checksum
     }
 
-    /// Returns whether `record` contains these floors. `record` must come from [`Floors::to_text`] or have been
+    /// Returns whether `record` contains these versions. `record` must come from [`Floors::to_text`] or have been
     /// accepted by [`Floors::from_text`].
     #[must_use]
     pub fn is_recorded(&self, record: &str) -> bool {
@@ -170,7 +173,8 @@ impl Floors {
 }
 
 impl RoleFloors {
-    /// Returns the floors that `snapshot` sets. `digest` is the digest of its signed text.
+    /// Returns the lowest acceptable versions after `snapshot`. `digest` is the digest of the signed text of
+    /// `snapshot`.
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
         // A17: old snapshots also list the root, whose version is recorded separately.
@@ -185,7 +189,7 @@ impl RoleFloors {
         Self { version: snapshot.version, digest, lines }
     }
 
-    /// Checks that every role listed before is still listed, with the same version or a higher one (5.5.5).
+    /// Checks that every role that was listed before is still listed, with the same version or a higher one (5.5.5).
     pub(crate) fn check(&self, new: &Self) -> Result<(), ErrorKind> {
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
@@ -195,7 +199,7 @@ impl RoleFloors {
             let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
             // Both lists are sorted by name, so the skipped lines are new roles.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
-                // Compare the versions as text first, because most have not changed and need not be parsed.
+                // First compare the versions as text, because most versions have not changed and need not be parsed.
                 Some((found, _)) if found == trusted => {}
                 found => check_version(name, trusted, found.map(|(found, _)| found))?,
             }
@@ -209,7 +213,8 @@ fn split_role(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("role ")?.split_once(' ')
 }
 
-/// Checks that a version was found for the role with this escaped name, and is not lower than the trusted version.
+/// Checks that a version was found for the role with this escaped name, and that this version is not lower than the
+/// trusted version.
 fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
     let decoded = percent_decode_str(name).decode_utf8().ok();
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());

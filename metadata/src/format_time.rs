@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-/// Formats a date-time as the specification requires (4.2.3): UTC, whole seconds, `Z`.
+/// Formats a date-time as the specification requires (4.2.3), in UTC, with whole seconds and the suffix `Z`.
 #[must_use]
 pub fn format_time(time: &DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)

@@ -1,4 +1,4 @@
-//! Hashes of files (spec 4.4, 4.5, 5.7): the listed hashes, and a streaming verifier.
+//! The hashes that metadata lists for files (spec 4.4, 4.5, 5.7), and a streaming verifier.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -59,7 +59,7 @@ impl Algorithm {
     }
 }
 
-/// The hashes of a file, at least one. Hashes of unknown algorithms are preserved but not used.
+/// The hashes of a file. There is at least one hash. Hashes of unknown algorithms are preserved, but not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hashes {
     known: [Option<Digest>; 3],
@@ -100,7 +100,7 @@ impl Hashes {
         Self::new(hashing.finish())
     }
 
-    /// Creates hashes from digests. Returns `None` if there are none, or if a digest has the wrong length.
+    /// Creates hashes from digests. Returns `None` if there are no digests, or if a digest has the wrong length.
     #[must_use]
     pub fn new(digests: impl IntoIterator<Item = (Algorithm, Vec<u8>)>) -> Option<Self> {
         let mut hashes = Self { known: [None; 3], unknown: BTreeMap::new() };
@@ -139,7 +139,7 @@ impl Hashes {
         Self::members(reader, |_, _, _| {})
     }
 
-    /// Calls `member` with the name and the value of each member. The value of a known algorithm is passed as its
+    /// Calls `member` with the name and the value of each member. For a known algorithm, the value is the hexadecimal
     /// digits.
     fn members(
         reader: &mut Reader<'_>,
@@ -183,14 +183,14 @@ impl Hashes {
         }
     }
 
-    /// Returns a verifier for a file with these hashes and the listed `length` in bytes, if any.
+    /// Returns a verifier for a file with these hashes and, if it is listed, the `length` in bytes.
     pub(crate) fn verifier(&self, length: Option<u64>) -> HashingVerifier {
         let hashing = Hashing::new(self.known().map(|(algorithm, _)| algorithm));
         HashingVerifier { expected: self.clone(), hashing, length, received: 0 }
     }
 }
 
-/// Why a file does not match its listed length and hashes.
+/// The reason why a file does not match its listed length and hashes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -199,7 +199,8 @@ pub enum FileError {
     Length {
         /// The listed length, in bytes.
         expected: u64,
-        /// The number of bytes received. If the file is too long, the number of bytes received so far.
+        /// The number of bytes received. If the file is too long, this is the number of bytes that were received before
+        /// it was refused.
         found: u64,
     },
     /// A hash differs from the listed hash.

@@ -1,5 +1,5 @@
-//! A large object in a signed document, stored as an index into the canonical text instead of a tree, together with the
-//! changes made to the object.
+//! A large object in a signed document. It is stored as an index into the canonical text instead of a tree, together
+//! with the changes to the object.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(crate) trait Entry: Sized + Clone {
 #[derive(Clone, Debug)]
 pub(crate) struct Index<E> {
     text: Arc<String>,
-    /// The position of each member in `text`, at 4 bytes per member.
+    /// The position of each member in `text`. Each position takes only 4 bytes.
     starts: Vec<u32>,
     changes: BTreeMap<String, Option<E>>,
 }
@@ -70,7 +70,7 @@ impl<E: Entry> Index<E> {
     }
 
     /// Sets or replaces many members, which must be sorted by name and have different names. All members are written to
-    /// one text, so each member takes up only the length of its text and four bytes.
+    /// one text, so the memory for each member is only the length of its text and four bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.
@@ -190,8 +190,8 @@ impl<E: Entry> Index<E> {
         self.text.get(start..end).expect("a range of the text")
     }
 
-    /// Returns whether one object was cloned from the other and neither has changed since. The members are not
-    /// compared.
+    /// Returns whether one of the objects was cloned from the other and neither object has changed since. Does not
+    /// compare members.
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
             && self.starts == other.starts
@@ -251,7 +251,7 @@ impl<E: Entry> Index<E> {
         reader.name().and_then(|_| reader.skip()).expect("a member that was already read")
     }
 
-    /// Returns the text of a member: its name and its value.
+    /// Returns the text of a member, which consists of its name and its value.
     #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn raw_member(&self, start: u32) -> &str {
         let mut reader = self.reader(start);

@@ -15,7 +15,7 @@ use crate::{ErrorKind, Json, KeyId, Signature, Threshold};
 
 /// A key in metadata, including unknown members.
 ///
-/// A key with an unknown type or scheme, or with an invalid value, is preserved. Its signatures never count.
+/// A key with an unknown type or scheme, or with an invalid value, is preserved, but its signatures never count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     canonical: String,
@@ -54,7 +54,7 @@ impl Key {
         self.public.as_ref()
     }
 
-    /// Returns the key material, which does not depend on the type and the scheme. Unsupported keys also have key
+    /// Returns the key material, which does not depend on the type and the scheme. Even unsupported keys have key
     /// material.
     #[must_use]
     pub fn material(&self) -> KeyMaterial {
@@ -91,7 +91,7 @@ impl Key {
         Reader::new(value).string().expect("text").into_owned()
     }
 
-    /// Computes the key ID according to the specification (4.2.1, 4.3): the SHA-256 of the canonical form, in
+    /// Computes the key ID as the specification defines it (4.2.1, 4.3). It is the SHA-256 of the canonical form, in
     /// hexadecimal.
     #[must_use]
     pub fn keyid(&self) -> KeyId {
@@ -108,7 +108,7 @@ impl Key {
                 "keytype" => keytype = Some(value.string()?),
                 "scheme" => scheme = Some(value.string()?),
                 "keyval" => value.object(|name, value| {
-                    // If `public` is not a string, this key is unusable, but the document is valid.
+                    // If `public` is not a string, the key is unusable, but the document is still valid.
                     let text = value.skip()?;
                     if name == "public" {
                         public = Reader::new(text).string().ok();
@@ -150,8 +150,8 @@ pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
     canonical::object(keys.iter().map(|(id, key)| (id.as_str(), key.write())), &BTreeMap::new())
 }
 
-/// Reads an array of key IDs. If an ID equals the ID at the same index of `like`, its allocation is shared, because
-/// many delegations may list the same few IDs. Duplicate IDs are kept.
+/// Reads an array of key IDs. Duplicate IDs are kept. An ID that equals the ID at the same index of `like` shares its
+/// allocation, because many delegations may list the same few IDs.
 pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec<KeyId>, ErrorKind> {
     let mut keyids = Vec::with_capacity(like.len());
     reader.array(|id| {
@@ -189,11 +189,11 @@ struct Ring {
 pub(crate) type Fingerprint = [u8; 32];
 
 impl KeyRing {
-    /// Creates a key ring from the key IDs of a role, which it looks up in `keys`. IDs without a usable key are left
-    /// out.
+    /// Creates a key ring from the key IDs of a role, which are looked up in `keys`. IDs without a usable key are
+    /// omitted.
     pub(crate) fn new(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId], threshold: Threshold) -> Self {
-        // TAP 12: an ID is looked up among the keys of the same file only.
-        // 4.2.2, A14: an ID without a usable key does not count.
+        // TAP 12: an ID is looked up only among the keys of the same file. 4.2.2, A14: an ID without a usable key does
+        // not count.
         let usable = |id: &KeyId| Some((id.clone(), keys.get(id)?.public_key().ok()?.clone()));
         // 4.3: an ID that is listed twice counts once.
         let keys: BTreeMap<KeyId, PublicKey> = keyids.iter().filter_map(usable).collect();
@@ -212,8 +212,8 @@ impl KeyRing {
         self.0.keys.iter()
     }
 
-    /// Returns the IDs of the keys that made valid signatures over `signed`, in the order of `signatures`. Each key is
-    /// listed once. `signatures` must not repeat key IDs.
+    /// Returns the IDs of the keys that made valid signatures over `signed`, in the order of `signatures`. Each key
+    /// occurs once. `signatures` must not repeat key IDs.
     #[must_use]
     pub fn signers(&self, signed: &[u8], signatures: &[Signature]) -> Vec<KeyId> {
         let mut check = self.check(signatures);
@@ -221,7 +221,7 @@ impl KeyRing {
         check.signers()
     }
 
-    /// Starts to check `signatures` over a text that is given in parts.
+    /// Starts to check `signatures` over a text that is passed in parts.
     pub(crate) fn check(&self, signatures: &[Signature]) -> RingCheck {
         let mut check =
             RingCheck { threshold: self.0.threshold, keys: Vec::new(), signatures: SignatureChecks::default() };
@@ -252,7 +252,7 @@ fn fingerprint(keys: &BTreeMap<KeyId, PublicKey>, threshold: Threshold) -> Finge
     digest.finalize().into()
 }
 
-/// Checks whether enough keys have signed a text that is given in parts.
+/// A check whether enough keys have signed a text that is passed in parts.
 pub(crate) struct RingCheck {
     threshold: Threshold,
     /// The keys whose signatures are checked, in the order of the signatures.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::text::Printable;
 
-/// The ID of a key within one file. It is opaque text (A2, TAP 12), by convention the hash of the key.
+/// The ID of a key within one file. It is opaque text (A2, TAP 12). By convention, it is the hash of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Arc<str>);
 

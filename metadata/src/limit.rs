@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// A field of [`Limits`](crate::Limits) that an error refers to. It displays as the name of the field.
+/// A field of [`Limits`](crate::Limits) to which an error refers. It is displayed as the name of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Limit {

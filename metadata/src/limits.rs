@@ -1,4 +1,4 @@
-//! The limits on the work of one update: W, X, Y and Z of the specification, and others.
+//! The limits of one update. They include the limits W, X, Y and Z of the specification.
 
 use alloc::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ pub struct Limits {
     pub snapshot_length: u64,
     /// The maximum length of a targets file whose length the snapshot does not list (Z, 5.6.1).
     pub targets_length: u64,
-    /// The maximum length of a snapshot or targets file whose length is listed. This limit bounds how much an attacker
-    /// who has stolen the timestamp or snapshot key can make a client read and hold in memory.
+    /// The maximum length of a snapshot or targets file whose length is listed. This limit bounds the amount of data
+    /// that an attacker who has stolen the timestamp or snapshot key can make a client read and hold in memory.
     pub listed_length: u64,
     /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues with the following root.
     pub root_updates: u32,
@@ -25,19 +25,18 @@ pub struct Limits {
     pub roles_visited: u32,
     /// The maximum number of delegated roles read to list all targets.
     pub roles_listed: u32,
-    /// The maximum number of steps to list all targets. Each of these takes one step: listing a target, listing a
-    /// delegation, visiting a role in the search for a target, comparing a path with a pattern, and verifying 256 bytes
-    /// of a role.
+    /// The maximum number of steps to list all targets. A step is listing a target, listing a delegation, visiting a
+    /// role in the search for a target, comparing a path with a pattern, or verifying 256 bytes of a role.
     pub list_steps: u64,
     /// The maximum number of delegations between the top-level targets role and another role.
     pub delegation_depth: u32,
     /// The maximum number of signatures in one file, valid or not.
     pub signatures: u32,
-    /// The maximum number of keys in one file: in a root, or in the delegations of a targets role.
+    /// The maximum number of keys in a root or in the delegations of a targets role.
     pub keys: u32,
     /// Whether every key must be listed under the ID that the specification computes (4.3). The default is `false`,
-    /// because some existing repositories use other IDs. This is safe: an ID is only looked up within its file, and
-    /// thresholds count keys, not IDs.
+    /// because some existing repositories use other IDs. Such IDs are safe, because an ID is only looked up within its
+    /// file, and thresholds count keys, not IDs.
     pub strict_key_ids: bool,
 }
 
@@ -54,7 +53,7 @@ impl Default for Limits {
             root_updates: 256,
             roles_visited: 32,
             roles_listed: 100_000,
-            // Enough for several million targets in bins, at about ten steps per target. This many steps take at most
+            // This is enough for several million targets in bins, at about ten steps per target. It takes at most
             // several seconds.
             list_steps: 50_000_000,
             delegation_depth: 32,

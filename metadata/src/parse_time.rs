@@ -1,10 +1,12 @@
-//! Reads date-times (spec 4.2.3). The writer is strict; the reader also accepts fractions and offsets (RFC 3339).
+//! Reads date-times (spec 4.2.3). Unlike the form that this crate writes, date-times may have fractions and offsets
+//! (RFC 3339).
 
 use chrono::{DateTime, Utc};
 
 use crate::ErrorKind;
 
-/// Parses a date-time: `YYYY-MM-DDTHH:MM:SS`, an optional fraction, then `Z` or a numeric offset.
+/// Parses a date-time of the form `YYYY-MM-DDTHH:MM:SS`, followed by an optional fraction, and by `Z` or a numeric
+/// offset.
 ///
 /// The specification allows only whole seconds and `Z`, but early Sigstore roots have fractions and offsets.
 ///

@@ -1,4 +1,4 @@
-//! Path patterns and hash prefixes, which decide the targets that a delegation covers (spec 4.5).
+//! Path patterns and hash prefixes, which determine the targets that a delegation covers (spec 4.5).
 //!
 //! The specification requires "shell-style wildcards" without defining them. In this implementation, `*` matches any
 //! number of characters within one segment, and `?` matches exactly one character other than `/`. Every other character
@@ -29,7 +29,7 @@ impl PathPattern {
     }
 
     /// Returns whether the pattern covers the path (4.5, D1). The time is linear in the lengths of the pattern and the
-    /// path, because there is no recursion and no backtracking over stars.
+    /// path, because the matching does not backtrack over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
         // 4.5: a wildcard does not match a slash, so segments are matched one by one.
@@ -89,8 +89,8 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     Some(text.len() - characters.as_str().len())
 }
 
-/// The maximum length of a piece with `?` between two stars, in bytes. A longer piece matches nothing, which keeps the
-/// matching time linear. Common file systems do not allow longer file names.
+/// The maximum length of a piece with `?` between two stars, in bytes. To keep the matching time linear, a longer piece
+/// matches nothing. Common file systems do not allow file names that are longer than this.
 const LONGEST_PIECE: usize = 255;
 
 /// Returns the text after the leftmost match of `piece` in `text`.
@@ -107,12 +107,12 @@ fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
     })
 }
 
-/// The first digits of the SHA-256 of a target path: 1 to 64 lower-case hexadecimal digits.
+/// The first 1 to 64 digits of the SHA-256 of a target path, in lower-case hexadecimal.
 ///
 /// A prefix is stored without an allocation, because a role may list millions of prefixes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashPrefix {
-    /// The digits, padded with zeros to the length of a hash, so prefixes sort like strings.
+    /// The digits, padded with zeros to the length of a hash, so that prefixes sort like strings.
     hash: [u8; 32],
     digits: u8,
 }
@@ -139,7 +139,7 @@ impl HashPrefix {
         Ok(Self { hash, digits })
     }
 
-    /// Returns the first `digits` digits of `hash`, at most 64.
+    /// Returns the prefix with the first `digits` digits of `hash`. There are at most 64 digits.
     pub(crate) fn of(hash: &[u8; 32], digits: u8) -> Self {
         let mut cut = *hash;
         for (byte, at) in cut.iter_mut().zip((0_u8..).step_by(2)) {
@@ -185,7 +185,7 @@ impl fmt::Debug for HashPrefix {
     }
 }
 
-/// Returns the hash of a path, which `path_hash_prefixes` refer to (4.5).
+/// Returns the hash of a path, to which `path_hash_prefixes` refer (4.5).
 pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
@@ -286,7 +286,7 @@ pub(crate) mod tests {
         assert!(!matches("e\u{301}", "\u{e9}"));
     }
 
-    /// A literal implementation of the specification, which may take exponential time.
+    /// A direct implementation of the specification for comparison, which may take exponential time.
     fn by_the_word(pattern: &[char], path: &[char]) -> bool {
         match (pattern, path) {
             ([], []) => true,
@@ -360,7 +360,7 @@ pub(crate) mod tests {
             assert_eq!((alloc::format!("{prefix}"), prefix.digits()), (hash[..digits].into(), digits as u8));
             assert_eq!(*prefix, HashPrefix::of(&hash_of(&path), digits as u8));
             assert!(prefix.matches(&path));
-            // A prefix that differs only in its last digit.
+            // Create a prefix that differs only in its last digit.
             let last = if hash.as_bytes()[digits - 1] == b'0' { "1" } else { "0" };
             let other = HashPrefix::new(&(hash[..digits - 1].to_string() + last)).unwrap();
             assert!(!other.matches(&path) && other != *prefix);

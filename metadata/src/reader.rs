@@ -1,9 +1,9 @@
 //! Reads canonical text value by value (spec 4.1), directly from the signed bytes and without building a tree.
 //!
-//! The reader accepts only canonical text: sorted members, no whitespace, only two escapes, and integers without
-//! leading zeros. So if the reader accepts a file as it was received, the file is canonical and needs no canonical
-//! copy. Control characters are accepted, because canonical text does not escape them. Callers must refuse them in a
-//! received file.
+//! The reader accepts only canonical text, which has sorted members, no whitespace, only two escapes, and integers
+//! without leading zeros. Therefore, if the reader accepts a file as it was received, the file needs no canonical copy.
+//! Control characters are accepted, because canonical text does not escape them. Callers must refuse unescaped control
+//! characters in a received file.
 
 use alloc::borrow::Cow;
 use alloc::string::ToString as _;
@@ -173,8 +173,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Skips the next value if its text is `value`, and returns whether it is. `value` must be a complete canonical
-    /// value, so comparing bytes is enough.
+    /// Skips the next value if its text is `value`. Returns whether it was skipped. `value` must be a complete
+    /// canonical value, so it is enough to compare bytes.
     pub(crate) fn skip_same(&mut self, value: &str) -> bool {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let after = rest.strip_prefix(value.as_bytes()).map(<[u8]>::first);
@@ -193,12 +193,12 @@ impl<'a> Reader<'a> {
         let length = sign + digits.bytes().take_while(u8::is_ascii_digit).count();
         let number = rest.get(..length).unwrap_or_default();
         let is_in_range = match length - sign {
-            // All numbers of at most 18 digits are below 10¹⁸, which is below 2⁶³.
+            // All numbers with at most 18 digits are less than 10¹⁸, which is less than 2⁶³.
             1..=18 => true,
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
         };
-        // 4.1: an integer has a single spelling.
+        // 4.1: there is only one way to write an integer.
         let padded = digits.starts_with('0') && length > 1;
         if !is_in_range || padded {
             return Err(self.expected("an integer"));

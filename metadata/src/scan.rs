@@ -14,7 +14,7 @@ use crate::index::Entry as _;
 use crate::reader::{Item, Reader};
 use crate::{ErrorKind, Role as _, TargetFile, Targets};
 
-/// The length in bytes of a block, the unit that is read and digested.
+/// The length of a block in bytes. Files are read and hashed in blocks.
 pub(crate) const BLOCK: usize = 64 * 1024;
 
 /// The result of a scan.
@@ -35,14 +35,14 @@ pub(crate) struct Scan {
     /// The number of bytes received so far.
     taken: u64,
     block: Sha256,
-    /// The bytes of `signed` that were received but not read yet. They start at position `read` of the file.
+    /// The bytes of `signed` that were received but not parsed yet. They start at position `read` of the file.
     window: Vec<u8>,
     read: u64,
-    /// The minimum length of the window for the next attempt to read. Without it, a long value would be read again with
-    /// each part.
+    /// The minimum length of the window for the next attempt to parse it. Without this minimum, a long value would be
+    /// parsed again with each part.
     retry_at: usize,
     state: ScanState,
-    /// The text of `signed` that was read, without the targets.
+    /// The text of `signed` that was parsed, without the targets.
     rest: String,
     last_path: Option<String>,
     failed: bool,
@@ -60,15 +60,15 @@ struct Found {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     Start,
-    /// Before a member of `signed`. The [`Item`] says whether it is the first member.
+    /// The scan is before a member of `signed`. The [`Item`] tells whether this is the first member.
     Members(Item),
-    /// Before a target. The [`Item`] says whether it is the first target.
+    /// The scan is before a target. The [`Item`] tells whether this is the first target.
     Targets(Item),
     End,
 }
 
 impl Scan {
-    /// Starts a scan of a file in which the value of `signed` has this range.
+    /// Starts a scan of a file in which the value of `signed` occupies this range.
     pub(crate) fn new(signed: Range<u64>) -> Self {
         Self {
             read: signed.start,
@@ -139,10 +139,11 @@ impl Scan {
         }
     }
 
-    /// Reads as much of the window as possible.
+    /// Parses as much of the window as possible.
     fn advance(&mut self) {
         let window = mem::take(&mut self.window);
-        // A part may end within a character. Validating the rest of the window again is fast.
+        // Parse only the valid UTF-8, because a part may end within a character. Validating the rest of the window
+        // again is fast.
         let whole = from_utf8(&window).map_or_else(|error| error.valid_up_to(), str::len);
         let text = window.get(..whole).and_then(|whole| from_utf8(whole).ok()).unwrap_or_default();
         let mut at = 0;
@@ -155,9 +156,11 @@ impl Scan {
         self.window.extend_from_slice(left);
     }
 
-    /// Reads one bracket, member or target and returns its length. Returns `None` if the text is incomplete or invalid.
+    /// Parses one bracket, member or target and returns its length. Returns `None` if the text is incomplete or
+    /// invalid.
     fn step(&mut self, text: &str) -> Option<usize> {
-        // Members are nested two levels deep (in the envelope and in `signed`), and targets three (also in `targets`).
+        // Members are nested two levels deep (in the envelope and in `signed`), and targets three levels deep (also in
+        // `targets`).
         let mut reader = Reader::nested(text, if matches!(self.state, ScanState::Targets(_)) { 3 } else { 2 });
         match self.state {
             ScanState::Start => {

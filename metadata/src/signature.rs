@@ -12,9 +12,10 @@ use crate::{ErrorKind, KeyId, Unknown};
 pub struct Signature {
     /// The ID of the key that claims to have signed.
     pub keyid: KeyId,
-    /// The bytes of the signature, or no bytes if the text was not hexadecimal. Such a signature is never valid.
+    /// The bytes of the signature. If the text was not hexadecimal, there are no bytes, and the signature is never
+    /// valid.
     pub sig: Vec<u8>,
-    /// Other members, preserved.
+    /// Other members, which are preserved.
     pub unknown: Unknown,
 }
 
@@ -32,7 +33,7 @@ impl Signature {
         reader.object(|name, value| {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
-                // 4.2.1: text that is not hexadecimal is an invalid signature, and not an error.
+                // 4.2.1: text that is not hexadecimal is an invalid signature, but not an error.
                 "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
                 _ => value.keep(name, &mut unknown)?,
             }

@@ -1,10 +1,10 @@
-//! Files from a store or a server. Small files are held in memory. A very large targets role is read in parts from its
-//! file.
+//! Files from a store or a server. Small files are held in memory. A very large targets role is read from its file in
+//! parts.
 //!
 //! Every update reads the whole file of such a role once, without holding it in memory, and makes the same checks as
-//! for other roles. This pass records the position of each target and a digest of each block. When a target is later
-//! read from the file, its blocks are compared with the recorded digests, so any change to the file since the first
-//! pass is detected. There is no index on disk that an attacker could forge.
+//! for other roles. During this pass, the position of each target and a digest of each block are recorded. When a
+//! target is later read from the file, its blocks are compared with the recorded digests, so any change to the file
+//! since the first pass is detected. There is no index on disk that an attacker could forge.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -22,7 +22,7 @@ use crate::scan::{BLOCK, Scan, within};
 use crate::verify::Required;
 use crate::{Delegations, ErrorKind, HashingVerifier, Header, Received, Signature, TargetFile, TargetPath, Targets};
 
-/// The maximum number of bytes in a file before `signed`.
+/// The maximum number of bytes before `signed` in a file.
 const LONGEST_HEAD: usize = BLOCK;
 
 /// The content of a file from the store or from a server.
@@ -43,18 +43,18 @@ pub enum Accepted {
     File(Arc<dyn RandomAccess>),
 }
 
-/// A large file that can be read in parts. It may change between two reads, so every part is verified whenever it is
-/// read.
+/// A large file that can be read in parts. The file may change between two reads, so every part is verified each time
+/// it is read.
 pub trait RandomAccess: Send + Sync + fmt::Debug {
     /// Returns the length in bytes.
     fn length(&self) -> u64;
 
-    /// Fills `into` with the bytes that start at `offset`. Returns false if the file is too short or cannot be read.
+    /// Fills `into` with the bytes that start at `offset`. Returns `false` if the file is too short or cannot be read.
     #[must_use]
     fn read(&self, offset: u64, into: &mut [u8]) -> bool;
 
-    /// Passes the whole file in order to both functions, which may run in parallel. Returns false if the file cannot be
-    /// read.
+    /// Passes the whole file, in order, to both functions, which may run in parallel. Returns `false` if the file
+    /// cannot be read.
     #[must_use]
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
         let mut block = vec![0; BLOCK];
@@ -111,7 +111,7 @@ pub(crate) struct StoredTargets {
 }
 
 impl StoredTargets {
-    /// Verifies the file in one pass. Files that are not canonical as received are refused.
+    /// Verifies the file in one pass. Refuses a file that is not canonical as received.
     pub(crate) fn verify(file: &Arc<dyn RandomAccess>, required: &Required<'_>) -> Result<Self, ErrorKind> {
         let mut listed = required.listed_hashes(file.length())?;
         let (signatures, start) = read_file_head(&**file, required.limits.signatures)?;
@@ -194,7 +194,7 @@ impl StoredTargets {
         String::from_utf8(bytes).map_err(|_| ErrorKind::StoredFileChanged)
     }
 
-    /// Returns a range of the file. Returns `None` if a block in the range differs from the verified file.
+    /// Returns the bytes of a range of the file. Returns `None` if a block in the range differs from the verified file.
     fn read(&self, range: Range<u64>) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut number = usize::try_from(range.start).ok()? / BLOCK;
@@ -218,8 +218,8 @@ impl fmt::Debug for StoredTargets {
     }
 }
 
-/// Returns the signatures and the position of `signed`. The result is not trusted until the scan has read the whole
-/// file.
+/// Returns the signatures and the position of `signed`. This result must not be trusted until the scan has checked the
+/// whole file.
 fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
     let mut head = vec![0; usize::try_from(file.length()).unwrap_or(LONGEST_HEAD).min(LONGEST_HEAD)];
     if !file.read(0, &mut head) {

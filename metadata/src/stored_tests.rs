@@ -1,5 +1,5 @@
-//! Tests of roles that are read from a file: results are the same as from memory, parts can have any length, and
-//! concurrent changes are detected.
+//! Tests of roles that are read from a file. The results must be the same as for roles in memory, parts can have any
+//! length, and concurrent changes must be detected.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -86,7 +86,7 @@ fn ring(scheme: Scheme, threshold: u32) -> KeyRing {
 }
 
 fn path(number: usize) -> TargetPath {
-    // A target path with characters that are escaped or not ASCII.
+    // Use a target path with characters that are escaped or not ASCII.
     TargetPath::new(format!("dir/\"é\\{number:05}.bin")).unwrap()
 }
 
@@ -209,7 +209,7 @@ fn no_changed_byte_is_accepted() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        // A changed byte may be accepted only outside of `signed` and outside of the valid signature.
+        // A changed byte may be accepted only outside `signed` and outside the valid signature.
         if let Ok(stored) = verify(&disk(&changed)) {
             assert!(held(&changed).is_ok(), "{at}");
             assert_eq!(stored.target(&path(1)), Ok(role(3).target(&path(1))), "{at}");
@@ -257,7 +257,7 @@ fn a_change_of_the_file_after_verification_is_detected() {
     let bytes = file_of(&signed, Scheme::Ed25519);
     let file = disk(&bytes);
     let stored = verify(&file).unwrap();
-    // A change to one target that keeps the file well formed and its length the same.
+    // Change one target so that the file is still well formed and has the same length.
     let other = file_of(&signed.replace("\"length\":700}", "\"length\":701}"), Scheme::Ed25519);
     assert_eq!(bytes.len(), other.len());
     for changed in [&other[..], &bytes[..bytes.len() / 2], b""] {
@@ -274,7 +274,7 @@ fn f_cj_any_number_of_raw_control_characters_is_refused_but_spaces_are_accepted(
     role.unknown.insert("x".into(), Json::parse("\"a b\"").unwrap());
     for (between, is_read) in [(" ", true), ("\n", false), ("\n\n", false)] {
         let file = file_of(&role.write().replace("a b", &format!("a{between}b")), Scheme::Ed25519);
-        // Unescaped control characters, which are allowed in the signed text but not in a published file.
+        // Use unescaped control characters, which are allowed in the signed text but not in a published file.
         let file = String::from_utf8(file).unwrap().replace("\\u000a", "\n");
         assert_eq!(verify(&disk(file.as_bytes())).is_ok(), is_read, "{between:?}");
     }

@@ -1,4 +1,4 @@
-//! Succinct hash bins (TAP 15): a short description of 2ⁿ delegated roles with the same keys.
+//! Succinct hash bins (TAP 15), which are a short description of 2ⁿ delegated roles with the same keys.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,24 +12,25 @@ use crate::{ErrorKind, KeyId, RoleName, TargetPath, Threshold, Unknown};
 
 const BIT_LENGTH: &str = "a number of bits from 1 to 32";
 
-/// Bins for target paths. The first bits of the SHA-256 of a path choose its bin.
+/// Bins for target paths. The first bits of the SHA-256 of a path determine the bin of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuccinctRoles {
     /// The IDs of the keys of all bins.
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign each bin.
     pub threshold: Threshold,
-    /// Other members, preserved.
+    /// Other members, which are preserved.
     pub unknown: Unknown,
     bit_length: u32,
     name_prefix: String,
 }
 
 impl SuccinctRoles {
-    /// Creates 2 to the power of `bit_length` bins. Their names are `name_prefix`, a hyphen and the number of the bin.
+    /// Creates 2 to the power of `bit_length` bins. The name of a bin consists of `name_prefix`, a hyphen and the
+    /// number of the bin.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] unless `bit_length` is 1 to 32.
+    /// [`ErrorKind::Malformed`] if `bit_length` is not between 1 and 32.
     pub fn new(
         keyids: Vec<KeyId>,
         threshold: Threshold,
@@ -44,7 +45,7 @@ impl SuccinctRoles {
         Ok(Self { keyids, threshold, unknown: Unknown::new(), bit_length, name_prefix })
     }
 
-    /// Returns the number of bits of the hash that choose the bin: 1 to 32.
+    /// Returns the number of bits of the hash that determine the bin, which is between 1 and 32.
     #[must_use]
     pub fn bit_length(&self) -> u32 {
         self.bit_length
@@ -59,7 +60,7 @@ impl SuccinctRoles {
     /// Returns the bin of `path`.
     #[must_use]
     pub fn role_for(&self, path: &TargetPath) -> RoleName {
-        // TAP 15: the first bits of the hash choose the bin.
+        // TAP 15: the first bits of the hash determine the bin.
         let [a, b, c, d, ..] = hash_of(path);
         self.bin(u32::from_be_bytes([a, b, c, d]) >> (32 - self.bit_length))
     }

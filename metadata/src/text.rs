@@ -18,8 +18,8 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Returns whether a character must be escaped before untrusted text is shown on a terminal: it controls the terminal, is
-/// invisible, looks like a space, or reorders the text around it.
+/// Returns whether a character must be escaped when untrusted text is shown on a terminal. Such a character controls
+/// the terminal, is invisible, looks like a space, or reorders the text around it.
 ///
 /// The unprintable characters are control characters, bidirectional marks, line separators, characters without width,
 /// fillers, and all spaces except U+0020.

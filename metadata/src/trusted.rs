@@ -1,4 +1,5 @@
-//! The trusted metadata of one update: the four top-level roles, and the delegated roles loaded so far.
+//! The trusted metadata of one update, which consists of the four top-level roles and the delegated roles loaded so
+//! far.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -20,9 +21,9 @@ pub struct TrustedMetadata {
     pub(crate) timestamp: Verified<Timestamp>,
     pub(crate) snapshot: Verified<Snapshot>,
     pub(crate) targets: VerifiedTargets,
-    /// Delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
+    /// The delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// Routers for the delegations of the roles, if a large number of searches is expected.
+    /// The routers for the delegations of the roles, if a large number of searches is expected.
     routers: Option<BTreeMap<TrustedWith, Arc<Router>>>,
 }
 
@@ -68,7 +69,8 @@ impl TrustedMetadata {
         Some(ReusableTargets::new(Arc::clone(self.targets.held()?), &ring))
     }
 
-    /// Returns the delegated roles loaded so far. A role that is trusted with several sets of keys occurs once per set.
+    /// Returns the delegated roles loaded so far. A role that is trusted with several sets of keys occurs once for each
+    /// set.
     pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &VerifiedTargets)> {
         self.delegated.iter().map(|((role, _), targets)| (role, targets))
     }
@@ -109,7 +111,7 @@ impl TrustedMetadata {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
 
-    /// Returns the same metadata for repository maintenance: roles that are loaded later may have expired, and `limits`
+    /// Returns the same metadata for repository maintenance. Roles that are loaded later may have expired, and `limits`
     /// replace the limits of the client.
     #[must_use]
     pub fn for_maintenance(&self, limits: Limits) -> Self {
@@ -119,7 +121,7 @@ impl TrustedMetadata {
         trusted
     }
 
-    /// Returns the role, verified with the keys that its delegator lists, or `None` if it was not loaded yet.
+    /// Returns the role, verified with the keys that its delegator lists, or `None` if the role has not been loaded.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
         self.delegated.get(&edge.trusted_with())
     }
@@ -156,8 +158,8 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Creates the edge from `delegator` to `role`, which is trusted with `ring`. `role` is `depth` delegations below
-    /// the top-level targets role.
+    /// Creates the edge from `delegator` to `role`, which is trusted with `ring`. There are `depth` delegations between
+    /// the top-level targets role and `role`.
     pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing, depth: u32) -> Self {
         Self { delegator: delegator.clone(), role, ring, depth }
     }

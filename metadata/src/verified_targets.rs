@@ -1,4 +1,4 @@
-//! A trusted targets role, in memory or in a file, and its reuse by later updates.
+//! A trusted targets role, which is in memory or in a file, and its reuse by later updates.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{
     Verified, Version,
 };
 
-/// A trusted targets role, in memory or in a file.
+/// A trusted targets role, which is in memory or in a file.
 #[derive(Clone, Debug)]
 pub struct VerifiedTargets(Backing);
 
@@ -24,8 +24,9 @@ enum Backing {
 }
 
 impl VerifiedTargets {
-    /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). Reuses already
-    /// parsed content: `known` from an earlier update, or `same` from a verification with other keys.
+    /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). If possible,
+    /// reuses content that has already been parsed. This is `known` from an earlier update, or `same` from a
+    /// verification with other keys.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,
@@ -38,7 +39,7 @@ impl VerifiedTargets {
         {
             return Ok(Self(Backing::Stored(Arc::new(targets))));
         }
-        // A file that is not canonical may still be valid, but must be read into memory.
+        // A file that is not canonical may still be valid, but it must be read into memory.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
         if let Some(known) = known.filter(|known| known.matches(role, required.ring, &bytes)) {
             required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
@@ -135,8 +136,8 @@ impl VerifiedTargets {
     }
 }
 
-/// The top-level targets role of an update, for reuse by later updates in the same process. A later update with the
-/// same bytes and the same keys need not parse and verify the file again. All other checks are repeated.
+/// The top-level targets role of an update, for reuse by later updates in the same process. A later update that finds
+/// the same bytes and the same keys need not parse and verify the file again. All other checks are repeated.
 #[derive(Clone, Debug)]
 pub struct ReusableTargets {
     targets: Arc<Verified<Targets>>,

@@ -1,8 +1,8 @@
 //! Verification of a file (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). Only this module makes a file
 //! trusted.
 //!
-//! The checks are made in this order: limits, listed length and hashes, signatures. The signed content is parsed only
-//! after all these checks.
+//! First, the limits are checked, then the listed length and hashes, and then the signatures. The signed content is
+//! parsed only after all these checks.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -19,7 +19,7 @@ pub(crate) struct Required<'a> {
     pub(crate) role: &'a RoleName,
     /// The keys and the threshold that the role's delegator lists.
     pub(crate) ring: &'a KeyRing,
-    /// The version, length and hashes that trusted metadata lists for the file. `None` for root and timestamp, which
+    /// The version, length and hashes that trusted metadata lists for the file, or `None` for root and timestamp, which
     /// are not listed.
     pub(crate) listed: Option<&'a MetaFile>,
     /// The limits of the client.
@@ -33,7 +33,8 @@ impl Required<'_> {
     }
 
     fn judge<R: Role>(&self, bytes: Vec<u8>) -> Result<Verified<R>, ErrorKind> {
-        // 1.5, 4.1: only these checks of the bytes as received decide, and not the connection over which they arrived.
+        // 1.5, 4.1: whether the file is trusted depends only on these checks of the received bytes, not on the
+        // connection.
         self.check_listed(&bytes)?;
         Verified::of(Envelope::read(bytes, self.limits.signatures)?, self.ring)
     }
@@ -50,8 +51,8 @@ impl Required<'_> {
 }
 
 impl<R: Role> Envelope<R> {
-    /// Verifies the file against `ring`, the keys and the threshold that the delegator lists for `role`. A root must
-    /// also satisfy its own keys (5.3.4).
+    /// Verifies the file with `ring`, which contains the keys and the threshold that the delegator lists for `role`. A
+    /// root must also be signed by a threshold of its own keys (5.3.4).
     ///
     /// # Errors
     /// [`ErrorKind::ThresholdNotMet`] if too few keys have signed. Otherwise [`ErrorKind::Malformed`],
@@ -62,11 +63,11 @@ impl<R: Role> Envelope<R> {
 }
 
 impl Verified<Root> {
-    /// Verifies a root with its own keys. Such a root is not authenticated: the caller must trust it for another
+    /// Verifies a root with its own keys. This does not authenticate the root. The caller must trust it for another
     /// reason, for example because it was shipped with the application.
     ///
     /// # Errors
-    /// The same as those of [`Envelope::parse`] and [`Envelope::verify`].
+    /// Returns the errors of [`Envelope::parse`] and [`Envelope::verify`].
     pub fn of_itself(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
         let role = &RoleName::ROOT;
         let file: Envelope<Root> = Envelope::read(bytes, limits.signatures)
@@ -77,14 +78,14 @@ impl Verified<Root> {
     }
 }
 
-/// Metadata that a threshold of the right keys has signed. It derefs to its content.
+/// Metadata that a threshold of the right keys has signed. It dereferences to its content.
 pub struct Verified<R> {
     file: Envelope<R>,
     content: R,
 }
 
 impl<R: Role> Verified<R> {
-    /// Verifies the file with `ring`. A root must also satisfy its own keys (5.3.4).
+    /// Verifies the file with `ring`. A root must also be signed by a threshold of its own keys (5.3.4).
     pub(crate) fn of(file: Envelope<R>, ring: &KeyRing) -> Result<Self, ErrorKind> {
         let checked = check(&file, ring).and_then(|()| file.content());
         match checked {
@@ -101,10 +102,11 @@ impl<R: Role> Verified<R> {
         }
     }
 
-    /// Verifies a file of `role` with `ring`, the keys and the threshold that its delegator lists, and with `limits`.
+    /// Verifies a file of `role` with `ring`, which contains the keys and the threshold that the delegator lists, and
+    /// with `limits`.
     ///
     /// # Errors
-    /// The same as those of [`Envelope::parse`] and [`Envelope::verify`].
+    /// Returns the errors of [`Envelope::parse`] and [`Envelope::verify`].
     pub fn of_file(role: &RoleName, bytes: Vec<u8>, ring: &KeyRing, limits: &Limits) -> Result<Self, Error> {
         Required { role, ring, listed: None, limits }.verify(bytes)
     }

@@ -1,5 +1,5 @@
-//! Tests of listing the targets of hostile metadata: the time must be proportional to the length of the metadata, and
-//! bounded.
+//! Tests that list the targets of hostile metadata. The time must be bounded, and proportional to the length of the
+//! metadata.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -60,8 +60,8 @@ fn b1_the_steps_of_a_list_grow_with_targets_and_patterns_and_not_with_their_prod
         let mut patterns = numbered(patterns, make);
         patterns.push("product-*/x".to_owned());
         let mut repository = repository(&["d".to_owned()], &patterns, &paths);
-        // Each target costs one step to list, two for the roles that its search visits, and a few for comparisons with
-        // patterns.
+        // Each target takes one step to list, two steps for the roles that its search visits, and a few steps for
+        // comparisons with patterns.
         assert_eq!(list(&mut repository, 12 * targets as u64 + 1_000).unwrap(), targets, "{}", patterns[1]);
     }
 }

@@ -1,4 +1,4 @@
-//! Tests that hostile metadata uses at most a few times its length in memory.
+//! Tests that the memory needed for hostile metadata is at most a few times the length of the metadata.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -31,7 +31,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 }
 
 const MEGABYTE: usize = 1_000_000;
-/// Returns delegations with `keys` keys and `roles` roles. Each role lists all keys, in a different order.
+/// Returns delegations with `keys` keys and `roles` roles. Each role lists all keys, but in a different order.
 fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
     let id = |number: usize| format!("{number:03x}");
     let all: Vec<String> = (0..keys).map(|number| format!(r#""{}":{key}"#, id(number))).collect();
@@ -85,8 +85,8 @@ fn a_role_trusted_with_many_sets_of_keys_is_held_once() {
             r#"{{"keys":{{"{id}":{key}}},"roles":[{{"keyids":["{id}"],"name":"{name}","paths":["*"],"terminating":false,"threshold":1}}]}}"#
         )
     };
-    // Each delegator lists the same key twice: under the ID of its signature, and under an ID that differs for each
-    // delegator.
+    // Each delegator lists the same key twice: under the ID that is used in the signature, and under an ID that differs
+    // for each delegator.
     let own = repository.keyid();
     for name in &names {
         let two =

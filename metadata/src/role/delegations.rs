@@ -1,4 +1,4 @@
-//! Delegations (spec 4.5): the roles that a targets role trusts, and their paths.
+//! Delegations (spec 4.5), which list the roles that a targets role trusts, and the paths for which it trusts them.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -20,14 +20,14 @@ pub struct Delegations {
     pub keys: BTreeMap<KeyId, Key>,
     /// The delegated roles.
     pub roles: DelegatedRoles,
-    /// Other members, preserved.
+    /// Other members, which are preserved.
     pub unknown: Unknown,
 }
 
 /// The delegated roles of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DelegatedRoles {
-    /// A list in the order of priority (4.5). Each name occurs once.
+    /// A list of roles in the order of priority (4.5). Each name occurs once.
     Listed(Vec<Delegation>),
     /// Succinct hash bins (TAP 15).
     Succinct(SuccinctRoles),
@@ -49,7 +49,7 @@ pub struct Delegation {
     pub terminating: bool,
     /// The target paths for which the role is trusted.
     pub paths: Paths,
-    /// Other members, preserved.
+    /// Other members, which are preserved.
     pub unknown: Unknown,
 }
 
@@ -79,7 +79,7 @@ impl Paths {
 }
 
 impl Delegations {
-    /// Creates delegations without keys and roles.
+    /// Creates delegations that have neither keys nor roles.
     #[must_use]
     pub fn new() -> Self {
         Self { keys: BTreeMap::new(), roles: DelegatedRoles::Listed(Vec::new()), unknown: Unknown::new() }
@@ -100,7 +100,8 @@ impl Delegations {
         Ok(self.ring(keyids, threshold))
     }
 
-    /// Returns whether `role` is trusted for paths by their hashes, as bins are (TAP 15 and `path_hash_prefixes`).
+    /// Returns whether `role` is a bin, which is trusted for paths according to their hashes (TAP 15 and
+    /// `path_hash_prefixes`).
     #[must_use]
     pub fn is_bin(&self, role: &RoleName) -> bool {
         match &self.roles {
@@ -111,7 +112,7 @@ impl Delegations {
         }
     }
 
-    /// Returns the roles to visit for `path` in the order of priority, and whether each is terminating.
+    /// Returns the roles to visit for `path` in the order of priority, each with whether it is terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
         self.rings_covering(path).map(|(role, _, terminating)| (role, terminating)).collect()
@@ -241,7 +242,7 @@ impl Default for Delegations {
 }
 
 impl Delegation {
-    /// Reads a delegation. `like` is the list of key IDs of the delegation before it.
+    /// Reads a delegation. `like` is the list of key IDs of the previous delegation.
     fn read(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Self, ErrorKind> {
         let mut name = None;
         let mut keyids = None;
@@ -259,7 +260,7 @@ impl Delegation {
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(read_threshold(value)?),
-                // 4.5: a boolean. Without it, the role is not terminating.
+                // 4.5: `terminating` is a boolean. If it is missing, the role is not terminating.
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
@@ -309,8 +310,8 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         roles.push(Delegation::read(value, like)?);
         Ok(())
     })?;
-    // 4.5: each name must occur once, because its position defines its priority. Sort the names only if necessary:
-    // those of bins are usually sorted already.
+    // 4.5: each name must occur once, because the position of a role defines its priority. Sort the names only if
+    // necessary, because the names of bins are usually already sorted.
     let mut names: Vec<&RoleName> = roles.iter().map(|delegation| &delegation.name).collect();
     if !names.is_sorted() {
         names.sort_unstable();

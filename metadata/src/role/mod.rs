@@ -22,7 +22,7 @@ use crate::{ErrorKind, KeyRing, Unknown, Version, format_time, parse_time};
 /// The version of the specification that this crate implements and writes into metadata.
 pub const SPEC_VERSION: &str = "1.0.34";
 
-/// A kind of metadata: the content of `signed`.
+/// A kind of metadata. The value is the content of `signed`.
 pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     /// The value of `_type`.
     const TYPE: &'static str;
@@ -34,8 +34,8 @@ pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     #[doc(hidden)]
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind>;
 
-    /// Returns the key ring that this metadata must satisfy in addition to its delegator's. Only a root has one
-    /// (5.3.4).
+    /// Returns the key ring that this metadata must satisfy in addition to the key ring of its delegator. Only a root
+    /// has such a key ring (5.3.4).
     #[doc(hidden)]
     fn own_key_ring(&self) -> Result<Option<KeyRing>, ErrorKind> {
         Ok(None)
@@ -46,7 +46,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The members that all roles have. Each role derefs to its header.
+/// The members that all roles have. Each role dereferences to its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The version of the specification to which the metadata conforms.
@@ -78,7 +78,7 @@ impl Header {
     }
 }
 
-/// Implements what the four roles, and no other types, have in common: they are sealed, and they deref to their header.
+/// Seals one of the four role types, and makes it dereference to its header.
 macro_rules! has_header {
     ($role:ty) => {
         impl crate::role::sealed::Sealed for $role {}
@@ -148,7 +148,7 @@ impl HeaderFields {
     }
 }
 
-/// Reads a version: an integer of at least 1 (4.3).
+/// Reads a version, which is an integer of at least 1 (4.3).
 fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     let start = reader.position();
     let number = reader.unsigned().ok();

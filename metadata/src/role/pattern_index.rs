@@ -2,8 +2,8 @@
 //! every pattern.
 //!
 //! A pattern matches only paths that begin with the text before its first wildcard and end with the text after its last
-//! wildcard. The index first looks up the patterns by their beginning, and then patterns with wildcards also by their
-//! end. Only the patterns found in this way are compared with the path.
+//! wildcard. The index first looks up patterns by their literal beginning. If they have wildcards, it also looks them
+//! up by their literal end. Only the patterns that are found in this way are compared with the path.
 
 use alloc::vec::Vec;
 
@@ -39,7 +39,8 @@ struct Pattern {
 }
 
 impl PatternIndex {
-    /// Makes an index of patterns, each with the number of its delegation, in ascending order of these numbers.
+    /// Creates an index of patterns. Each pattern has the number of its delegation, and the numbers must be in
+    /// ascending order.
     pub(super) fn of<'p>(patterns: impl Iterator<Item = (&'p PathPattern, usize)>) -> Self {
         let mut all: Vec<(&str, &PathPattern, usize)> =
             patterns.map(|(pattern, delegation)| (literal_start(pattern.as_str()), pattern, delegation)).collect();
@@ -86,7 +87,7 @@ impl PatternIndex {
 }
 
 impl Group {
-    /// Makes a group of sorted patterns.
+    /// Creates a group of sorted patterns.
     fn of(sorted: &[(&str, &PathPattern, usize)]) -> Self {
         let mut group = Self::default();
         let mut by_end: Vec<(Vec<u8>, Pattern)> = Vec::new();
@@ -127,8 +128,8 @@ fn literal_end(pattern: &str) -> &str {
 /// A map from strings to values. A lookup finds all keys of the map that are prefixes of a given string.
 #[derive(Clone, Debug)]
 struct Prefixes<T> {
-    /// The sorted strings, each with its value and a number. The number refers to the longest other string that is a
-    /// prefix of this string: it is the index of that other string plus 1, or 0 if no other string is a prefix.
+    /// The sorted strings, each with its value and a number. The number is 0 if no other string is a prefix of this
+    /// string. Otherwise, it is 1 plus the index of the longest other string that is a prefix.
     sorted: Vec<(Vec<u8>, T, usize)>,
 }
 
@@ -139,10 +140,10 @@ impl<T> Default for Prefixes<T> {
 }
 
 impl<T> Prefixes<T> {
-    /// Makes a map from sorted, distinct strings.
+    /// Creates a map from sorted, distinct strings.
     fn of(sorted: Vec<(Vec<u8>, T)>) -> Self {
         let mut all: Vec<(Vec<u8>, T, usize)> = Vec::with_capacity(sorted.len());
-        // The last string and all strings that are prefixes of it, each as its index plus 1.
+        // The indices, plus 1, of the last string and of all strings that are prefixes of the last string.
         let mut open: Vec<usize> = Vec::new();
         for (text, value) in sorted {
             let begins = |after: &usize| {
@@ -226,7 +227,7 @@ mod tests {
     fn b1_comparing_with_very_many_patterns_stops_at_the_budget() {
         let patterns: Vec<_> = (0..1_000).map(|number| PathPattern::new(alloc::format!("*{number}*"))).collect();
         let index = PatternIndex::of(patterns.iter().enumerate().map(|(number, pattern)| (pattern, number)));
-        // A long path takes more steps.
+        // Comparing a long path takes more steps.
         let short = TargetPath::new("x7x").unwrap();
         let long = TargetPath::new("x7".repeat(64)).unwrap();
         for (path, most, is_enough) in

@@ -1,4 +1,4 @@
-//! The root role (spec 4.3): the keys of all top-level roles.
+//! The root role (spec 4.3), which lists the keys of all top-level roles.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -31,7 +31,7 @@ pub struct RoleKeys {
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign.
     pub threshold: Threshold,
-    /// Other members, preserved.
+    /// Other members, which are preserved.
     pub unknown: Unknown,
 }
 
@@ -75,8 +75,9 @@ impl Root {
         Ok(KeyRing::new(&self.keys, &keys.keyids, keys.threshold))
     }
 
-    /// Returns the version in the name of a metadata file (6.2.1). The name of a root always has a version, and the
-    /// name of the timestamp never has one. The names of the other roles have a version with consistent snapshots.
+    /// Returns the version in the name of a metadata file (6.2.1). The file name of a root always contains a version,
+    /// and the file name of a timestamp never does. The file names of other roles contain a version if the repository
+    /// uses consistent snapshots.
     #[must_use]
     pub fn version_in_name(&self, role: &RoleName, version: Version) -> Option<Version> {
         let has_version = match role.as_str() {
@@ -87,13 +88,14 @@ impl Root {
         has_version.then_some(version)
     }
 
-    /// Returns how target files are named: as `configured` with consistent snapshots, otherwise without hash prefixes.
+    /// Returns how target files are named. With consistent snapshots, this is `configured`. Otherwise, the names have
+    /// no hash prefixes.
     #[must_use]
     pub fn target_names(&self, configured: TargetNames) -> TargetNames {
         if self.consistent_snapshot { configured } else { TargetNames::Plain }
     }
 
-    /// Returns a digest of the key rings of the online roles. A changed digest means that their keys were rotated
+    /// Returns a digest of the key rings of the online roles. If the digest changes, keys of these roles were rotated
     /// (5.3.11).
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not list the four roles")]
     pub(crate) fn online_keys(&self) -> String {
@@ -115,7 +117,7 @@ impl Role for Root {
         let mut consistent_snapshot = false;
         reader.object(|name, value| {
             match name {
-                // 4.3: a boolean that may be missing.
+                // 4.3: `consistent_snapshot` is a boolean that may be missing.
                 "consistent_snapshot" => consistent_snapshot = value.boolean()?,
                 "keys" => keys = Some(read_keys(value)?),
                 "roles" => roles = Some(read_roles(value)?),

@@ -1,5 +1,5 @@
 //! An index of delegations (spec 4.5, TAP 15), which finds the delegations that cover a path without checking every
-//! delegation. The results are the same as those of [`Delegations::covering`].
+//! delegation. The index finds the same delegations as [`Delegations::covering`].
 
 use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use alloc::vec::Vec;
@@ -61,8 +61,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether the delegations are bins for which the [`hash_start`](crate::hash_start) of a path determines
-    /// its bin.
+    /// Returns whether the delegations are bins, and the [`hash_start`](crate::hash_start) of a path determines the bin
+    /// of the path.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
@@ -71,8 +71,8 @@ impl Router {
         }
     }
 
-    /// Returns the index of the bin of a path with this [`hash_start`](crate::hash_start): the first delegation that
-    /// covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
+    /// Returns the index of the bin of a path with this [`hash_start`](crate::hash_start). This is the first delegation
+    /// that covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
     #[must_use]
     pub fn bin(&self, hash_start: u64) -> Option<usize> {
         match &self.0 {

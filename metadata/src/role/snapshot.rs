@@ -17,11 +17,11 @@ use crate::{ErrorKind, Hashes, HashingVerifier, Json, RoleName, Unknown, Version
 pub struct MetaFile {
     /// The version of the file.
     pub version: Version,
-    /// The length of the file in bytes, if listed.
+    /// The length of the file in bytes, if it is listed.
     pub length: Option<u64>,
-    /// The hashes of the file, if listed.
+    /// The hashes of the file, if they are listed.
     pub hashes: Option<Hashes>,
-    /// Other members, preserved.
+    /// Other members, which are preserved.
     pub unknown: Unknown,
 }
 
@@ -69,7 +69,7 @@ impl MetaFile {
     }
 }
 
-/// Reads the version, the length and the hashes of a listed file. Calls `unknown` for other members.
+/// Reads the version, the length and the hashes of a listed file. Calls `unknown` for each other member.
 fn read_members<'t, H>(
     reader: &mut Reader<'t>,
     read_hashes: impl Fn(&mut Reader<'t>) -> Result<H, ErrorKind>,
@@ -128,7 +128,7 @@ impl Snapshot {
 
     /// Returns all listed roles, in the order of their file names.
     ///
-    /// Old snapshots also list other files. Only names that end in `.json` belong to roles.
+    /// Old snapshots may also list other files. Only file names that end in `.json` belong to roles.
     pub fn roles(&self) -> impl Iterator<Item = (RoleName, MetaFile)> + '_ {
         self.meta.iter().filter_map(|(name, file)| Some((RoleName::from_listed(&name)?, file)))
     }
@@ -151,7 +151,7 @@ impl Snapshot {
         self.len() == 0
     }
 
-    /// Lists `role`, or replaces its entry.
+    /// Adds an entry for `role`, or replaces the entry of `role`.
     pub fn insert(&mut self, role: &RoleName, file: MetaFile) {
         self.meta.insert(&role.as_listed(), file);
     }
@@ -177,8 +177,8 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
 }
 
 impl RoleName {
-    /// Returns the name under which a snapshot lists this role (4.4, 6.2.1): the raw name and `.json`, without a
-    /// version.
+    /// Returns the name under which a snapshot lists this role (4.4, 6.2.1). It consists of the raw role name and
+    /// `.json`, without a version.
     fn as_listed(&self) -> String {
         self.as_str().to_string() + ".json"
     }

@@ -1,4 +1,4 @@
-//! Targets roles (spec 4.5). Their delegations are in `delegations`.
+//! Targets roles (spec 4.5). The module `delegations` contains their delegations.
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -17,7 +17,7 @@ pub enum TargetNames {
     /// The name is the target path.
     Plain,
     /// The name is the target path with a listed hash in front of the file name (spec 6.2.1). Only repositories with
-    /// consistent snapshots have such names.
+    /// consistent snapshots use such names.
     HashPrefixed,
 }
 
@@ -30,9 +30,9 @@ pub struct TargetFile {
     pub length: u64,
     /// The hashes.
     pub hashes: Hashes,
-    /// Data for the application: an opaque object.
+    /// Data for the application. This is an opaque object.
     pub custom: Option<Json>,
-    /// Other members, preserved.
+    /// Other members, which are preserved.
     pub unknown: Unknown,
 }
 
@@ -52,10 +52,10 @@ impl TargetFile {
     /// Returns the path of the file below the targets URL (5.7.3).
     ///
     /// # Errors
-    /// The same as those of [`TargetPath::url_path`].
+    /// Returns the errors of [`TargetPath::url_path`].
     pub fn url_path(&self, names: TargetNames) -> Result<String, NameError> {
         let prefix = match names {
-            // 3.1.1: a name without a hash.
+            // 3.1.1: the name has no hash.
             TargetNames::Plain => None,
             TargetNames::HashPrefixed => self.hashes.prefixes().next(),
         };
@@ -65,7 +65,7 @@ impl TargetFile {
 
 const PATH: &str = "a target path that is not empty";
 
-/// The members of a target in the text.
+/// The members of a target that have been read from the text.
 struct TargetFields<'a, H> {
     length: u64,
     hashes: H,
@@ -89,7 +89,7 @@ impl<'a, H> TargetFields<'a, H> {
                 "custom" => {
                     let start = value.position();
                     let object = value.skip()?;
-                    // 4.5: `custom` is an object, which is passed to the application as it is.
+                    // 4.5: `custom` is an object, which is passed to the application unchanged.
                     if !object.starts_with('{') {
                         return Err(value.expected_at(start, "an object"));
                     }
@@ -130,7 +130,7 @@ impl Entry for TargetFile {
     }
 }
 
-/// The content of a targets role, top-level or delegated.
+/// The content of the top-level targets role or of a delegated role.
 #[derive(Clone, Debug)]
 pub struct Targets {
     /// The common members of all roles.
@@ -176,21 +176,21 @@ impl Targets {
         self.len() == 0
     }
 
-    /// Returns whether one role was cloned from the other, and no targets have changed in either role since. The
-    /// targets are not compared, so they may be equal even if this returns false.
+    /// Returns whether one of the roles was cloned from the other, and no targets have changed in either role since.
+    /// The targets are not compared, so they may be equal even if the result is `false`.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         self.targets.is_clone_of(&other.targets)
     }
 
-    /// Lists a target, or replaces its entry.
+    /// Adds an entry for a target, or replaces the entry of the target.
     pub fn insert(&mut self, target: TargetFile) {
         let path = target.path.clone();
         self.targets.insert(path.as_str(), target);
     }
 
-    /// Lists many targets, or replaces their entries. The targets must be sorted by path, without duplicates. All
-    /// targets are written to one text, so each target needs little more memory than its text.
+    /// Adds or replaces the entries of many targets, which must be sorted by path, without duplicates. All targets are
+    /// written to one text, so each target needs little more memory than its text.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.
@@ -212,7 +212,7 @@ impl Targets {
 has_header!(Targets);
 
 impl Role for Targets {
-    // 4.5: the type of the top-level role and of delegated roles.
+    // 4.5: this is the type of the top-level role and of delegated roles.
     const TYPE: &'static str = "targets";
 
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
@@ -284,7 +284,7 @@ mod tests {
         let mut alike = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         alike.extend_sorted(names.iter().map(|name| target(name, "y"))).unwrap();
         assert!(!alike.is_clone_of(&base) && base.is_clone_of(&base));
-        // Every combination of keeping, replacing and removing members, with and without new members between them.
+        // Try every combination of keeping, replacing and removing members, with and without new members between them.
         for combination in 0..3_u32.pow(4) {
             for new in [&[][..], &["a"], &["f"], &["a", "bb", "cc", "f"]] {
                 let mut changed = base.clone();

@@ -27,7 +27,7 @@ impl Role for Timestamp {
         let mut snapshot = None;
         reader.object(|name, value| match name {
             "meta" => value.object(|name, value| {
-                // 4.6: only snapshot.json may be listed.
+                // 4.6: a timestamp may list only snapshot.json.
                 if name != "snapshot.json" {
                     return Err(ErrorKind::expected("no file except snapshot.json"));
                 }

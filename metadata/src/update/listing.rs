@@ -14,27 +14,27 @@ use crate::{
     VerifiedTargets,
 };
 
-/// How many bytes of a role are verified in one step.
+/// The number of bytes of a role that are verified in one step.
 const BYTES_PER_STEP: u64 = 256;
 
 /// A stage that lists all targets.
 ///
 /// Once all roles are loaded, the stage searches for every target. The time is proportional to the length of the
-/// metadata, and bounded by [`Limits::list_steps`](crate::Limits::list_steps). A caller that must be cancellable calls
-/// [`Listing::search_some`] repeatedly.
+/// metadata, and bounded by [`Limits::list_steps`](crate::Limits::list_steps). A caller that needs to be able to cancel
+/// the listing can call [`Listing::search_some`] repeatedly.
 #[derive(Debug)]
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
-    /// The visited delegations, identified by delegator and role. The keys are not part of this identity, because a
-    /// role could delegate to itself with many different keys.
+    /// The visited delegations, identified by delegator and role. The keys are not part of the identification, because
+    /// a role could delegate to itself with many different keys.
     visited: BTreeSet<(RoleName, RoleName)>,
     visits: Budget,
     steps: Budget,
     /// The listed paths that have not been searched for yet.
     paths: BTreeSet<TargetPath>,
     found: Vec<TargetFile>,
-    /// The error that ended the listing: a role could not be read, or a limit was exceeded.
+    /// The error that ended the listing, because a role could not be read or a limit was exceeded.
     failed: Option<Error>,
 }
 
@@ -78,7 +78,7 @@ impl<'t> Listing<'t> {
                 Err(error) if matches!(error.kind, ErrorKind::LimitReached { limit: Limit::ListSteps, .. }) => {
                     self.failed = Some(error);
                 }
-                // Leave out this target, because a search would fail.
+                // Omit this target, because a search for it fails.
                 Err(_) => {}
             }
         }
@@ -91,8 +91,8 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // There may be 2³² bins. Take at most one more bin than the snapshot lists roles, because the first bin that
-        // the snapshot does not list ends the listing.
+        // There may be 2³² bins. Take at most one more bin than there are roles in the snapshot, because the first bin
+        // that the snapshot does not list ends the listing.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
@@ -142,7 +142,7 @@ impl Stage for Listing<'_> {
     }
 
     fn upcoming(&self, most: usize) -> Vec<Request> {
-        // The visit of the next role has already been counted.
+        // Skip the next role, whose visit has already been counted.
         let not_visited = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
         not_visited
             .take(most.min(self.visits.left()))
@@ -171,8 +171,8 @@ impl Stage for Listing<'_> {
         None
     }
 
-    /// Returns all targets that a search finds, in the order of their paths. Targets for which a search would fail are
-    /// left out.
+    /// Returns all targets that a search finds, in the order of their paths. Omits targets for which a search would
+    /// fail.
     fn finish(mut self) -> Result<Vec<TargetFile>, Error> {
         while self.search_some(usize::MAX) {}
         if let Some(failed) = self.failed {

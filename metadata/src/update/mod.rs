@@ -1,8 +1,8 @@
 //! The client workflow (spec 5), a chain of stages that request files and verify them.
 //!
 //! Stored metadata that has expired, or that does not match its listed version, length or hashes, is still used to
-//! detect a rollback, because its signatures are valid: no lower version is accepted. Such metadata is not used for
-//! anything else.
+//! detect a rollback, because its signatures are valid. No lower version than that of the stored metadata is accepted.
+//! Such metadata is not used for anything else.
 
 pub(crate) mod listing;
 pub(crate) mod root;
@@ -29,11 +29,11 @@ use crate::{
 pub struct Request {
     /// The role whose file is needed.
     pub role: RoleName,
-    /// The version in the file name, if any.
+    /// The version in the file name, if the file name contains one.
     pub version: Option<Version>,
     /// The maximum number of bytes to read. A longer file is refused.
     pub max_length: u64,
-    /// The limit that sets `max_length`, or `None` if it is the length that trusted metadata lists.
+    /// The limit that determines `max_length`, or `None` if `max_length` is the length that trusted metadata lists.
     pub limit: Option<Limit>,
 }
 
@@ -62,8 +62,8 @@ impl Request {
     }
 }
 
-/// Returns the maximum length of a file in bytes, and the limit that sets it (4.4). If metadata lists the length, there
-/// is no such limit.
+/// Returns the maximum length of a file in bytes, and the limit that determines this maximum (4.4). If metadata lists
+/// the length of the file, the limit is `None`.
 fn most_bytes(listed: Option<u64>, limit: Limit, value: u64) -> (u64, Option<Limit>) {
     listed.map_or((value, Some(limit)), |length| (length, None))
 }
@@ -77,8 +77,9 @@ pub trait Stage {
     /// Returns the next request, or `None` if the stage needs no more files.
     fn request(&self) -> Option<Request>;
 
-    /// Returns, in order, at most `most` requests that will follow the next one unless a file is refused. Callers use
-    /// them to fetch files in parallel. A stage that knows only the next request returns an empty list.
+    /// Returns, in order, at most `most` of the requests that will follow the next request if no file is refused.
+    /// Callers use these requests to fetch files in parallel. A stage that knows only the next request returns an empty
+    /// list.
     fn upcoming(&self, most: usize) -> Vec<Request> {
         let _ = most;
         Vec::new()
@@ -96,21 +97,23 @@ pub trait Stage {
     /// the stage refuses fetched files until it has been offered a valid stored copy.
     fn recall(&mut self, stored: FileContent) -> bool;
 
-    /// Verifies a fetched file. Pass `None` only if the server reports that the file does not exist, not for other
-    /// failures. Returns the file to store, if any; store it before the next request.
+    /// Verifies a fetched file. Pass `None` only if the server reports that the file does not exist. For other
+    /// failures, do not call this method. Returns the file to store, if there is one. The caller must store this file
+    /// before the next request.
     ///
     /// # Errors
-    /// An error if the file is refused. The stage is then unchanged, so a file from another mirror can be tried.
+    /// Returns an error if the file is refused. In this case, the stage is unchanged, so a file from another mirror can
+    /// be tried.
     fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error>;
 
-    /// Returns the record of trusted versions, or `None` if the stage never changes it. Store the record whenever it
-    /// has changed.
+    /// Returns the record of trusted versions, or `None` if the stage never changes the record. Store the record
+    /// whenever it has changed.
     fn floors(&self) -> Option<&Floors>;
 
     /// Performs the final checks and returns the next stage.
     ///
     /// # Errors
-    /// An error if a check fails, for example [`ErrorKind::Expired`].
+    /// Returns an error if a check fails, for example [`ErrorKind::Expired`].
     fn finish(self) -> Result<Self::Next, Error>
     where
         Self: Sized;
@@ -123,7 +126,7 @@ pub(crate) struct Update {
     pub(crate) start_time: DateTime<Utc>,
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
-    /// Whether to ignore the stored timestamp and snapshot, because keys of the online roles were rotated (5.3.11).
+    /// Whether to ignore the stored timestamp and snapshot because keys of the online roles were rotated (5.3.11).
     pub(crate) forgets_stored: bool,
     /// The targets role that an earlier update in this process verified.
     pub(crate) known: Option<ReusableTargets>,
@@ -149,8 +152,8 @@ impl Update {
         Ok(())
     }
 
-    /// Returns the version to use in a file name: `version` with consistent snapshots, otherwise `None` (6.2.1).
-    /// The last root decides (5.3.12).
+    /// Returns the version to use in a file name (6.2.1). This is `version` if the newest root enables consistent
+    /// snapshots (5.3.12), and `None` otherwise.
     pub(crate) fn prefix(&self, version: Version) -> Option<Version> {
         self.root.consistent_snapshot.then_some(version)
     }

@@ -12,7 +12,7 @@ use crate::{
     Verified,
 };
 
-/// Follows the chain of roots from the shipped root to the newest one.
+/// Follows the chain of roots from the shipped root to the newest root.
 #[derive(Clone, Debug)]
 pub struct UpdateRoot {
     update: Update,
@@ -27,15 +27,15 @@ impl UpdateRoot {
     /// at `start_time` (5.1).
     ///
     /// # Errors
-    /// An error if the shipped root is malformed or not signed by its own keys.
+    /// Returns an error if the shipped root is malformed or not signed by its own keys.
     pub fn start(
         shipped: Vec<u8>,
         floors: StoredFloors,
         start_time: DateTime<Utc>,
         limits: Limits,
     ) -> Result<Self, Error> {
-        // 1.5, 5.2: the shipped root is trusted in any case, even if it has expired; verifying its own signatures only
-        // detects a damaged file.
+        // 1.5, 5.2: the shipped root is trusted in any case, even if it has expired. Its own signatures are verified
+        // only to detect a damaged file.
         let root = Verified::of_itself(shipped, &limits)?;
         limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
@@ -43,7 +43,7 @@ impl UpdateRoot {
             StoredFloors::FirstRun => Floors::under(&root),
             StoredFloors::Lost => Floors { lost: true, ..Floors::under(&root) },
         };
-        // A new release of the application may ship a newer root than the one in the record.
+        // A new release of the application may contain a newer root than the root in the record.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new(Limit::RootUpdates, u64::from(limits.root_updates));
         let update = Update { root, start_time, limits, floors, forgets_stored, known: None };
@@ -94,7 +94,7 @@ impl Stage for UpdateRoot {
     type Next = UpdateTimestamp;
 
     fn request(&self) -> Option<Request> {
-        // 5.3.1, 5.3.3: request one root after the other, at most W bytes each.
+        // 5.3.1, 5.3.3: request one root after the other, each with at most W bytes.
         if self.at_the_newest {
             return None;
         }
@@ -112,8 +112,8 @@ impl Stage for UpdateRoot {
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
             // Without the record, assume that an earlier update has handled the rotations up to the newest stored root.
-            // A stored timestamp or snapshot that is valid under this root sets a floor. If a stored copy is not valid,
-            // the update fails.
+            // Lower versions than those of a stored timestamp or snapshot that is valid under this root are refused. If
+            // a stored copy is not valid, the update fails.
             self.update.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }
@@ -155,10 +155,11 @@ impl Stage for UpdateRoot {
         if root.version < trusted {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
         }
-        // 5.3.10: check the expiry of the newest root only. If the limit was reached, this root may not be the newest.
+        // 5.3.10: check the expiry of the newest root only. If the limit was reached, this root may not be the newest
+        // root.
         let behind = self.fetches.check().err().map(|kind| kind.of(role));
         self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
-        // 5.3.11: forget timestamp and snapshot if the keys of either were rotated.
+        // 5.3.11: forget timestamp and snapshot if the keys of one of these roles were rotated.
         if self.update.forgets_stored {
             self.update.floors = Floors::under(root);
         }

@@ -1,8 +1,8 @@
-//! The search for a target (spec 5.6.7): a pre-order, depth-first traversal of the delegations in their order.
+//! The search for a target (spec 5.6.7), which is a pre-order, depth-first traversal of the delegations in their order.
 //!
 //! The search ends at the first role that lists the target, at a role that is missing or invalid, after a terminating
 //! delegation that covers the path, or at the limit of visited roles. Each role is visited once, with the keys that the
-//! first delegator lists for it.
+//! first of its delegators lists for it.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -54,7 +54,7 @@ impl<'t> TargetSearch<'t> {
         Self::start_within(Budget::new(Limit::ListSteps, u64::MAX), trusted, path)
     }
 
-    /// Starts a search that takes at most this many steps.
+    /// Starts a search that takes at most as many steps as `steps` allows.
     fn start_within(steps: Budget, trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, steps, &trusted.update.limits);
         let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.top_level_router());
@@ -73,7 +73,8 @@ impl<'t> TargetSearch<'t> {
         search.finish()
     }
 
-    /// Returns the terminating role, if the search has reached one. No roles are visited after it and its descendants.
+    /// Returns the terminating role, if the search has reached one. After this role and its descendants, the search
+    /// visits no other roles.
     #[must_use]
     pub fn terminated_by(&self) -> Option<&RoleName> {
         self.walk.terminated_by.as_ref()
@@ -136,7 +137,8 @@ struct Walk {
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
-    /// The terminating role, if the search has reached one. No roles are visited after it and its descendants.
+    /// The terminating role, if the search has reached one. After this role and its descendants, the search visits no
+    /// other roles.
     terminated_by: Option<RoleName>,
     /// The remaining steps of the listing to which this search belongs.
     steps: Budget,
@@ -164,7 +166,8 @@ impl Walk {
                 return State::Ended(Err(kind.of(edge.role())));
             }
             let Some(role) = trusted.role(&edge) else {
-                // 5.6.7.1, A9: limit the number of visited roles. The error differs from that for a missing target.
+                // 5.6.7.1, A9: limit the number of visited roles. The error differs from the error for a missing
+                // target.
                 return match self.visits.check() {
                     Ok(()) => State::Needs(edge),
                     Err(kind) => State::Ended(Err(kind.of(edge.role()))),
@@ -181,7 +184,8 @@ impl Walk {
         State::Ended(Ok(None))
     }
 
-    /// Looks for the target in one role. If the role does not list it, adds the role's delegations to those to visit.
+    /// Looks for the target in one role. If the role does not list the target, adds the role's delegations to the
+    /// delegations to visit.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
         if let Err(kind) = self.steps.spend() {
             return Some(State::Ended(Err(kind.of(name))));
@@ -204,7 +208,7 @@ impl Walk {
         }
         let delegations = role.delegations()?;
         let most = self.most_delegations();
-        // 4.5: follow only delegations that cover the path, so all delegations to a role cover its targets.
+        // 4.5: follow only delegations that cover the path, so that each delegation in the chain covers the target.
         let covering = match router {
             Some(router) => delegations.rings_by(router, &self.path, most, &mut self.steps),
             None => Ok(delegations.rings_covering(&self.path).take(most).collect()),
@@ -216,8 +220,8 @@ impl Walk {
         None
     }
 
-    /// Returns how many delegations of one role to consider: one more than can be skipped or visited, so that exceeding
-    /// the limit is noticed.
+    /// Returns how many delegations of one role to consider. This is one more than can be skipped or visited, so that
+    /// exceeding the limit is noticed.
     fn most_delegations(&self) -> usize {
         self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
     }
@@ -264,8 +268,8 @@ mod tests {
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
         let covering = delegating(10_000).rings_covering(&walk.path).take(walk.most_delegations()).collect();
         walk.push_delegations(&RoleName::TARGETS, 0, covering);
-        // Six delegations: the limit of four, one for the role that was already visited, and one so that exceeding the
-        // limit is noticed.
+        // Six delegations are considered: four because of the limit, one for the role that was already visited, and one
+        // so that exceeding the limit is noticed.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }

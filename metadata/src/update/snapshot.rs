@@ -49,7 +49,7 @@ impl Stage for UpdateSnapshot {
         if self.snapshot.is_some() {
             return None;
         }
-        // 5.5.1: the name has the listed version, and the length is limited.
+        // 5.5.1: the file name contains the listed version, and the length is limited.
         let listed = &self.timestamp.snapshot;
         self.update.limits.check_listed(&RoleName::SNAPSHOT, listed.length).ok()?;
         let (max_length, limit) = most_bytes(listed.length, Limit::SnapshotLength, self.update.limits.snapshot_length);
@@ -61,10 +61,10 @@ impl Stage for UpdateSnapshot {
         if self.update.forgets_stored {
             return false;
         }
-        // 5.5.5, A5: a stored snapshot sets floors even if it has expired or is superseded, but only if the current
-        // keys have signed it.
+        // 5.5.5, A5: no version lower than in a stored snapshot is accepted, even if this snapshot has expired or is
+        // superseded, but only if the current keys have signed it.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
-        // An older copy that somebody has put back into the store neither sets a floor nor satisfies the request.
+        // Ignore an older copy that somebody has put back into the store.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
         self.update.floors.raise_snapshot(floors);
         // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.
@@ -82,9 +82,9 @@ impl Stage for UpdateSnapshot {
             return Err(ErrorKind::StateLost.of(role));
         }
         let bytes = fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?;
-        // 5.5.2, 5.5.3: the hashes that the timestamp lists, and the snapshot keys of the root.
+        // 5.5.2, 5.5.3: check the hashes that the timestamp lists, and the signatures by the snapshot keys of the root.
         let new = self.verified(Some(&self.timestamp.snapshot), bytes)?;
-        // 5.5.4: the version that the timestamp lists.
+        // 5.5.4: check the version that the timestamp lists.
         self.check_version(&new).map_err(|kind| kind.of(role))?;
         // 5.5.5: no listed version decreases, and no listed file disappears.
         let floors = self.update.floors.check_snapshot(&new).map_err(|kind| kind.of(role))?;

@@ -32,7 +32,7 @@ impl UpdateTargets {
     }
 
     fn verified(&self, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // 1.5: the root lists the targets keys, so online keys alone cannot list targets.
+        // 1.5: the root lists the targets keys, so an attacker who has only the online keys cannot list targets.
         let role = &RoleName::TARGETS;
         verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file, None)
     }
@@ -86,7 +86,7 @@ impl TrustedMetadata {
     /// delegator.
     ///
     /// # Errors
-    /// An error if the file is refused.
+    /// Returns an error if the file is refused.
     pub fn verify_delegated(
         &self,
         role: &RoleName,
@@ -98,7 +98,7 @@ impl TrustedMetadata {
 
     /// Verifies the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
     pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // Reuse the parsed content if the same bytes are already trusted with other keys.
+        // Reuse the parsed content if the same bytes have already been verified with other keys.
         let next = self.delegated.range((edge.role().clone(), Fingerprint::default())..).next();
         let same = next.filter(|((role, _), _)| role == edge.role()).and_then(|(_, targets)| targets.held());
         // 3.1.2.1: only the keys that the direct delegator lists count.
@@ -125,7 +125,7 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
 }
 
 /// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted (4.5).
-/// `same` is the same role, if it has already been verified with other keys.
+/// `same` is the same role if it has already been verified with other keys.
 fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,
@@ -136,7 +136,7 @@ fn verify_targets(
 ) -> Result<VerifiedTargets, Error> {
     // 4.4: the snapshot lists every targets role.
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
-    // 5.6.2, 5.6.3: the listed hashes, and the keys of the delegator.
+    // 5.6.2, 5.6.3: check the listed hashes, and the signatures by the keys that the delegator lists.
     let required = Required { role, ring, listed: Some(&listed), limits: &update.limits };
     let targets = VerifiedTargets::verify(update.known.as_ref(), same, &required, file)?;
     // 5.6.4: the listed version.

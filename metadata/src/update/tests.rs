@@ -1,4 +1,5 @@
-//! Tests of the state that a client keeps between updates: stored files and the record of trusted versions.
+//! Tests of the state that a client keeps between updates, which consists of stored files and the record of trusted
+//! versions.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -44,7 +45,7 @@ fn expires() -> DateTime<Utc> {
     time("2030-01-01T00:00:00Z")
 }
 
-/// A root that lists the key `online` for the roles timestamp, snapshot and targets.
+/// Returns a root that lists the key `online` for the roles timestamp, snapshot and targets.
 fn root(number: u64, online: u8) -> Vec<u8> {
     let keys = [ROOT_KEY, online].map(|number| Key::from_public(key(number).public_key()));
     let [of_root, of_online] = keys.each_ref().map(|key| RoleKeys::new(vec![key.keyid()], Threshold::ONE));
@@ -85,7 +86,7 @@ impl TestClient {
         Self { files, record: record.to_string() }
     }
 
-    /// Updates as a real client does: stores the record after each stage, even if the stage fails.
+    /// Updates like a real client, which stores the record after each stage, even if the stage fails.
     fn update(&mut self, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
         let now = time("2026-01-01T00:00:00Z");
         let limits = Limits::default();
@@ -131,12 +132,12 @@ fn repository(files: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> BTree
     files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect()
 }
 
-/// A repository with version 2 of timestamp and snapshot, signed with the keys of the first root.
+/// Returns a repository with version 2 of timestamp and snapshot, signed with the keys of the first root.
 fn behind() -> BTreeMap<String, Vec<u8>> {
     repository([("timestamp.json", timestamp(2, 2, ONLINE_KEY)), ("2.snapshot.json", snapshot(2, 2, ONLINE_KEY))])
 }
 
-/// A client that trusts version 5 of timestamp and snapshot, and whose record is damaged.
+/// Returns a client that trusts version 5 of timestamp and snapshot, and whose record is damaged.
 fn without_record() -> TestClient {
     let files = [("timestamp.json", timestamp(5, 5, ONLINE_KEY)), ("snapshot.json", snapshot(5, 5, ONLINE_KEY))];
     TestClient::new(files, "damaged")
@@ -239,7 +240,7 @@ fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
     assert_eq!(client.update(&repository(next)), Err(Error { role: RoleName::SNAPSHOT, kind }));
 }
 
-/// The record of a client that knows only the first root.
+/// Returns the record of a client that knows only the first root.
 fn first_record() -> Floors {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
@@ -277,7 +278,8 @@ fn targets_are_reused_only_for_the_same_bytes_and_keys() {
     let known = || first.reusable_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
-    // Different bytes, different keys and a different listed version are verified as if there were no earlier update.
+    // With different bytes, different keys or a different listed version, the role is verified as if there were no
+    // earlier update.
     let other = signed(&Targets::new(version(2), expires()), ONLINE_KEY);
     let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();
     trust(known(), ONLINE_KEY, &other, (2, 2)).unwrap();

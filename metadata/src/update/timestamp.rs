@@ -6,7 +6,7 @@ use super::{Request, Stage, Update};
 use crate::update::snapshot::UpdateSnapshot;
 use crate::{Accepted, Error, ErrorKind, FileContent, Floors, RoleName, Timestamp, Verified};
 
-/// Fetches the timestamp and compares it with the trusted one.
+/// Fetches the timestamp and compares it with the trusted timestamp.
 #[derive(Clone, Debug)]
 pub struct UpdateTimestamp {
     update: Update,
@@ -14,8 +14,8 @@ pub struct UpdateTimestamp {
     answered: bool,
     /// Whether the record of trusted versions is damaged and no valid stored timestamp has been found.
     state_lost: bool,
-    /// Set if the update has not followed all roots, so that the trusted root may lack the keys of the newest
-    /// timestamp. This error is then returned for a timestamp without enough valid signatures.
+    /// The error to return for a timestamp without enough valid signatures, if the update has not followed all roots.
+    /// In this case, the trusted root may lack the keys of the newest timestamp.
     behind: Option<Error>,
 }
 
@@ -25,8 +25,8 @@ impl UpdateTimestamp {
         Self { update, trusted: None, answered: false, state_lost, behind }
     }
 
-    /// Returns whether the keys of timestamp or snapshot were rotated (5.3.11). If so, delete the stored copies of both
-    /// and store [`Stage::floors`] before anything else. If a stored copy is offered anyway, it is ignored.
+    /// Returns whether the keys of timestamp or snapshot were rotated (5.3.11). If so, the caller must first delete the
+    /// stored copies of both roles and store [`Stage::floors`]. A stored copy that is offered anyway is ignored.
     #[must_use]
     pub fn forgets_stored(&self) -> bool {
         self.update.forgets_stored
@@ -59,7 +59,7 @@ impl Stage for UpdateTimestamp {
         // A5: a stored timestamp counts only if the current keys have signed it. It may have expired.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
-        // An older copy that somebody has put back into the store sets no floor.
+        // Ignore an older copy that somebody has put back into the store.
         if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
             self.update.floors.raise_timestamp(&stored);
             self.trusted = Some(stored);
@@ -114,7 +114,7 @@ impl Stage for UpdateTimestamp {
         let role = &RoleName::TIMESTAMP;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let timestamp = self.trusted.ok_or_else(|| kind.of(role))?;
-        // 5.4.4: the trusted timestamp that was kept may have expired since it was stored.
+        // 5.4.4: a trusted timestamp that was stored earlier may have expired since then.
         self.update.check_expiry(role, timestamp.expires)?;
         Ok(UpdateSnapshot::start(self.update, timestamp))
     }
