@@ -85,7 +85,7 @@ impl Claims {
     }
 }
 
-/// Returns whether the signer with this name accepts the certificate.
+/// Checks whether the certificate matches the signer with this name.
 fn check_signer(name: &str, claims: Claims) -> Result<(), String> {
     let policy = policy();
     let signer = policy.signers.iter().find(|(own, _)| own.as_str() == name).unwrap().1;
@@ -95,10 +95,11 @@ fn check_signer(name: &str, claims: Claims) -> Result<(), String> {
 /// Provenance v0.2 of the SLSA generator.
 const V0_2: &str = r#"{"builder":{"id":"GENERATOR@refs/tags/v2.1.0"},"buildType":"https://github.com/slsa-framework/slsa-github-generator/generic@v1","invocation":{"configSource":{"uri":"git+https://github.com/acme/app@refs/tags/v13.0","digest":{"sha1":"c0ffee"},"entryPoint":"release.yml"},"parameters":{},"environment":{"github_event_payload":{"inputs":null}}}}"#;
 
-/// Provenance v1 that a workflow wrote on a hosted runner.
+/// Provenance v1 that a workflow on a hosted runner wrote.
 const V1: &str = r#"{"buildDefinition":{"buildType":"https://actions.github.io/buildtypes/workflow/v1","externalParameters":{"workflow":{"ref":"refs/tags/v13.0","repository":"https://github.com/acme/app","path":".github/workflows/release.yml"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/app@refs/tags/v13.0","digest":{"gitCommit":"c0ffee"}}]},"runDetails":{"builder":{"id":"RUNNER"}}}"#;
 
-/// Judges provenance by the rule with this name, after a change. The text `replaced` must occur in the provenance.
+/// Checks provenance against the rule with this name, after replacing the text `replaced`, which must occur in the
+/// provenance.
 fn check_build(rule: &str, claims: Claims, replaced: &str, replacement: &str) -> Result<u8, String> {
     let policy = policy();
     let rule: &Rule = policy.rules().iter().find(|own| own.name().as_str() == rule).unwrap();
@@ -194,7 +195,7 @@ fn c_26_another_builder_is_refused() {
         format!("{GENERATOR}@refs/tags/v2"),
         format!("{GENERATOR}@refs/tags/v3.1.0"),
     ] {
-        // The certificate is that of the other builder, too.
+        // The certificate also names the other builder.
         let claims = Claims::of_generator().with(Claim::BuildSignerUri, &builder);
         let refusal = check_build("by-generator", claims, &id, &builder).unwrap_err();
         assert!(refusal.contains("the builder is"), "{builder}: {refusal}");
@@ -220,10 +221,11 @@ fn c_27_another_source_or_ref_is_refused() {
 
 #[test]
 fn c_28_a_builder_that_another_identity_signs_for_is_refused() {
-    // The workflow of a user claims to be the generator.
+    // A user's own workflow claims to be the generator.
     let refusal = check_build("by-generator", Claims::of_release(), "", "").unwrap_err();
     assert!(refusal.contains("build-signer-uri"), "{refusal}");
-    // A workflow writes the ID of the runner by itself, so it proves level 2 at most, although the policy says 3.
+    // A workflow can write the ID of the runner itself, so the ID proves at most level 2, although the policy gives
+    // level 3.
     assert_eq!(check_build("by-runner", Claims::of_release(), "", ""), Ok(2));
     let self_hosted = Claims::of_release().with(Claim::RunnerEnvironment, "self-hosted");
     assert!(check_build("by-runner", self_hosted, "", "").unwrap_err().contains("runner-environment"));

@@ -1,4 +1,5 @@
-//! The envelope of every metadata file (spec 4.2.1): `signed`, and the signatures over its canonical form.
+//! The envelope of every metadata file (spec 4.2.1). It contains `signed`, and the signatures over the canonical form
+//! of `signed`.
 //!
 //! The types express trust: an [`Envelope`] is not trusted, and its content has not been parsed. `verify` converts it
 //! into a [`Verified`](crate::Verified).
@@ -15,7 +16,7 @@ use crate::canonical;
 use crate::reader::Reader;
 use crate::{Error, ErrorKind, Limit, Limits, Location, Role, RoleName, Signature, Unknown};
 
-/// The bytes of a file as they were received. Clones share them.
+/// The bytes of a file as they were received. Clones share the bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Received(Arc<String>);
 
@@ -37,7 +38,7 @@ impl fmt::Debug for Received {
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
-    /// The canonical form of the file. It is the received text itself if that is canonical.
+    /// The canonical form of the file. If the received text is canonical, this is the same text.
     canonical: Arc<String>,
     /// Whether the text is known to be canonical. If this is false, the text is checked when `signed` is read.
     is_canonical: bool,
@@ -80,7 +81,7 @@ impl<R> Envelope<R> {
         Ok(Some(envelope))
     }
 
-    /// Reads a file in any form, from a canonical copy.
+    /// Reads a file in any form, by first making a canonical copy.
     fn read_any(received: Arc<String>, most_signatures: u32) -> Result<Self, ErrorKind> {
         let converted = canonical::canonicalize(&received)?;
         let canonical = if converted == *received { Arc::clone(&received) } else { Arc::new(converted) };
@@ -116,8 +117,8 @@ impl<R> Envelope<R> {
         })
     }
 
-    /// Reads the same file again from a canonical copy. Returns `None` if the file was already read from such a copy,
-    /// or if the copy has the same `signed`.
+    /// Reads the same file again from a canonical copy. Returns `None` if the file was already read from a canonical
+    /// copy, or if `signed` is the same in the copy.
     pub(crate) fn into_canonical(self) -> Result<Option<Self>, ErrorKind> {
         if self.is_canonical {
             return Ok(None);
@@ -141,7 +142,7 @@ impl<R> Envelope<R> {
         &self.signatures
     }
 
-    /// Returns the canonical text that the signatures cover: that of the received members (4.1).
+    /// Returns the canonical text that the signatures cover, which is that of `signed` as received (4.1).
     #[must_use]
     #[expect(clippy::expect_used, reason = "the range was found in this text, which never changes")]
     pub fn signed(&self) -> &str {
@@ -168,7 +169,7 @@ impl<R: Role> Envelope<R> {
         envelope.and_then(Self::ensure_canonical).map_err(|kind| kind.of(role))
     }
 
-    /// Ensures that `signed` is canonical. Verification checks this too, but a file may be shown or signed without
+    /// Ensures that `signed` is canonical. Verification also checks this, but a file may be shown or signed without
     /// being verified first.
     pub(crate) fn ensure_canonical(self) -> Result<Self, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
@@ -179,7 +180,8 @@ impl<R: Role> Envelope<R> {
         Self::read_any(self.received.0, most_signatures)
     }
 
-    /// Returns the content without verifying any signature, for showing it to a person before they sign it.
+    /// Returns the content without verifying any signature, so that it can be shown to a person who is asked to sign
+    /// it.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`], [`ErrorKind::WrongType`] or [`ErrorKind::UnsupportedSpecVersion`].
@@ -207,7 +209,7 @@ fn not_utf8(error: &FromUtf8Error) -> ErrorKind {
     ErrorKind::expected("UTF-8 text").but_found(found).at(Location::of_offset(bytes, offset))
 }
 
-/// Returns the file in the form that is published: valid JSON without whitespace, with `signed` in canonical form.
+/// Returns the file as it is published, which is valid JSON without whitespace, with `signed` in canonical form.
 ///
 /// `signed` must be canonical, as [`Role::write`] returns it.
 #[must_use]
@@ -318,7 +320,7 @@ mod tests {
     fn f_cj_any_number_of_raw_control_characters_is_refused() {
         for controls in ["\n", "\n\n", "\t\u{1}\n", "\u{1f}\u{1f}"] {
             assert!(matches!(read(&FILE.replace("a b", controls)), Err(ErrorKind::Malformed { .. })), "{controls:?}");
-            // The file has the published form except for the unescaped control characters.
+            // Apart from the unescaped control characters, this file has the form of a published file.
             let published = FILE.replace(",\"z\":\"a b\"", "").replace("_type\":\"", &format!("_type\":\"{controls}"));
             assert!(matches!(read(&published), Err(ErrorKind::Malformed { .. })), "{published:?}");
         }

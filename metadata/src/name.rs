@@ -1,4 +1,4 @@
-//! Names of roles and targets, their versions, and their names in URLs and on disk (spec 3.1.2, 4.5, 6.2).
+//! The names of roles and targets, their forms in URLs and on disk, and the versions of roles (spec 3.1.2, 4.5, 6.2).
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -10,12 +10,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::text::Printable;
 
-/// The characters to encode in a URL segment or a file name: all except `A–Z a–z 0–9 - . _ ~`.
+/// The characters to encode in a URL segment or a file name, which are all except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Like [`ENCODED`], but keeps the `/` of target paths.
 const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
 
-/// A metadata version: 1 to 2⁶³−1.
+/// A metadata version, which is a number from 1 to 2⁶³−1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(NonZeroU64);
 
@@ -35,7 +35,7 @@ impl Version {
         self.0.get()
     }
 
-    /// Returns the next version, or `None` after the last one.
+    /// Returns the next version, or `None` if this is the last version.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         self.get().checked_add(1).and_then(Self::new)
@@ -48,13 +48,13 @@ impl fmt::Display for Version {
     }
 }
 
-/// Why a name cannot be used.
+/// The reason why a name cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name `{}` {reason}", Printable(name))]
 pub struct NameError {
     /// The name.
     pub name: String,
-    /// The reason, as a phrase that follows the name.
+    /// The reason, as a phrase that follows the name in a message.
     pub reason: &'static str,
 }
 
@@ -111,7 +111,8 @@ impl RoleName {
         }
     }
 
-    /// Creates the name of a bin, which contains a hyphen and so is neither empty nor the name of a top-level role.
+    /// Creates the name of a bin. Such a name contains a hyphen, so it is neither empty nor the name of a top-level
+    /// role.
     pub(crate) fn bin(name: String) -> Self {
         debug_assert!(name.contains('-'), "{name}");
         Self(Cow::Owned(name))
@@ -174,13 +175,13 @@ impl TargetPath {
         &self.0
     }
 
-    /// Returns the path of the target below the targets URL (5.7.3). It is percent-encoded, and `prefix` and a dot are
-    /// inserted before the last segment.
+    /// Returns the percent-encoded path of the target below the targets URL (5.7.3). If there is a `prefix`, it is
+    /// inserted with a dot before the last segment.
     ///
     /// # Errors
-    /// [`NameError`] if the path has an empty segment, `.` or `..`, which URL parsers remove.
+    /// [`NameError`] if one of the segments is empty, `.` or `..`, because URL parsers remove such segments.
     pub fn url_path(&self, prefix: Option<&str>) -> Result<String, NameError> {
-        // 4.5, A12: a path is relative, and never leaves the targets URL.
+        // 4.5, A12: a path is relative, and never leads outside the targets URL.
         if self.0.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(NameError::new(&self.0, "has an empty segment, `.` or `..`, which URL parsers remove"));
         }
@@ -222,7 +223,7 @@ impl fmt::Display for TargetPath {
     }
 }
 
-/// Returns why a path segment is not a safe file name, as a phrase that follows the name.
+/// Returns the reason why a path segment is not a safe file name, as a phrase that follows the name in a message.
 fn refusal(segment: &str) -> Option<&'static str> {
     let stem = segment.split('.').next().unwrap_or_default().trim_end();
     match segment {
@@ -239,10 +240,10 @@ fn refusal(segment: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a character is refused in file names: control and bidirectional characters.
+/// Returns whether a character is refused in file names because it is a control or bidirectional character.
 ///
-/// Returns true for fewer characters than [`is_unprintable`](crate::is_unprintable), because spaces and invisible
-/// characters occur in real file names and cannot lead outside of a folder.
+/// Refuses fewer characters than [`is_unprintable`](crate::is_unprintable), because unusual spaces and invisible
+/// characters occur in real file names and are harmless there.
 fn is_refused_in_files(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A policy with one of each entry. The tests replace parts of it.
+/// A policy with an entry of each kind. The tests replace parts of this policy.
 const COMPLETE: &str = r#"{
   "version": 1,
   "upgrade": ["lastmile-*"],

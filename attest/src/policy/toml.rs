@@ -1,4 +1,4 @@
-//! Converts policies between TOML and JSON. People write policies in TOML, and roles sign them as JSON; both notations
+//! Converts policies between TOML and JSON. People write policies in TOML, and roles sign them as JSON. Both formats
 //! have the same members.
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, Value as TomlValue};
@@ -22,7 +22,7 @@ const ORDER: [&str; 13] = [
     "by",
 ];
 
-/// Why a policy cannot be converted between TOML and JSON.
+/// The reason why a policy cannot be converted between TOML and JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TomlError {
@@ -161,7 +161,7 @@ fn value_of(value: &Value, place: &str) -> Result<TomlValue, TomlError> {
     })
 }
 
-/// Returns the members in the order in which they are easiest to read.
+/// Returns the members in the order of [`ORDER`], which is easy to read.
 fn ordered(object: &Object) -> Vec<(&str, &Value)> {
     let mut members: Vec<_> = object.members().collect();
     members.sort_by_key(|(name, _)| ORDER.iter().position(|known| known == name).unwrap_or(ORDER.len()));
@@ -214,7 +214,7 @@ by = ["release"]
         let again = Value::parse(from_toml(&shown).unwrap().as_bytes()).unwrap();
         assert_eq!(again.pointer("/require"), Value::parse(json.as_bytes()).unwrap().pointer("/require"));
         assert_eq!(again.pointer("/signer/release/not-before"), Some(&Value::String("2026-01-01T00:00:00Z".into())));
-        // Values that contain no named entries stay inline.
+        // A section whose values are not objects, and a list that does not only contain objects, stay inline.
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);

@@ -45,7 +45,7 @@ pub(crate) const FILE_V0_2_DIGEST: &str = "c4e92e9ecc828bef2aa7dba1de8ac983511f7
 pub(crate) const FILE_V0_3_DIGEST: &str = "5e6ae9de58c1177bea615b4fcbfb2fd688e8c4b51c2e56b6a38e817833ec24a2";
 pub(crate) const CUSTOM_ISSUER_DIGEST: &str = "afa27b44d43b02a9fea41d13cedc2e4016cfcf87c5dbf990e593669aa8ce286d";
 pub(crate) const REKOR_V2_FILE_DIGEST: &str = "15f67246115921bb7c1de0e7e9e9275c8016dc254a0c009888944b7ed3644aaa";
-/// Also the digest of the file for which `KEY` is a bundle.
+/// The bundle `KEY` was made for the same file.
 pub(crate) const REKOR_V2_STATEMENT_DIGEST: &str = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf";
 pub(crate) const TWO_TIMES_DIGEST: &str = "e194b99df6639501325c5f44da79fe3a8efae6f239bd79443a19787e06fb1764";
 pub(crate) const GITHUB_PRIVATE_DIGEST: &str = "ae57936def59bc4c75edd3a837d89bcefc6d3a5e31d55a6fa7a71624f92c3c3b";
@@ -57,7 +57,7 @@ pub(crate) const NO_LOG_ENTRY_DIGEST: &str = "9b469fc9761e8b933073b62725fbc98b54
 /// The SHA-512 digest of the file for which `NPM_V0_1` was made.
 pub(crate) const NPM_DIGEST: &str = "90f223f992e4c88dd068cd2a5fc57f9d2b30798343dd6e38f29c240e04ba090ef831f84490847c4e82b9232c78e8a258463b1e55c0f7469f730265008fa6633f";
 
-/// The time of the update, which is later than every time in the fixtures.
+/// Returns the time of the update, which is later than every time in the fixtures.
 pub(crate) fn now() -> DateTime<Utc> {
     time("2026-11-29T00:00:00Z")
 }
@@ -90,13 +90,13 @@ pub(crate) fn artifact_of(digests: &[&str]) -> Artifact {
     Artifact::of(&TargetFile::new(TargetPath::new("app/1.0/app.tar.gz").unwrap(), 1, hashes))
 }
 
-/// Returns the error from reading invalid evidence.
+/// Returns the error message of reading invalid evidence.
 #[track_caller]
 pub(crate) fn unreadable(evidence: &[u8]) -> String {
     Evidence::parse(evidence).expect_err("the evidence must be unreadable").to_string()
 }
 
-/// Reads evidence with one item and verifies it against a certificate identity, with the default demands.
+/// Reads evidence with one item, and verifies the signature of a certificate holder with the default requirements.
 pub(crate) fn verify(evidence: &[u8], digest: &str, root: &TrustRoot) -> Result<Signed, Rejection> {
     verify_with(evidence, digest, root, TrustDemands::default())
 }

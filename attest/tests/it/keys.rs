@@ -1,4 +1,4 @@
-//! Tests of signatures made with keys: with and without a log, over statements and over files.
+//! Tests of signatures that are made with keys, over statements and over files, with and without a log.
 
 use lastmile_attest::{Content, Evidence, LogDemand, Rejection, Signed, SignedBy, Trust, TrustDemands};
 use lastmile_keys::{PublicKey, Scheme, Signer as _};
@@ -179,7 +179,7 @@ fn the_digest_in_a_bundle_must_match_the_file_and_the_signature() {
     let message = |algorithm: &str, digest: Vec<u8>| json!({ "messageDigest": { "algorithm": algorithm, "digest": base64(digest) }, "signature": signature });
     let other = message("SHA2_256", Sha256::digest(b"other").to_vec());
     assert_eq!(verify_message(&other, &[&sha256(FILE)], key.public_key()).unwrap_err(), Rejection::OtherFile);
-    // A P-256 key cannot sign a SHA-384 digest here, even if the metadata lists one.
+    // A P-256 key signs only SHA-256 digests, so a SHA-384 digest is refused even if the metadata lists it.
     let sha384 = message("SHA2_384", Sha384::digest(FILE).to_vec());
     let listed = [&sha256(FILE)[..], &hex::encode(Sha384::digest(FILE))];
     assert!(matches!(verify_message(&sha384, &listed, key.public_key()).unwrap_err(), Rejection::Unsupported(_)));

@@ -1,4 +1,5 @@
-//! Tests of policies on a delegation chain: which demands apply to a package, and which evidence satisfies them.
+//! Tests of policies on a delegation chain. They check which rules apply to a package, and which evidence satisfies
+//! these rules.
 
 use lastmile_attest::{LocalPolicy, Outcome, Proof, Verdict};
 use lastmile_metadata::parse_time;
@@ -89,7 +90,7 @@ fn c_21_evidence_that_cannot_be_read_is_reported_and_does_not_count() {
     let packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     let refusal = packages.refusal(&[signed_by(&[1]), "{}".into()]);
     assert!(refusal.contains("app/1.tar.intoto.jsonl: line 2"), "{refusal}");
-    // Another file that can be read still counts.
+    // Evidence in another, readable file still counts.
     let verdict = packages.judge_files(&[file("bad", Some("{")), file("good", Some(&signed_by(&[1])))]);
     assert_eq!(verdict.check(), Ok(()));
 }
@@ -105,8 +106,8 @@ fn c_44_evidence_that_is_withheld_does_not_count() {
 fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
     let top = policy("", &signature_rule("signed", r#""a""#));
     let own = signature_rule("signed", r#""b""#);
-    // The delegated role has no policy, a policy in which the parent's signer name has another key, or a policy that
-    // excludes the package from its rule.
+    // The delegated role has no policy, a policy that gives the parent's signer name another key, or a policy whose
+    // rule excludes the package.
     let renamed = policy("", &signature_rule("signed", r#""a""#))
         .replace(&crate::packages::signer(1), &crate::packages::signer(2));
     let excepted = policy("", &own.replace(r#""by""#, r#""except":["app/*"],"by""#));
@@ -116,7 +117,7 @@ fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
         assert!(refusal.contains("rule signed of targets"), "{team}: {refusal}");
         assert_eq!(packages.judge(&[signed_by(&[1, 2])]).check(), Ok(()), "{team}");
     }
-    // The demands of the delegated role count too.
+    // The rules of the delegated role apply too.
     let refusal = Packages::of_team(top, renamed).refusal(&[signed_by(&[1])]);
     assert!(refusal.contains("rule signed of team"), "{refusal}");
 }
@@ -165,11 +166,11 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     let known = signature_rule("signed", r#""a""#);
     let packages = Packages::of_top(policy(r#""upgrade":["app/*"],"#, &format!("{known},{unknown}")));
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
-    // The rules that are understood still count.
+    // The rules that are understood still apply.
     assert!(packages.refusal(&[]).contains("rule signed"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // Rules still count if something else in the policy is not understood, unless they name it.
+    // Rules still apply if another part of the policy is not understood, unless they refer to this part.
     let newer = policy(r#""upgrade":["app/*"],"quorum":1,"#, &known);
     let packages = Packages::of_top(newer.clone());
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
@@ -281,8 +282,8 @@ fn c_30_parameters_must_be_listed_and_the_level_comes_from_the_policy() {
     assert_eq!(packages.judge(&[with("{}")]).check(), Ok(()));
     assert!(packages.refusal(&[with(r#"{"mode":"debug"}"#)]).contains("the parameter mode is debug, wanted release"));
     assert!(packages.refusal(&[with(r#"{"mode":"release","x":1}"#)]).contains("the parameter x, which is not allowed"));
-    // If the built workflow itself writes the builder ID, the level is at most 2, even if the policy gives a higher
-    // one.
+    // If the workflow that runs the build itself writes the builder ID, the level is at most 2, even if the policy
+    // gives a higher level.
     let runner = "https://github.com/actions/runner/github-hosted";
     let builder = format!(r#""builder":{{"x":{{"id":["{runner}"],"by":["a"],"level":3}}}},"#);
     for (level, accepted) in [(2, true), (3, false)] {
@@ -363,7 +364,7 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     packages.others.insert("trust/root.json", b"{}".to_vec());
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("one trust root") };
     assert_eq!(request.listed().unwrap().unwrap().path.as_str(), "trust/root.json");
-    // `load` checks the content again, because it may come from anywhere.
+    // `load` checks the content itself, because its caller may have read the file from anywhere.
     for (content, reason) in [(&b"[]"[..], "sha256"), (b"{} ", "has 3 bytes"), (b"{}", "trust root")] {
         let error = request.load(content, &mut roots).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
