@@ -170,7 +170,7 @@ fn read_digest(value: &Value) -> Result<(Algorithm, Vec<u8>), FormatError> {
     };
     let digest = fields.base64("digest", algorithm.length())?;
     if digest.len() != algorithm.length() {
-        return Err(fields.error("digest", &format!("is not the length of {}", algorithm.name())));
+        return Err(fields.error("digest", &format!("does not have the length of {}", algorithm.name())));
     }
     Ok((algorithm, digest))
 }

@@ -115,7 +115,7 @@ pub(crate) fn verify_with(
 /// Verifies a fixture like [`verify`], and returns the text of the rejection.
 #[track_caller]
 pub(crate) fn rejected(evidence: &[u8], digest: &str, root: &[u8]) -> String {
-    verify(evidence, digest, &TrustRoot::parse(root).unwrap()).expect_err("must be rejected").to_string()
+    verify(evidence, digest, &TrustRoot::parse(root).unwrap()).expect_err("the evidence must be rejected").to_string()
 }
 
 /// Returns the JSON document after `change` was applied to it.

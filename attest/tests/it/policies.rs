@@ -357,12 +357,12 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     let with = |members: &str| policy(&trust(members), &rule).replace(r#""signer":{"#, keyless);
     let mut packages = Packages::of_top(with(""));
     let mut roots = lastmile_attest::TrustRoots::default();
-    let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("one trust root") };
+    let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     let error = request.listed().unwrap_err().to_string();
     assert!(error.contains("the role whose policy names it does not list it"), "{error}");
     assert!(request.load(b"{}", &mut roots).is_err());
     packages.others.insert("trust/root.json", b"{}".to_vec());
-    let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("one trust root") };
+    let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed().unwrap().unwrap().path.as_str(), "trust/root.json");
     // `load` checks the content itself, because its caller may have read the file from anywhere.
     for (content, reason) in [(&b"[]"[..], "sha256"), (b"{} ", "has 3 bytes"), (b"{}", "trust root")] {
@@ -372,7 +372,7 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     // If the policy contains the digest, any role may list the file.
     let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let packages = Packages::of_top(with(&format!(r#","sha256":"{digest}""#)));
-    let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("one trust root") };
+    let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed(), Ok(None));
     assert!(request.load(b"[]", &mut roots).unwrap_err().to_string().contains("does not have the `sha256`"));
     // Without the trust root, evidence from the signer does not count.

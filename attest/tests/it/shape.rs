@@ -276,7 +276,7 @@ fn c_12_hashes_of_another_length_are_refused() {
     refused(FILE_V0_3, "`messageSignature.signature` is empty", |bundle| {
         bundle["messageSignature"]["signature"] = "".into()
     });
-    refused(FILE_V0_3, "is not the length of sha256", |bundle| {
+    refused(FILE_V0_3, "does not have the length of sha256", |bundle| {
         bundle["messageSignature"]["messageDigest"]["digest"] = short()
     });
 }
