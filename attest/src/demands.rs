@@ -267,7 +267,7 @@ impl TrustRootRequest {
         }
         let listed = self.listed.as_ref();
         listed.map(Some).ok_or_else(|| {
-            self.error("the role whose policy names it does not list it, and the policy has no `sha256`")
+            self.error("the role that signs the policy does not list the file, and the policy has no `sha256`")
         })
     }
 

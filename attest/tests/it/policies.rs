@@ -359,7 +359,7 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     let mut roots = lastmile_attest::TrustRoots::default();
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     let error = request.listed().unwrap_err().to_string();
-    assert!(error.contains("the role whose policy names it does not list it"), "{error}");
+    assert!(error.contains("the role that signs the policy does not list the file"), "{error}");
     assert!(request.load(b"{}", &mut roots).is_err());
     packages.others.insert("trust/root.json", b"{}".to_vec());
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
