@@ -1,4 +1,4 @@
-//! Bad input: malformed JSON, numbers, text encodings and dates, and wrong clocks.
+//! Attacks with malformed JSON, numbers, text encodings and dates, and with wrong clocks.
 
 use lastmile_testkit::{Repository, canonical};
 use serde_json::{Value, json};

@@ -307,8 +307,8 @@ impl TrustRootRequest {
     }
 }
 
-/// The trust roots that were loaded to judge the evidence for a package. A trust root that cannot be used is replaced
-/// by the reason.
+/// The trust roots that were loaded to judge the evidence for a package. If a trust root cannot be used, the entry
+/// contains the reason instead.
 #[derive(Debug, Default)]
 pub struct TrustRoots(BTreeMap<(usize, Name), Result<TrustRoot, String>>);
 

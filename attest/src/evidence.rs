@@ -228,8 +228,8 @@ impl Item {
     /// Verifies a signature that a key made over the artifact, or over a statement about the artifact. The key counts
     /// once, even if it made several signatures in an envelope.
     ///
-    /// With `trust`, also verifies the log entries and the times. Without it, ignores them, so the result contains
-    /// neither times nor logs, even if the bundle does.
+    /// With `trust`, also verifies the log entries and the times. Without `trust`, ignores the log entries and the
+    /// times, so the result contains neither, even if the bundle does.
     ///
     /// `now` is the start time of the update.
     ///

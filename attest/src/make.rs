@@ -1,8 +1,8 @@
 //! Creates evidence: statements about a file, and Sigstore bundles with signatures over statements and files. Both
 //! cosign and [`crate::Evidence`] can verify the bundles.
 //!
-//! A bundle that is signed with a key contains only a hint about the key: the SHA-256 of its DER encoding, like the
-//! bundles of cosign. A verifier must already know the key.
+//! A bundle that is signed with a key contains only a hint about the key, which is the SHA-256 of the key's DER
+//! encoding. The bundles of cosign contain the same hint. A verifier must already know the key.
 
 mod build;
 

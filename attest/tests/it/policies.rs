@@ -316,7 +316,7 @@ fn an_exception_of_the_local_policy_is_marked_and_ends() {
     packages.local = LocalPolicy::parse(exception.as_bytes()).unwrap();
     let verdict = packages.judge(&[]);
     assert_eq!((verdict.check(), verdict.exception()), (Ok(()), Some("key lost")));
-    // The package does not need the exception here, so the verdict does not report one.
+    // With this evidence, the package does not need the exception, so the verdict does not report it.
     let verdict = packages.judge(&[signed_by(&[1])]);
     assert_eq!((verdict.check(), verdict.exception()), (Ok(()), None));
     packages.now = parse_time("2026-06-02T00:00:01Z").unwrap();
