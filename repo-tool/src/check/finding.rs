@@ -90,7 +90,7 @@ rules! {
     WrongCopy "wrong-copy" Problem;
     /// A publication was interrupted and has not been finished.
     InterruptedPublication "interrupted-publication" Note;
-    /// Target files are on another server and were not checked.
+    /// Target files are not in this folder and were not checked.
     UncheckedTargetFiles "unchecked-target-files" Note;
     /// Some target files are not listed. Files of older releases are kept, because clients may still be fetching them.
     UnlistedFiles "unlisted-files" Note;
