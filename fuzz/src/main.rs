@@ -1,4 +1,4 @@
-//! Runs a target of `tests/fuzz` under libFuzzer. The variable `FUZZ_TARGET` selects it.
+//! Runs a target of `tests/fuzz` under libFuzzer. The environment variable `FUZZ_TARGET` selects the target.
 //!
 //! `FUZZ_TARGET=list` prints the names of the targets. `FUZZ_SEEDS=FOLDER` writes the target's seed inputs to that
 //! folder.

@@ -54,9 +54,9 @@ fn a_client_process_refuses_every_attack_that_runs_externally() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// Runs the attack lab on `client` and counts the results. The first list has the numbers of attacks that the client
-/// withstood, accepted, crashed on, hung on, and did not recover from. The second list has the numbers of cases in
-/// which the client was less strict and too strict.
+/// Runs the attack lab on `client` and counts the results. The first array contains the numbers of attacks that the
+/// client withstood, accepted, crashed on, hung on, and did not recover from, in this order. The second array contains
+/// the numbers of cases in which the client was not strict enough and too strict.
 fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
@@ -104,7 +104,7 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(!seen.contains("secret"), "{seen}");
     let names: BTreeSet<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert!(names.contains("PATH") && names.contains("TZ"), "{names:?}");
-    // Variables that the shell sets.
+    // The shell sets these variables itself.
     let of_the_shell = ["PWD", "OLDPWD", "SHLVL", "_"];
     let is_expected = |name: &&str| external::VISIBLE_VARIABLES.contains(name) || of_the_shell.contains(name);
     assert!(names.iter().all(is_expected), "{names:?}");
@@ -113,8 +113,8 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
-/// Tests shell scripts that act as faulty clients: each runs the lastmile client, and misbehaves when that refuses
-/// something.
+/// Runs the attack lab on shell scripts that act as faulty clients. Each script runs the lastmile client, and
+/// misbehaves if that client refuses something.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_reports_each_kind_of_failure() {
@@ -148,7 +148,8 @@ fn the_attack_lab_reports_each_kind_of_failure() {
     }
 }
 
-/// Tests shell scripts that run the lastmile client, but are more or less strict.
+/// Runs the attack lab on shell scripts that run the lastmile client, but are more strict or less strict than that
+/// client.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
@@ -168,8 +169,8 @@ fn the_attack_lab_distinguishes_strictness_from_security() {
         let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
         assert_eq!(report(&[attack], &client), ([1, 0, 0, 0, 0], strictness), "a client that {what}");
     }
-    // If a client reports success for a refused package, the attack succeeded, whether it stored a wrong package or
-    // none.
+    // If a client reports success for a package that it should refuse, the attack has succeeded, even if the client
+    // stored no package.
     let evil = r#""$0" "$@" && exit; for word; do test "$last" = --target-dir && printf 'evil package' >"$word/package"
         last=$word; done; exit 0"#;
     let none =
@@ -191,7 +192,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// Parses `attack-coverage.md`: the tests of each row, or the reason why it has none.
+/// Parses `attack-coverage.md`, which lists the tests for each row, or the reason why the row has none.
 fn reasons() -> BTreeMap<String, String> {
     let text = read("attack-coverage.md");
     let lines = text.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));

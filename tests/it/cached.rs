@@ -1,6 +1,6 @@
-//! Runs the client with a cache in which files are damaged, come from elsewhere, or are replaced by links, devices or
-//! folders. The client must never follow links, wait for pipes, read without a limit, or accept a rollback because of
-//! such files.
+//! Runs the client with a store in which files are damaged, come from another repository, or are replaced by links,
+//! devices or folders. The client must never follow links, wait for pipes, read without a limit, or accept a rollback
+//! because of such files.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -134,8 +134,8 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
         say(&format!("NOT CHECKED: {unchecked} device nodes, which this machine does not allow"));
     }
     say(&format!("{} of {all} cases tested; one refresh repairs {recovered} of them", all - unchecked));
-    // One refresh need not repair these cases: the client does not remove folders, and it does not replace unusable
-    // identity or lock files.
+    // In these cases, one refresh may be unable to repair the store, because the client does not remove folders, and
+    // does not replace unusable identity or lock files.
     let may_stay = |kept: &String| {
         ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| kept.contains(kind))
     };
@@ -167,7 +167,7 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_used() {
         assert!(shipped.refresh().map_or(true, |versions| versions[0] == newest[0]));
         shipped.use_network(repository.network());
     }
-    // A cache with other root keys belongs to another repository, so the client must not change it.
+    // A store with other root keys belongs to another repository, so the client must not change the store.
     let mut other = Repository::new();
     other.set_keys("root", &[TestKey::new("other")], 1);
     other.reissue(&["root"]);
@@ -178,7 +178,7 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_used() {
     assert_eq!(foreign.all_stored(), before);
 }
 
-/// A folder with a repository, and a client that has its state there.
+/// A folder that contains a repository and the state of a client.
 struct Home(TempDir);
 
 impl Home {
@@ -208,7 +208,7 @@ impl Home {
         command
     }
 
-    /// Runs a script in which `$client` and `$repo` are the programs.
+    /// Runs a script in which `$client` and `$repo` are the paths of the two programs.
     fn shell(&self, wrapper: &[&str], script: &str) -> Output {
         let (name, arguments) = wrapper.split_first().unwrap();
         let mut command = Command::new(name);
@@ -308,7 +308,7 @@ fn missing_folders_and_links_in_their_place_are_reported() {
          export LASTMILE_STATE_DIR=$HERE/state; $client refresh --quiet; fails $client get file; echo told",
     );
     assert!(gone.status.success() && text(&gone).contains("told"), "{}", text(&gone));
-    // If a folder of the cache is replaced by a link or a file, the client must report an error and write nothing.
+    // If a folder of the store is replaced by a link or a file, the client must report an error and write nothing.
     let metadata = home.0.path().join("state/it/metadata");
     let outside = home.0.path().join("outside");
     fs::create_dir(&outside).unwrap();

@@ -1,8 +1,8 @@
 //! Tests the command lines of both programs. Each file in `cmd/` contains commands and their expected output.
 //!
-//! The programs see the date 2030-01-01. Each file runs in a new folder that [`client_folder`] or [`repository_folder`] prepares.
-//! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes the current output into `cmd/`. Then replace what differs
-//! from run to run, such as keys and ages, by `[..]` again.
+//! The programs see the date 2030-01-01. Each file runs in a new folder that [`client_folder`] or [`repository_folder`]
+//! prepares. `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes the current output into `cmd/`.
+//! Afterwards, replace the text that differs between runs, such as keys and ages, with `[..]` again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use trycmd::TestCases;
 
-/// A policy that demands a signature by one key.
+/// A policy that requires a signature by one key.
 const POLICY: &str = "\
 version = 1
 

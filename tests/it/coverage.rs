@@ -1,5 +1,5 @@
-//! Checks that every requirement in `spec-rows.txt` has a test with its id in the name, or a line in `COVERAGE.md`, and
-//! that the named files contain a comment about the requirement.
+//! Checks that every requirement in `spec-rows.txt` has a test whose name contains the ID of the requirement, or a line
+//! in `COVERAGE.md`, and that the files that the row names contain a comment about the requirement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -54,7 +54,7 @@ fn row(line: &str) -> Row {
     Row { id, slug, files }
 }
 
-/// Returns the slugs in the name of a test. A slug can be at the start of the name and after each `_and_`.
+/// Returns the slugs in the name of a test. A slug is at the start of the name or after `_and_`.
 fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
     let claims = test.split("_and_");
     let longest = |claim: &str| {
@@ -154,8 +154,8 @@ fn mentions(text: &str, reference: &str) -> bool {
     })
 }
 
-/// Returns the text of a document, or the comments beside the code of a source file: not the line of purpose at its
-/// beginning, and not its tests.
+/// Returns the text of a document, or the comments in the code of a source file. The comment about the purpose of the
+/// source file, at its beginning, and the comments in its tests are left out.
 fn explanations(file: &str) -> String {
     let text = read(project().join(file));
     if !file.ends_with(".rs") {

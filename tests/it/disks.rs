@@ -1,6 +1,6 @@
 //! Injects a crash or an error at every system call with which the client changes a disk. After each fault, an honest
-//! server must bring the client up to date, a malicious server must not be able to roll it back, and no temporary files
-//! may be left.
+//! server must bring the client up to date, a malicious server must not be able to roll the client back, and no
+//! temporary files may be left.
 
 use std::io::Write as _;
 use std::path::Path;

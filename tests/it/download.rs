@@ -12,7 +12,7 @@ fn repository(path: &str, content: &[u8]) -> Repository {
     repository
 }
 
-/// Returns the reason why the client refused the bytes of a target. Panics if it did not refuse them.
+/// Returns the reason why the client refused the bytes of a target. Panics if the client accepted the bytes.
 fn refused_bytes<T: std::fmt::Debug>(result: Result<T, ClientError>) -> FileError {
     match result {
         Err(ClientError::Refused(error)) => match error.refusal {

@@ -1,4 +1,4 @@
-//! Runs the examples of the library crates. Those of the client run against a server with a repository that
+//! Runs the examples of the library crates. The examples of the client use a server with a repository that
 //! `lastmile-repo` made.
 
 use std::ffi::OsStr;

@@ -1,10 +1,10 @@
 //! Runs the commands in the documents in order, as a reader would.
 //!
-//! Each document gets its own folder and home directory. The test runs every block that is marked as `console`. In such
-//! a block, lines that start with `$` are commands, and the lines after a command are its output, including standard
+//! Each document gets its own folder and home directory. A test runs every block that is marked as `console`. In such a
+//! block, lines that start with `$` are commands, and the lines after a command are its output, including standard
 //! error. The line `…` matches any number of output lines, and `…` within a line matches any text. Digests, dates and
-//! ages are not compared. If the document shows no output for a command, the command must only succeed. After a command
-//! that fails, the document must have `$ echo $?`.
+//! ages are not compared. If the document shows no output for a command, the test checks only that the command
+//! succeeds. After a command that fails, the document must contain `$ echo $?`.
 //!
 //! Two hidden comments apply to the block after them. `<!-- before: COMMANDS -->` runs commands that the reader does
 //! not see, and `<!-- not run: REASON -->` skips the block.
@@ -116,7 +116,7 @@ fn normalized(line: &str) -> String {
     words.join(" ")
 }
 
-/// Returns `true` if a line matches the documented line, in which `…` matches any text.
+/// Returns `true` if the line `line` matches the documented line `shown`, in which `…` matches any text.
 fn fits(shown: &str, line: &str) -> bool {
     match shown.split_once('…') {
         None => shown == line,
@@ -126,7 +126,7 @@ fn fits(shown: &str, line: &str) -> bool {
     }
 }
 
-/// Returns `true` if the lines match the documented lines, in which a line `…` matches any number of lines.
+/// Returns `true` if `lines` match the documented lines `shown`, in which a line `…` matches any number of lines.
 fn all_fit(shown: &[String], lines: &[String]) -> bool {
     match (shown.split_first(), lines.split_first()) {
         (None, None) => true,

@@ -1,7 +1,8 @@
-//! Tests the interoperability with other implementations in both directions: `tuf` from PyPI, `tuf-js` from npm and the
-//! crate `tough`, and for evidence cosign, sigstore-go, `sigstore` from PyPI and `@sigstore/verify` from npm.
+//! Tests interoperability with other implementations, in both directions. The other implementations of TUF are `tuf`
+//! from PyPI, `tuf-js` from npm and the crate `tough`. The other programs for evidence are cosign, sigstore-go,
+//! `sigstore` from PyPI and `@sigstore/verify` from npm.
 //!
-//! `cargo xtask setup` installs them below `target/interop`.
+//! `cargo xtask setup` installs these programs below `target/interop`.
 
 #![expect(
     clippy::unwrap_used,

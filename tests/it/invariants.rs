@@ -65,8 +65,7 @@ fn only_keys_depends_on_signature_libraries() {
     }
 }
 
-/// The library for Sigstore depends on further signature libraries and reads the clock, so its use is limited to one
-/// module.
+/// The Sigstore library depends on other signature libraries and reads the clock, so only one module may use it.
 #[test]
 fn only_one_module_uses_the_library_for_sigstore() {
     let users = places("attest", "sigstore_");
@@ -82,7 +81,7 @@ fn the_client_contains_no_private_keys() {
     for package in ["metadata", "attest", "client"] {
         let mut manifest = manifest(package);
         if package == "attest" {
-            // Only the repository tool enables this feature, with which `attest` makes evidence.
+            // Only the repository tool enables the feature `sign`, with which `attest` makes evidence.
             manifest = manifest.replace("\nsign = [\"lastmile-keys/sign\"]\n", "\n");
             assert!(!manifest.contains("\ndefault ="), "{package}");
         }
@@ -130,7 +129,8 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// The repository tool has another function `apply`, in its journal, so the test looks only for calls on `stage` there.
+/// The journal of the repository tool has another function `apply`, so in the repository tool, the test looks only for
+/// calls of `apply` on `stage`.
 #[test]
 fn only_one_module_passes_metadata_to_a_stage() {
     let callers: Vec<_> =

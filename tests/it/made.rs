@@ -1,7 +1,7 @@
 //! Repositories that `lastmile-repo` made, and attackers with some of their private keys.
 //!
-//! The simulator can make arbitrary repositories to test clients. The tests of promises about our own repositories use
-//! this module instead, because only the real tool writes such repositories.
+//! The simulator can make arbitrary repositories to test clients. The tests of promises about repositories of
+//! `lastmile-repo` use this module instead, so that the real tool makes the repositories.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -131,7 +131,7 @@ impl Made {
         client
     }
 
-    /// Returns an attacker who has exactly these private keys and serves the current files.
+    /// Returns an attacker who has only the private keys `stolen` and serves the current files.
     pub(crate) fn attacker(&self, stolen: &[&str]) -> Attacker {
         let key = |name: &&str| {
             let pem = fs::read_to_string(self.dir().join("keys").join(format!("{name}.pem"))).unwrap();
@@ -202,13 +202,13 @@ impl Attacker {
         (keyid, object)
     }
 
-    /// Signs the file of `role` with those of the attacker's keys that are listed for the role, or with the first key
-    /// if none of them is listed.
+    /// Signs the file of `role` with the attacker's keys that are listed for the role. If none of the attacker's keys
+    /// is listed, signs with the first one.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
-        // A new root needs signatures by the keys of the old root and by its own, so the attacker signs it with all
-        // keys.
+        // A new root needs signatures by the keys of the old root and by its own keys, so the attacker signs a root
+        // with all keys.
         let is_trusted = |key: &&PrivateKey| role == "root" || trusted.contains(&keyid(key));
         let mut keys: Vec<&PrivateKey> = self.keys.iter().filter(is_trusted).collect();
         if keys.is_empty() {
@@ -252,13 +252,13 @@ impl Attacker {
         }
     }
 
-    /// Publishes the next version of `role`, which lists the role `listed` with `entry`. Returns the entry for the new
-    /// version of `role`.
+    /// Publishes the next version of `role`, in which `entry` is the entry for the role `listed`. Returns the entry for
+    /// the new version of `role`.
     fn list(&self, role: &str, listed: &str, entry: Value) -> Value {
         self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
     }
 
-    /// Writes the next version of `role`, and returns the entry for it in the snapshot or timestamp.
+    /// Writes the next version of `role`. Returns the entry for this version in the snapshot or timestamp.
     fn write_next(&self, role: &str, edit: impl FnOnce(&mut Value)) -> Value {
         let mut signed = self.newest(role);
         signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);
@@ -269,7 +269,7 @@ impl Attacker {
         json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
     }
 
-    /// Lists malicious content for `path`, with the same length as before, and serves it.
+    /// Lists malicious content for `path`, with the same length as before, and serves this content.
     pub(crate) fn list_malicious(&self, targets: &mut Value, path: &str) {
         let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
         let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();

@@ -31,7 +31,7 @@ struct Store {
 }
 
 impl Store {
-    /// Returns `None` if this process cannot act as another user.
+    /// Creates a store that belongs to the user [`USER`]. Returns `None` if this process cannot act as another user.
     fn of_user(repository: &Repository) -> Option<Store> {
         let folder = tempfile::tempdir().unwrap();
         if chown(folder.path(), Some(USER), Some(USER)).is_err() {

@@ -1,5 +1,5 @@
-//! Policies: the client refuses packages without the demanded evidence, before it requests them. A test whose name begins
-//! with `c_N` is about the attack with this number.
+//! Tests that the client refuses packages without the evidence that a policy requires, and does not request them. A
+//! test whose name begins with `c_N` covers attack N in `attest/tests/attacks.md`.
 
 mod evidence;
 mod offline;
@@ -31,7 +31,7 @@ pub(crate) fn signature_by(signer: &str) -> Value {
     json!({ "name": format!("signed-by-{signer}"), "kind": "signature", "paths": ["app/*"], "by": [signer] })
 }
 
-/// Returns an envelope with a statement about `content`, signed by this key.
+/// Returns an envelope with a statement about `content`, signed with the key named `key`.
 fn envelope(key: &str, content: &[u8], predicate_type: &str) -> String {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate_type, "predicate": {},
@@ -44,7 +44,7 @@ fn envelope(key: &str, content: &[u8], predicate_type: &str) -> String {
         .to_string()
 }
 
-/// Lists the package in `role`, with evidence signed by these keys.
+/// Lists the package in `role`, with evidence signed with `keys`.
 fn add_package(repository: &mut Repository, role: &str, keys: &[&str]) {
     let lines: Vec<_> = keys.iter().map(|key| envelope(key, CONTENT, SIGN)).collect();
     repository.add_target(role, PACKAGE, CONTENT);
@@ -56,8 +56,8 @@ fn set_policy(repository: &mut Repository, role: &str, policy: Value) {
     repository.signed(role)["x-lastmile-policy"] = policy;
 }
 
-/// Returns a published repository whose top-level targets role has a policy with these rules and lists the package, with
-/// evidence signed by these keys.
+/// Returns a published repository whose top-level targets role has a policy with `rules` and lists the package. The
+/// evidence for the package is signed with `keys`.
 pub(crate) fn with_rules(rules: &[Value], keys: &[&str]) -> Repository {
     let mut repository = Repository::new();
     set_policy(&mut repository, "targets", policy(rules));
@@ -70,7 +70,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
-/// Refreshes a client with changed settings, and works with the session.
+/// Refreshes a client with changed settings, and passes the session to `work`.
 fn with_session<T>(
     client: &TestClient,
     change: impl FnOnce(UpdaterBuilder) -> UpdaterBuilder,
@@ -80,7 +80,7 @@ fn with_session<T>(
     runtime().block_on(async { work(&mut updater.refresh_at(client.now).await.unwrap()).await })
 }
 
-/// Downloads the package as a client with this local policy would.
+/// Downloads the package with the local policy `local`.
 fn get_with(client: &TestClient, local: &Value) -> Result<Vec<u8>, Error> {
     let local = LocalPolicy::parse(local.to_string().as_bytes()).unwrap();
     with_session(
@@ -93,7 +93,7 @@ fn get_with(client: &TestClient, local: &Value) -> Result<Vec<u8>, Error> {
     )
 }
 
-/// Returns why a client does not download the package, and checks that it did not request the package.
+/// Returns the reason why a client refuses the package, and checks that the client did not request the package.
 pub(crate) fn refusal(client: &TestClient, repository: &Repository) -> Refusal {
     let network = repository.network();
     network.forget_requests();
@@ -111,7 +111,7 @@ fn refusal_in<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
     }
 }
 
-/// Returns what was found instead of what a rule demands.
+/// Returns the text that says what was found instead of the required evidence.
 fn found(refusal: Refusal) -> String {
     match refusal {
         Refusal::Policy(refused) => refused.found,

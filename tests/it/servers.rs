@@ -19,14 +19,14 @@ const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".
 /// Part of each private key file, which no response of the server may contain.
 const SECRET: &str = "PRIVATE KEY";
 
-/// Checks the responses of a server, and that it does not serve private keys.
+/// Checks the responses of a server, and that the server does not serve private keys.
 fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str)]) {
     site.trust("first", &format!("http://127.0.0.1:{port}/"));
     site.fetch_all("first");
     metadata_comes_as_it_is_accepted(site, port, codings);
     targets_come_as_they_are(site, port);
     nothing_else_is_served(site, port);
-    // After a release, both returning clients and new clients must see it immediately.
+    // New clients and returning clients must see a release immediately.
     site.release(&[("docs/news.txt", b"There is news.".as_slice())]);
     site.fetch_all("first");
     metadata_comes_as_it_is_accepted(site, port, codings);
@@ -69,8 +69,8 @@ fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     assert!(whole.body == site.content(target), "{path}: wrong content");
 }
 
-/// Checks that the server never sends one target as the compressed copy of another. Without hash prefixes, two of the
-/// targets are named like a file and its compressed copy.
+/// Checks that the server never sends one target as the compressed copy of another. Without hash prefixes, the names of
+/// two of the targets look like those of a file and its compressed copy.
 fn no_target_is_taken_for_a_copy_of_another(site: &Site, port: u16) {
     TARGETS.iter().for_each(|target| comes_whole(site, port, &encoded(&format!("targets/{target}")), target));
 }
@@ -126,7 +126,7 @@ fn nothing_else_is_served(site: &Site, port: u16) {
     }
 }
 
-/// Runs the commands in the section *Check* of the page.
+/// Runs the commands in the section *Check* of docs/serving.md.
 fn the_checks_of_the_page_pass(site: &Site, url: &str) {
     let block = site::page("console").into_iter().find(|block| block.contains("curl")).unwrap();
     std::fs::copy(site.path("packages/metadata/1.root.json"), site.path("1.root.json")).unwrap();

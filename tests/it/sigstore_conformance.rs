@@ -1,4 +1,4 @@
-//! Tests the client under test for the conformance suite of Sigstore, with real bundles.
+//! Tests `lastmile-conformance` as a client under test of the Sigstore conformance suite, with real bundles.
 
 use std::path::Path;
 use std::process::Command;

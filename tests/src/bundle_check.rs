@@ -1,4 +1,4 @@
-//! Judges one piece of evidence for one file, with a policy that is made for it.
+//! Checks one piece of evidence for one file, with a policy that is made for this check.
 
 use std::error::Error;
 
@@ -9,14 +9,16 @@ use lastmile_metadata::{Hashes, Key, TargetFile, TargetPath};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// What the policy demands.
+/// The evidence that the policy requires.
 #[derive(Clone, Debug)]
 pub struct BundleCheck {
     /// Who must have signed.
     pub signer: ExpectedSigner,
-    /// The type of the demanded attestation, or `None` for a signature over the file or a statement that counts as one.
+    /// The type of the required attestation, or `None` if the policy requires a signature over the file or a statement
+    /// that counts as one.
     pub attestation: Option<String>,
-    /// The trusted root (`trusted_root.json`) of the logs, times and certificates. Without it, a key needs no log.
+    /// The trusted root (`trusted_root.json`), which contains the keys of the logs, the timestamp authorities and the
+    /// certificate authorities. Without it, a signature by a key needs no log entry.
     pub trusted_root: Option<Vec<u8>>,
 }
 
@@ -35,10 +37,10 @@ pub enum ExpectedSigner {
 }
 
 impl BundleCheck {
-    /// Judges evidence for the file with these hashes.
+    /// Checks `evidence` for the file that has these hashes.
     ///
     /// # Errors
-    /// The reason why the evidence does not satisfy the policy.
+    /// Returns the reason why the evidence does not satisfy the policy.
     pub fn judge(&self, evidence: &[u8], hashes: Hashes, now: DateTime<Utc>) -> Result<(), Box<dyn Error>> {
         let local = LocalPolicy::parse(self.policy()?.to_string().as_bytes())?;
         let target = TargetFile::new(TargetPath::new("file")?, 0, hashes);

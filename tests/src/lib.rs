@@ -1,4 +1,5 @@
-//! Functions with which the tests in `it/` verify files of the simulated repository, and evidence, without a client.
+//! Functions with which the tests in `it/` verify files of the simulated repository, and check evidence, without a
+//! client.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "functions for tests may panic")]
 

@@ -25,7 +25,7 @@ pub(crate) fn run(project: &Path) -> bool {
         ["test", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "cli,aws-lc", "--lib"];
     steps.tests("client without attest", &mut cargo(project, &lean));
     steps.run("client with ring", || client_with_ring(project));
-    // Tests start the programs and the examples. A single build of all of them gives each dependency one set of
+    // Tests start the programs and the examples. If all of them are built at once, each dependency has a single set of
     // features. Separate builds would compile a quarter of the dependencies twice.
     let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
     steps.command("programs and tests", &mut cargo(project, &programs));
@@ -76,8 +76,8 @@ const PUBLISHED: [&str; 9] = [
 /// The files that every published crate contains in addition to its sources.
 const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Packages the published crates. This fails if a dependency has no version or a manifest is incomplete. The packages
-/// are not built here. Before a release, `cargo package` without `--no-verify` builds them.
+/// Packages the published crates. This step fails if a dependency has no version or a manifest is incomplete. The step
+/// does not build the packages. Before a release, `cargo package` without `--no-verify` builds them.
 fn package(project: &Path) -> Outcome {
     let mut missing = Vec::new();
     for name in PUBLISHED {

@@ -9,7 +9,7 @@ pub enum Outcome {
     Passed,
     /// The step or program failed, for this reason.
     Failed(String),
-    /// The check could not run on this machine, for this reason. The summary reports it, and it counts neither as
+    /// The check could not run on this machine, for this reason. The summary lists the check, which counts neither as
     /// passed nor as failed.
     NotChecked(String),
 }
@@ -36,7 +36,8 @@ pub struct Output {
 ///
 /// # Errors
 ///
-/// Returns an error if the program cannot be started or fails. If it fails, the error contains its standard error.
+/// Returns an error if the program cannot be started or fails. If the program fails, the error contains its standard
+/// error.
 pub fn run_quietly(command: &mut Command) -> Result<Output, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -48,8 +49,8 @@ pub fn run_quietly(command: &mut Command) -> Result<Output, String> {
     }
 }
 
-/// Returns the command `cargo ARGUMENTS…` in the workspace. It uses the cargo that started this program, so that all commands
-/// use one toolchain.
+/// Returns the command `cargo ARGUMENTS…` in the workspace. The command uses the cargo that started this program, so
+/// that all commands use the same toolchain.
 #[must_use]
 pub fn cargo(project: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -128,8 +128,8 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted no instructions for {name}"))
 }
 
-/// Describes the properties of the system that affect the counts. Programs choose their code according to the
-/// instructions that the processor supports. Under valgrind, only AVX2 makes a difference.
+/// Describes the properties of the system that affect the counts. At run time, libraries choose between implementations
+/// according to the instructions that the processor supports. Under valgrind, only AVX2 makes a difference.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;

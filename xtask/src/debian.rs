@@ -30,7 +30,8 @@ const PACKAGES: [Package; 2] = [
     Package { name: "sigstore-go", from: (1, 3), below: (2, 0) },
 ];
 
-/// Installs the programs. Returns a description of the programs that were installed and of those that could not be.
+/// Installs the programs. Returns a description of the programs that were installed, and of the programs that could not
+/// be installed.
 pub(crate) fn install(project: &Path) -> String {
     let folder = project.join(FOLDER);
     let mut described = Vec::new();

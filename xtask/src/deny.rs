@@ -19,16 +19,16 @@ fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Returns the command `cargo deny check PARTS…`. It checks the crates of every platform, so cargo may have to fetch
-/// crates.
+/// Returns the command `cargo deny check PARTS…`. The command checks the crates of every platform, so cargo may have to
+/// fetch crates.
 pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
     let mut command = cargo_deny(project, &["--locked", "--all-features", "check", "--hide-inclusion-graph"]);
     command.args(parts);
     command
 }
 
-/// Fetches the RustSec database and checks the advisories. If the database cannot be fetched, the summary reports that they were
-/// not checked.
+/// Fetches the RustSec database and checks the advisories. If the database cannot be fetched, the summary reports that
+/// the advisories were not checked.
 pub(crate) fn advisories(project: &Path) -> Outcome {
     if let Outcome::Failed(_) = status(cargo_deny(project, &["--version"]).stdout(std::process::Stdio::null())) {
         return Outcome::Failed("cargo-deny is not installed".into());

@@ -21,7 +21,7 @@ const FOLDER: &str = "fuzz";
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     seconds: u32,
-    /// The targets to fuzz. If empty, all targets are fuzzed.
+    /// The targets to fuzz. If the list is empty, all targets are fuzzed.
     targets: Vec<String>,
 }
 

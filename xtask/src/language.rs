@@ -1,4 +1,4 @@
-//! Lists of names and phrases that readers did not understand, and that must not be used again.
+//! Lists of names and phrases that readers did not understand and that must not be used.
 //!
 //! `CONTRIBUTING.md` describes the style. The lists find only a few words; they cannot tell whether a sentence is
 //! clear.

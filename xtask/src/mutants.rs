@@ -1,7 +1,7 @@
 //! `cargo xtask mutants [FILE…]`: mutation testing of the code that makes decisions about trust.
 //!
-//! cargo-mutants lists the mutants; `.cargo/mutants.toml` excludes some, for the reasons in `tests/MUTANTS.md`. Building each
-//! mutant separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
+//! cargo-mutants lists the mutants. `.cargo/mutants.toml` excludes some of them, for the reasons in `tests/MUTANTS.md`.
+//! Building each mutant separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +13,8 @@ use xtask::setup::{quiet, tree_sitter};
 /// The version of cargo-mutants for which `.cargo/mutants.toml` was written.
 const CARGO_MUTANTS: &str = "27.1.0";
 
-/// Searches for mutants that no test detects, in `files`, or in all files if `files` is empty. Returns `true` if there
-/// are no such mutants.
+/// Searches for mutants that no test detects, in `files`, or in all files if `files` is empty. Returns `true` if every
+/// mutant is detected.
 pub(crate) fn run(project: &Path, files: &[&str]) -> bool {
     if !is_installed(project) || !tree_sitter(project) {
         return false;

@@ -1,5 +1,5 @@
-//! `cargo xtask planted-bugs`: checks that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in a copy of
-//! the sources; then the scenarios that the patch names must fail.
+//! `cargo xtask planted-bugs`: checks that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in
+//! a copy of the sources. The scenarios that the patch names must then fail.
 
 use std::fs;
 use std::io;
@@ -21,8 +21,8 @@ struct PlantedBug {
     breaks: Vec<String>,
 }
 
-/// Plants the bugs in `wanted`, or all bugs if it is empty. Returns `true` if every scenario that the patches name
-/// failed.
+/// Plants the bugs in `wanted`, or all bugs if `wanted` is empty. Returns `true` if every scenario that the patches
+/// name failed.
 pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     let started = Instant::now();
     let scratch = project.join("target/planted-bugs");
@@ -75,7 +75,7 @@ fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
     let mut command = cargo(scratch, &scenarios);
     // The copy must have its own target folder. Otherwise, cargo would confuse the patched crates with the unpatched
-    // ones.
+    // crates.
     command.args(&bug.breaks).env_remove("CARGO_TARGET_DIR");
     let result = command.output();
     apply(scratch, bug, &["--reverse"])?;

@@ -67,7 +67,8 @@ fn workspace(project: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file unless it already has this content. Otherwise, cargo would rebuild crates that have not changed.
+/// Writes a file unless the file already has this content. If unchanged files were written, cargo would rebuild crates
+/// that have not changed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|found| found == text) { Ok(()) } else { fs::write(path, text) }
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: installs what the tests need, or reports what is missing and how to install it.
+//! `cargo xtask setup`: installs the tools that the tests need. If a tool is missing and cannot be installed, reports
+//! how to install it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ fn c_linker(_: &Path) -> Result<String, Missing> {
     Ok("cc: found".into())
 }
 
-/// Finds or installs programs that the tests start. `faketime` changes the time that a program reads, and `valgrind`
+/// Finds or installs programs that the tests start. `faketime` changes the time that a program sees, and `valgrind`
 /// counts instructions.
 fn programs(_: &Path) -> Result<String, Missing> {
     apt("openssl", "openssl")?;
@@ -99,7 +100,7 @@ fn modules(nginx: &str) -> Result<(), Missing> {
     }
 }
 
-/// Stops the service that installing a package has started, because the tests start their own servers.
+/// Stops the service that was started when a package was installed, because the tests start their own servers.
 fn stop_service(name: &str) {
     let script = format!("/etc/init.d/{name}");
     if Path::new("/run/systemd/system").exists() {
@@ -148,7 +149,7 @@ fn python_sigstore(project: &Path) -> Result<String, Missing> {
     packages("python-sigstore", project, requirements, "target/interop/sigstore-venv")
 }
 
-/// Installs cosign and sigstore-go from Debian. The tests skip programs that cannot be installed.
+/// Installs cosign and sigstore-go from Debian. If a program cannot be installed, the tests that need it are skipped.
 #[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
 fn debian_programs(project: &Path) -> Result<String, Missing> {
     Ok(debian::install(project))

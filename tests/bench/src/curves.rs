@@ -46,8 +46,8 @@ pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the sizes to measure. Sizes with which other implementations would take minutes or use all memory are
-/// measured without them.
+/// Returns the sizes to measure. For sizes with which another implementation would take minutes or use all memory, the
+/// step does not include that implementation.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();

@@ -81,7 +81,8 @@ pub(crate) fn gets_from_bins(
     Ok(())
 }
 
-/// Measures a lower bound for the second `get`: to check the signature, any client must hash the whole stored file.
+/// Measures a lower bound for the time of the second `get`: to verify the signature, any client must hash the whole
+/// stored file.
 fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.part(
         "Limits of the second `get`",

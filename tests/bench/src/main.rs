@@ -34,8 +34,8 @@ usage: cargo xtask bench [--peers] [--quick] [NAME…]
 
 names: flat, bins, scale, network, download, publish, requests, loops";
 
-/// A function that runs one bench and adds its rows and sections to the report. The error says why the bench could not
-/// run.
+/// A function that runs one bench and adds rows and sections to the report. The error is the reason why the bench could
+/// not run.
 type Bench = fn(&Setup, &mut Report) -> Result<(), String>;
 
 const BENCHES: [(&str, Bench); 8] = [
@@ -56,7 +56,7 @@ struct Arguments<'a> {
     /// If set, the benches only measure how costs grow with the number of targets.
     curves: bool,
     sizes: Sizes,
-    /// The benches to run. If empty, all are run.
+    /// The benches to run. If the list is empty, all benches run.
     names: Vec<&'a str>,
 }
 
@@ -163,7 +163,7 @@ fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     } else {
         rows(&setup, arguments)
     };
-    // If removing the folder fails, this does no harm, because the folder is inside target/.
+    // A failure to remove the folder does no harm, because the folder is inside target/.
     let _ = fs::remove_dir_all(&setup.scratch);
     result
 }

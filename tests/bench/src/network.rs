@@ -10,7 +10,8 @@ use crate::row::{Bar, OURS, Row, Unit, in_turns};
 use crate::{Setup, server::Server};
 use std::time::Duration;
 
-/// The limit of 150 ms is 1.5 round trips: one for the request, and half a round trip for the client's own work.
+/// The limit of 150 ms is 1.5 round trips: one round trip for the request, and half a round trip for the client's own
+/// work.
 const REFRESH: Bar = Bar { text: "1 round trip", ratios: &[], most: Some(0.150), memory: None };
 const MANY: Bar = Bar { text: "10× python-tuf", ratios: &[(PYTHON_TUF, 10.0)], most: None, memory: None };
 

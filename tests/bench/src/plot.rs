@@ -1,6 +1,7 @@
 //! Plots with logarithmic axes, as SVG.
 //!
-//! This module replaces the crate `plotters`, because without dependencies the benches build quickly on a new machine.
+//! This module is used instead of the crate `plotters`, so that the benches have few dependencies and build quickly on
+//! a new machine.
 
 use std::fmt::Write as _;
 use std::ops::Range;

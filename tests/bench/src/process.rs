@@ -61,7 +61,8 @@ pub(crate) fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<S
     Ok(String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
-/// Like [`run`], but measured by `python`. A program that exceeds the time limit is killed.
+/// Like [`run`], but measures the time and memory of the program with `python`. Kills the program if it exceeds the
+/// time limit.
 pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Result<Used, String> {
     let mut command = Command::new(python);
     command.args(["-I", "-S", "-c", MEASURE, &limit.as_secs().to_string()]);

@@ -110,7 +110,7 @@ pub(crate) struct Bar {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) cells: String,
-    /// `Some(true)` if the bar is met, `Some(false)` if not, and `None` if this is unknown.
+    /// `Some(true)` if the bar is met, `Some(false)` if the bar is not met, and `None` if the result is unknown.
     pub(crate) kept: Option<bool>,
 }
 
@@ -129,8 +129,8 @@ impl Row {
             peers.iter().filter_map(|peer| Some(format!("{} {}", number(ratio(peer)?), peer.program))).collect();
         let cleared = |(program, least): &(&str, f64)| {
             let peer = peers.iter().find(|peer| peer.program == *program)?;
-            // If another program exceeds the time limit, this meets any required ratio. If it did not run, the result
-            // is unknown.
+            // If another program exceeds the time limit, the bar's ratio to that program is met. If that program did
+            // not run, the result is unknown.
             let is_late = || peer.failed.as_ref().filter(|why| why.contains("timed out")).map(|_| true);
             ratio(peer).map(|ratio| ratio >= *least).or_else(is_late)
         };

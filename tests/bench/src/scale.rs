@@ -84,7 +84,7 @@ impl Scale<'_> {
             }),
         };
         let series = in_turns(vec![contestant]);
-        // The release also writes the timestamp, but this replaces the old file and does not increase the number of
+        // The release also writes the timestamp, which replaces the old file, so it does not increase the number of
         // files.
         let also = written.filter(|_| bar.text == RELEASE.text).map(|new| (format!("{} files", new + 1), new == 2));
         report.row(&Row::new(work, bar, Unit::Seconds, &series, also));

@@ -1,4 +1,4 @@
-//! Policies, evidence, statements and trust roots.
+//! Fuzz targets for policies, evidence, statements and trust roots.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(crate) fn policy_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn policy(input: &[u8]) {
     let _ = LocalPolicy::parse(input);
     let Ok(policy) = Policy::parse(input) else { return };
-    // The same value in other words is the same policy.
+    // The same JSON value, written in a different form, must be the same policy.
     let value = Value::parse(input).expect("a policy must be strict JSON").to_string();
     let again = Policy::parse(value.as_bytes()).expect("a policy must parse again");
     assert_eq!(policy.unsupported(), again.unsupported());
@@ -45,7 +45,8 @@ pub(crate) fn evidence_seeds() -> Vec<Vec<u8>> {
     fixtures(|name| name.contains(".json") && !name.ends_with("-root.json"))
 }
 
-/// Reads evidence, and verifies it with a key and with a trust root that did not sign it.
+/// Reads evidence, and verifies it with a key and a trust root. The verification must fail, because neither of them has
+/// signed the evidence.
 pub(crate) fn evidence(input: &[u8]) {
     let Ok(evidence) = Evidence::parse(input) else { return };
     let key = PrivateKey::from_seed(Scheme::Ed25519, &[9; 32]).unwrap();

@@ -1,4 +1,4 @@
-//! Metadata files, canonical JSON and keys.
+//! Fuzz targets for metadata files, canonical JSON and keys.
 
 use lastmile_client::metadata::{Envelope, Json, KeyId, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp};
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, SignatureChecks, Signer};
@@ -89,8 +89,8 @@ pub(crate) fn canonical(input: &[u8]) {
         && is_json(&canonical)
         && depth(&canonical) < 32
     {
-        // Our parser may refuse the input because of a duplicate member, but it must accept `canonical`, which has
-        // none.
+        // Our parser may refuse the input because of a duplicate member, but it must accept `canonical`, which has no
+        // duplicate members.
         assert_eq!(
             Json::parse(&canonical).expect("canonical JSON without duplicates must parse").canonical(),
             canonical

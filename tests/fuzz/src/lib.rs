@@ -1,5 +1,5 @@
-//! Fuzz targets: one function for each kind of untrusted input. `cargo xtask fuzz` runs them under libFuzzer; the tests of this crate
-//! run them for a short time.
+//! The fuzz targets, one function for each kind of untrusted input. `cargo xtask fuzz` runs the targets under
+//! libFuzzer. The tests of this crate run each target for a short time.
 //!
 //! A target panics if it finds a bug.
 

@@ -57,7 +57,7 @@ pub(crate) fn name_seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
 }
 
-/// Checks that two different names lead to different file names and URLs, and that none of these are outside the
+/// Checks that two different names lead to different file names and URLs, and that no file name or URL is outside the
 /// folder. Each input is one name, a zero byte and another name.
 pub(crate) fn names(input: &[u8]) {
     let Some((one, other)) = two(input) else { return };

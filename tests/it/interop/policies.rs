@@ -1,4 +1,5 @@
-//! Clients of other projects do not know policies: they install a package without evidence, which lastmile refuses.
+//! Tests that clients of other projects, which do not support policies, install a package without evidence that
+//! lastmile refuses.
 
 use lastmile_testkit::{Server, TestClient};
 

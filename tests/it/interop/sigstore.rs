@@ -1,5 +1,5 @@
-//! Evidence that other programs make and verify. `cosign` and `sigstore-go` are in Debian's newest suites only; on machines
-//! that cannot have them, these tests print `NOT CHECKED`.
+//! Tests of evidence that other programs make and verify. Only Debian's newest suites have `cosign` and `sigstore-go`.
+//! If these programs cannot be installed on a machine, the tests print `NOT CHECKED`.
 
 mod disagreements;
 mod keyless;

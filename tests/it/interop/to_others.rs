@@ -26,7 +26,7 @@ const NAMES: [(&str, &str); 5] = [
 /// A maintainer, and a server that offers the maintainer's repository during the test.
 struct Maintainer {
     folder: TempDir,
-    /// The runtime of the server. Commands in a test block their thread, so the server needs a different thread.
+    /// The runtime of the server. Commands block the thread of the test, so the server needs a different thread.
     runtime: Runtime,
     url: String,
 }

@@ -1,4 +1,4 @@
-//! Packages with the demanded evidence: what the client requests, and how often.
+//! Tests of packages with the required evidence: which files the client requests, and how often.
 
 use lastmile_client::Refusal;
 use lastmile_client::attest::Outcome;
@@ -27,7 +27,7 @@ fn a_signed_package_costs_one_request_for_its_evidence() {
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
     let requested = network.requests();
     assert_eq!(requested, [&REFRESH[..], &[evidence.as_str(), package.as_str()]].concat(), "evidence comes first");
-    // The evidence is stored, and the file is there.
+    // Now the evidence is stored, and the package has been downloaded.
     network.forget_requests();
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
     assert_eq!(network.requests(), REFRESH);
@@ -45,7 +45,7 @@ fn a_session_judges_a_package_once() {
             let verdict = session.judge(&target).await.unwrap();
             let Outcome::Satisfied(proofs) = &verdict.rules()[0].outcome else { panic!("{verdict:?}") };
             assert_eq!((proofs[0].evidence.as_str(), proofs[0].signer.as_str()), (EVIDENCE, "a"));
-            // Without the store, only the verdict that the session remembers can help.
+            // After the stored evidence is removed, only the session still knows the verdict.
             let index = client.store_path().join("state").join("evidence");
             assert!(index.exists());
             for (name, _) in client.all_stored() {
@@ -74,7 +74,7 @@ fn evidence_is_not_requested_if_no_rule_applies() {
 
 #[test]
 fn evidence_needs_no_evidence() {
-    // The rule also covers the evidence itself.
+    // The paths of this rule also match the evidence.
     let mut rule = signature_by("a");
     rule["paths"] = json!(["*/*"]);
     let repository = with_rules(&[rule], &["a"]);

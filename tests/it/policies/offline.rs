@@ -1,11 +1,11 @@
-//! Packages are judged again without a network, from the stored evidence.
+//! Tests that the client can check packages again without a network, with the stored evidence.
 
 use lastmile_client::{DirectoryStore, Error, Session};
 use lastmile_testkit::{Repository, TestClient};
 
 use super::{CONTENT, EVIDENCE, PACKAGE, found, refusal, runtime, signature_by, with_rules};
 
-/// Verifies the stored metadata of a client, and works with the session.
+/// Verifies the stored metadata of a client, and passes the session to `work`.
 fn offline<T>(client: &TestClient, work: impl AsyncFnOnce(&mut Session) -> T) -> T {
     let store = DirectoryStore::open_read_only(client.store_path()).unwrap();
     let updater = client.updater_with(store);
@@ -31,7 +31,7 @@ fn a_downloaded_package_is_judged_without_requests() {
     offline(&client, async |session| {
         let target = session.target(PACKAGE).await.unwrap();
         session.judge_stored(&target).await.unwrap().check().unwrap();
-        // The correct file exists already, so a download makes no request either.
+        // The correct file already exists, so a download makes no request either.
         session.download_below(&target, client.output_path()).await.unwrap();
     });
     no_requests(&repository);
@@ -63,7 +63,7 @@ fn without_stored_evidence_nothing_is_judged_offline() {
         assert!(matches!(&judged, Err(Error::EvidenceNotStored(path)) if path.as_str() == EVIDENCE), "{judged:?}");
     });
     no_requests(&repository);
-    // A download may use the network; it does not write to a store that was opened for reading.
+    // A download may use the network, but it does not write to a store that was opened only for reading.
     offline(&client, async |session| {
         let target = session.target(PACKAGE).await.unwrap();
         assert_eq!(session.read(&target).await.unwrap(), CONTENT);

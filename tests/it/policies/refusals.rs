@@ -1,4 +1,4 @@
-//! Packages that the client refuses.
+//! Tests of packages that the client refuses because of a policy.
 
 use lastmile_client::attest::DemandsError;
 use lastmile_client::metadata::TargetFile;
@@ -22,7 +22,7 @@ fn c_24_no_attestation_is_refused() {
         refused.to_string(),
         "`app/1.tar` does not satisfy the rule signed-by-a of targets: wanted a signature by a; found no evidence"
     );
-    // Every way to get the content asks the judge.
+    // Every method that returns or downloads the content checks the policies first.
     with_session(
         &client,
         |builder| builder,
@@ -58,7 +58,7 @@ fn c_24_an_existing_file_does_not_replace_the_evidence() {
 fn c_44_withheld_evidence_is_missing() {
     let mut repository = with_rules(&[signature_by("a")], &["a"]);
     let client = TestClient::new(&repository);
-    // The repository lists the evidence, but the mirror does not deliver it.
+    // The repository lists the evidence, but the mirror does not have the file.
     let evidence = repository.target_location(EVIDENCE, super::envelope("a", CONTENT, super::SIGN).as_bytes());
     repository.network().remove(&evidence);
     assert!(matches!(client.get(PACKAGE), Err(Error::Network(_))));
@@ -86,7 +86,7 @@ fn c_44_a_rule_of_an_unknown_kind_needs_a_newer_lastmile() {
     let client = TestClient::new(&repository);
     let found = found(refusal(&client, &repository));
     assert!(found.contains("horoscope") && found.contains("needs a newer lastmile"), "{found}");
-    // The upgrade path: the package is lastmile itself, which a client that does not know the kind may install.
+    // With the member `upgrade`, even a client that does not know the kind of the rule may install the package.
     repository.signed("targets")["x-lastmile-policy"]["upgrade"] = json!([PACKAGE]);
     repository.publish(&["targets"]);
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
@@ -121,7 +121,8 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("team", &["app/*"]));
     set_policy(&mut repository, "targets", policy(&[signature_by("a")]));
-    // The child defines a signer with the parent's name, and excepts the package from its own rule of the same name.
+    // The child defines a signer with the same name as the parent's signer, and a rule with the same name as the
+    // parent's rule, which excludes the package.
     let mut rule = signature_by("a");
     rule["except"] = json!([PACKAGE]);
     let mut child = policy(&[rule, signature_by("b")]);
@@ -142,7 +143,8 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
 
 #[test]
 fn c_43_the_chain_that_the_search_follows_decides() {
-    // Two roles list the package. The search ends at the first, so the laxer second chain does not count.
+    // Two roles list the package. The search ends at the first of these roles, so the less strict policies of the
+    // second chain do not apply.
     let mut repository = Repository::new();
     for role in ["strict", "lax"] {
         repository.delegate("targets", &Delegation::paths(role, &["app/*"]));
@@ -216,7 +218,7 @@ fn the_application_can_refuse_what_the_policies_allow() {
         },
     );
     assert!(!repository.network().requests().contains(&repository.target_location(PACKAGE, CONTENT)));
-    // The application also decides on packages without demands.
+    // The application also decides about packages to which no rule applies.
     let mut free = Repository::new();
     free.add_target("targets", PACKAGE, CONTENT);
     free.publish(&["targets"]);

@@ -16,7 +16,7 @@ struct Caddy {
 }
 
 impl Caddy {
-    /// Waits until a line of the JSON log contains all these strings.
+    /// Waits until a line of the JSON log contains all strings in `wanted`.
     fn logged(&self, wanted: &[&str]) {
         let is_there = |line: &&str| wanted.iter().all(|part| line.contains(part));
         let found = eventually(|| text(&self.said).lines().find(is_there).map(drop));
@@ -61,7 +61,7 @@ fn caddy_serves_a_repository_with_the_documented_settings() {
     the_checks_of_the_page_pass(&site, &format!("http://127.0.0.1:{port}/"));
 }
 
-/// A small file that consists mostly of hashes and signatures hardly compresses, and its compressed copy may be longer
+/// A small file that consists mostly of hashes and signatures hardly compresses, so its compressed copy may be longer
 /// than the file.
 #[test]
 fn caddy_serves_a_small_repository_whose_compressed_copies_are_longer() {

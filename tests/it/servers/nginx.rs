@@ -11,8 +11,9 @@ use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another
 /// The path of nginx on systems where it is not in `PATH`.
 const PLACE: &str = "/usr/sbin/nginx";
 
-/// The settings that surround those of the page. Some are common settings that would break the repository if the page
-/// did not override them. The others make nginx use only one folder and one process.
+/// Settings for the whole server, in addition to the settings on the page. Some of them are common settings that would
+/// break the repository if the settings on the page did not override them. The others make nginx use only one folder
+/// and one process.
 const AROUND: &str = r#"
 daemon off;
 master_process off;

@@ -90,7 +90,7 @@ fn n4_inflated_versions_are_forgotten_when_the_online_keys_are_replaced() {
     attacker.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
     seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
-    // The next honest release has the same timestamp version as the attacker's, so the client does not notice the
+    // The next honest timestamp has the same version as the attacker's timestamp, so the client does not notice the
     // release.
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());

@@ -22,8 +22,8 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Runs three attacks with files that `forge` has changed, and checks that all fail: the attacker replaces the file
-    /// of the published version, publishes a forged release, and replaces the file of the next honest release.
+    /// Runs three attacks with files that `forge` has changed, and checks that all of them fail. The attacker replaces
+    /// the file of the published version, publishes a forged release, and replaces the file of the next honest release.
     pub(super) fn fails(&self, made: &Made, forge: impl Fn(&Attacker, &mut Value)) {
         let [in_place, own_release] = self.refusals.map(|why| why.replace("ROLE", self.role));
         let seen = made.client(&[self.package]);

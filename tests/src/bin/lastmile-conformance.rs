@@ -1,5 +1,5 @@
-//! The client under test for two public conformance suites: that of the TUF community, with `lastmile-client`, and that of
-//! Sigstore, with `lastmile-attest`.
+//! The client under test for two public conformance suites. For the TUF conformance suite, the program uses
+//! `lastmile-client`; for the Sigstore conformance suite, it uses `lastmile-attest`.
 //!
 //! ```text
 //! lastmile-conformance --metadata-dir M init ROOT
@@ -9,9 +9,9 @@
 //!     [--staging | --trusted-root F] FILE_OR_DIGEST
 //! ```
 //!
-//! `M/ROLE.json` are the trusted roles as received, with percent-encoded role names. The client stores its own state in
-//! subfolders of `M`. Each target becomes a file directly in `T`, whose name is the percent-encoded path of the target.
-//! The exit code is always 0 or 1.
+//! The client writes each trusted role, as received, to `M/ROLE.json`, with a percent-encoded role name. It stores its
+//! own state in subfolders of `M`. It writes each target directly into the folder `T`; the file name is the
+//! percent-encoded path of the target. The exit code is always 0 or 1.
 
 use std::error::Error;
 use std::fs;
@@ -123,7 +123,7 @@ fn complain(error: &dyn Error) {
         lines.push(format!("caused by: {error}"));
         cause = error.source();
     }
-    // A closed standard error does not change the exit code.
+    // If standard error is closed, the exit code stays the same.
     drop(writeln!(stderr, "{}", lines.join("\n")));
 }
 
@@ -160,7 +160,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// The trusted roots of the public and of the staging instance.
+/// The Sigstore trusted root of the public instance, followed by that of the staging instance.
 const PUBLIC_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/public-root.json");
 const STAGING_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/staging-root.json");
 
@@ -178,7 +178,8 @@ fn verify_bundle(arguments: &VerifyBundle, now: DateTime<Utc>) -> Result<()> {
         None if arguments.staging => STAGING_ROOT.to_vec(),
         None => PUBLIC_ROOT.to_vec(),
     };
-    // The suite does not say which statements it expects, so any type of statement about the file is accepted.
+    // The suite does not specify which types of statements it expects, so any type of statement about the file is
+    // accepted.
     let check = BundleCheck { signer, attestation: predicate_type(&bundle), trusted_root: Some(trusted_root) };
     check.judge(&bundle, hashes(&arguments.file)?, now)
 }

@@ -1,5 +1,5 @@
-//! Evidence on which cosign and the judge disagree. The judge is right in each case. If a later version of cosign agrees, the
-//! test says so.
+//! Tests of evidence on which cosign and `lastmile-attest` disagree. `lastmile-attest` is right in each case. If a
+//! later version of cosign agrees with `lastmile-attest`, the test prints a message.
 
 use serde_json::json;
 
@@ -44,8 +44,8 @@ fn a_statement_of_another_kind_does_not_count_as_a_signature() {
     assert!(refusal.contains(&format!("the statement type is {REVIEW}")), "{refusal}");
 }
 
-/// cosign 3.1 signs statements with P-384 and SHA-384, as the registry of algorithms of Sigstore demands, but its own
-/// verification uses SHA-256.
+/// cosign 3.1 signs statements with P-384 and SHA-384, as Sigstore's registry of algorithms requires, but verifies them
+/// with SHA-256.
 #[test]
 fn a_statement_by_a_p384_key_is_accepted() {
     let Some(cosign) = debian("cosign") else { return };
@@ -59,7 +59,7 @@ fn a_statement_by_a_p384_key_is_accepted() {
     assert_eq!(workshop.judge_statement("p384.pub", "bundle.json", REVIEW), Ok(()));
 }
 
-/// cosign 3.1 signs with Ed25519ph, which is another scheme than that of the key (RFC 8032, 5.1), and refuses its own
+/// cosign 3.1 signs with Ed25519ph (RFC 8032, 5.1), although the scheme of the key is Ed25519, and refuses its own
 /// signatures.
 #[test]
 fn a_statement_signed_with_ed25519ph_is_refused_by_both() {

@@ -1,4 +1,5 @@
-//! Real bundles with certificates: the judge and the other verifiers reach the same verdicts, offline.
+//! Tests that `lastmile-attest` and the other verifiers reach the same verdicts on real bundles with certificates,
+//! offline.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,14 +15,14 @@ use super::workshop::{Verdict, debian};
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 const LOGIN: &str = "https://github.com/login/oauth";
 
-/// A bundle in `attest/tests/fixtures`, and what it is verified against.
+/// A bundle in `attest/tests/fixtures`, and the file, identity and trust root that the bundle is checked against.
 #[derive(Clone, Copy)]
 struct Sample {
     file: &'static str,
     root: &'static str,
     subject: &'static str,
     issuer: &'static str,
-    /// The SHA-256 of the file, or its SHA-512.
+    /// The SHA-256 or the SHA-512 of the file.
     digest: &'static str,
 }
 
@@ -117,7 +118,7 @@ impl Sample {
         predicate_type(&std::fs::read(fixture(self.file)).unwrap())
     }
 
-    /// Judges the bundle.
+    /// Verifies the bundle with `lastmile-attest`.
     fn ours(&self) -> Verdict {
         let signer = ExpectedSigner::Identity { subject: self.subject.into(), issuer: self.issuer.into() };
         let trusted_root = Some(std::fs::read(fixture(self.root)).unwrap());
@@ -150,21 +151,22 @@ impl Sample {
         verdict(&mut command)
     }
 
-    /// The command needs a SHA-256.
+    /// Verifies the bundle with sigstore-python. Returns `None` if there is no SHA-256, which sigstore-python needs.
     fn sigstore_python(&self) -> Option<Verdict> {
         let root = fixture(self.root);
         (self.digest.len() == 64)
             .then(|| python_verifies(&fixture(self.file), &root, self.subject, self.issuer, self.digest))
     }
 
-    /// @sigstore/verify needs the file for a signature over it, and the version for Node.js 20 does not know that Rekor v2 logs
+    /// Verifies the bundle with @sigstore/verify. Returns `None` for bundles that it cannot verify: to verify a
+    /// signature over a file, it needs the file, and the version for Node.js 20 does not know that Rekor v2 logs
     /// statements as `hashedrekord`.
     fn sigstore_js(&self) -> Option<Verdict> {
         let is_supported = self.predicate_type().is_some() && !self.file.starts_with("rekor-v2");
         is_supported.then(|| js_verifies_identity(&fixture(self.file), &fixture(self.root), self.subject, self.issuer))
     }
 
-    /// Returns the names of the verifiers, ours first, and their verdicts.
+    /// Returns the names of the verifiers and their verdicts, starting with `lastmile-attest`.
     fn verdicts(&self) -> Vec<(&'static str, Verdict)> {
         let mut verdicts = vec![("lastmile", self.ours())];
         verdicts.extend(debian("cosign").map(|program| ("cosign", self.cosign(&program))));
@@ -196,7 +198,7 @@ fn every_verifier_accepts_good_bundles() {
 #[test]
 fn every_verifier_refuses_bad_bundles_and_wrong_expectations() {
     let mut refused = BAD.to_vec();
-    // Starting sigstore-python takes a second, so each sample has one wrong expectation.
+    // Starting sigstore-python takes a second, so each sample is tested with only one wrong expectation.
     refused.extend(GOOD.iter().step_by(2).map(|sample| Sample { subject: "mallory@example.com", ..*sample }));
     refused.extend(GOOD.iter().skip(1).step_by(2).map(|sample| Sample { issuer: "https://example.com", ..*sample }));
     for sample in refused {
@@ -211,7 +213,7 @@ fn every_verifier_refuses_another_file_and_another_instance() {
     for sample in GOOD.iter().step_by(2) {
         let zeros = if sample.digest.len() == 64 { ZEROS_256 } else { ZEROS_512 };
         for (verifier, verdict) in (Sample { digest: zeros, ..*sample }).verdicts() {
-            // @sigstore/verify leaves the comparison of the subject to its caller.
+            // @sigstore/verify does not compare the subject of the statement; the caller must do this.
             assert!(verdict.is_err() || verifier == "sigstore-js", "{} of another file: {verifier}", sample.file);
         }
     }

@@ -1,4 +1,4 @@
-//! Keys of cosign and of this project in the other program.
+//! Tests that cosign can use keys of `lastmile-repo`, and that `lastmile-repo` can use keys of cosign.
 
 use chrono::Utc;
 use lastmile_attest::{Demands, EvidenceFile, LocalPolicy, TrustRoots};
@@ -37,7 +37,7 @@ fn cosign_imports_our_keys() {
     assert_eq!(workshop.key("theirs.pub"), workshop.key("keys/ours.pub"));
     workshop.cosign_signs_file(&cosign, "theirs.key", "bundle.json");
     assert_eq!(workshop.judge_signature("keys/ours.pub", "bundle.json"), Ok(()));
-    // The key in its encrypted form signs here too.
+    // `lastmile-repo` can also sign with the encrypted form of the key.
     workshop.attest("theirs.key", &["--kind", "signature"]);
     assert_eq!(workshop.cosign_verifies_file(&cosign, "theirs.pub", "app.sigstore.json"), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! Evidence that cosign makes with a key is accepted by the judge.
+//! Tests that `lastmile-attest` accepts evidence that cosign makes with a key.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Evidence that `lastmile-repo attest` makes is accepted by cosign and by @sigstore/verify.
+//! Tests that cosign and @sigstore/verify accept evidence that `lastmile-repo attest` makes.
 
 use super::others::js_verifies;
 use super::workshop::{REVIEW, SIGN, Workshop, debian, flip};

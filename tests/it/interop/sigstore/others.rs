@@ -1,4 +1,5 @@
-//! Runs the verifiers of other projects that are installed with fixed versions: sigstore-python and @sigstore/verify.
+//! Runs the verifiers of other projects whose versions are pinned: sigstore-python, pypi-attestations and
+//! @sigstore/verify.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,22 +7,22 @@ use std::process::Command;
 use super::super::programs::{installed, project};
 use super::workshop::Verdict;
 
-/// Lets @sigstore/verify verify a bundle that a key signed.
+/// Verifies a bundle that was signed with a key, with @sigstore/verify.
 pub(crate) fn js_verifies(bundle: &Path, file: &Path, key: &Path) -> Verdict {
     answer(javascript().arg("key").args([bundle, file, key]))
 }
 
-/// Lets @sigstore/verify verify a bundle with a certificate. The subject of its statement is not compared.
+/// Verifies a bundle with a certificate, with @sigstore/verify. The subject of the statement is not compared.
 pub(crate) fn js_verifies_identity(bundle: &Path, root: &Path, subject: &str, issuer: &str) -> Verdict {
     answer(javascript().arg("identity").args([bundle, root]).args([subject, issuer]))
 }
 
-/// Lets sigstore-python verify a bundle with a certificate.
+/// Verifies a bundle with a certificate, with sigstore-python.
 pub(crate) fn python_verifies(bundle: &Path, root: &Path, subject: &str, issuer: &str, sha256: &str) -> Verdict {
     answer(python().arg("bundle").args([bundle, root]).args([subject, issuer, sha256]))
 }
 
-/// Lets pypi-attestations verify an attestation or provenance object of the Python package index.
+/// Verifies an attestation or provenance object of the Python package index, with pypi-attestations.
 pub(crate) fn pypi_verifies(evidence: &Path, name: &str, subject: &str, issuer: &str, sha256: &str) -> Verdict {
     answer(python().arg("pep740").arg(evidence).args([name, subject, issuer, sha256]))
 }

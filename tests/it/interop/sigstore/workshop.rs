@@ -23,13 +23,13 @@ pub(crate) const CONTENT: &[u8] = b"the package\n";
 /// The type of a statement that counts as a signature.
 pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The type of a statement that counts for nothing else.
+/// The type of a statement that does not count as a signature.
 pub(crate) const REVIEW: &str = "https://example.com/review/v1";
 
 /// The result of a verification by another program. The error is what the program printed.
 pub(crate) type Verdict = Result<(), String>;
 
-/// Returns the path of a program from Debian. Prints `NOT CHECKED` if it is not installed.
+/// Returns the path of a program from Debian. Prints `NOT CHECKED` and returns `None` if the program is not installed.
 pub(crate) fn debian(program: &str) -> Option<PathBuf> {
     let path = super::super::programs::project("target/interop/debian/root/usr/bin").join(program);
     if !path.exists() {
@@ -39,7 +39,7 @@ pub(crate) fn debian(program: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Prints what a passed test did not check, or found changed.
+/// Prints a message even if the test passes.
 #[expect(clippy::print_stderr, reason = "the reader of the output must see it")]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
@@ -90,12 +90,13 @@ impl Workshop {
         fs::set_permissions(self.path(&private), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Runs `lastmile-repo ARGUMENTS…`. Paths of existing files in `arguments` are those of this folder.
+    /// Runs `lastmile-repo ARGUMENTS…`. Arguments that name a file of this folder, or that end in `.json` or `.jsonl`,
+    /// are replaced with the path in this folder.
     pub(crate) fn lastmile(&self, arguments: &[&str]) -> ExitStatus {
         self.lastmile_output(arguments).0
     }
 
-    /// As [`Workshop::lastmile`]. Also returns what was written to standard output.
+    /// Like [`Workshop::lastmile`], but also returns the standard output.
     pub(crate) fn lastmile_output(&self, arguments: &[&str]) -> (ExitStatus, String) {
         let absolute = |argument: &&str| {
             let is_name = self.path(argument).exists() || argument.ends_with(".json") || argument.ends_with(".jsonl");
@@ -119,28 +120,28 @@ impl Workshop {
         assert_eq!(self.lastmile(&arguments), ExitStatus::Done, "{arguments:?}");
     }
 
-    /// Runs cosign in this folder, without network.
+    /// Runs cosign in this folder, without network access.
     pub(crate) fn cosign(&self, cosign: &Path, arguments: &[&str]) -> Verdict {
         self.run(Command::new(cosign).args(arguments).env("COSIGN_PASSWORD", PASS_PHRASE))
     }
 
-    /// Lets cosign verify the signature in a bundle over `app`.
+    /// Verifies a bundle that contains a signature over `app`, with cosign.
     pub(crate) fn cosign_verifies_file(&self, cosign: &Path, key: &str, bundle: &str) -> Verdict {
         self.cosign(cosign, &["verify-blob", "--key", key, "--bundle", bundle, "--insecure-ignore-tlog", "app"])
     }
 
-    /// Lets cosign verify a statement of a type about `app`.
+    /// Verifies a bundle that contains a statement of the type `kind` about `app`, with cosign.
     pub(crate) fn cosign_verifies_statement(&self, cosign: &Path, key: &str, bundle: &str, kind: &str) -> Verdict {
         let bundle = ["--key", key, "--bundle", bundle, "--type", kind, "--insecure-ignore-tlog", "app"];
         self.cosign(cosign, &[&["verify-blob-attestation"], &bundle[..]].concat())
     }
 
-    /// Lets cosign sign `app` with a key, and write a bundle.
+    /// Signs `app` with cosign and a key, and writes a bundle.
     pub(crate) fn cosign_signs_file(&self, cosign: &Path, key: &str, bundle: &str) {
         self.cosign(cosign, &["sign-blob", "--yes", "--key", key, CONFIG, "--bundle", bundle, "app"]).unwrap();
     }
 
-    /// Lets cosign sign a statement about `app` with a key.
+    /// Signs a statement about `app` with cosign and a key.
     pub(crate) fn cosign_signs_statement(&self, cosign: &Path, key: &str, bundle: &str, kind: &str) {
         let predicate = ["--predicate", "review.json", "--type", kind, "--bundle", bundle, "app"];
         self.cosign(cosign, &[&["attest-blob", "--yes", "--key", key, CONFIG], &predicate[..]].concat()).unwrap();
@@ -167,19 +168,19 @@ impl Workshop {
         PublicKey::from_tuf(member("/keytype"), member("/scheme"), member("/keyval/public")).unwrap()
     }
 
-    /// Judges evidence for `app` with a policy that demands a signature by a key.
+    /// Checks evidence for `app` against a policy that requires a signature by a key.
     pub(crate) fn judge_signature(&self, key: &str, evidence: &str) -> Verdict {
         self.judge(key, evidence, None)
     }
 
-    /// Judges evidence for `app` with a policy that demands a statement of a type by a key.
+    /// Checks evidence for `app` against a policy that requires a statement of the type `kind`, signed with a key.
     pub(crate) fn judge_statement(&self, key: &str, evidence: &str, kind: &str) -> Verdict {
         self.judge(key, evidence, Some(kind.to_owned()))
     }
 
     fn judge(&self, key: &str, evidence: &str, attestation: Option<String>) -> Verdict {
         let check = BundleCheck { signer: ExpectedSigner::Key(self.key(key)), attestation, trusted_root: None };
-        // As lastmile-repo lists targets.
+        // lastmile-repo lists targets with these hashes.
         let hashes = Hashes::of(&self.read("app"), &[Algorithm::Sha256, Algorithm::Sha512]).unwrap();
         check.judge(&self.read(evidence), hashes, Utc::now()).map_err(|error| error.to_string())
     }

@@ -65,7 +65,7 @@ impl Attacker {
         self.show(&mut overlays[which], &forged);
     }
 
-    /// Serves an old document, either under its own file name or under that of the current document.
+    /// Serves an old document, either under its own file name or under the file name of the current document.
     pub(crate) fn replay(honest: &Honest, overlays: &mut [Overlay], old: &[&Arc<Document>], by: u32) {
         let which = by as usize % overlays.len();
         let Some(document) = old.get(by as usize / 2 % old.len()) else { return };

@@ -1,4 +1,5 @@
-//! Provides the honest repository for other tests, which can also sign their own documents with its keys.
+//! Provides the honest repository for other tests. These tests can also sign their own documents with the keys of this
+//! repository.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use super::honest::Honest;
 use super::ledger::{ROLES, Role, file};
 
-/// Returns the shipped root and the files by name of a repository on its first day. The bits of `kind` select the
+/// Returns the shipped root, and the files of a repository on its first day, by name. The bits of `kind` select the
 /// features of the repository.
 #[must_use]
 pub fn published(kind: u32) -> (Bytes, BTreeMap<String, Bytes>) {

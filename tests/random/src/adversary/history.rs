@@ -1,5 +1,5 @@
-//! Histories, which are random sequences of steps. A history is generated from a seed, can be written as a line of
-//! text, and is shrunk if it fails.
+//! Histories, which are random sequences of steps. A history is generated from a seed, and can be written as a line of
+//! text. If a history fails, it is shrunk.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use super::simulation::simulate;
 
-/// The action of a step. Its details, such as the role, the key or the amount, depend on the number in the step.
+/// The action of a step. The details of the action, such as the role, the key or the amount, depend on the number in
+/// the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Publish,

@@ -8,7 +8,7 @@ use super::ledger::{Body, Delegation, Document, Draft, Key, Listed, ROLES, Ring,
 /// The lifetimes of root, timestamp, snapshot, targets and the delegated roles, in days.
 const VALID: [i32; 6] = [365, 7, 30, 90, 90, 90];
 
-/// The current documents of the repository, and all files it has published.
+/// The current documents of the repository, and all files that the repository has published.
 #[derive(Clone)]
 pub(crate) struct Honest {
     /// The keys of root, timestamp, snapshot, targets and A, and the keys of B in the delegation by A.

@@ -1,5 +1,5 @@
-//! The ledger of all documents and keys. The content and the signers of a document are recorded when it is made and never read
-//! from its bytes, so that the model does not depend on a parser.
+//! The ledger of all documents and keys. The content and the signers of a document are recorded when the document is
+//! made, and are never parsed from its bytes, so that the model does not depend on a parser.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -137,8 +137,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Signs with the keys in `signers`, under both key ids of each key if `aliased` is set. Adds invalid signatures
-    /// for the keys in `claimed`.
+    /// Signs the document with the keys in `signers`, under both key ids of each key if `aliased` is set. Adds invalid
+    /// signatures for the keys in `claimed`.
     pub(crate) fn sign(self, signers: &BTreeSet<Key>, claimed: &BTreeSet<Key>, aliased: bool) -> Arc<Document> {
         let signed = self.text();
         let mut signatures = Vec::new();

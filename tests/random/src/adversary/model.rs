@@ -136,7 +136,7 @@ impl<'s> Update<'s> {
     }
 
     /// Returns the next root, `Some(None)` if there is no next root, or `None` if all mirrors fail. If one mirror does
-    /// not have the next root, the client also asks the others.
+    /// not have the next root, the client also asks the other mirrors.
     fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
         let said = |document: Option<&Arc<Document>>| match document {
@@ -198,8 +198,8 @@ impl<'s> Update<'s> {
         };
         let first = self.ask("timestamp.json", |document| judge(floors, stored.as_ref(), document));
         let mut new = first.ok_or(Refused(Role::Timestamp))?;
-        // The client uses the newest timestamp of all mirrors. The mirror that sent `new` is the first of those that
-        // have not failed.
+        // The client uses the newest timestamp of all mirrors. The mirror that sent `new` is the first mirror that has
+        // not failed.
         let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
         let mut its_mirror = mirrors.first().copied();
         let others = mirrors.get(1..).unwrap_or_default();

@@ -21,7 +21,7 @@ const PATHS: [&str; 4] = ["x", "a/1", "a/2", "b/1"];
 pub(crate) struct Simulation {
     honest: Honest,
     attacker: Attacker,
-    /// The files that each mirror serves instead of the honest ones.
+    /// The files that each mirror serves instead of the honest files.
     overlays: Vec<Overlay>,
     /// All documents so far, by the bytes of their files.
     known: BTreeMap<Bytes, Arc<Document>>,
@@ -91,7 +91,7 @@ impl Simulation {
             }
             Act::Redelegate => self.honest.redelegate(by),
             Act::Steal => {
-                // Steals one key of a role, or all of them.
+                // The attacker steals one key of a role, or all keys of the role.
                 let ring = &self.honest.rings[pick(&ROLES) as usize];
                 let most = if by >> 8 & 3 == 0 { 1 } else { ring.keys.len() };
                 self.attacker.steal(ring.keys.iter().take(most).copied());
@@ -312,8 +312,8 @@ fn check_state(expected: &ClientState, found: &ClientState) -> Result<(), String
     Ok(())
 }
 
-/// Checks the stored state after a crash. Each file must be the old or the new one, or may be missing if keys were
-/// rotated.
+/// Checks the stored state after a crash. Each file must have the old or the new content. A file may also be missing if
+/// keys were rotated.
 fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientState) -> Result<(), String> {
     let bytes = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
     let before_roots = bytes(before);

@@ -81,8 +81,8 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// The identity of a key. In the real crate, it does not depend on how metadata spells the key. In this crate, it is
-/// the text in metadata.
+/// The identity of a key. In the real crate, the identity does not depend on how metadata encodes the key. In this
+/// crate, the identity is the text in metadata.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyMaterial(String);
 
@@ -135,7 +135,7 @@ pub enum Scheme {
     Ed25519,
 }
 
-/// An error while creating or using a private key. In this crate, it never occurs.
+/// An error while creating or using a private key. This error never occurs in this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be")]
 pub struct SignError;
