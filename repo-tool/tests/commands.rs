@@ -389,7 +389,7 @@ fn revoke_generates_no_key_for_another_holder_by_default() {
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
 }
 /// Adds a key to the targets role of a pending root, as anyone who can write to `staged/` could. python-tuf can use the
-/// key, but lastmile cannot. Returns the key id.
+/// key, but lastmile cannot. Returns the key ID.
 fn plant_key(folder: &TempDir) -> String {
     let keys = folder.path().join("keys");
     let elsewhere = folder.path().join("elsewhere");

@@ -46,7 +46,7 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
 /// Returns the errors of [`admit`].
 pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     admit(published, document)?;
-    // A malformed key id that the delegating role lists is not reported here, because it is a fault in the delegating
+    // A malformed key ID that the delegating role lists is not reported here, because it is a fault in the delegating
     // role.
     let rings = document.rings();
     let listed: BTreeSet<&str> =

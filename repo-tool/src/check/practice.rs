@@ -57,7 +57,7 @@ impl<'a> Subject<'a> {
         found
     }
 
-    /// Lastmile ignores a key id that has no usable key (A14 in docs/pouf.md). Other clients may fail.
+    /// Lastmile ignores a key ID that has no usable key (A14 in docs/pouf.md). Other clients may fail.
     fn unusable_ids(&self, found: &mut Vec<Finding>) {
         let delegated = self.delegations.iter().flat_map(|(_, delegations)| odd_in_delegations(delegations));
         for (role, odd) in odd_in_root(self.root).into_iter().chain(delegated) {
@@ -162,7 +162,7 @@ fn longest_expiry(role: &RoleName) -> TimeDelta {
     })
 }
 
-/// Returns up to eight of the roles that each key signs for, by key id. Bins share their keys, so only the first bin is
+/// Returns up to eight of the roles that each key signs for, by key ID. Bins share their keys, so only the first bin is
 /// included.
 fn delegated_roles_by_key(delegations: &Delegations) -> BTreeMap<&KeyId, Vec<RoleName>> {
     let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();

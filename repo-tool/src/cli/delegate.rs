@@ -32,7 +32,7 @@ pub(crate) struct Delegate {
     /// Keys of the role: a key ID, a URI, a private key file or a .pub file.
     #[arg(long, required = true, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// Number of these keys that must sign.
+    /// Number of the role's keys that must sign.
     #[arg(long, default_value_t = 1)]
     pub(crate) threshold: u32,
     /// Make the delegation terminating: for matching paths, clients search no further roles.

@@ -11,7 +11,7 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::{EditError, Error, InvalidInput, trusting};
 
-/// The keys, key ids and threshold of a role, borrowed for a change.
+/// The keys, key IDs and threshold of a role, borrowed for a change.
 pub(super) struct RoleKeysMut<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
@@ -39,13 +39,13 @@ impl RoleKeysMut<'_> {
             self.keyids.push(key.keyid());
             self.keys.insert(key.keyid(), key);
         }
-        // Compare the key material, so that the key is removed under all of its ids and in all encodings.
+        // Compare the key material, so that the key is removed under all of its key IDs and in all encodings.
         let gone = |id: &KeyId| self.keys.get(id).is_some_and(|key| remove.contains(&key.material()));
         self.keyids.retain(|id| !gone(id));
         self.check_reachable(role)
     }
 
-    /// Removes key ids from the role. If a key id has a usable key and is listed more than once, one entry is kept.
+    /// Removes key IDs from the role. If a key ID has a usable key and is listed more than once, one entry is kept.
     pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         let keys = &*self.keys;
@@ -287,13 +287,13 @@ impl Published {
     }
 }
 
-/// Returns the first 16 characters of the key material, for messages about keys without an id.
+/// Returns the first 16 characters of the key material, for messages about keys without a key ID.
 #[must_use]
 pub(crate) fn short_material(key: &KeyMaterial) -> String {
     key.to_string().chars().take(16).collect()
 }
 
-/// Returns the first 8 digits of the key id, for messages.
+/// Returns the first 8 digits of the key ID, for messages.
 #[must_use]
 pub(crate) fn short(key: &PublicKey) -> String {
     crate::key_store::keyid_of(key).chars().take(8).collect()

@@ -260,7 +260,7 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
     rings.filter(|(child, ring)| changed(child, ring)).map(|(child, _)| child).collect()
 }
 
-/// Returns whether both key rings have the same key ids, the same keys and the same threshold.
+/// Returns whether both key rings have the same key IDs, the same keys and the same threshold.
 pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
@@ -273,7 +273,7 @@ pub(crate) fn delegates(delegations: Option<&Delegations>, role: &RoleName) -> b
     })
 }
 
-/// Removes the keys whose ids are not in `used`.
+/// Removes the keys whose key IDs are not in `used`.
 fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &BTreeSet<KeyId>) {
     keys.retain(|id, _| used.contains(id));
 }

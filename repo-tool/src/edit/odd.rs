@@ -1,4 +1,5 @@
-//! Finds and removes odd key ids. These are ids in the key list of a role that have no usable key or are listed twice.
+//! Finds and removes odd key IDs. These are key IDs that a role lists although they have no usable key, or that a role
+//! lists more than once.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use crate::Error;
 use crate::trusting::{Odd, odd_ids, odd_in_delegations, odd_in_root};
 
 impl Edit<'_> {
-    /// Returns the odd key ids that these roles list in the draft. Reads each delegating role only once.
+    /// Returns the odd key IDs that these roles list in the draft. Reads each delegating role only once.
     ///
     /// # Errors
     /// [`Error::NotFound`] if a role does not exist.
@@ -26,7 +27,7 @@ impl Edit<'_> {
         };
         for (delegator, roles) in self.by_delegator(&delegated)? {
             let delegations = self.view(&delegator)?.delegations.as_ref().ok_or_else(|| unknown(&delegator))?;
-            // Succinct bins share one list of key ids.
+            // Succinct bins share one list of key IDs.
             found.extend(match &delegations.roles {
                 DelegatedRoles::Succinct(bins) => odd_ids(&delegations.keys, &bins.keyids),
                 DelegatedRoles::Listed(_) => wanted(odd_in_delegations(delegations), &roles),
@@ -35,7 +36,7 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes these odd key ids from the lists of the given roles. If a key id has a usable key and is listed more
+    /// Removes these odd key IDs from the lists of the given roles. If a key ID has a usable key and is listed more
     /// than once, one entry is kept.
     ///
     /// # Errors
@@ -44,7 +45,7 @@ impl Edit<'_> {
         self.change(roles, |role, entry| entry.remove_ids(role, ids))
     }
 
-    /// Returns every odd key id in the draft, with the role that lists it. Reads all roles.
+    /// Returns every odd key ID in the draft, with the role that lists it. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.

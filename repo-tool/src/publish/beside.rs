@@ -19,7 +19,7 @@ impl Repository {
     ///
     /// # Errors
     /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because
-    /// only one of these two changes could ever be published.
+    /// only one of the two changes could ever be published.
     pub fn prepare<T>(
         &mut self,
         mut change: impl FnMut(&mut Self, Draft) -> Result<(Draft, T), Error>,

@@ -1,8 +1,8 @@
 //! The snapshot's entries for targets roles (spec 4.4), which contain version, length and SHA-256.
 //!
-//! The hash binds the content of a role to the snapshot. If the hash were missing, anyone who holds the role's keys
-//! could replace the role's file with another file of the same version, and clients would accept it together with the
-//! genuine snapshot and timestamp.
+//! The hash binds the content of a role to the snapshot. If the hash were missing, anyone with the role's keys could
+//! replace the role's file with another file of the same version, and clients would accept it together with the genuine
+//! snapshot and timestamp.
 //!
 //! Two kinds of bins are listed by version only. The first are bins whose signers always have enough keys to sign
 //! snapshot and timestamp as well, so a hash would not add security. The second are sets of more than 2^13 bins from an

@@ -61,7 +61,7 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     drop(armed);
     check_error(&ended.map(drop), fault, case);
     if !is_interrupted(&world.layout()) {
-        // Either the whole state of the server was adopted, or none of it.
+        // Either the complete state of the server was adopted, or nothing was adopted.
         assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{case}");
         let found = ["a", "b"].map(|name| world.fetch(name).unwrap().is_some());
         assert!(matches!(found, [true, false] | [false, true]), "{case}: {found:?}");

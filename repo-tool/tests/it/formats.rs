@@ -1,4 +1,4 @@
-//! The format of written files: the tool writes strictly conforming files (spec 4).
+//! Tests that the tool writes files that strictly conform to the specification (spec 4).
 
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::names;

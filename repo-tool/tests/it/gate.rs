@@ -131,7 +131,7 @@ fn a_delegation_that_other_clients_refuse_is_neither_signed_nor_published() {
     }
 }
 
-/// Creates a repository in which a published role lists a key id twice, as another tool may have written it.
+/// Creates a repository in which a published role lists a key ID twice, as another tool may have written it.
 fn with_a_fault() -> (World, KeyId) {
     let world = World::new();
     let mut twice = String::new();
@@ -147,7 +147,7 @@ fn a_published_fault_is_a_warning_and_can_be_repaired() {
     let (world, twice) = with_a_fault();
     assert!(is_published(&world.renew().unwrap()));
     assert!(is_published(&world.add("a", "1")));
-    // A new root can be published if it leaves the faulty list of key ids unchanged.
+    // A new root can be published if it leaves the faulty list of key IDs unchanged.
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     assert!(is_published(&renewed));
     let warned = |world: &World| {

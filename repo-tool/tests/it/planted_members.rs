@@ -37,7 +37,7 @@ pub(crate) fn id_of(key: &Value) -> String {
     hex::encode(Sha256::digest(Json::parse(&key.to_string()).unwrap().canonical()))
 }
 
-/// Returns the list of key ids of a role in a root.
+/// Returns the list of key IDs of a role in a root.
 pub(crate) fn keyids<'s>(signed: &'s mut Value, role: &str) -> &'s mut Vec<Value> {
     signed.pointer_mut(&format!("/roles/{role}/keyids")).unwrap().as_array_mut().unwrap()
 }

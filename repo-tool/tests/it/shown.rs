@@ -154,7 +154,7 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             let shown = diff::full_text(&plan.diff);
             assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
             let error = world.sign(&[]).unwrap_err();
-            // If the member was planted in a key, the key id is no longer the hash of the key. tough would refuse the
+            // If the member was planted in a key, the key ID is no longer the hash of the key. tough would refuse the
             // file, so accepting the member has no effect.
             if !matches!(error, Error::Draft(_)) {
                 let named = names_to_accept(&error);

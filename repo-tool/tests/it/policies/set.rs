@@ -1,4 +1,4 @@
-//! `policy set`, `show` and `remove`, and what signers see of a policy.
+//! Tests of `policy set`, `policy show` and `policy remove`, and of the description of a policy that signers see.
 
 use lastmile_cli_support::ExitStatus;
 use serde_json::Value;
