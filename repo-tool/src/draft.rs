@@ -75,6 +75,11 @@ impl Draft {
         self.root.is_none() && self.targets.is_empty() && self.again.is_empty()
     }
 
+    /// Returns whether the draft only signs online roles again.
+    pub(crate) fn renews_only_online_roles(&self) -> bool {
+        self.root.is_none() && self.targets.is_empty() && !self.again.is_empty()
+    }
+
     /// Sets the configuration that is published with the change.
     pub fn set_config(&mut self, config: Config) {
         self.config = Some(config);

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_attest::Refused;
 use lastmile_client::{Error as ClientError, MemoryStore, blocking};
 use lastmile_metadata::{
@@ -32,6 +32,7 @@ use crate::draft::Draft;
 use crate::files::layout::Layout;
 use crate::files::roots;
 use crate::publish::completed::Completed;
+use crate::publish::plan::Plan;
 use crate::published::Published;
 use crate::{DraftError, Error, NotFoundReason, parallel};
 
@@ -70,6 +71,20 @@ pub(crate) struct Checked {
 }
 
 impl Check<'_> {
+    /// Returns the time of the simulated clients. This is the current time, unless the draft only renews online roles and
+    /// another top-level role has expired: then it is the last second at which clients accept that role. A role that its
+    /// owner did not renew must not prevent the renewal of the timestamp.
+    pub(crate) fn time(now: DateTime<Utc>, published: Option<&Published>, plan: &Plan) -> Result<DateTime<Utc>, Error> {
+        let (Some(published), true) = (published, plan.draft.renews_only_online_roles()) else { return Ok(now) };
+        let expiries = [
+            (RoleName::ROOT, published.root.expires),
+            (RoleName::SNAPSHOT, published.snapshot.expires),
+            (RoleName::TARGETS, published.targets()?.expires),
+        ];
+        let is_renewed = |role: &RoleName| plan.completed.all().any(|document| document.role == *role);
+        let others = expiries.into_iter().filter(|(role, _)| !is_renewed(role));
+        Ok(others.fold(now, |time, (_, expires)| time.min(expires - TimeDelta::seconds(1))))
+    }
     /// Runs a new client and a client that trusts the published state. Both clients must update to the draft and find
     /// the added targets. Meanwhile, the current thread runs `beside`.
     pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {

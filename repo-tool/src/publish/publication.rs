@@ -57,7 +57,7 @@ impl Publication<'_> {
         observer: &mut dyn Observer,
     ) -> Result<PublicationResult, Error> {
         let place = RootPlace::of(self.published, self.plan);
-        let (checked, prepared) = self.check(now).run(|| self.prepare(place, lock, observer));
+        let (checked, prepared) = self.check(now)?.run(|| self.prepare(place, lock, observer));
         let checked: Checked = checked?;
         prepared?.commit(&checked)?;
         let Checked { published, refused } = checked;
@@ -69,22 +69,22 @@ impl Publication<'_> {
     /// in memory.
     pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<PublicationResult, Error> {
         let place = RootPlace::of(self.published, self.plan);
-        let (checked, goals) = self.check(now).run(|| self.check_goals());
+        let (checked, goals) = self.check(now)?.run(|| self.check_goals());
         let Checked { published, refused } = checked?;
         goals?;
         Ok(PublicationResult { published, seamless: place != RootPlace::BeforeTimestamp, refused })
     }
 
-    fn check(&self, now: DateTime<Utc>) -> Check<'_> {
-        Check {
+    fn check(&self, now: DateTime<Utc>) -> Result<Check<'_>, Error> {
+        Ok(Check {
             layout: self.layout,
             published: self.published,
             draft: &self.plan.draft,
             completed: &self.plan.completed,
-            now,
+            now: Check::time(now, self.published, self.plan)?,
             names: self.config.target_names(),
             failing: self.failing,
-        }
+        })
     }
 
     /// Checks that every file can be moved to its destination.

@@ -2,7 +2,7 @@
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::{EditError, Error, Outcome, Unobserved};
+use lastmile_repo_tool::{Draft, EditError, Error, Outcome, Signing, Unobserved};
 
 use crate::delegations::delegate;
 use crate::world::{World, is_published};
@@ -128,10 +128,35 @@ fn an_expired_repository_can_be_renewed() {
 #[test]
 fn r_x_1_expired_metadata_is_not_published() {
     let mut world = World::new();
-    // The targets role has also expired, so a new timestamp is not enough.
-    world.days_pass(200);
-    assert!(matches!(world.renew(), Err(Error::Draft(_))));
+    world.days_pass(400);
+    // The targets role has expired, too, so a new root is not enough.
+    let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap());
+    assert!(matches!(renewed, Err(Error::Draft(_))), "{renewed:?}");
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);
-    let renewed = world.change(|edit| edit.sign_again(&RoleName::TARGETS).unwrap());
+    let renewed = world.change(|edit| {
+        edit.sign_again(&RoleName::ROOT).unwrap();
+        edit.sign_again(&RoleName::TARGETS).unwrap();
+    });
     assert!(is_published(&renewed.unwrap()));
+}
+
+#[test]
+fn expired_offline_roles_do_not_prevent_the_renewal_of_online_roles() {
+    let mut world = World::new();
+    world.days_pass(200);
+    assert!(is_published(&world.renew().unwrap()));
+    assert_eq!(world.metadata("timestamp.json")["signed"]["expires"], "2030-07-27T12:00:00Z");
+    assert!(world.fetch("a").is_err(), "the targets role has expired");
+    assert!(is_published(&world.change(|edit| edit.sign_again(&RoleName::TARGETS).unwrap()).unwrap()));
+    assert!(world.fetch("a").unwrap().is_none());
+    // The snapshot can expire, too, if its key is not available.
+    world.days_pass(100);
+    world.without_key("snapshot-1", || {
+        let mut repository = world.open();
+        let plan = repository.plan(Draft::renew_timestamp(), Signing::Now).unwrap();
+        assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    });
+    assert!(world.fetch("a").is_err(), "the snapshot has expired");
+    assert!(is_published(&world.renew().unwrap()));
+    assert!(world.fetch("a").unwrap().is_none());
 }
