@@ -29,4 +29,4 @@ pub use output::{Output, OutputOptions, StdoutError};
 #[cfg(feature = "program")]
 pub use usage::usage;
 #[cfg(feature = "program")]
-pub use world::{AskSecret, Captured, Environment, World};
+pub use world::{AskSecret, Captured, Environment, Wait, World};

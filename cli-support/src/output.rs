@@ -99,6 +99,20 @@ impl Output {
         self.data(document, lines)
     }
 
+    /// Writes an event of a command that runs until it is stopped: `line`, if there is one and `--quiet` is not given, or
+    /// with `--json` the document in one line. The document must be an object and gets the member `schema`.
+    ///
+    /// # Errors
+    /// The same as those of [`Output::data`].
+    pub fn event(&self, document: &Value, line: Option<&str>) -> Result<(), StdoutError> {
+        if self.options.json {
+            let text = serde_json::to_string(&with_schema(document, &Value::from(SCHEMA))?)
+                .map_err(|error| StdoutError(error.into()))?;
+            return self.write(printable_json(&(text + "\n")).as_bytes());
+        }
+        line.map_or(Ok(()), |line| self.report(document, [line]))
+    }
+
     /// Writes data without escaping or JSON, such as a script.
     ///
     /// # Errors
@@ -167,13 +181,8 @@ impl Output {
 
     /// Writes a JSON document, which must be an object, and adds the format version to it.
     fn document(&self, document: &Value) -> Result<(), StdoutError> {
-        let Some(members) = document.as_object() else {
-            return Err(StdoutError(io::Error::other("the result is not a JSON object")));
-        };
-        let schema = Value::from(SCHEMA);
-        let mut members: BTreeMap<&str, &Value> = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
-        members.insert("schema", &schema);
-        let text = serde_json::to_string_pretty(&members).map_err(|error| StdoutError(error.into()))?;
+        let text = serde_json::to_string_pretty(&with_schema(document, &Value::from(SCHEMA))?)
+            .map_err(|error| StdoutError(error.into()))?;
         self.write(printable_json(&(text + "\n")).as_bytes())
     }
 
@@ -236,6 +245,16 @@ impl From<StdoutError> for Failure {
 }
 
 /// Escapes each line.
+/// Returns the members of a document, with the version of the format.
+fn with_schema<'v>(document: &'v Value, schema: &'v Value) -> Result<BTreeMap<&'v str, &'v Value>, StdoutError> {
+    let Some(members) = document.as_object() else {
+        return Err(StdoutError(io::Error::other("the result is not a JSON object")));
+    };
+    let mut members: BTreeMap<&str, &Value> = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    members.insert("schema", schema);
+    Ok(members)
+}
+
 fn joined<L>(lines: L) -> String
 where
     L: IntoIterator,

@@ -3,8 +3,10 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -16,10 +18,15 @@ pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 /// Asks the user for a secret on the terminal, without echo.
 pub type AskSecret = Box<dyn Fn(&str) -> io::Result<String> + Send + Sync>;
 
+/// Waits for a duration. Returns `Break` if the program should stop.
+pub type Wait = Box<dyn Fn(Duration) -> ControlFlow<()>>;
+
 /// The environment of a program: clock, variables, home directory, standard streams and pass-phrase prompts.
 pub struct World {
     /// The clock.
     pub now: Box<dyn Fn() -> DateTime<Utc>>,
+    /// A function that waits, for commands that run until they are stopped.
+    pub wait: Wait,
     /// The environment variables.
     pub env: Environment,
     /// The user's home directory.
@@ -48,6 +55,10 @@ impl World {
     pub fn system() -> World {
         World {
             now: Box::new(Utc::now),
+            wait: Box::new(|duration| {
+                std::thread::sleep(duration);
+                ControlFlow::Continue(())
+            }),
             env: Box::new(|name| std::env::var_os(name)),
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
             stdin: Box::new(BufReader::new(io::stdin())),
@@ -60,11 +71,13 @@ impl World {
         }
     }
 
-    /// Returns an environment with a fixed clock and without variables, input or terminal. Output is discarded.
+    /// Returns an environment with a fixed clock and without variables, input or terminal. Output is discarded, and a
+    /// command that waits stops at once.
     #[must_use]
     pub fn isolated(now: DateTime<Utc>) -> World {
         World {
             now: Box::new(move || now),
+            wait: Box::new(|_| ControlFlow::Break(())),
             env: Box::new(|_| None),
             home: None,
             stdin: Box::new(io::empty()),

@@ -79,13 +79,19 @@ impl RoleConfig {
         self.renewal(expires, now) >= Renewal::Due
     }
 
+    /// Returns the renewal period: how long before its expiry metadata becomes due for renewal.
+    #[must_use]
+    pub fn renewal_period(&self) -> TimeDelta {
+        match self.renew_days {
+            0 => TimeDelta::days(self.expires_days.into()) / 3,
+            days => TimeDelta::days(days.into()),
+        }
+    }
+
     /// Returns how urgently metadata that expires at `expires` needs to be renewed.
     #[must_use]
     pub fn renewal(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> Renewal {
-        let period = match self.renew_days {
-            0 => TimeDelta::days(self.expires_days.into()) / 3,
-            days => TimeDelta::days(days.into()),
-        };
+        let period = self.renewal_period();
         let left = expires - now;
         if left <= TimeDelta::zero() {
             Renewal::Expired

@@ -47,6 +47,8 @@ mod served;
 mod sign;
 mod trusting;
 mod user;
+#[cfg(feature = "cli")]
+mod watch;
 
 pub use check::damage::{Damage, DamagedFile};
 pub use check::finding::{Finding, Rule, Severity};

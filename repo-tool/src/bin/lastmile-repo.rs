@@ -2,10 +2,14 @@
 
 use std::process::ExitCode;
 
-use lastmile_repo_tool::internal::cli::{World, run};
+use lastmile_repo_tool::internal::cli::{World, run, wait_for_signals};
 
 #[expect(clippy::disallowed_methods, reason = "this is where the program gets its arguments and its world")]
 fn main() -> ExitCode {
-    let world = World { ask_secret: Box::new(|question| rpassword::prompt_password(question)), ..World::system() };
+    let world = World {
+        ask_secret: Box::new(|question| rpassword::prompt_password(question)),
+        wait: wait_for_signals(),
+        ..World::system()
+    };
     run(std::env::args_os(), world).into()
 }

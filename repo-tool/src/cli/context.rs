@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lastmile_cli_support::{Environment, Output, World};
+use lastmile_cli_support::{Environment, Output, Wait, World};
 use lastmile_client::text::printable_path;
 
 use super::global::{Global, Run};
@@ -41,7 +41,13 @@ pub(super) struct Context<'a> {
     /// Whether standard input is a terminal, so that the user can be asked.
     pub(super) stdin_is_terminal: bool,
     pub(super) env: Environment,
+    /// The clock, for commands that run until they are stopped. Other commands use the time in `invocation`.
+    pub(super) clock: Clock,
+    pub(super) wait: Wait,
 }
+
+/// Returns the current time.
+type Clock = Box<dyn Fn() -> DateTime<Utc>>;
 
 impl<'a> Context<'a> {
     /// Creates the context; `dir` is the folder of the repository.
@@ -64,7 +70,16 @@ impl<'a> Context<'a> {
             user,
         };
         let stdin = Mutex::new(world.take_stdin());
-        Ok(Self { global, invocation, root, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
+        Ok(Self {
+            global,
+            invocation,
+            root,
+            stdin,
+            stdin_is_terminal: world.stdin_is_terminal,
+            env: world.env,
+            clock: world.now,
+            wait: world.wait,
+        })
     }
 
     /// Returns whether this is a dry run.

@@ -38,11 +38,13 @@ mod set_delegation;
 mod set_expiry;
 mod set_threshold;
 mod sign;
+mod signals;
 mod signer_toml;
 mod status;
 mod undelegate;
 mod url;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -54,6 +56,7 @@ use lastmile_cli_support::{Failure, Output, OutputOptions, spare_descriptors};
 use crate::Error;
 use args::{Cli, Command};
 use context::Context;
+pub use signals::wait_for_signals;
 
 /// The environment variable with the folder of the repository.
 const REPOSITORY_VARIABLE: &str = "LASTMILE_REPOSITORY";
@@ -129,3 +132,5 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watch_tests;

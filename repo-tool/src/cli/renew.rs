@@ -11,7 +11,9 @@ use super::context::Context;
 use super::counts::{NAMED, some_of};
 use super::key_names::KeyNames;
 use super::outcome::conclude;
+use super::watch;
 use crate::draft::Draft;
+use crate::error::chain;
 use crate::{Error, Renewal, Repository};
 
 /// `renew`
@@ -21,13 +23,17 @@ Examples:
   lastmile-repo renew               # timestamp and snapshot, when they are due
   lastmile-repo renew root targets  # root and targets too; needs their keys
   lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
-  lastmile-repo renew --force       # even if they are not due")]
+  lastmile-repo renew --force       # even if they are not due
+  lastmile-repo renew --watch       # until you stop it, well before each role expires")]
 pub(crate) struct Renew {
     /// Other roles to renew if they are due; PREFIX* matches all delegated roles with that prefix.
     pub(crate) roles: Vec<String>,
     /// Also sign roles that are not due.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Keep running, and renew each role at a random time in the first quarter of its renewal period.
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) watch: bool,
 }
 
 /// The maximum number of roles in the snapshot for which the command reads all delegated roles, to report when they
@@ -35,6 +41,9 @@ pub(crate) struct Renew {
 const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
+    if args.watch {
+        return watch::watch(context, &args.roles, output);
+    }
     let mut repository = context.open(output)?;
     let mut further = Vec::new();
     for name in &args.roles {
@@ -53,7 +62,11 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         }
     }
     let draft = edit.finish()?;
-    let left = not_renewed(&mut repository, &renewed)?;
+    let left = not_renewed(&mut repository, &renewed).unwrap_or_else(|error| {
+        // A damaged role must not prevent the renewal of the others.
+        output.warning(&format!("cannot read the roles that are not renewed: {}", chain(&error)));
+        Vec::new()
+    });
     let status = conclude(context, &mut repository, draft, output)?;
     report(&repository, &left, output);
     Ok(status)

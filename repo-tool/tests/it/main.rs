@@ -44,4 +44,5 @@ mod shown;
 mod snapshot;
 mod unusable_keys;
 mod users;
+mod watch;
 mod world;

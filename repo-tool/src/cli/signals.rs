@@ -1,0 +1,61 @@
+//! Waits for a duration or a signal, for commands that run until they are stopped.
+
+use std::cell::OnceCell;
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use lastmile_cli_support::Wait;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Receives the signals that stop a program.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn receive() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let inside = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(inside);
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    fn wait(&mut self, duration: Duration) -> ControlFlow<()> {
+        let Self { runtime, interrupt, terminate } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(duration) => ControlFlow::Continue(()),
+                _ = interrupt.recv() => ControlFlow::Break(()),
+                _ = terminate.recv() => ControlFlow::Break(()),
+            }
+        })
+    }
+}
+
+/// Returns a function that waits until a duration has passed or the user stops the program with SIGINT or SIGTERM. From
+/// the first call on, these signals no longer end the process. A signal that arrives between two calls ends the second
+/// call, so that the work between the calls is finished.
+#[must_use]
+pub fn wait_for_signals() -> Wait {
+    let signals = std::cell::RefCell::new(OnceCell::<Signals>::new());
+    Box::new(move |duration| {
+        let mut signals = signals.borrow_mut();
+        if signals.get().is_none() {
+            // Without the signals, the process still ends at once.
+            match Signals::receive() {
+                Ok(received) => drop(signals.set(received)),
+                Err(_) => {
+                    std::thread::sleep(duration);
+                    return ControlFlow::Continue(());
+                }
+            }
+        }
+        signals.get_mut().map_or(ControlFlow::Break(()), |signals| signals.wait(duration))
+    })
+}

@@ -1,0 +1,136 @@
+//! `renew --watch`: renew roles well before they expire, until the command is stopped.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lastmile_cli_support::{ExitStatus, Failure, Output};
+use lastmile_client::text::printable;
+use lastmile_metadata::{RoleName, format_time};
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::counts::some_of;
+use crate::error::chain;
+use crate::watch::{Event, Reason, Watch};
+use crate::{Error, Renewal};
+
+/// The maximum time between two looks at the clock, so that the command notices a clock that was set, and a machine that
+/// was suspended.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+pub(super) fn watch(context: &Context<'_>, names: &[String], output: &Output) -> Result<ExitStatus, Error> {
+    if (context.env)("SOURCE_DATE_EPOCH").is_some() {
+        return Err(Error::Usage("--watch needs the real time: unset SOURCE_DATE_EPOCH".into()));
+    }
+    let mut watch = Watch::new(&context.global.repository, context.invocation.clone(), names.to_vec());
+    watch.check((context.clock)())?;
+    if context.run().is_dry() {
+        for event in watch.plan((context.clock)())? {
+            report(&event, output)?;
+        }
+        output.note("Nothing was changed (--dry-run).");
+        return Ok(ExitStatus::Done);
+    }
+    // From the first wait on, a signal no longer ends the process in the middle of a publication.
+    let mut waited = (context.wait)(Duration::ZERO);
+    while waited.is_continue() {
+        let step = watch.step((context.clock)());
+        for event in &step.events {
+            report(event, output)?;
+        }
+        waited = wait_until(step.next, context);
+    }
+    output.note("Stopped.");
+    Ok(ExitStatus::Done)
+}
+
+/// Waits until this time. Returns early if the clock is set back, because the times may have to be computed again.
+fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
+    let mut before = (context.clock)();
+    loop {
+        let now = (context.clock)();
+        if now >= time || now < before {
+            return ControlFlow::Continue(());
+        }
+        before = now;
+        let left = (time - now).to_std().unwrap_or(LONGEST_SLEEP);
+        (context.wait)(left.min(LONGEST_SLEEP))?;
+    }
+}
+
+/// Reports an event: what is done on standard output, and what needs attention as a warning.
+fn report(event: &Event, output: &Output) -> Result<(), Error> {
+    let line = line(event);
+    match event {
+        Event::Planned { .. } | Event::Renewed { .. } => output.event(&json(event), Some(&line))?,
+        Event::NotRenewed { .. } | Event::Failed { .. } => {
+            output.warning(&line);
+            output.event(&json(event), None)?;
+        }
+    }
+    Ok(())
+}
+
+fn line(event: &Event) -> String {
+    match event {
+        Event::Planned { role, version, expires, at } => {
+            format!(
+                "{} version {version} expires {}, and is renewed at {}",
+                shown(role),
+                minutes(*expires),
+                minutes(*at)
+            )
+        }
+        Event::Renewed { role, version, expires } => {
+            format!("{} was renewed: version {version} expires {}", shown(role), minutes(*expires))
+        }
+        Event::NotRenewed { role, expires, renewal, reason } => {
+            let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
+            let advice = match reason {
+                Reason::NotWatched => "this command does not renew it",
+                Reason::KeysMissing => "its keys are not on this machine",
+            };
+            let role = shown(role);
+            format!("{role} {verb} {}, and {advice}: run `lastmile-repo renew {role}`", minutes(*expires))
+        }
+        Event::Failed { roles, error, again } => {
+            let what = match roles.as_slice() {
+                [] => "cannot renew".to_string(),
+                roles => format!("cannot renew {}", some_of(roles.iter().map(shown))),
+            };
+            let failure = Failure::from(error).json();
+            let hint = failure.pointer("/error/hint").and_then(Value::as_str);
+            let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+            format!("{what}: {}{hint}. Next attempt: {}", chain(error), minutes(*again))
+        }
+    }
+}
+
+fn json(event: &Event) -> Value {
+    match event {
+        Event::Planned { role, version, expires, at } => json!({
+            "event": "planned", "role": role.as_str(), "version": version.get(), "expires": format_time(expires),
+            "at": format_time(at),
+        }),
+        Event::Renewed { role, version, expires } => json!({
+            "event": "renewed", "role": role.as_str(), "version": version.get(), "expires": format_time(expires),
+        }),
+        Event::NotRenewed { role, expires, renewal, reason } => json!({
+            "event": "not-renewed", "role": role.as_str(), "expires": format_time(expires), "renewal": renewal.name(),
+            "keys_missing": *reason == Reason::KeysMissing,
+        }),
+        Event::Failed { roles, error, again } => json!({
+            "event": "failed", "roles": roles.iter().map(RoleName::as_str).collect::<Vec<_>>(),
+            "error": Failure::from(error).json().get("error"), "again": format_time(again),
+        }),
+    }
+}
+
+fn shown(role: &RoleName) -> String {
+    printable(role.as_str())
+}
+
+fn minutes(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}

@@ -1,0 +1,336 @@
+//! Renews the roles of a repository for as long as a process runs, at random times well before they expire. A failure of
+//! one role never stops the others, and every failed attempt is repeated.
+
+mod schedule;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_metadata::{RoleName, Version};
+
+use crate::draft::Draft;
+use crate::invocation::ServedState;
+use crate::publish::observer::Unobserved;
+use crate::watch::schedule::Jitter;
+use crate::{Error, Invocation, Renewal, Repository, Signing};
+
+/// The maximum time between two steps, so that changes by other processes are noticed.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
+
+/// The time after which a failed attempt is repeated. It doubles with each attempt, up to [`LONGEST_RETRY`].
+const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
+const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
+
+/// Renews the roles of one repository. The caller calls [`Watch::step`] again and again.
+pub(crate) struct Watch {
+    dir: PathBuf,
+    invocation: Invocation,
+    /// The names of roles to renew besides the online roles; `PREFIX*` is the name of all delegated roles with this
+    /// prefix.
+    names: Vec<String>,
+    jitter: Jitter,
+    /// The attempts that failed, by the role that could not be renewed; `None` if the repository could not be opened.
+    failed: BTreeMap<Option<RoleName>, Retry>,
+    reported: BTreeMap<RoleName, Reported>,
+}
+
+/// The result of a step.
+pub(crate) struct Step {
+    pub(crate) events: Vec<Event>,
+    /// The time of the next step.
+    pub(crate) next: DateTime<Utc>,
+}
+
+/// An event that the user should know about. An event that has not changed since the last step is not repeated.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A role will be renewed at this time.
+    Planned { role: RoleName, version: Version, expires: DateTime<Utc>, at: DateTime<Utc> },
+    /// A role was renewed.
+    Renewed { role: RoleName, version: Version, expires: DateTime<Utc> },
+    /// A role is due, but this process does not renew it.
+    NotRenewed { role: RoleName, expires: DateTime<Utc>, renewal: Renewal, reason: Reason },
+    /// These roles could not be renewed, or the repository could not be opened if the list is empty.
+    Failed { roles: Vec<RoleName>, error: Error, again: DateTime<Utc> },
+}
+
+/// The reason why a process does not renew a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The user did not name the role.
+    NotWatched,
+    /// Too few private keys of the role are on this machine.
+    KeysMissing,
+}
+
+/// What was last reported about a role.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reported {
+    Planned(Version),
+    NotRenewed(Version, Renewal),
+}
+
+/// When to repeat a failed attempt.
+#[derive(Clone, Copy)]
+struct Retry {
+    failures: u32,
+    at: DateTime<Utc>,
+}
+
+/// The published version of a role, and when to renew it.
+struct Schedule {
+    role: RoleName,
+    version: Version,
+    expires: DateTime<Utc>,
+    at: DateTime<Utc>,
+}
+
+impl Watch {
+    /// Watches the online roles of the repository in `dir` and the roles with these names.
+    pub(crate) fn new(dir: &Path, invocation: Invocation, names: Vec<String>) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            invocation,
+            names,
+            jitter: Jitter::default(),
+            failed: BTreeMap::new(),
+            reported: BTreeMap::new(),
+        }
+    }
+
+    /// Checks that this process can renew all watched roles. Opens their keys, so that the user is asked for
+    /// pass-phrases now.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeys`] if too few keys of a role are on this machine. Also returns an error if the repository
+    /// or a key cannot be opened, or if a role does not exist.
+    pub(crate) fn check(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
+        self.invocation.now = now;
+        let mut repository = self.open()?;
+        let mut watched = RoleName::ONLINE.to_vec();
+        for name in &self.names {
+            watched.extend(repository.published.named(name)?);
+        }
+        for role in &watched {
+            read(&mut repository, role)?;
+        }
+        let lacking: Vec<RoleName> = watched.iter().filter(|role| !can_sign(&repository, role)).cloned().collect();
+        if !lacking.is_empty() {
+            return Err(Error::MissingKeys { roles: lacking });
+        }
+        for role in &watched {
+            for (_, key) in repository.published.key_ring(role)?.keys() {
+                repository.keys.signer(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when each watched role will be renewed, without renewing anything.
+    ///
+    /// # Errors
+    /// Returns an error if the repository cannot be opened.
+    pub(crate) fn plan(&mut self, now: DateTime<Utc>) -> Result<Vec<Event>, Error> {
+        self.invocation.now = now;
+        let mut repository = Repository::open(&self.dir, &self.invocation)?;
+        let mut events = Vec::new();
+        let schedules = self.schedules(&mut repository, now, &mut events);
+        self.report(&repository, &schedules, now, &mut events);
+        Ok(events)
+    }
+
+    /// Renews the roles whose time has come, and returns when the next step is necessary.
+    pub(crate) fn step(&mut self, now: DateTime<Utc>) -> Step {
+        self.invocation.now = now;
+        let mut events = Vec::new();
+        let next = match self.try_step(now, &mut events) {
+            Ok(next) => {
+                self.failed.remove(&None);
+                next
+            }
+            Err(error) => {
+                let again = self.retry(None, now);
+                events.push(Event::Failed { roles: Vec::new(), error, again });
+                again
+            }
+        };
+        Step { events, next: next.clamp(now, now + LONGEST_PAUSE) }
+    }
+
+    fn try_step(&mut self, now: DateTime<Utc>, events: &mut Vec<Event>) -> Result<DateTime<Utc>, Error> {
+        let mut repository = self.open()?;
+        let mut schedules = self.schedules(&mut repository, now, events);
+        if schedules.iter().any(|schedule| schedule.at <= now) && self.has_server(&repository)? {
+            // Another host may have renewed the roles already.
+            drop(repository);
+            self.catch_up()?;
+            repository = self.open()?;
+            schedules = self.schedules(&mut repository, now, events);
+        }
+        let due = schedules.iter().filter(|schedule| schedule.at <= now).map(|schedule| schedule.role.clone());
+        let (online, others): (Vec<_>, Vec<_>) = due.partition(|role| RoleName::ONLINE.contains(role));
+        // The timestamp comes first, so that no other role can prevent its renewal.
+        if !online.is_empty() && !self.renew(&mut repository, &online, events) && online.len() > 1 {
+            self.renew(&mut repository, &[RoleName::TIMESTAMP], events);
+        }
+        for role in others {
+            self.renew(&mut repository, &[role], events);
+        }
+        let schedules = self.schedules(&mut repository, now, events);
+        self.report(&repository, &schedules, now, events);
+        Ok(schedules.iter().map(|schedule| schedule.at).min().unwrap_or(now + LONGEST_PAUSE))
+    }
+
+    fn open(&self) -> Result<Repository, Error> {
+        Repository::open_for_change(&self.dir, &self.invocation)
+    }
+
+    /// Returns when to renew each watched role that this process can sign.
+    fn schedules(&mut self, repository: &mut Repository, now: DateTime<Utc>, events: &mut Vec<Event>) -> Vec<Schedule> {
+        let mut roles = RoleName::ONLINE.to_vec();
+        for name in &self.names.clone() {
+            let found = repository.published.named(name).and_then(|found| {
+                found.iter().try_for_each(|role| read(repository, role))?;
+                Ok(found)
+            });
+            match found {
+                Ok(found) => roles.extend(found),
+                Err(error) => self.fail(&[], error, now, events),
+            }
+        }
+        let able = roles.into_iter().filter(|role| can_sign(repository, role));
+        let schedules = able.filter_map(|role| {
+            let (version, expires) = version_of(repository, &role)?;
+            let config = repository.config.role(&role);
+            let planned = self.jitter.renewal_time(&role, (version, expires), &config);
+            // A clock that was set back must not postpone the next attempt.
+            let retry = self.failed.get(&Some(role.clone())).filter(|retry| retry.at - now <= LONGEST_RETRY);
+            let at = retry.map_or(planned, |retry| planned.max(retry.at));
+            Some(Schedule { role, version, expires, at })
+        });
+        schedules.collect()
+    }
+
+    /// Renews roles in one publication. Returns whether this succeeded.
+    fn renew(&mut self, repository: &mut Repository, roles: &[RoleName], events: &mut Vec<Event>) -> bool {
+        let now = self.invocation.now;
+        match publish(repository, roles) {
+            Ok(()) => {
+                for role in roles {
+                    self.failed.remove(&Some(role.clone()));
+                    if let Some((version, expires)) = version_of(repository, role) {
+                        events.push(Event::Renewed { role: role.clone(), version, expires });
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                self.fail(roles, error, now, events);
+                false
+            }
+        }
+    }
+
+    fn fail(&mut self, roles: &[RoleName], error: Error, now: DateTime<Utc>, events: &mut Vec<Event>) {
+        let again = roles.iter().map(|role| self.retry(Some(role.clone()), now)).min();
+        let again = again.unwrap_or(now + LONGEST_RETRY);
+        events.push(Event::Failed { roles: roles.to_vec(), error, again });
+    }
+
+    /// Records a failed attempt, and returns when to repeat it.
+    fn retry(&mut self, role: Option<RoleName>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let retry = self.failed.entry(role).or_insert(Retry { failures: 0, at: now });
+        let pause = FIRST_RETRY * 2_i32.saturating_pow(retry.failures.min(10));
+        retry.failures += 1;
+        retry.at = now + pause.min(LONGEST_RETRY);
+        retry.at
+    }
+
+    /// Reports new plans, and roles that are due but that this process does not renew.
+    fn report(&mut self, repository: &Repository, schedules: &[Schedule], now: DateTime<Utc>, events: &mut Vec<Event>) {
+        for Schedule { role, version, expires, at } in schedules {
+            if self.is_new(role, Reported::Planned(*version)) {
+                events.push(Event::Planned { role: role.clone(), version: *version, expires: *expires, at: *at });
+            }
+        }
+        let read = repository.published.read_roles().map(|(role, _)| role.clone());
+        for role in [RoleName::ROOT, RoleName::SNAPSHOT, RoleName::TIMESTAMP].into_iter().chain(read) {
+            let Some((version, expires)) = version_of(repository, &role) else { continue };
+            let renewal = repository.config.role(&role).renewal(expires, now);
+            let is_planned = schedules.iter().any(|schedule| schedule.role == role);
+            if is_planned || renewal < Renewal::Due || !self.is_new(&role, Reported::NotRenewed(version, renewal)) {
+                continue;
+            }
+            let reason = if can_sign(repository, &role) { Reason::NotWatched } else { Reason::KeysMissing };
+            events.push(Event::NotRenewed { role, expires, renewal, reason });
+        }
+    }
+
+    /// Records what is reported about a role, and returns whether it differs from the last report.
+    fn is_new(&mut self, role: &RoleName, report: Reported) -> bool {
+        self.reported.insert(role.clone(), report) != Some(report)
+    }
+
+    /// Returns whether the user's configuration has the URL of the server, so that the folder can be compared with it.
+    fn has_server(&self, repository: &Repository) -> Result<bool, Error> {
+        let compares = cfg!(feature = "http") && self.invocation.served == ServedState::Compare;
+        Ok(compares && self.invocation.user.metadata_url(repository.digest)?.is_some())
+    }
+
+    /// Adopts newer files of the server.
+    #[cfg(feature = "http")]
+    fn catch_up(&self) -> Result<(), Error> {
+        use crate::files::roots;
+        use crate::root_digest::RootDigest;
+        use crate::served::catch_up::{Foreign, Mode, catch_up};
+        let digest = RootDigest::of(&roots::oldest_root(&self.invocation.layout(&self.dir))?);
+        let Some(url) = self.invocation.user.metadata_url(digest)? else { return Ok(()) };
+        catch_up(&self.dir, &self.invocation, &url, Foreign::Refuse, Mode::Apply).map(drop)
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn catch_up(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Signs roles again and publishes them.
+fn publish(repository: &mut Repository, roles: &[RoleName]) -> Result<(), Error> {
+    let mut edit = repository.edit(Draft::default());
+    for role in roles {
+        edit.sign_again(role)?;
+    }
+    let draft = edit.finish()?;
+    let plan = repository.plan(draft, Signing::Now)?;
+    let incomplete: Vec<RoleName> = plan.completed.incomplete().map(|document| document.role.clone()).collect();
+    if !incomplete.is_empty() {
+        return Err(Error::MissingKeys { roles: incomplete });
+    }
+    repository.conclude(&plan, &mut Unobserved).map(drop)
+}
+
+/// Returns whether enough private keys of a role are on this machine.
+fn can_sign(repository: &Repository, role: &RoleName) -> bool {
+    repository.published.key_ring(role).is_ok_and(|ring| {
+        let here: BTreeSet<_> = ring.keys().map(|(_, key)| key).filter(|key| repository.keys.has(key)).collect();
+        here.len() as u64 >= u64::from(ring.threshold().get())
+    })
+}
+
+/// Reads a delegated role.
+fn read(repository: &mut Repository, role: &RoleName) -> Result<(), Error> {
+    if role.is_top_level() { Ok(()) } else { repository.published.role(role).map(drop) }
+}
+
+/// Returns the published version of a role and its expiry date, if the role has been read.
+fn version_of(repository: &Repository, role: &RoleName) -> Option<(Version, DateTime<Utc>)> {
+    let published = &repository.published;
+    let expires = match role.as_str() {
+        "root" => published.root.expires,
+        "snapshot" => published.snapshot.expires,
+        "timestamp" => published.timestamp.expires,
+        _ => published.known(role)?.expires,
+    };
+    Some((published.version(role)?, expires))
+}
