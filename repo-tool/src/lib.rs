@@ -35,6 +35,8 @@ mod pin;
 mod policy;
 mod publish;
 mod published;
+#[cfg(feature = "http")]
+mod push;
 mod remember;
 mod renewal;
 mod report;
@@ -68,7 +70,8 @@ pub use edit::revert::RemovedKeys;
 pub use error::{
     ConfigError, DraftError, EditError, Error, Hidden, InvalidDigest, InvalidInput, InvalidKeyUri, JournalFault,
     KeyReason, LackingKeys, LineFault, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError,
-    PolicyError, PublicationError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError, VersionError,
+    PolicyError, PublicationError, PushError, RecordFault, RevertError, RevokeError, RoleNameError, ServedError,
+    VersionError,
 };
 pub use files::sharing::Sharing;
 pub use immutable::Immutable;

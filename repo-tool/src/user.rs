@@ -9,6 +9,9 @@
 //! metadata-url = "https://example.org/packages/metadata/"
 //! keys = ["/media/usb/root-1.pem"]           # private keys outside the repository's folder
 //!
+//! [repositories.9f86d081….destinations.default]          # see `push/settings.rs`
+//! url = "file:///srv/www/packages"
+//!
 //! [folders."/srv/packages"]
 //! repository = "9f86d081…"                  # any other repository in this folder is refused
 //! shared-with-group = "release"              # members of this group may also publish from the folder
@@ -235,14 +238,19 @@ impl UserConfig {
         }
     }
 
-    fn read(&self) -> Result<DocumentMut, Error> {
+    pub(crate) fn read(&self) -> Result<DocumentMut, Error> {
         let Some(path) = &self.file else { return Ok(DocumentMut::new()) };
         let Some(text) = read_own(path)? else { return Ok(DocumentMut::new()) };
         let toml = |error: toml_edit::TomlError| ConfigError::Toml { text: error.to_string().trim().to_string() };
         text.parse().map_err(|error| self.invalid(toml(error)))
     }
 
-    fn change(&self, section: &'static str, name: &str, change: impl FnOnce(&mut Table)) -> Result<(), Error> {
+    pub(crate) fn change(
+        &self,
+        section: &'static str,
+        name: &str,
+        change: impl FnOnce(&mut Table),
+    ) -> Result<(), Error> {
         let Some(path) = &self.file else { return Ok(()) };
         let folder = folder_of(path)?;
         let _lock = lock(folder)?;
@@ -265,7 +273,7 @@ impl UserConfig {
         access::sync_folder(folder)
     }
 
-    fn invalid(&self, reason: ConfigError) -> Error {
+    pub(crate) fn invalid(&self, reason: ConfigError) -> Error {
         Error::Config { path: self.file.clone().unwrap_or_default(), reason }
     }
 }
@@ -295,7 +303,7 @@ fn group_number(name: &str) -> Option<u32> {
     fields.find_map(|mut fields| (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten())
 }
 
-fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edit::TableLike> {
+pub(crate) fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edit::TableLike> {
     document.get("repositories")?.as_table_like()?.get(&repository.to_string())?.as_table_like()
 }
 

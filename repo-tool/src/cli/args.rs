@@ -14,6 +14,8 @@ use super::init::Init;
 use super::keys::KeyCommand;
 use super::policy::PolicyCommand;
 use super::publish::Publish;
+use super::pull::Pull;
+use super::push::Push;
 use super::remove::Remove;
 use super::renew::Renew;
 use super::revoke::Revoke;
@@ -49,7 +51,7 @@ Exit codes:
   3  no such target, role, key or repository
   4  the network or a server failed
   5  refused as untrusted
-  6  not published yet: signatures are missing
+  6  not published yet: signatures are missing; push: a cache still serves the old state
   7  status: something is overdue, expired or pending; verify --strict: warnings; attack-lab: an attack succeeded"
 )]
 pub(crate) struct Cli {
@@ -103,6 +105,10 @@ pub(crate) enum Command {
     Discard(super::discard::Args),
     /// Synchronize a restored or copied repository with the server.
     CatchUp(CatchUp),
+    /// Upload the published repository to the place that serves it.
+    Push(Push),
+    /// Download a repository into a new folder, or bring this folder up to date.
+    Pull(Pull),
     /// Show versions, expiry dates, keys, and the roles that are due for renewal.
     Status(super::status::Args),
     /// Check a repository as new and existing clients would.

@@ -5,13 +5,14 @@ use lastmile_cli_support::{ExitStatus, Output};
 use serde_json::json;
 
 use super::context::Context;
+use super::global::Run;
 use super::url::base_url;
 use crate::Error;
 use crate::files::layout::Layout;
 use crate::files::roots;
 use crate::report::diff;
 use crate::root_digest::RootDigest;
-use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
+use crate::served::catch_up::{CaughtUp, Foreign, Mode, Resolution, catch_up as run};
 
 /// `catch-up`
 #[derive(Debug, Args)]
@@ -56,6 +57,12 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
     if !dry_run && args.metadata_url.is_some() {
         invocation.user.set_metadata_url(digest, &url)?;
     }
+    report(&done, context.run(), output)
+}
+
+/// Reports how the folder was synchronized with the server.
+pub(super) fn report(done: &CaughtUp, run: Run, output: &Output) -> Result<ExitStatus, Error> {
+    let dry_run = run.is_dry();
     let resolution = match done.resolution {
         Resolution::Nothing => "nothing",
         Resolution::Adopted => "adopted",

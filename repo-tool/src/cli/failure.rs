@@ -5,7 +5,7 @@ use std::path::Path;
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::error::RefusalKind;
-use crate::{Error, PolicyError, PublicationError, RevertError};
+use crate::{Error, PolicyError, PublicationError, PushError, RevertError};
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -33,6 +33,11 @@ impl From<&Error> for Failure {
             }
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
             Error::Private { .. } => (ExitStatus::Refused, Some("private")),
+            Error::Push(PushError::Url(_) | PushError::Scheme { .. }) => (ExitStatus::Usage, None),
+            Error::Push(PushError::Newer { .. } | PushError::Fork { .. }) => (ExitStatus::Failed, Some("behind")),
+            Error::Push(PushError::Busy { .. } | PushError::Changed { .. } | PushError::LeaseLost { .. }) => {
+                (ExitStatus::Failed, Some("busy"))
+            }
             Error::Busy { .. } => (ExitStatus::Failed, Some("busy")),
             Error::File { .. } => (ExitStatus::Failed, Some("local")),
             Error::Key { .. } => (ExitStatus::Failed, Some("key")),
@@ -46,6 +51,7 @@ impl From<&Error> for Failure {
             | Error::Pin(_)
             | Error::Policy(_)
             | Error::Publication(_)
+            | Error::Push(_)
             | Error::Request { kind: RefusalKind::Refused, .. }
             | Error::Revert(_)
             | Error::Revoke(_)

@@ -27,6 +27,8 @@ mod phrases;
 mod policy;
 mod progress;
 mod publish;
+mod pull;
+mod push;
 mod remove;
 mod renew;
 mod revert;
@@ -120,6 +122,8 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Publish(args) => publish::publish(&context, args, output),
         Command::Discard(args) => discard::discard(&context, args, output),
         Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
+        Command::Push(args) => push::push(&context, args, output),
+        Command::Pull(args) => pull::pull(&context, args, output),
         Command::Status(args) => status::status(&context, args, output),
         Command::Verify(args) => verify::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),

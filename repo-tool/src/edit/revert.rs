@@ -165,7 +165,12 @@ fn earlier_roles(published: &Published, snapshot: &Snapshot) -> Result<BTreeMap<
     Ok(roles)
 }
 
-fn read_role(published: &Published, role: &RoleName, listed: &MetaFile, ring: &KeyRing) -> Result<Targets, Error> {
+pub(crate) fn read_role(
+    published: &Published,
+    role: &RoleName,
+    listed: &MetaFile,
+    ring: &KeyRing,
+) -> Result<Targets, Error> {
     let (path, bytes) = read(published, role, listed.version)?;
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;

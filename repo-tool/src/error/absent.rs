@@ -59,6 +59,15 @@ pub enum NotFound {
     /// A target is missing after the distribution into bins, which is a bug in this program.
     #[error("internal error: a target is missing after distribution into bins")]
     DistributedTarget,
+    /// The user's configuration does not say where the repository is served.
+    #[error(
+        "your configuration does not say where the repository in {} is served; give the place with `--from URL`",
+        printable_path(folder)
+    )]
+    Origin {
+        /// The repository's folder.
+        folder: PathBuf,
+    },
     /// The folder has no metadata.
     #[error("there is no repository in {}", printable_path(folder))]
     Repository {

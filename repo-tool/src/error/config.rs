@@ -92,6 +92,12 @@ pub enum ConfigError {
     /// The metadata URL in the user's configuration is not a valid base URL.
     #[error("metadata-url: {0}")]
     InvalidMetadataUrl(BaseUrlError),
+    /// A destination in the user's configuration is not valid.
+    #[error("destinations.{}: `url` and `public-url` must be URLs", printable(name))]
+    Destination {
+        /// Its name.
+        name: String,
+    },
     /// The allowed keys in the user's configuration are not a list of files.
     #[error("keys must be a list of files")]
     KeyList,

@@ -13,6 +13,7 @@ mod line;
 mod path;
 mod policy;
 mod publish;
+mod push;
 mod refusal;
 mod revert;
 mod served;
@@ -38,6 +39,7 @@ pub use line::LineFault;
 pub use path::PathError;
 pub use policy::PolicyError;
 pub use publish::{DraftError, JournalFault, NotFoundReason, PublicationError};
+pub use push::PushError;
 pub use refusal::RefusalKind;
 pub use revert::RevertError;
 pub use served::{NetworkError, PinError, ServedError};
@@ -145,6 +147,9 @@ pub enum Error {
     /// A publication failed or could not be finished.
     #[error(transparent)]
     Publication(#[from] PublicationError),
+    /// The repository was not pushed or pulled.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// Another process refused to publish a request from this process.
     #[error("{}{text}", prefix(*.kind))]
     Request {
@@ -245,6 +250,7 @@ impl Error {
                 Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
             }
             Self::Policy(error) => error.hint(),
+            Self::Push(error) => error.hint(),
             Self::Publication(PublicationError::Damaged { .. }) => Some(
                 "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
                  prevents changes of line endings",

@@ -43,6 +43,16 @@ pub enum NetworkError {
     },
 }
 
+impl NetworkError {
+    /// Removes the advice about comparing from an error, for commands that only read.
+    pub(crate) fn of_reading(error: crate::Error) -> crate::Error {
+        match error {
+            crate::Error::Network(Self::Compare(error)) => crate::Error::Network(*error),
+            error => error,
+        }
+    }
+}
+
 /// A difference between the server and the repository's folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -90,6 +90,7 @@ impl RefusalKind {
             | Error::NotPinned { .. }
             | Error::Config { .. }
             | Error::Private { .. }
+            | Error::Push(_)
             | Error::Untrusted(_) => None,
         }
     }

@@ -29,6 +29,7 @@ use crate::root_digest::RootDigest;
 use crate::served::Served;
 use crate::served::adoption::{self, Adoption};
 pub use crate::served::caught_up::{CaughtUp, Resolution};
+use crate::served::transport::Transport;
 use crate::user::PinnedRoot;
 use crate::{Error, Invocation, Repository, ServedError, Signing, names};
 
@@ -72,6 +73,18 @@ pub fn catch_up(
     foreign: Foreign,
     mode: Mode,
 ) -> Result<CaughtUp, Error> {
+    catch_up_through(&Transport::by_scheme()?, dir, invocation, metadata_url, foreign, mode)
+}
+
+/// Like [`catch_up`], but reads the served files through `transport`.
+pub(crate) fn catch_up_through(
+    transport: &Transport,
+    dir: &Path,
+    invocation: &Invocation,
+    metadata_url: &BaseUrl,
+    foreign: Foreign,
+    mode: Mode,
+) -> Result<CaughtUp, Error> {
     let layout = invocation.layout(dir);
     let config = Config::read(&layout)?;
     let lock = match mode {
@@ -87,7 +100,7 @@ pub fn catch_up(
     };
     let oldest = roots::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
-    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.target_names())?;
+    let mut served = Served::fetch_with(transport, metadata_url, oldest.clone(), config.target_names())?;
     let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
     let ours = Published::open(&layout, oldest)?;
     check_root(&ours, &served)?;
@@ -130,7 +143,7 @@ pub fn catch_up(
 
 /// Checks that the server's root chain contains the root that the user trusts. Returns the newest version that the user
 /// trusts; this root and all earlier roots are not foreign.
-fn check_pin(
+pub(crate) fn check_pin(
     layout: &Layout,
     invocation: &Invocation,
     repository: RootDigest,
@@ -173,7 +186,7 @@ fn check_pin(
 
 /// Refuses a different root with the same version, because clients that have one of the two roots never replace it with
 /// the other.
-fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
+pub(crate) fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
     let here = &ours.root;
     let there = served.trusted().root();
     if here.version == there.version && here.bytes() != there.bytes() {
@@ -200,17 +213,15 @@ fn is_behind(ours: &Published, served: &Served) -> bool {
     served.versions_of_both(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
 }
 
-fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root: Version) -> Result<Comparison, Error> {
-    let is_root_foreign = served.trusted().root().version > ours.root.version.max(trusted_root);
+/// Returns the targets roles whose file on the server was not published from this folder.
+pub(crate) fn foreign_roles(layout: &Layout, ours: &Published, served: &Served) -> Result<Vec<RoleName>, Error> {
     let mut foreign = Vec::new();
     let mut unlisted = Vec::new();
-    let mut is_ahead = false;
     for (role, theirs) in served.trusted().snapshot().roles() {
         let here = ours.snapshot.meta(&role);
         if here.as_ref() == Some(&theirs) && is_complete(&theirs) {
             continue;
         }
-        is_ahead |= here.is_some_and(|here| here.version > theirs.version);
         // If the server's version of the role was published from this folder, the folder still contains the file.
         let version = ours.root.version_in_name(&role, theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
@@ -223,7 +234,15 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
         }
     }
     foreign.extend(served.differing(unlisted)?);
-    is_ahead |= ours.snapshot.roles().any(|(role, _)| served.trusted().snapshot().meta(&role).is_none());
+    Ok(foreign)
+}
+
+fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root: Version) -> Result<Comparison, Error> {
+    let is_root_foreign = served.trusted().root().version > ours.root.version.max(trusted_root);
+    let mut foreign = foreign_roles(layout, ours, served)?;
+    let theirs = served.trusted().snapshot();
+    let is_newer = |role: &RoleName, version| theirs.meta(role).is_none_or(|theirs| version > theirs.version);
+    let is_ahead = ours.snapshot.roles().any(|(role, here)| is_newer(&role, here.version));
     if !foreign.is_empty() {
         // Read every role that a client can reach, so that each can be shown and adopted.
         served.session.list().map_err(from_client)?;

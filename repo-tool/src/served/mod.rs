@@ -5,16 +5,14 @@ mod adoption;
 pub(crate) mod catch_up;
 mod caught_up;
 pub(crate) mod server;
+pub(crate) mod transport;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use lastmile_client::{
-    BaseUrl, Error as ClientError, Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore,
-    Store as _, StoredFile, Updater, blocking,
-};
+use lastmile_client::{BaseUrl, Fetch as _, FetchError, MemoryStore, Store as _, StoredFile, Updater, blocking};
 use lastmile_metadata::{Limits, MetaFile, RoleName, TargetNames, TrustedMetadata, Version};
 
 use crate::check::simulated_client::{self, from_client};
@@ -24,6 +22,7 @@ use crate::invocation::ServedState;
 use crate::publish::snapshot::{has_same_online_keys, is_complete, list_with_hash};
 use crate::publish::versions::LARGEST_JUMP;
 use crate::published::Published;
+use crate::served::transport::Transport;
 use crate::{Error, NetworkError, Repository, ServedError};
 
 /// The maximum number of simultaneous requests.
@@ -33,22 +32,29 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Served {
     pub(crate) session: blocking::Session,
     memory: MemoryStore,
+    transport: Transport,
     metadata_url: BaseUrl,
 }
 
 impl Served {
     /// Updates a client that was shipped with `root`. The client's clock is at the epoch, when no metadata has expired.
     pub(crate) fn fetch(metadata_url: &BaseUrl, root: Vec<u8>) -> Result<Self, Error> {
-        Self::fetch_with(metadata_url, root, TargetNames::HashPrefixed)
+        Self::fetch_with(&Transport::by_scheme()?, metadata_url, root, TargetNames::HashPrefixed)
     }
 
-    /// Like [`Served::fetch`], but the client can also download targets. `names` is the form of target file names.
-    pub(crate) fn fetch_with(metadata_url: &BaseUrl, root: Vec<u8>, names: TargetNames) -> Result<Self, Error> {
+    /// Like [`Served::fetch`], but reads through `transport`, and the client can also download targets. `names` is the
+    /// form of target file names.
+    pub(crate) fn fetch_with(
+        transport: &Transport,
+        metadata_url: &BaseUrl,
+        root: Vec<u8>,
+        names: TargetNames,
+    ) -> Result<Self, Error> {
         let memory = MemoryStore::default();
         let limits = simulated_client::reading_limits();
         let updater = Updater::builder(root)
             .mirror(metadata_url.as_str(), metadata_url.targets().as_str())
-            .fetch(connect()?)
+            .fetch(transport.clone())
             .store(memory.clone())
             .limits(limits)
             .target_names(names)
@@ -61,7 +67,7 @@ impl Served {
             Error::Network(error) => Error::from(NetworkError::Compare(error.into())),
             error => ServedError::Unverified { url: metadata_url.clone(), error: error.into() }.into(),
         })?;
-        Ok(Self { session, memory, metadata_url: metadata_url.clone() })
+        Ok(Self { session, memory, transport: transport.clone(), metadata_url: metadata_url.clone() })
     }
 
     pub(crate) fn trusted(&self) -> &TrustedMetadata {
@@ -113,11 +119,10 @@ impl Served {
             let url = self.metadata_url.file(&role.file_name(root.version_in_name(&role, entry.version)));
             (role, entry, url)
         });
-        let fetch = connect()?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
         let compared = stream::iter(wanted.collect::<Vec<_>>()).map(|(role, entry, url)| {
-            let fetch = &fetch;
+            let fetch = &self.transport;
             async move {
                 let most = entry.length.unwrap_or(Limits::default().targets_length).saturating_add(1);
                 let response = fetch.fetch_metadata(url.as_str(), most).await.map_err(unreached)?;
@@ -133,14 +138,6 @@ impl Served {
             runtime.block_on(compared.buffer_unordered(AT_ONCE).collect());
         compared.into_iter().filter_map(Result::transpose).collect()
     }
-}
-
-fn connect() -> Result<FetchByScheme, Error> {
-    Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(setup)?))
-}
-
-fn setup(error: ClientError) -> Error {
-    NetworkError::Compare(NetworkError::Setup(error.into()).into()).into()
 }
 
 fn unreached(error: FetchError) -> Error {

@@ -36,6 +36,7 @@ mod policies;
 mod polling;
 mod private_keys;
 mod proportion;
+mod push;
 mod revert;
 mod revocation;
 mod rotation;

@@ -1,0 +1,154 @@
+//! `pull`: get a complete working folder from the place that serves the repository, or bring a folder up to date.
+
+use clap::Args;
+use lastmile_cli_support::{ExitStatus, Output};
+use lastmile_client::BaseUrl;
+use lastmile_metadata::TargetNames;
+use serde_json::{Map, Value, json};
+
+use super::catch_up;
+use super::context::Context;
+use super::counts::counted;
+use super::push::{Bar, DEFAULT, metadata_url, stored};
+use crate::files::roots;
+use crate::push;
+use crate::push::pull::{Pull as NewFolder, TargetFiles};
+use crate::push::settings::DestinationSettings;
+use crate::root_digest::RootDigest;
+use crate::served::catch_up::{Foreign, Mode, catch_up_through};
+use crate::served::transport::Transport;
+use crate::{Error, NotFound};
+
+/// `pull`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Downloads a repository into a new folder: verifies all metadata from a root that you trust, and downloads all targets. An
+interrupted pull can be repeated and continues. Private keys are never downloaded: add them to repo.toml of the new folder.
+
+If the folder already contains the repository, brings it up to date as `catch-up` does.
+
+Examples:
+  lastmile-repo pull --from https://example.org/packages --root 1.root.json -C packages
+  lastmile-repo pull --from /srv/www/packages --root-sha256 34eeb043… -C packages
+  lastmile-repo pull             # later, in the folder")]
+pub(crate) struct Pull {
+    /// Destination or URL of the repository; stored in your configuration
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// Download only metadata
+    #[arg(long)]
+    pub(crate) without_targets: bool,
+    /// Expect target files without hashes in their names, as after `init --no-hash-prefix`
+    #[arg(long)]
+    pub(crate) no_hash_prefix: bool,
+    /// Adopt content that was published from another copy of the repository
+    #[arg(long)]
+    pub(crate) adopt: bool,
+}
+
+/// The place from which a repository is read.
+struct Source {
+    transport: Transport,
+    metadata_url: BaseUrl,
+    /// The URL of the destination, if the repository can also be pushed there.
+    destination: Option<BaseUrl>,
+}
+
+impl Source {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let is_web = text
+            .split_once("://")
+            .is_some_and(|(scheme, _)| ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
+        if is_web {
+            return Self::web(metadata_url(text)?);
+        }
+        Self::destination(&push::parse(text)?)
+    }
+
+    fn web(metadata_url: BaseUrl) -> Result<Self, Error> {
+        Ok(Self { transport: Transport::by_scheme()?, metadata_url, destination: None })
+    }
+
+    fn destination(url: &BaseUrl) -> Result<Self, Error> {
+        let transport = push::open(url)?.transport()?;
+        Ok(Self { transport, metadata_url: url.folder("metadata"), destination: Some(url.clone()) })
+    }
+
+    /// Stores the place in the user's configuration.
+    fn remember(&self, context: &Context<'_>, repository: RootDigest) -> Result<(), Error> {
+        let user = &context.invocation.user;
+        match &self.destination {
+            Some(url) => user.set_destination(repository, DEFAULT, &DestinationSettings::new(url.clone())),
+            None => user.set_metadata_url(repository, &self.metadata_url),
+        }
+    }
+}
+
+pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Result<ExitStatus, Error> {
+    let given = args.from.as_deref().map(Source::parse).transpose()?;
+    if context.layout().config().symlink_metadata().is_ok() {
+        return update(context, args, given, output);
+    }
+    let source = given.ok_or_else(|| Error::Usage("give the place of the repository with --from URL".into()))?;
+    let progress = Bar(output.bar("downloading", usize::MAX));
+    let pull = NewFolder {
+        dir: &context.global.repository,
+        invocation: &context.invocation,
+        transport: source.transport.clone(),
+        metadata_url: source.metadata_url.clone(),
+        names: if args.no_hash_prefix { TargetNames::Plain } else { TargetNames::HashPrefixed },
+        targets: if args.without_targets { TargetFiles::Skip } else { TargetFiles::Download },
+        progress: &progress,
+    };
+    let is_dry = context.run().is_dry();
+    let pulled = if is_dry { pull.preview() } else { pull.run() };
+    progress.0.finish_and_clear();
+    let pulled = pulled?;
+    if !is_dry {
+        source.remember(context, pulled.repository)?;
+    }
+    let versions: Map<String, Value> =
+        pulled.versions.iter().map(|(role, version)| (role.as_str().to_string(), version.get().into())).collect();
+    let document = json!({
+        "outcome": "pulled", "dry_run": is_dry, "url": source.metadata_url.to_string(), "versions": versions,
+        "targets": pulled.targets, "repository": pulled.repository.to_string(),
+    });
+    let lines = pulled.versions.iter().map(|(role, version)| format!("{role} version {version}"));
+    output.report(&document, lines)?;
+    let targets = counted(pulled.targets as u64, "target");
+    output.note(&if is_dry {
+        format!("{targets} would be downloaded from {}. Nothing was changed (--dry-run).", source.metadata_url)
+    } else if args.without_targets {
+        format!("Downloaded the metadata of {targets} from {}.", source.metadata_url)
+    } else {
+        format!("Downloaded {targets} from {}.", source.metadata_url)
+    });
+    if !is_dry {
+        output.note("repo.toml has defaults: set the lifetimes of this repository, and the keys of this machine.");
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Brings an existing folder up to date.
+fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Output) -> Result<ExitStatus, Error> {
+    let layout = context.layout();
+    let digest = RootDigest::of(&roots::oldest_root(&layout)?);
+    let source = match (&given, stored(context, digest)?, context.invocation.user.metadata_url(digest)?) {
+        (Some(_), ..) => None,
+        (None, Some((_, settings)), _) => Some(Source::destination(&settings.url)?),
+        (None, None, Some(url)) => Some(Source::web(url)?),
+        (None, None, None) => return Err(NotFound::Origin { folder: layout.dir().to_path_buf() }.into()),
+    };
+    let is_given = given.is_some();
+    let Some(source) = given.or(source) else {
+        return Err(NotFound::Origin { folder: layout.dir().to_path_buf() }.into());
+    };
+    let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
+    let mode = if context.run().is_dry() { Mode::Preview } else { Mode::Apply };
+    let dir = &context.global.repository;
+    let done = catch_up_through(&source.transport, dir, &context.invocation, &source.metadata_url, foreign, mode)?;
+    if is_given && mode == Mode::Apply {
+        source.remember(context, digest)?;
+    }
+    catch_up::report(&done, context.run(), output)
+}

@@ -1,0 +1,228 @@
+//! `push`: upload the published repository to the place that serves it.
+
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use lastmile_cli_support::{ExitStatus, Output};
+use lastmile_client::BaseUrl;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::counts::counted;
+use super::url::base_url;
+use crate::edit::revert::MissingFiles;
+use crate::files::roots;
+use crate::push::settings::DestinationSettings;
+use crate::push::{self, Mode, Options, Progress, PublicState, Pushed, Versions};
+use crate::root_digest::RootDigest;
+use crate::{Error, Repository};
+
+/// The name of the destination if none is given.
+pub(super) const DEFAULT: &str = "default";
+
+/// `push`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Verifies this folder from the root that you pinned, and the destination in the same way. Refuses to push unless this folder
+continues what the destination serves. Uploads only files that the metadata lists and the destination lacks: targets first,
+timestamp.json last. An interrupted push changes nothing for clients; run the command again to finish it. Then waits until
+clients get the new state from the public URL.
+
+Exit code 6 means that the repository was pushed, but that a cache still serves the old timestamp at the public URL.
+
+Examples:
+  lastmile-repo push --to /srv/www/packages --public-url https://example.org/packages
+  lastmile-repo push             # from then on
+  lastmile-repo push --dry-run   # shows what would be uploaded")]
+pub(crate) struct Push {
+    /// Name of the destination in your configuration; needed only if there are several
+    #[arg(value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    /// Push to this folder or URL; stored in your configuration
+    #[arg(long, value_name = "DESTINATION")]
+    pub(crate) to: Option<String>,
+    /// URL of the repository that clients use; stored in your configuration [default: the metadata-url in your
+    /// configuration]
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// Seconds to wait until clients get the new state from the public URL
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) public_wait: u64,
+    /// Accept missing target files that another server has (`add --from-list`)
+    #[arg(long)]
+    pub(crate) allow_missing_targets: bool,
+}
+
+pub(super) fn push(context: &Context<'_>, args: &Push, output: &Output) -> Result<ExitStatus, Error> {
+    let mut repository = context.open(output)?;
+    // A long upload must not block other commands, and the published files do not change any more.
+    repository.unlock();
+    let name = name(&repository, args.destination.as_deref())?;
+    let settings = settings(&repository, &name, args)?;
+    let destination = push::open(&settings.url)?;
+    let progress = Bar(output.bar("uploading", usize::MAX));
+    let options = Options {
+        mode: if context.run().is_dry() { Mode::Preview } else { Mode::Upload },
+        missing: if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse },
+        known: settings.served.as_ref(),
+        progress: &progress,
+    };
+    let pushed = push::push(&mut repository, destination.as_ref(), &options);
+    progress.0.finish_and_clear();
+    let pushed = pushed?;
+    let user = &repository.invocation.user;
+    if options.mode == Mode::Upload {
+        user.set_destination(repository.digest, &name, &settings)?;
+        user.set_served(repository.digest, &name, &pushed.snapshot)?;
+    }
+    let public_url = match &settings.public_url {
+        Some(url) => Some(url.clone()),
+        None => user.metadata_url(repository.digest)?,
+    };
+    let public = match (&public_url, options.mode) {
+        (Some(url), Mode::Upload) => {
+            let root = roots::oldest_root(&repository.layout)?;
+            let limit = Duration::from_secs(args.public_wait);
+            let waiting = output.bar("waiting for the public URL", usize::MAX);
+            let state = push::wait_until_public(url, &root, pushed.after.timestamp, limit);
+            waiting.finish_and_clear();
+            Some((url, state))
+        }
+        _ => None,
+    };
+    report(context, (&name, &settings.url), &pushed, public.as_ref(), output)
+}
+
+/// Returns the name of the destination: the given one, or the only one in the user's configuration.
+fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
+    if let Some(name) = given {
+        return Ok(name.to_string());
+    }
+    let names = repository.invocation.user.destinations(repository.digest)?;
+    match names.as_slice() {
+        [] => Ok(DEFAULT.to_string()),
+        [name] => Ok(name.clone()),
+        names if names.iter().any(|name| name == DEFAULT) => Ok(DEFAULT.to_string()),
+        names => Err(Error::Usage(format!("give the name of one of the destinations: {}", names.join(", ")))),
+    }
+}
+
+/// Returns the settings of the destination: those on the command line, and the stored ones.
+fn settings(repository: &Repository, name: &str, args: &Push) -> Result<DestinationSettings, Error> {
+    let stored = repository.invocation.user.destination(repository.digest, name)?;
+    let url = args.to.as_deref().map(push::parse).transpose()?;
+    let public_url = args.public_url.as_deref().map(metadata_url).transpose()?;
+    let mut settings = match (stored, url) {
+        (Some(stored), Some(url)) if stored.url != url => DestinationSettings::new(url),
+        (Some(stored), _) => stored,
+        (None, Some(url)) => DestinationSettings::new(url),
+        (None, None) => {
+            return Err(Error::Usage(
+                "give the destination with --to FOLDER or --to URL; it is stored in your configuration".into(),
+            ));
+        }
+    };
+    settings.public_url = public_url.or(settings.public_url);
+    Ok(settings)
+}
+
+/// Parses the URL of a repository or of its metadata, and returns the URL of its metadata.
+pub(super) fn metadata_url(text: &str) -> Result<BaseUrl, Error> {
+    let url = base_url(text)?;
+    Ok(if url.as_str().ends_with("/metadata/") { url } else { url.folder("metadata") })
+}
+
+fn report(
+    context: &Context<'_>,
+    (name, url): (&str, &BaseUrl),
+    pushed: &Pushed,
+    public: Option<&(&BaseUrl, PublicState)>,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let bytes: u64 = pushed.sent.iter().map(|(_, length)| length).sum();
+    let sent: Vec<Value> = pushed.sent.iter().map(|(name, length)| json!({ "name": name, "length": length })).collect();
+    let is_dry = context.run().is_dry();
+    let document = json!({
+        "destination": name, "url": url.to_string(), "outcome": outcome(pushed), "dry_run": is_dry, "sent": sent,
+        "bytes": bytes, "present": pushed.present, "missing": pushed.missing, "served_before": pushed.before.map(versions),
+        "versions": versions(pushed.after), "public": public.map(|(url, state)| public_json(url, state)),
+    });
+    output.report(&document, pushed.sent.iter().map(|(name, length)| format!("{name} ({length} bytes)")))?;
+    let files = counted(pushed.sent.len(), "file");
+    if pushed.is_unchanged() {
+        output.note(&format!("Nothing to push: {url} has timestamp version {}.", pushed.after.timestamp));
+    } else if is_dry {
+        output.note(&format!("{files} ({bytes} bytes) would be uploaded to {url}. Nothing was changed (--dry-run)."));
+    } else {
+        output.note(&format!("Pushed {files} ({bytes} bytes) to {url}: timestamp version {}.", pushed.after.timestamp));
+    }
+    if let Some(first) = pushed.missing.first() {
+        let count = counted(pushed.missing.len(), "target file");
+        output.warning(&format!("{count} are neither in this folder nor at {url}; the first is {first}"));
+    }
+    match public {
+        None => Ok(ExitStatus::Done),
+        Some((url, PublicState::Current)) => {
+            output.note(&format!("Clients get this state from {url}."));
+            Ok(ExitStatus::Done)
+        }
+        Some((url, PublicState::Stale(version))) => {
+            output.warning(&format!("published, but {url} still serves timestamp version {version}"));
+            Ok(ExitStatus::Pending)
+        }
+        Some((url, state)) => {
+            let error = state.error().unwrap_or_default();
+            output.warning(&format!("published, but the repository cannot be read from {url}: {error}"));
+            Ok(ExitStatus::Pending)
+        }
+    }
+}
+
+fn outcome(pushed: &Pushed) -> &'static str {
+    if pushed.is_unchanged() { "nothing" } else { "pushed" }
+}
+
+fn versions(versions: Versions) -> Value {
+    json!({
+        "root": versions.root.get(), "snapshot": versions.snapshot.get(), "timestamp": versions.timestamp.get(),
+    })
+}
+
+fn public_json(url: &BaseUrl, state: &PublicState) -> Value {
+    match state {
+        PublicState::Current => json!({ "url": url.to_string(), "state": "current" }),
+        PublicState::Stale(version) => {
+            json!({ "url": url.to_string(), "state": "stale", "timestamp": version.get() })
+        }
+        PublicState::Unreadable(_) => {
+            json!({ "url": url.to_string(), "state": "unreadable", "error": state.error() })
+        }
+    }
+}
+
+/// A progress bar that counts files.
+pub(super) struct Bar(pub(super) ProgressBar);
+
+impl Progress for Bar {
+    fn begin(&self, files: usize) {
+        self.0.set_length(files as u64);
+    }
+
+    fn uploaded(&self) {
+        self.0.inc(1);
+    }
+}
+
+/// Returns the only destination of a repository in the user's configuration, or the one named `default`.
+pub(super) fn stored(
+    context: &Context<'_>,
+    repository: RootDigest,
+) -> Result<Option<(String, DestinationSettings)>, Error> {
+    let user = &context.invocation.user;
+    let names = user.destinations(repository)?;
+    let only = names.first().filter(|_| names.len() == 1);
+    let name = names.iter().find(|name| *name == DEFAULT).or(only);
+    let Some(name) = name else { return Ok(None) };
+    Ok(user.destination(repository, name)?.map(|settings| (name.clone(), settings)))
+}

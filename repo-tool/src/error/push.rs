@@ -1,0 +1,99 @@
+//! Errors of pushing a repository to a destination.
+
+use lastmile_client::text::printable;
+use lastmile_client::{BaseUrl, BaseUrlError};
+use lastmile_metadata::{RoleName, Version};
+
+/// The reason why a repository was not pushed or pulled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The URL of a destination is not valid.
+    #[error(transparent)]
+    Url(#[from] BaseUrlError),
+    /// The scheme of a destination's URL is not supported.
+    #[error("`{url}` is not a destination: give a folder, or a URL with the scheme {supported}")]
+    Scheme {
+        /// The URL.
+        url: BaseUrl,
+        /// The supported schemes.
+        supported: &'static str,
+    },
+    /// Another process is pushing to the destination.
+    #[error("another process is pushing to {url}; nothing was uploaded")]
+    Busy {
+        /// The destination.
+        url: BaseUrl,
+    },
+    /// The destination changed while its state was read.
+    #[error("{url} changed while it was read; nothing was uploaded")]
+    Changed {
+        /// The destination.
+        url: BaseUrl,
+    },
+    /// Another process took the lock, or replaced the timestamp, while this process was pushing.
+    #[error("another process pushed to {url} at the same time: the new timestamp was not uploaded")]
+    LeaseLost {
+        /// The destination.
+        url: BaseUrl,
+    },
+    /// The destination has a newer version of a role.
+    #[error("{url} has {role} version {served}, but this folder has version {published}; nothing was uploaded")]
+    Newer {
+        /// The destination.
+        url: BaseUrl,
+        /// The role.
+        role: RoleName,
+        /// The version at the destination.
+        served: Version,
+        /// The version in the folder.
+        published: Version,
+    },
+    /// The destination has a file that was not published from this folder.
+    #[error(
+        "{url} has a {role} version {version} that was not published from this folder: another copy of the repository \
+         published it; nothing was uploaded"
+    )]
+    Fork {
+        /// The destination.
+        url: BaseUrl,
+        /// The role.
+        role: RoleName,
+        /// The version at the destination.
+        version: Version,
+    },
+    /// A published file at the destination has other content than in the folder.
+    #[error("{url}: {} has other content than in this folder, and clients may have fetched it", printable(name))]
+    OtherContent {
+        /// The destination.
+        url: BaseUrl,
+        /// The name of the file.
+        name: String,
+    },
+    /// Target files are neither in the folder nor at the destination.
+    #[error("{} of the target files to upload are missing from this folder, the first is {}", count, printable(first))]
+    MissingTargets {
+        /// The number of missing files.
+        count: usize,
+        /// The name of the first missing file.
+        first: String,
+    },
+}
+
+impl PushError {
+    /// Returns a hint on what to do next, if there is one.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Newer { .. } | Self::Fork { .. } => Some(
+                "run `lastmile-repo pull` to adopt the state of the destination; `lastmile-repo catch-up` shows the difference \
+                 to the served metadata first",
+            ),
+            Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
+            Self::Changed { .. } | Self::LeaseLost { .. } => Some("run the command again"),
+            Self::MissingTargets { .. } => Some(
+                "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",
+            ),
+            Self::Url(_) | Self::Scheme { .. } | Self::OtherContent { .. } => None,
+        }
+    }
+}

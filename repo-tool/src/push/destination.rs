@@ -1,0 +1,118 @@
+//! A destination: the place from which a repository is served, such as the folder of a web server.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use lastmile_client::BaseUrl;
+use lastmile_metadata::{TargetFile, TargetNames};
+
+use crate::invocation::LockWait;
+use crate::served::transport::Transport;
+use crate::{Error, PublicationError};
+
+/// The place from which a repository is served. Names are paths relative to the repository, such as
+/// `metadata/timestamp.json`, and are not percent-encoded.
+pub(crate) trait Destination: Send + Sync {
+    /// Returns the URL of the repository at this destination.
+    fn url(&self) -> &BaseUrl;
+
+    /// Returns the transport through which a client reads the repository at [`Destination::url`].
+    fn transport(&self) -> Result<Transport, Error>;
+
+    /// Takes the lock that only one process can hold. Waits for at most `wait.at_most` while another process holds it.
+    ///
+    /// # Errors
+    /// [`crate::PushError::Busy`] if another process holds the lock for too long.
+    fn lock(&self, wait: &LockWait) -> Result<Box<dyn Lease>, Error>;
+
+    /// Reads an object of at most `most` bytes. Returns `None` if it does not exist.
+    fn read(&self, name: &str, most: u64) -> Result<Option<Object>, Error>;
+
+    /// Returns the length of an object in bytes, or `None` if it does not exist.
+    fn length(&self, name: &str) -> Result<Option<u64>, Error>;
+
+    /// Returns whether the object `name` is the file of `target`. May return false for a file with a plain name if the
+    /// destination cannot compute its digest.
+    fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error>;
+
+    /// Creates an object, unless it already exists.
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error>;
+
+    /// Replaces an object, unless it is no longer the object `expected`.
+    fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error>;
+
+    /// Creates or replaces an object.
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Creates or replaces the file of a target. The object never becomes visible with content that does not match the
+    /// target.
+    ///
+    /// # Errors
+    /// [`PublicationError::WrongTarget`] if the local file does not match the target.
+    fn put_target(&self, name: &str, file: LocalTarget) -> Result<(), Error>;
+
+    /// Removes an object, which need not exist.
+    fn remove(&self, name: &str) -> Result<(), Error>;
+}
+
+/// The lock on a destination. It is released when it is dropped.
+pub(crate) trait Lease: Send + Sync {
+    /// Checks that this process still holds the lock. This is called before each write.
+    ///
+    /// # Errors
+    /// [`crate::PushError::LeaseLost`] if another process may have taken the lock.
+    fn check(&self) -> Result<(), Error>;
+}
+
+/// An object that was read.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// Its content.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The result of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// The object was written.
+    Done,
+    /// The condition was not met, so nothing was written.
+    Refused,
+}
+
+/// An open target file in the repository's folder.
+#[derive(Debug)]
+pub(crate) struct LocalTarget {
+    /// The open file.
+    pub(crate) file: File,
+    /// Its path, for messages.
+    pub(crate) path: PathBuf,
+    /// The entry of the target.
+    pub(crate) target: TargetFile,
+}
+
+impl LocalTarget {
+    /// Passes the content of the file to `each` in parts, and checks that it matches the target.
+    ///
+    /// # Errors
+    /// [`PublicationError::WrongTarget`] if it does not match. `each` may then have received some of the bytes.
+    pub(crate) fn read(self, mut each: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        use std::io::Read as _;
+        let Self { mut file, path, target } = self;
+        let mut verifier = target.verifier();
+        let mut part = vec![0; PART];
+        loop {
+            let count = file.read(&mut part).map_err(|error| Error::file("read", &path, error))?;
+            let wrong =
+                |error| PublicationError::WrongTarget { path: path.clone(), target: target.path.clone(), error };
+            let Some(bytes) = part.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(verifier.finish().map_err(wrong)?);
+            };
+            verifier.update(bytes).map_err(wrong)?;
+            each(bytes)?;
+        }
+    }
+}
+
+/// The number of bytes that are read at once.
+const PART: usize = 256 * 1024;

@@ -1,0 +1,175 @@
+//! Checks, before anything is uploaded, that the folder continues what the destination serves.
+//!
+//! The state at the destination is verified from the pinned root by the same client as everywhere else. A push is
+//! refused unless this folder contains the served versions byte for byte.
+
+use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
+use lastmile_metadata::{RoleName, Version};
+
+use crate::config::Config;
+use crate::files::access::{self, LONGEST_METADATA};
+use crate::published::Published;
+use crate::push::destination::{Destination, Object};
+use crate::push::settings::ServedSnapshot;
+use crate::served::Served;
+use crate::served::catch_up::{check_pin, check_root, foreign_roles};
+use crate::served::transport::Transport;
+use crate::{Error, NetworkError, PushError, Repository, ServedError, names};
+
+/// The name of the object that makes a publication visible.
+pub(crate) const TIMESTAMP: &str = "metadata/timestamp.json";
+
+/// The maximum length of a timestamp, in bytes.
+const LONGEST_TIMESTAMP: u64 = 1 << 20;
+
+/// The state of a destination, compared with the folder.
+pub(crate) enum Standing {
+    /// The destination serves nothing yet.
+    Empty,
+    /// The destination serves the state of the folder.
+    Same,
+    /// The destination serves an earlier state of the folder.
+    Behind(Box<Earlier>),
+}
+
+/// The state that a destination serves, which the folder continues.
+pub(crate) struct Earlier {
+    pub(crate) served: Served,
+    /// The timestamp as it was read. It is replaced only if it is still the same.
+    pub(crate) timestamp: Object,
+}
+
+/// Reads and verifies the state of the destination, and compares it with the folder. `ours` is the state of the folder,
+/// verified from its oldest root, and `known` is the snapshot that this user's last push to the destination saw there.
+///
+/// # Errors
+/// [`PushError::Newer`] or [`PushError::Fork`] if the folder does not continue that state.
+pub(crate) fn standing(
+    destination: &dyn Destination,
+    repository: &Repository,
+    ours: &Published,
+    known: Option<&ServedSnapshot>,
+) -> Result<Standing, Error> {
+    let Some(timestamp) = destination.read(TIMESTAMP, LONGEST_TIMESTAMP)? else { return Ok(Standing::Empty) };
+    let served = read(destination, &repository.config, ours)?;
+    if **served.trusted().timestamp().bytes() != *timestamp.bytes {
+        return Err(PushError::Changed { url: destination.url().clone() }.into());
+    }
+    let (layout, invocation) = (&repository.layout, &repository.invocation);
+    check_pin(layout, invocation, repository.digest, ours.shipped(), &served)?;
+    let fork = |role, version| Error::from(PushError::Fork { url: destination.url().clone(), role, version });
+    if let Err(Error::Served(ServedError::OtherRoot { version })) = check_root(ours, &served) {
+        return Err(fork(RoleName::ROOT, version));
+    }
+    let mut is_same = true;
+    for (role, theirs, published, same_bytes) in served.versions_of_both(ours) {
+        if theirs > published {
+            let url = destination.url().clone();
+            return Err(PushError::Newer { url, role, served: theirs, published }.into());
+        }
+        if theirs == published && !same_bytes {
+            return Err(fork(role, published));
+        }
+        is_same = is_same && same_bytes;
+    }
+    if is_same {
+        return Ok(Standing::Same);
+    }
+    if let Some((role, version)) = unknown_role(repository, ours, &served, known)? {
+        return Err(fork(role, version));
+    }
+    Ok(Standing::Behind(Box::new(Earlier { served, timestamp })))
+}
+
+/// Returns a role whose served file was not published from this folder, with its version.
+fn unknown_role(
+    repository: &Repository,
+    ours: &Published,
+    served: &Served,
+    known: Option<&ServedSnapshot>,
+) -> Result<Option<(RoleName, Version)>, Error> {
+    let theirs = served.trusted().snapshot();
+    // A snapshot is published together with the roles that it lists, so one comparison is enough if the folder still
+    // has the snapshot.
+    if let Some(version) = ours.root.version_in_name(&RoleName::SNAPSHOT, theirs.version) {
+        let file = repository.layout.metadata().join(names::metadata_file(&RoleName::SNAPSHOT, Some(version)));
+        match access::read_small(&file, LONGEST_METADATA)? {
+            Some(bytes) if *bytes == **theirs.bytes() => return Ok(None),
+            Some(_) => return Ok(Some((RoleName::SNAPSHOT, version))),
+            None => {}
+        }
+    }
+    // Without versions in its file names, the folder has only its newest metadata.
+    if known.is_some_and(|known| *known == ServedSnapshot::of(theirs)) {
+        return Ok(None);
+    }
+    let foreign = foreign_roles(&repository.layout, ours, served)?.into_iter().next();
+    Ok(foreign.map(|role| {
+        let version = theirs.meta(&role).map_or(Version::ONE, |listed| listed.version);
+        (role, version)
+    }))
+}
+
+/// Verifies the state of the destination from the oldest root of the folder.
+///
+/// If an earlier push was interrupted between a new root and the timestamp that it verifies, no client can verify the
+/// state. Then the roots that this folder is about to publish are ignored.
+fn read(destination: &dyn Destination, config: &Config, ours: &Published) -> Result<Served, Error> {
+    let fetch = |transport: &Transport| {
+        let url = destination.url().folder("metadata");
+        Served::fetch_with(transport, &url, ours.shipped().to_vec(), config.target_names())
+    };
+    let transport = destination.transport()?;
+    let failed = match fetch(&transport).map_err(NetworkError::of_reading) {
+        Err(error @ Error::Network(_)) => return Err(error),
+        Err(error) => error,
+        Ok(served) => return Ok(served),
+    };
+    let mut newest = ours.root.version;
+    while newest > Version::ONE && is_there(destination, ours, newest)?.is_none() {
+        newest = before(newest);
+    }
+    while is_there(destination, ours, newest)? == Some(true) && newest > Version::ONE {
+        newest = before(newest);
+        let hidden = WithoutRoots { transport: transport.clone(), after: newest };
+        if let Ok(served) = fetch(&Transport::new(hidden)) {
+            return Ok(served);
+        }
+    }
+    Err(failed)
+}
+
+fn before(version: Version) -> Version {
+    Version::new(version.get().saturating_sub(1)).unwrap_or(Version::ONE)
+}
+
+/// Returns whether the destination has the same root of this version as the folder, or `None` if it has no such root.
+fn is_there(destination: &dyn Destination, ours: &Published, version: Version) -> Result<Option<bool>, Error> {
+    let name = names::metadata_file(&RoleName::ROOT, Some(version));
+    let Some(there) = destination.read(&format!("metadata/{name}"), LONGEST_METADATA)? else { return Ok(None) };
+    let here = access::read_if_there(&ours.layout().metadata().join(name))?;
+    Ok(Some(here.is_some_and(|here| here == there.bytes)))
+}
+
+/// A transport that treats the roots after one version as missing.
+struct WithoutRoots {
+    transport: Transport,
+    after: Version,
+}
+
+impl WithoutRoots {
+    fn is_hidden(&self, url: &str) -> bool {
+        let name = url.rsplit('/').next().unwrap_or_default();
+        let version = name.strip_suffix(".root.json").and_then(|version| version.parse::<u64>().ok());
+        version.is_some_and(|version| version > self.after.get())
+    }
+}
+
+impl Fetch for WithoutRoots {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        if self.is_hidden(url) {
+            return Box::pin(std::future::ready(Err(FetchError::NotFound)));
+        }
+        self.transport.fetch(url, offset)
+    }
+}

@@ -1,0 +1,171 @@
+//! Uploads a published repository to the place that serves it (`push`), and downloads one from there (`pull`).
+//!
+//! The published state of the folder is verified from the pinned root first, and only files that this metadata names
+//! are uploaded. They are uploaded in the order of spec 6.3: targets, delegated roles, targets, snapshot, and
+//! `timestamp.json` last. An interrupted push therefore changes nothing for clients, and can be repeated.
+
+pub(crate) mod destination;
+mod directory;
+mod guard;
+mod plan;
+mod public;
+pub(crate) mod pull;
+pub(crate) mod settings;
+mod upload;
+mod workers;
+
+use std::path::Path;
+
+use lastmile_client::BaseUrl;
+use lastmile_metadata::{RoleName, Version};
+
+use crate::edit::revert::MissingFiles;
+use crate::files::roots;
+use crate::published::Published;
+use crate::push::destination::Destination;
+use crate::push::directory::Directory;
+use crate::push::guard::Standing;
+use crate::push::plan::Plan;
+pub(crate) use crate::push::public::{PublicState, wait_until_public};
+use crate::push::settings::ServedSnapshot;
+use crate::push::upload::{Upload, Uploading};
+use crate::{Error, PushError, Repository};
+
+/// The schemes of destinations, for messages.
+const SCHEMES: &str = "file";
+
+/// Parses a destination from the command line: a URL or the path of a folder.
+///
+/// # Errors
+/// [`PushError::Url`] or [`PushError::Scheme`] if the text is not a destination.
+pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
+    if !text.contains("://") {
+        let path = std::path::absolute(text).map_err(|error| Error::file("find", Path::new(text), error))?;
+        return Ok(Directory::new(&path)?.url().clone());
+    }
+    let url = BaseUrl::new(text).map_err(PushError::from)?;
+    open(&url).map(|_| url)
+}
+
+/// Returns the destination for a URL. Does not access the destination.
+///
+/// # Errors
+/// [`PushError::Scheme`] if the scheme is not supported.
+pub(crate) fn open(url: &BaseUrl) -> Result<Box<dyn Destination>, Error> {
+    match url.scheme() {
+        "file" => Ok(Box::new(Directory::at(url)?)),
+        _ => Err(PushError::Scheme { url: url.clone(), supported: SCHEMES }.into()),
+    }
+}
+
+/// Whether a push uploads files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Upload the files.
+    Upload,
+    /// Only determine which files would be uploaded.
+    Preview,
+}
+
+/// The options of a push.
+#[derive(Clone, Copy)]
+pub(crate) struct Options<'a> {
+    pub(crate) mode: Mode,
+    /// Whether target files may be missing from the folder, because another server has them.
+    pub(crate) missing: MissingFiles,
+    /// The snapshot that the last push saw at the destination.
+    pub(crate) known: Option<&'a ServedSnapshot>,
+    /// Reports the progress.
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Receives the progress of a push.
+pub(crate) trait Progress: Sync {
+    /// Is called once, with the number of files to upload.
+    fn begin(&self, files: usize);
+    /// Is called when a file is at the destination.
+    fn uploaded(&self);
+}
+
+/// The result of a push.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    /// The versions that the destination served before, or `None` if it was empty.
+    pub(crate) before: Option<Versions>,
+    /// The versions of the folder.
+    pub(crate) after: Versions,
+    /// The snapshot that the destination serves now.
+    pub(crate) snapshot: ServedSnapshot,
+    /// The uploaded files in the order of the upload, with their lengths. Target files are uploaded in parallel.
+    pub(crate) sent: Vec<(String, u64)>,
+    /// The number of files that were already at the destination.
+    pub(crate) present: usize,
+    /// The target files that are neither in the folder nor at the destination.
+    pub(crate) missing: Vec<String>,
+}
+
+/// The versions of the top-level roles that a state consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) root: Version,
+    pub(crate) snapshot: Version,
+    pub(crate) timestamp: Version,
+}
+
+impl Pushed {
+    /// Returns whether the destination already served the state of the folder.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.before == Some(self.after) && self.sent.is_empty()
+    }
+}
+
+/// Uploads the published state of the repository to the destination.
+///
+/// # Errors
+/// [`Error::NotPinned`] if the root is not pinned; [`Error::Push`] if the folder does not continue what the destination
+/// serves, or if another process is pushing.
+pub(crate) fn push(
+    repository: &mut Repository,
+    destination: &dyn Destination,
+    options: &Options<'_>,
+) -> Result<Pushed, Error> {
+    repository.authority().require_pin()?;
+    let mut ours = Published::open(&repository.layout, roots::oldest_root(&repository.layout)?)?;
+    let lease = match options.mode {
+        Mode::Upload => Some(destination.lock(&repository.invocation.lock_wait)?),
+        Mode::Preview => None,
+    };
+    let standing = guard::standing(destination, repository, &ours, options.known)?;
+    let after =
+        Versions { root: ours.root.version, snapshot: ours.snapshot.version, timestamp: ours.timestamp.version };
+    let snapshot = ServedSnapshot::of(&ours.snapshot);
+    let mut pushed = Pushed { before: None, after, snapshot, sent: Vec::new(), present: 0, missing: Vec::new() };
+    let earlier = match &standing {
+        Standing::Same => {
+            pushed.before = Some(after);
+            return Ok(pushed);
+        }
+        Standing::Empty => None,
+        Standing::Behind(earlier) => Some(earlier.as_ref()),
+    };
+    pushed.before = earlier.map(|earlier| {
+        let version = |role: &RoleName| earlier.served.versions().find(|(name, _)| name == role).map(|(_, it)| it);
+        let of = |role| version(&role).unwrap_or(Version::ONE);
+        Versions { root: of(RoleName::ROOT), snapshot: of(RoleName::SNAPSHOT), timestamp: of(RoleName::TIMESTAMP) }
+    });
+    let names = repository.target_names();
+    let plan = Plan::new(&mut ours, earlier.map(|earlier| &earlier.served), names)?;
+    options.progress.begin(plan.len());
+    let mut upload = Upload {
+        destination,
+        lease: lease.as_deref(),
+        layout: &repository.layout,
+        names,
+        earlier,
+        options,
+        uploading: Uploading::default(),
+    };
+    upload.run(&plan)?;
+    let Uploading { sent, present, missing } = upload.uploading;
+    Ok(Pushed { sent, present, missing, ..pushed })
+}

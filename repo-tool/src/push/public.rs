@@ -1,0 +1,56 @@
+//! Checks that the URL which clients use serves the new state.
+
+use std::time::{Duration, Instant};
+
+use lastmile_client::BaseUrl;
+use lastmile_metadata::Version;
+
+use crate::error::chain;
+use crate::served::Served;
+use crate::{Error, NetworkError};
+
+/// The time before the second request. It doubles after each request.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest time between two requests.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The state at the URL that clients use.
+#[derive(Debug)]
+pub(crate) enum PublicState {
+    /// Clients get the new state.
+    Current,
+    /// A cache still serves this timestamp version.
+    Stale(Version),
+    /// The state cannot be read or does not verify.
+    Unreadable(Error),
+}
+
+impl PublicState {
+    /// Returns the text of the error, if there is one.
+    pub(crate) fn error(&self) -> Option<String> {
+        match self {
+            Self::Unreadable(error) => Some(chain(error)),
+            Self::Current | Self::Stale(_) => None,
+        }
+    }
+}
+
+/// Refreshes clients at `url`, which were shipped with `root`, until one gets the timestamp version `expected`, for at
+/// most the time `limit`.
+pub(crate) fn wait_until_public(url: &BaseUrl, root: &[u8], expected: Version, limit: Duration) -> PublicState {
+    let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let state = match Served::fetch(url, root.to_vec()) {
+            Err(error) => PublicState::Unreadable(NetworkError::of_reading(error)),
+            Ok(served) if served.trusted().timestamp().version >= expected => return PublicState::Current,
+            Ok(served) => PublicState::Stale(served.trusted().timestamp().version),
+        };
+        let left = limit.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return state;
+        }
+        std::thread::sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,244 @@
+//! Uploads the files of a plan in order.
+
+use std::io;
+use std::path::Path;
+
+use lastmile_metadata::TargetNames;
+
+use crate::edit::revert::MissingFiles;
+use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::layout::Layout;
+use crate::publish::compress::Coding;
+use crate::publish::journal::FileKind;
+use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
+use crate::push::guard::Earlier;
+use crate::push::plan::{MetadataItem, Plan, RootPlace, TargetItem};
+use crate::push::{Mode, Options, workers};
+use crate::{Error, PushError, names};
+
+/// A push that is being carried out.
+pub(super) struct Upload<'a> {
+    pub(super) destination: &'a dyn Destination,
+    /// The lock on the destination; `None` in a preview.
+    pub(super) lease: Option<&'a dyn Lease>,
+    pub(super) layout: &'a Layout,
+    pub(super) names: TargetNames,
+    /// The state that the destination serves; `None` if it is empty.
+    pub(super) earlier: Option<&'a Earlier>,
+    pub(super) options: &'a Options<'a>,
+    pub(super) uploading: Uploading,
+}
+
+/// The files of a push so far.
+#[derive(Debug, Default)]
+pub(super) struct Uploading {
+    pub(super) sent: Vec<(String, u64)>,
+    pub(super) present: usize,
+    pub(super) missing: Vec<String>,
+}
+
+/// What happened to one file.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Sent(u64),
+    Present,
+    Missing,
+}
+
+impl Upload<'_> {
+    /// Uploads all files of the plan. A preview only finds out which files are missing at the destination.
+    pub(super) fn run(&mut self, plan: &Plan) -> Result<(), Error> {
+        if plan.root_place == RootPlace::First {
+            self.roots(plan)?;
+        }
+        self.targets(&plan.targets)?;
+        let (delegated, others): (Vec<_>, Vec<_>) =
+            plan.roles.iter().partition(|item| item.kind == FileKind::Delegated);
+        let outcomes = workers::try_map(&delegated, |item| self.metadata(item))?;
+        for (item, outcome) in delegated.iter().zip(outcomes) {
+            self.record(&item.name, outcome);
+        }
+        for item in others {
+            let outcome = self.metadata(item)?;
+            self.record(&item.name, outcome);
+        }
+        if plan.root_place == RootPlace::BeforeTimestamp {
+            self.roots(plan)?;
+        }
+        if let Some(timestamp) = &plan.timestamp {
+            let outcome = self.metadata(timestamp)?;
+            self.record(&timestamp.name, outcome);
+        }
+        if plan.root_place == RootPlace::Last {
+            self.roots(plan)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, name: &str, outcome: Outcome) {
+        self.options.progress.uploaded();
+        match outcome {
+            Outcome::Sent(length) => self.uploading.sent.push((name.to_string(), length)),
+            Outcome::Present => self.uploading.present += 1,
+            Outcome::Missing => self.uploading.missing.push(name.to_string()),
+        }
+    }
+
+    fn roots(&mut self, plan: &Plan) -> Result<(), Error> {
+        for root in &plan.roots {
+            let outcome = self.metadata(root)?;
+            self.record(&root.name, outcome);
+        }
+        Ok(())
+    }
+
+    fn targets(&mut self, targets: &[TargetItem]) -> Result<(), Error> {
+        // Find all missing files before the first upload.
+        let states = workers::try_map(targets, |item| self.target_state(item))?;
+        let missing = || targets.iter().zip(&states).filter(|(_, state)| matches!(state, TargetState::Nowhere));
+        if let Some((first, _)) = missing().next()
+            && self.options.missing == MissingFiles::Refuse
+        {
+            return Err(PushError::MissingTargets { count: missing().count(), first: first.name.clone() }.into());
+        }
+        let work: Vec<_> = targets.iter().zip(states).collect();
+        let outcomes = workers::try_map(&work, |(item, state)| match state {
+            TargetState::Here => self.target(item),
+            TargetState::AtDestination => Ok(Outcome::Present),
+            TargetState::Nowhere => Ok(Outcome::Missing),
+        })?;
+        for ((item, _), outcome) in work.iter().zip(outcomes) {
+            self.record(&item.name, outcome);
+        }
+        Ok(())
+    }
+
+    fn target_state(&self, item: &TargetItem) -> Result<TargetState, Error> {
+        if self.destination.has_target(&item.name, &item.target, self.names)? {
+            return Ok(TargetState::AtDestination);
+        }
+        Ok(if self.open(item)?.is_some() { TargetState::Here } else { TargetState::Nowhere })
+    }
+
+    /// Opens the file of a target in the repository's folder. Links are not followed.
+    fn open(&self, item: &TargetItem) -> Result<Option<LocalTarget>, Error> {
+        let relative = Path::new(&item.name);
+        let Some(folder) = self.layout.open()?.find(relative.parent().unwrap_or(Path::new("")))? else {
+            return Ok(None);
+        };
+        let path = self.layout.dir().join(relative);
+        match folder.open_file(names::of_file(relative)?) {
+            Ok(file) => Ok(Some(LocalTarget { file, path, target: item.target.clone() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read", &path, error)),
+        }
+    }
+
+    fn target(&self, item: &TargetItem) -> Result<Outcome, Error> {
+        let Some(file) = self.open(item)? else { return Ok(Outcome::Missing) };
+        if self.may_write()? {
+            self.destination.put_target(&item.name, file)?;
+        }
+        Ok(Outcome::Sent(item.target.length))
+    }
+
+    /// Checks the lock. Returns false in a preview.
+    fn may_write(&self) -> Result<bool, Error> {
+        match (self.options.mode, self.lease) {
+            (Mode::Upload, Some(lease)) => lease.check().map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    fn metadata(&self, item: &MetadataItem) -> Result<Outcome, Error> {
+        if item.is_versioned { self.versioned(item) } else { self.unversioned(item) }
+    }
+
+    /// Creates a file with its version in its name. A file that is already there must have the same content, unless an
+    /// interrupted push left it behind and no served metadata lists it.
+    fn versioned(&self, item: &MetadataItem) -> Result<Outcome, Error> {
+        let length = item.bytes.len() as u64;
+        let other = || PushError::OtherContent { url: self.destination.url().clone(), name: item.name.clone() };
+        let there = match self.destination.length(&item.name)? {
+            None => None,
+            Some(found) => self.destination.read(&item.name, found.max(length).saturating_add(1))?,
+        };
+        if there.as_ref().is_some_and(|there| there.bytes == item.bytes) {
+            self.copies(item)?;
+            return Ok(Outcome::Present);
+        }
+        // Clients request a new root as soon as it exists.
+        if there.is_some() && item.kind == FileKind::Root {
+            return Err(other().into());
+        }
+        if self.may_write()? {
+            let written = match &there {
+                None => self.destination.create(&item.name, &item.bytes)?,
+                Some(there) => self.destination.replace(&item.name, &item.bytes, there)?,
+            };
+            if written == Written::Refused {
+                return Err(other().into());
+            }
+            self.copies(item)?;
+        }
+        Ok(Outcome::Sent(length))
+    }
+
+    /// Replaces a file without its version in its name.
+    fn unversioned(&self, item: &MetadataItem) -> Result<Outcome, Error> {
+        let length = item.bytes.len() as u64;
+        if !self.may_write()? {
+            return Ok(Outcome::Sent(length));
+        }
+        // A server may send a compressed copy instead of the file, so the copies of the old file are removed first.
+        for coding in Coding::ALL {
+            let copy = format!("{}.{}", item.name, coding.ending());
+            if self.destination.length(&copy)?.is_some() {
+                self.destination.remove(&copy)?;
+            }
+        }
+        if item.kind == FileKind::Timestamp {
+            self.timestamp(item, self.earlier.map(|earlier| &earlier.timestamp))?;
+        } else {
+            self.destination.put(&item.name, &item.bytes)?;
+        }
+        self.copies(item)?;
+        Ok(Outcome::Sent(length))
+    }
+
+    /// Replaces the timestamp if it is still the one that was verified.
+    fn timestamp(&self, item: &MetadataItem, expected: Option<&Object>) -> Result<(), Error> {
+        let written = match expected {
+            Some(expected) => self.destination.replace(&item.name, &item.bytes, expected)?,
+            None => self.destination.create(&item.name, &item.bytes)?,
+        };
+        match written {
+            Written::Done => Ok(()),
+            Written::Refused => Err(PushError::LeaseLost { url: self.destination.url().clone() }.into()),
+        }
+    }
+
+    /// Uploads the compressed copies of a metadata file that the repository publishes.
+    fn copies(&self, item: &MetadataItem) -> Result<(), Error> {
+        for coding in Coding::ALL {
+            let local = coding.beside(&self.layout.dir().join(&item.name));
+            let Some(copy) = access::read_small(&local, LONGEST_METADATA)? else { continue };
+            let name = format!("{}.{}", item.name, coding.ending());
+            if !coding.is_copy(&copy, &item.bytes) {
+                continue;
+            }
+            let is_there = item.is_versioned && self.destination.length(&name)? == Some(copy.len() as u64);
+            if !is_there && self.may_write()? {
+                self.destination.put(&name, &copy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The location of a target file.
+enum TargetState {
+    Here,
+    AtDestination,
+    Nowhere,
+}

@@ -1,0 +1,6 @@
+//! Tests of `push` and `pull` with a folder as the destination.
+
+mod directory;
+mod interrupted;
+mod machine;
+mod pull;

@@ -1,0 +1,96 @@
+//! A push that is interrupted at any system call changes nothing for clients, and can be repeated.
+
+use lastmile_cli_support::ExitStatus;
+use lastmile_client::MemoryStore;
+use lastmile_fs::faults::{Fault, arm};
+
+use super::machine::{Machine, copy_tree, tree};
+use crate::disks::{faults, print_count};
+use crate::world::folder;
+
+/// Interrupts a push at every system call in the destination. `old` and `new` are targets that were published before
+/// and since the last push. With `stays_valid`, clients work at every moment.
+fn interrupt_everywhere(name: &str, machine: &Machine, served: &std::path::Path, stays_valid: bool) {
+    let clean = folder();
+    copy_tree(served, clean.path());
+    let watched = arm(clean.path(), usize::MAX, Fault::Die);
+    machine.copy().push(clean.path()).done();
+    let calls = watched.calls();
+    drop(watched);
+    let expected = tree(clean.path());
+    let mut runs = 0;
+    for (number, (call, _)) in calls.iter().enumerate() {
+        for fault in faults(*call, number, false) {
+            let case = format!("{name}: {fault:?} at call {number}, {call:?}");
+            let site = folder();
+            copy_tree(served, site.path());
+            let user = MemoryStore::default();
+            machine.fetch_with(&user, site.path(), "old").unwrap();
+            let machine = machine.copy();
+            let armed = arm(site.path(), number, fault);
+            machine.push(site.path());
+            assert!(armed.has_struck(), "{case}");
+            drop(armed);
+            let fetched = machine.fetch_with(&user, site.path(), "old");
+            assert!(!stays_valid || fetched.is_ok_and(|found| found.is_some()), "{case}");
+            let again = machine.push(site.path());
+            assert_eq!(again.status, ExitStatus::Done, "{case}: {again:?}");
+            assert_eq!(tree(site.path()), expected, "{case}");
+            assert!(machine.fetch_with(&user, site.path(), "new").unwrap().is_some(), "{case}");
+            runs += 1;
+        }
+    }
+    print_count(name, calls.len(), runs);
+}
+
+#[test]
+fn an_interrupted_push_of_a_release_can_be_repeated() {
+    let machine = Machine::new(&[]);
+    machine.add("old", "1");
+    let site = folder();
+    machine.push(site.path()).done();
+    machine.add("new", "2");
+    interrupt_everywhere("repository: push", &machine, site.path(), true);
+}
+
+#[test]
+fn an_interrupted_push_of_a_new_root_can_be_repeated() {
+    let machine = Machine::new(&[]);
+    machine.add("old", "1");
+    let site = folder();
+    machine.push(site.path()).done();
+    machine.run(&["key", "generate", "timestamp-2", "--unencrypted"]).done();
+    let rotation = ["--add", "file:keys/timestamp-2.pem", "--remove", "file:keys/timestamp-1.pem"];
+    let rotate = |machine: &Machine| drop(machine.run(&[&["rotate", "timestamp"], &rotation[..]].concat()).done());
+    // The new timestamp is signed with both keys, so clients can update at every moment.
+    let seamless = machine.copy();
+    seamless.add("new", "2");
+    rotate(&seamless);
+    interrupt_everywhere("repository: push of a rotation", &seamless, site.path(), true);
+    // The newest timestamp is signed only with the new key. Clients cannot update between the new root and the
+    // timestamp, and a repeated push cannot verify what the destination serves as clients do.
+    rotate(&machine);
+    machine.add("new", "2");
+    interrupt_everywhere("repository: push of a rotation and a release", &machine, site.path(), false);
+}
+
+#[test]
+fn an_interrupted_first_push_can_be_repeated() {
+    let machine = Machine::new(&[]);
+    machine.add("a", "1");
+    let clean = folder();
+    let watched = arm(clean.path(), usize::MAX, Fault::Die);
+    machine.copy().push(clean.path()).done();
+    let calls = watched.calls().len();
+    drop(watched);
+    for number in 0..calls {
+        let site = folder();
+        let machine = machine.copy();
+        let armed = arm(site.path(), number, Fault::Die);
+        machine.push(site.path());
+        assert!(armed.has_struck(), "call {number}");
+        drop(armed);
+        machine.push(site.path()).done();
+        assert_eq!(tree(site.path()), tree(clean.path()), "call {number}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Tests of `pull`.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use lastmile_cli_support::ExitStatus;
+use lastmile_fs::faults::{Fault, arm};
+use lastmile_repo_tool::RootDigest;
+use serde_json::json;
+
+use super::machine::{Machine, tree};
+use crate::world::folder;
+
+/// Creates a machine that has pushed a repository with bins and two roots to a folder.
+fn pushed() -> (Machine, tempfile::TempDir) {
+    let machine = Machine::new(&[]);
+    machine.run(&["bins", "--bit-length", "2"]).done();
+    (0..6).for_each(|number| machine.add(&format!("docs/file-{number}"), &number.to_string()));
+    with_new_root(machine)
+}
+
+fn with_new_root(machine: Machine) -> (Machine, tempfile::TempDir) {
+    machine.run(&["key", "generate", "root-new", "--unencrypted"]).done();
+    machine.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
+    let site = folder();
+    machine.push(site.path()).done();
+    (machine, site)
+}
+
+#[test]
+fn a_new_machine_gets_a_complete_folder_that_it_can_publish_from() {
+    let (machine, site) = pushed();
+    let from = site.path().to_str().unwrap();
+    let new = Machine::empty();
+    new.run(&["pull", "--from", from]).failed("not-pinned", "root is not pinned");
+    assert!(!new.dir().exists());
+    let digest = RootDigest::of(&machine.root()).to_string();
+    let dry = new.run(&["pull", "--from", from, "--root-sha256", &digest, "--dry-run"]).done();
+    assert!(!new.dir().exists() && dry.json["targets"] == 6, "{dry:?}");
+    new.run(&["pull", "--from", from, "--root-sha256", &digest]).done();
+    let pulled = tree(&new.dir());
+    for (name, bytes) in tree(site.path()) {
+        assert_eq!(pulled.get(&name), Some(&bytes), "{name}");
+    }
+    assert!(pulled.contains_key("repo.toml") && !pulled.keys().any(|name| name.starts_with("keys/")));
+    new.run(&["verify"]).done();
+    assert_eq!(new.run(&["status"]).json["pinned"], true);
+    // With the keys, the new machine can publish and push.
+    for name in ["targets-1", "snapshot-1", "timestamp-1"] {
+        let key = machine.dir().join(format!("keys/{name}.pem"));
+        new.run(&["key", "allow", key.to_str().unwrap()]).done();
+    }
+    let config = fs::read_to_string(new.dir().join("repo.toml")).unwrap();
+    let mut text = config;
+    for role in ["targets", "snapshot", "timestamp"] {
+        let key = machine.dir().join(format!("keys/{role}-1.pem"));
+        let at = text.find(&format!("[roles.{role}]")).unwrap();
+        let keys = at + text[at..].find("keys = []").unwrap();
+        text.replace_range(keys..keys + 9, &format!("keys = [\"file:{}\"]", key.display()));
+    }
+    fs::write(new.dir().join("repo.toml"), text).unwrap();
+    let added = new.try_add("docs/new", "new");
+    assert!(matches!(added.status, ExitStatus::Done | ExitStatus::Pending), "{added:?}");
+    assert_eq!(new.run(&["push"]).done().json["destination"], "default");
+}
+
+#[test]
+fn a_pull_into_an_existing_folder_brings_it_up_to_date() {
+    let (machine, site) = pushed();
+    let digest = RootDigest::of(&machine.root()).to_string();
+    let new = Machine::empty();
+    new.run(&["pull", "--from", site.path().to_str().unwrap(), "--root-sha256", &digest]).done();
+    machine.add("docs/late", "late");
+    machine.run(&["push"]).done();
+    // The content is unknown to this folder, so the user decides.
+    new.run(&["pull"]).failed("failed", "--adopt");
+    let ran = new.run(&["pull", "--adopt"]).done();
+    assert_eq!(ran.json["resolution"], "adopted");
+    let ran = new.run(&["pull"]).done();
+    assert_eq!(ran.json["resolution"], "nothing");
+    let served = tree(site.path());
+    let pulled = tree(&new.dir());
+    assert!(served.iter().filter(|(name, _)| name.starts_with("targets/")).all(|(name, _)| pulled.contains_key(name)));
+}
+
+#[test]
+fn an_interrupted_pull_continues_and_does_not_repeat_downloads() {
+    let machine = Machine::new(&[]);
+    ["a", "b"].iter().for_each(|name| machine.add(name, name));
+    let (machine, site) = with_new_root(machine);
+    let digest = RootDigest::of(&machine.root()).to_string();
+    let args = ["pull", "--from", site.path().to_str().unwrap(), "--root-sha256", &digest];
+    let clean = Machine::empty();
+    let watched = arm(clean.folder.path(), usize::MAX, Fault::Die);
+    clean.run(&args).done();
+    let calls = watched.calls().len();
+    drop(watched);
+    let expected = tree(&clean.dir());
+    let mut kept = 0;
+    for number in (0..calls).step_by(2) {
+        let new = Machine::empty();
+        let armed = arm(new.folder.path(), number, Fault::Die);
+        let ran = new.run(&args);
+        assert!(armed.has_struck(), "call {number}");
+        drop(armed);
+        if ran.status != ExitStatus::Done && !new.dir().join("repo.toml").exists() {
+            let inode = |path: &std::path::Path| fs::metadata(path).unwrap().ino();
+            let targets = || walkdir::WalkDir::new(new.dir().join("targets")).into_iter().filter_map(Result::ok);
+            let complete = targets().filter(|entry| {
+                entry.file_type().is_file()
+                    && expected.contains_key(&format!(
+                        "targets/{}",
+                        entry.path().strip_prefix(new.dir().join("targets")).unwrap().display()
+                    ))
+            });
+            let before: Vec<_> = complete.map(|entry| (inode(entry.path()), entry.into_path())).collect();
+            new.run(&args).done();
+            assert!(before.iter().all(|(number, path)| inode(path) == *number), "call {number}");
+            kept += before.len();
+        } else {
+            // The publication is finished by the next command.
+            new.run(&args).done();
+        }
+        let found = tree(&new.dir());
+        for (name, bytes) in &expected {
+            if name.starts_with("metadata/") || name.starts_with("targets/") {
+                assert_eq!(found.get(name), Some(bytes), "call {number}: {name}");
+            }
+        }
+    }
+    assert!(kept > 0, "no pull was interrupted after a download");
+}
+
+#[test]
+fn a_pull_without_targets_gets_only_metadata() {
+    let (machine, site) = pushed();
+    let root = machine.dir().join("metadata/1.root.json");
+    let new = Machine::empty();
+    let args = ["pull", "--from", site.path().to_str().unwrap(), "--root", root.to_str().unwrap()];
+    let ran = new.run(&[&args[..], &["--without-targets"]].concat()).done();
+    assert_eq!((ran.json["targets"].as_u64(), new.dir().join("targets").exists()), (Some(6), false));
+    new.run(&["status"]);
+    // A release only needs the files that are new.
+    assert_eq!(new.run(&["push"]).done().json["outcome"], json!("nothing"));
+}
+
+#[test]
+fn a_pull_verifies_everything() {
+    let (machine, site) = pushed();
+    let digest = RootDigest::of(&machine.root()).to_string();
+    let args = ["pull", "--from", site.path().to_str().unwrap(), "--root-sha256", &digest];
+    let target = tree(site.path()).into_keys().find(|name| name.starts_with("targets/")).unwrap();
+    let original = fs::read(site.path().join(&target)).unwrap();
+    fs::write(site.path().join(&target), "X").unwrap();
+    let new = Machine::empty();
+    let ran = new.run(&args);
+    assert!(ran.status != ExitStatus::Done && !new.dir().join("repo.toml").exists(), "{ran:?}");
+    assert!(!new.dir().join(&target).exists());
+    fs::write(site.path().join(&target), original).unwrap();
+    let other = RootDigest::of(b"another root").to_string();
+    let ran = Machine::empty().run(&["pull", "--from", site.path().to_str().unwrap(), "--root-sha256", &other]);
+    assert!(ran.status != ExitStatus::Done && ran.stderr.contains("no root on the server has"), "{ran:?}");
+}
