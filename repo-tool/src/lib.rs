@@ -35,7 +35,7 @@ mod pin;
 mod policy;
 mod publish;
 mod published;
-#[cfg(feature = "http")]
+#[cfg(feature = "cli")]
 mod push;
 mod remember;
 mod renewal;

@@ -5,6 +5,7 @@
 mod caddy;
 mod child;
 mod nginx;
+mod push_s3;
 mod s3;
 mod site;
 mod tls;

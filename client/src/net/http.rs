@@ -118,6 +118,13 @@ impl HttpFetch {
         Ok(HttpFetch { client, authorities, proxies, forbidden_means_absent, date: Arc::default() })
     }
 
+    /// Returns the HTTP client, which has the same settings. It is meant for this project's own programs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Builds a GET request for exactly this URL.
     fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
         let url = exact_url(url).map_err(FetchError::Url)?;

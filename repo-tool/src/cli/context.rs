@@ -44,6 +44,8 @@ pub(super) struct Context<'a> {
     /// The clock, for commands that run until they are stopped. Other commands use the time in `invocation`.
     pub(super) clock: Clock,
     pub(super) wait: Wait,
+    /// The home folder of the user.
+    pub(super) home: Option<PathBuf>,
 }
 
 /// Returns the current time.
@@ -79,6 +81,7 @@ impl<'a> Context<'a> {
             env: world.env,
             clock: world.now,
             wait: world.wait,
+            home: world.home,
         })
     }
 

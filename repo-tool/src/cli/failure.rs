@@ -33,7 +33,9 @@ impl From<&Error> for Failure {
             }
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
             Error::Private { .. } => (ExitStatus::Refused, Some("private")),
-            Error::Push(PushError::Url(_) | PushError::Scheme { .. }) => (ExitStatus::Usage, None),
+            Error::Push(PushError::Url(_) | PushError::Credentials { .. } | PushError::Scheme { .. }) => {
+                (ExitStatus::Usage, None)
+            }
             Error::Push(PushError::Newer { .. } | PushError::Fork { .. }) => (ExitStatus::Failed, Some("behind")),
             Error::Push(PushError::Busy { .. } | PushError::Changed { .. } | PushError::LeaseLost { .. }) => {
                 (ExitStatus::Failed, Some("busy"))

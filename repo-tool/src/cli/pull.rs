@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::catch_up;
 use super::context::Context;
 use super::counts::counted;
-use super::push::{Bar, DEFAULT, metadata_url, stored};
+use super::push::{Bar, DEFAULT, metadata_url, stored, variables};
 use crate::files::roots;
 use crate::push;
 use crate::push::pull::{Pull as NewFolder, TargetFiles};
@@ -35,6 +35,12 @@ pub(crate) struct Pull {
     /// Destination or URL of the repository; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) from: Option<String>,
+    /// URL of the API of an S3-compatible store, or of another emulated cloud; stored in your configuration
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Region of the bucket; stored in your configuration [default: $AWS_REGION]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: Option<String>,
     /// Download only metadata
     #[arg(long)]
     pub(crate) without_targets: bool,
@@ -50,42 +56,45 @@ pub(crate) struct Pull {
 struct Source {
     transport: Transport,
     metadata_url: BaseUrl,
-    /// The URL of the destination, if the repository can also be pushed there.
-    destination: Option<BaseUrl>,
+    /// The destination, if the repository can also be pushed there.
+    destination: Option<DestinationSettings>,
 }
 
 impl Source {
-    fn parse(text: &str) -> Result<Self, Error> {
+    fn parse(context: &Context<'_>, args: &Pull, text: &str) -> Result<Self, Error> {
         let is_web = text
             .split_once("://")
             .is_some_and(|(scheme, _)| ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
         if is_web {
             return Self::web(metadata_url(text)?);
         }
-        Self::destination(&push::parse(text)?)
+        let mut settings = DestinationSettings::new(push::parse(text)?);
+        settings.options.endpoint = args.endpoint.as_deref().map(|url| url.trim_end_matches('/').to_string());
+        settings.options.region.clone_from(&args.region);
+        Self::destination(context, settings)
     }
 
     fn web(metadata_url: BaseUrl) -> Result<Self, Error> {
         Ok(Self { transport: Transport::by_scheme()?, metadata_url, destination: None })
     }
 
-    fn destination(url: &BaseUrl) -> Result<Self, Error> {
-        let transport = push::open(url)?.transport()?;
-        Ok(Self { transport, metadata_url: url.folder("metadata"), destination: Some(url.clone()) })
+    fn destination(context: &Context<'_>, settings: DestinationSettings) -> Result<Self, Error> {
+        let transport = push::open(&settings, &variables(context))?.transport()?;
+        Ok(Self { transport, metadata_url: settings.url.folder("metadata"), destination: Some(settings) })
     }
 
     /// Stores the place in the user's configuration.
     fn remember(&self, context: &Context<'_>, repository: RootDigest) -> Result<(), Error> {
         let user = &context.invocation.user;
         match &self.destination {
-            Some(url) => user.set_destination(repository, DEFAULT, &DestinationSettings::new(url.clone())),
+            Some(settings) => user.set_destination(repository, DEFAULT, settings),
             None => user.set_metadata_url(repository, &self.metadata_url),
         }
     }
 }
 
 pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Result<ExitStatus, Error> {
-    let given = args.from.as_deref().map(Source::parse).transpose()?;
+    let given = args.from.as_deref().map(|from| Source::parse(context, args, from)).transpose()?;
     if context.layout().config().symlink_metadata().is_ok() {
         return update(context, args, given, output);
     }
@@ -135,7 +144,7 @@ fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Ou
     let digest = RootDigest::of(&roots::oldest_root(&layout)?);
     let source = match (&given, stored(context, digest)?, context.invocation.user.metadata_url(digest)?) {
         (Some(_), ..) => None,
-        (None, Some((_, settings)), _) => Some(Source::destination(&settings.url)?),
+        (None, Some((_, settings)), _) => Some(Source::destination(context, settings)?),
         (None, None, Some(url)) => Some(Source::web(url)?),
         (None, None, None) => return Err(NotFound::Origin { folder: layout.dir().to_path_buf() }.into()),
     };

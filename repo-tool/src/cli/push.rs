@@ -13,7 +13,7 @@ use super::counts::counted;
 use super::url::base_url;
 use crate::edit::revert::MissingFiles;
 use crate::files::roots;
-use crate::push::settings::DestinationSettings;
+use crate::push::settings::{DestinationSettings, Writers};
 use crate::push::{self, Mode, Options, Progress, PublicState, Pushed, Versions};
 use crate::root_digest::RootDigest;
 use crate::{Error, Repository};
@@ -33,6 +33,7 @@ Exit code 6 means that the repository was pushed, but that a cache still serves 
 
 Examples:
   lastmile-repo push --to /srv/www/packages --public-url https://example.org/packages
+  lastmile-repo push --to s3://bucket/packages --region eu-central-1
   lastmile-repo push             # from then on
   lastmile-repo push --dry-run   # shows what would be uploaded")]
 pub(crate) struct Push {
@@ -46,6 +47,15 @@ pub(crate) struct Push {
     /// configuration]
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// URL of the API of an S3-compatible store, or of another emulated cloud; stored in your configuration
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Region of the bucket; stored in your configuration [default: $AWS_REGION]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: Option<String>,
+    /// Push to a store without conditional writes, to which no other machine pushes; stored in your configuration
+    #[arg(long)]
+    pub(crate) single_writer: bool,
     /// Seconds to wait until clients get the new state from the public URL
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) public_wait: u64,
@@ -60,7 +70,7 @@ pub(super) fn push(context: &Context<'_>, args: &Push, output: &Output) -> Resul
     repository.unlock();
     let name = name(&repository, args.destination.as_deref())?;
     let settings = settings(&repository, &name, args)?;
-    let destination = push::open(&settings.url)?;
+    let destination = push::open(&settings, &variables(context))?;
     let progress = Bar(output.bar("uploading", usize::MAX));
     let options = Options {
         mode: if context.run().is_dry() { Mode::Preview } else { Mode::Upload },
@@ -124,7 +134,24 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
         }
     };
     settings.public_url = public_url.or(settings.public_url);
+    let options = &mut settings.options;
+    if let Some(endpoint) = &args.endpoint {
+        base_url(endpoint)?;
+        options.endpoint = Some(endpoint.trim_end_matches('/').to_string());
+    }
+    options.region = args.region.clone().or(options.region.take());
+    if args.single_writer {
+        options.writers = Writers::Single;
+    }
     Ok(settings)
+}
+
+/// Returns the environment of the user, with `HOME` as in the shell.
+pub(super) fn variables<'c>(context: &'c Context<'_>) -> impl Fn(&str) -> Option<String> + 'c {
+    |name| match (context.env)(name) {
+        None if name == "HOME" => context.home.as_ref().map(|home| home.to_string_lossy().into_owned()),
+        value => value.and_then(|value| value.into_string().ok()),
+    }
 }
 
 /// Parses the URL of a repository or of its metadata, and returns the URL of its metadata.

@@ -93,7 +93,7 @@ pub enum ConfigError {
     #[error("metadata-url: {0}")]
     InvalidMetadataUrl(BaseUrlError),
     /// A destination in the user's configuration is not valid.
-    #[error("destinations.{}: `url` and `public-url` must be URLs", printable(name))]
+    #[error("destinations.{}: `url` and `public-url` must be URLs, and the options must be valid", printable(name))]
     Destination {
         /// Its name.
         name: String,

@@ -19,6 +19,12 @@ pub enum PushError {
         /// The supported schemes.
         supported: &'static str,
     },
+    /// The URL of a destination contains credentials.
+    #[error("`{url}` contains credentials, which are only accepted in environment variables")]
+    Credentials {
+        /// The URL; its user name and password are not printed.
+        url: BaseUrl,
+    },
     /// Another process is pushing to the destination.
     #[error("another process is pushing to {url}; nothing was uploaded")]
     Busy {
@@ -34,6 +40,15 @@ pub enum PushError {
     /// Another process took the lock, or replaced the timestamp, while this process was pushing.
     #[error("another process pushed to {url} at the same time: the new timestamp was not uploaded")]
     LeaseLost {
+        /// The destination.
+        url: BaseUrl,
+    },
+    /// The destination does not support conditional writes.
+    #[error(
+        "{url} ignores the conditions of writes, so two machines that push at the same time could overwrite each other's \
+         files; nothing was uploaded"
+    )]
+    NoConditions {
         /// The destination.
         url: BaseUrl,
     },
@@ -89,11 +104,14 @@ impl PushError {
                  to the served metadata first",
             ),
             Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
+            Self::NoConditions { .. } => {
+                Some("if only one machine pushes to this destination, say so with `--single-writer`")
+            }
             Self::Changed { .. } | Self::LeaseLost { .. } => Some("run the command again"),
             Self::MissingTargets { .. } => Some(
                 "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",
             ),
-            Self::Url(_) | Self::Scheme { .. } | Self::OtherContent { .. } => None,
+            Self::Url(_) | Self::Credentials { .. } | Self::Scheme { .. } | Self::OtherContent { .. } => None,
         }
     }
 }

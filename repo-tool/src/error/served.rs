@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use lastmile_client::text::printable_path;
+use lastmile_client::text::{printable, printable_path};
 use lastmile_client::{BaseUrl, Error as ClientError, FetchError, LocalError};
 use lastmile_metadata::{RoleName, Version};
 
@@ -30,6 +30,14 @@ pub enum NetworkError {
     /// A file could not be fetched.
     #[error("{}", chain(.0))]
     Fetch(FetchError),
+    /// An object store refused a request, or could not be reached.
+    #[error("{url}: {}", printable(text))]
+    Store {
+        /// The destination.
+        url: BaseUrl,
+        /// The error, without secrets.
+        text: String,
+    },
     /// The async runtime could not be started.
     #[error("{0}")]
     Runtime(io::Error),

@@ -69,6 +69,18 @@ pub(crate) trait Lease: Send + Sync {
 pub(crate) struct Object {
     /// Its content.
     pub(crate) bytes: Vec<u8>,
+    /// Its entity tag at the destination, for a conditional replacement. Folders have none.
+    pub(crate) e_tag: Option<String>,
+    /// Its version at the destination, if the destination has versions in addition to entity tags.
+    pub(crate) version: Option<String>,
+}
+
+impl Object {
+    /// Returns whether this is the same version of the same object.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.e_tag == other.e_tag && self.version == other.version && self.bytes == other.bytes
+    }
 }
 
 /// The result of a conditional write.

@@ -139,7 +139,7 @@ impl Destination for Directory {
     fn read(&self, name: &str, most: u64) -> Result<Option<Object>, Error> {
         let Some(folder) = self.find(name)? else { return Ok(None) };
         let bytes = folder.read(names::of_file(Path::new(name))?, most)?;
-        Ok(bytes.map(|bytes| Object { bytes }))
+        Ok(bytes.map(|bytes| Object { bytes, e_tag: None, version: None }))
     }
 
     fn length(&self, name: &str) -> Result<Option<u64>, Error> {

@@ -4,9 +4,15 @@
 //! are uploaded. They are uploaded in the order of spec 6.3: targets, delegated roles, targets, snapshot, and
 //! `timestamp.json` last. An interrupted push therefore changes nothing for clients, and can be repeated.
 
+#[cfg(feature = "object-store")]
+mod credentials;
 pub(crate) mod destination;
 mod directory;
 mod guard;
+#[cfg(feature = "object-store")]
+mod lease;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod plan;
 mod public;
 pub(crate) mod pull;
@@ -27,12 +33,12 @@ use crate::push::directory::Directory;
 use crate::push::guard::Standing;
 use crate::push::plan::Plan;
 pub(crate) use crate::push::public::{PublicState, wait_until_public};
-use crate::push::settings::ServedSnapshot;
+use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::push::upload::{Upload, Uploading};
 use crate::{Error, PushError, Repository};
 
 /// The schemes of destinations, for messages.
-const SCHEMES: &str = "file";
+const SCHEMES: &str = if cfg!(feature = "object-store") { "file, s3, gs or az" } else { "file" };
 
 /// Parses a destination from the command line: a URL or the path of a folder.
 ///
@@ -44,16 +50,32 @@ pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
         return Ok(Directory::new(&path)?.url().clone());
     }
     let url = BaseUrl::new(text).map_err(PushError::from)?;
-    open(&url).map(|_| url)
+    if url.to_string() != url.as_str() {
+        // Credentials come only from the environment.
+        return Err(PushError::Credentials { url }.into());
+    }
+    match url.scheme() {
+        "file" => Directory::at(&url).map(|_| url),
+        "s3" | "gs" | "az" if cfg!(feature = "object-store") => Ok(url),
+        _ => Err(PushError::Scheme { url, supported: SCHEMES }.into()),
+    }
 }
 
-/// Returns the destination for a URL. Does not access the destination.
+/// Reads an environment variable.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Returns a destination. Does not access it.
 ///
 /// # Errors
 /// [`PushError::Scheme`] if the scheme is not supported.
-pub(crate) fn open(url: &BaseUrl) -> Result<Box<dyn Destination>, Error> {
+pub(crate) fn open(settings: &DestinationSettings, variables: Variables<'_>) -> Result<Box<dyn Destination>, Error> {
+    let url = &settings.url;
+    #[cfg(not(feature = "object-store"))]
+    let _ = variables;
     match url.scheme() {
         "file" => Ok(Box::new(Directory::at(url)?)),
+        #[cfg(feature = "object-store")]
+        "s3" | "gs" | "az" => Ok(Box::new(credentials::open(url, &settings.options, variables)?)),
         _ => Err(PushError::Scheme { url: url.clone(), supported: SCHEMES }.into()),
     }
 }

@@ -1,6 +1,8 @@
 //! The destinations of a repository in the user's own configuration. They are never read from the repository's folder,
 //! because whoever can write to the folder must not choose where the user's credentials are sent.
 
+use std::time::Duration;
+
 use lastmile_client::BaseUrl;
 use lastmile_metadata::{Snapshot, Verified, Version};
 use sha2::{Digest as _, Sha256};
@@ -19,12 +21,42 @@ pub(crate) struct DestinationSettings {
     pub(crate) public_url: Option<BaseUrl>,
     /// The snapshot that the last push of this user saw at the destination.
     pub(crate) served: Option<ServedSnapshot>,
+    pub(crate) options: StoreOptions,
 }
+
+/// The options of an object store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoreOptions {
+    /// The URL of the store's API; `None` for the cloud that the scheme stands for.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) writers: Writers,
+    /// The duration of the lock, which its holder renews.
+    pub(crate) lease: Duration,
+}
+
+/// The machines that push to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// Several machines may push, so the destination must have a lock.
+    Any,
+    /// Only one machine pushes.
+    Single,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { endpoint: None, region: None, writers: Writers::Any, lease: LEASE }
+    }
+}
+
+/// The default duration of the lock on an object store.
+const LEASE: Duration = Duration::from_secs(30);
 
 impl DestinationSettings {
     /// Returns the settings of a new destination.
     pub(crate) fn new(url: BaseUrl) -> Self {
-        Self { url, public_url: None, served: None }
+        Self { url, public_url: None, served: None, options: StoreOptions::default() }
     }
 }
 
@@ -75,6 +107,15 @@ impl UserConfig {
             }
             if let Some(url) = &settings.public_url {
                 table.insert("public-url", value(url.as_str()));
+            }
+            let options = &settings.options;
+            for (name, setting) in [("endpoint", &options.endpoint), ("region", &options.region)] {
+                if let Some(text) = setting {
+                    table.insert(name, value(text));
+                }
+            }
+            if options.writers == Writers::Single {
+                table.insert("single-writer", value(true));
             }
         })
     }
@@ -132,5 +173,19 @@ fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
             Some(ServedSnapshot { version: Version::new(version)?, sha256 })
         }
     };
-    Some(DestinationSettings { url: url("url")??, public_url: url("public-url")?, served })
+    let text = |name: &str| match table.get(name) {
+        None => Some(None),
+        Some(item) => item.as_str().map(|text| Some(text.to_string())),
+    };
+    let writers = match table.get("single-writer") {
+        None => Writers::Any,
+        Some(item) if item.as_bool()? => Writers::Single,
+        Some(_) => Writers::Any,
+    };
+    let lease = match table.get("lease-seconds") {
+        None => LEASE,
+        Some(item) => Duration::from_secs(u64::try_from(item.as_integer()?).ok().filter(|seconds| *seconds > 0)?),
+    };
+    let options = StoreOptions { endpoint: text("endpoint")?, region: text("region")?, writers, lease };
+    Some(DestinationSettings { url: url("url")??, public_url: url("public-url")?, served, options })
 }

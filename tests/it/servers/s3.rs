@@ -24,13 +24,13 @@ fn installed(name: &str) -> PathBuf {
 }
 
 /// An S3 server with the empty bucket `packages`.
-struct Bucket {
+pub(super) struct Bucket {
     _running: Running,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Bucket {
-    fn new(site: &Site) -> Bucket {
+    pub(super) fn new(site: &Site) -> Bucket {
         let said = site.path("s3-said");
         let command = |[]: [u16; 0]| {
             let mut command = Command::new(installed("python"));
@@ -49,7 +49,7 @@ impl Bucket {
     }
 
     /// Runs command lines of the page in the folder of the repository.
-    fn run(&self, site: &Site, lines: &str) {
+    pub(super) fn run(&self, site: &Site, lines: &str) {
         let mut command = site.shell(lines);
         let path = std::env::var("PATH").unwrap_or_default();
         let programs = installed("aws").parent().unwrap().to_str().unwrap().to_owned();
@@ -62,7 +62,7 @@ impl Bucket {
         succeed(&mut command);
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/packages/", self.port)
     }
 
