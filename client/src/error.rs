@@ -71,7 +71,7 @@ pub enum Error {
     /// Evidence or a trust root is not stored, so the policies for a target cannot be evaluated without network
     /// requests.
     #[cfg(feature = "attest")]
-    #[error("`{0}` is needed to judge a target, but is not stored")]
+    #[error("`{0}` is needed to evaluate the policies for a target, but is not stored")]
     EvidenceNotStored(TargetPath),
     /// A role on the delegation chain of a target has a policy, but this library was built without the feature `attest`.
     #[cfg(not(feature = "attest"))]

@@ -215,7 +215,7 @@ async fn the_roles_visited_by_a_search_are_reported() {
     assert_eq!(roles.collect::<Vec<_>>(), ["bin3", "bins"]);
     let by_targets = |role| session.trusted().delegated_by_targets(&RoleName::delegated(role).unwrap()).is_some();
     assert!(by_targets("bins"));
-    assert!(!by_targets("bin3"), "`bin3` is delegated by the role `bins`, not by targets");
+    assert!(!by_targets("bin3"), "`bin3` is delegated by the role `bins`, not by the role `targets`");
     assert!(!by_targets("bin4"));
 }
 

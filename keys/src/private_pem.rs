@@ -136,7 +136,7 @@ pub(crate) fn read(info: &PrivateKeyInfoRef<'_>) -> Result<PrivateKey, PemError>
         }
         (oid, curve) => {
             return Err(PemError::Unsupported(format!(
-                "private keys of algorithm {} are not supported; ed25519, ecdsa-p256 and ecdsa-p384 are",
+                "private keys of the algorithm {} are not supported; use ed25519, ecdsa-p256 or ecdsa-p384",
                 curve.unwrap_or(oid)
             )));
         }

@@ -65,7 +65,7 @@ fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
         Some(key) => Ok(key),
         None => PublicKey::from_tuf("rsa", "rsassa-pss-sha256", &text).map_err(|error| match error {
             KeyError::Invalid(reason) if reason.starts_with("the key does not match") => KeyError::Invalid(format!(
-                "keys of the algorithm {} are not supported; ed25519, ecdsa-p256, ecdsa-p384 and rsa are",
+                "keys of the algorithm {} are not supported; use ed25519, ecdsa-p256, ecdsa-p384 or rsa",
                 info.algorithm.oid
             )),
             error => error,

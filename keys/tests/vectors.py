@@ -85,7 +85,7 @@ def ed25519_vectors():
     good = key.sign(MESSAGE)
     const("ED25519", "An ed25519 key, in hexadecimal.", public)
     const("ED25519_PEM", "The ed25519 key as SubjectPublicKeyInfo.", key.public_key().public_bytes(*SPKI).decode())
-    const("ED25519_SIGNATURE", "Its signature.", good)
+    const("ED25519_SIGNATURE", "The signature of the ed25519 key over the message.", good)
     s = int.from_bytes(good[32:], "little")
     const("ED25519_LARGE_S", "The ed25519 signature with S replaced by S + L.", good[:32] + (s + L).to_bytes(32, "little"))
 
@@ -122,7 +122,7 @@ def ed25519_vectors():
         y += 1
     assert y < 19
     const("ED25519_NON_CANONICAL", "A point of large order, encoded with y + p instead of y.", (y + P).to_bytes(32, "little"))
-    const("ED25519_CANONICAL", "The same point.", y.to_bytes(32, "little"))
+    const("ED25519_CANONICAL", "The same point in its canonical encoding.", y.to_bytes(32, "little"))
 
 
 # --- ECDSA -----------------------------------------------------------------------------------------------
@@ -131,9 +131,9 @@ def ecdsa_vectors(name, curve, digest, order):
     key = ec.generate_private_key(curve)
     public = key.public_key()
     const(name, f"An ecdsa key on {curve.name}.", public.public_bytes(*SPKI).decode())
-    const(f"{name}_POINT", "Its point.",
+    const(f"{name}_POINT", f"The point of the ecdsa key on {curve.name}.",
           public.public_bytes(ser.Encoding.X962, ser.PublicFormat.UncompressedPoint))
-    const(f"{name}_COMPRESSED", "Its compressed point.",
+    const(f"{name}_COMPRESSED", f"The compressed point of the ecdsa key on {curve.name}.",
           public.public_bytes(ser.Encoding.X962, ser.PublicFormat.CompressedPoint))
     pem = public.public_bytes(*SPKI)
     const(f"{name}_COMPRESSED_PEM", "The key with a compressed point, as openssl writes it.",
@@ -164,15 +164,15 @@ def rsa_vectors():
           key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.PKCS1).decode())
     sha = {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512()}
     for salt in (0, 20, 32, 256 - 32 - 2):
-        const(f"PSS_SHA256_SALT_{salt}", f"RSASSA-PSS, SHA-256, a salt of {salt} bytes.",
+        const(f"PSS_SHA256_SALT_{salt}", f"An RSASSA-PSS signature with SHA-256 and a salt of {salt} bytes.",
               key.sign(MESSAGE, pss(sha[256], salt), sha[256]))
     for bits in (384, 512):
-        const(f"PSS_SHA{bits}", f"RSASSA-PSS, SHA-{bits}, a salt as long as the hash.",
+        const(f"PSS_SHA{bits}", f"An RSASSA-PSS signature with SHA-{bits} and a salt as long as the hash.",
               key.sign(MESSAGE, pss(sha[bits], bits // 8), sha[bits]))
-    const("PSS_MGF1_SHA1", "RSASSA-PSS, SHA-256, but MGF1 with SHA-1.",
+    const("PSS_MGF1_SHA1", "An RSASSA-PSS signature with SHA-256, but with SHA-1 for MGF1.",
           key.sign(MESSAGE, pss(sha[256], 32, hashes.SHA1()), sha[256]))
     for bits in (256, 512):
-        const(f"PKCS1V15_SHA{bits}", f"RSASSA-PKCS1-v1_5, SHA-{bits}.",
+        const(f"PKCS1V15_SHA{bits}", f"An RSASSA-PKCS1-v1_5 signature with SHA-{bits}.",
               key.sign(MESSAGE, padding.PKCS1v15(), sha[bits]))
     while True:
         value = int.from_bytes(key.sign(MESSAGE, pss(sha[256], 32), sha[256]), "big") + n
@@ -182,9 +182,9 @@ def rsa_vectors():
     for bits in (2049, 4096):
         key = rsa.generate_private_key(65537, bits)
         const(f"RSA_{bits}", f"An rsa key of {bits} bits.", key.public_key().public_bytes(*SPKI).decode())
-        const(f"RSA_{bits}_PSS", "RSASSA-PSS, SHA-256, a salt of 32 bytes.",
+        const(f"RSA_{bits}_PSS", "An RSASSA-PSS signature with SHA-256 and a salt of 32 bytes.",
               key.sign(MESSAGE, pss(sha[256], 32), sha[256]))
-        const(f"RSA_{bits}_PKCS1V15", "RSASSA-PKCS1-v1_5, SHA-256.",
+        const(f"RSA_{bits}_PKCS1V15", "An RSASSA-PKCS1-v1_5 signature with SHA-256.",
               key.sign(MESSAGE, padding.PKCS1v15(), sha[256]))
     key = openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
     const("RSA_PSS_OID", "An rsa key with the algorithm id-RSASSA-PSS.", openssl("pkey", "-pubout", stdin=key).decode())
@@ -204,15 +204,15 @@ def private_vectors():
     }
     for name, key in keys.items():
         const(f"PRIVATE_{name}", "A private key in unencrypted PKCS#8, written by `cryptography`.", key.private_bytes(*PKCS8, ser.NoEncryption()).decode())
-        const(f"PRIVATE_{name}_ENCRYPTED", "The same key encrypted with the pass-phrase `correct horse`: PBKDF2, AES-256-CBC.",
+        const(f"PRIVATE_{name}_ENCRYPTED", f"`PRIVATE_{name}` encrypted with the pass-phrase `correct horse`, by PBKDF2 and AES-256-CBC.",
               key.private_bytes(*PKCS8, phrase).decode())
-        const(f"PRIVATE_{name}_PUBLIC", "Its public key.", key.public_key().public_bytes(*SPKI).decode())
+        const(f"PRIVATE_{name}_PUBLIC", f"The public key of `PRIVATE_{name}`.", key.public_key().public_bytes(*SPKI).decode())
     const("PRIVATE_RSA", "An rsa key.", rsa.generate_private_key(65537, 2048).private_bytes(*PKCS8, ser.NoEncryption()).decode())
     const("PRIVATE_SEC1", "A private key in the format that openssl wrote before PKCS#8.", keys["P256"].private_bytes(
         ser.Encoding.PEM, ser.PrivateFormat.TraditionalOpenSSL, ser.NoEncryption()).decode())
     k1 = ec.generate_private_key(ec.SECP256K1())
     const("PRIVATE_SECP256K1", "A private key on an unsupported curve.", k1.private_bytes(*PKCS8, ser.NoEncryption()).decode())
-    const("SECP256K1", "Its public key.", k1.public_key().public_bytes(*SPKI).decode())
+    const("SECP256K1", "The public key of `PRIVATE_SECP256K1`.", k1.public_key().public_bytes(*SPKI).decode())
     plain = keys["ED25519"].private_bytes(*PKCS8, ser.NoEncryption())
     for name, how in {
         "SCRYPT": ["-scrypt"],
@@ -226,8 +226,8 @@ def private_vectors():
 
 
 print("//! Keys and signatures over [`MESSAGE`] made by other programs. Generated by `tests/vectors.py`.\n")
-print('#![cfg_attr(not(feature = "sign"), expect(dead_code, reason = "some are for private keys"))]\n')
-print('/// What is signed.\npub(crate) const MESSAGE: &[u8] = b"lastmile";\n')
+print('#![cfg_attr(not(feature = "sign"), expect(dead_code, reason = "only tests of private keys use some constants"))]\n')
+print('/// The signed message.\npub(crate) const MESSAGE: &[u8] = b"lastmile";\n')
 ed25519_vectors()
 ecdsa_vectors("P256", ec.SECP256R1(), hashes.SHA256(),
               0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551)

@@ -216,7 +216,7 @@ pub(super) enum Command {
 
     /// List the targets that `get` would find
     List {
-        /// List only targets whose path matches; `*` matches any characters except `/`, `?` one character
+        /// List only targets whose path matches; `*` matches any characters except `/`, `?` matches one character
         pattern: Option<String>,
         #[command(flatten)]
         source: MetadataSource,
@@ -307,8 +307,8 @@ pub(super) struct Add {
     #[arg(long)]
     pub(super) plain_target_names: bool,
 
-    /// Also demand what the local policy in this file demands, and allow its exceptions (TOML or JSON);
-    /// the file is read at every use
+    /// Also enforce the local policy in this file (TOML or JSON), and allow its exceptions; the file is
+    /// read at every use
     #[cfg(feature = "attest")]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) policy: Option<PathBuf>,
@@ -399,7 +399,7 @@ pub(super) struct Verify {
 /// The file with the local policy, for one run.
 #[derive(Debug, Args)]
 pub(super) struct PolicyFile {
-    /// Also demand what the local policy in this file demands, and allow its exceptions (TOML or JSON)
+    /// Also enforce the local policy in this file (TOML or JSON), and allow its exceptions
     /// [default: the file set with `trust set NAME --policy FILE`]
     #[cfg(feature = "attest")]
     #[arg(long = "policy", value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -58,7 +58,9 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
             ));
         }
         #[cfg(feature = "attest")]
-        Refusal::Demands(_) => "report it to the maintainers; if the policy needs a newer lastmile, install one",
+        Refusal::Demands(_) => {
+            "report this to the maintainers; if the policy needs a newer version of lastmile, install that version"
+        }
         #[cfg(feature = "attest")]
         Refusal::NotApproved { .. } => return None,
         Refusal::Name(_) => "choose another path with `--output-file`",

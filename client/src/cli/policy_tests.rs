@@ -9,8 +9,8 @@ use super::ExitStatus;
 use super::tests::{Home, Ran, json};
 use crate::test_repository::{key_object, keyid, signature};
 
-/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release`. Its evidence
-/// is signed with the key `signer`.
+/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release`. The key named
+/// `signer` has signed the evidence for the package.
 fn home(signer: &str) -> Home {
     let home = Home::new();
     let entry = |content: &str| json!({ "length": content.len(), "hashes": { "sha256": digest(content) } });
@@ -141,7 +141,8 @@ fn without_stored_evidence_verify_names_the_command_that_fetches_it() {
     assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
     let ran = home.run(&["verify", "--explain", "x"]);
     assert_eq!(ran.status, ExitStatus::Failed);
-    assert!(ran.stderr.contains("`x.intoto.jsonl` is needed to judge a target, but is not stored"), "{}", ran.stderr);
+    let problem = "`x.intoto.jsonl` is needed to evaluate the policies for a target, but is not stored";
+    assert!(ran.stderr.contains(problem), "{}", ran.stderr);
     assert!(ran.stderr.contains("hint: run `lastmile get TARGET`"), "{}", ran.stderr);
 }
 

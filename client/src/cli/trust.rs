@@ -213,7 +213,7 @@ fn lines(name: &RepositoryName, root: &Root) -> Vec<String> {
 
 fn key_line(id: &KeyId, key: Option<&Key>) -> String {
     let Some(key) = key else { return format!("{id} missing") };
-    // A key ID may be any text (TAP 12). If it is not the hash of the key, show the hash as well.
+    // A key ID may be any text (TAP 12). If the key ID is not the hash of the key, show the hash as well.
     let fingerprint = if key.keyid() == *id { String::new() } else { format!(", fingerprint {}", key.keyid()) };
     match key.public_key() {
         Ok(key) => format!("{id} {}{fingerprint}", key.scheme()),

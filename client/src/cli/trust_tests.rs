@@ -150,7 +150,7 @@ fn trusting_the_same_root_again_changes_nothing_and_another_root_is_refused() {
     let ran = home.trust("example");
     assert_eq!(ran.status, ExitStatus::Failed);
     assert!(ran.stderr.contains("with another root"), "{}", ran.stderr);
-    assert_eq!(home.run(&["list", "--offline"]).status, ExitStatus::Failed, "roles were never fetched");
+    assert_eq!(home.run(&["list", "--offline"]).status, ExitStatus::Failed, "the roles were never fetched");
     assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
 }
 

@@ -130,7 +130,7 @@ impl DirectoryStore {
             Some(folder) if matches!(self.access, Access::ReadWrite { .. }) => Ok(folder),
             _ => {
                 let error = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
-                Err(LocalError::new("write to the store opened for reading in", &self.path, error))
+                Err(LocalError::new("write to the read-only store in", &self.path, error))
             }
         }
     }
