@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def versions(state: Path) -> dict[str, int]:
-    """Returns what the client trusts now, read from its own files."""
+    """Returns the versions that the client trusts now, read from its own files."""
     found = {}
     for role in ["root", "timestamp", "snapshot", "targets"]:
         found[role] = json.loads((state / f"{role}.json").read_bytes())["signed"]["version"]

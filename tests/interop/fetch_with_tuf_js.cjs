@@ -1,10 +1,10 @@
-// Refreshes and downloads with tuf-js, and prints what came of it as one line of JSON.
-// Arguments and answer are those of fetch_with_python_tuf.py.
+// Refreshes and downloads with tuf-js, and prints the result as one line of JSON.
+// The arguments and the form of the result are the same as for fetch_with_python_tuf.py.
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
-// The test says where npm installed it.
+// The test sets this variable to the folder in which npm installed tuf-js.
 const { Updater } = require(path.join(process.env.NODE_MODULES, 'tuf-js'));
 
 const [metadataBaseUrl, targetBaseUrl, root, state, output, ...names] = process.argv.slice(2);

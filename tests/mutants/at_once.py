@@ -1,13 +1,13 @@
 """Builds all mutants that cargo-mutants lists into one program, and reports those that no test detects or that time out.
 
-cargo-mutants makes one change, builds, tests and starts again, which takes more than a day. This script writes each change
-into a copy of the sources, beside the original, as `if mutant::on(7) { changed } else { original }`. The environment variable
-MUTANT turns one of them on. So the copy is built once, and each mutant is run only against the tests that execute its line:
-half an hour. Mutants that do not compile are found by the compiler and removed.
+cargo-mutants applies one change, builds, tests and starts again, which takes more than a day. This script writes all changes
+into a copy of the sources, each beside the original code, as `if mutant::on(7) { changed } else { original }`. The
+environment variable MUTANT selects the mutant that is on. Therefore the copy is built only once, and each mutant is run only
+against the tests that execute its line, which takes half an hour. If a mutant does not compile, the script removes it.
 
 usage: at_once.py PROJECT FOLDER [PART OF A FILE NAME ...]
 
-Changes of constants cannot be built in. tests/MUTANTS.md lists them.
+Changes to constants cannot be built into the program. tests/MUTANTS.md lists these changes.
 """
 
 import collections
@@ -27,7 +27,7 @@ import tree_sitter
 import tree_sitter_rust
 
 PACKAGES = ["metadata", "client", "repo-tool", "random", "fuzz", "tests"]
-# These tests take a long time, or they read the sources and fail in the copy.
+# These tests take a long time, or read the source files and therefore fail in the changed copy.
 SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::", "examples::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
 # Paths for the crate without std, which does not have these names in its prelude.
@@ -39,7 +39,7 @@ PATHS = {
     r"\bArc::": "alloc::sync::Arc::",
     r"\.to_owned\(\)": ".into()",
 }
-# Fields that a mutant leaves out, so that their value comes from the rest of the structure.
+# Fields that a mutant leaves out. Their values then come from the rest of the struct expression.
 FIELDS = {
     "lost": "lost: !ON",
     "is_canonical": "is_canonical: !ON || self.is_canonical",
@@ -107,9 +107,9 @@ class Source:
         self.tree = parser.parse(text)
         self.without_std = name.startswith("metadata")
         self.switch = "crate::mutant::on" if self.without_std else "lastmile_metadata::mutant::on"
-        self.before = collections.defaultdict(str)  # What is put in before a byte.
-        self.around = {}  # Mutants of an expression, by its place.
-        self.refused = set()  # Mutants that are no Rust.
+        self.before = collections.defaultdict(str)  # The text to insert before a byte.
+        self.around = {}  # The mutants of an expression, by its position.
+        self.refused = set()  # Mutants that are not valid Rust.
         self.apart = [mutant for mutant in mutants if not self.put(mutant)]
 
     def at(self, place):
@@ -201,7 +201,7 @@ class Source:
             new = FIELDS[re.search(r"delete field (\w+)", mutant["name"])[1]].replace("ON", self.on(mutant))
             return marked(mutant, new) + ("," if out.endswith(",") else "")
         if mutants[0][0]["genre"] == "FnValue":
-            # An iterator of the same type that is empty in the mutant.
+            # The mutant uses an iterator of the same type that yields nothing.
             none = " || ".join(self.on(mutant) for mutant, _, _ in mutants)
             out = f"let all = {{{out}}}; all.take(if {none} {{ 0 }} else {{ usize::MAX }})"
             for mutant, _, _ in mutants:

@@ -1,9 +1,9 @@
-// tuf-js, driven as python_tuf.py drives python-tuf, with the same arguments.
+// Runs tuf-js in the same way as python_tuf.py runs python-tuf, with the same arguments.
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
-// The bench says where npm installed it.
+// The bench sets this variable to the folder in which npm installed tuf-js.
 const { Updater } = require(path.join(process.env.NODE_MODULES, 'tuf-js'));
 
 const [metadataBaseUrl, targetBaseUrl, root, state, output, ...names] = process.argv.slice(2);
@@ -14,7 +14,7 @@ function updater() {
     metadataBaseUrl,
     targetDir: output,
     targetBaseUrl,
-    // Larger files than it reads by default.
+    // The metadata files are larger than the default limits.
     config: { snapshotMaxLength: 2 ** 31, targetsMaxLength: 2 ** 32 },
   });
 }
