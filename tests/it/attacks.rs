@@ -181,7 +181,7 @@ fn the_attack_lab_distinguishes_strictness_from_security() {
     }
 }
 
-/// Returns the ids in `attack-rows.txt`.
+/// Returns the IDs in `attack-rows.txt`.
 fn rows() -> BTreeSet<String> {
     let text = read("attack-rows.txt");
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A requirement: its id, the form of the id in test names (slug), and the files that implement or enforce it.
+/// A requirement: its ID, the form of the ID in test names (slug), and the files that implement or enforce it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     id: String,
@@ -15,7 +15,7 @@ struct Row {
 
 impl Row {
     /// Returns the text with which comments refer to this requirement: the section, the decision or the TAP. If the
-    /// requirement has no numbered subsection, returns the id.
+    /// requirement has no numbered subsection, returns the ID.
     fn reference(&self) -> String {
         let Some((kind, rest)) = self.id.split_once('-') else { return self.id.clone() };
         match rest.split(['-', '–']).next().unwrap() {
@@ -102,7 +102,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the reasons in `COVERAGE.md` by id. Each reason is in a line of the form ``- `ID`: reason``.
+/// Returns the reasons in `COVERAGE.md` by ID. Each reason is in a line of the form ``- `ID`: reason``.
 fn excused() -> BTreeMap<String, String> {
     let text = read(project().join("tests/COVERAGE.md"));
     let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));

@@ -85,7 +85,7 @@ fn script(steps: &[Step]) -> String {
     script + "true\n"
 }
 
-/// Replaces text that differs from run to run: digests, key ids, dates, times, and numbers of days and seconds.
+/// Replaces text that differs from run to run: digests, key IDs, dates, times, and numbers of days and seconds.
 fn normalized(line: &str) -> String {
     let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let mut words: Vec<String> = Vec::new();

@@ -190,7 +190,7 @@ impl Attacker {
         self.network.file(&format!("{METADATA}{version}.root.json")).is_some()
     }
 
-    /// Creates a key for the attacker. Returns its key id and its key object.
+    /// Creates a key for the attacker. Returns its key ID and its key object.
     pub(crate) fn own_key(&mut self) -> (String, Value) {
         let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         let public = key.public_key();
@@ -219,7 +219,7 @@ impl Attacker {
         canonical::write(&json!({"signatures": signatures, "signed": signed}))
     }
 
-    /// Returns the ids of the keys that the root or the top-level targets role lists for `role`.
+    /// Returns the IDs of the keys that the root or the top-level targets role lists for `role`.
     fn trusted_for(&self, role: &str) -> Vec<String> {
         let texts = |keyids: &Value| serde_json::from_value::<Vec<String>>(keyids.clone()).unwrap_or_default();
         let named = texts(&self.newest("root")["roles"][role]["keyids"]);

@@ -1,4 +1,4 @@
-//! Tests across crates, with one module for each part of the specification. The name of a test starts with the id of
+//! Tests across crates, with one module for each part of the specification. The name of a test starts with the ID of
 //! its requirement in `spec-rows.txt`.
 
 #![expect(

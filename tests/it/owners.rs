@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// The id of a user and a group who own no files.
+/// The ID of a user and a group who own no files.
 const USER: u32 = 65_534;
 
 fn run(state: &Path, user: u32, args: &[&str]) -> Output {

@@ -338,7 +338,7 @@ fn g_3_1_2_1_delegated_metadata_of_any_depth_is_in_one_folder() {
 
 #[test]
 fn f_4_3_8_a_key_id_is_looked_up_in_the_delegator_only() {
-    // `targets` and `a` use the same key id for different keys.
+    // `targets` and `a` use the same key ID for different keys.
     let repository = repository(|repository| {
         let honest = TestKey::new("honest").with_keyid("k");
         repository.delegate("targets", &Delegation::paths("a", &["*"]).keys(&[honest], 1));

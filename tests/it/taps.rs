@@ -1,4 +1,4 @@
-//! Tests of TAP 12 in the whole workflow: a key id is valid only within one file. The modules `search` and
+//! Tests of TAP 12 in the whole workflow: a key ID is valid only within one file. The modules `search` and
 //! `delegations` test TAP 15.
 
 use lastmile_metadata::{ErrorKind, Threshold};

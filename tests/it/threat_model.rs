@@ -1,6 +1,6 @@
 //! Tests for each row of the tables in `docs/threat-model.md`, with repositories that `lastmile-repo` made.
 //!
-//! The name of a test starts with the id of its row. Every row must have a test, and every test must belong to a row.
+//! The name of a test starts with the ID of its row. Every row must have a test, and every test must belong to a row.
 
 mod attacks;
 mod bins;
@@ -10,7 +10,7 @@ mod useless_keys;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Returns the ids of the rows in `docs/threat-model.md`, from the first cell of each table line.
+/// Returns the IDs of the rows in `docs/threat-model.md`, from the first cell of each table line.
 fn rows() -> BTreeSet<String> {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-model.md")).unwrap();
     let tables = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());

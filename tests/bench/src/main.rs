@@ -209,7 +209,7 @@ impl Setup {
                 return Err(format!("the release build failed: {why}"));
             }
         }
-        // The folder contains the process id, so two concurrent runs do not remove each other's files.
+        // The folder contains the process ID, so two concurrent runs do not remove each other's files.
         let scratch = project.join(format!("target/bench/{}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
         let release = project.join("target/release");

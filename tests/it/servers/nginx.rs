@@ -53,7 +53,7 @@ impl Nginx {
             command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
             command
         };
-        // nginx writes the file with its process id after it has bound its ports.
+        // nginx writes the file with its process ID after it has bound its ports.
         let is_ready = || !text(&folder.join("nginx.pid")).is_empty();
         let (running, ports) = start(&folder.join("said"), command, is_ready);
         (Nginx { folder: folder.to_owned(), _running: running }, ports)

@@ -1,4 +1,4 @@
-//! Runs attack scenarios against the library: `lastmile-scenarios [ID…]`. Without ids, all scenarios run.
+//! Runs attack scenarios against the library: `lastmile-scenarios [ID…]`. Without IDs, all scenarios run.
 //!
 //! Prints a line for each case with the client's error. The exit code is 1 if a case fails. `--page` prints `docs/attacks.md` instead.
 

@@ -134,7 +134,7 @@ impl Attacker {
         self.sign(honest, role, version, expires, body, by)
     }
 
-    /// Signs with all of the attacker's keys, and sometimes adds invalid signatures under the ids of the honest keys.
+    /// Signs with all of the attacker's keys, and sometimes adds invalid signatures under the IDs of the honest keys.
     fn sign(&self, honest: &Honest, role: Role, version: u64, expires: i32, body: Body, by: u32) -> Arc<Document> {
         let ring = &honest.rings[role as usize];
         let mut signers = self.keys.clone();

@@ -51,7 +51,7 @@ impl Role {
 pub(crate) struct Ring {
     pub(crate) keys: BTreeSet<Key>,
     pub(crate) threshold: usize,
-    /// `true` if each key is listed under two key ids. Such a key still counts once.
+    /// `true` if each key is listed under two key IDs. Such a key still counts once.
     pub(crate) aliased: bool,
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Signs the document with the keys in `signers`, under both key ids of each key if `aliased` is set. Adds invalid
+    /// Signs the document with the keys in `signers`, under both key IDs of each key if `aliased` is set. Adds invalid
     /// signatures for the keys in `claimed`.
     pub(crate) fn sign(self, signers: &BTreeSet<Key>, claimed: &BTreeSet<Key>, aliased: bool) -> Arc<Document> {
         let signed = self.text();
