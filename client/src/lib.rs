@@ -40,12 +40,17 @@ pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Re
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use net::base_url::{BaseUrl, BaseUrlError, BaseUrlProblem, FileUrl};
+#[cfg(feature = "http")]
+pub use net::caches::{CacheReport, CacheReports};
 pub use net::fetch::{Fetch, FetchError, Response, TlsProblem};
 pub use net::file::FileFetch;
 #[cfg(feature = "http")]
 pub use net::http::{HttpFetch, HttpSettings};
 #[cfg(feature = "http")]
 pub use net::proxy::{ProxyChoice, ProxyVariables};
+#[cfg(feature = "http")]
+#[doc(hidden)]
+pub use net::post::{PostUrl, post_json};
 pub use net::scheme::FetchByScheme;
 // The repository tool uses some of the following items.
 pub use event::{Event, EventSink, Progress, Transfer};

@@ -13,13 +13,14 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue, PRAGMA,
+    RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
 use crate::error::Error;
+use crate::net::caches::CacheReports;
 use crate::net::decode::{ACCEPTED, Coding, decoded};
 use crate::net::fetch::{Fetch, FetchError, Response, TlsProblem};
 use crate::net::proxy::{Proxies, ProxyChoice};
@@ -53,6 +54,9 @@ pub struct HttpSettings {
     /// Whether HTTP 403 means "not found" (decision D2 in docs/pouf.md). Some object stores respond with 403 instead of
     /// 404 if the client has no permission to list files. If this is false, 403 is an error.
     pub forbidden_means_absent: bool,
+    /// Whether to ask caches on the way to fetch every file from the server again (`Cache-Control: no-cache`). Useful
+    /// for finding a cache that serves outdated metadata.
+    pub bypass_caches: bool,
 }
 
 impl Default for HttpSettings {
@@ -65,6 +69,7 @@ impl Default for HttpSettings {
             proxy: ProxyChoice::System,
             extra_ca: Vec::new(),
             forbidden_means_absent: false,
+            bypass_caches: false,
         }
     }
 }
@@ -72,12 +77,13 @@ impl Default for HttpSettings {
 /// Fetches `http://` and `https://` URLs over pooled connections.
 #[derive(Debug, Clone)]
 pub struct HttpFetch {
-    client: Client,
-    authorities: Arc<Authorities>,
+    pub(super) client: Client,
+    pub(super) authorities: Arc<Authorities>,
     proxies: Proxies,
     forbidden_means_absent: bool,
     /// The `Date` header of the latest response.
     date: Arc<Mutex<Option<HeaderValue>>>,
+    cache_reports: Option<CacheReports>,
 }
 
 impl HttpFetch {
@@ -106,7 +112,7 @@ impl HttpFetch {
         let mut builder = Client::builder()
             .proxy(proxies.rule())
             .user_agent(&settings.user_agent)
-            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+            .default_headers(headers_of_all(settings))
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.gap_timeout)
             .redirect(redirect::Policy::custom(move |attempt| judge_redirect(attempt, redirects)))
@@ -115,7 +121,13 @@ impl HttpFetch {
         builder = builder.tls_backend_preconfigured(authorities.config()?);
         let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
         let forbidden_means_absent = settings.forbidden_means_absent;
-        Ok(HttpFetch { client, authorities, proxies, forbidden_means_absent, date: Arc::default() })
+        Ok(HttpFetch { client, authorities, proxies, forbidden_means_absent, date: Arc::default(), cache_reports: None })
+    }
+
+    /// Records what caches report about the latest response from each URL.
+    #[must_use]
+    pub fn cache_reports(self, reports: CacheReports) -> HttpFetch {
+        HttpFetch { cache_reports: Some(reports), ..self }
     }
 
     /// Returns the HTTP client, which has the same settings. It is meant for this project's own programs.
@@ -135,8 +147,16 @@ impl HttpFetch {
     }
 
     /// Sends the request, and returns the position in the file at which the body of the response starts.
-    async fn ask(&self, request: RequestBuilder, offset: u64) -> Result<(u64, reqwest::Response), FetchError> {
+    async fn ask(
+        &self,
+        url: &str,
+        request: RequestBuilder,
+        offset: u64,
+    ) -> Result<(u64, reqwest::Response), FetchError> {
         let answer = request.send().await.map_err(|error| fetch_error(&error, self.via(error.url())))?;
+        if let Some(reports) = &self.cache_reports {
+            reports.record(url, answer.headers());
+        }
         if let (Some(date), Ok(mut newest)) = (answer.headers().get(DATE), self.date.lock()) {
             *newest = Some(date.clone());
         }
@@ -165,7 +185,7 @@ impl HttpFetch {
                 Err(FetchError::ProxyUnauthorized { proxy })
             }
             StatusCode::NETWORK_AUTHENTICATION_REQUIRED => Err(FetchError::NetworkLogin),
-            _ => Err(match seconds(headers, &RETRY_AFTER) {
+            _ => Err(match retry_after(headers) {
                 Some(after) => FetchError::RetryLater { status: status.as_u16(), after },
                 None => FetchError::Status(status.as_u16()),
             }),
@@ -189,12 +209,13 @@ impl HttpFetch {
 impl Fetch for HttpFetch {
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let request = self.get(url);
+        let url = url.to_owned();
         Box::pin(async move {
             let mut request = request?;
             if offset > 0 {
                 request = request.header(RANGE, format!("bytes={offset}-"));
             }
-            let (offset, answer) = self.ask(request, offset).await?;
+            let (offset, answer) = self.ask(&url, request, offset).await?;
             check_transfer(answer.headers())?;
             // Ignore the content coding. The client requested none, so a server that states one describes the file
             // itself, such as `x-gzip` for a `.tar.gz`. The length and hashes of the target are checked later.
@@ -204,9 +225,10 @@ impl Fetch for HttpFetch {
 
     fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let request = self.get(url);
+        let url = url.to_owned();
         Box::pin(async move {
             let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
-            let (offset, answer) = self.ask(request, 0).await?;
+            let (offset, answer) = self.ask(&url, request, 0).await?;
             check_transfer(answer.headers())?;
             // Decode only the codings that the client requested. Pass on every other body unchanged; the signatures are
             // checked later.
@@ -220,7 +242,7 @@ impl Fetch for HttpFetch {
 
     fn server_time(&self) -> Option<DateTime<Utc>> {
         let date = self.date.lock().ok()?.clone()?;
-        Some(DateTime::parse_from_rfc2822(date.to_str().ok()?).ok()?.to_utc())
+        date_of(&date)
     }
 }
 
@@ -343,9 +365,31 @@ fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     Err(FetchError::WrongRange(format!("asked for `bytes={asked}-`, got `{found}`")))
 }
 
-fn seconds(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
-    let seconds = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// Returns the headers of every request.
+fn headers_of_all(settings: &HttpSettings) -> HeaderMap {
+    let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+    if settings.bypass_caches {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    }
+    headers
+}
+
+/// Returns how long the server asks the client to wait (RFC 9110, 10.2.3): a number of seconds, or the time from the
+/// `Date` of the response until an HTTP date. This machine's clock is not used, because it may be wrong.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    let now = date_of(headers.get(DATE)?)?;
+    // A date in the past asks for no wait at all.
+    Some((until - now).to_std().unwrap_or_default())
+}
+
+fn date_of(header: &HeaderValue) -> Option<DateTime<Utc>> {
+    Some(DateTime::parse_from_rfc2822(header.to_str().ok()?).ok()?.to_utc())
 }
 
 fn unusable(what: &str, error: &reqwest::Error) -> Error {
@@ -353,7 +397,7 @@ fn unusable(what: &str, error: &reqwest::Error) -> Error {
 }
 
 /// Converts an error from reqwest. `proxy` is the proxy of the request, if any.
-fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
+pub(super) fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     let cause = innermost(error);
     if error.is_connect() && proxy.is_some() && cause.contains(TUNNEL_UNAUTHORIZED) {
         return FetchError::ProxyUnauthorized { proxy };

@@ -89,6 +89,35 @@ async fn d2_403_means_absent_if_so_configured() {
 }
 
 #[tokio::test]
+async fn retry_after_may_be_a_date_and_counts_from_the_date_of_the_response() {
+    let after = |date: &str, until: &str| {
+        let header = format!("HTTP/1.1 503 Busy\r\n{date}Retry-After: {until}\r\nContent-Length: 0\r\n\r\n");
+        async move { answered(vec![send(header)]).await.unwrap_err() }
+    };
+    let date = "Date: Fri, 31 Dec 1999 23:59:00 GMT\r\n";
+    let later = |seconds| FetchError::RetryLater { status: 503, after: Duration::from_secs(seconds) };
+    assert_eq!(after(date, "Fri, 31 Dec 1999 23:59:59 GMT").await, later(59));
+    assert_eq!(after(date, "Fri, 31 Dec 1999 23:58:00 GMT").await, later(0));
+    assert_eq!(after("", "Fri, 31 Dec 1999 23:59:59 GMT").await, FetchError::Status(503));
+    assert_eq!(after(date, "tomorrow").await, FetchError::Status(503));
+}
+
+#[tokio::test]
+async fn what_caches_report_is_recorded_and_caches_can_be_bypassed() {
+    let cached = "HTTP/1.1 404 No\r\nAge: 7\r\nVia: 1.1 a\r\nVia: 1.1 b\r\nX-Cache: HIT\r\nContent-Length: 0\r\n\r\n";
+    let server = Server::start(move |_| vec![send(cached)]).await;
+    let reports = CacheReports::default();
+    let settings = HttpSettings { bypass_caches: true, ..quick() };
+    let fetch = HttpFetch::new(&settings).unwrap().cache_reports(reports.clone());
+    assert_eq!(fetch.fetch_metadata(&server.at("x"), 9).await.unwrap_err(), FetchError::NotFound);
+    let report = reports.of(&server.at("x")).unwrap();
+    assert_eq!(report.headers().collect::<Vec<_>>(), [("Age", "7"), ("Via", "1.1 a, 1.1 b"), ("X-Cache", "HIT")]);
+    assert_eq!(reports.of(&server.at("y")), None);
+    let head = server.requests()[0].to_ascii_lowercase();
+    assert!(head.contains("\r\ncache-control: no-cache\r\n") && head.contains("\r\npragma: no-cache\r\n"), "{head}");
+}
+
+#[tokio::test]
 async fn a_server_may_ask_for_a_later_retry() {
     let busy = "HTTP/1.1 429 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
     let expected = FetchError::RetryLater { status: 429, after: Duration::from_secs(7) };
@@ -301,6 +330,7 @@ async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
         proxies: Proxies::new(&ProxyChoice::Direct).unwrap(),
         forbidden_means_absent: false,
         date: Arc::default(),
+        cache_reports: None,
     });
     let updater = builder.mirror(&url, &url).build().unwrap();
     updater.refresh_at(now()).await.unwrap();

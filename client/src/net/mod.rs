@@ -3,6 +3,8 @@
 pub(crate) mod attempt;
 pub(crate) mod base_url;
 #[cfg(feature = "http")]
+pub(crate) mod caches;
+#[cfg(feature = "http")]
 pub(crate) mod decode;
 pub(crate) mod fetch;
 pub(crate) mod file;
@@ -10,6 +12,8 @@ pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod mirrors;
 pub(crate) mod prefetch;
+#[cfg(feature = "http")]
+pub(crate) mod post;
 #[cfg(feature = "http")]
 pub(crate) mod proxy;
 pub(crate) mod retry;
