@@ -47,10 +47,10 @@ pub use net::file::FileFetch;
 #[cfg(feature = "http")]
 pub use net::http::{HttpFetch, HttpSettings};
 #[cfg(feature = "http")]
-pub use net::proxy::{ProxyChoice, ProxyVariables};
-#[cfg(feature = "http")]
 #[doc(hidden)]
 pub use net::post::{PostUrl, post_json};
+#[cfg(feature = "http")]
+pub use net::proxy::{ProxyChoice, ProxyVariables};
 pub use net::scheme::FetchByScheme;
 // The repository tool uses some of the following items.
 pub use event::{Event, EventSink, Progress, Transfer};

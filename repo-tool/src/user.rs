@@ -17,6 +17,8 @@
 //! shared-with-group = "release"              # members of this group may also publish from the folder
 //! ```
 
+mod urls;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -325,7 +327,7 @@ fn lock(folder: &Path) -> Result<File, Error> {
 
 /// Reads a file. The file must belong to this user or root, and nobody else may be able to write to it. Links are
 /// followed, because the user specified the file.
-fn read_own(path: &Path) -> Result<Option<String>, Error> {
+pub(crate) fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,

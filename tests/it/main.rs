@@ -31,6 +31,7 @@ mod keys;
 mod killed;
 mod limits;
 mod made;
+mod monitoring;
 mod owners;
 mod policies;
 mod root;

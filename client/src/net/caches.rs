@@ -29,12 +29,7 @@ impl CacheReport {
             let text = values.collect::<Vec<_>>().join(", ");
             (!text.is_empty()).then(|| text.chars().take(LONGEST).collect())
         };
-        CacheReport {
-            age: text("age"),
-            via: text("via"),
-            x_cache: text("x-cache"),
-            cache_status: text("cache-status"),
-        }
+        CacheReport { age: text("age"), via: text("via"), x_cache: text("x-cache"), cache_status: text("cache-status") }
     }
 
     /// Returns the names and values of the headers that the response had.

@@ -121,7 +121,14 @@ impl HttpFetch {
         builder = builder.tls_backend_preconfigured(authorities.config()?);
         let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
         let forbidden_means_absent = settings.forbidden_means_absent;
-        Ok(HttpFetch { client, authorities, proxies, forbidden_means_absent, date: Arc::default(), cache_reports: None })
+        Ok(HttpFetch {
+            client,
+            authorities,
+            proxies,
+            forbidden_means_absent,
+            date: Arc::default(),
+            cache_reports: None,
+        })
     }
 
     /// Records what caches report about the latest response from each URL.

@@ -11,9 +11,9 @@ pub(crate) mod file;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod mirrors;
-pub(crate) mod prefetch;
 #[cfg(feature = "http")]
 pub(crate) mod post;
+pub(crate) mod prefetch;
 #[cfg(feature = "http")]
 pub(crate) mod proxy;
 pub(crate) mod retry;

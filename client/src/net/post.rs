@@ -79,7 +79,10 @@ mod tests {
         assert_eq!((sent, requests.len()), (Ok(()), 1));
         let head = requests[0].to_ascii_lowercase();
         assert!(head.starts_with("post /hook?token=secret http/1.1\r\n"), "{head}");
-        assert!(head.contains("\r\ncontent-type: application/json\r\n") && head.contains("content-length: 2"), "{head}");
+        assert!(
+            head.contains("\r\ncontent-type: application/json\r\n") && head.contains("content-length: 2"),
+            "{head}"
+        );
         let moved = "HTTP/1.1 307 X\r\nLocation: /other\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         let (sent, requests) = posted(vec![send(moved)]).await;
         assert_eq!((sent, requests.len()), (Err(FetchError::TooManyRedirects { redirects: 0 }), 1));

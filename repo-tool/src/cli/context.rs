@@ -46,6 +46,8 @@ pub(super) struct Context<'a> {
     pub(super) wait: Wait,
     /// The home folder of the user.
     pub(super) home: Option<PathBuf>,
+    /// The folder of the state that the tool keeps for its user, if there is a home directory.
+    pub(super) state_dir: Option<PathBuf>,
 }
 
 /// Returns the current time.
@@ -71,6 +73,7 @@ impl<'a> Context<'a> {
             sharing: user.sharing(dir)?,
             user,
         };
+        let state_dir = world.base_dir("XDG_STATE_HOME", ".local/state").map(|state| state.join("lastmile-repo"));
         let stdin = Mutex::new(world.take_stdin());
         Ok(Self {
             global,
@@ -82,6 +85,7 @@ impl<'a> Context<'a> {
             clock: world.now,
             wait: world.wait,
             home: world.home,
+            state_dir,
         })
     }
 

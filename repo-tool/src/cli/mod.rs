@@ -10,7 +10,6 @@ mod catch_up;
 mod completions;
 mod confirm;
 mod context;
-mod counts;
 mod delegate;
 #[expect(clippy::disallowed_methods, reason = "the demo simulates an attacker in a temporary folder")]
 mod demo;
@@ -56,6 +55,7 @@ pub use lastmile_cli_support::{ExitStatus, World};
 use lastmile_cli_support::{Failure, Output, OutputOptions, spare_descriptors};
 
 use crate::Error;
+use crate::report::counts;
 use args::{Cli, Command};
 use context::Context;
 pub use signals::wait_for_signals;

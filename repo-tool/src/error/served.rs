@@ -257,4 +257,31 @@ pub enum PinError {
         /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
     },
+    /// No root is known for a URL.
+    #[error(
+        "no trusted root is known for {url}: give the repository's root with `--root FILE` or `--root-sha256 DIGEST`, or set \
+         its metadata-url in your configuration"
+    )]
+    UnknownUrl {
+        /// The metadata URL.
+        url: BaseUrl,
+    },
+    /// The pinned root is not at the URL.
+    #[error("{url} does not serve the pinned root version {version} (SHA-256 {digest})")]
+    NotServed {
+        /// The metadata URL.
+        url: BaseUrl,
+        /// The pinned version.
+        version: Version,
+        /// The pinned root.
+        digest: RootDigest,
+    },
+    /// The root that the user gave is not at the URL.
+    #[error("no root at {url} has the given SHA-256 {digest}")]
+    GivenRootNotServed {
+        /// The metadata URL.
+        url: BaseUrl,
+        /// The SHA-256 of the root that the user gave.
+        digest: RootDigest,
+    },
 }

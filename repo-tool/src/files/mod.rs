@@ -9,6 +9,8 @@ pub(crate) mod interrupted;
 pub(crate) mod key_material;
 pub(crate) mod layout;
 pub(crate) mod links;
+#[cfg(feature = "cli")]
+pub(crate) mod own;
 pub(crate) mod own_files;
 pub(crate) mod owner;
 pub(crate) mod roots;

@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use lastmile_client::{BaseUrl, Fetch as _, FetchError, MemoryStore, Store as _, StoredFile, Updater, blocking};
+use lastmile_client::{
+    BaseUrl, Error as ClientError, Fetch, FetchError, MemoryStore, Store as _, StoredFile, Updater, blocking,
+};
 use lastmile_metadata::{Limits, MetaFile, RoleName, TargetNames, TrustedMetadata, Version};
 
 use crate::check::simulated_client::{self, from_client};
@@ -51,18 +53,8 @@ impl Served {
         names: TargetNames,
     ) -> Result<Self, Error> {
         let memory = MemoryStore::default();
-        let limits = simulated_client::reading_limits();
-        let updater = Updater::builder(root)
-            .mirror(metadata_url.as_str(), metadata_url.targets().as_str())
-            .fetch(transport.clone())
-            .store(memory.clone())
-            .limits(limits)
-            .target_names(names)
-            // The files are copied, not installed, so no evidence is needed.
-            .ignore_policies()
-            .build()
+        let client = client(metadata_url, root, names, &memory, transport.clone())
             .map_err(|error| NetworkError::Setup(error.into()))?;
-        let client = blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?;
         let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(error) {
             Error::Network(error) => Error::from(NetworkError::Compare(error.into())),
             error => ServedError::Unverified { url: metadata_url.clone(), error: error.into() }.into(),
@@ -138,6 +130,27 @@ impl Served {
             runtime.block_on(compared.buffer_unordered(AT_ONCE).collect());
         compared.into_iter().filter_map(Result::transpose).collect()
     }
+}
+
+/// Creates a client of `metadata_url` that was shipped with `root` and stores its files in `memory`. `names` is the form
+/// of target file names.
+pub(crate) fn client(
+    metadata_url: &BaseUrl,
+    root: Vec<u8>,
+    names: TargetNames,
+    memory: &MemoryStore,
+    fetch: impl Fetch,
+) -> Result<blocking::Updater, ClientError> {
+    let updater = Updater::builder(root)
+        .mirror(metadata_url.as_str(), metadata_url.targets().as_str())
+        .fetch(fetch)
+        .store(memory.clone())
+        .limits(simulated_client::reading_limits())
+        .target_names(names)
+        // The files are copied, not installed, so no evidence is needed.
+        .ignore_policies()
+        .build()?;
+    blocking::Updater::new(updater)
 }
 
 fn unreached(error: FetchError) -> Error {

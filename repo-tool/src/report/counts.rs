@@ -3,10 +3,10 @@
 use std::fmt::Display;
 
 /// The maximum number of names that a message lists. Further names are only counted.
-pub(super) const NAMED: usize = 8;
+pub(crate) const NAMED: usize = 8;
 
 /// Joins names with commas. In a long list, only the first names are shown, and the others are counted.
-pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
@@ -15,7 +15,7 @@ pub(super) fn some_of(names: impl IntoIterator<Item = String>) -> String {
 }
 
 /// Returns a number with a noun, such as `1 key` or `2 keys`.
-pub(super) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
     let ending = if number == N::from(1) { "" } else { "s" };
     format!("{number} {noun}{ending}")
 }

@@ -1,0 +1,151 @@
+//! `status`: show versions, expiry dates, keys, and the roles that are due for renewal.
+
+mod monitor;
+mod url;
+
+use chrono::{DateTime, Utc};
+use lastmile_cli_support::{ExitStatus, Output};
+use lastmile_client::text::{printable, printable_path};
+
+use super::context::Context;
+use super::findings;
+use super::key_names::KeyNames;
+use super::missing::missing_lines;
+use crate::publish::transaction;
+use crate::report::counts::{counted, some_of};
+use crate::report::overview::{Overview, minute};
+use crate::report::status::{RoleStatus, Status};
+use crate::{Error, Renewal, Repository};
+pub(super) use monitor::unknown;
+
+/// The options of `status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit code 0 means that nothing needs your attention yet, but roles may be due for renewal. Exit code 7 means that half of a
+role's renewal period has passed, a role has expired, a change is pending, or a publication was interrupted.
+
+With --monitor, the exit codes are 0 for OK, 1 for a warning, 2 for critical (a role has expired, or at most a quarter of its
+renewal period is left) and 3 for unknown.
+
+With a URL, the command shows what clients get there, and compares it with the server behind all caches, with the other
+URLs, with the repository's folder, and with the versions at earlier looks, which are stored in
+$XDG_STATE_HOME/lastmile-repo. The trusted root is the one given with --root, --root-sha256 or
+$LASTMILE_REPO_ROOT_SHA256, or else the pinned root of the repository with this metadata-url in your configuration.
+Exit code 7 also means that clients cannot reach or refuse the repository.
+
+Examples:
+  lastmile-repo status || mail -s 'repository needs you' me
+  lastmile-repo status https://example.org/metadata/ --monitor
+  lastmile-repo status https://example.org/metadata/ --root root.json --within 3")]
+pub(crate) struct Args {
+    /// Metadata URL that clients use; repeat it for mirrors [default: check the folder instead]
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    /// Print one line, and exit with 0, 1, 2 or 3 as monitoring systems expect.
+    #[arg(long)]
+    pub(crate) monitor: bool,
+    /// Also fetch and show all delegated roles.
+    #[arg(long, requires = "urls")]
+    pub(crate) delegated: bool,
+    /// Report roles that expire within DAYS, if the folder of the repository, with its renewal periods, is not on this
+    /// machine.
+    #[arg(long, requires = "urls", value_name = "DAYS", default_value_t = 0)]
+    pub(crate) within: u32,
+}
+
+/// Whether it is known which private keys are on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Places {
+    Known,
+    Unknown,
+}
+
+pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+    if args.urls.is_empty() { folder_status(context, args, output) } else { url::status(context, args, output) }
+}
+
+fn folder_status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+    let folder = &context.global.repository;
+    let mut repository = Repository::open(folder, &context.invocation)?;
+    let status = Status::of(&mut repository)?;
+    let overview = Overview::of_folder(printable_path(folder), &status, repository.now());
+    if args.monitor {
+        return monitor::monitor(&overview, output);
+    }
+    let mut text = String::new();
+    for role in &status.roles {
+        text += &lines(role, repository.now(), Places::Known);
+    }
+    for policy in &status.policies {
+        text += &format!("policy: {}\n", policy.text());
+    }
+    let names = KeyNames::of(&repository);
+    let pending = status.pending.iter().map(|it| (it.role.clone(), it.version, it.missing.clone()));
+    for line in missing_lines(pending, &names) {
+        text += &match line.needed {
+            Some(needed) => {
+                format!("pending: {} {needed}. They run: lastmile-repo sign --key FILE\n", line.documents)
+            }
+            None => format!("pending: {} all signatures; run `lastmile-repo publish`\n", line.documents),
+        };
+    }
+    for interrupted in transaction::interrupted(&repository.layout)? {
+        text += &format!("{}\n", interrupted.advice());
+    }
+    output.data_text(&status.json(), &text)?;
+    if !status.pinned {
+        output.warning(&format!(
+            "the root of this repository (SHA-256 {}) is not pinned, so you cannot sign content for it: compare the SHA-256 with \
+             the one that the owners publish, then pass it with --root-sha256",
+            repository.digest
+        ));
+    }
+    findings::print_warnings(&status.findings, output);
+    note_due(&status.roles, output);
+    Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
+}
+
+/// Names the roles that are due for renewal.
+fn note_due(roles: &[RoleStatus], output: &Output) {
+    let due = roles.iter().filter(|role| role.renewal == Renewal::Due);
+    let due: Vec<String> = due.map(|role| printable(&role.name)).collect();
+    if !due.is_empty() {
+        output.note(&format!(
+            "Due for renewal: {}. Run `lastmile-repo renew` for timestamp and snapshot, and `lastmile-repo renew ROLE` for \
+             other roles.",
+            some_of(due)
+        ));
+    }
+}
+
+/// Describes a role and its keys.
+fn lines(role: &RoleStatus, now: DateTime<Utc>, places: Places) -> String {
+    let days = counted((role.expires - now).num_days(), "day");
+    let state = match role.renewal {
+        Renewal::Expired => "EXPIRED".to_string(),
+        Renewal::Overdue | Renewal::Urgent => format!("OVERDUE, expires in {days}"),
+        Renewal::Due => format!("due, expires in {days}"),
+        Renewal::Later => format!("expires in {days}"),
+    };
+    let mut text = format!(
+        "{:<12} version {:<5} {state}, {} ({} of {} keys)\n",
+        printable(&role.name),
+        role.version,
+        minute(role.expires),
+        role.threshold,
+        role.keys.len()
+    );
+    for key in &role.keys {
+        let id: String = key.id.chars().take(8).collect();
+        text += &format!("             {} {}", printable(&id), key.keytype);
+        match (&key.uri, places) {
+            (Some(uri), _) => text += &format!(" {}\n", printable(uri)),
+            (None, Places::Known) => text += " not on this machine\n",
+            (None, Places::Unknown) => text += "\n",
+        }
+    }
+    for odd in &role.odd {
+        text += &format!("             {odd}\n");
+    }
+    text
+}

@@ -1,0 +1,151 @@
+//! `status URL`: show the status of a repository as clients see it.
+
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use lastmile_cli_support::{ExitStatus, MonitorState, Output};
+use lastmile_client::BaseUrl;
+use lastmile_client::text::{printable, printable_path};
+
+use super::{Args, Places, lines, monitor, note_due};
+use crate::cli::context::Context;
+use crate::cli::global::Run;
+use crate::cli::url::base_url;
+use crate::files::roots;
+use crate::pin::{GivenRoot, Start};
+use crate::report::overview::state_name;
+use crate::report::seen::SeenVersions;
+use crate::report::served_status::{Delegated, Remember, ServedCheck, ServedStatus, fetch_root};
+use crate::root_digest::RootDigest;
+use crate::{Error, PinError, Repository};
+
+/// The number of roots that are requested to find the one that the user gave by its digest.
+const MOST_ROOTS: u64 = 1024;
+
+/// The root from which a check starts, and the folder of the repository, if it is on this machine.
+struct Found {
+    root: Vec<u8>,
+    folder: Option<PathBuf>,
+}
+
+pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+    let status = check(context, args, output)?;
+    let overview = &status.overview;
+    if args.monitor {
+        return monitor::monitor(overview, output);
+    }
+    let places = if status.folder.is_some() { Places::Known } else { Places::Unknown };
+    let mut text: String = overview.roles.iter().map(|role| lines(role, overview.checked, places)).collect();
+    for problem in &overview.problems {
+        let state = state_name(problem.state).to_ascii_lowercase();
+        text += &format!("{state}: {}\n", printable(&problem.text));
+    }
+    output.data_text(&status.json(), &text)?;
+    if places == Places::Known {
+        note_due(&overview.roles, output);
+    }
+    if overview.problems.is_empty() {
+        output.note(&format!("{} serves a valid repository.", printable(&overview.repository)));
+    }
+    Ok(if overview.state() == MonitorState::Ok { ExitStatus::Done } else { ExitStatus::Findings })
+}
+
+fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<ServedStatus, Error> {
+    let urls = args.urls.iter().map(|url| base_url(url)).collect::<Result<Vec<BaseUrl>, Error>>()?;
+    let found = find(context, &urls)?;
+    let mut folder = found.folder.and_then(|folder| match Repository::open(&folder, &context.invocation) {
+        Ok(repository) => Some(repository),
+        Err(error) => {
+            let folder = printable_path(&folder);
+            output.warning(&format!("not comparing with the folder {folder}: {error}"));
+            None
+        }
+    });
+    let seen = SeenVersions::below(context.state_dir.as_deref());
+    let check = ServedCheck {
+        urls: &urls,
+        root: found.root,
+        folder: folder.as_mut(),
+        delegated: if args.delegated { Delegated::Read } else { Delegated::Skip },
+        within: TimeDelta::days(args.within.into()),
+        now: context.invocation.now,
+        seen: &seen,
+        remember: if context.run() == Run::Dry { Remember::No } else { Remember::Yes },
+    };
+    check.run()
+}
+
+/// Finds the root that the user trusts: the one given in this run, or else the pinned root of the repository with one of
+/// these metadata URLs, or else the pinned root of the repository in the folder.
+fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
+    let Some(first) = urls.first() else { return Err(Error::Usage("a URL is required".to_string())) };
+    let user = &context.invocation.user;
+    let mut known = None;
+    for url in urls {
+        known = known.or(user.repository_at(url)?);
+    }
+    let here = oldest_root_here(context);
+    if let Some(root) = &context.root {
+        return Ok(Found { root: root.clone(), folder: folder_with(context, RootDigest::of(root), here) });
+    }
+    if let Some(GivenRoot { digest, .. }) = context.invocation.given_root {
+        let folder = folder_with(context, digest, here);
+        let root = match &folder {
+            Some(_) => Start::find(&context.layout(), user, context.invocation.given_root.as_ref())?.root,
+            None => served_root(first, digest)?,
+        };
+        return Ok(Found { root, folder });
+    }
+    let Some(known) = known else {
+        return match here {
+            Some(digest) if user.pinned_root(digest)?.is_some() => {
+                let root = Start::find(&context.layout(), user, None)?.root;
+                Ok(Found { root, folder: Some(context.global.repository.clone()) })
+            }
+            _ => Err(PinError::UnknownUrl { url: first.clone() }.into()),
+        };
+    };
+    let pinned = user.pinned_root(known)?.ok_or_else(|| PinError::UnknownUrl { url: first.clone() })?;
+    let folder = if here == Some(known) { Some(context.global.repository.clone()) } else { user.folder_of(known)? };
+    let layout = folder.as_ref().map(|folder| context.invocation.layout(folder));
+    let here = layout.and_then(|layout| Start::find(&layout, user, None).ok());
+    if let Some(start) = here.filter(|start| start.is_pinned && start.repository == known) {
+        return Ok(Found { root: start.root, folder });
+    }
+    let version = pinned.version;
+    match fetch_root(first, version.get())?.filter(|root| RootDigest::of(root) == pinned.digest) {
+        Some(root) => Ok(Found { root, folder }),
+        None => Err(PinError::NotServed { url: first.clone(), version, digest: pinned.digest }.into()),
+    }
+}
+
+/// Returns the digest that identifies the repository in the folder that the command line names, if there is one.
+fn oldest_root_here(context: &Context<'_>) -> Option<RootDigest> {
+    let layout = context.layout();
+    if !layout.config().exists() {
+        return None;
+    }
+    roots::oldest_root(&layout).ok().map(|root| RootDigest::of(&root))
+}
+
+/// Returns the folder that the command line names if it has a root with this digest.
+fn folder_with(context: &Context<'_>, digest: RootDigest, here: Option<RootDigest>) -> Option<PathBuf> {
+    here?;
+    let given = GivenRoot { digest, remember: false };
+    let found = Start::find(&context.layout(), &context.invocation.user, Some(&given));
+    found.is_ok().then(|| context.global.repository.clone())
+}
+
+/// Requests the roots at a URL, one after the other, until one has this digest.
+fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
+    for version in 1..=MOST_ROOTS {
+        match fetch_root(url, version)? {
+            Some(root) if RootDigest::of(&root) == digest => return Ok(root),
+            Some(_) => {}
+            // The first roots may have been removed from the server, but not roots in the middle of the chain.
+            None if version > 1 => break,
+            None => {}
+        }
+    }
+    Err(PinError::GivenRootNotServed { url: url.clone(), digest }.into())
+}

@@ -1,0 +1,194 @@
+//! The state of a repository in a form that monitoring systems, calendars, pages and notifications share: whether it
+//! could be verified, its roles, and its problems.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use lastmile_cli_support::MonitorState;
+use lastmile_client::text::printable;
+use lastmile_metadata::format_time;
+use serde_json::{Value, json};
+
+use crate::Renewal;
+use crate::report::counts::some_of;
+use crate::report::roles::RoleStatus;
+use crate::report::status::Status;
+
+/// The state of a repository at one time.
+#[derive(Clone, Debug)]
+pub(crate) struct Overview {
+    /// The metadata URL, without credentials, or the folder.
+    pub(crate) repository: String,
+    /// The time of the check.
+    pub(crate) checked: DateTime<Utc>,
+    /// Whether the repository could be read and verified.
+    pub(crate) is_up: bool,
+    /// The roles, with the top-level roles first. Without a verified repository, only the root, if it is known.
+    pub(crate) roles: Vec<RoleStatus>,
+    /// Problems, with those of roles first.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A problem that needs attention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// How soon it needs attention: a warning or critical.
+    pub(crate) state: MonitorState,
+    pub(crate) kind: ProblemKind,
+    /// The role that is affected, if it is only one.
+    pub(crate) role: Option<String>,
+    /// The URL where the problem was found, without credentials.
+    pub(crate) url: Option<String>,
+    /// A description in one line.
+    pub(crate) text: String,
+}
+
+/// The kind of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ProblemKind {
+    Expired,
+    Overdue,
+    NoSigners,
+    Pending,
+    Interrupted,
+    Unreachable,
+    Unverified,
+    WentBack,
+    StaleCache,
+    StaleMirror,
+    NotServed,
+    NotFromFolder,
+}
+
+impl ProblemKind {
+    /// Returns the name in JSON and in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Overdue => "overdue",
+            Self::NoSigners => "no-signers",
+            Self::Pending => "pending",
+            Self::Interrupted => "interrupted",
+            Self::Unreachable => "unreachable",
+            Self::Unverified => "unverified",
+            Self::WentBack => "went-back",
+            Self::StaleCache => "stale-cache",
+            Self::StaleMirror => "stale-mirror",
+            Self::NotServed => "not-served",
+            Self::NotFromFolder => "not-from-folder",
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(state: MonitorState, kind: ProblemKind, text: impl Into<String>) -> Self {
+        Self { state, kind, role: None, url: None, text: text.into() }
+    }
+
+    pub(crate) fn of_role(self, role: &str) -> Self {
+        Self { role: Some(role.to_string()), ..self }
+    }
+
+    pub(crate) fn at(self, url: impl ToString) -> Self {
+        Self { url: Some(url.to_string()), ..self }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "kind": self.kind.name(), "state": state_name(self.state), "role": self.role, "url": self.url, "text": self.text,
+        })
+    }
+}
+
+impl Overview {
+    /// Returns the state of a repository in a folder.
+    pub(crate) fn of_folder(repository: String, status: &Status, checked: DateTime<Utc>) -> Self {
+        let mut problems = role_problems(&status.roles);
+        if !status.pending.is_empty() {
+            let pending: Vec<String> = status.pending.iter().map(|document| document.role.to_string()).collect();
+            let text = format!("a change is pending ({})", some_of(pending));
+            problems.push(Problem::new(MonitorState::Warning, ProblemKind::Pending, text));
+        }
+        if status.interrupted {
+            let text = "a publication was interrupted";
+            problems.push(Problem::new(MonitorState::Warning, ProblemKind::Interrupted, text));
+        }
+        Self { repository, checked, is_up: true, roles: status.roles.clone(), problems }
+    }
+
+    /// Returns the most urgent state of all problems.
+    pub(crate) fn state(&self) -> MonitorState {
+        self.problems.iter().map(|problem| problem.state).max().unwrap_or(MonitorState::Ok)
+    }
+
+    /// Returns the reasons for the state. Without a problem, the reason is the role that is the first to expire.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        if !self.problems.is_empty() {
+            return self.problems.iter().map(|problem| problem.text.clone()).collect();
+        }
+        let first = self.roles.iter().min_by_key(|role| role.expires);
+        let reason = |role: &RoleStatus| {
+            format!("{} is the first role to expire, {}", printable(&role.name), minute(role.expires))
+        };
+        first.map(reason).into_iter().collect()
+    }
+
+    /// Returns the members that the JSON documents about a repository share.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "repository": self.repository, "checked": format_time(&self.checked), "state": state_name(self.state()),
+            "up": self.is_up, "roles": self.roles.iter().map(RoleStatus::json).collect::<Vec<_>>(),
+            "problems": self.problems.iter().map(Problem::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Returns the problems of roles: expired roles, roles that were not renewed in time, and roles that nobody can sign.
+pub(crate) fn role_problems(roles: &[RoleStatus]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for role in roles {
+        let name = printable(&role.name);
+        let expires = minute(role.expires);
+        let problem = match role.renewal {
+            Renewal::Expired => {
+                Some((MonitorState::Critical, ProblemKind::Expired, format!("{name} expired {expires}")))
+            }
+            Renewal::Urgent | Renewal::Overdue => {
+                let state =
+                    if role.renewal == Renewal::Urgent { MonitorState::Critical } else { MonitorState::Warning };
+                Some((state, ProblemKind::Overdue, format!("{name} was not renewed and expires {expires}")))
+            }
+            Renewal::Due | Renewal::Later => None,
+        };
+        problems.extend(problem.map(|(state, kind, text)| Problem::new(state, kind, text).of_role(&role.name)));
+    }
+    let unsignable = roles.iter().filter(|role| !role.can_be_signed());
+    problems.extend(unsignable.map(|role| no_signers(&role.name, role.threshold, role.usable_keys)));
+    problems
+}
+
+/// Returns the problem of a role that lists fewer usable keys than its threshold.
+pub(crate) fn no_signers(role: &str, threshold: u32, usable: usize) -> Problem {
+    let mut text = format!("nobody can sign {} any more: {threshold} keys must sign, but ", printable(role));
+    let _ = match usable {
+        0 => write!(text, "no listed key is usable"),
+        1 => write!(text, "only 1 listed key is usable"),
+        usable => write!(text, "only {usable} listed keys are usable"),
+    };
+    Problem::new(MonitorState::Critical, ProblemKind::NoSigners, text).of_role(role)
+}
+
+/// Returns the name of a state in JSON and on the line for a monitoring system.
+pub(crate) fn state_name(state: MonitorState) -> &'static str {
+    match state {
+        MonitorState::Ok => "OK",
+        MonitorState::Warning => "WARNING",
+        MonitorState::Critical => "CRITICAL",
+        MonitorState::Unknown => "UNKNOWN",
+    }
+}
+
+/// Formats a time to the minute, as in `2030-01-01 12:00 UTC`.
+pub(crate) fn minute(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}

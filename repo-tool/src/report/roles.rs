@@ -1,0 +1,188 @@
+//! The status of the roles of a repository: versions, expiry dates, keys, and the urgency of their renewal.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version, format_time};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::key_store::KeyStore;
+use crate::published::Published;
+use crate::trusting::{Odd, odd_ids, odd_in_root};
+use crate::{Error, NotFound, Renewal};
+
+/// The status of a role.
+#[derive(Clone, Debug)]
+pub struct RoleStatus {
+    /// The name of the role, or `PREFIX-*` for bins that share their keys.
+    pub name: String,
+    /// The version of the role, or the highest version of the bins.
+    pub version: Version,
+    /// The expiry date of the role, or the earliest expiry date of the bins.
+    pub expires: DateTime<Utc>,
+    /// The number of keys that must sign.
+    pub threshold: u32,
+    /// Its keys.
+    pub keys: Vec<KeyStatus>,
+    /// The number of different keys that lastmile can use to verify the role.
+    pub usable_keys: usize,
+    /// Listed key IDs that do not identify exactly one usable key.
+    pub odd: Vec<Odd>,
+    /// The urgency of the role's renewal, or of the most urgent renewal among the bins.
+    pub renewal: Renewal,
+}
+
+/// The status of a key of a role.
+#[derive(Clone, Debug)]
+pub struct KeyStatus {
+    /// Its id.
+    pub id: String,
+    /// Its key type.
+    pub keytype: &'static str,
+    /// The URI of the private key file or the name of the signer, if the private key is on this machine.
+    pub uri: Option<String>,
+}
+
+impl RoleStatus {
+    /// Returns whether enough keys can be used to sign the role again.
+    #[must_use]
+    pub fn can_be_signed(&self) -> bool {
+        self.usable_keys >= self.threshold as usize
+    }
+
+    /// Returns the status as JSON.
+    pub(crate) fn json(&self) -> Value {
+        let key = |key: &KeyStatus| json!({ "keyid": key.id, "keytype": key.keytype, "uri": key.uri });
+        json!({
+            "role": self.name, "version": self.version.get(), "expires": format_time(&self.expires),
+            "threshold": self.threshold, "keys": self.keys.iter().map(key).collect::<Vec<_>>(),
+            "due": self.renewal >= Renewal::Due, "expired": self.renewal == Renewal::Expired, "renewal": self.renewal.name(),
+            "unusable": self.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What determines when a role is due for renewal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Schedule<'a> {
+    /// The renewal periods in `repo.toml`.
+    Config(&'a Config),
+    /// A role is overdue if it expires within this time. Used for repositories whose `repo.toml` is not on this machine.
+    #[cfg(feature = "cli")]
+    Within(TimeDelta),
+}
+
+impl Schedule<'_> {
+    fn renewal(self, role: &RoleName, expires: DateTime<Utc>, now: DateTime<Utc>) -> Renewal {
+        match self {
+            Self::Config(config) => config.role(role).renewal(expires, now),
+            #[cfg(feature = "cli")]
+            Self::Within(_) if expires <= now => Renewal::Expired,
+            #[cfg(feature = "cli")]
+            Self::Within(time) if expires - now <= time => Renewal::Overdue,
+            #[cfg(feature = "cli")]
+            Self::Within(_) => Renewal::Later,
+        }
+    }
+}
+
+/// What is known about roles besides their metadata.
+#[derive(Clone, Copy)]
+pub(crate) struct RoleContext<'a> {
+    /// The keys on this machine, if the repository's folder is known.
+    pub(crate) keys: Option<&'a KeyStore>,
+    pub(crate) schedule: Schedule<'a>,
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl RoleContext<'_> {
+    /// Returns the status of the top-level roles.
+    pub(crate) fn top_level(&self, published: &Published) -> Result<Vec<RoleStatus>, Error> {
+        RoleName::TOP_LEVEL.iter().map(|name| self.top_level_role(published, name)).collect()
+    }
+
+    /// Reads all delegated roles, and returns their status. Bins that share their keys are combined.
+    pub(crate) fn delegated(&self, published: &mut Published) -> Result<Vec<RoleStatus>, Error> {
+        let mut roles = Vec::new();
+        let mut bins: Option<(RoleName, RoleStatus)> = None;
+        for (name, delegator) in published.read_all()? {
+            let Some(delegator) = delegator else { continue };
+            let status = self.delegated_role(published, &name, &delegator)?;
+            match &mut bins {
+                Some((of, all)) if *of == delegator && all.name == status.name => {
+                    all.version = all.version.max(status.version);
+                    all.expires = all.expires.min(status.expires);
+                    all.renewal = all.renewal.max(status.renewal);
+                }
+                _ => roles.extend(bins.replace((delegator, status)).map(|(_, status)| status)),
+            }
+        }
+        roles.extend(bins.map(|(_, status)| status));
+        Ok(roles)
+    }
+
+    fn top_level_role(&self, published: &Published, name: &RoleName) -> Result<RoleStatus, Error> {
+        let (version, expires) = match name.as_str() {
+            "root" => (published.root.version, published.root.expires),
+            "timestamp" => (published.timestamp.version, published.timestamp.expires),
+            "snapshot" => (published.snapshot.version, published.snapshot.expires),
+            _ => (published.targets()?.version, published.targets()?.expires),
+        };
+        let ring = published.root.key_ring(name)?;
+        let odd = odd_in_root(&published.root).into_iter().filter(|(role, _)| role == name).map(|(_, odd)| odd);
+        Ok(RoleStatus { odd: odd.collect(), ..self.role(name.to_string(), name, version, expires, &ring) })
+    }
+
+    fn delegated_role(
+        &self,
+        published: &Published,
+        name: &RoleName,
+        delegator: &RoleName,
+    ) -> Result<RoleStatus, Error> {
+        let missing = || NotFound::Role { role: name.clone() };
+        let delegations = published.known(delegator).and_then(|view| view.delegations.as_ref()).ok_or_else(missing)?;
+        let ring = delegations.key_ring(delegator, name)?;
+        let role = published.known(name).ok_or_else(missing)?;
+        let (shown, keyids) = match &delegations.roles {
+            DelegatedRoles::Succinct(bins) => (format!("{}-*", bins.name_prefix()), Some(&bins.keyids)),
+            DelegatedRoles::Listed(roles) => {
+                let listed = roles.iter().find(|delegation| delegation.name == *name);
+                (name.to_string(), listed.map(|delegation| &delegation.keyids))
+            }
+        };
+        let odd = keyids.map(|keyids| odd_ids(&delegations.keys, keyids)).unwrap_or_default();
+        Ok(RoleStatus { odd, ..self.role(shown, name, role.version, role.expires, &ring) })
+    }
+
+    /// Returns the status of the role `name`, which is shown as `shown`, without its odd keys.
+    pub(crate) fn role(
+        &self,
+        shown: String,
+        name: &RoleName,
+        version: Version,
+        expires: DateTime<Utc>,
+        ring: &KeyRing,
+    ) -> RoleStatus {
+        let keys = ring.keys().map(|(id, key)| KeyStatus {
+            id: id.as_str().to_string(),
+            keytype: key.keytype(),
+            uri: self.keys.and_then(|keys| keys.name_of(key)).map(ToString::to_string),
+        });
+        RoleStatus {
+            name: shown,
+            version,
+            expires,
+            threshold: ring.threshold().get(),
+            keys: keys.collect(),
+            usable_keys: usable_keys(ring),
+            odd: Vec::new(),
+            renewal: self.schedule.renewal(name, expires, self.now),
+        }
+    }
+}
+
+/// Returns the number of different keys in a key ring.
+pub(crate) fn usable_keys(ring: &KeyRing) -> usize {
+    ring.keys().map(|(_, key)| key).collect::<BTreeSet<_>>().len()
+}

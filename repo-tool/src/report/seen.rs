@@ -1,0 +1,134 @@
+//! The versions that the last look at a repository found, one file per metadata URL in the user's state folder. They
+//! serve only for comparison: nothing is trusted because of them.
+
+use std::path::{Path, PathBuf};
+
+use lastmile_client::BaseUrl;
+use lastmile_metadata::{RoleName, Root, TrustedMetadata};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+use crate::files::own;
+use crate::published::Published;
+
+/// The versions of the top-level roles at one URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Versions {
+    pub(crate) root: u64,
+    pub(crate) timestamp: u64,
+    pub(crate) snapshot: u64,
+    pub(crate) targets: u64,
+    /// A digest of the keys of timestamp and snapshot. When these keys are replaced, versions may go back (5.3.11).
+    online_keys: String,
+}
+
+impl Versions {
+    pub(crate) fn of(trusted: &TrustedMetadata) -> Self {
+        Self {
+            root: trusted.root().version.get(),
+            timestamp: trusted.timestamp().version.get(),
+            snapshot: trusted.snapshot().version.get(),
+            targets: trusted.targets().version().get(),
+            online_keys: online_keys(trusted.root()),
+        }
+    }
+
+    /// Returns the versions in a folder.
+    pub(crate) fn of_published(published: &Published) -> Result<Self, Error> {
+        Ok(Self {
+            root: published.root.version.get(),
+            timestamp: published.timestamp.version.get(),
+            snapshot: published.snapshot.version.get(),
+            targets: published.targets()?.version.get(),
+            online_keys: online_keys(&published.root),
+        })
+    }
+
+    /// Returns the roles with their versions.
+    pub(crate) fn by_role(&self) -> [(RoleName, u64); 4] {
+        [
+            (RoleName::ROOT, self.root),
+            (RoleName::TIMESTAMP, self.timestamp),
+            (RoleName::SNAPSHOT, self.snapshot),
+            (RoleName::TARGETS, self.targets),
+        ]
+    }
+
+    /// Returns the roles whose version is lower here than in `other`, with the lower and the higher version. Versions of
+    /// other roles than root are comparable only under the same keys of timestamp and snapshot.
+    pub(crate) fn behind(&self, other: &Self) -> Vec<(RoleName, u64, u64)> {
+        let is_comparable = |role: &RoleName| *role == RoleName::ROOT || self.online_keys == other.online_keys;
+        let pairs = self.by_role().into_iter().zip(other.by_role());
+        let behind = pairs.filter(|((role, ours), (_, theirs))| is_comparable(role) && ours < theirs);
+        behind.map(|((role, ours), (_, theirs))| (role, ours, theirs)).collect()
+    }
+
+    /// Returns the highest versions of both looks, so that a rollback is reported until it is over.
+    fn highest(&self, before: &Self) -> Self {
+        let keeps = self.online_keys == before.online_keys;
+        let most = |now: u64, before: u64| if keeps { now.max(before) } else { now };
+        Self {
+            root: self.root.max(before.root),
+            timestamp: most(self.timestamp, before.timestamp),
+            snapshot: most(self.snapshot, before.snapshot),
+            targets: most(self.targets, before.targets),
+            online_keys: self.online_keys.clone(),
+        }
+    }
+}
+
+fn online_keys(root: &Root) -> String {
+    let mut digest = Sha256::new();
+    for role in RoleName::ONLINE {
+        for id in root.roles.get(&role).iter().flat_map(|keys| &keys.keyids) {
+            digest.update(id.as_str());
+            digest.update([0]);
+        }
+        digest.update([1]);
+    }
+    hex::encode(digest.finalize())
+}
+
+/// What a file contains.
+#[derive(Serialize, Deserialize)]
+struct Look {
+    /// The URL, without credentials, for people who read the file.
+    url: String,
+    versions: Versions,
+}
+
+/// The folder with the versions that earlier looks found.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenVersions {
+    folder: Option<PathBuf>,
+}
+
+impl SeenVersions {
+    /// Uses a subfolder of the user's state folder. Without a state folder, nothing is remembered.
+    pub(crate) fn below(state: Option<&Path>) -> Self {
+        Self { folder: state.map(|state| state.join("seen")) }
+    }
+
+    /// Returns the file for a URL.
+    pub(crate) fn file(&self, url: &BaseUrl) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(format!("{}.json", own::name_of(url.as_str()))))
+    }
+
+    /// Returns the versions of the earlier looks. A file that is not valid counts as missing.
+    pub(crate) fn read(&self, url: &BaseUrl) -> Result<Option<Versions>, Error> {
+        let Some(path) = self.file(url) else { return Ok(None) };
+        let text = own::read(&path)?;
+        Ok(text.and_then(|text| serde_json::from_str::<Look>(&text).ok()).map(|look| look.versions))
+    }
+
+    /// Remembers the versions at a URL.
+    pub(crate) fn write(&self, url: &BaseUrl, now: &Versions, before: Option<&Versions>) -> Result<(), Error> {
+        let Some(path) = self.file(url) else { return Ok(()) };
+        let versions = before.map_or_else(|| now.clone(), |before| now.highest(before));
+        if before == Some(&versions) {
+            return Ok(());
+        }
+        own::write_json(&path, &Look { url: url.to_string(), versions })
+    }
+}

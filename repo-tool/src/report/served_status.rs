@@ -1,0 +1,405 @@
+//! The status of a repository through the URLs that clients use. Each URL is checked with a client, once as caches
+//! answer and once with a request to bypass them.
+//!
+//! The client's clock is at the Unix epoch, so that an expired repository can be described as well.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_cli_support::MonitorState;
+use lastmile_client::{
+    BaseUrl, CacheReport, CacheReports, Error as ClientError, FetchByScheme, FetchError, HttpFetch, HttpSettings,
+    MemoryStore, Store as _, StoredFile, blocking,
+};
+use lastmile_metadata::{FileContent, RoleName, Root, Stage as _, StoredFloors, TargetNames, UpdateRoot, Verified};
+use serde_json::{Value, json};
+
+use crate::check::overlay::Overlay;
+use crate::check::simulated_client;
+use crate::error::chain;
+use crate::files::layout::Layout;
+use crate::published::Published;
+use crate::report::overview::{Overview, Problem, ProblemKind, no_signers, role_problems};
+use crate::report::roles::{RoleContext, RoleStatus, Schedule, usable_keys};
+use crate::report::seen::{SeenVersions, Versions};
+use crate::served::transport::Transport;
+use crate::{Error, Repository, served};
+
+/// Whether to read delegated roles. Each one costs a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delegated {
+    Skip,
+    Read,
+}
+
+/// Whether to remember the versions that this look finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remember {
+    Yes,
+    No,
+}
+
+/// A check of a repository through URLs.
+pub(crate) struct ServedCheck<'a> {
+    /// The metadata URL, and those of further mirrors.
+    pub(crate) urls: &'a [BaseUrl],
+    /// The root that the user trusts.
+    pub(crate) root: Vec<u8>,
+    /// The repository's folder, if it is on this machine.
+    pub(crate) folder: Option<&'a mut Repository>,
+    pub(crate) delegated: Delegated,
+    /// Without the folder: the time before expiry from which a role needs attention.
+    pub(crate) within: TimeDelta,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) seen: &'a SeenVersions,
+    pub(crate) remember: Remember,
+}
+
+/// The status of a repository through URLs.
+pub(crate) struct ServedStatus {
+    pub(crate) overview: Overview,
+    pub(crate) mirrors: Vec<MirrorStatus>,
+    /// The folder with which the served files were compared.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// What a client gets from one URL.
+pub(crate) struct MirrorStatus {
+    pub(crate) url: BaseUrl,
+    /// The versions that clients get, if the repository could be verified.
+    pub(crate) versions: Option<Versions>,
+    /// The versions on the server behind all caches, if they are higher.
+    pub(crate) behind_caches: Option<Versions>,
+    /// The versions at the last look.
+    pub(crate) before: Option<Versions>,
+    /// What caches reported about `timestamp.json`.
+    pub(crate) caches: CacheReport,
+}
+
+impl ServedStatus {
+    /// Returns the status as JSON.
+    pub(crate) fn json(&self) -> Value {
+        let mut document = self.overview.json();
+        if let Some(members) = document.as_object_mut() {
+            members.insert("mirrors".to_string(), self.mirrors.iter().map(MirrorStatus::json).collect());
+            let folder = self.folder.as_ref().map(|folder| folder.to_string_lossy());
+            members.insert("folder".to_string(), json!(folder));
+        }
+        document
+    }
+}
+
+impl MirrorStatus {
+    fn json(&self) -> Value {
+        let versions = |versions: &Option<Versions>| {
+            versions.as_ref().map(|versions| {
+                versions
+                    .by_role()
+                    .into_iter()
+                    .map(|(role, version)| (role.to_string(), json!(version)))
+                    .collect::<Value>()
+            })
+        };
+        let caches: Value =
+            self.caches.headers().map(|(name, value)| (name.to_ascii_lowercase(), json!(value))).collect();
+        json!({
+            "url": self.url.to_string(), "up": self.versions.is_some(), "versions": versions(&self.versions),
+            "versions_behind_caches": versions(&self.behind_caches), "versions_before": versions(&self.before),
+            "cache_headers": caches,
+        })
+    }
+}
+
+/// A successful look at one URL.
+struct Look {
+    url: BaseUrl,
+    session: blocking::Session,
+    memory: MemoryStore,
+    versions: Versions,
+}
+
+impl ServedCheck<'_> {
+    /// Checks all URLs. Problems of the repository and its servers are part of the result.
+    ///
+    /// # Errors
+    /// An error if this machine cannot make the check, for example because the state folder cannot be written.
+    pub(crate) fn run(mut self) -> Result<ServedStatus, Error> {
+        let mut problems = Vec::new();
+        let mut mirrors = Vec::new();
+        let mut looks = Vec::new();
+        let mut root_seen = None;
+        for url in self.urls {
+            let (mirror, look) = self.look(url, &mut problems, &mut root_seen)?;
+            mirrors.push(mirror);
+            looks.extend(look);
+        }
+        let newest = looks.iter().max_by_key(|look| (look.versions.root, look.versions.timestamp));
+        if let Some(newest) = newest {
+            let newest = (newest.url.to_string(), newest.versions.clone());
+            problems.extend(mirrors.iter().filter_map(|mirror| mirror.behind(&newest.0, &newest.1)));
+            // A client uses the other mirrors if one cannot be reached.
+            for problem in problems.iter_mut().filter(|problem| problem.kind == ProblemKind::Unreachable) {
+                problem.state = MonitorState::Warning;
+            }
+        }
+        let is_up = newest.is_some();
+        let at = newest.map(|look| look.url.clone());
+        looks.sort_by_key(|look| Some(&look.url) != at.as_ref());
+        let roles = match looks.into_iter().next() {
+            Some(look) => {
+                problems.extend(self.folder.iter().flat_map(|folder| compare(folder, &look)));
+                self.roles(look, &mut problems)?
+            }
+            None => self.root_alone(root_seen.as_ref(), &mut problems)?,
+        };
+        let mut all = role_problems(&roles);
+        all.append(&mut problems);
+        let repository = self.urls.first().map(ToString::to_string).unwrap_or_default();
+        let overview = Overview { repository, checked: self.now, is_up, roles, problems: all };
+        let folder = self.folder.take().map(|folder| folder.layout.dir().to_path_buf());
+        Ok(ServedStatus { overview, mirrors, folder })
+    }
+
+    /// Looks at one URL as clients do, and again behind the caches. If the repository does not verify, `root_seen`
+    /// becomes the newest root that does.
+    fn look(
+        &self,
+        url: &BaseUrl,
+        problems: &mut Vec<Problem>,
+        root_seen: &mut Option<Verified<Root>>,
+    ) -> Result<(MirrorStatus, Option<Look>), Error> {
+        let memory = MemoryStore::default();
+        let reports = CacheReports::default();
+        let before = self.seen.read(url)?;
+        let session = self.refresh(url, &memory, HttpSettings::default(), &reports);
+        let caches = reports.of(url.file("timestamp.json").as_str()).unwrap_or_default();
+        let mut mirror = MirrorStatus { url: url.clone(), versions: None, behind_caches: None, before, caches };
+        let session = match session {
+            Ok(session) => session,
+            Err(error) => {
+                problems.push(failed(url, &error));
+                *root_seen = newest_root(&self.root, &memory).or(root_seen.take());
+                return Ok((mirror, None));
+            }
+        };
+        let versions = Versions::of(session.trusted());
+        if let Some(problem) = mirror.went_back(&versions, self.seen) {
+            problems.push(problem);
+        }
+        if self.remember == Remember::Yes {
+            self.seen.write(url, &versions, mirror.before.as_ref())?;
+        }
+        mirror.versions = Some(versions.clone());
+        if url.scheme() != "file" {
+            // With the same store, only the next root and the timestamp are requested again if nothing has changed.
+            let settings = HttpSettings { bypass_caches: true, ..HttpSettings::default() };
+            match self.refresh(url, &memory.fork(), settings, &CacheReports::default()) {
+                Ok(fresh) => {
+                    let fresh = Versions::of(fresh.trusted());
+                    problems.extend(mirror.stale_cache(&versions, &fresh));
+                    mirror.behind_caches = (fresh != versions).then_some(fresh);
+                }
+                Err(error) => {
+                    let problem = failed(url, &error);
+                    problems.push(Problem { text: format!("behind the caches, {}", problem.text), ..problem });
+                }
+            }
+        }
+        Ok((mirror, Some(Look { url: url.clone(), session, memory, versions })))
+    }
+
+    fn refresh(
+        &self,
+        url: &BaseUrl,
+        memory: &MemoryStore,
+        settings: HttpSettings,
+        reports: &CacheReports,
+    ) -> Result<blocking::Session, ClientError> {
+        let fetch = FetchByScheme::new(HttpFetch::new(&settings)?.cache_reports(reports.clone()));
+        let client = served::client(url, self.root.clone(), TargetNames::HashPrefixed, memory, fetch)?;
+        client.refresh_at(DateTime::UNIX_EPOCH)
+    }
+
+    fn context(&self) -> RoleContext<'_> {
+        let folder = self.folder.as_deref();
+        let schedule = folder.map_or(Schedule::Within(self.within), |folder| Schedule::Config(&folder.config));
+        RoleContext { keys: folder.map(|folder| &folder.keys), schedule, now: self.now }
+    }
+
+    /// Returns the status of the roles of a verified repository.
+    fn roles(&self, mut look: Look, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
+        let files = match self.delegated {
+            Delegated::Skip => Ok(Vec::new()),
+            Delegated::Read => look.session.list().map(drop).and_then(|()| delegated_files(&look)),
+        };
+        let is_complete = files.is_ok();
+        let files = files.unwrap_or_else(|error| {
+            problems.push(failed(&look.url, &error));
+            Vec::new()
+        });
+        // No file is read from this folder: the client has already fetched and verified every role that is needed.
+        let nowhere = Layout::new(std::path::Path::new("/nonexistent"));
+        let overlay = Overlay::new(&nowhere, files.into_iter().collect());
+        let mut published = Published::new(overlay, look.session.trusted(), self.root.clone(), look.memory)?;
+        let context = self.context();
+        let mut roles = context.top_level(&published)?;
+        if self.delegated == Delegated::Read && is_complete {
+            roles.extend(context.delegated(&mut published)?);
+        }
+        Ok(roles)
+    }
+
+    /// Returns the status of the root if nothing else could be verified, and the problems of roles that nobody can sign.
+    fn root_alone(&self, root: Option<&Verified<Root>>, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
+        let Some(root) = root else { return Ok(Vec::new()) };
+        for role in RoleName::TOP_LEVEL.iter().filter(|role| **role != RoleName::ROOT) {
+            let ring = root.key_ring(role)?;
+            let usable = usable_keys(&ring);
+            if usable < ring.threshold().get() as usize {
+                problems.push(no_signers(role.as_str(), ring.threshold().get(), usable));
+            }
+        }
+        let ring = root.key_ring(&RoleName::ROOT)?;
+        let name = RoleName::ROOT;
+        Ok(vec![self.context().role(name.to_string(), &name, root.version, root.expires, &ring)])
+    }
+}
+
+impl MirrorStatus {
+    fn went_back(&self, versions: &Versions, seen: &SeenVersions) -> Option<Problem> {
+        let behind = versions.behind(self.before.as_ref()?);
+        let url = &self.url;
+        let changes = changes(&behind)?;
+        let mut text = format!("{url} serves an older state than at an earlier look: {changes}");
+        if let Some(file) = seen.file(&self.url) {
+            let file = lastmile_client::text::printable_path(&file);
+            text += &format!("; if you restored the repository on purpose, delete {file}");
+        }
+        Some(Problem::new(MonitorState::Critical, ProblemKind::WentBack, text).at(url))
+    }
+
+    fn stale_cache(&self, versions: &Versions, fresh: &Versions) -> Option<Problem> {
+        let url = &self.url;
+        let changes = changes(&versions.behind(fresh))?;
+        let text =
+            format!("a cache in front of {url} serves an older state than the server: {changes}{}", self.headers());
+        Some(Problem::new(MonitorState::Warning, ProblemKind::StaleCache, text).at(url))
+    }
+
+    /// Returns the problem that this mirror serves an older state than another one.
+    fn behind(&self, newest_url: &str, newest: &Versions) -> Option<Problem> {
+        let url = &self.url;
+        let changes = changes(&self.versions.as_ref()?.behind(newest))?;
+        let text = format!("{url} serves an older state than {newest_url}: {changes}{}", self.headers());
+        Some(Problem::new(MonitorState::Warning, ProblemKind::StaleMirror, text).at(url))
+    }
+
+    fn headers(&self) -> String {
+        let headers: Vec<String> = self.caches.headers().map(|(name, value)| format!("{name}: {value}")).collect();
+        if headers.is_empty() { String::new() } else { format!(" ({})", headers.join("; ")) }
+    }
+}
+
+/// Describes versions that are too low.
+fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
+    let changes = behind.iter().map(|(role, low, high)| format!("{role} version {low} instead of {high}"));
+    let changes: Vec<String> = changes.collect();
+    (!changes.is_empty()).then(|| changes.join(", "))
+}
+
+/// Returns the problem that a client cannot update from a URL.
+fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
+    let reason = error.verdict().map_or_else(|| chain(error), |verdict| chain(verdict));
+    let (kind, text) = match error {
+        ClientError::Network(_) => (ProblemKind::Unreachable, format!("{url} cannot be reached: {reason}")),
+        _ => (
+            ProblemKind::Unverified,
+            format!("the repository at {url} does not verify, so clients refuse it: {reason}"),
+        ),
+    };
+    Problem::new(MonitorState::Critical, kind, text).at(url)
+}
+
+/// Returns the newest root that a client has accepted.
+fn newest_root(shipped: &[u8], memory: &MemoryStore) -> Option<Verified<Root>> {
+    let limits = simulated_client::reading_limits();
+    let start = UpdateRoot::start(shipped.to_vec(), StoredFloors::FirstRun, DateTime::UNIX_EPOCH, limits);
+    let mut stage = start.ok()?;
+    while let Some(version) = stage.request().and_then(|request| request.version) {
+        let stored = memory.read(&StoredFile::Root(version), u64::MAX).ok()?;
+        if !stored.is_some_and(|bytes| stage.recall(FileContent::Bytes(bytes))) {
+            break;
+        }
+    }
+    Some(stage.root().clone())
+}
+
+/// Returns the names and contents of all files of delegated roles.
+fn delegated_files(look: &Look) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
+    let trusted = look.session.trusted();
+    let mut files = Vec::new();
+    for (role, listed) in trusted.snapshot().roles().filter(|(role, _)| !role.is_top_level()) {
+        let stored = look.memory.read(&StoredFile::Role(role.clone()), u64::MAX)?;
+        let name = role.file_name(trusted.root().version_in_name(&role, listed.version));
+        files.extend(stored.map(|bytes| (name, bytes)));
+    }
+    Ok(files)
+}
+
+/// Compares what was published in the folder with what is served.
+fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
+    let published = &folder.published;
+    let Ok(ours) = Versions::of_published(published) else { return Vec::new() };
+    let url = &look.url;
+    let mut problems = Vec::new();
+    if let Some(changes) = changes(&look.versions.behind(&ours)) {
+        let text = format!("{url} does not serve what was published in the folder: {changes}; upload the folder");
+        problems.push(Problem::new(MonitorState::Warning, ProblemKind::NotServed, text).at(url));
+    }
+    if let Some(changes) = changes(&ours.behind(&look.versions)) {
+        let text = format!(
+            "{url} serves files that were not published from the folder, which has {changes}: another copy published them, \
+             the folder was restored, or a key was stolen; run `lastmile-repo catch-up`"
+        );
+        problems.push(Problem::new(MonitorState::Critical, ProblemKind::NotFromFolder, text).at(url));
+    }
+    let theirs = look.session.trusted();
+    let same_version_other_file = [
+        (RoleName::ROOT, ours.root == look.versions.root && theirs.root().bytes() != published.root.bytes()),
+        (
+            RoleName::TIMESTAMP,
+            ours.timestamp == look.versions.timestamp && theirs.timestamp().bytes() != published.timestamp.bytes(),
+        ),
+        (
+            RoleName::SNAPSHOT,
+            ours.snapshot == look.versions.snapshot && theirs.snapshot().bytes() != published.snapshot.bytes(),
+        ),
+    ];
+    for (role, _) in same_version_other_file.into_iter().filter(|(_, differs)| *differs) {
+        let text = format!(
+            "{url} and the folder have different files of {role} with the same version: another copy published one of them, \
+             or a key was stolen; run `lastmile-repo catch-up`"
+        );
+        let problem = Problem::new(MonitorState::Critical, ProblemKind::NotFromFolder, text).at(url);
+        problems.push(problem.of_role(role.as_str()));
+    }
+    problems
+}
+
+/// Returns the root file with a given version from a URL, or `None` if it does not exist there.
+pub(crate) fn fetch_root(url: &BaseUrl, version: u64) -> Result<Option<Vec<u8>>, Error> {
+    let fetch = Transport::by_scheme()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(crate::NetworkError::Runtime)?;
+    let most = simulated_client::reading_limits().root_length;
+    let name = RoleName::ROOT.file_name(lastmile_metadata::Version::new(version));
+    let fetched = runtime.block_on(async {
+        use lastmile_client::Fetch as _;
+        fetch.fetch_metadata(url.file(&name).as_str(), most).await?.read_all(most).await
+    });
+    match fetched {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(FetchError::NotFound) => Ok(None),
+        Err(error) => Err(crate::NetworkError::Fetch(error).into()),
+    }
+}
