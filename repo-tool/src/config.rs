@@ -79,6 +79,12 @@ impl RoleConfig {
         self.renewal(expires, now) >= Renewal::Due
     }
 
+    /// Returns the time from which metadata that expires at `expires` should be renewed.
+    #[must_use]
+    pub fn renew_from(&self, expires: DateTime<Utc>) -> DateTime<Utc> {
+        expires - self.renewal_period()
+    }
+
     /// Returns the renewal period: how long before its expiry metadata becomes due for renewal.
     #[must_use]
     pub fn renewal_period(&self) -> TimeDelta {

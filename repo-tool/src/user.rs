@@ -17,6 +17,8 @@
 //! shared-with-group = "release"              # members of this group may also publish from the folder
 //! ```
 
+#[cfg(feature = "cli")]
+mod monitor;
 mod urls;
 
 use std::fs::{File, OpenOptions};

@@ -26,7 +26,8 @@ struct Missing {
 /// Installs everything. Returns `true` if nothing is missing.
 pub fn run(project: &Path) -> bool {
     let system: [Step; 3] = [c_linker, programs, servers];
-    let others: [Step; 7] = [python, python_tuf, python_sigstore, s3, node, npm_packages, debian_programs];
+    let others: [Step; 9] =
+        [python, python_tuf, python_sigstore, s3, monitoring, browser, node, npm_packages, debian_programs];
     steps(project, &[&system[..], &others[..], &[cargo_deny]].concat())
 }
 
@@ -158,6 +159,21 @@ fn debian_programs(project: &Path) -> Result<String, Missing> {
 /// Installs an S3 server and the AWS command line.
 fn s3(project: &Path) -> Result<String, Missing> {
     packages("moto and awscli", project, "tests/interop/s3-requirements.txt", "target/interop/s3-venv")
+}
+
+/// Installs parsers of the outputs of `lastmile-repo status`.
+fn monitoring(project: &Path) -> Result<String, Missing> {
+    let requirements = "tests/interop/monitoring-requirements.txt";
+    packages("prometheus_client and icalendar", project, requirements, "target/interop/monitoring-venv")
+}
+
+/// Installs a browser from Debian. The tests skip the checks in a browser if it cannot be installed.
+#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+fn browser(_: &Path) -> Result<String, Missing> {
+    Ok(match apt("chromium", "chromium") {
+        Ok(()) => "chromium: found".into(),
+        Err(missing) => format!("NOT CHECKED chromium: {}", missing.why),
+    })
 }
 
 /// Installs the tools for `cargo xtask mutants`. Returns `true` if nothing is missing.

@@ -110,6 +110,12 @@ pub enum ConfigError {
         /// The name of the group.
         group: String,
     },
+    /// The receivers of notifications in the user's configuration are invalid.
+    #[error("[monitor] {}", printable(reason))]
+    Monitor {
+        /// The reason. It contains no URL, because the URL may contain a secret.
+        reason: String,
+    },
     /// A section of the user's configuration is not a table of tables.
     #[error("[{section}] must be a table of tables")]
     NoTable {

@@ -1,4 +1,4 @@
-//! Files outside every repository that the tool writes for its user.
+//! Files outside every repository that the tool writes for its user: state, and reports for other programs.
 
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use crate::{Error, NetworkError};
 
 /// Permissions of files that only their owner may read.
 const PRIVATE: u32 = 0o600;
+/// Permissions of files that other programs read, such as a web server or an exporter of metrics.
+const PUBLIC: u32 = 0o644;
 
 /// Returns a file name for any text, such as a URL: the SHA-256 of the text, in hexadecimal digits.
 pub(crate) fn name_of(text: &str) -> String {
@@ -28,6 +30,11 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Erro
     disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
     let text = serde_json::to_string(value).map_err(|error| NetworkError::Runtime(error.into()))?;
     replace(path, text.as_bytes(), PRIVATE)
+}
+
+/// Writes a report for other programs atomically: a reader sees either the old or the new file.
+pub(crate) fn write_report(path: &Path, text: &str) -> Result<(), Error> {
+    replace(path, text.as_bytes(), PUBLIC)
 }
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {

@@ -1,10 +1,20 @@
 //! Reports for people and programs: the changes in a draft, the status of a repository, and the result of a full check.
 
 #[cfg(feature = "cli")]
+pub(crate) mod calendar;
+#[cfg(feature = "cli")]
+pub(crate) mod child;
+#[cfg(feature = "cli")]
 pub(crate) mod counts;
 pub(crate) mod diff;
 #[cfg(feature = "cli")]
+pub(crate) mod notify;
+#[cfg(feature = "cli")]
 pub(crate) mod overview;
+#[cfg(feature = "cli")]
+pub(crate) mod page;
+#[cfg(feature = "cli")]
+pub(crate) mod prometheus;
 pub(crate) mod roles;
 #[cfg(feature = "cli")]
 pub(crate) mod seen;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use lastmile_cli_support::MonitorState;
+use lastmile_client::BaseUrl;
 use lastmile_client::text::printable;
 use lastmile_metadata::format_time;
 use serde_json::{Value, json};
@@ -61,6 +62,22 @@ pub(crate) enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Expired,
+        Self::Overdue,
+        Self::NoSigners,
+        Self::Pending,
+        Self::Interrupted,
+        Self::Unreachable,
+        Self::Unverified,
+        Self::WentBack,
+        Self::StaleCache,
+        Self::StaleMirror,
+        Self::NotServed,
+        Self::NotFromFolder,
+    ];
+
     /// Returns the name in JSON and in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -89,7 +106,7 @@ impl Problem {
         Self { role: Some(role.to_string()), ..self }
     }
 
-    pub(crate) fn at(self, url: impl ToString) -> Self {
+    pub(crate) fn at(self, url: &BaseUrl) -> Self {
         Self { url: Some(url.to_string()), ..self }
     }
 
@@ -114,6 +131,12 @@ impl Overview {
             problems.push(Problem::new(MonitorState::Warning, ProblemKind::Interrupted, text));
         }
         Self { repository, checked, is_up: true, roles: status.roles.clone(), problems }
+    }
+
+    /// Returns the state of a repository that could not be read.
+    pub(crate) fn unreadable(repository: String, reason: String, checked: DateTime<Utc>) -> Self {
+        let problem = Problem::new(MonitorState::Critical, ProblemKind::Unverified, reason);
+        Self { repository, checked, is_up: false, roles: Vec::new(), problems: vec![problem] }
     }
 
     /// Returns the most urgent state of all problems.

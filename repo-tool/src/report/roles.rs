@@ -31,6 +31,8 @@ pub struct RoleStatus {
     pub odd: Vec<Odd>,
     /// The urgency of the role's renewal, or of the most urgent renewal among the bins.
     pub renewal: Renewal,
+    /// The time from which the role should be renewed.
+    pub renew_from: DateTime<Utc>,
 }
 
 /// The status of a key of a role.
@@ -58,6 +60,7 @@ impl RoleStatus {
             "role": self.name, "version": self.version.get(), "expires": format_time(&self.expires),
             "threshold": self.threshold, "keys": self.keys.iter().map(key).collect::<Vec<_>>(),
             "due": self.renewal >= Renewal::Due, "expired": self.renewal == Renewal::Expired, "renewal": self.renewal.name(),
+            "renew_from": format_time(&self.renew_from),
             "unusable": self.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
         })
     }
@@ -83,6 +86,15 @@ impl Schedule<'_> {
             Self::Within(time) if expires - now <= time => Renewal::Overdue,
             #[cfg(feature = "cli")]
             Self::Within(_) => Renewal::Later,
+        }
+    }
+
+    /// Returns the time from which a role should be renewed.
+    fn renew_from(self, role: &RoleName, expires: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Config(config) => config.role(role).renew_from(expires),
+            #[cfg(feature = "cli")]
+            Self::Within(time) => expires - time,
         }
     }
 }
@@ -114,6 +126,7 @@ impl RoleContext<'_> {
                     all.version = all.version.max(status.version);
                     all.expires = all.expires.min(status.expires);
                     all.renewal = all.renewal.max(status.renewal);
+                    all.renew_from = all.renew_from.min(status.renew_from);
                 }
                 _ => roles.extend(bins.replace((delegator, status)).map(|(_, status)| status)),
             }
@@ -178,6 +191,7 @@ impl RoleContext<'_> {
             usable_keys: usable_keys(ring),
             odd: Vec::new(),
             renewal: self.schedule.renewal(name, expires, self.now),
+            renew_from: self.schedule.renew_from(name, expires),
         }
     }
 }

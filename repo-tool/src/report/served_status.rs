@@ -171,7 +171,7 @@ impl ServedCheck<'_> {
         let memory = MemoryStore::default();
         let reports = CacheReports::default();
         let before = self.seen.read(url)?;
-        let session = self.refresh(url, &memory, HttpSettings::default(), &reports);
+        let session = self.refresh(url, &memory, &HttpSettings::default(), &reports);
         let caches = reports.of(url.file("timestamp.json").as_str()).unwrap_or_default();
         let mut mirror = MirrorStatus { url: url.clone(), versions: None, behind_caches: None, before, caches };
         let session = match session {
@@ -193,7 +193,7 @@ impl ServedCheck<'_> {
         if url.scheme() != "file" {
             // With the same store, only the next root and the timestamp are requested again if nothing has changed.
             let settings = HttpSettings { bypass_caches: true, ..HttpSettings::default() };
-            match self.refresh(url, &memory.fork(), settings, &CacheReports::default()) {
+            match self.refresh(url, &memory.fork(), &settings, &CacheReports::default()) {
                 Ok(fresh) => {
                     let fresh = Versions::of(fresh.trusted());
                     problems.extend(mirror.stale_cache(&versions, &fresh));
@@ -212,10 +212,10 @@ impl ServedCheck<'_> {
         &self,
         url: &BaseUrl,
         memory: &MemoryStore,
-        settings: HttpSettings,
+        settings: &HttpSettings,
         reports: &CacheReports,
     ) -> Result<blocking::Session, ClientError> {
-        let fetch = FetchByScheme::new(HttpFetch::new(&settings)?.cache_reports(reports.clone()));
+        let fetch = FetchByScheme::new(HttpFetch::new(settings)?.cache_reports(reports.clone()));
         let client = served::client(url, self.root.clone(), TargetNames::HashPrefixed, memory, fetch)?;
         client.refresh_at(DateTime::UNIX_EPOCH)
     }

@@ -1,7 +1,10 @@
 //! `status`: show versions, expiry dates, keys, and the roles that are due for renewal.
 
 mod monitor;
+mod outputs;
 mod url;
+
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use lastmile_cli_support::{ExitStatus, Output};
@@ -11,12 +14,14 @@ use super::context::Context;
 use super::findings;
 use super::key_names::KeyNames;
 use super::missing::missing_lines;
+use crate::error::chain;
 use crate::publish::transaction;
 use crate::report::counts::{counted, some_of};
 use crate::report::overview::{Overview, minute};
 use crate::report::status::{RoleStatus, Status};
 use crate::{Error, Renewal, Repository};
 pub(super) use monitor::unknown;
+use outputs::Outputs;
 
 /// The options of `status`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +41,7 @@ Exit code 7 also means that clients cannot reach or refuse the repository.
 Examples:
   lastmile-repo status || mail -s 'repository needs you' me
   lastmile-repo status https://example.org/metadata/ --monitor
+  lastmile-repo status https://example.org/metadata/ --notify --html status.html --prometheus repository.prom
   lastmile-repo status https://example.org/metadata/ --root root.json --within 3")]
 pub(crate) struct Args {
     /// Metadata URL that clients use; repeat it for mirrors [default: check the folder instead]
@@ -51,6 +57,8 @@ pub(crate) struct Args {
     /// machine.
     #[arg(long, requires = "urls", value_name = "DAYS", default_value_t = 0)]
     pub(crate) within: u32,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
 }
 
 /// Whether it is known which private keys are on this machine.
@@ -61,14 +69,27 @@ enum Places {
 }
 
 pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
-    if args.urls.is_empty() { folder_status(context, args, output) } else { url::status(context, args, output) }
+    args.outputs.check(context)?;
+    if !args.urls.is_empty() {
+        return url::status(context, args, output);
+    }
+    folder_status(context, args, output).inspect_err(|error| {
+        let folder = name_of(&context.global.repository);
+        let overview = Overview::unreadable(folder, chain(error), context.invocation.now);
+        // Report the original error if an output cannot be written either.
+        let _ = args.outputs.write(&overview, &[], context, output);
+    })
 }
 
 fn folder_status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
     let folder = &context.global.repository;
     let mut repository = Repository::open(folder, &context.invocation)?;
     let status = Status::of(&mut repository)?;
-    let overview = Overview::of_folder(printable_path(folder), &status, repository.now());
+    let overview = Overview::of_folder(name_of(folder), &status, repository.now());
+    args.outputs.write(&overview, &[], context, output)?;
+    if args.outputs.prints_metrics() {
+        return Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done });
+    }
     if args.monitor {
         return monitor::monitor(&overview, output);
     }
@@ -103,6 +124,11 @@ fn folder_status(context: &Context<'_>, args: &Args, output: &Output) -> Result<
     findings::print_warnings(&status.findings, output);
     note_due(&status.roles, output);
     Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
+}
+
+/// Returns the name of a folder in outputs: its absolute path, if it exists.
+fn name_of(folder: &Path) -> String {
+    printable_path(&folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()))
 }
 
 /// Names the roles that are due for renewal.

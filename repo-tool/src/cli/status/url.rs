@@ -13,7 +13,7 @@ use crate::cli::global::Run;
 use crate::cli::url::base_url;
 use crate::files::roots;
 use crate::pin::{GivenRoot, Start};
-use crate::report::overview::state_name;
+use crate::report::overview::{Overview, state_name};
 use crate::report::seen::SeenVersions;
 use crate::report::served_status::{Delegated, Remember, ServedCheck, ServedStatus, fetch_root};
 use crate::root_digest::RootDigest;
@@ -31,6 +31,10 @@ struct Found {
 pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
     let status = check(context, args, output)?;
     let overview = &status.overview;
+    args.outputs.write(overview, &status.mirrors, context, output)?;
+    if args.outputs.prints_metrics() {
+        return Ok(exit_status(overview));
+    }
     if args.monitor {
         return monitor::monitor(overview, output);
     }
@@ -47,7 +51,11 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
     if overview.problems.is_empty() {
         output.note(&format!("{} serves a valid repository.", printable(&overview.repository)));
     }
-    Ok(if overview.state() == MonitorState::Ok { ExitStatus::Done } else { ExitStatus::Findings })
+    Ok(exit_status(overview))
+}
+
+fn exit_status(overview: &Overview) -> ExitStatus {
+    if overview.state() == MonitorState::Ok { ExitStatus::Done } else { ExitStatus::Findings }
 }
 
 fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<ServedStatus, Error> {

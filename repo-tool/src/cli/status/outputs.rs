@@ -1,0 +1,87 @@
+//! The outputs of `status` for other programs: metrics, a calendar, a page, and notifications.
+
+use std::path::PathBuf;
+
+use lastmile_cli_support::Output;
+use lastmile_client::text::printable;
+
+use crate::Error;
+use crate::cli::context::Context;
+use crate::files::own;
+use crate::report::overview::Overview;
+use crate::report::served_status::MirrorStatus;
+use crate::report::{calendar, notify, page, prometheus};
+
+/// The options for the outputs of `status`.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Outputs for other programs")]
+pub(crate) struct Outputs {
+    /// Write metrics for Prometheus to FILE, such as a file of node_exporter's textfile collector; `-` prints them
+    /// instead of the status.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prometheus: Option<PathBuf>,
+    /// Write a calendar (.ics) with the dates from which roles should be renewed, except timestamp and snapshot.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calendar: Option<PathBuf>,
+    /// Write a static page without scripts.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// If the state has changed since the last notification, send it to the url and the command in [monitor] of your
+    /// configuration.
+    #[arg(long)]
+    pub(crate) notify: bool,
+}
+
+impl Outputs {
+    /// Returns whether metrics are printed instead of the status.
+    pub(super) fn prints_metrics(&self) -> bool {
+        self.prometheus.as_ref().is_some_and(|file| file.as_os_str() == "-")
+    }
+
+    /// Checks the options before anything is done.
+    pub(super) fn check(&self, context: &Context<'_>) -> Result<(), Error> {
+        if self.prints_metrics() && context.global.json {
+            return Err(Error::Usage("--prometheus - cannot be used with --json".to_string()));
+        }
+        if self.notify && context.invocation.user.receivers()?.is_none() {
+            return Err(Error::Usage(
+                "--notify needs the section [monitor] with url or command in your configuration".to_string(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes all outputs. A failed notification is only a warning, because the next run tries it again.
+    pub(super) fn write(
+        &self,
+        overview: &Overview,
+        mirrors: &[MirrorStatus],
+        context: &Context<'_>,
+        output: &Output,
+    ) -> Result<(), Error> {
+        if self.prints_metrics() {
+            output.raw(prometheus::text(overview, mirrors).as_bytes())?;
+        }
+        if context.run().is_dry() {
+            return Ok(());
+        }
+        if let Some(file) = self.prometheus.as_ref().filter(|_| !self.prints_metrics()) {
+            own::write_report(file, &prometheus::text(overview, mirrors))?;
+        }
+        // Keep the dates of the last successful check if the repository cannot be read now.
+        if let Some(file) = self.calendar.as_ref().filter(|_| overview.is_up) {
+            own::write_report(file, &calendar::text(overview))?;
+        }
+        if let Some(file) = &self.html {
+            own::write_report(file, &page::html(overview))?;
+        }
+        if !self.notify {
+            return Ok(());
+        }
+        let Some(receivers) = context.invocation.user.receivers()? else { return Ok(()) };
+        for failure in notify::notify(overview, &receivers, context.state_dir.as_deref())? {
+            output.warning(&format!("{}; the next run tries again", printable(&failure)));
+        }
+        Ok(())
+    }
+}

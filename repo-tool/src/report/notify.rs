@@ -1,0 +1,144 @@
+//! Notifications about changes of state, which are sent to a URL or to a program of the user.
+//!
+//! What was delivered is remembered, so that only changes are reported, and a failed delivery is tried again at the next
+//! run. A notification contains neither locations of keys nor credentials.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lastmile_client::{FetchError, HttpFetch, HttpSettings, PostUrl, post_json};
+use lastmile_metadata::format_time;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::chain;
+use crate::files::own;
+use crate::report::child;
+use crate::report::overview::{Overview, Problem, state_name};
+use crate::{Error, NetworkError};
+
+/// Where to send notifications, from the user's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Receivers {
+    /// A URL that gets the notification with POST.
+    pub(crate) url: Option<PostUrl>,
+    /// A program and its arguments. It gets the notification on its standard input.
+    pub(crate) command: Vec<String>,
+    /// The time limit for each receiver.
+    pub(crate) limit: Duration,
+}
+
+/// The state that a receiver knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    state: String,
+    /// The problems, as texts that identify them.
+    problems: Vec<String>,
+}
+
+impl Known {
+    fn of(overview: &Overview) -> Self {
+        let mut problems: Vec<String> = overview.problems.iter().map(identity).collect();
+        problems.sort();
+        problems.dedup();
+        Self { state: state_name(overview.state()).to_string(), problems }
+    }
+
+    /// The state that receivers expect of a repository that was never reported.
+    fn good() -> Self {
+        Self { state: "OK".to_string(), problems: Vec::new() }
+    }
+}
+
+/// Returns what identifies a problem between two runs. Its text may contain numbers that change.
+fn identity(problem: &Problem) -> String {
+    let Problem { kind, state, role, url, .. } = problem;
+    let part = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("{} {} {} {}", kind.name(), state_name(*state), part(role), part(url))
+}
+
+/// The remembered states, by receiver, in one file per repository.
+struct Memory {
+    file: Option<PathBuf>,
+    known: BTreeMap<String, Known>,
+}
+
+impl Memory {
+    fn read(state_dir: Option<&Path>, repository: &str) -> Result<Self, Error> {
+        let name = own::name_of(repository);
+        let file = state_dir.map(|state| state.join("notified").join(format!("{name}.json")));
+        let text = file.as_deref().map(own::read).transpose()?.flatten();
+        let known = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        Ok(Self { file, known })
+    }
+
+    fn write(&self) -> Result<(), Error> {
+        self.file.as_deref().map_or(Ok(()), |file| own::write_json(file, &self.known))
+    }
+}
+
+/// Sends a notification to each receiver that does not know the state yet. Returns a description of each failed
+/// delivery.
+///
+/// # Errors
+/// An error if the remembered state cannot be read or written.
+pub(crate) fn notify(
+    overview: &Overview,
+    receivers: &Receivers,
+    state_dir: Option<&Path>,
+) -> Result<Vec<String>, Error> {
+    let mut memory = Memory::read(state_dir, &overview.repository)?;
+    let now = Known::of(overview);
+    let mut failures = Vec::new();
+    let mut deliver = |receiver: &str, send: &dyn Fn(String) -> Result<(), String>| {
+        let before = memory.known.get(receiver).cloned().unwrap_or_else(Known::good);
+        if before == now {
+            return;
+        }
+        match send(document(overview, &before, &now).to_string()) {
+            Ok(()) => drop(memory.known.insert(receiver.to_string(), now.clone())),
+            Err(reason) => failures.push(reason),
+        }
+    };
+    if let Some(url) = &receivers.url {
+        deliver("url", &|body| {
+            post(url, body, receivers.limit)
+                .map_err(|error| format!("the notification to {url} failed: {}", chain(&error)))
+        });
+    }
+    if let Some((program, arguments)) = receivers.command.split_first() {
+        deliver("command", &|body| {
+            let ran = child::run(Path::new(program), arguments, body.as_bytes(), receivers.limit);
+            ran.map_err(|reason| format!("the notification through `{program}` failed: {reason}"))
+        });
+    }
+    memory.write()?;
+    Ok(failures)
+}
+
+fn post(url: &PostUrl, body: String, limit: Duration) -> Result<(), Error> {
+    // The notification must not be sent to another server, so no redirect is followed.
+    let settings = HttpSettings { redirects: 0, connect_timeout: limit, ..HttpSettings::default() };
+    let fetch = HttpFetch::new(&settings).map_err(|error| NetworkError::Setup(error.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
+    let posted: Result<(), FetchError> = runtime.block_on(post_json(&fetch, url, body, limit));
+    Ok(posted.map_err(NetworkError::Fetch)?)
+}
+
+/// Returns the notification. Many chat services show the member `text`.
+fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
+    let resolved: Vec<&String> = before.problems.iter().filter(|problem| !now.problems.contains(problem)).collect();
+    let reasons = overview.reasons().join("; ");
+    json!({
+        "schema": 1,
+        "repository": overview.repository,
+        "state": now.state,
+        "previous_state": before.state,
+        "checked": format_time(&overview.checked),
+        "up": overview.is_up,
+        "problems": overview.problems.iter().map(Problem::json).collect::<Vec<_>>(),
+        "resolved": resolved,
+        "text": format!("{}: {}: {reasons}", overview.repository, now.state),
+    })
+}

@@ -1,0 +1,243 @@
+//! Tests of the outputs of `lastmile-repo status` for other programs. The parsers for which the outputs are meant read them.
+//!
+//! `cargo xtask setup` installs the parsers below `target/interop/monitoring-venv`, and a browser from Debian.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use lastmile_repo_tool::internal::cli::ExitStatus;
+use lastmile_testkit::{Delegation, METADATA, Repository, Server};
+use serde_json::{Value, json};
+
+use super::site::{Ran, Site};
+
+/// The name of a role that tries to break out of each format.
+const HOSTILE: &str = "\"><img src=x onerror=\"document.title='hacked'\">;BEGIN:VALARM,\\n&amp;'} 1";
+
+/// Parses an output with Python.
+fn parsed(kind: &str, file: &str) -> Value {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = project.join("../target/interop/monitoring-venv/bin/python");
+    assert!(python.exists(), "{} is missing; run `cargo xtask setup`", python.display());
+    let script = project.join("it/monitoring/parse.py");
+    let output = Command::new(python).arg(script).args([kind, file]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Returns the value of a sample of the metrics.
+fn sample(metrics: &Value, name: &str, labels: &Value) -> Option<f64> {
+    let samples = metrics["samples"].as_array().unwrap();
+    let found = samples.iter().find(|sample| sample[0] == name && sample[1] == *labels);
+    found.map(|sample| sample[2].as_f64().unwrap())
+}
+
+/// Runs `status` for a repository with a hostile role name, which another tool made.
+fn hostile(site: &Site, options: &[&str]) -> Ran {
+    let mut repository = Repository::new();
+    repository.delegate("targets", &Delegation::paths(HOSTILE, &["x/*"]));
+    repository.publish(&[HOSTILE, "targets", "snapshot", "timestamp"]);
+    fs::write(site.path("hostile-root.json"), repository.first_root()).unwrap();
+    let server = Server::start(repository.network());
+    let url = format!("{}{METADATA}", server.url());
+    let root = site.path("hostile-root.json");
+    site.run_elsewhere(&[&["status", &url, "--root", &root, "--delegated"][..], options].concat())
+}
+
+#[test]
+fn metrics_are_read_by_the_parser_of_prometheus() {
+    let mut site = Site::new();
+    let file = site.path("lastmile.prom");
+    site.done(&["status", &site.url(), "--quiet", "--prometheus", &file]);
+    let metrics = parsed("prometheus", &file);
+    let repository = json!({"repository": site.url()});
+    let of = |role: &str| json!({"repository": site.url(), "role": role});
+    assert_eq!(sample(&metrics, "lastmile_up", &repository), Some(1.0), "{metrics}");
+    assert_eq!(sample(&metrics, "lastmile_state", &repository), Some(0.0));
+    assert_eq!(sample(&metrics, "lastmile_last_check_timestamp_seconds", &repository), Some(1_893_499_200.0));
+    let expires = sample(&metrics, "lastmile_role_expires_timestamp_seconds", &of("timestamp"));
+    assert_eq!(expires, Some(f64::from(1_893_499_200 + 7 * 86_400)));
+    assert_eq!(sample(&metrics, "lastmile_role_version", &of("root")), Some(1.0));
+    assert_eq!(sample(&metrics, "lastmile_role_threshold", &of("root")), Some(2.0));
+    assert_eq!(sample(&metrics, "lastmile_role_usable_keys", &of("root")), Some(3.0));
+    let mirror = json!({"repository": site.url(), "url": site.url()});
+    assert_eq!(sample(&metrics, "lastmile_mirror_up", &mirror), Some(1.0));
+    assert!(metrics["types"].as_object().unwrap().values().all(|kind| kind == "gauge"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644 & !umask());
+    site.days_pass(30);
+    let expired = |kind: &str| json!({"repository": site.url(), "kind": kind});
+    let ran = site.run(&["status", &site.url(), "--prometheus", "-"]);
+    assert_eq!(ran.status, ExitStatus::Findings);
+    fs::write(&file, ran.stdout).unwrap();
+    let metrics = parsed("prometheus", &file);
+    assert_eq!(sample(&metrics, "lastmile_problems", &expired("expired")), Some(2.0));
+    assert_eq!(sample(&metrics, "lastmile_problems", &expired("went-back")), Some(0.0));
+    // A folder without a repository is down, and the command still fails.
+    let ran = site.run_elsewhere(&["status", "--prometheus", &file]);
+    assert_eq!(ran.status, ExitStatus::NoSuchName);
+    let folder = site.folder.path().canonicalize().unwrap();
+    assert_eq!(sample(&parsed("prometheus", &file), "lastmile_up", &json!({"repository": folder})), Some(0.0));
+    assert_eq!(site.run(&["status", "--prometheus", "-", "--json"]).status, ExitStatus::Usage);
+}
+
+/// Returns the umask of this process.
+fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
+    u32::from_str_radix(line.trim(), 8).unwrap()
+}
+
+#[test]
+fn hostile_names_stay_inside_labels_and_events() {
+    let site = Site::new();
+    let (metrics, calendar) = (site.path("x.prom"), site.path("x.ics"));
+    let ran = hostile(&site, &["--prometheus", &metrics, "--calendar", &calendar, "--json"]);
+    let roles = ran.json()["roles"].clone();
+    assert_eq!(roles[4]["role"], HOSTILE, "{ran:?}");
+    let url = ran.json()["repository"].clone();
+    let labels = json!({"repository": url, "role": HOSTILE});
+    assert_eq!(sample(&parsed("prometheus", &metrics), "lastmile_role_version", &labels), Some(1.0));
+    let calendar = parsed("calendar", &calendar);
+    let events = calendar["events"].as_array().unwrap();
+    assert_eq!(events.len(), 3, "{calendar}");
+    let event = events.iter().find(|event| event["summary"].as_str().unwrap().contains("img")).unwrap();
+    assert!(event["summary"].as_str().unwrap().starts_with(&format!("Renew {HOSTILE} of ")), "{event}");
+    assert_eq!((&event["triggers"].as_array().unwrap().len(), &event["errors"]), (&2, &json!([])));
+}
+
+#[test]
+fn a_calendar_is_read_by_another_implementation_and_its_events_move() {
+    let mut site = Site::new();
+    let file = site.path("renewals.ics");
+    site.done(&["status", &site.url(), "--quiet", "--calendar", &file]);
+    let calendar = parsed("calendar", &file);
+    assert_eq!((&calendar["bare_line_feeds"], calendar["longest_line"].as_u64() <= Some(75)), (&json!(0), true));
+    let events = calendar["events"].as_array().unwrap();
+    let names: Vec<&str> = events.iter().map(|event| event["summary"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    // The root expires after 365 days, and its renewal period is the last 60 of these days.
+    assert_eq!(events[0]["summary"], format!("Renew root of {} before 2031-01-01 12:00 UTC", site.url()));
+    assert_eq!(events[0]["start"], "2030-11-02T12:00:00+00:00");
+    assert_eq!(events[0]["triggers"], json!(["0:00:00", "2030-12-02 12:00:00+00:00"]));
+    assert!(events[0]["description"].as_str().unwrap().starts_with("2 of these keys must sign:\n"), "{events:?}");
+    site.days_pass(3);
+    site.done(&["renew", "targets", "--force", "--quiet", "--skip-served-check"]);
+    site.upload();
+    site.done(&["status", &site.url(), "--quiet", "--calendar", &file]);
+    let moved = parsed("calendar", &file)["events"][1].clone();
+    assert_eq!((&moved["uid"], &moved["sequence"]), (&events[1]["uid"], &json!(2)));
+    assert_ne!(moved["start"], events[1]["start"]);
+    // If the repository cannot be read, the calendar keeps its dates.
+    let before = fs::read(&file).unwrap();
+    site.network.put(&format!("{METADATA}timestamp.json"), b"{}".to_vec());
+    assert_eq!(site.run(&["status", &site.url(), "--calendar", &file]).status, ExitStatus::Findings);
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn reports_are_replaced_atomically_and_a_dry_run_writes_none() {
+    let site = Site::new();
+    let folder = site.folder.path().join("reports");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("page.html");
+    let file = file.to_str().unwrap();
+    site.done(&["status", "--quiet", "--dry-run", "--html", file]);
+    assert!(fs::read_dir(&folder).unwrap().next().is_none());
+    site.done(&["status", "--quiet", "--html", file]);
+    let old = fs::File::open(file).unwrap();
+    site.done(&["status", "--quiet", "--html", file]);
+    // The old file was not changed but replaced, and no temporary file is left.
+    assert_ne!(std::os::unix::fs::MetadataExt::ino(&old.metadata().unwrap()), inode(file));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    let ran = site.run(&["status", "--html", "/nonexistent/page.html"]);
+    assert_eq!(ran.status, ExitStatus::Failed, "{ran:?}");
+}
+
+fn inode(file: &str) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&fs::metadata(file).unwrap())
+}
+
+/// Prints a message even if the test passes.
+#[expect(clippy::print_stderr, reason = "the reader of the output must see it")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Returns the browser, or prints `NOT CHECKED`.
+fn browser() -> Option<PathBuf> {
+    let path = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].into_iter().map(PathBuf::from);
+    let found = path.into_iter().find(|path| path.exists());
+    if found.is_none() {
+        say("page: NOT CHECKED in a browser: `cargo xtask setup` did not install chromium on this machine");
+    }
+    found
+}
+
+/// Runs the browser without a window. Returns its standard output.
+fn browse(browser: &Path, site: &Site, options: &[&str], page: &str) -> String {
+    let profile = format!("--user-data-dir={}", site.path("profile"));
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "60"]).arg(browser).args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+    ]);
+    command.args(["--disable-dev-shm-usage", "--disable-background-networking", "--hide-scrollbars", &profile]);
+    command.args(options).arg(format!("file://{page}")).env("HOME", site.folder.path()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_page_shows_hostile_names_as_text() {
+    let site = Site::new();
+    let file = site.path("page.html");
+    let ran = hostile(&site, &["--html", &file, "--quiet"]);
+    let page = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert!(
+        !page.contains("file:keys") && !page.contains("<img") && !page.contains("<script") && !page.contains(" style="),
+        "{page}"
+    );
+    assert!(page.contains("&quot;&gt;&lt;img src=x onerror=&quot;document.title=&#39;hacked&#39;&quot;&gt;"), "{page}");
+    let Some(browser) = browser() else { return };
+    let dom = browse(&browser, &site, &["--dump-dom"], &file);
+    assert!(dom.contains("<h2>\"&gt;&lt;img src=x onerror=\"document.title='hacked'\"&gt;"), "{dom}");
+    assert!(!dom.contains("<img"), "{dom}");
+    assert_eq!(dom.matches("<meter").count(), 5, "{dom}");
+    // Even if a name could add elements, the page would run no script.
+    let script = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">";
+    let injected = site.path("injected.html");
+    fs::write(&injected, page.replace("</body>", &format!("{script}</body>"))).unwrap();
+    let dom = browse(&browser, &site, &["--dump-dom"], &injected);
+    assert!(dom.contains("<script>") && !dom.contains("<title>hacked"), "{dom}");
+    let unprotected = site.path("unprotected.html");
+    let without = page.replace("Content-Security-Policy", "x").replace("</body>", &format!("{script}</body>"));
+    fs::write(&unprotected, without).unwrap();
+    assert!(
+        browse(&browser, &site, &["--dump-dom"], &unprotected).contains("<title>hacked"),
+        "the test must be able to fail"
+    );
+}
+
+#[test]
+fn a_page_fits_a_phone_and_has_a_dark_mode() {
+    let site = Site::new();
+    let file = site.path("page.html");
+    hostile(&site, &["--html", &file, "--quiet"]);
+    let Some(browser) = browser() else { return };
+    let look = |options: &[&str]| {
+        let picture = site.path("picture.png");
+        let screenshot = format!("--screenshot={picture}");
+        browse(&browser, &site, &[&["--window-size=500,900", &screenshot][..], options].concat(), &file);
+        parsed("picture", &picture)
+    };
+    let light = look(&[]);
+    assert_eq!((&light["background"], &light["edge_is_empty"]), (&json!([250, 250, 250]), &json!(true)), "{light}");
+    assert!(light["colours"].as_u64() > Some(10), "{light}");
+    let dark = look(&["--blink-settings=preferredColorScheme=0"]);
+    assert_eq!((&dark["background"], &dark["edge_is_empty"]), (&json!([22, 22, 22]), &json!(true)), "{dark}");
+}
