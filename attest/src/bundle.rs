@@ -105,12 +105,13 @@ impl Bundle {
             (None, Some(envelope)) => BundleContent::Statement(Box::new(read_envelope(envelope)?)),
             _ => return Err(FormatError::new("a bundle must have `messageSignature` or `dsseEnvelope`, and not both")),
         };
+        // Check all members before the text is written anew.
+        let material = Material::read(fields.required("verificationMaterial")?, version)?;
         let text = value.to_string();
         if text.len() > MAX_BUNDLE {
             let error = format!("a bundle has {} bytes, expected at most {MAX_BUNDLE}", text.len());
             return Err(FormatError::new(error));
         }
-        let material = Material::read(fields.required("verificationMaterial")?, version)?;
         Ok(Self {
             text,
             signer: material.signer,

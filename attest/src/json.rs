@@ -1,12 +1,17 @@
 //! Strict JSON (RFC 8259) for evidence and policies. Input that two parsers could interpret differently is refused:
 //! members with the same name, numbers that are not exact, a byte order mark, and deep nesting.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 /// The maximum number of levels of nested arrays and objects.
 const MAX_DEPTH: usize = 64;
+
+/// The maximum number of values in a text. It limits the memory for a text of many short values, such as `[1,1,1]`.
+/// Text of 1 MiB, the maximum length of a statement, cannot contain more.
+const MAX_VALUES: usize = 1 << 19;
 
 /// The largest integer that every parser represents exactly: 2^53 - 1.
 const MAX_INTEGER: i64 = 9_007_199_254_740_991;
@@ -46,7 +51,9 @@ impl Value {
     /// [`JsonError`] if the text is not strict JSON.
     pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
-        let value = Depth(MAX_DEPTH).deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
+        let remaining = Cell::new(MAX_VALUES);
+        let reader = Reader { depth: MAX_DEPTH, remaining: &remaining };
+        let value = reader.deserialize(&mut deserializer).map_err(|error| JsonError(error.to_string()))?;
         deserializer.end().map_err(|error| JsonError(error.to_string()))?;
         Ok(value)
     }
@@ -111,7 +118,7 @@ impl fmt::Display for Value {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
-            Self::Fraction(value) => write!(f, "{value}"),
+            Self::Fraction(value) => write_fraction(f, *value),
             Self::String(text) => write_string(f, text),
             Self::Array(elements) => {
                 f.write_str("[")?;
@@ -131,6 +138,14 @@ impl fmt::Display for Value {
             }
         }
     }
+}
+
+/// Writes a number with a fraction or an exponent, in the shorter of both notations. `1e-300` would otherwise become 300
+/// digits.
+fn write_fraction(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
+    let decimal = format!("{value}");
+    let scientific = format!("{value:e}");
+    f.write_str(if scientific.len() < decimal.len() { &scientific } else { &decimal })
 }
 
 fn write_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
@@ -168,26 +183,32 @@ impl Object {
     }
 }
 
-/// A reader of values with at most this many levels of nested arrays and objects.
+/// A reader of values with at most `depth` levels of nested arrays and objects, and at most `remaining` values.
 #[derive(Clone, Copy)]
-struct Depth(usize);
+struct Reader<'a> {
+    depth: usize,
+    remaining: &'a Cell<usize>,
+}
 
-impl Depth {
+impl Reader<'_> {
     fn below<E: serde::de::Error>(self) -> Result<Self, E> {
-        let below = self.0.checked_sub(1);
-        below.map(Self).ok_or_else(|| E::custom(format!("more than {MAX_DEPTH} nested arrays and objects")))
+        let below = self.depth.checked_sub(1);
+        let depth = below.ok_or_else(|| E::custom(format!("more than {MAX_DEPTH} nested arrays and objects")))?;
+        Ok(Self { depth, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Depth {
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let remaining = self.remaining.get().checked_sub(1);
+        self.remaining.set(remaining.ok_or_else(|| D::Error::custom(format!("more than {MAX_VALUES} values")))?);
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Depth {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,6 +295,23 @@ mod tests {
     fn a_value_is_read_and_written() {
         let text = r#"{"a":[1,-2,null,true,{"ä":"\"\\\n"}],"b":1.5}"#;
         assert_eq!(Value::parse(text.as_bytes()).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn a_number_is_written_in_its_shorter_notation() {
+        for (text, written) in [("1e-300", "1e-300"), ("1.50", "1.5"), ("0.25e1", "2.5"), ("-1E+15", "-1e15")] {
+            let value = Value::parse(text.as_bytes()).unwrap();
+            assert_eq!(value.to_string(), written);
+            assert_eq!(Value::parse(written.as_bytes()).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_text_has_at_most_524288_values() {
+        let array = |elements: usize| format!("[{}]", vec!["1"; elements].join(","));
+        assert!(Value::parse(array((1 << 19) - 1).as_bytes()).is_ok());
+        let error = Value::parse(array(1 << 19).as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("more than 524288 values"), "{error}");
     }
 
     #[test]

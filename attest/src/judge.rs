@@ -26,6 +26,9 @@ const MAX_ITEMS: usize = 64;
 /// The maximum number of reasons in a verdict on one rule.
 const MAX_REASONS: usize = 16;
 
+/// The maximum length of a reason in characters. Reasons quote the evidence, which may contain very long values.
+const MAX_REASON: usize = 1000;
+
 /// The content of an evidence file.
 #[derive(Clone, Debug)]
 pub struct EvidenceFile {
@@ -98,7 +101,7 @@ impl<'a> Judgement<'a> {
                     number: index + 1,
                     item,
                 })),
-                Err(reason) => unreadable.push(format!("{}: {reason}", file.path)),
+                Err(reason) => unreadable.push(shortened(format!("{}: {reason}", file.path))),
             }
         }
         let artifact = Artifact::of(&demands.target);
@@ -231,7 +234,7 @@ impl<'a> Judgement<'a> {
         };
         let id = (at, with);
         if !self.verified.contains_key(&id) {
-            let signed = self.verify_with(at, &id.1).map(Arc::new);
+            let signed = self.verify_with(at, &id.1).map(Arc::new).map_err(shortened);
             self.verified.insert(id.clone(), signed);
         }
         let signed = self.verified.get(&id).cloned().unwrap_or_else(|| Err("the evidence was not verified".into()))?;
@@ -320,6 +323,7 @@ impl Count {
     }
 
     fn refuse(&mut self, reason: String) {
+        let reason = shortened(reason);
         if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }
@@ -337,6 +341,14 @@ impl Count {
             self.reasons.insert(0, format!("{count} of {threshold} signers"));
         }
         Outcome::Refused(self.reasons)
+    }
+}
+
+/// Returns a reason with at most [`MAX_REASON`] characters.
+fn shortened(reason: String) -> String {
+    match reason.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => format!("{}…", reason.get(..end).unwrap_or_default()),
+        None => reason,
     }
 }
 

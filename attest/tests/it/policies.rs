@@ -96,6 +96,18 @@ fn c_21_evidence_that_cannot_be_read_is_reported_and_does_not_count() {
 }
 
 #[test]
+fn c_45_the_reasons_in_a_verdict_are_short() {
+    let long = "x".repeat(1 << 19);
+    let rule = r#"{"name":"tested","kind":"attestation","paths":["app/*"],"by":["a"],"type":["https://example.com/test"],"where":{"/result":["passed"]}}"#;
+    let packages = Packages::of_top(policy("", rule));
+    let statement = envelope(&[1], "https://example.com/test", &format!(r#"{{"result":"{long}"}}"#));
+    let refusal = packages.refusal(&[statement]);
+    assert!(refusal.contains("the predicate has \"xxx") && refusal.len() < 2000, "{} bytes", refusal.len());
+    let refusal = packages.refusal(&[format!(r#"{{"{long}":1,"mediaType":2}}"#)]);
+    assert!(refusal.contains("unknown member \"xxx") && refusal.len() < 2000, "{} bytes", refusal.len());
+}
+
+#[test]
 fn c_44_evidence_that_is_withheld_does_not_count() {
     let packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     let refusal = packages.judge_files(&[file("app/1.tar.intoto.jsonl", None)]).check().unwrap_err().to_string();
