@@ -9,9 +9,13 @@ use lastmile_fs::disk;
 use crate::Error;
 use crate::files::access;
 use crate::files::links::{Links, read_through};
+use crate::files::lock::TemporaryLock;
 
 /// The maximum length of an evidence file, in bytes.
 const LONGEST: u64 = 4 << 20;
+
+/// The name of the file that is locked while an evidence file in the same folder changes.
+const LOCK: &str = ".lastmile-evidence.lock";
 
 /// What to do with an existing evidence file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,20 @@ pub(crate) struct NewContent {
     pub(crate) items: usize,
     /// Whether the file must be written. A file that already contains the bundle need not be written.
     pub(crate) is_new: bool,
+}
+
+/// Writes a new bundle to the evidence file `path`. Several commands may do this at the same time: none of their bundles
+/// is lost.
+///
+/// # Errors
+/// Returns an error if a bundle cannot be added to the existing file, or if the file cannot be written.
+pub(crate) fn add(path: &Path, bundle: &str, artifact: &Artifact, existing: Existing) -> Result<NewContent, Error> {
+    let _lock = TemporaryLock::take(path.with_file_name(LOCK))?;
+    let new = with(path, bundle, artifact, existing)?;
+    if new.is_new {
+        write(path, &new.bytes)?;
+    }
+    Ok(new)
 }
 
 /// Returns the content of the evidence file `path` with a new bundle, without writing it.
@@ -70,10 +88,7 @@ pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Exi
 }
 
 /// Writes an evidence file, or replaces it, in one step.
-///
-/// # Errors
-/// [`Error::File`] if the file cannot be written.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (mut file, new) = disk::create_unique(folder, ".evidence-", "", |path| disk::create(path, 0o666))
         .map_err(|error| Error::file("create a file in", folder, error))?;
@@ -112,12 +127,11 @@ mod tests {
         let mut lines = String::new();
         for (seed, items, is_new) in [(1, 1, true), (2, 2, true), (1, 2, false)] {
             let bundle = bundle(b"app", seed);
-            let new = with(&path, &bundle, &artifact(b"app"), Existing::Append).unwrap();
+            let new = add(&path, &bundle, &artifact(b"app"), Existing::Append).unwrap();
             assert_eq!((new.items, new.is_new), (items, is_new));
             if is_new {
                 lines += &format!("{bundle}\n");
             }
-            write(&path, &new.bytes).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), lines);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");

@@ -25,7 +25,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use lastmile_client::BaseUrl;
 use lastmile_fs::disk;
@@ -33,18 +32,13 @@ use lastmile_metadata::Version;
 use rustix::fs::OFlags;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
-use crate::files::access;
+use crate::files::{access, lock};
 use crate::files::sharing::Sharing;
 use crate::root_digest::RootDigest;
 use crate::{ConfigError, Error, PathError};
 
 /// The maximum length of the configuration file, in bytes.
 const LONGEST: u64 = 1 << 20;
-
-/// The maximum time to wait for another command that changes the file.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The time between two attempts to lock the file.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A root that the user trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,18 +307,7 @@ pub(crate) fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&d
 
 /// Locks the configuration. Waits for the lock if another command of this user holds it.
 fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join(".lastmile-repo.lock");
-    let failed = |error| Error::file("lock", &path, error);
-    let start = Instant::now();
-    loop {
-        if let Some(file) = disk::try_lock_at(&path, disk::lock_file_of_owner).map_err(failed)? {
-            return Ok(file);
-        }
-        if start.elapsed() > LONGEST_WAIT {
-            return Err(failed(io::ErrorKind::TimedOut.into()));
-        }
-        std::thread::sleep(PAUSE);
-    }
+    lock::lock(&folder.join(".lastmile-repo.lock"))
 }
 
 /// Reads a file. The file must belong to this user or root, and nobody else may be able to write to it. Links are

@@ -172,10 +172,8 @@ fn attest_one(
         (false, true) => Existing::Keep,
         (false, false) => Existing::Append,
     };
-    let new = evidence_file::with(&file, &bundle, &artifact, existing)?;
-    if new.is_new && !context.run().is_dry() {
-        evidence_file::write(&file, &new.bytes)?;
-    }
+    let add = if context.run().is_dry() { evidence_file::with } else { evidence_file::add };
+    let new = add(&file, &bundle, &artifact, existing)?;
     let keyid = keyid_of(signer.public_key());
     let kind = args.kind.to_possible_value().map(|kind| kind.get_name().to_owned());
     let predicate_type = content.predicate_type();

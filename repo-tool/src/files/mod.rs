@@ -11,6 +11,7 @@ pub(crate) mod layout;
 pub(crate) mod links;
 #[cfg(feature = "cli")]
 pub(crate) mod own;
+pub(crate) mod lock;
 pub(crate) mod own_files;
 pub(crate) mod owner;
 pub(crate) mod roots;

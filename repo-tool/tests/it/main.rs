@@ -42,6 +42,7 @@ mod revocation;
 mod rotation;
 mod served;
 mod shown;
+mod simultaneous_attest;
 mod snapshot;
 mod unusable_keys;
 mod users;
