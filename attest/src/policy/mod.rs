@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::pattern::Pattern;
 pub(crate) use self::pattern::one_of;
 #[cfg(feature = "toml")]
-pub use self::toml::{TomlError, from_toml, to_toml};
+pub use self::toml::{TomlError, from_toml, to_json, to_toml};
 use crate::json::{Object, Value};
 use crate::signed::Claim;
 use crate::sigstore::TrustRoot;

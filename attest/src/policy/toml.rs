@@ -45,6 +45,19 @@ pub enum TomlError {
     /// The text is not JSON.
     #[error("the policy is not strict JSON: {0}")]
     Json(String),
+    /// The text is neither TOML nor JSON.
+    #[error("the policy is not UTF-8")]
+    NotUtf8,
+}
+
+/// Returns the JSON text of a policy that a person wrote in TOML or JSON. A text that begins with `{` is JSON, because
+/// no TOML begins with it. Does not check the JSON.
+///
+/// # Errors
+/// [`TomlError`] if the text is not UTF-8, or begins otherwise and is not TOML.
+pub fn to_json(text: &[u8]) -> Result<String, TomlError> {
+    let text = str::from_utf8(text).map_err(|_| TomlError::NotUtf8)?;
+    if text.trim_ascii_start().starts_with('{') { Ok(text.to_owned()) } else { from_toml(text) }
 }
 
 /// Converts a policy from TOML to JSON. Unquoted date-times become strings.
@@ -218,6 +231,14 @@ by = ["release"]
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);
+    }
+
+    #[test]
+    fn json_is_recognized_by_its_first_character() {
+        assert_eq!(to_json(b" \n{ \"version\": 1 }").unwrap(), " \n{ \"version\": 1 }");
+        assert_eq!(to_json(b"version = 1\n").unwrap(), r#"{"version":1}"#);
+        assert_eq!(to_json(b"\xff"), Err(TomlError::NotUtf8));
+        assert!(matches!(to_json(b"[{"), Err(TomlError::Syntax { line: 1, .. })));
     }
 
     #[test]

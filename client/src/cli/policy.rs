@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lastmile_attest::policy::from_toml;
+use lastmile_attest::policy::to_json;
 use lastmile_attest::{LocalPolicy, Origin, Outcome, Proof, RuleVerdict, SignedBy, Verdict};
 use lastmile_metadata::{Key, format_time};
 use serde_json::{Value, json};
@@ -43,18 +43,8 @@ fn read(path: &Path) -> Result<LocalPolicy, LocalError> {
         LocalError::invalid("use the local policy", path, problem)
             .with_hint("correct the file, or remove it from the settings with `lastmile trust set NAME --no-policy`")
     };
-    let json = json_of(read_at_most(path, LONGEST_POLICY)?).map_err(unusable)?;
-    LocalPolicy::parse(&json).map_err(|error| unusable(error.to_string()))
-}
-
-/// Returns the JSON text of a policy that is written as TOML or JSON. A text that begins with `{` is JSON.
-fn json_of(text: Vec<u8>) -> Result<Vec<u8>, String> {
-    if text.trim_ascii_start().starts_with(b"{") {
-        return Ok(text);
-    }
-    let text = String::from_utf8(text).map_err(|_| "the policy is not valid UTF-8".to_owned())?;
-    let json = from_toml(&text).map_err(|error| format!("the policy is not valid TOML: {error}"))?;
-    Ok(json.into_bytes())
+    let json = to_json(&read_at_most(path, LONGEST_POLICY)?).map_err(|error| unusable(error.to_string()))?;
+    LocalPolicy::parse(json.as_bytes()).map_err(|error| unusable(error.to_string()))
 }
 
 /// Returns a line that lists the rules that the target satisfies, or `None` if the target satisfies no rule.

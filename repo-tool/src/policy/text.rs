@@ -1,8 +1,8 @@
-//! Policy files that people write. The format is JSON if the file name ends in `.json`, and TOML otherwise.
+//! Policy files that people write, in TOML or JSON.
 
 use std::path::Path;
 
-use lastmile_attest::policy::{from_toml, to_toml};
+use lastmile_attest::policy::{to_json, to_toml};
 use lastmile_metadata::Json;
 
 use crate::files::links::{Links, read_through};
@@ -20,9 +20,7 @@ pub(crate) fn read(file: &Path) -> Result<Json, Error> {
     let malformed = |problem: String| PolicyError::Malformed { file: file.to_path_buf(), problem };
     let bytes = read_through(file, Links::Follow, LONGEST)?;
     let bytes = bytes.ok_or_else(|| NotFound::File { path: file.to_path_buf() })?;
-    let text = String::from_utf8(bytes).map_err(|_| malformed("the policy is not UTF-8".into()))?;
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
-    let json = if is_json { text } else { from_toml(&text).map_err(|error| malformed(error.to_string()))? };
+    let json = to_json(&bytes).map_err(|error| malformed(error.to_string()))?;
     Json::parse(&json).map_err(|error| malformed(error.to_string()).into())
 }
 

@@ -24,7 +24,7 @@ Examples:
   lastmile-repo policy set policy.toml
   lastmile-repo policy set plugins.toml --role plugins-team")]
 pub(crate) struct Set {
-    /// The policy in TOML, or in JSON if the name ends in .json.
+    /// The policy in TOML or JSON.
     file: PathBuf,
     /// Role that signs the policy.
     #[arg(long, default_value = "targets", value_name = "ROLE")]

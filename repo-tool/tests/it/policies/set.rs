@@ -34,6 +34,22 @@ fn a_policy_is_signed_by_the_role_and_shown_as_it_was_written() {
 }
 
 #[test]
+fn a_policy_file_is_recognized_by_its_content_not_by_its_name() {
+    let maintainer = Maintainer::new();
+    let key = toml_key(1).replace(" = ", ": ");
+    let key = ["keytype", "scheme", "keyval", "public"]
+        .into_iter()
+        .fold(key, |key, name| key.replace(&format!("{name}: "), &format!("\"{name}\": ")));
+    let rule = r#"{ "name": "signed", "kind": "signature", "paths": ["app-*"], "by": ["a"] }"#;
+    let json = format!("\n{{ \"version\": 1, \"signer\": {{ \"a\": {{ \"key\": {key} }} }}, \"require\": [{rule}] }}\n");
+    let toml = policy("signed", "app-*", &[1], 1);
+    for (name, text) in [("policy.toml", &json), ("policy", &json), ("policy.json", &toml)] {
+        let file = maintainer.file(name, text);
+        maintainer.done(&["policy", "set", &file]);
+    }
+}
+
+#[test]
 fn a_policy_with_a_pem_key_survives_the_canonical_form() {
     let maintainer = Maintainer::new();
     let pem = "-----BEGIN PUBLIC KEY-----\\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEDNjuz4dQa29+W9asG+Epz7XN2rKI\\n\
