@@ -9,7 +9,7 @@ use lastmile_metadata::{ErrorKind, Found, Header, Json, RoleName, TargetFile, Ta
 use crate::evidence_list::{EvidenceListError, evidence_paths};
 use crate::local::LocalPolicy;
 use crate::policy::{MEMBER, Name, Policy, PolicyError, Rule, Signer, SignerName, TrustSource};
-use crate::sigstore::TrustRoot;
+use crate::sigstore::{TrustRoot, TrustRootError};
 
 /// The requirements for one package.
 #[derive(Clone, Debug)]
@@ -290,6 +290,13 @@ impl TrustRootRequest {
     /// mentions it.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
+        roots.0.insert(self.id.clone(), Err(error.to_string()));
+    }
+
+    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`], so that the
+    /// verdict on a rule that needs the trust root says so.
+    pub fn too_long(&self, length: u64, roots: &mut TrustRoots) {
+        let error = self.error(&TrustRootError::too_long(length).to_string());
         roots.0.insert(self.id.clone(), Err(error.to_string()));
     }
 

@@ -17,8 +17,8 @@ use crate::signed::{Content, Signed, SignedBy};
 use crate::trust::Trust;
 use crate::{key_signature, npm, pep740, sigstore};
 
-/// The maximum length of an evidence file.
-const MAX_EVIDENCE: usize = 4 << 20;
+/// The maximum length of an evidence file in bytes.
+pub const MAX_EVIDENCE_LENGTH: u64 = 4 << 20;
 
 /// The maximum number of items in an evidence file.
 const MAX_ITEMS: usize = 256;
@@ -56,8 +56,8 @@ enum Kind {
 #[non_exhaustive]
 pub enum EvidenceError {
     /// The file is too large.
-    #[error("the evidence has {0} bytes, expected at most {MAX_EVIDENCE}")]
-    TooLong(usize),
+    #[error("the evidence has {0} bytes, expected at most {MAX_EVIDENCE_LENGTH}")]
+    TooLong(u64),
     /// The file has too many items.
     #[error("the evidence has more than {MAX_ITEMS} items")]
     TooMany,
@@ -83,8 +83,9 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError`] if any part of the file cannot be read.
     pub fn parse(bytes: &[u8]) -> Result<Self, EvidenceError> {
-        if bytes.len() > MAX_EVIDENCE {
-            return Err(EvidenceError::TooLong(bytes.len()));
+        let length = bytes.len() as u64;
+        if length > MAX_EVIDENCE_LENGTH {
+            return Err(EvidenceError::TooLong(length));
         }
         let items = if bytes.trim_ascii_start().starts_with(b"{") {
             read_json(bytes)?

@@ -12,7 +12,8 @@ use lastmile_metadata::TargetPath;
 
 use crate::artifact::Artifact;
 use crate::demands::{Demands, Source, TrustRoots};
-use crate::evidence::{Evidence, Item};
+use crate::evidence::Item;
+use crate::evidence_file::EvidenceFile;
 use crate::matching::{check_attestation, check_provenance, check_signature};
 use crate::policy::{Credential, Demand, Name, ProvenanceDemand, Rule, Signer, SignerName};
 use crate::signed::{Content, Signed, SignedBy};
@@ -28,15 +29,6 @@ const MAX_REASONS: usize = 16;
 
 /// The maximum length of a reason in characters. Reasons quote the evidence, which may contain very long values.
 const MAX_REASON: usize = 1000;
-
-/// The content of an evidence file.
-#[derive(Clone, Debug)]
-pub struct EvidenceFile {
-    /// The path of the target.
-    pub path: TargetPath,
-    /// The content, or `None` if the package names the file as evidence, but no trusted role lists it.
-    pub content: Option<Vec<u8>>,
-}
 
 impl Demands {
     /// Judges the evidence for the package. `now` is the start time of the update. `roots` must contain the
@@ -92,7 +84,7 @@ impl<'a> Judgement<'a> {
         let mut pieces = Vec::new();
         let mut unreadable = Vec::new();
         for file in evidence {
-            match read(file) {
+            match file.items() {
                 Ok(items) if pieces.len() + items.len() > MAX_ITEMS => {
                     unreadable.push(format!("{}: more than {MAX_ITEMS} pieces of evidence", file.path));
                 }
@@ -377,12 +369,6 @@ fn proof(piece: &Piece, name: &SignerName, signed: &Signed, builder: Option<(Str
         times: signed.times.clone(),
         logs: signed.logs.iter().cloned().collect(),
     }
-}
-
-fn read(file: &EvidenceFile) -> Result<Vec<Item>, String> {
-    let content = file.content.as_deref().ok_or("the package names this evidence, but no trusted role lists it")?;
-    let evidence = Evidence::parse(content).map_err(|error| error.to_string())?;
-    Ok(evidence.items().to_vec())
 }
 
 #[cfg(test)]

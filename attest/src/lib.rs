@@ -16,6 +16,7 @@ mod bundle;
 mod demands;
 mod dsse;
 mod evidence;
+mod evidence_file;
 mod evidence_list;
 mod fields;
 pub mod json;
@@ -42,14 +43,14 @@ pub use artifact::Artifact;
 pub use demands::{
     ChainRole, Demands, DemandsError, ListTarget, Origin, TrustRootLoadError, TrustRootRequest, TrustRoots,
 };
-pub use evidence::{Evidence, EvidenceError, Item};
+pub use evidence::{Evidence, EvidenceError, Item, MAX_EVIDENCE_LENGTH};
+pub use evidence_file::{EvidenceContent, EvidenceFile};
 pub use evidence_list::{EvidenceListError, MAX_EVIDENCE_FILES, evidence_paths};
-pub use judge::EvidenceFile;
 pub use local::LocalPolicy;
 pub use policy::{Policy, PolicyError};
 pub use rejection::Rejection;
 pub use signed::{Certificate, Claim, Content, Signed, SignedBy, Subject};
-pub use sigstore::{TrustRoot, TrustRootError};
+pub use sigstore::{MAX_TRUST_ROOT_LENGTH, TrustRoot, TrustRootError};
 pub use statement::{PAYLOAD_TYPE, Statement, StatementError};
 pub use trust::{LogDemand, SctDemand, Trust, TrustDemands};
 pub use verdict::{Outcome, Proof, Refused, RuleVerdict, Verdict};

@@ -37,8 +37,8 @@ use crate::rejection::Rejection;
 use crate::signed::{Certificate, Claim, Signed, SignedBy, Subject};
 use crate::trust::{LogDemand, SctDemand, Trust};
 
-/// The maximum length of a trusted root.
-const MAX_ROOT: usize = 1 << 20;
+/// The maximum length of a trusted root in bytes.
+pub const MAX_TRUST_ROOT_LENGTH: u64 = 1 << 20;
 
 /// The media types of trusted roots.
 const ROOT_TYPES: [&str; 3] = [
@@ -58,6 +58,12 @@ pub struct TrustRoot {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TrustRootError(String);
+
+impl TrustRootError {
+    pub(crate) fn too_long(length: u64) -> Self {
+        Self(format!("the trusted root has {length} bytes, expected at most {MAX_TRUST_ROOT_LENGTH}"))
+    }
+}
 
 /// A transparency log.
 struct Log {
@@ -93,9 +99,9 @@ impl TrustRoot {
     /// # Errors
     /// [`TrustRootError`] if the text is not strict JSON, or contains a key or a certificate that cannot be used.
     pub fn parse(bytes: &[u8]) -> Result<Self, TrustRootError> {
-        if bytes.len() > MAX_ROOT {
-            let length = bytes.len();
-            return Err(TrustRootError(format!("the trusted root has {length} bytes, expected at most {MAX_ROOT}")));
+        let length = bytes.len() as u64;
+        if length > MAX_TRUST_ROOT_LENGTH {
+            return Err(TrustRootError::too_long(length));
         }
         let value = Value::parse(bytes)
             .map_err(|error| TrustRootError(format!("the trusted root is not strict JSON: {error}")))?;

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use lastmile_attest::{Demands, DemandsError, EvidenceFile, LocalPolicy, TrustRootRequest, TrustRoots, Verdict};
+use lastmile_attest::{
+    Demands, DemandsError, EvidenceContent, EvidenceFile, LocalPolicy, MAX_EVIDENCE_LENGTH, MAX_TRUST_ROOT_LENGTH,
+    TrustRootRequest, TrustRoots, Verdict,
+};
 use lastmile_metadata::{Found, TargetFile, TargetPath};
 
 use crate::download::read;
@@ -17,13 +20,7 @@ use crate::session::Session;
 use crate::store::evidence;
 use crate::target::Target;
 
-/// The maximum length of a trust root in bytes.
-const LONGEST_TRUST_ROOT: u64 = 1024 * 1024;
-
-/// The maximum length of an evidence file in bytes.
-const LONGEST_EVIDENCE: u64 = 4 * 1024 * 1024;
-
-/// The requirements for a target, and the files that are needed to evaluate them.
+/// The demands on a target, and the files that are needed to judge it.
 #[derive(Clone, Debug)]
 pub(crate) struct Demanded {
     demands: Demands,
@@ -163,7 +160,8 @@ impl Session {
         let mut roots = TrustRoots::default();
         for (request, file) in &demanded.trust_roots {
             match file {
-                // If the trust root cannot be used, the verdict on each rule that needs it reports why.
+                Some(file) if file.length > MAX_TRUST_ROOT_LENGTH => request.too_long(file.length, &mut roots),
+                // If the trust root cannot be used, the verdict on each rule that needs it says why.
                 Some(file) => drop(request.load(&self.trust_root(file, source).await?, &mut roots)),
                 None => request.missing(&mut roots),
             }
@@ -171,8 +169,9 @@ impl Session {
         let mut files = Vec::new();
         for (path, file) in &demanded.evidence {
             let content = match file {
-                Some(file) => Some(self.evidence(file, LONGEST_EVIDENCE, source).await?),
-                None => None,
+                None => EvidenceContent::Unlisted,
+                Some(file) if file.length > MAX_EVIDENCE_LENGTH => EvidenceContent::TooLong(file.length),
+                Some(file) => EvidenceContent::Read(self.evidence(file, source).await?),
             };
             files.push(EvidenceFile { path: path.clone(), content });
         }
@@ -188,16 +187,13 @@ impl Session {
         if let Some((_, content)) = known.iter().find(|(known, _)| known == file) {
             return Ok(Arc::clone(content));
         }
-        let content: Arc<[u8]> = self.evidence(file, LONGEST_TRUST_ROOT, source).await?.into();
+        let content: Arc<[u8]> = self.evidence(file, source).await?.into();
         known.push((file.clone(), Arc::clone(&content)));
         Ok(content)
     }
 
-    /// Reads an evidence file or a trust root from the store, or fetches it from a mirror if it is not stored.
-    async fn evidence(&self, file: &TargetFile, longest: u64, source: EvidenceSource) -> Result<Vec<u8>, Error> {
-        if file.length > longest {
-            return Err(Error::TooLarge { path: file.path.clone(), length: file.length, max_length: longest });
-        }
+    /// Returns the content of an evidence file or a trust root: from the store, or else from a mirror.
+    async fn evidence(&self, file: &TargetFile, source: EvidenceSource) -> Result<Vec<u8>, Error> {
         let time = self.trusted.start_time();
         let is_writable = self.source == Source::MirrorsAndStore;
         let store = &self.context.store;
@@ -210,7 +206,7 @@ impl Session {
         if source == EvidenceSource::Store {
             return Err(Error::EvidenceNotStored(file.path.clone()));
         }
-        let content = read(&self.context, file, self.target_names(), longest).await?;
+        let content = read(&self.context, file, self.target_names(), MAX_EVIDENCE_LENGTH).await?;
         if is_writable {
             evidence::keep(store, file, &content, time).await?;
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lastmile_attest::{Artifact, Evidence};
+use lastmile_attest::{Artifact, Evidence, MAX_EVIDENCE_LENGTH};
 use lastmile_client::text::printable_path;
 use lastmile_fs::disk;
 
@@ -10,9 +10,6 @@ use crate::Error;
 use crate::files::access;
 use crate::files::links::{Links, read_through};
 use crate::files::lock::TemporaryLock;
-
-/// The maximum length of an evidence file, in bytes.
-const LONGEST: u64 = 4 << 20;
 
 /// The name of the file that is locked while an evidence file in the same folder changes.
 const LOCK: &str = ".lastmile-evidence.lock";
@@ -59,7 +56,7 @@ pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Exi
     let line = format!("{bundle}\n");
     let old = match existing {
         Existing::Replace => None,
-        Existing::Append | Existing::Keep => read_through(path, Links::Follow, LONGEST)?,
+        Existing::Append | Existing::Keep => read_through(path, Links::Follow, MAX_EVIDENCE_LENGTH)?,
     };
     let Some(old) = old else {
         return Ok(NewContent { bytes: line.into_bytes(), items: 1, is_new: true });

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use chrono::{DateTime, Utc};
-use lastmile_attest::{Demands, EvidenceFile, LocalPolicy, TrustRoots};
+use lastmile_attest::{Demands, EvidenceContent, EvidenceFile, LocalPolicy, TrustRoots};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Hashes, Key, TargetFile, TargetPath};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ impl BundleCheck {
         for request in demands.trust_roots() {
             request.load(self.trusted_root.as_deref().ok_or("a trusted root is needed")?, &mut roots)?;
         }
-        let file = EvidenceFile { path: TargetPath::new("file.intoto.jsonl")?, content: Some(evidence.to_vec()) };
+        let file = EvidenceFile { path: TargetPath::new("file.intoto.jsonl")?, content: EvidenceContent::Read(evidence.to_vec()) };
         Ok(demands.judge(&[file], &roots, now).check()?)
     }
 

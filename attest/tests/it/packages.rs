@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use lastmile_attest::{Demands, DemandsError, EvidenceFile, LocalPolicy, PAYLOAD_TYPE, TrustRoots, Verdict};
+use lastmile_attest::{Demands, DemandsError, EvidenceContent, EvidenceFile, LocalPolicy, PAYLOAD_TYPE, TrustRoots, Verdict};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Algorithm, Found, Hashes, Key, Limits, TargetPath, parse_time};
 
@@ -151,7 +151,8 @@ impl Packages {
 
 /// Returns an evidence file.
 pub(crate) fn file(path: &str, content: Option<&str>) -> EvidenceFile {
-    EvidenceFile { path: TargetPath::new(path).unwrap(), content: content.map(|content| content.as_bytes().to_vec()) }
+    let content = content.map_or(EvidenceContent::Unlisted, |content| EvidenceContent::Read(content.into()));
+    EvidenceFile { path: TargetPath::new(path).unwrap(), content }
 }
 
 fn role(delegations: &str, entries: &str, policy: &str) -> String {

@@ -12,16 +12,20 @@ use crate::test_repository::{key_object, keyid, signature};
 /// A home directory with a trusted repository, whose package `x` needs a signature by the key `release`. The key named
 /// `signer` has signed the evidence for the package.
 fn home(signer: &str) -> Home {
+    home_with(&evidence(signer))
+}
+
+/// Like [`home`], with this evidence.
+fn home_with(evidence: &str) -> Home {
     let home = Home::new();
     let entry = |content: &str| json!({ "length": content.len(), "hashes": { "sha256": digest(content) } });
     let mut package = entry("1");
     package["custom"] = json!({ "lastmile": { "evidence": ["x.intoto.jsonl"] } });
-    let evidence = evidence(signer);
-    home.repository.set_member("targets", "targets", &json!({ "x": package, "x.intoto.jsonl": entry(&evidence) }));
+    home.repository.set_member("targets", "targets", &json!({ "x": package, "x.intoto.jsonl": entry(evidence) }));
     home.repository.set_member("targets", "x-lastmile-policy", &policy("release", "signed"));
     home.publish();
-    let name = format!("repository/targets/{}.x.intoto.jsonl", digest(&evidence));
-    std::fs::write(home.path(&name), &evidence).unwrap();
+    let name = format!("repository/targets/{}.x.intoto.jsonl", digest(evidence));
+    std::fs::write(home.path(&name), evidence).unwrap();
     assert_eq!(home.trust("example").status, ExitStatus::Done);
     home
 }
@@ -133,6 +137,16 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
     std::fs::write(&file, "1").unwrap();
     let ran = home.run(&["verify", &file, "--as", "x"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Refused, ""));
+}
+
+#[test]
+fn c_8_evidence_that_is_too_long_has_exit_status_5() {
+    let home = home_with(&" ".repeat((4 << 20) + 1));
+    let ran = get(&home, &[]);
+    assert_eq!(ran.status, ExitStatus::Refused, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the evidence has 4194305 bytes, expected at most 4194304"), "{}", ran.stderr);
+    let policy = local(&home, "local.toml", BREAK_GLASS);
+    assert_eq!(get(&home, &["--policy", &policy]).status, ExitStatus::Done);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use lastmile_attest::json::Value;
-use lastmile_attest::{Evidence, MAX_EVIDENCE_FILES};
+use lastmile_attest::{Evidence, MAX_EVIDENCE_FILES, MAX_EVIDENCE_LENGTH};
 use lastmile_metadata::{RoleName, TargetFile, TargetPath};
 use tempfile::TempDir;
 
@@ -19,9 +19,6 @@ use crate::files::links::{Links, read_through};
 use crate::immutable::has_same_bytes;
 use crate::names::target_path;
 use crate::{Error, NotFound, PolicyError, Repository};
-
-/// The maximum length of an evidence file, in bytes.
-const LONGEST: u64 = 4 << 20;
 
 /// The file name extensions of evidence files.
 const JSON_LINES: &str = "intoto.jsonl";
@@ -54,7 +51,7 @@ impl NewEvidence {
     pub(crate) fn read(files: &[PathBuf]) -> Result<Self, Error> {
         let mut evidence = Self::default();
         for file in files {
-            let content = read_through(file, Links::Follow, LONGEST)?;
+            let content = read_through(file, Links::Follow, MAX_EVIDENCE_LENGTH)?;
             let content = content.ok_or_else(|| NotFound::File { path: file.clone() })?;
             Evidence::parse(&content)
                 .map_err(|error| PolicyError::Evidence { file: file.clone(), problem: error.to_string() })?;

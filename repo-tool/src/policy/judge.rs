@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lastmile_attest::policy::MEMBER;
 use lastmile_attest::{
-    Demands, DemandsError, EvidenceFile, LocalPolicy, Origin, Policy, Refused, TrustRootRequest, TrustRoots, Verdict,
+    Demands, DemandsError, EvidenceContent, EvidenceFile, LocalPolicy, MAX_EVIDENCE_LENGTH, MAX_TRUST_ROOT_LENGTH,
+    Origin, Policy, Refused, TrustRootRequest, TrustRoots, Verdict,
 };
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{Delegations, Found, Header, RoleName, Stage as _, TargetFile, TargetPath, TrustedMetadata};
@@ -154,11 +155,15 @@ impl<'a> PackageJudge<'a> {
         let mut evidence = Vec::new();
         for file in listed {
             let Some(target) = self.find(&file)?.map(|found| found.target) else {
-                evidence.push(EvidenceFile { path: file, content: None });
+                evidence.push(EvidenceFile { path: file, content: EvidenceContent::Unlisted });
                 continue;
             };
+            if target.length > MAX_EVIDENCE_LENGTH {
+                evidence.push(EvidenceFile { path: file, content: EvidenceContent::TooLong(target.length) });
+                continue;
+            }
             match self.read(&target)? {
-                Ok(content) => evidence.push(EvidenceFile { path: file, content: Some(content) }),
+                Ok(content) => evidence.push(EvidenceFile { path: file, content: EvidenceContent::Read(content) }),
                 Err(problem) => return Ok(unusable(path, listing, "evidence", &problem)),
             }
         }
@@ -181,6 +186,10 @@ impl<'a> PackageJudge<'a> {
         let Some(target) = target else {
             return Ok(Err(format!("no trusted role lists the trust root `{}`", request.path())));
         };
+        if target.length > MAX_TRUST_ROOT_LENGTH {
+            request.too_long(target.length, roots);
+            return Ok(Ok(()));
+        }
         let content = match self.read(&target)? {
             Ok(content) => content,
             Err(problem) => return Ok(Err(problem)),

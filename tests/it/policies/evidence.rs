@@ -122,6 +122,36 @@ fn c_20_c_22_other_statements_do_not_count() {
     }
 }
 
+#[test]
+fn c_8_evidence_that_is_too_long_is_not_requested_and_does_not_count() {
+    let mut repository = with_rules(&[signature_by("a")], &["a"]);
+    let client = TestClient::new(&repository);
+    let long = vec![b' '; (4 << 20) + 1];
+    repository.add_target("targets", EVIDENCE, &long);
+    repository.publish(&["targets"]);
+    let refused = found(refusal(&client, &repository));
+    assert_eq!(refused, format!("{EVIDENCE}: the evidence has 4194305 bytes, expected at most 4194304"));
+    assert!(!repository.network().requests().contains(&repository.target_location(EVIDENCE, &long)));
+    // Other evidence still counts.
+    repository.add_target("targets", "app/1.tar.2.intoto.jsonl", envelope("a", CONTENT, SIGN).as_bytes());
+    let evidence = json!({ "lastmile": { "evidence": [EVIDENCE, "app/1.tar.2.intoto.jsonl"] } });
+    repository.signed("targets")["targets"][PACKAGE]["custom"] = evidence;
+    repository.publish(&["targets"]);
+    assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
+}
+
+#[test]
+fn c_45_a_trust_root_that_is_too_long_is_not_requested() {
+    let mut repository = with_rules(&[], &["a"]);
+    set_policy(&mut repository, "targets", with_trust(&json!({ "root": "trust/root.json" })));
+    let long = vec![b' '; (1 << 20) + 1];
+    repository.add_target("targets", "trust/root.json", &long);
+    repository.publish(&["targets"]);
+    let refused = found(refusal(&TestClient::new(&repository), &repository));
+    assert!(refused.contains("the trusted root has 1048577 bytes, expected at most 1048576"), "{refused}");
+    assert!(!repository.network().requests().contains(&repository.target_location("trust/root.json", &long)));
+}
+
 /// A policy whose signer `release` is an identity that needs a trust root.
 fn with_trust(trust: &Value) -> Value {
     let mut policy = policy(&[signature_by("release")]);

@@ -1,7 +1,7 @@
 //! Tests that cosign can use keys of `lastmile-repo`, and that `lastmile-repo` can use keys of cosign.
 
 use chrono::Utc;
-use lastmile_attest::{Demands, EvidenceFile, LocalPolicy, TrustRoots};
+use lastmile_attest::{Demands, EvidenceContent, EvidenceFile, LocalPolicy, TrustRoots};
 use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
 use lastmile_repo_tool::internal::cli::ExitStatus;
 
@@ -58,7 +58,7 @@ fn a_public_key_of_cosign_becomes_a_signer_of_a_policy() {
     let hashes = Hashes::of(&workshop.read("app"), &[Algorithm::Sha256]).unwrap();
     let target = TargetFile::new(TargetPath::new("app").unwrap(), 0, hashes);
     let path = TargetPath::new("app.sigstore.json").unwrap();
-    let evidence = EvidenceFile { path, content: Some(workshop.read("bundle.json")) };
+    let evidence = EvidenceFile { path, content: EvidenceContent::Read(workshop.read("bundle.json")) };
     let verdict =
         Demands::of_chain(&[], target, &local).unwrap().judge(&[evidence], &TrustRoots::default(), Utc::now());
     assert_eq!(verdict.check(), Ok(()));
