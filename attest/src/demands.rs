@@ -8,7 +8,7 @@ use lastmile_metadata::{ErrorKind, Found, Header, Json, RoleName, TargetFile, Ta
 
 use crate::evidence_list::{EvidenceListError, evidence_paths};
 use crate::local::LocalPolicy;
-use crate::policy::{MEMBER, Name, Policy, PolicyError, Rule, Signer, SignerName, TrustSource};
+use crate::policy::{MEMBER, Name, Policy, Rule, Signer, SignerName, TrustSource};
 use crate::sigstore::{TrustRoot, TrustRootError};
 
 /// The requirements for one package.
@@ -21,6 +21,8 @@ pub struct Demands {
     pub(crate) local: LocalPolicy,
     /// The role that lists the package.
     listing: Option<RoleName>,
+    /// The paths of the evidence files.
+    pub(crate) evidence: Result<Vec<TargetPath>, EvidenceListError>,
 }
 
 /// A policy and its origin.
@@ -28,7 +30,9 @@ pub struct Demands {
 pub(crate) struct Source {
     pub(crate) origin: Origin,
     pub(crate) policy: Policy,
-    /// The entries with which the role itself lists the trust roots of its policy, by the name of the trust root.
+    /// Why the policy cannot be used. In this case, `policy` is empty, and all packages below the role are refused.
+    pub(crate) problem: Option<String>,
+    /// The role's own entries for the trust roots of its policy, by the name of the trust root.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -69,31 +73,17 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DemandsError {
-    /// A policy cannot be used.
-    #[error("the policy of {origin}: {error}")]
-    Policy {
-        /// The author of the policy.
-        origin: Origin,
-        /// What is wrong.
-        error: PolicyError,
-    },
-    /// A bin has a policy. Paths are distributed into bins by their hashes, so a policy for the paths of one bin makes
-    /// no sense.
-    #[error("the bin {0} has a policy, but only a role that is trusted for path patterns can have one")]
-    PolicyInBin(RoleName),
     /// The metadata file of a role on the delegation chain has changed since it was verified.
     #[error("the metadata of {0} has changed since it was verified")]
     Changed(RoleName),
-    /// The list of evidence of the package is malformed.
-    #[error(transparent)]
-    Evidence(#[from] EvidenceListError),
 }
 
 impl Demands {
-    /// Returns the requirements for a package that a search has found.
+    /// Returns the demands on a package that a search has found. A policy that cannot be used demands what no evidence
+    /// can satisfy.
     ///
     /// # Errors
-    /// [`DemandsError`] if a policy on the delegation chain cannot be used.
+    /// [`DemandsError`] if metadata cannot be read.
     pub fn on(found: &Found, local: &LocalPolicy) -> Result<Self, DemandsError> {
         let mut chain = Vec::new();
         let mut delegator: Option<&VerifiedTargets> = None;
@@ -114,22 +104,20 @@ impl Demands {
     /// [`Demands::on`] guarantees that a client determines the same requirements.
     ///
     /// # Errors
-    /// [`DemandsError`] if a policy on the delegation chain cannot be used.
+    /// [`DemandsError`] if metadata cannot be read.
     pub fn of_chain(chain: &[ChainRole<'_>], target: TargetFile, local: &LocalPolicy) -> Result<Self, DemandsError> {
         let mut sources = Vec::new();
         for role in chain {
             if let Some(policy) = role.header.unknown.get(MEMBER) {
-                if role.is_bin {
-                    return Err(DemandsError::PolicyInBin(role.name.clone()));
-                }
                 sources.push(Source::of_role(role, policy)?);
             }
         }
         if let Some(policy) = local.policy() {
-            sources.push(Source { origin: Origin::Local, policy: policy.clone(), listed_roots: BTreeMap::new() });
+            sources.push(Source::new(Origin::Local, policy.clone()));
         }
         let listing = chain.last().map(|role| role.name.clone());
-        Ok(Self { target, sources, local: local.clone(), listing })
+        let evidence = evidence_paths(&target);
+        Ok(Self { target, sources, local: local.clone(), listing, evidence })
     }
 
     /// Returns whether no rule applies to the package.
@@ -149,12 +137,10 @@ impl Demands {
         self.sources.iter().flat_map(|source| source.rules(&self.target.path).map(|rule| (&source.origin, rule)))
     }
 
-    /// Returns the targets that contain evidence for the package.
-    ///
-    /// # Errors
-    /// [`EvidenceListError`] if the custom data of the package has a malformed list.
-    pub fn evidence(&self) -> Result<Vec<TargetPath>, EvidenceListError> {
-        evidence_paths(&self.target)
+    /// Returns the targets that contain evidence for the package. A package with a malformed list of evidence has none.
+    #[must_use]
+    pub fn evidence(&self) -> &[TargetPath] {
+        self.evidence.as_deref().unwrap_or_default()
     }
 
     /// Returns the trust roots that the rules for the package use. Load them before calling [`Demands::judge`].
@@ -202,12 +188,16 @@ impl Demands {
 }
 
 impl Source {
+    fn new(origin: Origin, policy: Policy) -> Self {
+        Self { origin, policy, problem: None, listed_roots: BTreeMap::new() }
+    }
+
     fn of_role(role: &ChainRole<'_>, policy: &Json) -> Result<Self, DemandsError> {
         let origin = Origin::Role(role.name.clone());
-        // Use `to_text`, because canonical JSON is not always valid JSON: it does not escape line breaks, such as those
-        // in a PEM key.
-        let policy = Policy::parse(policy.to_text().as_bytes())
-            .map_err(|error| DemandsError::Policy { origin: origin.clone(), error })?;
+        let policy = match usable(role, policy) {
+            Ok(policy) => policy,
+            Err(problem) => return Ok(Self { problem: Some(problem), ..Self::new(origin, Policy::default()) }),
+        };
         let mut listed_roots = BTreeMap::new();
         for (name, source) in policy.trust_sources().filter(|(_, source)| source.sha256().is_none()) {
             let listed = (role.list)(source.path()).map_err(|_| DemandsError::Changed(role.name.clone()))?;
@@ -215,17 +205,28 @@ impl Source {
                 listed_roots.insert(name.clone(), listed);
             }
         }
-        Ok(Self { origin, policy, listed_roots })
+        Ok(Self { listed_roots, ..Self::new(origin, policy) })
     }
 
     /// Returns whether the policy has a requirement for this path.
     fn concerns(&self, path: &TargetPath) -> bool {
-        self.policy.unsupported.is_some() || self.rules(path).next().is_some()
+        self.problem.is_some() || self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }
 
     pub(crate) fn rules(&self, path: &TargetPath) -> impl Iterator<Item = &Rule> {
         self.policy.rules().iter().filter(move |rule| rule.applies_to(path))
     }
+}
+
+/// Returns the policy of a role, or why it cannot be used.
+fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
+    // Paths are distributed into bins by their hashes, so the paths in a bin have nothing else in common.
+    if role.is_bin {
+        return Err("the bin has a policy, but only a role that is trusted for path patterns can have one".into());
+    }
+    // Canonical JSON does not escape line breaks, such as those in a PEM key, so it is not valid JSON; `to_text` writes
+    // valid JSON.
+    Policy::parse(policy.to_text().as_bytes()).map_err(|error| error.to_string())
 }
 
 /// A trust root that a policy uses.

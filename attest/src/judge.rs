@@ -82,7 +82,8 @@ struct Judgement<'a> {
 impl<'a> Judgement<'a> {
     fn new(demands: &'a Demands, evidence: &[EvidenceFile], roots: &'a TrustRoots, now: DateTime<Utc>) -> Self {
         let mut pieces = Vec::new();
-        let mut unreadable = Vec::new();
+        let mut unreadable: Vec<String> =
+            demands.evidence.as_ref().err().map(ToString::to_string).into_iter().collect();
         for file in evidence {
             match file.items() {
                 Ok(items) if pieces.len() + items.len() > MAX_ITEMS => {
@@ -104,18 +105,23 @@ impl<'a> Judgement<'a> {
         let demands = self.demands;
         let Some(source) = demands.sources.get(index) else { return };
         let path = &demands.target.path;
+        let whole_policy = |wanted: &str, outcome| RuleVerdict {
+            origin: source.origin.clone(),
+            rule: "policy".into(),
+            kind: "policy".into(),
+            wanted: wanted.into(),
+            outcome,
+        };
+        if let Some(problem) = &source.problem {
+            return verdicts.push(whole_policy("a usable policy", Outcome::Refused(vec![problem.clone()])));
+        }
         let not_understood = |unknown: &str| {
             let unknown = unknown.to_owned();
             if source.policy.is_upgrade(path) { Outcome::AllowedUpgrade(unknown) } else { Outcome::NeedsNewer(unknown) }
         };
         if let Some(unknown) = &source.policy.unsupported {
-            verdicts.push(RuleVerdict {
-                origin: source.origin.clone(),
-                rule: "policy".into(),
-                kind: "policy".into(),
-                wanted: "a client that understands the whole policy".into(),
-                outcome: not_understood(unknown),
-            });
+            let wanted = "a client that understands the whole policy";
+            verdicts.push(whole_policy(wanted, not_understood(unknown)));
             if !source.policy.is_upgrade(path) {
                 return;
             }

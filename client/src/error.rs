@@ -185,7 +185,7 @@ pub enum Refusal {
     #[cfg(feature = "attest")]
     #[error(transparent)]
     Policy(Box<lastmile_attest::Refused>),
-    /// A target whose requirements cannot be determined, because a policy or the list of evidence is malformed.
+    /// A target for which the demands cannot be determined, because stored metadata has changed since it was verified.
     #[cfg(feature = "attest")]
     #[error(transparent)]
     Demands(Box<lastmile_attest::DemandsError>),

@@ -41,7 +41,7 @@ impl Demanded {
         if demands.is_empty() {
             return Ok(None);
         }
-        let evidence = demands.evidence()?.into_iter().map(|path| (path, None)).collect();
+        let evidence = demands.evidence().iter().map(|path| (path.clone(), None)).collect();
         let trust_roots = demands.trust_roots().into_iter().map(|request| (request, None)).collect();
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }

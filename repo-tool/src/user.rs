@@ -32,8 +32,8 @@ use lastmile_metadata::Version;
 use rustix::fs::OFlags;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
-use crate::files::{access, lock};
 use crate::files::sharing::Sharing;
+use crate::files::{access, lock};
 use crate::root_digest::RootDigest;
 use crate::{ConfigError, Error, PathError};
 

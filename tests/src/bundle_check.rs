@@ -49,7 +49,10 @@ impl BundleCheck {
         for request in demands.trust_roots() {
             request.load(self.trusted_root.as_deref().ok_or("a trusted root is needed")?, &mut roots)?;
         }
-        let file = EvidenceFile { path: TargetPath::new("file.intoto.jsonl")?, content: EvidenceContent::Read(evidence.to_vec()) };
+        let file = EvidenceFile {
+            path: TargetPath::new("file.intoto.jsonl")?,
+            content: EvidenceContent::Read(evidence.to_vec()),
+        };
         Ok(demands.judge(&[file], &roots, now).check()?)
     }
 

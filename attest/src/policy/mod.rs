@@ -33,7 +33,7 @@ pub const MEMBER: &str = "x-lastmile-policy";
 pub const VERSION: i64 = 1;
 
 /// The policy of a role, or the local policy of a client's user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     pub(crate) trust: BTreeMap<Name, TrustSource>,
     pub(crate) signers: BTreeMap<Name, Signer>,

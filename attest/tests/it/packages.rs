@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use lastmile_attest::{Demands, DemandsError, EvidenceContent, EvidenceFile, LocalPolicy, PAYLOAD_TYPE, TrustRoots, Verdict};
+use lastmile_attest::{
+    Demands, DemandsError, EvidenceContent, EvidenceFile, LocalPolicy, PAYLOAD_TYPE, TrustRoots, Verdict,
+};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Algorithm, Found, Hashes, Key, Limits, TargetPath, parse_time};
 

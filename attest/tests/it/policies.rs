@@ -138,8 +138,11 @@ fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
 fn c_43_a_policy_in_a_bin_is_refused() {
     let mut packages = Packages::of_team(String::new(), policy("", &signature_rule("signed", r#""a""#)));
     packages.paths = r#""path_hash_prefixes":["0","1","2","3","4","5","6","7","8","9","a","b","c","d","e","f"]"#;
-    let error = packages.demands().unwrap_err().to_string();
-    assert!(error.contains("the bin team has a policy"), "{error}");
+    let refusal = packages.refusal(&[signed_by(&[1])]);
+    assert!(
+        refusal.contains("the rule policy of team: wanted a usable policy; found the bin has a policy"),
+        "{refusal}"
+    );
     packages.team = Some(String::new());
     assert!(packages.demands().unwrap().is_empty());
 }

@@ -58,9 +58,7 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
             ));
         }
         #[cfg(feature = "attest")]
-        Refusal::Demands(_) => {
-            "report this to the maintainers; if the policy needs a newer version of lastmile, install that version"
-        }
+        Refusal::Demands(_) => "run the command again",
         #[cfg(feature = "attest")]
         Refusal::NotApproved { .. } => return None,
         Refusal::Name(_) => "choose another path with `--output-file`",

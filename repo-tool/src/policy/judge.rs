@@ -143,17 +143,14 @@ impl<'a> PackageJudge<'a> {
         let demands = match demands {
             Ok(demands) if demands.is_empty() => return Ok(Judged::Free),
             Ok(demands) => demands,
-            Err(error) => return Ok(unusable(path, origin(&error, found), "a usable policy", &error.to_string())),
+            Err(error) => return Err(Error::Failed(error.to_string())),
         };
         let Some(listing) = found.chain.last().map(|(role, _)| Origin::Role(role.clone())) else {
             return Ok(Judged::NotFound);
         };
-        let listed = match demands.evidence() {
-            Ok(listed) => listed,
-            Err(error) => return Ok(unusable(path, listing, "a list of evidence", &error.to_string())),
-        };
         let mut evidence = Vec::new();
-        for file in listed {
+        for file in demands.evidence() {
+            let file = file.clone();
             let Some(target) = self.find(&file)?.map(|found| found.target) else {
                 evidence.push(EvidenceFile { path: file, content: EvidenceContent::Unlisted });
                 continue;
@@ -220,13 +217,4 @@ fn policy_of(header: &Header) -> Option<Policy> {
 fn unusable(path: &TargetPath, origin: Origin, wanted: &str, found: &str) -> Judged {
     let rule = "policy".to_string();
     Judged::Unusable(Refused { path: path.clone(), origin, rule, wanted: wanted.to_string(), found: found.to_string() })
-}
-
-/// Returns the role whose policy or metadata cannot be used.
-fn origin(error: &DemandsError, found: &Found) -> Origin {
-    match error {
-        DemandsError::Policy { origin, .. } => origin.clone(),
-        DemandsError::PolicyInBin(role) | DemandsError::Changed(role) => Origin::Role(role.clone()),
-        _ => Origin::Role(found.chain.last().map_or(RoleName::TARGETS, |(role, _)| role.clone())),
-    }
 }

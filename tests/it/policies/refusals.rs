@@ -1,6 +1,5 @@
 //! Tests of packages that the client refuses because of a policy.
 
-use lastmile_client::attest::DemandsError;
 use lastmile_client::metadata::TargetFile;
 use lastmile_client::{Error, Event, Refusal};
 use lastmile_testkit::{Delegation, Repository, TestClient};
@@ -112,8 +111,9 @@ fn c_43_a_policy_in_a_bin_is_refused() {
     let roles: Vec<_> = bins.iter().map(String::as_str).chain(["targets"]).collect();
     repository.publish(&roles);
     let client = TestClient::new(&repository);
-    let Refusal::Demands(error) = refusal(&client, &repository) else { panic!("not about the demands") };
-    assert!(matches!(*error, DemandsError::PolicyInBin(role) if role.as_str() == bin));
+    let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("not about a policy") };
+    assert_eq!(refused.origin.to_string(), bin);
+    assert_eq!(refused.found, "the bin has a policy, but only a role that is trusted for path patterns can have one");
 }
 
 #[test]
@@ -188,6 +188,61 @@ fn an_exception_of_the_local_policy_is_reported_and_relaxes_no_check_of_tuf() {
     }
     repository.network().put(&repository.target_location(PACKAGE, CONTENT), b"a changed p".to_vec());
     assert!(matches!(refusal_in(get_with(&client, &broken)), Refusal::Target { .. }));
+}
+
+/// Checks that the package is refused without an exception and with one for other packages, that it is installed with an
+/// exception, which is reported, and that all checks of TUF remain.
+fn only_an_exception_allows(repository: &Repository, expected: &str) {
+    let client = TestClient::new(repository);
+    let exception = |paths: &str| json!({ "version": 1, "break-glass": [{ "paths": [paths], "reason": "incident 17", "until": "2030-01-02T00:00:00Z" }] });
+    for refused in [refusal(&client, repository), refusal_in(get_with(&client, &exception("other/*")))] {
+        let reason = refused.to_string();
+        assert!(reason.contains(expected), "{reason}");
+    }
+    assert_eq!(get_with(&client, &exception("app/*")).unwrap(), CONTENT);
+    let is_report = |event: &Event| matches!(event, Event::PolicyException { reason, .. } if reason == "incident 17");
+    assert_eq!(client.events().iter().filter(|event| is_report(event)).count(), 1);
+    repository.network().put(&repository.target_location(PACKAGE, CONTENT), b"a changed p".to_vec());
+    assert!(matches!(refusal_in(get_with(&client, &exception("app/*"))), Refusal::Target { .. }));
+}
+
+#[test]
+fn an_exception_overrides_a_malformed_policy() {
+    let mut wrong_rule = policy(&[signature_by("a")]);
+    wrong_rule["require"][0]["by"] = json!(["nobody"]);
+    for malformed in [json!("none"), json!({ "version": 1 }), wrong_rule] {
+        let mut repository = with_rules(&[signature_by("a")], &[]);
+        set_policy(&mut repository, "targets", malformed);
+        repository.publish(&["targets"]);
+        only_an_exception_allows(&repository, "the rule policy of targets: wanted a usable policy");
+    }
+}
+
+#[test]
+fn an_exception_overrides_a_policy_that_needs_a_newer_lastmile() {
+    let rule = json!({ "name": "scanned", "kind": "horoscope", "paths": ["app/*"] });
+    for (version, rules) in [(2, vec![signature_by("a")]), (1, vec![rule])] {
+        let mut repository = with_rules(&rules, &[]);
+        repository.signed("targets")["x-lastmile-policy"]["version"] = json!(version);
+        repository.publish(&["targets"]);
+        only_an_exception_allows(&repository, "needs a newer lastmile");
+    }
+}
+
+#[test]
+fn an_exception_overrides_a_policy_in_a_bin_and_a_malformed_list_of_evidence() {
+    let mut repository = Repository::new();
+    let bins = repository.delegate_to_bins("targets", 1, "bin");
+    let bin = lastmile_testkit::bin_of("bin", 1, PACKAGE);
+    add_package(&mut repository, &bin, &[]);
+    set_policy(&mut repository, &bin, policy(&[signature_by("a")]));
+    let roles: Vec<_> = bins.iter().map(String::as_str).chain(["targets"]).collect();
+    repository.publish(&roles);
+    only_an_exception_allows(&repository, "the bin has a policy");
+    let mut repository = with_rules(&[signature_by("a")], &[]);
+    repository.signed("targets")["targets"][PACKAGE]["custom"] = json!({ "lastmile": { "evidence": 1 } });
+    repository.publish(&["targets"]);
+    only_an_exception_allows(&repository, "is not a list of target paths");
 }
 
 #[test]

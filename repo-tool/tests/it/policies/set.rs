@@ -41,7 +41,8 @@ fn a_policy_file_is_recognized_by_its_content_not_by_its_name() {
         .into_iter()
         .fold(key, |key, name| key.replace(&format!("{name}: "), &format!("\"{name}\": ")));
     let rule = r#"{ "name": "signed", "kind": "signature", "paths": ["app-*"], "by": ["a"] }"#;
-    let json = format!("\n{{ \"version\": 1, \"signer\": {{ \"a\": {{ \"key\": {key} }} }}, \"require\": [{rule}] }}\n");
+    let json =
+        format!("\n{{ \"version\": 1, \"signer\": {{ \"a\": {{ \"key\": {key} }} }}, \"require\": [{rule}] }}\n");
     let toml = policy("signed", "app-*", &[1], 1);
     for (name, text) in [("policy.toml", &json), ("policy", &json), ("policy.json", &toml)] {
         let file = maintainer.file(name, text);
