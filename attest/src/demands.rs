@@ -132,6 +132,12 @@ impl Demands {
         &self.target
     }
 
+    /// Returns the role that lists the package.
+    #[must_use]
+    pub fn listing(&self) -> Option<&RoleName> {
+        self.listing.as_ref()
+    }
+
     /// Returns the rules that apply to the package, with their origins.
     pub fn rules(&self) -> impl Iterator<Item = (&Origin, &Rule)> {
         self.sources.iter().flat_map(|source| source.rules(&self.target.path).map(|rule| (&source.origin, rule)))

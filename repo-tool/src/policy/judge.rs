@@ -50,8 +50,27 @@ pub(crate) struct PackageJudge<'a> {
     trusted: TrustedMetadata,
     /// The number of delegated roles in `trusted`.
     known: usize,
-    /// The policies, by role. Each policy is read only once, because there may be many packages.
-    policies: BTreeMap<RoleName, Option<Policy>>,
+    policies: Policies,
+}
+
+/// The policies of roles. Each policy is read only once, because there may be many packages. `None` stands for a policy
+/// that cannot be used.
+#[derive(Default)]
+pub(crate) struct Policies(BTreeMap<RoleName, Option<Policy>>);
+
+impl Policies {
+    /// Returns whether the policy of a role may apply to a package. A policy that cannot be used counts as applying to
+    /// all packages.
+    pub(crate) fn may_apply(&mut self, role: &RoleName, header: &Header, is_bin: bool, path: &TargetPath) -> bool {
+        if !has_policy(header) {
+            return false;
+        }
+        let policy = self.0.entry(role.clone()).or_insert_with(|| policy_of(header));
+        let applies = |policy: &Policy| {
+            !policy.unsupported().is_empty() || policy.rules().iter().any(|rule| rule.applies_to(path))
+        };
+        is_bin || policy.as_ref().is_none_or(applies)
+    }
 }
 
 impl<'a> PackageJudge<'a> {
@@ -60,7 +79,7 @@ impl<'a> PackageJudge<'a> {
     pub(crate) fn new(session: blocking::Session, contents: &'a TargetContents, now: DateTime<Utc>) -> Self {
         let trusted = session.trusted().clone();
         let known = trusted.delegated().count();
-        Self { session, contents, now, trusted, known, policies: BTreeMap::new() }
+        Self { session, contents, now, trusted, known, policies: Policies::default() }
     }
 
     /// Creates a client that judges published packages. The client has higher limits than usual, and accepts expired
@@ -106,22 +125,13 @@ impl<'a> PackageJudge<'a> {
         }
     }
 
-    /// Returns whether a policy on the delegation chain may apply to the package. A policy that cannot be used counts
-    /// as applying to all packages.
+    /// Returns whether a policy on the delegation chain may apply to the package.
     fn has_demands(&mut self, found: &Found) -> bool {
         let mut delegations: Option<&Delegations> = None;
         for (role, targets) in &found.chain {
             let is_bin = delegations.is_some_and(|delegations| delegations.is_bin(role));
             delegations = targets.delegations();
-            let policy = self.policies.entry(role.clone()).or_insert_with(|| policy_of(targets.header()));
-            if !has_policy(targets.header()) {
-                continue;
-            }
-            let concerns = |policy: &Policy| {
-                !policy.unsupported().is_empty()
-                    || policy.rules().iter().any(|rule| rule.applies_to(&found.target.path))
-            };
-            if is_bin || policy.as_ref().is_none_or(concerns) {
+            if self.policies.may_apply(role, targets.header(), is_bin, &found.target.path) {
                 return true;
             }
         }
@@ -129,79 +139,81 @@ impl<'a> PackageJudge<'a> {
     }
 
     fn judge_found(&mut self, found: &Found) -> Result<Judged, Error> {
-        self.judge_demands(&found.target, found, Demands::on(found, &LocalPolicy::default()))
+        let demands = Demands::on(found, &LocalPolicy::default());
+        let contents = self.contents;
+        let now = self.now;
+        judge_demands(demands, contents, now, &mut |path| Ok(self.find(path)?.map(|found| found.target)))
     }
+}
 
-    /// Judges a package against these requirements, which come from the policies on the delegation chain.
-    pub(crate) fn judge_demands(
-        &mut self,
-        target: &TargetFile,
-        found: &Found,
-        demands: Result<Demands, DemandsError>,
-    ) -> Result<Judged, Error> {
-        let path = &target.path;
-        let demands = match demands {
-            Ok(demands) if demands.is_empty() => return Ok(Judged::Free),
-            Ok(demands) => demands,
-            Err(error) => return Err(Error::Failed(error.to_string())),
-        };
-        let Some(listing) = found.chain.last().map(|(role, _)| Origin::Role(role.clone())) else {
-            return Ok(Judged::NotFound);
-        };
-        let mut evidence = Vec::new();
-        for file in demands.evidence() {
-            let file = file.clone();
-            let Some(target) = self.find(&file)?.map(|found| found.target) else {
-                evidence.push(EvidenceFile { path: file, content: EvidenceContent::Unlisted });
-                continue;
-            };
-            if target.length > MAX_EVIDENCE_LENGTH {
-                evidence.push(EvidenceFile { path: file, content: EvidenceContent::TooLong(target.length) });
-                continue;
-            }
-            match self.read(&target)? {
-                Ok(content) => evidence.push(EvidenceFile { path: file, content: EvidenceContent::Read(content) }),
-                Err(problem) => return Ok(unusable(path, listing, "evidence", &problem)),
-            }
-        }
-        let mut roots = TrustRoots::default();
-        for request in demands.trust_roots() {
-            if let Err(problem) = self.load(&request, &mut roots)? {
-                return Ok(unusable(path, listing, "a usable trust root", &problem));
-            }
-        }
-        Ok(Judged::Verdict(demands.judge(&evidence, &roots, self.now)))
+/// A function that returns the target that clients find at a path.
+type FindTarget<'a> = dyn FnMut(&TargetPath) -> Result<Option<TargetFile>, Error> + 'a;
+
+/// Judges a package against these requirements, which come from the policies on the delegation chain.
+pub(crate) fn judge_demands(
+    demands: Result<Demands, DemandsError>,
+    contents: &TargetContents,
+    now: DateTime<Utc>,
+    find: &mut FindTarget<'_>,
+) -> Result<Judged, Error> {
+    let demands = demands.map_err(|error| Error::Failed(error.to_string()))?;
+    if demands.is_empty() {
+        return Ok(Judged::Free);
     }
-
-    /// Loads a trust root. Returns the reason if the trust root cannot be used.
-    fn load(&mut self, request: &TrustRootRequest, roots: &mut TrustRoots) -> Result<Result<(), String>, Error> {
-        let target = match request.listed() {
-            Ok(Some(listed)) => Some(listed.clone()),
-            Ok(None) => self.find(request.path())?.map(|found| found.target),
-            Err(error) => return Ok(Err(error.to_string())),
+    let mut evidence = Vec::new();
+    for file in demands.evidence() {
+        let content = match find(file)? {
+            None => EvidenceContent::Unlisted,
+            Some(target) if target.length > MAX_EVIDENCE_LENGTH => EvidenceContent::TooLong(target.length),
+            Some(target) => match read(contents, &target)? {
+                Ok(content) => EvidenceContent::Read(content),
+                Err(problem) => return Ok(unusable(&demands, "evidence", &problem)),
+            },
         };
-        let Some(target) = target else {
-            return Ok(Err(format!("no trusted role lists the trust root `{}`", request.path())));
-        };
-        if target.length > MAX_TRUST_ROOT_LENGTH {
-            request.too_long(target.length, roots);
-            return Ok(Ok(()));
-        }
-        let content = match self.read(&target)? {
-            Ok(content) => content,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        Ok(request.load(&content, roots).map_err(|error| error.to_string()))
+        evidence.push(EvidenceFile { path: file.clone(), content });
     }
-
-    /// Returns the content of a target, or the reason why it cannot be used.
-    fn read(&self, target: &TargetFile) -> Result<Result<Vec<u8>, String>, Error> {
-        match self.contents.read(target) {
-            Ok(Some(content)) => Ok(Ok(content)),
-            Ok(None) => Ok(Err(format!("the file of `{}` is not in this folder", target.path))),
-            Err(Error::Policy(error @ PolicyError::WrongFile { .. })) => Ok(Err(error.to_string())),
-            Err(error) => Err(error),
+    let mut roots = TrustRoots::default();
+    for request in demands.trust_roots() {
+        if let Err(problem) = load(&request, &mut roots, contents, find)? {
+            return Ok(unusable(&demands, "a usable trust root", &problem));
         }
+    }
+    Ok(Judged::Verdict(demands.judge(&evidence, &roots, now)))
+}
+
+/// Loads a trust root. Returns the reason if the trust root cannot be used.
+fn load(
+    request: &TrustRootRequest,
+    roots: &mut TrustRoots,
+    contents: &TargetContents,
+    find: &mut FindTarget<'_>,
+) -> Result<Result<(), String>, Error> {
+    let target = match request.listed() {
+        Ok(Some(listed)) => Some(listed.clone()),
+        Ok(None) => find(request.path())?,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let Some(target) = target else {
+        return Ok(Err(format!("no trusted role lists the trust root `{}`", request.path())));
+    };
+    if target.length > MAX_TRUST_ROOT_LENGTH {
+        request.too_long(target.length, roots);
+        return Ok(Ok(()));
+    }
+    let content = match read(contents, &target)? {
+        Ok(content) => content,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    Ok(request.load(&content, roots).map_err(|error| error.to_string()))
+}
+
+/// Returns the content of a target, or the reason why it cannot be used.
+fn read(contents: &TargetContents, target: &TargetFile) -> Result<Result<Vec<u8>, String>, Error> {
+    match contents.read(target) {
+        Ok(Some(content)) => Ok(Ok(content)),
+        Ok(None) => Ok(Err(format!("the file of `{}` is not in this folder", target.path))),
+        Err(Error::Policy(error @ PolicyError::WrongFile { .. })) => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
     }
 }
 
@@ -214,7 +226,9 @@ fn policy_of(header: &Header) -> Option<Policy> {
     Policy::parse(header.unknown.get(MEMBER)?.to_text().as_bytes()).ok()
 }
 
-fn unusable(path: &TargetPath, origin: Origin, wanted: &str, found: &str) -> Judged {
+fn unusable(demands: &Demands, wanted: &str, found: &str) -> Judged {
+    let path = demands.target().path.clone();
+    let origin = Origin::Role(demands.listing().cloned().unwrap_or(RoleName::TARGETS));
     let rule = "policy".to_string();
-    Judged::Unusable(Refused { path: path.clone(), origin, rule, wanted: wanted.to_string(), found: found.to_string() })
+    Judged::Unusable(Refused { path, origin, rule, wanted: wanted.to_string(), found: found.to_string() })
 }

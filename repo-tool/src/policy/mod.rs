@@ -5,6 +5,7 @@
 pub(crate) mod contents;
 pub(crate) mod evidence;
 pub(crate) mod judge;
+mod pending;
 pub(crate) mod published;
 pub(crate) mod report;
 mod set;

@@ -17,7 +17,7 @@ use crate::{Error, Repository};
 /// `policy test`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-If a change is pending, the packages are also checked against its policies, with the published delegations.
+If a change is pending, the packages are also checked as clients will find them once it is published.
 Exit code 7: clients refuse a package, or would refuse it once the pending change is published.
 
 Examples:

@@ -190,6 +190,42 @@ fn a_policy_of_an_offline_role_is_pending_until_it_is_signed() {
 }
 
 #[test]
+fn the_delegations_of_the_pending_change_decide_which_policies_apply() {
+    let maintainer = Maintainer::new();
+    for role in ["lax", "strict"] {
+        maintainer.delegate(role, &["--paths", "team/*"]);
+    }
+    maintainer.add_to("lax", "team/app", "1", &[]).text(ExitStatus::Done);
+    maintainer.add_to("strict", "team/other", "1", &[]).text(ExitStatus::Done);
+    maintainer.set("strict", &policy("signed", "team/app", &[1], 1)).text(ExitStatus::Done);
+    maintainer.done(&["policy", "test"]);
+    let key = maintainer.path("repository/keys/targets-1.pem");
+    std::fs::rename(&key, maintainer.path("targets-1.pem")).unwrap();
+    let of_pending = || {
+        let tested = maintainer.run(&["policy", "test", "--json"]).json();
+        assert_eq!(tested.pointer("/refused"), Some(&Value::Array(Vec::new())), "{tested}");
+        tested.pointer("/refused_by_pending_change").cloned()
+    };
+    // The search reaches the new role first, and the policy of the new role applies to its copy of the package.
+    maintainer.done(&["key", "generate", "new", "--unencrypted"]);
+    let file = maintainer.file("package", "1");
+    let key = format!("file:{}", maintainer.path("repository/keys/new.pem").display());
+    maintainer.run(&["delegate", "new", "--key", &key, "--paths", "team/*"]).text(ExitStatus::Pending);
+    maintainer.run(&["set-delegation", "new", "--before", "lax"]).text(ExitStatus::Pending);
+    assert_eq!(of_pending(), Some(Value::Array(Vec::new())));
+    maintainer.run(&["add", &file, "--name", "team/app", "--role", "new"]).text(ExitStatus::Pending);
+    maintainer.set("new", &policy("signed", "team/*", &[1], 1)).text(ExitStatus::Pending);
+    let refused = of_pending().unwrap();
+    assert_eq!(refused.pointer("/0/path"), Some(&Value::from("team/app")), "{refused}");
+    assert_eq!(refused.as_array().unwrap().len(), 1, "{refused}");
+    // With its evidence in the pending change, the package is accepted.
+    let evidence = maintainer.file("evidence", &signature(1, "1"));
+    let args = ["add", &file, "--name", "team/app", "--role", "new", "--evidence", &evidence];
+    maintainer.run(&args).text(ExitStatus::Pending);
+    assert_eq!(of_pending(), Some(Value::Array(Vec::new())));
+}
+
+#[test]
 fn a_malformed_policy_in_the_pending_change_must_be_accepted_by_name() {
     let maintainer = Maintainer::new();
     let key = maintainer.path("repository/keys/targets-1.pem");
