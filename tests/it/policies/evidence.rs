@@ -62,6 +62,39 @@ fn a_session_judges_a_package_once() {
 }
 
 #[test]
+fn in_bins_a_signed_package_costs_one_request_for_its_evidence_and_one_for_the_bin_of_the_evidence() {
+    let mut repository = Repository::new();
+    let bins = repository.delegate_to_bins("targets", 4, "bin");
+    let package_bin = lastmile_testkit::bin_of("bin", 4, PACKAGE);
+    let evidence_bin = lastmile_testkit::bin_of("bin", 4, EVIDENCE);
+    assert_ne!(package_bin, evidence_bin);
+    set_policy(&mut repository, "targets", policy(&[signature_by("a")]));
+    add_package(&mut repository, &package_bin, &["a"]);
+    repository.signed(&package_bin)["targets"].as_object_mut().unwrap().remove(EVIDENCE);
+    repository.add_target(&evidence_bin, EVIDENCE, envelope("a", CONTENT, SIGN).as_bytes());
+    let roles: Vec<_> = bins.iter().map(String::as_str).chain(["targets"]).collect();
+    repository.publish(&roles);
+    let client = TestClient::new(&repository);
+    let network = repository.network();
+    client.refresh().unwrap();
+    network.forget_requests();
+    assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
+    let of_bin = |bin: &str| format!("metadata/{}.{bin}.json", repository.version(bin));
+    let expected = [
+        REFRESH[0].to_owned(),
+        REFRESH[1].to_owned(),
+        of_bin(&package_bin),
+        of_bin(&evidence_bin),
+        evidence_location(&repository, "a"),
+        repository.target_location(PACKAGE, CONTENT),
+    ];
+    assert_eq!(network.requests(), expected);
+    network.forget_requests();
+    assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
+    assert_eq!(network.requests(), REFRESH, "the evidence and its bin are stored");
+}
+
+#[test]
 fn evidence_is_not_requested_if_no_rule_applies() {
     let mut rule = signature_by("a");
     rule["paths"] = json!(["other/*"]);

@@ -3,6 +3,7 @@
 //! The commands run in this process, with unencrypted keys. The evidence consists of DSSE envelopes that are signed
 //! with keys derived from fixed seeds.
 
+mod cost;
 mod documentation;
 mod evidence;
 mod gate;
