@@ -1,6 +1,7 @@
 //! Checks one piece of evidence for one file, with a policy that is made for this check.
 
 use std::error::Error;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use lastmile_attest::{Demands, EvidenceContent, EvidenceFile, LocalPolicy, TrustRoots};
@@ -42,6 +43,21 @@ impl BundleCheck {
     /// # Errors
     /// Returns the reason why the evidence does not satisfy the policy.
     pub fn judge(&self, evidence: &[u8], hashes: Hashes, now: DateTime<Utc>) -> Result<(), Box<dyn Error>> {
+        self.judge_repeatedly(evidence, hashes, now, 1).map(drop)
+    }
+
+    /// Judges evidence several times, as a client judges several packages: the policy and the trusted root are read
+    /// only once. Returns the time that the verdicts took.
+    ///
+    /// # Errors
+    /// The reason why the evidence does not satisfy the policy.
+    pub fn judge_repeatedly(
+        &self,
+        evidence: &[u8],
+        hashes: Hashes,
+        now: DateTime<Utc>,
+        rounds: u32,
+    ) -> Result<Duration, Box<dyn Error>> {
         let local = LocalPolicy::parse(self.policy()?.to_string().as_bytes())?;
         let target = TargetFile::new(TargetPath::new("file")?, 0, hashes);
         let demands = Demands::of_chain(&[], target, &local)?;
@@ -53,7 +69,11 @@ impl BundleCheck {
             path: TargetPath::new("file.intoto.jsonl")?,
             content: EvidenceContent::Read(evidence.to_vec()),
         };
-        Ok(demands.judge(&[file], &roots, now).check()?)
+        let start = Instant::now();
+        for _ in 0..rounds {
+            demands.judge(std::slice::from_ref(&file), &roots, now).check()?;
+        }
+        Ok(start.elapsed())
     }
 
     fn policy(&self) -> Result<Value, Box<dyn Error>> {

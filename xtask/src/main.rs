@@ -29,7 +29,7 @@ usage: cargo xtask COMMAND
   bench [--peers] [--quick] [NAME…]
                  measure lastmile, and with --peers other TUF implementations too; with --peers, without --quick
                  and without names, write docs/performance.md
-                 (names: flat, bins, scale, network, download, publish, requests, loops)
+                 (names: flat, bins, scale, network, download, publish, requests, evidence, loops)
   bench --curves [--quick]
                  measure how costs grow with the number of targets, and write docs/curves.md
   bench --record

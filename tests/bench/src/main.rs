@@ -3,6 +3,7 @@
 mod clients;
 mod curves;
 mod download;
+mod evidence;
 mod generated;
 mod large;
 mod micro;
@@ -32,13 +33,13 @@ const USAGE: &str = "\
 usage: cargo xtask bench [--peers] [--quick] [NAME…]
        cargo xtask bench --curves [--quick]
 
-names: flat, bins, scale, network, download, publish, requests, loops";
+names: flat, bins, scale, network, download, publish, requests, evidence, loops";
 
 /// A function that runs one bench and adds rows and sections to the report. The error is the reason why the bench could
 /// not run.
 type Bench = fn(&Setup, &mut Report) -> Result<(), String>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("flat", large::flat),
     ("bins", large::bins),
     ("scale", scale::run),
@@ -46,6 +47,7 @@ const BENCHES: [(&str, Bench); 8] = [
     ("download", download::run),
     ("publish", publish::run),
     ("requests", requests::run),
+    ("evidence", evidence::run),
     ("loops", micro::run),
 ];
 

@@ -53,6 +53,17 @@ impl Report {
         let _ = writeln!(self.table, "| {} |", row.cells);
     }
 
+    /// Begins a table of rows in the current section.
+    pub(crate) fn table_head(&mut self) {
+        let _ = writeln!(self.parts, "{HEAD}");
+    }
+
+    /// Adds a row to the table in the current section and prints it.
+    pub(crate) fn table_row(&mut self, row: &Row) {
+        self.broken += usize::from(row.kept != Some(true));
+        self.line(&format!("| {} |", row.cells));
+    }
+
     /// Begins a section.
     pub(crate) fn part(&mut self, title: &str, introduction: &str) {
         let _ = writeln!(self.parts, "\n## {title}\n\n{introduction}\n");

@@ -164,6 +164,7 @@ impl Row {
 impl Unit {
     pub(crate) fn text(self, value: f64) -> String {
         match self {
+            Self::Seconds if value < 0.01 => format!("{:.2} ms", value * 1e3),
             Self::Seconds if value < 1.0 => format!("{:.3} s", value),
             Self::Seconds => format!("{value:.2} s"),
             Self::Bytes if value < 1e6 => format!("{:.1} kB", value / 1e3),

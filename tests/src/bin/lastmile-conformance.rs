@@ -16,6 +16,7 @@
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,6 +91,9 @@ struct VerifyBundle {
     /// Trust the staging instance
     #[arg(long)]
     staging: bool,
+    /// Judge the bundle this number of times, and print the seconds for one verdict
+    #[arg(long, value_name = "NUMBER", hide = true)]
+    rounds: Option<NonZeroU32>,
     /// The file, or `sha256:` and its digest
     file: String,
 }
@@ -181,7 +185,10 @@ fn verify_bundle(arguments: &VerifyBundle, now: DateTime<Utc>) -> Result<()> {
     // The suite does not specify which types of statements it expects, so any type of statement about the file is
     // accepted.
     let check = BundleCheck { signer, attestation: predicate_type(&bundle), trusted_root: Some(trusted_root) };
-    check.judge(&bundle, hashes(&arguments.file)?, now)
+    let hashes = hashes(&arguments.file)?;
+    let Some(rounds) = arguments.rounds else { return check.judge(&bundle, hashes, now) };
+    let seconds = check.judge_repeatedly(&bundle, hashes, now, rounds.get())?.as_secs_f64();
+    Ok(writeln!(io::stdout(), "{}", seconds / f64::from(rounds.get()))?)
 }
 
 /// Returns the hashes of a file that is given by its path or by its digest.
