@@ -26,8 +26,13 @@ from pathlib import Path
 import tree_sitter
 import tree_sitter_rust
 
-PACKAGES = ["metadata", "client", "repo-tool", "random", "fuzz", "tests"]
-# These tests take a long time, or read the source files and therefore fail in the changed copy.
+PACKAGES = ["metadata", "attest", "client", "repo-tool", "random", "fuzz", "tests"]
+# The packages with changes.
+CHANGED = ["metadata", "attest", "client"]
+# If only code in `attest/` is changed, these tests suffice: all of `attest`, and those of `tests` that begin with this.
+ATTEST_PACKAGES = ["attest", "tests"]
+ATTEST_TESTS = ("policies::",)
+# These tests take a long time, or they read the sources and fail in the copy.
 SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::", "examples::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
 # Paths for the crate without std, which does not have these names in its prelude.
@@ -46,6 +51,9 @@ FIELDS = {
     "floors": "floors: if ON { None } else { floors }",
     "floors_lost": "floors_lost: if ON { false } else { floors_lost }",
     "unknown": "unknown: if ON { Unknown::new() } else { unknown }",
+    "problem": "problem: if ON { None } else { Some(problem) }",
+    "listed_roots": "listed_roots: if ON { BTreeMap::new() } else { listed_roots }",
+    "depth": "depth: if ON { self.depth } else { depth }",
 }
 
 SWITCH = """//! Turns one mutant on.
@@ -266,7 +274,7 @@ class Copy:
     def refused(self):
         """Returns the mutants that do not compile."""
         command = ["cargo", "check", "--message-format=json", "--all-features"]
-        command += [word for package in ("metadata", "client") for word in ("-p", f"lastmile-{package}")]
+        command += [word for package in CHANGED for word in ("-p", f"lastmile-{package}")]
         said = subprocess.run(command, cwd=self.place, capture_output=True, text=True)
         found = set()
         for line in said.stdout.splitlines():
@@ -285,9 +293,9 @@ class Copy:
             sys.exit(said.stderr[-4000:])
         return found
 
-    def built(self):
-        """Returns the test programs, each with the folder to run it in."""
-        chosen = [word for package in PACKAGES for word in ("-p", f"lastmile-{package}")]
+    def built(self, packages):
+        """Returns the test programs of these packages, each with the folder to run it in."""
+        chosen = [word for package in packages for word in ("-p", f"lastmile-{package}")]
         programs = ["cargo", "build", "--all-features", "--bins", "-p", "lastmile-client", "-p", "lastmile-repo-tool"]
         subprocess.run(programs, cwd=self.place, check=True, capture_output=True)
         command = ["cargo", "test", "--no-run", "--all-features", "--lib", "--tests", "--message-format=json"] + chosen
@@ -317,12 +325,15 @@ def execute(program, folder, tests, mutant, limit, record=None):
         return None, ""
 
 
-def tests_of(copy):
+def tests_of(copy, wanted):
     """Returns every test with its duration and the mutants that it executes."""
+    is_attest = bool(wanted) and all(part.startswith("attest") for part in wanted)
     jobs = []
-    for program, folder in copy.built():
+    for program, folder in copy.built(ATTEST_PACKAGES if is_attest else PACKAGES):
         listed = subprocess.run([program, "--list", "--format", "terse"], cwd=folder, capture_output=True, text=True)
         names = [line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")]
+        if is_attest and folder.name == "tests":
+            names = [name for name in names if name.startswith(ATTEST_TESTS)]
         jobs += [(program, folder, name) for name in names if not name.startswith(SKIPPED)]
 
     def one(job):
@@ -364,7 +375,7 @@ def main(project, place, *wanted):
     place.mkdir(parents=True, exist_ok=True)
     copy = Copy(project, place)
     copy.make()
-    tests = tests_of(copy)
+    tests = tests_of(copy, wanted)
     reached = collections.defaultdict(list)
     for test in tests:
         for number in test["seen"]:
