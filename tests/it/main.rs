@@ -34,6 +34,7 @@ mod made;
 mod monitoring;
 mod owners;
 mod policies;
+mod published_bundles;
 mod root;
 mod search;
 mod servers;

@@ -24,10 +24,13 @@ struct Package {
     below: (u32, u32),
 }
 
-/// The programs to install, which make and verify Sigstore bundles.
-const PACKAGES: [Package; 2] = [
+/// The packages to install: programs that make and verify Sigstore bundles, and libraries that contain real bundles as test
+/// data.
+const PACKAGES: [Package; 4] = [
     Package { name: "cosign", from: (3, 1), below: (4, 0) },
     Package { name: "sigstore-go", from: (1, 3), below: (2, 0) },
+    Package { name: "golang-github-sigstore-sigstore-go-dev", from: (1, 3), below: (2, 0) },
+    Package { name: "golang-github-sigstore-cosign-v3-dev", from: (3, 1), below: (4, 0) },
 ];
 
 /// Installs the programs. Returns a description of the programs that were installed, and of the programs that could not

@@ -26,8 +26,18 @@ struct Missing {
 /// Installs everything. Returns `true` if nothing is missing.
 pub fn run(project: &Path) -> bool {
     let system: [Step; 3] = [c_linker, programs, servers];
-    let others: [Step; 9] =
-        [python, python_tuf, python_sigstore, s3, monitoring, browser, node, npm_packages, debian_programs];
+    let others: [Step; 10] = [
+        python,
+        python_tuf,
+        python_sigstore,
+        pypi_attestations,
+        s3,
+        monitoring,
+        browser,
+        node,
+        npm_packages,
+        debian_programs,
+    ];
     steps(project, &[&system[..], &others[..], &[cargo_deny]].concat())
 }
 
@@ -148,6 +158,27 @@ fn python_tuf(project: &Path) -> Result<String, Missing> {
 fn python_sigstore(project: &Path) -> Result<String, Missing> {
     let requirements = "tests/interop/sigstore-requirements.txt";
     packages("python-sigstore", project, requirements, "target/interop/sigstore-venv")
+}
+
+/// The folder of the source distribution of `pypi-attestations`.
+const PYPI_ATTESTATIONS: &str = "target/interop/pypi-attestations";
+
+/// Installs the source distribution of `pypi-attestations`, which contains real attestations as test data. A test is skipped if
+/// it cannot be installed.
+#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+fn pypi_attestations(project: &Path) -> Result<String, Missing> {
+    let tool = "the sources of pypi-attestations";
+    let requirements = "tests/interop/sigstore-requirements.txt";
+    let installed = fresh(tool, project, &[requirements], &project.join(PYPI_ATTESTATIONS), || {
+        let missing = |why: String| Missing { tool, why, remedy: String::new() };
+        let listed = fs::read_to_string(project.join(requirements)).map_err(|error| missing(error.to_string()))?;
+        let wanted = listed.lines().find(|line| line.starts_with("pypi-attestations==")).unwrap_or_default();
+        let script = "rm -rf \"$1\" && mkdir -p \"$1\" && target/interop/sigstore-venv/bin/pip download --quiet \
+            --disable-pip-version-check --no-deps --no-binary pypi-attestations --dest \"$1\" \"$2\" && \
+            tar -xzf \"$1\"/*.tar.gz --strip-components=1 -C \"$1\"";
+        command("sh", project, &["-c", script, "sh", PYPI_ATTESTATIONS, wanted]).map_err(missing)
+    });
+    Ok(installed.unwrap_or_else(|missing| format!("NOT CHECKED {tool}: {}", missing.why)))
 }
 
 /// Installs cosign and sigstore-go from Debian. If a program cannot be installed, the tests that need it are skipped.
