@@ -372,19 +372,24 @@ pub(super) struct Get {
     pub(super) source: MetadataSource,
 }
 
-/// Exactly one target is named, by `--as` or by `--explain`.
+/// The targets are named by `--as`, `--explain` or `--below`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("named").required(true))]
 pub(super) struct Verify {
-    /// The file
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// The file; with `--below`, one or more files
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[cfg_attr(feature = "attest", arg(required_unless_present = "explain"))]
     #[cfg_attr(not(feature = "attest"), arg(required = true))]
-    pub(super) file: Option<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
 
     /// The target's path
     #[arg(long = "as", value_name = "TARGET", group = "named")]
     pub(super) target: Option<String>,
+
+    /// Verify files that were saved with `get --output DIR`: the path of each file below this folder is the path of its
+    /// target
+    #[arg(long, value_name = "DIR", group = "named", value_hint = ValueHint::DirPath)]
+    pub(super) below: Option<PathBuf>,
 
     /// Show each rule that applies to the target with this path, and the evidence that satisfies it or what
     /// was found instead; the exit code is 5 if a rule refuses the target

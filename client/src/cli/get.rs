@@ -90,7 +90,8 @@ impl App<'_> {
     }
 }
 
-fn merge(document: &mut Value, more: &Value) {
+/// Adds the members of an object to another one.
+pub(super) fn merge(document: &mut Value, more: &Value) {
     if let (Some(document), Some(more)) = (document.as_object_mut(), more.as_object()) {
         document.extend(more.clone());
     }

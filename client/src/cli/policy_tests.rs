@@ -205,6 +205,35 @@ fn a_local_policy_can_be_set_for_a_repository() {
 }
 
 #[test]
+fn verify_checks_several_files_below_a_folder() {
+    let home = home("release");
+    get(&home, &[]);
+    let out = home.path("out");
+    let good = home.path("out/x");
+    let evidence = home.path("out/x.intoto.jsonl");
+    std::fs::write(&evidence, "changed").unwrap();
+    let unknown = home.path("out/none");
+    let ran = home.run(&["verify", &good, &good, "--below", &out]);
+    assert_eq!((ran.status, ran.stdout), (ExitStatus::Done, format!("{good}: verified as x\n").repeat(2)));
+    // Each file has its own verdict, and the last error determines the exit status.
+    let all = ["verify", &unknown, &good, &evidence, "--below", &out];
+    let ran = home.run(&all);
+    assert_eq!((ran.status, ran.stdout), (ExitStatus::Refused, format!("{good}: verified as x\n")));
+    assert!(ran.stderr.contains("no trusted role lists the target `none`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("target `x.intoto.jsonl`"), "{}", ran.stderr);
+    let document = json(&home.run(&[&all[..], &["--json"]].concat()));
+    let verified: Vec<_> = document["targets"].as_array().unwrap().iter().map(|target| &target["verified"]).collect();
+    assert_eq!(verified, [&json!(false), &json!(true), &json!(false)], "{document}");
+    assert_eq!(document["targets"][0]["error"]["kind"], json!("no-such-target"));
+    assert_eq!(document["targets"][1]["policy"]["satisfied"], json!(true));
+    assert_eq!(document["targets"][2]["error"]["exit_code"], json!(5));
+    // A package that the policy refuses is refused here too.
+    let policy = local(&home, "local.json", &policy("somebody", "audited").to_string());
+    let ran = home.run(&["verify", &good, "--below", &out, "--policy", &policy]);
+    assert_eq!(ran.status, ExitStatus::Refused, "{}", ran.stderr);
+}
+
+#[test]
 fn verify_needs_a_file_or_explains_a_target() {
     let home = home("release");
     for args in [
@@ -212,6 +241,9 @@ fn verify_needs_a_file_or_explains_a_target() {
         &["verify", "file"],
         &["verify", "--as", "x"],
         &["verify", "f", "--as", "x", "--explain", "x"],
+        &["verify", "--below", "."],
+        &["verify", "f", "g", "--as", "x"],
+        &["verify", "elsewhere/x", "--below", "out"],
     ] {
         assert_eq!(home.run(args).status, ExitStatus::Usage, "{args:?}");
     }

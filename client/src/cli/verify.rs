@@ -1,49 +1,130 @@
-//! `lastmile verify`: checks a local file against the trusted metadata and the policies, without network requests.
+//! `lastmile verify`: checks local files against the trusted metadata and the policies, without network requests.
 
 use std::io::Read;
 use std::path::Path;
 
-use lastmile_metadata::{FileError, TargetFile};
-use serde_json::Value;
+use lastmile_metadata::{FileError, TargetFile, TargetPath};
+use serde_json::{Value, json};
 
 use super::args::Verify;
+use super::get::merge;
 use super::targets::{described, target_path};
 use super::{App, ExitStatus, Failure};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
+use crate::session::Session;
+use crate::target::Target;
 use crate::text::printable_path;
+
+/// The result of the verification of one target: its JSON document, and lines for people.
+type Verified = (Value, Vec<String>);
 
 impl App<'_> {
     pub(super) async fn verify(&self, verify: Verify) -> Result<ExitStatus, Failure> {
+        if let Some(folder) = &verify.below {
+            return self.verify_below(folder, &verify).await;
+        }
         let Some(name) = verify.named() else { return Err(Failure::usage("no target is named")) };
         let path = target_path(name.to_owned())?;
+        let file = match verify.files.as_slice() {
+            [] => None,
+            [file] => Some(file.as_path()),
+            _ => return Err(Failure::usage("several files can be verified only with `--below`")),
+        };
         let mut session = self.offline_session(&self.repository()?, &verify.policy).await?;
         let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
-        let mut document = described(&target);
-        let mut lines = Vec::new();
-        if let Some(file) = &verify.file {
-            check_file(file, &target).await?;
-            lines.push(format!("{}: verified as {}", printable_path(file), target.path));
-            if let Some(document) = document.as_object_mut() {
-                document.insert("file".to_owned(), Value::from(file.to_string_lossy()));
-                document.insert("verified".to_owned(), Value::from(true));
-            }
-        }
         #[cfg(feature = "attest")]
-        {
-            let verdict = session.judge_stored(&target).await?;
-            if let (Some(document), Some(policy)) = (document.as_object_mut(), super::policy::document(&verdict)) {
-                document.insert("policy".to_owned(), policy);
-            }
-            if verify.explain.is_some() {
-                lines.extend(super::policy::lines(&verdict));
-                self.output.data(&document, lines)?;
-                return Ok(if verdict.check().is_ok() { ExitStatus::Done } else { ExitStatus::Refused });
-            }
-            session.enforce(&verdict)?;
+        if verify.explain.is_some() {
+            return self.explain(&session, &target, file).await;
         }
+        let (document, lines) = verified(&session, &target, file).await?;
         self.output.data(&document, lines)?;
         Ok(ExitStatus::Done)
     }
+
+    /// Verifies several files. The path of each file below `folder` is the path of its target.
+    async fn verify_below(&self, folder: &Path, verify: &Verify) -> Result<ExitStatus, Failure> {
+        let paths: Vec<_> = verify.files.iter().map(|file| path_below(folder, file)).collect::<Result<_, _>>()?;
+        let mut session = self.offline_session(&self.repository()?, &verify.policy).await?;
+        let mut documents = Vec::new();
+        let mut lines = Vec::new();
+        let mut failures = Vec::new();
+        for (file, path) in verify.files.iter().zip(paths) {
+            let target = session.find(&path).await?;
+            let result = match &target {
+                Some(target) => verified(&session, target, Some(file)).await,
+                None => Err(Error::NoSuchTarget(path.clone()).into()),
+            };
+            match result {
+                Ok((document, verified)) => {
+                    documents.push(document);
+                    lines.extend(verified);
+                }
+                Err(failure) => {
+                    let mut document = json!({ "target": path.as_str(), "file": file.to_string_lossy() });
+                    merge(&mut document, &json!({ "verified": false }));
+                    merge(&mut document, &failure.json());
+                    documents.push(document);
+                    failures.push(failure);
+                }
+            }
+        }
+        self.output.data(&json!({ "targets": documents }), lines)?;
+        let last = failures.pop();
+        for failure in failures {
+            self.output.failure(&failure);
+        }
+        last.map_or(Ok(ExitStatus::Done), Err)
+    }
+
+    /// Shows the verdict on a target, after verifying the file if there is one.
+    #[cfg(feature = "attest")]
+    async fn explain(&self, session: &Session, target: &Target, file: Option<&Path>) -> Result<ExitStatus, Failure> {
+        let (mut document, mut lines) = checked(target, file).await?;
+        let verdict = session.judge_stored(target).await?;
+        add_policy(&mut document, &verdict);
+        lines.extend(super::policy::lines(&verdict));
+        self.output.data(&document, lines)?;
+        Ok(if verdict.check().is_ok() { ExitStatus::Done } else { ExitStatus::Refused })
+    }
+}
+
+/// Verifies a file, if there is one, and enforces the policies.
+async fn verified(session: &Session, target: &Target, file: Option<&Path>) -> Result<Verified, Failure> {
+    let checked = checked(target, file).await?;
+    #[cfg(feature = "attest")]
+    let checked = {
+        let (mut document, lines) = checked;
+        let verdict = session.judge_stored(target).await?;
+        add_policy(&mut document, &verdict);
+        session.enforce(&verdict)?;
+        (document, lines)
+    };
+    #[cfg(not(feature = "attest"))]
+    let _ = session;
+    Ok(checked)
+}
+
+/// Compares a file, if there is one, with the entry of a target.
+async fn checked(target: &Target, file: Option<&Path>) -> Result<Verified, Failure> {
+    let mut document = described(target);
+    let Some(file) = file else { return Ok((document, Vec::new())) };
+    check_file(file, target).await?;
+    merge(&mut document, &json!({ "file": file.to_string_lossy(), "verified": true }));
+    Ok((document, vec![format!("{}: verified as {}", printable_path(file), target.path)]))
+}
+
+#[cfg(feature = "attest")]
+fn add_policy(document: &mut Value, verdict: &lastmile_attest::Verdict) {
+    if let Some(policy) = super::policy::document(verdict) {
+        merge(document, &json!({ "policy": policy }));
+    }
+}
+
+/// Returns the path of the target that `get --output FOLDER` saves as this file.
+fn path_below(folder: &Path, file: &Path) -> Result<TargetPath, Failure> {
+    let outside = || Failure::usage(format!("`{}` is not below `{}`", printable_path(file), printable_path(folder)));
+    let path = file.strip_prefix(folder).ok().and_then(Path::to_str).ok_or_else(outside)?;
+    target_path(path.to_owned())
 }
 
 impl Verify {
