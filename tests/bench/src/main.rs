@@ -206,7 +206,9 @@ impl Setup {
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
         let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];
-        for build in [programs.as_slice(), &examples] {
+        // The bench of evidence builds its own program.
+        let builds = if arguments.names == ["evidence"] { &[][..] } else { &[programs.as_slice(), &examples] };
+        for build in builds {
             if let Outcome::Failed(why) = status(&mut cargo(&project, build)) {
                 return Err(format!("the release build failed: {why}"));
             }
