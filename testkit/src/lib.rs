@@ -4,6 +4,7 @@
 //! * [`Repository`] writes and signs TUF metadata in memory. A test can change every document before it is signed.
 //! * [`FakeNetwork`] contains the published files, records requests and injects a [`NetworkFault`] for a path.
 //! * [`Server`] serves a [`FakeNetwork`] over HTTP on 127.0.0.1, for code that takes a URL.
+//! * [`sigstore`] simulates a Sigstore instance, for tests of policies.
 //! * [`TestClient`] is an installation of `lastmile-client` in a temporary directory.
 //!
 //! The README has a worked example. This crate has its own writer of canonical JSON, so tests can detect mistakes in
@@ -26,6 +27,7 @@ mod key;
 mod outcome;
 mod repository;
 mod server;
+pub mod sigstore;
 mod test_client;
 
 pub use delegations::{Delegation, bin_of};

@@ -1,0 +1,168 @@
+//! A simulated Sigstore instance: a certificate authority, a certificate transparency log and transparency logs, with
+//! keys that are derived from names. It makes trusted roots and bundles, so that tests can present evidence of any
+//! identity.
+
+mod certificate;
+mod der;
+mod log;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+pub use self::certificate::Identity;
+pub use self::log::Log;
+use crate::{TestKey, hash};
+
+/// The time at which certificates are issued and signatures are recorded by default: 2026-01-01.
+pub const RECORDED: DateTime<Utc> = DateTime::from_timestamp(1_767_225_600, 0).expect("a valid time");
+
+/// The payload type of envelopes with in-toto statements.
+const STATEMENT: &str = "application/vnd.in-toto+json";
+
+/// A simulated Sigstore instance.
+///
+/// Every field can be replaced, so that a test can make evidence that another log recorded.
+#[derive(Debug, Clone)]
+pub struct Sigstore {
+    name: String,
+    authority: TestKey,
+    /// The certificate transparency log whose timestamps are in the certificates.
+    pub ct_log: Option<Log>,
+    /// The transparency logs that record each signature.
+    pub logs: Vec<Log>,
+    /// The time at which certificates become valid, for 10 minutes.
+    pub issued: DateTime<Utc>,
+    /// The time at which the logs record signatures.
+    pub recorded: DateTime<Utc>,
+}
+
+impl Sigstore {
+    /// Returns the instance with this name, which has one transparency log. The name determines all keys.
+    #[must_use]
+    pub fn new(name: &str) -> Sigstore {
+        Sigstore {
+            name: name.to_owned(),
+            authority: TestKey::p256(&format!("the authority {name}")),
+            ct_log: Some(Log::new(&format!("ct.{name}"))),
+            logs: vec![Log::new(&format!("rekor.{name}"))],
+            issued: RECORDED,
+            recorded: RECORDED,
+        }
+    }
+
+    /// Returns the trusted root of the instance, a `trusted_root.json`.
+    #[must_use]
+    pub fn trusted_root(&self) -> Value {
+        let start = RECORDED - chrono::Duration::days(365);
+        let certificate = certificate::authority(&self.authority, &self.name, start);
+        let trusted = |logs: &[Log]| logs.iter().map(Log::trusted).collect::<Vec<_>>();
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": trusted(&self.logs),
+            "certificateAuthorities": [{
+                "subject": { "organization": "test", "commonName": self.name },
+                "uri": format!("https://fulcio.{}", self.name),
+                "certChain": { "certificates": [{ "rawBytes": base64(certificate) }] },
+                "validFor": { "start": "2025-01-01T00:00:00Z" },
+            }],
+            "ctlogs": trusted(self.ct_log.as_slice()),
+            "timestampAuthorities": [],
+        })
+    }
+
+    /// Returns a certificate for the key of `identity`, in DER.
+    #[must_use]
+    pub fn certificate(&self, identity: &Identity) -> Vec<u8> {
+        certificate::issue((&self.authority, &self.name), identity, self.issued, self.ct_log.as_ref())
+    }
+
+    /// Returns a bundle with this statement, signed by `identity` and recorded in every log of the instance.
+    #[must_use]
+    pub fn attest(&self, identity: &Identity, statement: &Value) -> Value {
+        let certificate = self.certificate(identity);
+        let material = json!({ "certificate": { "rawBytes": base64(&certificate) } });
+        self.bundle(&identity.key(), &pem(&certificate), material, statement)
+    }
+
+    /// Returns a bundle with this statement, signed with a key and recorded in every log of the instance. The key must
+    /// be an ECDSA key.
+    #[must_use]
+    pub fn attest_with_key(&self, key: &TestKey, statement: &Value) -> Value {
+        let public = key.object()["keyval"]["public"].as_str().expect("a key in PEM").to_owned();
+        self.bundle(key, &public, json!({ "publicKey": { "hint": "any" } }), statement)
+    }
+
+    fn bundle(&self, key: &TestKey, verifier: &str, mut material: Value, statement: &Value) -> Value {
+        let envelope = envelope(&statement.to_string(), &[key]);
+        let body = log_body(&envelope, verifier);
+        material["tlogEntries"] = self.logs.iter().map(|log| log.record(&body, self.recorded)).collect();
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": material,
+            "dsseEnvelope": envelope,
+        })
+    }
+}
+
+/// Returns the body of the log entry for an envelope with one signature. `verifier` is the certificate or the public
+/// key in PEM.
+#[must_use]
+pub fn log_body(envelope: &Value, verifier: &str) -> String {
+    let payload = base64_decode(envelope["payload"].as_str().expect("a payload"));
+    let signature = json!({ "signature": envelope["signatures"][0]["sig"], "verifier": base64(verifier) });
+    json!({
+        "apiVersion": "0.0.1",
+        "kind": "dsse",
+        "spec": {
+            "envelopeHash": { "algorithm": "sha256", "value": hash(envelope.to_string().as_bytes()) },
+            "payloadHash": { "algorithm": "sha256", "value": hash(&payload) },
+            "signatures": [signature],
+        },
+    })
+    .to_string()
+}
+
+/// Returns an in-toto statement about a file with this content.
+#[must_use]
+pub fn statement(predicate_type: &str, predicate: &Value, content: &[u8]) -> Value {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": "package", "digest": { "sha256": hash(content) } }],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    })
+}
+
+/// Returns a DSSE envelope with an in-toto statement, signed by each key.
+#[must_use]
+pub fn envelope(statement: &str, keys: &[&TestKey]) -> Value {
+    let signed = signed_bytes(STATEMENT, statement);
+    let signatures: Vec<Value> = keys.iter().map(|key| json!({ "sig": base64(key.sign(&signed)) })).collect();
+    json!({ "payloadType": STATEMENT, "payload": base64(statement), "signatures": signatures })
+}
+
+/// Returns the bytes that a DSSE signature covers.
+#[must_use]
+pub fn signed_bytes(payload_type: &str, payload: &str) -> Vec<u8> {
+    format!("DSSEv1 {} {payload_type} {} {payload}", payload_type.len(), payload.len()).into_bytes()
+}
+
+/// Returns these bytes in base64.
+#[must_use]
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+fn base64_decode(text: &str) -> Vec<u8> {
+    STANDARD.decode(text).expect("base64")
+}
+
+/// Returns a certificate in PEM.
+#[must_use]
+pub fn pem(certificate: &[u8]) -> String {
+    let text = base64(certificate);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
