@@ -82,6 +82,8 @@ pub struct Case {
     pub(super) responder: Option<Arc<Responder>>,
     pub(super) action: Action,
     pub(super) expect: Expect,
+    /// A text that the error must contain, so that the client does not refuse the attack for another reason.
+    pub(super) because: Option<&'static str>,
     pub(super) advances: BTreeSet<String>,
     pub(super) changes_nothing: bool,
     pub(super) is_form_only: bool,
@@ -130,6 +132,7 @@ impl Case {
             responder: None,
             action: Action::Refresh,
             expect: Expect::Accepted,
+            because: None,
             advances: BTreeSet::new(),
             changes_nothing: false,
             is_form_only: false,
@@ -214,6 +217,13 @@ impl Case {
     #[must_use]
     pub fn refused(self, who: impl Into<String>, why: &'static str) -> Case {
         Case { expect: Expect::Refused(who.into(), why), ..self }
+    }
+
+    /// Expects that the error contains `text`, and that the error of the second attempt is equal. The case then runs in
+    /// process only.
+    #[must_use]
+    pub fn because(self, text: &'static str) -> Case {
+        Case { because: Some(text), external: false, ..self }
     }
 
     /// Sets the roles whose new files pass all checks before the client notices the attack. The client keeps these

@@ -45,7 +45,7 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
     let attack = attacked(case, &server, &client)?;
     let again = Case { advances: std::collections::BTreeSet::new(), ..case.clone() };
     let second = attacked(&again, &server, &client).map_err(|error| format!("the second time: {error}"))?;
-    if attack != second && case.advances.is_empty() {
+    if attack != second && (case.advances.is_empty() || case.because.is_some()) {
         return Err(format!("the first time the result was {attack:?}, the second time {second:?}"));
     }
     client.now = case.clock[2];
@@ -158,6 +158,9 @@ fn attacked(case: &Case, server: &CaseServer, client: &TestClient) -> Result<Opt
             subject_and_reason(&error),
             error_chain(&error)
         ));
+    }
+    if let Some(text) = case.because.filter(|text| !error_chain(&error).contains(text)) {
+        return Err(format!("the error does not contain {text:?}: {}", error_chain(&error)));
     }
     let advanced: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
     let mut found = changed(&before.trusted, &after.trusted);

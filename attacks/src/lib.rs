@@ -11,7 +11,8 @@
 //!
 //! The runners make these checks in every case:
 //!
-//! 1. The client refuses the attack. In process, the error must name the expected role and reason.
+//! 1. The client refuses the attack. In process, the error must name the expected role and reason, and contain the text
+//!    of [`Case::because`].
 //! 2. The client creates and changes no files outside its folders.
 //! 3. The trusted files stay the same, byte for byte, except the files of the roles in [`Case::advances`].
 //! 4. The client creates and changes no files in the output folder.
@@ -147,7 +148,7 @@ pub fn all() -> Vec<Scenario> {
         json::SCENARIOS,
         &http::scenarios(),
         &redirects::scenarios(),
-        policies::SCENARIOS,
+        &policies::scenarios(),
     ]
     .concat()
 }

@@ -251,6 +251,29 @@ fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
     assert!(missing.is_empty(), "these scenarios must have a line `scenario` in attack-coverage.md: {missing:?}");
 }
 
+/// Every attack on evidence, except those that only use up time, must have a scenario of the whole client.
+#[test]
+fn every_attack_on_evidence_has_a_scenario() {
+    let table = read("../attest/tests/attacks.md");
+    let mut named = BTreeSet::new();
+    let mut numbers = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| number")) {
+        let [number, _, _, scenarios] = row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        numbers += 1;
+        let own: BTreeSet<&str> = scenarios.split(", ").filter(|id| !id.is_empty()).collect();
+        assert!(number == "45" || !own.is_empty(), "attack {number} has no scenario");
+        named.extend(own);
+    }
+    assert_eq!(numbers, 34);
+    let all = scenario::all();
+    let is_attack =
+        |scenario: &&Scenario| scenario.id.starts_with("7-") && !scenario.attack.starts_with("not an attack");
+    let attacks: BTreeSet<&str> = all.iter().filter(is_attack).map(|scenario| scenario.id).collect();
+    assert_eq!(named, attacks);
+}
+
 #[test]
 fn no_two_scenarios_share_a_name() {
     let all = scenario::all();

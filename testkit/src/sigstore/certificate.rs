@@ -28,7 +28,7 @@ const CLAIMS: [&str; 16] = [
 ];
 
 const FULCIO: &str = "1.3.6.1.4.1.57264.1";
-const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
+pub(super) const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
 const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
 
 /// Who a certificate says signed: an issuer, a subject and other claims.
@@ -79,6 +79,12 @@ impl Identity {
         self
     }
 
+    /// Returns an identity with the same issuer and claims, whose subject is this URI.
+    #[must_use]
+    pub fn with_uri(self, subject: &str) -> Identity {
+        Identity { subject: Subject::Uri(subject.to_owned()), ..self }
+    }
+
     /// Returns the same identity from another issuer.
     #[must_use]
     pub fn from_issuer(self, issuer: &str) -> Identity {
@@ -102,7 +108,7 @@ impl Identity {
         };
         let mut extensions = vec![
             critical("2.5.29.15", &der::value(0x03, &[7, 0x80])),
-            extension("2.5.29.37", &der::sequence(&[der::oid("1.3.6.1.5.5.7.3.3")])),
+            extension("2.5.29.37", &Usage::Code.list()),
             critical("2.5.29.17", &der::sequence(&[name])),
             extension(&format!("{FULCIO}.1"), self.issuer.as_bytes()),
             extension(&format!("{FULCIO}.8"), &der::text(&self.issuer)),
@@ -115,13 +121,40 @@ impl Identity {
 }
 
 /// Returns the certificate of an authority, signed by itself.
-pub(super) fn authority(key: &TestKey, name: &str, start: DateTime<Utc>) -> Vec<u8> {
+pub(super) fn authority(key: &TestKey, name: &str, usage: Usage, start: DateTime<Utc>) -> Vec<u8> {
     let extensions = [
         critical("2.5.29.15", &der::value(0x03, &[2, 0x04])),
+        extension("2.5.29.37", &usage.list()),
         critical("2.5.29.19", &der::sequence(&[der::boolean_true()])),
     ];
     let validity = (start, start + Duration::days(3_650));
     signed(key, &body(&distinguished_name(name), validity, &distinguished_name(name), key, &extensions))
+}
+
+/// Returns the certificate of a timestamp authority, signed by `authority`.
+pub(super) fn time_authority(authority: (&TestKey, &str), key: &TestKey, start: DateTime<Utc>) -> Vec<u8> {
+    let extensions =
+        [critical("2.5.29.15", &der::value(0x03, &[7, 0x80])), critical("2.5.29.37", &Usage::TimeStamping.list())];
+    let validity = (start, start + Duration::days(3_650));
+    let name = distinguished_name(authority.1);
+    signed(authority.0, &body(&name, validity, &distinguished_name("times"), key, &extensions))
+}
+
+/// What the key of a certificate may sign.
+#[derive(Clone, Copy)]
+pub(super) enum Usage {
+    Code,
+    TimeStamping,
+}
+
+impl Usage {
+    fn list(self) -> Vec<u8> {
+        let oid = match self {
+            Usage::Code => "1.3.6.1.5.5.7.3.3",
+            Usage::TimeStamping => "1.3.6.1.5.5.7.3.8",
+        };
+        der::sequence(&[der::oid(oid)])
+    }
 }
 
 /// Returns a certificate for the key of `identity`, valid for 10 minutes, with a signed certificate timestamp of
@@ -136,9 +169,8 @@ pub(super) fn issue(
     let key = identity.key();
     let mut extensions = identity.extensions();
     let validity = (start, start + Duration::minutes(10));
-    let write = |extensions: &[Vec<u8>]| {
-        body(&distinguished_name(name), validity, &der::sequence(&[]), &key, extensions)
-    };
+    let write =
+        |extensions: &[Vec<u8>]| body(&distinguished_name(name), validity, &der::sequence(&[]), &key, extensions);
     if let Some(log) = ct_log {
         let timestamp = timestamp(log, authority, &write(&extensions), start);
         let list = [u16_length(timestamp.len() + 2), u16_length(timestamp.len()), timestamp].concat();
@@ -184,7 +216,7 @@ fn signed(key: &TestKey, body: &[u8]) -> Vec<u8> {
     der::sequence(&[body.to_vec(), der::sequence(&[der::oid(ECDSA_WITH_SHA256)]), der::bits(&key.sign(body))])
 }
 
-fn distinguished_name(name: &str) -> Vec<u8> {
+pub(super) fn distinguished_name(name: &str) -> Vec<u8> {
     der::sequence(&[der::set(&[der::sequence(&[der::oid("2.5.4.3"), der::text(name)])])])
 }
 

@@ -52,6 +52,11 @@ pub(super) fn utc_time(time: chrono::DateTime<chrono::Utc>) -> Vec<u8> {
     value(0x17, time.format("%y%m%d%H%M%SZ").to_string().as_bytes())
 }
 
+/// Returns a GeneralizedTime, in the form `YYYYMMDDhhmmssZ`.
+pub(super) fn generalized_time(time: chrono::DateTime<chrono::Utc>) -> Vec<u8> {
+    value(0x18, time.format("%Y%m%d%H%M%SZ").to_string().as_bytes())
+}
+
 /// Returns an OBJECT IDENTIFIER in dotted form, such as `2.5.29.17`.
 pub(super) fn oid(dotted: &str) -> Vec<u8> {
     let arcs: Vec<u32> = dotted.split('.').map(|arc| arc.parse().expect("a number")).collect();

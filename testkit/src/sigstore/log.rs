@@ -1,26 +1,100 @@
-//! A simulated transparency log: Rekor v1, or a certificate transparency log.
+//! A simulated transparency log: Rekor, or a certificate transparency log.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::certificate::public_key;
-use super::base64;
-use crate::TestKey;
+use super::{base64, base64_decode, pem, signed_bytes};
+use crate::{TestKey, hash};
 
-/// A transparency log. Each entry is the only entry of a tree.
+/// A transparency log. Its tree contains only the entries of one call.
 #[derive(Debug, Clone)]
 pub struct Log {
     key: TestKey,
     /// The name of the log, which is the origin of its checkpoints.
     name: String,
+    version: Version,
+}
+
+/// The version of Rekor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// Signs the times of entries.
+    V1,
+    /// Signs no times.
+    V2,
+}
+
+/// What verifies a signature.
+#[derive(Debug, Clone, Copy)]
+pub enum Verifier<'a> {
+    /// A certificate in DER.
+    Certificate(&'a [u8]),
+    /// An ECDSA key.
+    Key(&'a TestKey),
+}
+
+impl Verifier<'_> {
+    fn pem(self) -> String {
+        match self {
+            Verifier::Certificate(certificate) => pem(certificate),
+            Verifier::Key(key) => key.object()["keyval"]["public"].as_str().expect("a key in PEM").to_owned(),
+        }
+    }
+
+    fn in_v2(self) -> Value {
+        let (name, bytes) = match self {
+            Verifier::Certificate(certificate) => ("x509Certificate", base64(certificate)),
+            Verifier::Key(key) => ("publicKey", base64(public_key(key))),
+        };
+        json!({ "keyDetails": "PKIX_ECDSA_P256_SHA_256", name: { "rawBytes": bytes } })
+    }
 }
 
 impl Log {
     /// Returns the log with this name, which also determines the key.
     #[must_use]
     pub fn new(name: &str) -> Log {
-        Log { key: TestKey::p256(&format!("the log {name}")), name: name.to_owned() }
+        Log { key: TestKey::p256(&format!("the log {name}")), name: name.to_owned(), version: Version::V1 }
+    }
+
+    /// Like [`Log::new`], but entries have the form of Rekor v2, so no time is signed.
+    #[must_use]
+    pub fn v2(name: &str) -> Log {
+        Log { version: Version::V2, ..Log::new(name) }
+    }
+
+    /// Returns the body of the record of an envelope with one signature.
+    #[must_use]
+    pub fn body(&self, envelope: &Value, verifier: Verifier<'_>) -> String {
+        let text = |value: &Value| base64_decode(value.as_str().expect("base64"));
+        let payload = text(&envelope["payload"]);
+        let signature = &envelope["signatures"][0]["sig"];
+        let body = match self.version {
+            Version::V1 => json!({
+                "apiVersion": "0.0.1",
+                "kind": "dsse",
+                "spec": {
+                    "envelopeHash": { "algorithm": "sha256", "value": hash(envelope.to_string().as_bytes()) },
+                    "payloadHash": { "algorithm": "sha256", "value": hash(&payload) },
+                    "signatures": [{ "signature": signature, "verifier": base64(verifier.pem()) }],
+                },
+            }),
+            Version::V2 => {
+                let payload = String::from_utf8(payload).expect("JSON");
+                let signed = signed_bytes(envelope["payloadType"].as_str().expect("a type"), &payload);
+                json!({
+                    "apiVersion": "0.0.2",
+                    "kind": "hashedrekord",
+                    "spec": { "hashedRekordV002": {
+                        "data": { "algorithm": "SHA2_256", "digest": base64(Sha256::digest(signed)) },
+                        "signature": { "content": signature, "verifier": verifier.in_v2() },
+                    } },
+                })
+            }
+        };
+        body.to_string()
     }
 
     /// Returns the key of the log.
@@ -42,30 +116,53 @@ impl Log {
     /// Panics if the body is not JSON.
     #[must_use]
     pub fn record(&self, body: &str, time: DateTime<Utc>) -> Value {
+        let leaf = leaf(body);
+        self.entry(body, time, &Tree { index: 0, size: 1, root: leaf, hashes: Vec::new() })
+    }
+
+    /// Returns an entry for each of two records.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a body is not JSON.
+    #[must_use]
+    pub fn record_both(&self, bodies: [&str; 2], time: DateTime<Utc>) -> [Value; 2] {
+        let [first, second] = bodies.map(leaf);
+        let root = Sha256::new().chain_update([1]).chain_update(&first).chain_update(&second).finalize().to_vec();
+        let tree = |index, other: &[u8]| Tree { index, size: 2, root: root.clone(), hashes: vec![base64(other)] };
+        [self.entry(bodies[0], time, &tree(0, &second)), self.entry(bodies[1], time, &tree(1, &first))]
+    }
+
+    fn entry(&self, body: &str, time: DateTime<Utc>, tree: &Tree) -> Value {
         let fields: Value = serde_json::from_str(body).expect("a JSON body");
-        let root = base64(Sha256::new().chain_update([0]).chain_update(body).finalize());
-        let note = format!("{}\n1\n{root}\n", self.name);
+        let Tree { index, size, root, hashes } = tree;
+        let root = base64(root);
+        let note = format!("{}\n{size}\n{root}\n", self.name);
         let signature = [&self.id()[..4], &self.key.sign(note.as_bytes())].concat();
         let checkpoint = format!("{note}\n\u{2014} {} {}\n", self.name, base64(signature));
         let time = time.timestamp();
-        let body64 = base64(body);
+        let body = base64(body);
         let id = hex::encode(self.id());
-        let promise = format!(r#"{{"body":"{body64}","integratedTime":{time},"logID":"{id}","logIndex":0}}"#);
-        json!({
-            "logIndex": "0",
+        let promise = format!(r#"{{"body":"{body}","integratedTime":{time},"logID":"{id}","logIndex":{index}}}"#);
+        let mut entry = json!({
+            "logIndex": index.to_string(),
             "logId": { "keyId": base64(self.id()) },
             "kindVersion": { "kind": fields["kind"], "version": fields["apiVersion"] },
-            "integratedTime": time.to_string(),
-            "inclusionPromise": { "signedEntryTimestamp": base64(self.key.sign(promise.as_bytes())) },
             "inclusionProof": {
-                "logIndex": "0",
+                "logIndex": index.to_string(),
                 "rootHash": root,
-                "treeSize": "1",
-                "hashes": [],
+                "treeSize": size.to_string(),
+                "hashes": hashes,
                 "checkpoint": { "envelope": checkpoint },
             },
-            "canonicalizedBody": body64,
-        })
+            "canonicalizedBody": body,
+        });
+        if self.version == Version::V1 {
+            entry["integratedTime"] = time.to_string().into();
+            let promise = base64(self.key.sign(promise.as_bytes()));
+            entry["inclusionPromise"] = json!({ "signedEntryTimestamp": promise });
+        }
+        entry
     }
 
     /// Returns the entry for this log in a trusted root.
@@ -81,4 +178,18 @@ impl Log {
             "logId": { "keyId": base64(self.id()) },
         })
     }
+}
+
+/// The position of an entry in the tree of a log.
+struct Tree {
+    index: usize,
+    size: usize,
+    root: Vec<u8>,
+    /// The hashes of the inclusion proof.
+    hashes: Vec<String>,
+}
+
+/// Returns the hash of a leaf (RFC 6962 2.1).
+fn leaf(body: &str) -> Vec<u8> {
+    Sha256::new().chain_update([0]).chain_update(body).finalize().to_vec()
 }

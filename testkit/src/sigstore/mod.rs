@@ -1,18 +1,21 @@
-//! A simulated Sigstore instance: a certificate authority, a certificate transparency log and transparency logs, with
-//! keys that are derived from names. It makes trusted roots and bundles, so that tests can present evidence of any
+//! A simulated Sigstore instance: a certificate authority, transparency logs and timestamp authorities, with keys that
+//! are derived from names. It makes trusted roots and bundles, so that tests can present evidence of any
 //! identity.
 
 mod certificate;
 mod der;
 mod log;
+mod timestamp;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 
 pub use self::certificate::Identity;
-pub use self::log::Log;
+use self::certificate::Usage;
+pub use self::log::{Log, Verifier};
+pub use self::timestamp::TimeAuthority;
 use crate::{TestKey, hash};
 
 /// The time at which certificates are issued and signatures are recorded by default: 2026-01-01.
@@ -26,12 +29,16 @@ const STATEMENT: &str = "application/vnd.in-toto+json";
 /// Every field can be replaced, so that a test can make evidence that another log recorded.
 #[derive(Debug, Clone)]
 pub struct Sigstore {
-    name: String,
-    authority: TestKey,
+    /// The name of the certificate authority.
+    pub name: String,
+    /// The key of the certificate authority.
+    pub authority: TestKey,
     /// The certificate transparency log whose timestamps are in the certificates.
     pub ct_log: Option<Log>,
     /// The transparency logs that record each signature.
     pub logs: Vec<Log>,
+    /// The timestamp authorities that sign the time of each signature.
+    pub time_authorities: Vec<TimeAuthority>,
     /// The time at which certificates become valid, for 10 minutes.
     pub issued: DateTime<Utc>,
     /// The time at which the logs record signatures.
@@ -47,6 +54,7 @@ impl Sigstore {
             authority: TestKey::p256(&format!("the authority {name}")),
             ct_log: Some(Log::new(&format!("ct.{name}"))),
             logs: vec![Log::new(&format!("rekor.{name}"))],
+            time_authorities: Vec::new(),
             issued: RECORDED,
             recorded: RECORDED,
         }
@@ -55,8 +63,8 @@ impl Sigstore {
     /// Returns the trusted root of the instance, a `trusted_root.json`.
     #[must_use]
     pub fn trusted_root(&self) -> Value {
-        let start = RECORDED - chrono::Duration::days(365);
-        let certificate = certificate::authority(&self.authority, &self.name, start);
+        let start = RECORDED - Duration::days(365);
+        let certificate = certificate::authority(&self.authority, &self.name, Usage::Code, start);
         let trusted = |logs: &[Log]| logs.iter().map(Log::trusted).collect::<Vec<_>>();
         json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
@@ -68,7 +76,7 @@ impl Sigstore {
                 "validFor": { "start": "2025-01-01T00:00:00Z" },
             }],
             "ctlogs": trusted(self.ct_log.as_slice()),
-            "timestampAuthorities": [],
+            "timestampAuthorities": self.time_authorities.iter().map(TimeAuthority::trusted).collect::<Vec<_>>(),
         })
     }
 
@@ -83,45 +91,30 @@ impl Sigstore {
     pub fn attest(&self, identity: &Identity, statement: &Value) -> Value {
         let certificate = self.certificate(identity);
         let material = json!({ "certificate": { "rawBytes": base64(&certificate) } });
-        self.bundle(&identity.key(), &pem(&certificate), material, statement)
+        self.bundle(&identity.key(), Verifier::Certificate(&certificate), material, statement)
     }
 
     /// Returns a bundle with this statement, signed with a key and recorded in every log of the instance. The key must
     /// be an ECDSA key.
     #[must_use]
     pub fn attest_with_key(&self, key: &TestKey, statement: &Value) -> Value {
-        let public = key.object()["keyval"]["public"].as_str().expect("a key in PEM").to_owned();
-        self.bundle(key, &public, json!({ "publicKey": { "hint": "any" } }), statement)
+        self.bundle(key, Verifier::Key(key), json!({ "publicKey": { "hint": "any" } }), statement)
     }
 
-    fn bundle(&self, key: &TestKey, verifier: &str, mut material: Value, statement: &Value) -> Value {
+    fn bundle(&self, key: &TestKey, verifier: Verifier<'_>, mut material: Value, statement: &Value) -> Value {
         let envelope = envelope(&statement.to_string(), &[key]);
-        let body = log_body(&envelope, verifier);
-        material["tlogEntries"] = self.logs.iter().map(|log| log.record(&body, self.recorded)).collect();
+        let record = |log: &Log| log.record(&log.body(&envelope, verifier), self.recorded);
+        material["tlogEntries"] = self.logs.iter().map(record).collect();
+        let signature = base64_decode(envelope["signatures"][0]["sig"].as_str().expect("a signature"));
+        let stamp = |authority: &TimeAuthority| authority.timestamp(&signature, self.recorded);
+        let timestamps: Vec<Value> = self.time_authorities.iter().map(stamp).collect();
+        material["timestampVerificationData"] = json!({ "rfc3161Timestamps": timestamps });
         json!({
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": material,
             "dsseEnvelope": envelope,
         })
     }
-}
-
-/// Returns the body of the log entry for an envelope with one signature. `verifier` is the certificate or the public
-/// key in PEM.
-#[must_use]
-pub fn log_body(envelope: &Value, verifier: &str) -> String {
-    let payload = base64_decode(envelope["payload"].as_str().expect("a payload"));
-    let signature = json!({ "signature": envelope["signatures"][0]["sig"], "verifier": base64(verifier) });
-    json!({
-        "apiVersion": "0.0.1",
-        "kind": "dsse",
-        "spec": {
-            "envelopeHash": { "algorithm": "sha256", "value": hash(envelope.to_string().as_bytes()) },
-            "payloadHash": { "algorithm": "sha256", "value": hash(&payload) },
-            "signatures": [signature],
-        },
-    })
-    .to_string()
 }
 
 /// Returns an in-toto statement about a file with this content.
