@@ -3,6 +3,7 @@
 
 mod evidence;
 mod offline;
+mod real;
 mod refusals;
 
 use base64::Engine as _;
