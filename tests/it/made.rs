@@ -85,6 +85,21 @@ impl Made {
         self.run(&[&["add", file.to_str().unwrap(), "--name", name], options].concat());
     }
 
+    /// Publishes a package of `role` with these pieces of evidence.
+    pub(crate) fn add_with_evidence(&self, role: &str, name: &str, content: &[u8], evidence: &[Value]) {
+        let lines: Vec<String> = evidence.iter().map(Value::to_string).collect();
+        let file = self.folder.path().join("evidence.jsonl");
+        fs::write(&file, lines.join("\n")).unwrap();
+        self.add(name, content, &["--role", role, "--evidence", file.to_str().unwrap()]);
+    }
+
+    /// Publishes a policy of `role`.
+    pub(crate) fn set_policy(&self, role: &str, policy: &Value) {
+        let file = self.folder.path().join("policy.json");
+        fs::write(&file, policy.to_string()).unwrap();
+        self.run(&["policy", "set", file.to_str().unwrap(), "--role", role]);
+    }
+
     /// Creates a key that no role lists yet.
     pub(crate) fn new_key(&self, name: &str) {
         self.run(&["key", "generate", name, "--unencrypted"]);
@@ -216,7 +231,8 @@ impl Attacker {
         }
         let signature = |key: &PrivateKey| json!({"keyid": keyid(key), "sig": hex::encode(key.sign(&text).unwrap())});
         let signatures: Vec<Value> = keys.into_iter().map(signature).collect();
-        canonical::write(&json!({"signatures": signatures, "signed": signed}))
+        // Canonical JSON does not escape the line breaks of a key in PEM, so it is not always JSON.
+        serde_json::to_vec(&json!({"signatures": signatures, "signed": signed})).unwrap()
     }
 
     /// Returns the IDs of the keys that the root or the top-level targets role lists for `role`.
@@ -304,6 +320,7 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
             Refusal::Metadata(verdict) => format!("{}: {}", verdict.role, fault(format!("{:?}", verdict.kind))),
             Refusal::Target { path, error } => format!("{path}: {}", fault(format!("{error:?}"))),
             Refusal::TooLong { file, .. } => format!("{file}: TooLong"),
+            Refusal::Policy(refused) => format!("{}: the rule {} of {}", refused.path, refused.rule, refused.origin),
             other => panic!("{other}"),
         },
         Err(Error::Network(error)) => format!("network: {}", fault(format!("{:?}", error.cause))),

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod bins;
+mod policies;
 mod stolen;
 mod useless_keys;
 
