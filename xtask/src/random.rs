@@ -1,7 +1,8 @@
 //! `cargo xtask random`: runs 100,000 random histories with fake signatures, which are fast to make and to verify.
 //!
 //! The command builds `client/` and `metadata/` from the shipped sources, in a workspace below `target/` that replaces
-//! `keys/` with `tests/random/toy-keys`. Real signatures would take nine tenths of the time. `cargo test` runs some of
+//! `keys/` with `tests/random/toy-keys`, and in `attest/` the module that uses the Sigstore library with
+//! `tests/random/toy-sigstore.rs`. Real signatures would take nine tenths of the time. `cargo test` runs some of
 //! the histories with real signatures.
 
 use std::fs;
@@ -16,7 +17,7 @@ use xtask::say;
 /// The folder of the workspace with fake signatures.
 const WORKSPACE: &str = "target/random";
 /// The folders of the project to which the workspace has links.
-const MEMBERS: [&str; 6] = ["attest", "cli-support", "fs", "metadata", "client", "tests"];
+const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
 
 /// Runs the histories. Returns `true` if the client behaves as expected in all histories.
 pub(crate) fn run(project: &Path) -> bool {
@@ -41,17 +42,15 @@ fn workspace(project: &Path) -> io::Result<()> {
     let folder = project.join(WORKSPACE);
     fs::create_dir_all(&folder)?;
     for member in MEMBERS {
-        let link = folder.join(member);
-        if link.symlink_metadata().is_err() {
-            symlink(Path::new("../..").join(member), link)?;
-        }
+        link(&Path::new("../..").join(member), &folder.join(member))?;
     }
+    attest(project, &folder.join("attest"))?;
     let original = fs::read_to_string(project.join("Cargo.toml"))?;
     let manifest: Vec<&str> = original
         .lines()
         .map(|line| match line.split(' ').next() {
             Some("members") => {
-                r#"members = ["cli-support", "fs", "metadata", "client", "tests/random", "tests/random/toy-keys"]"#
+                r#"members = ["attest", "cli-support", "fs", "metadata", "client", "tests/random", "tests/random/toy-keys"]"#
             }
             Some("exclude") => "",
             Some("lastmile-keys") => r#"lastmile-keys = { path = "tests/random/toy-keys" }"#,
@@ -65,6 +64,37 @@ fn workspace(project: &Path) -> io::Result<()> {
         fs::copy(project.join("Cargo.lock"), lock)?;
     }
     Ok(())
+}
+
+/// Creates the crate `attest` without the Sigstore library: links to its sources, but another file instead of the module
+/// that uses the library.
+fn attest(project: &Path, copy: &Path) -> io::Result<()> {
+    // An earlier version of this command made a link to the whole folder.
+    if copy.is_symlink() {
+        fs::remove_file(copy)?;
+    }
+    fs::create_dir_all(copy.join("src"))?;
+    link(Path::new("../../../attest/README.md"), &copy.join("README.md"))?;
+    for entry in fs::read_dir(project.join("attest/src"))? {
+        let name = entry?.file_name();
+        let original = if name == "sigstore.rs" {
+            Path::new("../../../../tests/random/toy-sigstore.rs").to_owned()
+        } else {
+            Path::new("../../../../attest/src").join(&name)
+        };
+        link(&original, &copy.join("src").join(name))?;
+    }
+    let original = fs::read_to_string(project.join("attest/Cargo.toml"))?;
+    let dropped = ["sigstore-verify", "[[test]]", "name = \"it\"", "[lints]", "workspace = true"];
+    let is_kept = |line: &&str| !dropped.iter().any(|start| line.starts_with(start));
+    let mut manifest: Vec<&str> = original.lines().filter(is_kept).collect();
+    // Some functions are used only together with the library.
+    manifest.push("[lints.rust]\ndead_code = \"allow\"\n");
+    write(&copy.join("Cargo.toml"), &manifest.join("\n"))
+}
+
+fn link(original: &Path, link: &Path) -> io::Result<()> {
+    if link.symlink_metadata().is_ok() { Ok(()) } else { symlink(original, link) }
 }
 
 /// Writes a file unless the file already has this content. If unchanged files were written, cargo would rebuild crates

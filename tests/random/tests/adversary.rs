@@ -38,6 +38,14 @@ fn in_random_histories_the_client_behaves_like_the_model() {
 }
 
 #[test]
+fn in_random_histories_policies_accept_many_packages_and_refuse_many() {
+    let verdicts = (0..100).map(|seed| History::of(seed).run().unwrap());
+    let (accepted, refused) = verdicts
+        .fold((0, 0), |(accepted, refused), verdicts| (accepted + verdicts.accepted, refused + verdicts.refused));
+    assert!(accepted > 100 && refused > 50, "{accepted} accepted, {refused} refused");
+}
+
+#[test]
 fn in_histories_that_once_failed_the_client_behaves_like_the_model() {
     for line in include_str!("../regressions.txt").lines().filter(|line| !line.starts_with('#')) {
         let history: History = line.parse().unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::honest::Honest;
 use super::ledger::{Body, Delegation, Document, Draft, Key, Listed, ROLES, Ring, Role, hash};
+use super::policy::{Evidence, Policy, SIGNERS, Target, evidence_path};
 
 /// The files that a mirror serves instead of the honest ones, by file name. `None` means that the file is missing.
 pub(crate) type Overlay = BTreeMap<String, Option<Arc<Document>>>;
@@ -119,19 +120,43 @@ impl Attacker {
                 }
                 Body::Snapshot(listed)
             }
-            Body::Targets(mut targets, mut delegations) => {
-                targets.insert(["x", "a/1", "a/2", "b/1"][by as usize >> 3 & 3], EVIL + u64::from(by & 7));
+            Body::Targets(mut targets, mut delegations, policy) => {
+                let path = ["x", "a/1", "a/2", "b/1"][by as usize >> 3 & 3];
+                let length = EVIL + u64::from(by & 7);
+                targets.insert(path, Target::Package { length, has_evidence: by >> 9 & 3 != 0 });
+                self.forge_evidence(&mut targets, path, length, by >> 11);
                 if by >> 6 & 1 == 0 {
                     let to = Role::B;
                     // The old delegation to B is removed, because a client refuses a document that lists a role twice.
                     delegations.retain(|delegation| delegation.to != to);
                     delegations.insert(0, Delegation { to, ring: own, folder: None, terminating: true });
                 }
-                Body::Targets(targets, delegations)
+                // The attacker keeps, removes or replaces the policy of the role.
+                let policy = match by >> 7 & 3 {
+                    0 | 1 => policy,
+                    2 => None,
+                    _ => Some(Policy::random(u64::from(by)).with_key(OWN)),
+                };
+                Body::Targets(targets, delegations, policy)
             }
             Body::Nothing => Body::Nothing,
         };
         self.sign(honest, role, version, expires, body, by)
+    }
+
+    /// Lists evidence for the malicious package: evidence that the attacker's keys have signed, the evidence of another
+    /// package, or none.
+    fn forge_evidence(&self, targets: &mut BTreeMap<&'static str, Target>, path: &str, length: u64, by: u32) {
+        let own: BTreeSet<Key> = self.keys.iter().copied().chain([OWN]).filter(|key| *key >= SIGNERS[0]).collect();
+        let evidence = match by & 3 {
+            0 | 1 => Evidence { about: length, signers: own },
+            2 => Evidence { about: 1, signers: SIGNERS.into_iter().collect() },
+            _ => {
+                targets.remove(evidence_path(path));
+                return;
+            }
+        };
+        targets.insert(evidence_path(path), Target::Evidence(evidence));
     }
 
     /// Signs with all of the attacker's keys, and sometimes adds invalid signatures under the IDs of the honest keys.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
-use super::simulation::simulate;
+use super::simulation::{Verdicts, simulate};
 
 /// The action of a step. The details of the action, such as the role, the key or the amount, depend on the number in
 /// the step.
@@ -27,11 +27,12 @@ pub(crate) enum Act {
     Wait,
     Skew,
     Die,
+    Policy,
     Run,
 }
 
 /// All actions with their names and relative frequencies.
-const ACTS: [(Act, &str, u64); 17] = [
+const ACTS: [(Act, &str, u64); 18] = [
     (Act::Publish, "publish", 10),
     (Act::Renew, "renew", 4),
     (Act::Rotate, "rotate", 6),
@@ -48,6 +49,7 @@ const ACTS: [(Act, &str, u64); 17] = [
     (Act::Wait, "wait", 5),
     (Act::Skew, "skew", 3),
     (Act::Die, "die", 4),
+    (Act::Policy, "policy", 5),
     (Act::Run, "run", 28),
 ];
 
@@ -81,11 +83,11 @@ impl History {
         Self { kind, steps }
     }
 
-    /// Runs the history.
+    /// Runs the history. Returns how many packages the client has judged.
     ///
     /// # Errors
     /// Returns a description of the first difference between the client and the model.
-    pub fn run(&self) -> Result<(), String> {
+    pub fn run(&self) -> Result<Verdicts, String> {
         catch_unwind(AssertUnwindSafe(|| simulate(self))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ledger::{Body, Delegation, Document, Draft, Key, Listed, ROLES, Ring, Role, hash};
+use super::policy::{Evidence, Policy, SIGNERS, Target, evidence_path};
 
 /// The lifetimes of root, timestamp, snapshot, targets and the delegated roles, in days.
 const VALID: [i32; 6] = [365, 7, 30, 90, 90, 90];
@@ -18,6 +19,10 @@ pub(crate) struct Honest {
     /// `true` if the delegation to A is terminating.
     terminating: bool,
     contents: BTreeMap<Role, u64>,
+    /// The number of each role's policy, if the role has one.
+    policies: BTreeMap<Role, u64>,
+    /// Which keys have signed the packages, and whether their evidence is listed.
+    evidence: u32,
     pub(crate) now: BTreeMap<Role, Arc<Document>>,
     pub(crate) files: BTreeMap<String, Arc<Document>>,
     lists_hashes: bool,
@@ -43,12 +48,20 @@ impl Honest {
             second,
             terminating: kind >> 26 & 1 == 0,
             contents: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            evidence: 0,
             now: BTreeMap::new(),
             files: BTreeMap::new(),
             lists_hashes: kind >> 27 & 1 == 0,
             next_key,
             day: 0,
         };
+        // Some repositories have policies from the beginning.
+        for (role, bits) in [(Role::Targets, kind >> 16 & 3), (Role::A, kind >> 18 & 3)] {
+            if bits == 3 {
+                honest.policies.insert(role, u64::from(kind));
+            }
+        }
         honest.publish(&ROLES, &BTreeSet::new());
         honest
     }
@@ -123,6 +136,32 @@ impl Honest {
         self.publish(&[Role::Targets, Role::A, Role::B], &BTreeSet::new());
     }
 
+    /// Changes or removes the policy of a role, and changes who signs packages.
+    pub(crate) fn change_policies(&mut self, by: u32) {
+        let role = [Role::Targets, Role::A, Role::B][by as usize % 3];
+        if by >> 2 & 3 == 0 {
+            self.policies.remove(&role);
+        } else {
+            self.policies.insert(role, u64::from(by));
+        }
+        self.evidence = by >> 4;
+        self.publish(&[Role::Targets, Role::A, Role::B], &BTreeSet::new());
+    }
+
+    /// Returns the entries for a package with this length and for its evidence.
+    fn package(&self, path: &'static str, length: u64) -> Vec<(&'static str, Target)> {
+        // Most packages have all signatures.
+        let bits = self.evidence.rotate_left(path.len() as u32);
+        let signed = |(at, _): &(usize, Key)| bits & 7 < 4 || bits >> (3 + at) & 1 == 0;
+        let signers = SIGNERS.into_iter().enumerate().filter(signed).map(|(_, key)| key).collect();
+        let mut entries = vec![(path, Target::Package { length, has_evidence: bits >> 6 & 7 != 1 })];
+        if bits >> 9 & 7 != 1 {
+            let about = if bits >> 12 & 7 == 1 { length + 1 } else { length };
+            entries.push((evidence_path(path), Target::Evidence(Evidence { about, signers })));
+        }
+        entries
+    }
+
     /// Returns the keys of all roles.
     pub(crate) fn keys(&self) -> BTreeSet<Key> {
         self.rings.iter().chain(&self.second).flat_map(|ring| ring.keys.iter().copied()).collect()
@@ -135,6 +174,7 @@ impl Honest {
         };
         let content = self.contents.get(&role).copied().unwrap_or(0);
         let ring = |role: Role| self.rings[role as usize].clone();
+        let policy = self.policies.get(&role).map(|number| Policy::random(*number));
         match role {
             Role::Root => Body::Root([Role::Root, Role::Timestamp, Role::Snapshot, Role::Targets].map(ring)),
             Role::Timestamp => Body::Timestamp(listed(&self.now[&Role::Snapshot])),
@@ -156,13 +196,16 @@ impl Honest {
                     folder: None,
                     terminating: false,
                 }));
-                Body::Targets(BTreeMap::from([("x", content)]), delegations)
+                Body::Targets(self.package("x", content).into_iter().collect(), delegations, policy)
             }
             Role::A => {
                 let to_b = Delegation { to: Role::B, ring: ring(Role::B), folder: None, terminating: false };
-                Body::Targets(BTreeMap::from([("a/1", content)]), vec![to_b])
+                Body::Targets(self.package("a/1", content).into_iter().collect(), vec![to_b], policy)
             }
-            Role::B => Body::Targets(BTreeMap::from([("a/2", content), ("b/1", content)]), Vec::new()),
+            Role::B => {
+                let packages = ["a/2", "b/1"].into_iter().flat_map(|path| self.package(path, content)).collect();
+                Body::Targets(packages, Vec::new(), policy)
+            }
         }
     }
 

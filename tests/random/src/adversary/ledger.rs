@@ -12,6 +12,8 @@ use lastmile_client::metadata::{RoleName, format_time, parse_time};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use sha2::{Digest, Sha256};
 
+use super::policy::{Policy, Target};
+
 /// A key pair, identified by its seed.
 pub(crate) type Key = u16;
 
@@ -89,8 +91,8 @@ pub(crate) enum Body {
     Root([Ring; 4]),
     Timestamp(Listed),
     Snapshot(BTreeMap<Role, Listed>),
-    /// The length of each target, by path. The length of a target represents its content.
-    Targets(BTreeMap<&'static str, u64>, Vec<Delegation>),
+    /// The targets by path, the delegations and the policy.
+    Targets(BTreeMap<&'static str, Target>, Vec<Delegation>, Option<Policy>),
     Nothing,
 }
 
@@ -184,14 +186,14 @@ impl Draft {
                 let meta = meta(&listed.iter().map(|(role, listed)| (role.name(), listed)).collect());
                 format!(r#"{{"_type":"snapshot","expires":"{expires}","meta":{{{meta}}},{end}}}"#)
             }
-            Body::Targets(targets, delegations) => {
-                let target = |(path, length): (&&str, &u64)| {
-                    format!(r#""{path}":{{"hashes":{{"sha256":"{length:064x}"}},"length":{length}}}"#)
-                };
+            Body::Targets(targets, delegations, policy) => {
+                let target = |(path, target): (&&str, &Target)| format!(r#""{path}":{}"#, target.text(path));
                 let targets = targets.iter().map(target).collect::<Vec<_>>().join(",");
+                let policy = policy.as_ref().map(|policy| format!(r#","x-lastmile-policy":{}"#, policy.text()));
+                let policy = policy.unwrap_or_default();
                 let delegations = delegated(delegations);
                 format!(
-                    r#"{{"_type":"targets",{delegations}"expires":"{expires}","spec_version":"1.0","targets":{{{targets}}},"version":{}}}"#,
+                    r#"{{"_type":"targets",{delegations}"expires":"{expires}","spec_version":"1.0","targets":{{{targets}}},"version":{}{policy}}}"#,
                     self.version
                 )
             }
@@ -236,7 +238,7 @@ fn key_objects<'r>(rings: impl Iterator<Item = &'r Ring>) -> String {
     let mut text = String::new();
     for (id, key) in objects {
         let comma = if text.is_empty() { "" } else { "," };
-        let public = with_pair(key, |pair| pair.public_key().public());
+        let public = public(key);
         let _ = write!(
             text,
             r#"{comma}"{id}":{{"keytype":"ed25519","keyval":{{"public":"{public}"}},"scheme":"ed25519"}}"#
@@ -291,7 +293,12 @@ fn with_pair<T>(key: Key, work: impl FnOnce(&PrivateKey) -> T) -> T {
     PAIRS.with_borrow_mut(|pairs| work(pairs.entry(key).or_insert_with(make)))
 }
 
-fn signature(key: Key, message: &[u8]) -> Vec<u8> {
+/// Returns the public key as metadata lists it.
+pub(crate) fn public(key: Key) -> String {
+    with_pair(key, |pair| pair.public_key().public())
+}
+
+pub(crate) fn signature(key: Key, message: &[u8]) -> Vec<u8> {
     SIGNATURES.with_borrow_mut(|known| {
         if known.len() > 50_000 {
             known.clear();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ledger::{Body, Delegation, Document, Listed, Ring, Role};
+use super::policy::{self, Target};
 
 /// The files that the servers offer during one update, by mirror and by name.
 pub(crate) type Served = Vec<BTreeMap<String, Arc<Document>>>;
@@ -37,6 +38,9 @@ pub(crate) struct Trusted {
     /// Delegated roles by delegator, role and keys.
     pub(crate) delegated: BTreeMap<(Role, Role, Ring), Arc<Document>>,
 }
+
+/// A target, and the documents of the roles on its delegation chain.
+type Found = (Vec<Arc<Document>>, Target);
 
 /// The role whose file was refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -282,31 +286,47 @@ impl<'s> Update<'s> {
         Ok(new)
     }
 
-    /// Searches for a target (5.6.7). Returns its length, which represents its content.
+    /// Searches for a package (5.6.7) and, if a policy demands something of it, for its evidence. Returns the length of
+    /// the package, and `true` if it may be installed.
     pub(crate) fn find(
         &mut self,
         state: &mut ClientState,
         trusted: &mut Trusted,
         path: &str,
-    ) -> Result<Option<u64>, Refused> {
+    ) -> Result<Option<(u64, bool)>, Refused> {
+        let Some((chain, Target::Package { length, has_evidence })) = self.target(state, trusted, path)? else {
+            return Ok(None);
+        };
+        let mut evidence = None;
+        let documents: Vec<&Document> = chain.iter().map(|document| &**document).collect();
+        if has_evidence && policy::is_demanded(&documents, path) {
+            evidence = match self.target(state, trusted, policy::evidence_path(path))? {
+                Some((_, Target::Evidence(evidence))) => Some(evidence),
+                _ => None,
+            };
+        }
+        Ok(Some((length, policy::may_be_installed(&documents, path, length, evidence.as_ref()))))
+    }
+
+    /// Searches for a target. Returns its entry and the delegation chain.
+    fn target(&mut self, state: &mut ClientState, trusted: &mut Trusted, path: &str) -> Result<Option<Found>, Refused> {
         let targets = Arc::clone(&trusted.targets);
         self.search(state, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)
     }
 
-    /// Searches `document` and the roles below it. Returns the length of the target if it was found, and `true` if the
-    /// search ends.
+    /// Searches `document` and the roles below it. Returns the target if it was found, and `true` if the search ends.
     fn search(
         &mut self,
         state: &mut ClientState,
         trusted: &mut Trusted,
         path: &str,
-        document: &Document,
+        document: &Arc<Document>,
         visited: &mut BTreeSet<Role>,
-    ) -> Result<(Option<u64>, bool), Refused> {
-        let Body::Targets(targets, delegations) = &document.body else { return Err(Refused(document.role)) };
+    ) -> Result<(Option<Found>, bool), Refused> {
+        let Body::Targets(targets, delegations, _) = &document.body else { return Err(Refused(document.role)) };
         visited.insert(document.role);
-        if let Some(length) = targets.get(path) {
-            return Ok((Some(*length), true));
+        if let Some(target) = targets.get(path) {
+            return Ok((Some((vec![Arc::clone(document)], target.clone())), true));
         }
         for Delegation { to, ring, terminating, .. } in delegations.iter().filter(|delegation| delegation.covers(path))
         {
@@ -317,8 +337,11 @@ impl<'s> Update<'s> {
                     None => self.targets(state, &trusted.snapshot, *to, ring)?,
                 };
                 trusted.delegated.insert(edge, Arc::clone(&next));
-                let (found, over) = self.search(state, trusted, path, &next, visited)?;
+                let (mut found, over) = self.search(state, trusted, path, &next, visited)?;
                 if over {
+                    if let Some((chain, _)) = &mut found {
+                        chain.insert(0, Arc::clone(document));
+                    }
                     return Ok((found, true));
                 }
             }

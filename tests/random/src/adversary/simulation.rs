@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lastmile_client::metadata::TargetPath;
+use lastmile_client::{Error, Session};
 use tokio::runtime::{Builder, Runtime};
 
 use super::attacks::{Attacker, Overlay};
@@ -13,6 +14,7 @@ use super::history::{Act, History, Step};
 use super::honest::Honest;
 use super::ledger::{Body, Document, Key, ROLES, Ring, Role, day};
 use super::model::{ClientState, Served, Trusted, Update};
+use super::policy::{SIGNERS, Target};
 use super::stage::{Client, trusted};
 
 const PATHS: [&str; 4] = ["x", "a/1", "a/2", "b/1"];
@@ -34,6 +36,22 @@ pub(crate) struct Simulation {
     skew: i32,
     /// The number of writes after which the next run crashes.
     crash_after: Option<u32>,
+    verdicts: Verdicts,
+}
+
+/// How many packages the client has judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Verdicts {
+    /// The number of packages that the client may install.
+    pub accepted: usize,
+    /// The number of packages that a policy refuses.
+    pub refused: usize,
+}
+
+impl Verdicts {
+    fn count(&mut self, may_be_installed: bool) {
+        if may_be_installed { self.accepted += 1 } else { self.refused += 1 }
+    }
 }
 
 /// The versions of the timestamp, of the snapshot, and of the roles that the snapshot lists.
@@ -49,7 +67,7 @@ thread_local! {
 ///
 /// # Errors
 /// Returns a description of the first difference between the client and the model.
-pub(crate) fn simulate(history: &History) -> Result<(), String> {
+pub(crate) fn simulate(history: &History) -> Result<Verdicts, String> {
     let honest = REPOSITORIES.with_borrow_mut(|known| {
         if known.len() > 2_000 {
             known.clear();
@@ -68,13 +86,15 @@ pub(crate) fn simulate(history: &History) -> Result<(), String> {
         day: 0,
         skew: 0,
         crash_after: None,
+        verdicts: Verdicts::default(),
         honest,
     };
     simulation.record_documents();
     for (number, step) in history.steps.iter().enumerate() {
         simulation.step(*step).map_err(|problem| format!("step {number}, {step}: {problem}"))?;
     }
-    simulation.recover().map_err(|problem| format!("at the end: {problem}"))
+    simulation.recover().map_err(|problem| format!("at the end: {problem}"))?;
+    Ok(simulation.verdicts)
 }
 
 impl Simulation {
@@ -95,6 +115,9 @@ impl Simulation {
                 let ring = &self.honest.rings[pick(&ROLES) as usize];
                 let most = if by >> 8 & 3 == 0 { 1 } else { ring.keys.len() };
                 self.attacker.steal(ring.keys.iter().take(most).copied());
+                if by >> 10 & 3 == 0 {
+                    self.attacker.steal([SIGNERS[by as usize >> 12 & 1]].into_iter());
+                }
             }
             Act::Attack => self.attacker.attack(&self.honest, &mut self.overlays, self.day, by),
             Act::Forge => self.attacker.forge_one(&self.honest, &mut self.overlays, self.day, by),
@@ -107,6 +130,7 @@ impl Simulation {
             Act::Heal => self.overlays.iter_mut().for_each(Overlay::clear),
             Act::Wait => self.day += by as i32 % 12,
             Act::Skew => self.skew = by as i32 % 120 - 60,
+            Act::Policy => self.honest.change_policies(by),
             Act::Die => self.crash_after = Some(by % 10),
             Act::Run => {
                 self.run(&[PATHS[by as usize % PATHS.len()]])?;
@@ -121,6 +145,13 @@ impl Simulation {
         let made = self.honest.now.values().cloned();
         let forged = self.overlays.iter().flat_map(|overlay| overlay.values().flatten().cloned());
         for document in made.chain(forged) {
+            if let Body::Targets(targets, ..) = &document.body {
+                for target in targets.values() {
+                    if let Target::Evidence(evidence) = target {
+                        self.client.network.offer(evidence);
+                    }
+                }
+            }
             self.known.entry(document.bytes.clone()).or_insert(document);
         }
     }
@@ -161,7 +192,7 @@ impl Simulation {
                 let mut found = Vec::new();
                 if let Ok(session) = &mut session {
                     for path in paths {
-                        found.push(session.find(&TargetPath::new(*path).unwrap()).await);
+                        found.push(find_and_judge(session, path).await);
                     }
                 }
                 (session.as_ref().map(trusted).map_err(|error| format!("{error:?}")), found)
@@ -189,11 +220,12 @@ impl Simulation {
                 return Err(format!("expected {expected:?}, but the client trusts {names:?}"));
             }
         }
-        let found: Vec<_> =
-            found.into_iter().map(|found| found.map(|found| found.map(|target| target.length))).collect();
         for ((path, expected), found) in paths.iter().zip(&expected_found).zip(&found) {
             if found.as_ref().ok() != expected.as_ref().ok() {
                 return Err(format!("for {path}: expected {expected:?}, but the client found {found:?}"));
+            }
+            if let Ok(Some((_, may_be_installed))) = expected {
+                self.verdicts.count(*may_be_installed);
             }
         }
         Ok(expected.is_ok() && expected_found.iter().all(Result::is_ok))
@@ -271,6 +303,13 @@ impl Simulation {
         }
         Ok(())
     }
+}
+
+/// Searches for a package and judges it. Returns its length, and `true` if it may be installed.
+async fn find_and_judge(session: &mut Session, path: &str) -> Result<Option<(u64, bool)>, Error> {
+    let Some(target) = session.find(&TargetPath::new(path).unwrap()).await? else { return Ok(None) };
+    let verdict = session.judge(&target).await?;
+    Ok(Some((target.length, verdict.check().is_ok())))
 }
 
 fn ring(root: &Document, role: Role) -> Ring {

@@ -13,6 +13,7 @@ use lastmile_client::{
 
 use super::ledger::{Document, ROLES, Role};
 use super::model::{ClientState, Floors, Served};
+use super::policy::Evidence;
 
 /// The real client with its network and its store.
 pub(crate) struct Client {
@@ -39,19 +40,38 @@ impl Client {
 
 /// A network in memory.
 #[derive(Clone, Default)]
-pub(crate) struct Network(Arc<Mutex<Served>>);
+pub(crate) struct Network {
+    served: Arc<Mutex<Served>>,
+    /// All evidence files, by their hashes. Nobody withholds them, because the store keeps the evidence that it has seen;
+    /// the attacker withholds evidence by not listing it.
+    evidence: Arc<Mutex<BTreeMap<String, Bytes>>>,
+}
 
 impl Network {
     pub(crate) fn serve(&self, served: Served) {
-        *self.0.lock().unwrap() = served;
+        *self.served.lock().unwrap() = served;
+    }
+
+    /// Serves an evidence file.
+    pub(crate) fn offer(&self, evidence: &Evidence) {
+        let (content, digest) = evidence.content();
+        self.evidence.lock().unwrap().insert(digest, content);
+    }
+
+    /// Returns a target by the hash in its file name.
+    fn target(&self, name: &str) -> Option<Bytes> {
+        let (digest, _) = name.rsplit('/').next()?.split_once('.')?;
+        self.evidence.lock().unwrap().get(digest).cloned()
     }
 }
 
 impl Fetch for Network {
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let (mirror, name) = url.strip_prefix("random://").unwrap().split_once('/').unwrap();
-        let mirror: usize = mirror.parse().unwrap();
-        let found = self.0.lock().unwrap()[mirror].get(name).map(|document| document.bytes.clone());
+        let found = match mirror.parse::<usize>() {
+            Ok(mirror) => self.served.lock().unwrap()[mirror].get(name).map(|document| document.bytes.clone()),
+            Err(_) => self.target(name),
+        };
         Box::pin(async move {
             // Yields once before the response, so that the client can poll its prefetch requests.
             tokio::task::yield_now().await;

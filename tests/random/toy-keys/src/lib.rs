@@ -62,6 +62,18 @@ impl PublicKey {
         hex::encode(self.0)
     }
 
+    /// Returns the scheme's digests of messages, of which this crate supports none, like ed25519.
+    #[must_use]
+    pub fn message_digests(&self) -> &'static [MessageDigest] {
+        &[]
+    }
+
+    /// Returns `false`, because a signature over a digest is not supported.
+    #[must_use]
+    pub fn verify_digest(&self, _algorithm: MessageDigest, _digest: &[u8], _signature: &[u8]) -> bool {
+        false
+    }
+
     /// Returns the bytes of the key.
     #[must_use]
     pub fn material(&self) -> &[u8] {
@@ -79,6 +91,17 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.public())
     }
+}
+
+/// The digest algorithm of a signature scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageDigest {
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
 }
 
 /// The identity of a key. In the real crate, the identity does not depend on how metadata encodes the key. In this

@@ -1,0 +1,51 @@
+//! Replaces `attest/src/sigstore.rs` in the workspace with fake signatures. No evidence in random histories has a
+//! certificate, and the Sigstore library would take a long time to build.
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+
+use crate::artifact::Artifact;
+use crate::bundle::Bundle;
+use crate::rejection::Rejection;
+use crate::signed::Signed;
+use crate::trust::Trust;
+
+/// A trusted root, which does not exist in this workspace.
+#[derive(Debug)]
+pub struct TrustRoot(());
+
+/// Why a trusted root cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("trusted roots are not supported")]
+pub struct TrustRootError;
+
+impl TrustRoot {
+    /// Refuses a trusted root.
+    ///
+    /// # Errors
+    /// Always [`TrustRootError`].
+    pub fn parse(_bytes: &[u8]) -> Result<Self, TrustRootError> {
+        Err(TrustRootError)
+    }
+}
+
+/// Refuses a bundle that was signed with a certificate.
+pub(crate) fn verify_certificate(
+    _bundle: &Bundle,
+    _artifact: &Artifact,
+    _trust: &Trust<'_>,
+    _now: DateTime<Utc>,
+) -> Result<Signed, Rejection> {
+    Err(Rejection::NoCertificate)
+}
+
+/// Refuses a bundle that was signed with a key.
+pub(crate) fn verify_key(
+    _bundle: &Bundle,
+    _artifact: &Artifact,
+    _key: &PublicKey,
+    _trust: &Trust<'_>,
+    _now: DateTime<Utc>,
+) -> Result<Signed, Rejection> {
+    Err(Rejection::Signature)
+}
