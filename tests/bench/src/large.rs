@@ -87,7 +87,7 @@ fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.part(
         "Limits of the second `get`",
         "The client does not trust its disk, so it verifies the signatures of stored files again at each start. To verify a \
-         signature, it hashes the whole file: with SHA-512 for an ed25519 key, and with SHA-256 for an ecdsa-p256 key. The \
+         signature, the client hashes the whole file: with SHA-512 for an ed25519 key, and with SHA-256 for an ecdsa-p256 key. The \
          table shows how long openssl takes to hash the same number of bytes, measured in the same run.",
     );
     report.line("| | bytes | hash | openssl | least time |");

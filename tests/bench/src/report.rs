@@ -11,18 +11,18 @@ const HOW: &str = "
 ## How
 
 * `get` is measured from the start of the process to its end, over HTTP on loopback. Before the first `get`, the client has only
-  the root; before the second `get`, it has all files that the first one fetched. python-tuf and tuf-js are called as in their
-  own examples (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
-* Unless a row names lastmile-repo, python-tuf generated it (`tests/perf/make.py`).
-* In the rows where tuf-js and tough would take minutes, they have a short time limit. They are slow because tuf-js copies all
-  earlier targets for each target that it reads, and tough loads every bin.
-* The numbers of bytes are those that the server sent, including headers. The server compresses metadata for clients that accept
-  it: with gzip, as any web server can; for repositories of lastmile-repo, it sends the files that `publish` compressed.
+  the root. Before the second `get`, the client has all files that the first `get` fetched. python-tuf and tuf-js are called as in
+  their own examples (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
+* Unless a row names lastmile-repo, python-tuf generated the repository (`tests/perf/make.py`).
+* Where tuf-js or tough would take minutes, the program has a short time limit. tuf-js is slow because it copies all earlier
+  targets for each target that it reads. tough is slow because it loads every bin.
+* The numbers of bytes include all bytes that the server sent, with headers. The server compresses metadata with gzip for clients
+  that accept gzip. For repositories of lastmile-repo, the server sends the files that lastmile-repo compressed.
 * The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
   one more round trip. The measured refresh is the second one in the same process.
-* For the large target, `lastmile get` verifies the file, writes it to the disk and syncs; curl and openssl write nothing.
+* For the large target, `lastmile get` verifies the file, writes it to the disk and syncs. curl and openssl write nothing.
 * `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and sync. `tuftool create`
-  uses existing keys and an existing root; it only signs and copies. The keys are never encrypted, because deriving a key from a
+  uses existing keys and an existing root, and only signs and copies. The keys are never encrypted, because deriving a key from a
   pass-phrase is slow by design.
 ";
 
