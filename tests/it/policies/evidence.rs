@@ -199,7 +199,7 @@ fn a_trust_root_that_cannot_be_used_is_named_in_the_refusal() {
     let mut repository = with_rules(&[], &["a"]);
     let client = TestClient::new(&repository);
     let cases = [
-        (json!({ "root": "trust/root.json" }), false, "does not list it"),
+        (json!({ "root": "trust/root.json" }), false, "does not list the file"),
         (json!({ "root": "trust/root.json" }), true, "not strict JSON"),
         (json!({ "root": "trust/root.json", "sha256": hash(b"other") }), true, "`sha256`"),
         (json!({ "root": "trust/root.json", "sha256": hash(b"root") }), false, "no trusted role lists it"),
