@@ -9,9 +9,9 @@ pub(crate) mod interrupted;
 pub(crate) mod key_material;
 pub(crate) mod layout;
 pub(crate) mod links;
+pub(crate) mod lock;
 #[cfg(feature = "cli")]
 pub(crate) mod own;
-pub(crate) mod lock;
 pub(crate) mod own_files;
 pub(crate) mod owner;
 pub(crate) mod roots;
