@@ -90,13 +90,12 @@ fn policy_of_a_bin() -> Vec<Case> {
         json!({"lastmile": {"evidence": ["team/other.intoto.jsonl"]}});
     attacker.signed(&bin)["x-lastmile-policy"] = policy(&stranger());
     attacker.publish(&[&bin]);
-    let error = format!("the bin {bin} has a policy, but only a role that is trusted for path patterns can have one");
     vec![
         Case::against(&honest)
             .sample("a signer of its own")
             .attacker(attacker.network())
             .get("team/other")
-            .refused(error, "Demands")
+            .refused("team/other", "Policy")
             .because("has a policy")
             .advances(&[&bin, "snapshot", "timestamp"])
             .honest(republished(&honest, &[&bin]).network()),

@@ -131,24 +131,21 @@ fn no_constraint() -> Vec<Case> {
             attacker.signed("team")["x-lastmile-policy"] = policy;
         })
     };
-    let malformed = |sample: &str, error: &'static str, change: &dyn Fn(&mut Value)| {
-        with(sample, error, change).refused(format!("the policy of team: signer.workflow.{error}"), "Demands")
-    };
     vec![
         with("an unknown claim", "unknown claim \"sub\"", &|signer| signer["claims"]["sub"] = json!(["x"])),
         with("an unknown member", "unknown member \"subject-regexp\"", &|signer| {
             signer["subject-regexp"] = json!("^https://forge.test/acme/");
         }),
-        malformed("no subject", "subject is missing", &|signer| {
+        with("no subject", "subject is missing", &|signer| {
             signer.as_object_mut().expect("an object").remove("subject");
         }),
-        malformed("an empty list of subjects", "subject must have 1 to 64 elements", &|signer| {
+        with("an empty list of subjects", "subject must have 1 to 64 elements", &|signer| {
             signer["subject"] = json!([]);
         }),
-        malformed("an empty subject", "subject contains an element that does not have 1 to 4096 bytes", &|signer| {
+        with("an empty subject", "subject contains an element that does not have 1 to 4096 bytes", &|signer| {
             signer["subject"] = json!([""]);
         }),
-        malformed("an issuer with a star", "issuer must be the exact URL, without `*`", &|signer| {
+        with("an issuer with a star", "issuer must be the exact URL, without `*`", &|signer| {
             signer["issuer"] = json!("https://*");
         }),
     ]

@@ -11,7 +11,7 @@ use lastmile_client::{
     BaseUrl, CacheReport, CacheReports, Error as ClientError, FetchByScheme, FetchError, HttpFetch, HttpSettings,
     MemoryStore, Store as _, StoredFile, blocking,
 };
-use lastmile_metadata::{FileContent, RoleName, Root, Stage as _, StoredFloors, TargetNames, UpdateRoot, Verified};
+use lastmile_metadata::{RoleName, Root, StoredFloors, TargetNames, UpdateRoot, Verified};
 use serde_json::{Value, json};
 
 use crate::check::overlay::Overlay;
@@ -178,7 +178,7 @@ impl ServedCheck<'_> {
             Ok(session) => session,
             Err(error) => {
                 problems.push(failed(url, &error));
-                *root_seen = newest_root(&self.root, &memory).or(root_seen.take());
+                *root_seen = root_seen.take().or_else(|| shipped_root(&self.root));
                 return Ok((mirror, None));
             }
         };
@@ -320,18 +320,11 @@ fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
     Problem::new(MonitorState::Critical, kind, text).at(url)
 }
 
-/// Returns the newest root that a client has accepted.
-fn newest_root(shipped: &[u8], memory: &MemoryStore) -> Option<Verified<Root>> {
+/// Returns the root from which the client started.
+fn shipped_root(shipped: &[u8]) -> Option<Verified<Root>> {
     let limits = simulated_client::reading_limits();
     let start = UpdateRoot::start(shipped.to_vec(), StoredFloors::FirstRun, DateTime::UNIX_EPOCH, limits);
-    let mut stage = start.ok()?;
-    while let Some(version) = stage.request().and_then(|request| request.version) {
-        let stored = memory.read(&StoredFile::Root(version), u64::MAX).ok()?;
-        if !stored.is_some_and(|bytes| stage.recall(FileContent::Bytes(bytes))) {
-            break;
-        }
-    }
-    Some(stage.root().clone())
+    Some(start.ok()?.root().clone())
 }
 
 /// Returns the names and contents of all files of delegated roles.
