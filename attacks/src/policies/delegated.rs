@@ -81,11 +81,12 @@ fn policy_of_a_bin() -> Vec<Case> {
     let mut honest = honest();
     let bins = honest.delegate_to_bins("team", 1, "bin");
     let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["team"]).collect();
+    // The rule of the role above is satisfied, so only the policy of the bin can be the reason for the refusal.
+    let evidence = envelope(&builder(), &signature(GOOD));
+    honest.add_target("team", "team/other.intoto.jsonl", evidence.as_bytes());
     honest.publish(&roles);
     let mut attacker = honest.fork();
-    let evidence = envelope(&stranger(), &signature(EVIL));
-    attacker.add_target(&bin, "team/other", EVIL);
-    attacker.add_target("team", "team/other.intoto.jsonl", evidence.as_bytes());
+    attacker.add_target(&bin, "team/other", GOOD);
     attacker.signed(&bin)["targets"]["team/other"]["custom"] =
         json!({"lastmile": {"evidence": ["team/other.intoto.jsonl"]}});
     attacker.signed(&bin)["x-lastmile-policy"] = policy(&stranger());
