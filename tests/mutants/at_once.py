@@ -29,9 +29,6 @@ import tree_sitter_rust
 PACKAGES = ["metadata", "attest", "client", "repo-tool", "random", "fuzz", "tests"]
 # The packages with changes.
 CHANGED = ["metadata", "attest", "client"]
-# If only code in `attest/` is changed, these tests suffice: all of `attest`, and those of `tests` that begin with this.
-ATTEST_PACKAGES = ["attest", "tests"]
-ATTEST_TESTS = ("policies::",)
 # These tests take a long time, or they read the sources and fail in the copy.
 SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::", "examples::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
@@ -234,10 +231,16 @@ def marked(mutant, text):
 class Copy:
     """A copy of the sources with all mutants."""
 
-    def __init__(self, project, place):
+    def __init__(self, project, place, wanted):
         self.project, self.place = project, place
-        self.mutants = mutants_of(project)
+        all_mutants = mutants_of(project)
+        self.mutants = [
+            mutant for mutant in all_mutants if not wanted or any(part in mutant["file"] for part in wanted)
+        ]
         self.unviable = set()
+        # The tests of `attest` suffice for changes to `attest` alone.
+        is_attest = all(mutant["file"].startswith("attest/") for mutant in self.mutants)
+        self.packages = ["attest"] if is_attest else PACKAGES
 
     def make(self):
         by_file = collections.defaultdict(list)
@@ -274,7 +277,8 @@ class Copy:
     def refused(self):
         """Returns the mutants that do not compile."""
         command = ["cargo", "check", "--message-format=json", "--all-features"]
-        command += [word for package in CHANGED for word in ("-p", f"lastmile-{package}")]
+        changed = ["attest"] if self.packages == ["attest"] else CHANGED
+        command += [word for package in changed for word in ("-p", f"lastmile-{package}")]
         said = subprocess.run(command, cwd=self.place, capture_output=True, text=True)
         found = set()
         for line in said.stdout.splitlines():
@@ -293,11 +297,12 @@ class Copy:
             sys.exit(said.stderr[-4000:])
         return found
 
-    def built(self, packages):
-        """Returns the test programs of these packages, each with the folder to run it in."""
-        chosen = [word for package in packages for word in ("-p", f"lastmile-{package}")]
-        programs = ["cargo", "build", "--all-features", "--bins", "-p", "lastmile-client", "-p", "lastmile-repo-tool"]
-        subprocess.run(programs, cwd=self.place, check=True, capture_output=True)
+    def built(self):
+        """Returns the test programs, each with the folder to run it in."""
+        chosen = [word for package in self.packages for word in ("-p", f"lastmile-{package}")]
+        if self.packages == PACKAGES:
+            programs = ["cargo", "build", "--all-features", "--bins", "-p", "lastmile-client", "-p", "lastmile-repo-tool"]
+            subprocess.run(programs, cwd=self.place, check=True, capture_output=True)
         command = ["cargo", "test", "--no-run", "--all-features", "--lib", "--tests", "--message-format=json"] + chosen
         said = subprocess.run(command, cwd=self.place, capture_output=True, text=True)
         if said.returncode != 0:
@@ -325,15 +330,12 @@ def execute(program, folder, tests, mutant, limit, record=None):
         return None, ""
 
 
-def tests_of(copy, wanted):
+def tests_of(copy):
     """Returns every test with its duration and the mutants that it executes."""
-    is_attest = bool(wanted) and all(part.startswith("attest") for part in wanted)
     jobs = []
-    for program, folder in copy.built(ATTEST_PACKAGES if is_attest else PACKAGES):
+    for program, folder in copy.built():
         listed = subprocess.run([program, "--list", "--format", "terse"], cwd=folder, capture_output=True, text=True)
         names = [line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")]
-        if is_attest and folder.name == "tests":
-            names = [name for name in names if name.startswith(ATTEST_TESTS)]
         jobs += [(program, folder, name) for name in names if not name.startswith(SKIPPED)]
 
     def one(job):
@@ -373,9 +375,9 @@ def judge(mutant, tests):
 
 def main(project, place, *wanted):
     place.mkdir(parents=True, exist_ok=True)
-    copy = Copy(project, place)
+    copy = Copy(project, place, wanted)
     copy.make()
-    tests = tests_of(copy, wanted)
+    tests = tests_of(copy)
     reached = collections.defaultdict(list)
     for test in tests:
         for number in test["seen"]:
@@ -397,9 +399,8 @@ def main(project, place, *wanted):
             if outcome in ("missed", "apart", "timeout"):
                 print(f"{outcome}: {mutant['name']} ({len(reached[number])} tests come there)", flush=True)
 
-    chosen = [mutant for mutant in copy.mutants if not wanted or any(part in mutant["file"] for part in wanted)]
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(one, chosen))
+        list(pool.map(one, copy.mutants))
     columns = ["caught", "timeout", "unviable", "apart", "missed"]
     print("| file | mutants | " + " | ".join(columns) + " |")
     for file, counts in sorted(table.items()):

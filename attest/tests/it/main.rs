@@ -30,3 +30,5 @@ mod rsa;
 mod shape;
 #[cfg(test)]
 mod times;
+#[cfg(test)]
+mod unusable;

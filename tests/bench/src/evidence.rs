@@ -59,7 +59,7 @@ const SAMPLES: [Sample; 2] = [
 
 /// Measures whole processes, and verdicts in one process.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
-    let build = ["build", "--release", "--locked", "-p", "lastmile-tests", "--bins"];
+    let build = ["build", "--release", "--locked", "-p", "lastmile-tests", "--bin", "lastmile-conformance"];
     if let Outcome::Failed(why) = status(&mut cargo(&setup.project, &build)) {
         return Err(format!("the verifiers could not be built: {why}"));
     }
