@@ -67,7 +67,10 @@ mod tests {
         let custom = r#"{"notes":"one\ntwo","lastmile":{"evidence":["app.sig"]}}"#;
         target.custom = Some(Json::parse(custom).unwrap());
         assert_eq!(evidence_paths(&target), Ok(vec![TargetPath::new("app.sig").unwrap()]));
-        let many: Vec<String> = (0..17).map(|number| format!("\"app.{number}\"")).collect();
+        let listed = |count: usize| {
+            let paths: Vec<String> = (0..count).map(|number| format!("\"app.{number}\"")).collect();
+            Json::parse(&format!("{{\"lastmile\":{{\"evidence\":[{}]}}}}", paths.join(","))).unwrap()
+        };
         for custom in [
             "{\"lastmile\":{\"evidence\":1}}",
             "{\"lastmile\":{\"evidence\":[1]}}",
@@ -76,7 +79,9 @@ mod tests {
             target.custom = Some(Json::parse(custom).unwrap());
             assert!(evidence_paths(&target).is_err(), "{custom}");
         }
-        target.custom = Some(Json::parse(&format!("{{\"lastmile\":{{\"evidence\":[{}]}}}}", many.join(","))).unwrap());
+        target.custom = Some(listed(16));
+        assert_eq!(evidence_paths(&target).unwrap().len(), 16);
+        target.custom = Some(listed(17));
         assert!(matches!(evidence_paths(&target), Err(EvidenceListError::TooLong { count: 17, .. })));
     }
 }

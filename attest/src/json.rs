@@ -304,6 +304,7 @@ mod tests {
             assert_eq!(value.to_string(), written);
             assert_eq!(Value::parse(written.as_bytes()).unwrap(), value);
         }
+        assert_eq!(Value::parse(b"1e2").unwrap().to_string(), "100");
     }
 
     #[test]

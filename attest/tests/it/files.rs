@@ -15,6 +15,9 @@ fn line() -> String {
 fn c_8_a_long_file_and_many_lines_are_refused() {
     let long = vec![b' '; (4 << 20) + 1];
     assert_eq!(unreadable(&long), "the evidence has 4194305 bytes, expected at most 4194304");
+    let mut longest = line().into_bytes();
+    longest.resize(4 << 20, b' ');
+    assert_eq!(Evidence::parse(&longest).unwrap().items().len(), 1);
     let lines = |number: usize| vec![line(); number].join("\n");
     assert_eq!(Evidence::parse(lines(256).as_bytes()).unwrap().items().len(), 256);
     assert_eq!(unreadable(lines(257).as_bytes()), "the evidence has more than 256 items");
@@ -29,6 +32,42 @@ fn c_8_many_items_in_few_lines_are_refused() {
     assert_eq!(Evidence::parse(&provenance).unwrap().items().len(), 64);
     let lines = vec![provenance; 5].join(&b'\n');
     assert_eq!(unreadable(&lines), "the evidence has more than 256 items");
+}
+
+#[test]
+fn c_8_a_bundle_has_at_most_1_mib_without_spaces() {
+    let bundle = |length: usize| {
+        let with_hint = |hint: &str| {
+            format!(
+                r#"{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","messageSignature":{{"signature":"{}"}},"verificationMaterial":{{"publicKey":{{"hint":"{hint}"}}}}}}"#,
+                base64([0; 64])
+            )
+        };
+        let hint = "x".repeat(length - with_hint("").len());
+        with_hint(&hint).replacen('{', "{ ", 1)
+    };
+    assert_eq!(Evidence::parse(bundle(1 << 20).as_bytes()).unwrap().items().len(), 1);
+    let refused = unreadable(bundle((1 << 20) + 1).as_bytes());
+    assert!(refused.contains("a bundle has 1048577 bytes, expected at most 1048576"), "{refused}");
+}
+
+#[test]
+fn the_subject_of_evidence_is_compared_without_verifying_a_signature() {
+    let artifact = |content: &[u8]| artifact(&hex::encode(<sha2::Sha256 as sha2::Digest>::digest(content)));
+    let read = |text: &str| Evidence::parse(text.as_bytes()).unwrap().items()[0].clone();
+    let of = |digest: &[u8]| {
+        format!(
+            r#"{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","messageSignature":{{"messageDigest":{{"algorithm":"SHA2_256","digest":"{}"}},"signature":"{}"}},"verificationMaterial":{{"publicKey":{{"hint":"x"}}}}}}"#,
+            base64(digest),
+            base64([0; 64])
+        )
+    };
+    let bundle = read(&of(&<sha2::Sha256 as sha2::Digest>::digest(b"app")));
+    assert_eq!(bundle.check_subject(&artifact(b"app")), Ok(()));
+    assert!(bundle.check_subject(&artifact(b"other")).is_err());
+    assert!(read(&line()).check_subject(&artifact(b"other")).is_err());
+    // The output of `cosign sign-blob` names no file.
+    assert_eq!(read(&base64([0; 64])).check_subject(&artifact(b"other")), Ok(()));
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn c_15_a_malformed_policy_refuses_all_packages_below_its_role() {
             Packages::of_team(signed(), malformed.into()),
         ] {
             let evidence = [envelope(&[1], SIGN, "{}")];
+            assert!(!packages.demands().unwrap().is_empty());
             let verdict = packages.judge(&evidence);
             let refused = verdict.check().unwrap_err();
             assert_eq!((refused.rule.as_str(), refused.wanted.as_str()), ("policy", "a usable policy"), "{malformed}");
@@ -87,4 +88,19 @@ fn a_package_has_at_most_64_pieces_of_evidence() {
     let more = [file("first", Some(&lines(2, 64))), file("second", Some(&lines(1, 1)))];
     let refusal = packages.judge_files(&more).check().unwrap_err().found;
     assert!(refusal.contains("second: more than 64 pieces of evidence"), "{refusal}");
+}
+
+#[test]
+fn demands_name_the_rules_the_listing_role_and_the_evidence() {
+    let packages = Packages::of_team(signed(), policy("", &signature_rule("own", r#""a""#)));
+    let demands = packages.demands().unwrap();
+    assert_eq!(demands.listing().unwrap().as_str(), "team");
+    let rules: Vec<_> = demands.rules().map(|(origin, rule)| format!("{} of {origin}", rule.name())).collect();
+    assert_eq!(rules, ["signed of targets", "own of team"]);
+    let mut target = demands.target().clone();
+    let custom = r#"{"lastmile":{"evidence":["app/1.sig"]}}"#;
+    target.custom = Some(lastmile_metadata::Json::parse(custom).unwrap());
+    let demands = lastmile_attest::Demands::of_chain(&[], target, &LocalPolicy::default()).unwrap();
+    assert_eq!(demands.evidence().iter().map(|path| path.as_str()).collect::<Vec<_>>(), ["app/1.sig"]);
+    assert_eq!(demands.listing(), None);
 }
