@@ -178,7 +178,7 @@ impl ServedCheck<'_> {
             Ok(session) => session,
             Err(error) => {
                 problems.push(failed(url, &error));
-                *root_seen = root_seen.take().or_else(|| shipped_root(&self.root));
+                *root_seen = newest_root(&self.root, &memory).or(root_seen.take());
                 return Ok((mirror, None));
             }
         };
@@ -320,11 +320,19 @@ fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
     Problem::new(MonitorState::Critical, kind, text).at(url)
 }
 
-/// Returns the root from which the client started.
-fn shipped_root(shipped: &[u8]) -> Option<Verified<Root>> {
-    let limits = simulated_client::reading_limits();
-    let start = UpdateRoot::start(shipped.to_vec(), StoredFloors::FirstRun, DateTime::UNIX_EPOCH, limits);
-    Some(start.ok()?.root().clone())
+/// Returns the newest root that a client has accepted. The client stores only roots that it has verified.
+fn newest_root(shipped: &[u8], memory: &MemoryStore) -> Option<Verified<Root>> {
+    let read = |bytes: Vec<u8>| {
+        let limits = simulated_client::reading_limits();
+        let start = UpdateRoot::start(bytes, StoredFloors::FirstRun, DateTime::UNIX_EPOCH, limits);
+        start.ok().map(|stage| stage.root().clone())
+    };
+    let mut newest = read(shipped.to_vec())?;
+    while let Some(version) = newest.version.next() {
+        let Ok(Some(stored)) = memory.read(&StoredFile::Root(version), u64::MAX) else { break };
+        newest = read(stored)?;
+    }
+    Some(newest)
 }
 
 /// Returns the names and contents of all files of delegated roles.
