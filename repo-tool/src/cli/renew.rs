@@ -24,7 +24,8 @@ Examples:
   lastmile-repo renew root targets  # root and targets too; needs their keys
   lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
   lastmile-repo renew --force       # even if they are not due
-  lastmile-repo renew --watch       # until you stop it, well before each role expires")]
+  lastmile-repo renew --watch       # until you stop it, well before each role expires
+  lastmile-repo renew --watch --push  # on several hosts with folders of their own")]
 pub(crate) struct Renew {
     /// Other roles to renew if they are due; PREFIX* matches all delegated roles with that prefix.
     pub(crate) roles: Vec<String>,
@@ -34,6 +35,9 @@ pub(crate) struct Renew {
     /// Keep running, and renew each role at a random time in the first quarter of its renewal period.
     #[arg(long, conflicts_with = "force")]
     pub(crate) watch: bool,
+    /// With --watch, also push to the stored destination after each renewal, and first adopt what other hosts pushed.
+    #[arg(long, requires = "watch")]
+    pub(crate) push: bool,
 }
 
 /// The maximum number of roles in the snapshot for which the command reads all delegated roles, to report when they
@@ -42,7 +46,7 @@ const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
     if args.watch {
-        return watch::watch(context, &args.roles, output);
+        return watch::watch(context, args, output);
     }
     let mut repository = context.open(output)?;
     let mut further = Vec::new();

@@ -11,19 +11,27 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::counts::some_of;
+use super::push::{stored, variables};
+use super::renew::Renew;
 use crate::error::chain;
-use crate::watch::{Event, Reason, Watch};
+use crate::files::roots;
+use crate::push::Variables;
+use crate::root_digest::RootDigest;
+use crate::watch::{Event, Reason, Remote, Watch};
 use crate::{Error, Renewal};
 
 /// The maximum time between two looks at the clock, so that the command notices a clock that was set, and a machine that
 /// was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-pub(super) fn watch(context: &Context<'_>, names: &[String], output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
     if (context.env)("SOURCE_DATE_EPOCH").is_some() {
         return Err(Error::Usage("--watch needs the real time: unset SOURCE_DATE_EPOCH".into()));
     }
-    let mut watch = Watch::new(&context.global.repository, context.invocation.clone(), names.to_vec());
+    let variables = variables(context);
+    let remote = args.push.then(|| remote(context, &variables)).transpose()?;
+    let dir = &context.global.repository;
+    let mut watch = Watch::new(dir, context.invocation.clone(), args.roles.clone(), remote);
     watch.check((context.clock)())?;
     if context.run().is_dry() {
         for event in watch.plan((context.clock)())? {
@@ -45,6 +53,15 @@ pub(super) fn watch(context: &Context<'_>, names: &[String], output: &Output) ->
     Ok(ExitStatus::Done)
 }
 
+/// Returns the stored destination of the repository.
+fn remote<'v>(context: &Context<'_>, variables: Variables<'v>) -> Result<Remote<'v>, Error> {
+    let repository = RootDigest::of(&roots::oldest_root(&context.layout())?);
+    let (name, _) = stored(context, repository)?.ok_or_else(|| {
+        Error::Usage("--push needs a destination: run `lastmile-repo push --to DESTINATION` once".into())
+    })?;
+    Ok(Remote::new(name, repository, variables))
+}
+
 /// Waits until this time. Returns early if the clock is set back, because the times may have to be computed again.
 fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     let mut before = (context.clock)();
@@ -63,7 +80,9 @@ fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
 fn report(event: &Event, output: &Output) -> Result<(), Error> {
     let line = line(event);
     match event {
-        Event::Planned { .. } | Event::Renewed { .. } => output.event(&json(event), Some(&line))?,
+        Event::Planned { .. } | Event::Renewed { .. } | Event::Pushed { .. } => {
+            output.event(&json(event), Some(&line))?
+        }
         Event::NotRenewed { .. } | Event::Failed { .. } => {
             output.warning(&line);
             output.event(&json(event), None)?;
@@ -85,6 +104,7 @@ fn line(event: &Event) -> String {
         Event::Renewed { role, version, expires } => {
             format!("{} was renewed: version {version} expires {}", shown(role), minutes(*expires))
         }
+        Event::Pushed { url, timestamp } => format!("pushed timestamp version {timestamp} to {url}"),
         Event::NotRenewed { role, expires, renewal, reason } => {
             let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
             let advice = match reason {
@@ -116,6 +136,7 @@ fn json(event: &Event) -> Value {
         Event::Renewed { role, version, expires } => json!({
             "event": "renewed", "role": role.as_str(), "version": version.get(), "expires": format_time(expires),
         }),
+        Event::Pushed { url, timestamp } => json!({ "event": "pushed", "url": url, "timestamp": timestamp.get() }),
         Event::NotRenewed { role, expires, renewal, reason } => json!({
             "event": "not-renewed", "role": role.as_str(), "expires": format_time(expires), "renewal": renewal.name(),
             "keys_missing": *reason == Reason::KeysMissing,

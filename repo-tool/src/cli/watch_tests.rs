@@ -264,6 +264,97 @@ fn a_failed_attempt_is_repeated_at_growing_intervals() {
     assert_eq!(host.version("timestamp"), 2);
 }
 
+/// Copies the folder of a host, with its keys and the configuration of its user.
+fn copy(host: &Host) -> Host {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let from = host.folder.path().join(".");
+    assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(folder.path()).status().unwrap().success());
+    let copy = Host { folder, now: Arc::clone(&host.now), stdout: Captured::default(), stderr: Captured::default() };
+    // The pinned root is that of the other folder's path, too, so the copy must be told that it is the same repository.
+    let config = copy.folder.path().join("home/.config/lastmile-repo/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let old = host.folder.path().to_str().unwrap().to_string();
+    fs::write(&config, text.replace(&old, copy.folder.path().to_str().unwrap())).unwrap();
+    copy
+}
+
+#[test]
+fn two_hosts_with_folders_of_their_own_renew_what_a_destination_serves() {
+    let first = Host::new();
+    let served = tempfile::tempdir().unwrap();
+    let start = first.now();
+    let destination = served.path().to_str().unwrap();
+    assert_eq!(first.run(&["push", "--to", destination, "--quiet"]), ExitStatus::Done, "{}", first.stderr.take_text());
+    let second = copy(&first);
+    let config = second.folder.path().join("home/.config/lastmile-repo/config.toml");
+    assert!(fs::read_to_string(config).unwrap().contains(destination));
+    let watch = ["renew", "--watch", "--push", "--json"];
+    let end = start + DAY * 60;
+    let mut renewed = [0, 0];
+    let mut highest = 1;
+    // The hosts take turns of one to six days, so that each finds renewals of the other.
+    for turn in 0.. {
+        if first.now() >= end {
+            break;
+        }
+        let host = [&first, &second][turn % 2];
+        let until = host.now() + DAY * i32::try_from(turn % 6 + 1).unwrap();
+        assert_eq!(host.run_until(&watch, until), ExitStatus::Done, "{}", host.stderr.take_text());
+        let events = events(&host.stdout);
+        let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+        assert_eq!(count("failed"), 0, "{events:?}");
+        renewed[turn % 2] += count("renewed");
+        let bytes = fs::read(served.path().join("metadata/timestamp.json")).unwrap();
+        let timestamp = serde_json::from_slice::<Value>(&bytes).unwrap()["signed"].clone();
+        let version = timestamp["version"].as_u64().unwrap();
+        let expires: DateTime<Utc> = timestamp["expires"].as_str().unwrap().parse().unwrap();
+        assert!(version >= highest, "the timestamp went back from {highest} to {version}");
+        assert!(expires > host.now() + DAY, "the served timestamp expires {expires} at {}", host.now());
+        highest = version;
+    }
+    assert!(renewed.iter().all(|count| *count > 3), "both hosts renew: {renewed:?}");
+    assert_eq!(first.run(&["pull", "--quiet"]), ExitStatus::Done, "{}", first.stderr.take_text());
+    assert_eq!(first.version("timestamp"), highest);
+    assert_eq!(first.run(&["verify", "--quiet"]), ExitStatus::Done);
+}
+
+#[test]
+fn a_destination_that_is_away_delays_only_the_push() {
+    let host = Host::new();
+    let parent = tempfile::tempdir().unwrap();
+    let served = parent.path().join("served");
+    fs::create_dir(&served).unwrap();
+    assert_eq!(host.run(&["push", "--to", served.to_str().unwrap(), "--quiet"]), ExitStatus::Done);
+    let away = parent.path().join("away");
+    let start = host.now();
+    let (from, back) = (start + DAY, start + DAY * 5);
+    let place = served.clone();
+    let status = host.run_while(&["renew", "--watch", "--push", "--json"], move |now| {
+        if now >= from && now < back && place.exists() {
+            fs::rename(&place, &away).unwrap();
+        }
+        if now >= back && away.exists() {
+            fs::rename(&away, &place).unwrap();
+        }
+        if now < start + DAY * 6 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert_eq!(status, ExitStatus::Done);
+    let events = events(&host.stdout);
+    assert!(events.iter().any(|event| event["event"] == "failed"), "{events:?}");
+    let bytes = fs::read(served.join("metadata/timestamp.json")).unwrap();
+    let timestamp = serde_json::from_slice::<Value>(&bytes).unwrap()["signed"]["version"].as_u64().unwrap();
+    assert_eq!(timestamp, host.version("timestamp"), "{events:?}");
+    assert!(timestamp > 1);
+}
+
+#[test]
+fn a_watch_needs_a_stored_destination_to_push() {
+    let host = Host::new();
+    assert_eq!(host.run(&["renew", "--watch", "--push"]), ExitStatus::Usage);
+    let text = host.stderr.take_text();
+    assert!(text.contains("push --to DESTINATION"), "{text}");
+}
+
 #[test]
 fn a_watch_that_could_not_renew_a_role_does_not_start() {
     let host = Host::new();

@@ -9,6 +9,12 @@ use lastmile_metadata::{RoleName, TargetPath};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFound {
+    /// The user's configuration has no destination with this name.
+    #[error("no destination `{}` is configured for this repository", printable(name))]
+    Destination {
+        /// The name of the destination.
+        name: String,
+    },
     /// No role delegates to this role.
     #[error("no role delegates to {role}")]
     Delegation {

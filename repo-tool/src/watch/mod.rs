@@ -1,6 +1,7 @@
 //! Renews the roles of a repository for as long as a process runs, at random times well before they expire. A failure of
 //! one role never stops the others, and every failed attempt is repeated.
 
+mod remote;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +11,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{RoleName, Version};
 
 use crate::draft::Draft;
+use crate::files::roots;
 use crate::invocation::ServedState;
 use crate::publish::observer::Unobserved;
+use crate::root_digest::RootDigest;
+use crate::served::catch_up::{Foreign, Mode, catch_up};
+pub(crate) use crate::watch::remote::Remote;
 use crate::watch::schedule::Jitter;
 use crate::{Error, Invocation, Renewal, Repository, Signing};
 
@@ -23,13 +28,17 @@ const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 
 /// Renews the roles of one repository. The caller calls [`Watch::step`] again and again.
-pub(crate) struct Watch {
+pub(crate) struct Watch<'a> {
     dir: PathBuf,
     invocation: Invocation,
     /// The names of roles to renew besides the online roles; `PREFIX*` is the name of all delegated roles with this
     /// prefix.
     names: Vec<String>,
     jitter: Jitter,
+    /// The destination to which the repository is pushed.
+    remote: Option<Remote<'a>>,
+    /// Whether the destination may lack the published state.
+    needs_push: bool,
     /// The attempts that failed, by the role that could not be renewed; `None` if the repository could not be opened.
     failed: BTreeMap<Option<RoleName>, Retry>,
     reported: BTreeMap<RoleName, Reported>,
@@ -47,6 +56,8 @@ pub(crate) struct Step {
 pub(crate) enum Event {
     /// A role will be renewed at this time.
     Planned { role: RoleName, version: Version, expires: DateTime<Utc>, at: DateTime<Utc> },
+    /// The published state was pushed to the destination with this URL.
+    Pushed { url: String, timestamp: Version },
     /// A role was renewed.
     Renewed { role: RoleName, version: Version, expires: DateTime<Utc> },
     /// A role is due, but this process does not renew it.
@@ -86,14 +97,18 @@ struct Schedule {
     at: DateTime<Utc>,
 }
 
-impl Watch {
-    /// Watches the online roles of the repository in `dir` and the roles with these names.
-    pub(crate) fn new(dir: &Path, invocation: Invocation, names: Vec<String>) -> Self {
+impl<'a> Watch<'a> {
+    /// Watches the online roles of the repository in `dir` and the roles with these names. Pushes the repository to
+    /// `remote`, if there is one.
+    pub(crate) fn new(dir: &Path, invocation: Invocation, names: Vec<String>, remote: Option<Remote<'a>>) -> Self {
+        let needs_push = remote.is_some();
         Self {
             dir: dir.to_path_buf(),
             invocation,
             names,
             jitter: Jitter::default(),
+            remote,
+            needs_push,
             failed: BTreeMap::new(),
             reported: BTreeMap::new(),
         }
@@ -161,7 +176,8 @@ impl Watch {
     fn try_step(&mut self, now: DateTime<Utc>, events: &mut Vec<Event>) -> Result<DateTime<Utc>, Error> {
         let mut repository = self.open()?;
         let mut schedules = self.schedules(&mut repository, now, events);
-        if schedules.iter().any(|schedule| schedule.at <= now) && self.has_server(&repository)? {
+        let is_due = schedules.iter().any(|schedule| schedule.at <= now);
+        if (is_due || self.needs_push) && self.has_server(&repository)? {
             // Another host may have renewed the roles already.
             drop(repository);
             self.catch_up()?;
@@ -179,6 +195,7 @@ impl Watch {
         }
         let schedules = self.schedules(&mut repository, now, events);
         self.report(&repository, &schedules, now, events);
+        self.push(repository, events)?;
         Ok(schedules.iter().map(|schedule| schedule.at).min().unwrap_or(now + LONGEST_PAUSE))
     }
 
@@ -219,6 +236,7 @@ impl Watch {
             Ok(()) => {
                 for role in roles {
                     self.failed.remove(&Some(role.clone()));
+                    self.needs_push = self.remote.is_some();
                     if let Some((version, expires)) = version_of(repository, role) {
                         events.push(Event::Renewed { role: role.clone(), version, expires });
                     }
@@ -272,26 +290,35 @@ impl Watch {
         self.reported.insert(role.clone(), report) != Some(report)
     }
 
-    /// Returns whether the user's configuration has the URL of the server, so that the folder can be compared with it.
+    /// Pushes the published state, unless the destination has it. Releases the lock of the repository first, because a
+    /// long upload must not block other commands.
+    fn push(&mut self, mut repository: Repository, events: &mut Vec<Event>) -> Result<(), Error> {
+        let Some(remote) = self.remote.as_ref().filter(|_| self.needs_push) else { return Ok(()) };
+        repository.unlock();
+        if let Some((url, timestamp)) = remote.push(&mut repository)? {
+            events.push(Event::Pushed { url, timestamp });
+        }
+        self.needs_push = false;
+        Ok(())
+    }
+
+    /// Returns whether the folder can be compared with a destination, or with the server in the user's configuration.
     fn has_server(&self, repository: &Repository) -> Result<bool, Error> {
-        let compares = cfg!(feature = "http") && self.invocation.served == ServedState::Compare;
+        if self.remote.is_some() {
+            return Ok(true);
+        }
+        let compares = self.invocation.served == ServedState::Compare;
         Ok(compares && self.invocation.user.metadata_url(repository.digest)?.is_some())
     }
 
-    /// Adopts newer files of the server.
-    #[cfg(feature = "http")]
+    /// Adopts newer files of the destination or the server.
     fn catch_up(&self) -> Result<(), Error> {
-        use crate::files::roots;
-        use crate::root_digest::RootDigest;
-        use crate::served::catch_up::{Foreign, Mode, catch_up};
+        if let Some(remote) = &self.remote {
+            return remote.catch_up(&self.dir, &self.invocation);
+        }
         let digest = RootDigest::of(&roots::oldest_root(&self.invocation.layout(&self.dir))?);
         let Some(url) = self.invocation.user.metadata_url(digest)? else { return Ok(()) };
         catch_up(&self.dir, &self.invocation, &url, Foreign::Refuse, Mode::Apply).map(drop)
-    }
-
-    #[cfg(not(feature = "http"))]
-    fn catch_up(&self) -> Result<(), Error> {
-        Ok(())
     }
 }
 

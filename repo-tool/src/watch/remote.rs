@@ -1,0 +1,70 @@
+//! The place to which a watch pushes the repository after each renewal.
+
+use std::path::Path;
+
+use lastmile_metadata::Version;
+
+use crate::edit::revert::MissingFiles;
+use crate::push::settings::DestinationSettings;
+use crate::push::{self, Mode, Options, Progress, Variables};
+use crate::root_digest::RootDigest;
+use crate::served::catch_up::{Foreign, Mode as CatchUpMode, catch_up_through};
+use crate::{Error, Invocation, NotFound, Repository};
+
+/// A destination in the user's configuration.
+pub(crate) struct Remote<'a> {
+    name: String,
+    repository: RootDigest,
+    /// The environment of the user, with the credentials.
+    variables: Variables<'a>,
+}
+
+impl<'a> Remote<'a> {
+    /// Returns the destination `name` of a repository.
+    pub(crate) fn new(name: String, repository: RootDigest, variables: Variables<'a>) -> Self {
+        Self { name, repository, variables }
+    }
+
+    /// Reads the settings of the destination from the user's configuration.
+    fn settings(&self, invocation: &Invocation) -> Result<DestinationSettings, Error> {
+        let settings = invocation.user.destination(self.repository, &self.name)?;
+        settings.ok_or_else(|| NotFound::Destination { name: self.name.clone() }.into())
+    }
+
+    /// Adopts what another host has pushed. Does nothing if the destination is empty.
+    pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
+        let settings = self.settings(invocation)?;
+        if settings.served.is_none() {
+            // Nothing was pushed yet; the push compares the folder with the destination.
+            return Ok(());
+        }
+        let transport = push::open(&settings, self.variables)?.transport()?;
+        let url = settings.url.folder("metadata");
+        catch_up_through(&transport, dir, invocation, &url, Foreign::Refuse, CatchUpMode::Apply).map(drop)
+    }
+
+    /// Uploads the published state. Returns the URL of the destination and the version of the timestamp, or `None` if
+    /// the destination already had this state.
+    pub(crate) fn push(&self, repository: &mut Repository) -> Result<Option<(String, Version)>, Error> {
+        let settings = self.settings(&repository.invocation)?;
+        let destination = push::open(&settings, self.variables)?;
+        let options = Options {
+            mode: Mode::Upload,
+            missing: MissingFiles::Allow,
+            known: settings.served.as_ref(),
+            progress: &NoProgress,
+        };
+        let pushed = push::push(repository, destination.as_ref(), &options)?;
+        repository.invocation.user.set_served(self.repository, &self.name, &pushed.snapshot)?;
+        Ok((!pushed.is_unchanged()).then(|| (settings.url.to_string(), pushed.after.timestamp)))
+    }
+}
+
+/// Reports no progress, because nobody watches.
+struct NoProgress;
+
+impl Progress for NoProgress {
+    fn begin(&self, _: usize) {}
+
+    fn uploaded(&self) {}
+}
