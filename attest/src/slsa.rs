@@ -214,3 +214,64 @@ fn object<'a>(predicate: &'a Value, pointer: &str) -> Result<&'a Object, String>
     let found = predicate.pointer(pointer).and_then(Value::as_object);
     found.ok_or_else(|| format!("the provenance has no object at {pointer}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads provenance v1 with this build type, external parameters and resolved dependencies.
+    fn read(build_type: &str, external: &str, dependencies: &str) -> Result<Provenance, String> {
+        let statement = format!(
+            r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"digest":{{"sha1":"0"}}}}],"predicateType":"{V1}","predicate":{{
+                "buildDefinition":{{"buildType":"{build_type}","externalParameters":{external},"resolvedDependencies":{dependencies}}},
+                "runDetails":{{"builder":{{"id":"https://ci.example.com"}}}}}}}}"#
+        );
+        Provenance::read(&Statement::parse(statement.as_bytes()).unwrap())
+    }
+
+    fn parameters(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+        Some(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn provenance_of_delegated_builds_names_the_source_in_the_first_dependency() {
+        let uri = r#""uri":"git+https://github.com/acme/app@refs/tags/v1""#;
+        for host in ["https://slsa-framework.github.io", "https://github.com/slsa-framework"] {
+            for digest in ["gitCommit", "sha1"] {
+                let build_type = format!("{host}/slsa-github-generator/delegator-generic@v0");
+                let dependencies = format!(r#"[{{{uri},"digest":{{"{digest}":"c0ffee"}}}}]"#);
+                let found = read(&build_type, r#"{"inputs":{"level":"3"},"vars":{}}"#, &dependencies).unwrap();
+                assert_eq!(found.source, "git+https://github.com/acme/app");
+                assert_eq!(
+                    (found.reference.as_deref(), found.commit.as_deref()),
+                    (Some("refs/tags/v1"), Some("c0ffee"))
+                );
+                assert_eq!(found.parameters, parameters(&[("level", "3")]));
+            }
+        }
+    }
+
+    #[test]
+    fn provenance_of_container_builds_names_the_source_in_the_parameters() {
+        let external =
+            |uri: &str| format!(r#"{{"source":{{"uri":"{uri}","digest":{{"sha1":"c0ffee"}}}},"image":"x"}}"#);
+        let build_type = "https://slsa-framework.github.io/container-based-build/v0.1?draft";
+        let found = read(build_type, &external("git+https://github.com/acme/app@refs/heads/main"), "[]").unwrap();
+        assert_eq!(found.source, "git+https://github.com/acme/app");
+        assert_eq!((found.reference.as_deref(), found.commit.as_deref()), (Some("refs/heads/main"), Some("c0ffee")));
+        assert_eq!(found.parameters, parameters(&[("image", "x")]));
+        // Only a complete ref is split off.
+        let found = read(build_type, &external("git+https://github.com/acme/app@main"), "[]").unwrap();
+        assert_eq!((found.source.as_str(), found.reference), ("git+https://github.com/acme/app@main", None));
+        assert!(read("https://example.com/build", &external("x"), "[]").unwrap_err().contains("is not supported"));
+    }
+
+    #[test]
+    fn empty_values_are_no_parameters() {
+        let external = r#"{"source":{"uri":"git+https://github.com/acme/app"},"a":"","b":[],"c":null,"d":{},"e":"x","f":["y"],
+            "g":{"h":1},"inputs":{"i":""},"j":true}"#;
+        let found = read(BUILD_TYPE, external, "[]").unwrap();
+        let expected = [("e", "x"), ("f", r#"["y"]"#), ("g", r#"{"h":1}"#), ("i", ""), ("j", "true")];
+        assert_eq!(found.parameters, parameters(&expected));
+    }
+}
