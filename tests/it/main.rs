@@ -35,6 +35,8 @@ mod monitoring;
 mod owners;
 mod policies;
 mod published_bundles;
+mod pushed;
+mod recipes;
 mod root;
 mod search;
 mod servers;

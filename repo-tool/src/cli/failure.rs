@@ -36,6 +36,7 @@ impl From<&Error> for Failure {
             Error::Push(PushError::Url(_) | PushError::Credentials { .. } | PushError::Scheme { .. }) => {
                 (ExitStatus::Usage, None)
             }
+            Error::Push(PushError::Conflicts { .. }) => (ExitStatus::Failed, Some("conflict")),
             Error::Push(PushError::Newer { .. } | PushError::Fork { .. }) => (ExitStatus::Failed, Some("behind")),
             Error::Push(PushError::Busy { .. } | PushError::Changed { .. } | PushError::LeaseLost { .. }) => {
                 (ExitStatus::Failed, Some("busy"))

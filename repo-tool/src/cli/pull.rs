@@ -13,11 +13,11 @@ use super::push::{Bar, DEFAULT, metadata_url, stored, variables};
 use crate::files::roots;
 use crate::push;
 use crate::push::pull::{Pull as NewFolder, TargetFiles};
-use crate::push::settings::DestinationSettings;
+use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::root_digest::RootDigest;
-use crate::served::catch_up::{Foreign, Mode, catch_up_through};
+use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up_through};
 use crate::served::transport::Transport;
-use crate::{Error, NotFound};
+use crate::{Error, NotFound, Repository};
 
 /// `pull`
 #[derive(Debug, Args)]
@@ -115,6 +115,7 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
     let pulled = pulled?;
     if !is_dry {
         source.remember(context, pulled.repository)?;
+        context.invocation.user.set_served(pulled.repository, DEFAULT, &pulled.snapshot)?;
     }
     let versions: Map<String, Value> =
         pulled.versions.iter().map(|(role, version)| (role.as_str().to_string(), version.get().into())).collect();
@@ -142,7 +143,9 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
 fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Output) -> Result<ExitStatus, Error> {
     let layout = context.layout();
     let digest = RootDigest::of(&roots::oldest_root(&layout)?);
-    let source = match (&given, stored(context, digest)?, context.invocation.user.metadata_url(digest)?) {
+    let stored = stored(context, digest)?;
+    let name = stored.as_ref().map_or(DEFAULT.to_string(), |(name, _)| name.clone());
+    let source = match (&given, stored, context.invocation.user.metadata_url(digest)?) {
         (Some(_), ..) => None,
         (None, Some((_, settings)), _) => Some(Source::destination(context, settings)?),
         (None, None, Some(url)) => Some(Source::web(url)?),
@@ -158,6 +161,11 @@ fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Ou
     let done = catch_up_through(&source.transport, dir, &context.invocation, &source.metadata_url, foreign, mode)?;
     if is_given && mode == Mode::Apply {
         source.remember(context, digest)?;
+    }
+    if done.resolution == Resolution::Adopted && mode == Mode::Apply {
+        let adopted = Repository::open(dir, &context.invocation)?;
+        let snapshot = ServedSnapshot::of(&adopted.published.snapshot);
+        context.invocation.user.set_served(digest, &name, &snapshot)?;
     }
     catch_up::report(&done, context.run(), output)
 }

@@ -9,14 +9,15 @@ use lastmile_client::BaseUrl;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::counts::counted;
+use super::counts::{counted, some_of};
 use super::url::base_url;
 use crate::edit::revert::MissingFiles;
 use crate::files::roots;
+use crate::push::merge::Merge;
 use crate::push::settings::{DestinationSettings, Writers};
 use crate::push::{self, Mode, Options, Progress, PublicState, Pushed, Versions};
 use crate::root_digest::RootDigest;
-use crate::{Error, Repository};
+use crate::{Error, PushError, Repository};
 
 /// The name of the destination if none is given.
 pub(super) const DEFAULT: &str = "default";
@@ -35,6 +36,7 @@ Examples:
   lastmile-repo push --to /srv/www/packages --public-url https://example.org/packages
   lastmile-repo push --to s3://bucket/packages --region eu-central-1
   lastmile-repo push             # from then on
+  lastmile-repo push --catch-up  # if several machines push
   lastmile-repo push --dry-run   # shows what would be uploaded")]
 pub(crate) struct Push {
     /// Name of the destination in your configuration; needed only if there are several
@@ -59,17 +61,77 @@ pub(crate) struct Push {
     /// Seconds to wait until clients get the new state from the public URL
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) public_wait: u64,
+    /// If another machine has pushed, adopt its state, and publish the changes of this folder on top of it
+    #[arg(long)]
+    pub(crate) catch_up: bool,
     /// Accept missing target files that another server has (`add --from-list`)
     #[arg(long)]
     pub(crate) allow_missing_targets: bool,
 }
 
+/// The maximum number of times that `push --catch-up` starts again because another machine was faster.
+const MOST_ROUNDS: usize = 100;
+
 pub(super) fn push(context: &Context<'_>, args: &Push, output: &Output) -> Result<ExitStatus, Error> {
+    for _ in 0..MOST_ROUNDS {
+        match push_once(context, args, output) {
+            Err(Error::Push(
+                PushError::Newer { .. }
+                | PushError::Fork { .. }
+                | PushError::Changed { .. }
+                | PushError::LeaseLost { .. }
+                | PushError::Unfinished { .. },
+            )) if args.catch_up && !context.run().is_dry() => {
+                if let Some(status) = merge(context, args, output)? {
+                    return Ok(status);
+                }
+            }
+            ended => return ended,
+        }
+    }
+    push_once(context, args, output)
+}
+
+/// Publishes the changes of the folder on top of the state of the destination. Returns an exit status if signatures are
+/// missing.
+fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<ExitStatus>, Error> {
+    let repository = Repository::open(&context.global.repository, &context.invocation)?;
+    let name = name(&repository, args.destination.as_deref())?;
+    let settings = settings(&repository, &name, args)?;
+    let destination = push::open(&settings, &variables(context))?;
+    let merge = Merge {
+        dir: &context.global.repository,
+        invocation: &context.invocation,
+        destination: destination.as_ref(),
+        name: &name,
+        missing: if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse },
+    };
+    let merged = match &settings.unpushed {
+        Some(unpushed) => merge.finish(unpushed)?,
+        None => merge.run(&settings)?,
+    };
+    let targets = some_of(merged.republished.iter().map(ToString::to_string));
+    if targets.is_empty() {
+        output.note("Adopted the state of the destination.");
+    } else {
+        output.note(&format!("Adopted the state of the destination, and published again: {targets}."));
+    }
+    if merged.is_pending {
+        output.note("The change is pending, because signatures are missing. Run `lastmile-repo status`.");
+        return Ok(Some(ExitStatus::Pending));
+    }
+    Ok(None)
+}
+
+fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
     // A long upload must not block other commands, and the published files do not change any more.
     repository.unlock();
     let name = name(&repository, args.destination.as_deref())?;
     let settings = settings(&repository, &name, args)?;
+    if settings.unpushed.is_some() {
+        return Err(PushError::Unfinished { url: settings.url }.into());
+    }
     let destination = push::open(&settings, &variables(context))?;
     let progress = Bar(output.bar("uploading", usize::MAX));
     let options = Options {

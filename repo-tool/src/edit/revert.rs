@@ -211,7 +211,7 @@ fn has_same_versions(one: &Snapshot, other: &Snapshot) -> bool {
 }
 
 /// Returns whether two versions of a role have the same content apart from version and expiry date.
-fn has_same_content(one: &Targets, other: &Targets) -> bool {
+pub(crate) fn has_same_content(one: &Targets, other: &Targets) -> bool {
     let mut one = one.clone();
     (one.header.version, one.header.expires) = (other.header.version, other.header.expires);
     one.write() == other.write()

@@ -4,6 +4,8 @@ use lastmile_client::text::printable;
 use lastmile_client::{BaseUrl, BaseUrlError};
 use lastmile_metadata::{RoleName, Version};
 
+use super::text::lines;
+
 /// The reason why a repository was not pushed or pulled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -85,6 +87,30 @@ pub enum PushError {
         /// The name of the file.
         name: String,
     },
+    /// This machine has not pushed or pulled yet, so its own changes are not known.
+    #[error(
+        "it is not known which changes of this folder are new, because this machine has not pushed to or pulled from {url} before"
+    )]
+    NoBase {
+        /// The destination.
+        url: BaseUrl,
+    },
+    /// The changes of this folder cannot be published on top of those of another machine.
+    #[error("the changes of this folder conflict with those at {url}; nothing was changed:{}", lines(conflicts))]
+    Conflicts {
+        /// The destination.
+        url: BaseUrl,
+        /// The conflicts, one per line.
+        conflicts: Vec<String>,
+    },
+    /// An earlier `push --catch-up` was interrupted.
+    #[error(
+        "an earlier `push --catch-up` to {url} was interrupted before it had published the changes of this folder again"
+    )]
+    Unfinished {
+        /// The destination.
+        url: BaseUrl,
+    },
     /// Target files are neither in the folder nor at the destination.
     #[error("{} of the target files to upload are missing from this folder, the first is {}", count, printable(first))]
     MissingTargets {
@@ -100,14 +126,19 @@ impl PushError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Newer { .. } | Self::Fork { .. } => Some(
-                "run `lastmile-repo pull` to adopt the state of the destination; `lastmile-repo catch-up` shows the difference \
-                 to the served metadata first",
+                "`lastmile-repo push --catch-up` publishes the changes of this folder on top of the state of the destination; \
+                 `lastmile-repo pull` adopts that state, as `lastmile-repo catch-up` does",
             ),
             Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
             Self::NoConditions { .. } => {
                 Some("if only one machine pushes to this destination, say so with `--single-writer`")
             }
             Self::Changed { .. } | Self::LeaseLost { .. } => Some("run the command again"),
+            Self::NoBase { .. } | Self::Conflicts { .. } => Some(
+                "run `lastmile-repo pull --adopt`, which adopts the state of the destination and lists what only this folder \
+                 has; then make these changes again",
+            ),
+            Self::Unfinished { .. } => Some("run `lastmile-repo push --catch-up` again, which finishes it"),
             Self::MissingTargets { .. } => Some(
                 "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",
             ),

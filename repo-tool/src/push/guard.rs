@@ -114,7 +114,7 @@ fn unknown_role(
 ///
 /// If an earlier push was interrupted between a new root and the timestamp that it verifies, no client can verify the
 /// state. Then the roots that this folder is about to publish are ignored.
-fn read(destination: &dyn Destination, config: &Config, ours: &Published) -> Result<Served, Error> {
+pub(super) fn read(destination: &dyn Destination, config: &Config, ours: &Published) -> Result<Served, Error> {
     let fetch = |transport: &Transport| {
         let url = destination.url().folder("metadata");
         Served::fetch_with(transport, &url, ours.shipped().to_vec(), config.target_names())

@@ -11,6 +11,7 @@ mod directory;
 mod guard;
 #[cfg(feature = "object-store")]
 mod lease;
+pub(crate) mod merge;
 #[cfg(feature = "object-store")]
 mod object_store;
 mod plan;

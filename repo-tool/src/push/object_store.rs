@@ -119,11 +119,12 @@ impl Inner {
         let key = self.key(name).map_err(Failure::Other)?;
         let payload = PutPayload::from_bytes(Bytes::copy_from_slice(bytes));
         let options = PutOptions { mode, attributes: attributes(name), ..PutOptions::default() };
+        // Without a bucket, every write fails with the same error as the replacement of an object that does not exist.
+        let needs_object = matches!(options.mode, PutMode::Update(_));
         match self.runtime.block_on(self.store.put_opts(&key, payload, options)) {
             Ok(_) => Ok(Written::Done),
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } | StoreError::NotFound { .. }) => {
-                Ok(Written::Refused)
-            }
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(Written::Refused),
+            Err(StoreError::NotFound { .. }) if needs_object => Ok(Written::Refused),
             Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => Err(Failure::Unsupported),
             Err(error) => Err(Failure::Other(self.failed(&error))),
         }

@@ -26,6 +26,7 @@ use crate::publish::observer::Unobserved;
 use crate::publish::transaction::{self, Content, Transaction};
 use crate::published::Published;
 use crate::push::Progress;
+use crate::push::settings::ServedSnapshot;
 use crate::root_digest::RootDigest;
 use crate::served::Served;
 use crate::served::catch_up::check_pin;
@@ -58,6 +59,8 @@ pub(crate) struct Pull<'a> {
 pub(crate) struct Pulled {
     /// The digest of the oldest root.
     pub(crate) repository: RootDigest,
+    /// The snapshot.
+    pub(crate) snapshot: ServedSnapshot,
     /// The versions of root, snapshot and timestamp.
     pub(crate) versions: BTreeMap<RoleName, Version>,
     /// The number of targets.
@@ -226,7 +229,8 @@ fn configuration(served: &Served, names: TargetNames) -> Config {
 fn pulled(root: &[u8], served: &Served, targets: usize) -> Pulled {
     let of_role = |role: &RoleName| *role == RoleName::ROOT || role.is_online();
     let versions = served.versions().filter(|(role, _)| of_role(role)).collect();
-    Pulled { repository: RootDigest::of(root), versions, targets }
+    let snapshot = ServedSnapshot::of(served.trusted().snapshot());
+    Pulled { repository: RootDigest::of(root), snapshot, versions, targets }
 }
 
 /// Converts an error of a download. A local failure, such as a full disk, is not the server's fault.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lastmile_client::BaseUrl;
 use lastmile_metadata::{Snapshot, Verified, Version};
 use sha2::{Digest as _, Sha256};
-use toml_edit::{InlineTable, Item, Table, TableLike, value};
+use toml_edit::{InlineTable, Item, Table, TableLike, Value, value};
 
 use crate::root_digest::RootDigest;
 use crate::user::{UserConfig, entry};
@@ -21,6 +21,8 @@ pub(crate) struct DestinationSettings {
     pub(crate) public_url: Option<BaseUrl>,
     /// The snapshot that the last push of this user saw at the destination.
     pub(crate) served: Option<ServedSnapshot>,
+    /// The changes that an interrupted merge has not published yet.
+    pub(crate) unpushed: Option<Unpushed>,
     pub(crate) options: StoreOptions,
 }
 
@@ -56,8 +58,17 @@ const LEASE: Duration = Duration::from_secs(30);
 impl DestinationSettings {
     /// Returns the settings of a new destination.
     pub(crate) fn new(url: BaseUrl) -> Self {
-        Self { url, public_url: None, served: None, options: StoreOptions::default() }
+        Self { url, public_url: None, served: None, unpushed: None, options: StoreOptions::default() }
     }
+}
+
+/// Changes of this machine: the difference between two states of the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unpushed {
+    /// The state that the destination had when this machine last pushed or pulled.
+    pub(crate) base: ServedSnapshot,
+    /// The state with the changes.
+    pub(crate) ours: ServedSnapshot,
 }
 
 /// A snapshot that a destination served.
@@ -73,6 +84,20 @@ impl ServedSnapshot {
     /// Returns the version and the digest of a snapshot.
     pub(crate) fn of(snapshot: &Verified<Snapshot>) -> Self {
         Self { version: snapshot.version, sha256: hex::encode(Sha256::digest(&**snapshot.bytes())) }
+    }
+
+    fn item(&self) -> Value {
+        let mut record = InlineTable::new();
+        record.insert("snapshot", i64::try_from(self.version.get()).unwrap_or(i64::MAX).into());
+        record.insert("sha256", self.sha256.as_str().into());
+        record.into()
+    }
+
+    fn parse(item: &Item) -> Option<Self> {
+        let record = item.as_table_like()?;
+        let version = u64::try_from(record.get("snapshot")?.as_integer()?).ok()?;
+        let sha256 = record.get("sha256")?.as_str()?.to_string();
+        Some(Self { version: Version::new(version)?, sha256 })
     }
 }
 
@@ -127,10 +152,25 @@ impl UserConfig {
             return Ok(());
         }
         self.change_destination(repository, name, |table| {
-            let mut record = InlineTable::new();
-            record.insert("snapshot", i64::try_from(served.version.get()).unwrap_or(i64::MAX).into());
-            record.insert("sha256", served.sha256.as_str().into());
-            table.insert("served", value(record));
+            table.insert("served", value(served.item()));
+        })
+    }
+
+    /// Records the changes that a merge is about to publish again, or that there are none.
+    pub(crate) fn set_unpushed(
+        &self,
+        repository: RootDigest,
+        name: &str,
+        unpushed: Option<&Unpushed>,
+    ) -> Result<(), Error> {
+        self.change_destination(repository, name, |table| match unpushed {
+            None => drop(table.remove("unpushed")),
+            Some(unpushed) => {
+                let mut record = InlineTable::new();
+                record.insert("base", unpushed.base.item());
+                record.insert("ours", unpushed.ours.item());
+                table.insert("unpushed", value(record));
+            }
         })
     }
 
@@ -166,11 +206,13 @@ fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
     };
     let served = match table.get("served") {
         None => None,
+        Some(item) => Some(ServedSnapshot::parse(item)?),
+    };
+    let unpushed = match table.get("unpushed") {
+        None => None,
         Some(item) => {
-            let record = item.as_table_like()?;
-            let version = u64::try_from(record.get("snapshot")?.as_integer()?).ok()?;
-            let sha256 = record.get("sha256")?.as_str()?.to_string();
-            Some(ServedSnapshot { version: Version::new(version)?, sha256 })
+            let part = |name| ServedSnapshot::parse(item.as_table_like()?.get(name)?);
+            Some(Unpushed { base: part("base")?, ours: part("ours")? })
         }
     };
     let text = |name: &str| match table.get(name) {
@@ -187,5 +229,5 @@ fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
         Some(item) => Duration::from_secs(u64::try_from(item.as_integer()?).ok().filter(|seconds| *seconds > 0)?),
     };
     let options = StoreOptions { endpoint: text("endpoint")?, region: text("region")?, writers, lease };
-    Some(DestinationSettings { url: url("url")??, public_url: url("public-url")?, served, options })
+    Some(DestinationSettings { url: url("url")??, public_url: url("public-url")?, served, unpushed, options })
 }

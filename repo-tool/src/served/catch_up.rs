@@ -197,7 +197,7 @@ pub(crate) fn check_root(ours: &Published, served: &Served) -> Result<(), Error>
 }
 
 /// Refuses a version that is too high to be the result of ordinary publications.
-fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
+pub(crate) fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
     for (role, theirs) in served.versions() {
         let here = ours.version(&role).map_or(0, Version::get);
         let lead = theirs.get().saturating_sub(here);
@@ -211,6 +211,16 @@ fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
 /// Returns whether the server has a newer version of a role, or a different file with the same version.
 fn is_behind(ours: &Published, served: &Served) -> bool {
     served.versions_of_both(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
+}
+
+/// Adopts everything that the server has, without asking. The folder's own files are copied to `superseded/`.
+pub(crate) fn adopt(layout: &Layout, lock: &Lock, ours: &Published, served: &mut Served) -> Result<CaughtUp, Error> {
+    let foreign = compare(layout, ours, served, ours.root.version)?.foreign;
+    let mut caught_up =
+        CaughtUp { resolution: Resolution::Adopted, diff: Vec::new(), dropped: Vec::new(), missing: Vec::new() };
+    let mut adoption = Adoption { layout, lock: Some(lock), ours, served };
+    adoption.run(&foreign, &mut caught_up)?;
+    Ok(caught_up)
 }
 
 /// Returns the targets roles whose file on the server was not published from this folder.

@@ -3,4 +3,5 @@
 mod directory;
 mod interrupted;
 mod machine;
+mod merge;
 mod pull;

@@ -181,3 +181,14 @@ fn credentials_come_from_the_shared_file_of_aws_too() {
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
     run(command).done();
 }
+
+#[test]
+fn a_bucket_that_does_not_exist_is_not_taken_for_a_locked_one() {
+    let site = Site::empty(&[]);
+    let bucket = Bucket::new(&site);
+    let endpoint = format!("http://127.0.0.1:{}", bucket.port);
+    let ran =
+        run(command(&site, &["push", "--to", "s3://missing/it", "--endpoint", &endpoint, "--region", "us-east-1"]));
+    assert_eq!(ran.status, 4, "{ran:?}");
+    assert!(ran.stderr.contains("NoSuchBucket") || ran.stderr.contains("not found"), "{ran:?}");
+}

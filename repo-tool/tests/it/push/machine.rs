@@ -89,7 +89,7 @@ impl Machine {
     pub(super) fn run_with(&self, env: &dyn Fn(&str) -> Option<String>, args: &[&str]) -> Ran {
         let stdout = Captured::default();
         let stderr = Captured::default();
-        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY"];
+        let names = ["LASTMILE_REPO_ROOT_SHA256"];
         let variables: BTreeMap<&str, String> = names.iter().filter_map(|name| Some((*name, env(name)?))).collect();
         let repository = self.dir().into_os_string();
         let world = World {

@@ -161,3 +161,25 @@ fn a_pull_verifies_everything() {
     let ran = Machine::empty().run(&["pull", "--from", site.path().to_str().unwrap(), "--root-sha256", &other]);
     assert!(ran.status != ExitStatus::Done && ran.stderr.contains("no root on the server has"), "{ran:?}");
 }
+
+/// The job in docs/recipes keeps no files between runs: it pulls the metadata, renews and pushes.
+#[test]
+fn a_job_that_keeps_no_files_renews_and_pushes() {
+    let (machine, site) = pushed();
+    let digest = RootDigest::of(&machine.root()).to_string();
+    let job = Machine::empty();
+    let variables = |name: &str| (name == "LASTMILE_REPO_ROOT_SHA256").then(|| digest.clone());
+    let run = |args: &[&str]| job.run_with(&variables, args).done();
+    let to = site.path().to_str().unwrap();
+    run(&["pull", "--from", to, "--without-targets"]);
+    fs::create_dir(job.dir().join("keys")).unwrap();
+    fs::set_permissions(job.dir().join("keys"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    for name in ["timestamp-1.pem", "snapshot-1.pem"] {
+        fs::copy(machine.dir().join("keys").join(name), job.dir().join("keys").join(name)).unwrap();
+    }
+    fs::copy(machine.dir().join("repo.toml"), job.dir().join("repo.toml")).unwrap();
+    run(&["renew", "--force"]);
+    let pushed = run(&["push", "--to", to]);
+    assert_eq!(pushed.sent(), ["metadata/snapshot.json", "metadata/timestamp.json"]);
+    assert_eq!(machine.run(&["pull"]).done().json["resolution"], "adopted");
+}

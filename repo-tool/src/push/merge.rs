@@ -1,0 +1,282 @@
+//! Publishes the changes of this folder on top of what another machine pushed (`push --catch-up`).
+//!
+//! The changes are the difference between two states of this folder: the state that this machine last saw at the
+//! destination, and the current one. The state of the destination is adopted, and the changes are published again with
+//! new versions. Before the adoption, the user's configuration records both states, so that a repeated command finishes
+//! what an interrupted one has begun. The files of both states stay in the folder.
+
+use std::path::Path;
+
+use lastmile_metadata::{Role, RoleName, Snapshot, TargetFile, TargetPath, Targets, Verified};
+use sha2::{Digest as _, Sha256};
+
+use crate::check::simulated_client::{self, from_client};
+use crate::config::Config;
+use crate::draft::Draft;
+use crate::edit::revert::{MissingFiles, has_same_content};
+use crate::files::access::LONGEST_METADATA;
+use crate::files::layout::{Layout, Lock};
+use crate::files::roots;
+use crate::invocation::{Invocation, ServedState};
+use crate::publish::observer::Unobserved;
+use crate::publish::transaction;
+use crate::published::Published;
+use crate::push::destination::Destination;
+use crate::push::guard;
+use crate::push::settings::{DestinationSettings, ServedSnapshot, Unpushed};
+use crate::root_digest::RootDigest;
+use crate::served::catch_up::{adopt, check_lead, check_pin, check_root};
+use crate::{Error, NotFound, Outcome, PushError, Repository, Signing, names};
+
+/// The folder and the destination of a merge.
+pub(crate) struct Merge<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) invocation: &'a Invocation,
+    pub(crate) destination: &'a dyn Destination,
+    /// The name of the destination in the user's configuration.
+    pub(crate) name: &'a str,
+    /// Whether files of changed targets may be missing.
+    pub(crate) missing: MissingFiles,
+}
+
+/// The result of a merge.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    /// The targets that were published again.
+    pub(crate) republished: Vec<TargetPath>,
+    /// Whether signatures are missing, so that the change is pending.
+    pub(crate) is_pending: bool,
+}
+
+/// The change of one target.
+struct Change {
+    /// The role that lists the target, or the role whose bin lists it.
+    role: RoleName,
+    path: TargetPath,
+    before: Option<TargetFile>,
+    after: Option<TargetFile>,
+}
+
+/// The changes between two states, and the differences that cannot be published again.
+#[derive(Default)]
+struct Difference {
+    changes: Vec<Change>,
+    conflicts: Vec<String>,
+}
+
+impl Merge<'_> {
+    /// Adopts the state of the destination, and publishes the changes of this folder on top of it.
+    ///
+    /// # Errors
+    /// [`PushError::Conflicts`] if both sides changed the same target, or if this folder changed keys or delegations.
+    /// Then nothing is changed.
+    pub(crate) fn run(&self, settings: &DestinationSettings) -> Result<Merged, Error> {
+        let (layout, lock) = self.lock()?;
+        let config = Config::read(&layout)?;
+        let oldest = roots::oldest_root(&layout)?;
+        let repository = RootDigest::of(&oldest);
+        let mut ours = Published::open(&layout, oldest)?;
+        let mut served = guard::read(self.destination, &config, &ours)?;
+        check_pin(&layout, self.invocation, repository, ours.shipped(), &served)?;
+        check_root(&ours, &served)?;
+        check_lead(&ours, &served)?;
+        let url = || self.destination.url().clone();
+        let base = settings.served.clone().ok_or_else(|| PushError::NoBase { url: url() })?;
+        let state = find_snapshot(&ours, &base)?.ok_or_else(|| PushError::NoBase { url: url() })?;
+        let current = ours.snapshot.clone();
+        let mut difference = difference(&mut ours, &state, &current)?;
+        if served.trusted().root().version < ours.root.version {
+            difference.conflicts.push("this folder has a new root".to_string());
+        }
+        let listed = |role: &RoleName| served.trusted().snapshot().meta(role).is_some();
+        for change in difference.changes.iter().filter(|change| !listed(&change.role)) {
+            difference.conflicts.push(format!("{}: there is no role {} any more", change.path, change.role));
+        }
+        let session = &mut served.session;
+        let difference = difference
+            .on_top_of(|path| Ok(session.find(path).map_err(from_client)?.map(|target| target.file().clone())))?;
+        difference.refuse_conflicts(self.destination)?;
+        let unpushed = Unpushed { base, ours: ServedSnapshot::of(&ours.snapshot) };
+        self.invocation.user.set_unpushed(repository, self.name, Some(&unpushed))?;
+        adopt(&layout, &lock, &ours, &mut served)?;
+        let adopted = ServedSnapshot::of(served.trusted().snapshot());
+        self.invocation.user.set_served(repository, self.name, &adopted)?;
+        self.publish(layout, lock, &unpushed)
+    }
+
+    /// Finishes a merge that was interrupted.
+    ///
+    /// # Errors
+    /// Like [`Merge::run`].
+    pub(crate) fn finish(&self, unpushed: &Unpushed) -> Result<Merged, Error> {
+        let (layout, lock) = self.lock()?;
+        self.publish(layout, lock, unpushed)
+    }
+
+    fn lock(&self) -> Result<(Layout, Lock), Error> {
+        let layout = self.invocation.layout(self.dir);
+        let wait = &self.invocation.lock_wait;
+        let lock = layout.lock_within(wait.at_most, wait.on_wait.as_ref())?;
+        transaction::recover(&layout, &lock)?;
+        Ok((layout, lock))
+    }
+
+    /// Publishes the changes that the folder does not have yet.
+    fn publish(&self, layout: Layout, lock: Lock, unpushed: &Unpushed) -> Result<Merged, Error> {
+        let invocation = Invocation { served: ServedState::Ignore, ..self.invocation.clone() };
+        let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
+        repository.move_pin()?;
+        let published = &mut repository.published;
+        let lost = || PushError::NoBase { url: self.destination.url().clone() };
+        let base = find_snapshot(published, &unpushed.base)?.ok_or_else(lost)?;
+        let ours = find_snapshot(published, &unpushed.ours)?.ok_or_else(lost)?;
+        let difference = difference(published, &base, &ours)?;
+        let difference = difference.on_top_of(|path| Ok(published.find(path)?.map(|found| found.target)))?;
+        difference.refuse_conflicts(self.destination)?;
+        let mut merged = Merged::default();
+        if !difference.changes.is_empty() {
+            let mut edit = repository.edit(Draft::default());
+            for Change { role, path, after, .. } in difference.changes {
+                match after {
+                    Some(target) => drop(edit.add_target(&role, target)?),
+                    None => drop(edit.remove_target(Some(&role), &path)?),
+                }
+                merged.republished.push(path);
+            }
+            let draft = edit.finish()?;
+            repository.check_restored_files(&draft, self.missing)?;
+            let plan = repository.plan(draft, Signing::Now)?;
+            merged.is_pending = matches!(repository.conclude(&plan, &mut Unobserved)?, Outcome::Staged(_));
+        }
+        invocation.user.set_unpushed(repository.digest, self.name, None)?;
+        Ok(merged)
+    }
+}
+
+impl Difference {
+    /// Removes the changes that a state already has, and finds the targets that were changed on both sides. `current`
+    /// returns the entry of a target in that state.
+    fn on_top_of(
+        mut self,
+        mut current: impl FnMut(&TargetPath) -> Result<Option<TargetFile>, Error>,
+    ) -> Result<Self, Error> {
+        let mut changes = Vec::new();
+        for change in self.changes {
+            let there = current(&change.path)?;
+            if there == change.after {
+                continue;
+            }
+            if there != change.before {
+                self.conflicts.push(format!("{}: both sides changed it", change.path));
+            }
+            changes.push(change);
+        }
+        Ok(Self { changes, conflicts: self.conflicts })
+    }
+
+    fn refuse_conflicts(&self, destination: &dyn Destination) -> Result<(), Error> {
+        if self.conflicts.is_empty() {
+            return Ok(());
+        }
+        Err(PushError::Conflicts { url: destination.url().clone(), conflicts: self.conflicts.clone() }.into())
+    }
+}
+
+/// Returns the changes of targets from the state `base` to the state `ours`.
+fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Result<Difference, Error> {
+    let mut difference = Difference::default();
+    let changed = ours.roles().filter(|(role, listed)| base.meta(role).as_ref() != Some(listed));
+    for (role, _) in changed.collect::<Vec<_>>() {
+        match published.role(&role) {
+            Ok(_) => {}
+            // No client reads a role whose delegation was removed.
+            Err(Error::NotFound(NotFound::Delegation { .. } | NotFound::Role { .. })) => continue,
+            Err(error) => return Err(error),
+        }
+        let after = role_at(published, ours, &role)?;
+        let (Some(after), Some(before)) = (after, role_at(published, base, &role)?) else {
+            difference.conflicts.push(format!("{role}: this folder has a new delegated role"));
+            continue;
+        };
+        if !has_same_delegations(&before, &after) {
+            difference.conflicts.push(format!("{role}: this folder changed more than targets"));
+            continue;
+        }
+        for target in after.targets() {
+            let earlier = before.target(&target.path);
+            if earlier.as_ref() != Some(&target) {
+                let role = holder(published, &role, &target.path);
+                let path = target.path.clone();
+                difference.changes.push(Change { role, path, before: earlier, after: Some(target) });
+            }
+        }
+        for target in before.targets().filter(|target| after.target(&target.path).is_none()) {
+            let role = holder(published, &role, &target.path);
+            let path = target.path.clone();
+            difference.changes.push(Change { role, path, before: Some(target), after: None });
+        }
+    }
+    Ok(difference)
+}
+
+/// Returns whether two versions of a role differ only in their targets.
+fn has_same_delegations(one: &Targets, other: &Targets) -> bool {
+    let (mut one, mut other) = (one.clone(), other.clone());
+    one.clear();
+    other.clear();
+    has_same_content(&one, &other)
+}
+
+/// Returns the role to which a target is added so that it is listed in `role`: for a bin, the role that the bin belongs
+/// to.
+fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName {
+    let mut role = role;
+    while let Some(delegator) = published.delegator(role) {
+        let delegations = published.known(delegator).and_then(|targets| targets.delegations.as_ref());
+        if delegations.and_then(|delegations| delegations.bin_for(path)).as_ref() != Some(role) {
+            break;
+        }
+        role = delegator;
+    }
+    role.clone()
+}
+
+/// Finds a snapshot in the folder by its digest. Returns `None` if the folder no longer has it, or if its keys were
+/// replaced.
+fn find_snapshot(published: &Published, wanted: &ServedSnapshot) -> Result<Option<Verified<Snapshot>>, Error> {
+    let role = RoleName::SNAPSHOT;
+    let name = names::metadata_file(&role, published.root.version_in_name(&role, wanted.version));
+    let is_wanted = |bytes: &[u8]| hex::encode(Sha256::digest(bytes)) == wanted.sha256;
+    let found = copies(published.layout(), &name)?.into_iter().find(|bytes| is_wanted(bytes));
+    Ok(found.and_then(|bytes| verified(published, &role, bytes)))
+}
+
+/// Reads the version of a role that a snapshot lists. The role must have been read.
+fn role_at(published: &Published, snapshot: &Snapshot, role: &RoleName) -> Result<Option<Targets>, Error> {
+    let Some(listed) = snapshot.meta(role) else { return Ok(None) };
+    let name = names::metadata_file(role, published.root.version_in_name(role, listed.version));
+    let fitting = copies(published.layout(), &name)?.into_iter().filter(|bytes| listed.check(bytes).is_ok());
+    let mut verified = fitting.filter_map(|bytes| verified::<Targets>(published, role, bytes));
+    Ok(verified.find(|targets| targets.version == listed.version).map(|targets| (*targets).clone()))
+}
+
+fn verified<R: Role>(published: &Published, role: &RoleName, bytes: Vec<u8>) -> Option<Verified<R>> {
+    let ring = published.key_ring(role).ok()?;
+    Verified::<R>::of_file(role, bytes, &ring, &simulated_client::reading_limits()).ok()
+}
+
+/// Returns all copies of a metadata file: the one in `metadata/`, and those that adoptions have replaced.
+fn copies(layout: &Layout, name: &str) -> Result<Vec<Vec<u8>>, Error> {
+    let mut copies = Vec::new();
+    if let Some(metadata) = layout.open()?.enter("metadata")? {
+        copies.extend(metadata.read(name, LONGEST_METADATA)?);
+    }
+    if let Some(superseded) = layout.open_superseded()? {
+        let mut name = name.to_string();
+        while let Some(bytes) = superseded.read(&name, LONGEST_METADATA)? {
+            copies.push(bytes);
+            name.push('~');
+        }
+    }
+    Ok(copies)
+}

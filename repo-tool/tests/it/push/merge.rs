@@ -1,0 +1,181 @@
+//! Two machines that push to one destination with `push --catch-up`.
+
+use std::fs;
+use std::path::Path;
+
+use lastmile_cli_support::ExitStatus;
+use lastmile_fs::faults::{Fault, arm};
+use serde_json::json;
+
+use super::machine::{Machine, Ran, tree};
+use crate::world::folder;
+
+/// Creates two machines with the same repository, which has the target `old`, and the folder to which both push.
+fn two(setup: impl FnOnce(&Machine)) -> (Machine, Machine, tempfile::TempDir) {
+    let machine = Machine::new(&[]);
+    setup(&machine);
+    machine.add("old", "1");
+    let site = folder();
+    machine.push(site.path()).done();
+    let other = machine.copy();
+    (machine, other, site)
+}
+
+fn push(machine: &Machine) -> Ran {
+    machine.run(&["push", "--catch-up"])
+}
+
+fn all_are_served(machine: &Machine, site: &Path, targets: &[(&str, &str)]) {
+    for (name, content) in targets {
+        let found = machine.fetch(site, name);
+        assert_eq!(found.as_deref(), Some(content.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn the_slower_of_two_machines_goes_on_by_itself_and_nothing_is_lost() {
+    let (one, other, site) = two(|_| ());
+    one.add("a", "of one");
+    other.add("b", "of the other");
+    other.add("c", "of the other, too");
+    push(&one).done();
+    let ran = push(&other).done();
+    assert!(ran.stderr.contains("published again: b, c"), "{ran:?}");
+    assert_eq!(ran.json["outcome"], "pushed");
+    let expected = [("old", "1"), ("a", "of one"), ("b", "of the other"), ("c", "of the other, too")];
+    all_are_served(&one, site.path(), &expected);
+    // The first machine is now behind, and has nothing new.
+    one.run(&["push"]).failed("behind", "push --catch-up");
+    assert_eq!(push(&one).done().json["outcome"], "nothing");
+    one.add("d", "of one");
+    push(&one).done();
+    all_are_served(&one, site.path(), &[("d", "of one"), ("c", "of the other, too")]);
+    for machine in [&one, &other] {
+        machine.run(&["verify"]).done();
+    }
+}
+
+#[test]
+fn replaced_and_removed_targets_and_custom_data_are_published_again() {
+    let (one, other, site) = two(|machine| {
+        machine.run(&["bins", "--bit-length", "3"]).done();
+        ["x", "y", "z"].iter().for_each(|name| machine.add(name, "1"));
+    });
+    one.add("z", "changed by one");
+    push(&one).done();
+    other.add("x", "changed by the other");
+    other.run(&["remove", "y"]).done();
+    let file = other.folder.path().join("w");
+    fs::write(&file, "with custom data").unwrap();
+    other.run(&["add", file.to_str().unwrap(), "--custom", r#"{"channel":"beta"}"#]).done();
+    push(&other).done();
+    let expected = [("x", "changed by the other"), ("z", "changed by one"), ("w", "with custom data")];
+    all_are_served(&one, site.path(), &expected);
+    assert!(one.fetch(site.path(), "y").is_none());
+    let published = tree(&other.dir());
+    let is_there = |(name, bytes): (&String, &Vec<u8>)| {
+        name.starts_with("metadata/") && String::from_utf8_lossy(bytes).contains(r#""channel":"beta""#)
+    };
+    assert!(published.iter().filter(|file| is_there(*file)).count() >= 2, "published before and after the merge");
+}
+
+#[test]
+fn a_target_that_both_machines_changed_is_a_conflict() {
+    let (one, other, site) = two(|_| ());
+    one.add("same", "of one");
+    push(&one).done();
+    other.add("same", "of the other");
+    other.add("b", "2");
+    let before = (tree(&other.dir()), tree(site.path()));
+    push(&other).failed("conflict", "same: both sides changed it");
+    assert_eq!((tree(&other.dir()), tree(site.path())), before);
+    let ran = other.run(&["pull", "--adopt"]).done();
+    assert_eq!(ran.json["dropped"], json!(["b", "same"]));
+    other.add("b", "2");
+    push(&other).done();
+    all_are_served(&one, site.path(), &[("same", "of one"), ("b", "2")]);
+    // The same change on both sides is no conflict.
+    one.run(&["pull", "--adopt"]).done();
+    one.add("equal", "=");
+    other.add("equal", "=");
+    push(&one).done();
+    assert_eq!(push(&other).done().json["outcome"], "nothing");
+}
+
+#[test]
+fn changed_keys_and_delegations_are_conflicts() {
+    let (one, other, site) = two(|_| ());
+    one.add("a", "1");
+    push(&one).done();
+    let delegated = other.copy();
+    delegated.run(&["key", "generate", "team", "--unencrypted"]).done();
+    delegated.run(&["delegate", "team", "--paths", "team/*", "--key", "team"]).done();
+    push(&delegated).failed("conflict", "targets: this folder changed more than targets");
+    let rotated = other.copy();
+    rotated.run(&["key", "generate", "root-new", "--unencrypted"]).done();
+    rotated.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
+    push(&rotated).failed("conflict", "this folder has a new root");
+    // A new root of the other machine is adopted.
+    one.run(&["key", "generate", "root-new", "--unencrypted"]).done();
+    one.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
+    push(&one).done();
+    other.add("b", "2");
+    push(&other).done();
+    all_are_served(&one, site.path(), &[("a", "1"), ("b", "2")]);
+}
+
+#[test]
+fn a_machine_that_never_pushed_or_pulled_cannot_tell_its_changes() {
+    let (one, other, site) = two(|_| ());
+    one.add("a", "1");
+    push(&one).done();
+    let config = other.folder.path().join("home/.config/lastmile-repo/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("served")).map(|line| format!("{line}\n")).collect();
+    fs::write(&config, text).unwrap();
+    other.add("b", "2");
+    push(&other).failed("failed", "it is not known which changes of this folder are new");
+    assert!(one.fetch(site.path(), "b").is_none());
+}
+
+#[test]
+fn an_interrupted_merge_loses_nothing_and_is_finished_by_the_next_push() {
+    let (one, other, site) = two(|_| ());
+    one.add("a", "of one");
+    push(&one).done();
+    other.add("b", "of the other");
+    let served = tree(site.path());
+    let clean = other.copy();
+    let watched = arm(clean.folder.path(), usize::MAX, Fault::Die);
+    push(&clean).done();
+    let calls = watched.calls().len();
+    drop(watched);
+    let mut unfinished = 0;
+    // Every third call, because each run publishes twice. The calls before and after have the same neighbours.
+    for number in (0..calls).step_by(3) {
+        restore(site.path(), &served);
+        let machine = other.copy();
+        let armed = arm(machine.folder.path(), number, Fault::Die);
+        let ran = push(&machine);
+        drop(armed);
+        if ran.status != ExitStatus::Done {
+            let plain = machine.run(&["push"]);
+            unfinished += usize::from(plain.stderr.contains("was interrupted before it had published"));
+        }
+        let again = push(&machine);
+        assert_eq!(again.status, ExitStatus::Done, "call {number}: {again:?}");
+        all_are_served(&machine, site.path(), &[("old", "1"), ("a", "of one"), ("b", "of the other")]);
+    }
+    assert!(unfinished > 0, "no run was interrupted between the adoption and the publication");
+}
+
+/// Makes the folder contain exactly these files.
+fn restore(folder: &Path, files: &std::collections::BTreeMap<String, Vec<u8>>) {
+    for name in tree(folder).keys().filter(|name| !files.contains_key(*name)) {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
+}

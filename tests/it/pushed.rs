@@ -1,0 +1,168 @@
+//! Two machines, each with a clone of a repository, publish to one destination at the same time while publishers are
+//! killed at random moments.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::cli::program;
+
+/// The number of publishers on each machine.
+const PUBLISHERS: usize = 5;
+/// The time after which publishers are no longer killed, so that the test ends.
+const KILLING: Duration = Duration::from_secs(15);
+/// The time limit for all publishers.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// A machine with its own clone and its own configuration.
+struct Machine {
+    folder: PathBuf,
+}
+
+impl Machine {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("lastmile-repo"));
+        command.env("LASTMILE_REPO_CONFIG", self.folder.join("config.toml"));
+        command.current_dir(self.folder.join("packages")).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Runs a command, and kills it after the time `life`, if it is still running. Returns whether it succeeded, and its
+/// messages.
+fn run_for(mut command: Command, life: Option<Duration>) -> (bool, String) {
+    let mut child: Child = command.spawn().unwrap();
+    let start = Instant::now();
+    if let Some(life) = life {
+        while child.try_wait().unwrap().is_none() && start.elapsed() < life {
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(child.kill());
+    }
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+/// Returns the content of each file of the destination that has a version or a hash in its name.
+fn immutable_files(site: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for folder in ["metadata", "targets"] {
+        for entry in fs::read_dir(site.join(folder)).into_iter().flatten().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if name != "timestamp.json" && !name.starts_with('.') {
+                files.insert(entry.path(), fs::read(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
+    let folder: TempDir = tempfile::tempdir().unwrap();
+    let site = folder.path().join("site");
+    let first = Machine { folder: folder.path().join("first") };
+    fs::create_dir_all(first.folder.join("packages")).unwrap();
+    first.run(&["init", "--unencrypted-keys", "--threshold", "root=1"]);
+    first.run(&["push", "--to", site.to_str().unwrap()]);
+    copy(&first.folder, &folder.path().join("second"));
+    let second = Machine { folder: folder.path().join("second") };
+    let machines = [first, second];
+    let start = Instant::now();
+    let kills = AtomicUsize::new(0);
+    let watched = thread::scope(|scope| {
+        let publishers: Vec<_> = (0..2 * PUBLISHERS)
+            .map(|number| {
+                let (machine, kills, folder) = (&machines[number % 2], &kills, folder.path());
+                scope.spawn(move || publish(machine, number, folder, kills, start))
+            })
+            .collect();
+        // A client may fetch a file as soon as the timestamp refers to it, so what the timestamp refers to must not
+        // change.
+        let mut seen: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        while publishers.iter().any(|publisher| !publisher.is_finished()) {
+            if let Some((version, snapshot)) = served_snapshot(&site) {
+                let known = seen.entry(version).or_insert_with(|| snapshot.clone());
+                assert_eq!(*known, snapshot, "snapshot version {version} was served with two contents");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        seen.len()
+    });
+    let killed = kills.load(Ordering::Relaxed);
+    eprintln!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * PUBLISHERS);
+    assert!(killed > 0, "no publisher was killed");
+    for machine in &machines {
+        machine.run(&["push", "--catch-up"]);
+        machine.run(&["verify"]);
+    }
+    let state = folder.path().join("client");
+    let client = |arguments: &[&str]| {
+        let mut command = Command::new(program("lastmile"));
+        command.env("LASTMILE_STATE_DIR", &state).current_dir(folder.path()).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let url = format!("file://{}/metadata/", site.display());
+    client(&["trust", "add", "it", "--root", "first/packages/metadata/1.root.json", "--metadata-url", &url]);
+    let listed = client(&["list"]);
+    for number in 0..2 * PUBLISHERS {
+        assert!(listed.contains(&format!("release-{number}")), "release-{number} was lost: {listed}");
+    }
+    assert!(!immutable_files(&site).is_empty());
+}
+
+/// Publishes a release and pushes it. A killed command is repeated.
+fn publish(machine: &Machine, number: usize, folder: &Path, kills: &AtomicUsize, start: Instant) {
+    let file = folder.join(format!("release-{number}"));
+    fs::write(&file, number.to_string()).unwrap();
+    let mut round = 0_u64;
+    for arguments in [&["add", file.to_str().unwrap()][..], &["push", "--catch-up"]] {
+        loop {
+            assert!(start.elapsed() < LIMIT, "publisher {number} is not done");
+            round += 1;
+            // Different publishers are killed after different times.
+            let life = 40 + (number as u64 * 67 + round * 131) % 900;
+            let life = (start.elapsed() < KILLING).then_some(Duration::from_millis(life));
+            let (is_done, said) = run_for(machine.command(arguments), life);
+            if is_done {
+                break;
+            }
+            if said.contains("error:") {
+                // The destination or the folder was busy for too long, or another machine was always faster.
+                let is_busy = said.contains("another process") || said.contains("changed while it was read");
+                assert!(is_busy, "publisher {number}: {arguments:?}: {said}");
+            } else {
+                kills.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Returns the version and the content of the snapshot that the timestamp refers to.
+fn served_snapshot(site: &Path) -> Option<(u64, Vec<u8>)> {
+    let timestamp: serde_json::Value =
+        serde_json::from_slice(&fs::read(site.join("metadata/timestamp.json")).ok()?).ok()?;
+    let version = timestamp.pointer("/signed/meta/snapshot.json/version")?.as_u64()?;
+    let snapshot = fs::read(site.join(format!("metadata/{version}.snapshot.json"))).ok()?;
+    Some((version, snapshot))
+}
