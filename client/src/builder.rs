@@ -19,7 +19,7 @@ use crate::policies::Policies;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::shared::SharedStore;
-use crate::update_context::UpdateContext;
+use crate::update_context::{Unreachable, UpdateContext};
 use crate::updater::Updater;
 
 /// Configures an [`Updater`]. By default, the store is in memory, the transport is chosen by the scheme of the URL, and
@@ -35,6 +35,7 @@ pub struct UpdaterBuilder {
     limits: Limits,
     retry_policy: RetryPolicy,
     events: Arc<dyn EventSink>,
+    unreachable: Unreachable,
     lock_wait: Duration,
     target_names: TargetNames,
     sequential: bool,
@@ -61,6 +62,7 @@ impl UpdaterBuilder {
             limits: Limits::default(),
             retry_policy: RetryPolicy::default(),
             events: Arc::new(TracingSink),
+            unreachable: Unreachable::Refuse,
             lock_wait: Duration::from_secs(300),
             target_names: TargetNames::HashPrefixed,
             sequential: false,
@@ -99,6 +101,11 @@ impl UpdaterBuilder {
     /// Sets the receiver of events. By default, events are logged as `tracing` warnings.
     pub fn event_sink(self, sink: impl EventSink) -> UpdaterBuilder {
         UpdaterBuilder { events: Arc::new(sink), ..self }
+    }
+
+    /// Sets what a refresh does if no mirror can be reached. By default, it fails.
+    pub fn unreachable(self, unreachable: Unreachable) -> UpdaterBuilder {
+        UpdaterBuilder { unreachable, ..self }
     }
 
     /// Sets how long to wait for another process that refreshes or writes to the same store. The default is five
@@ -181,6 +188,7 @@ impl UpdaterBuilder {
             limits: self.limits,
             retry_policy: self.retry_policy,
             events: self.events,
+            unreachable: self.unreachable,
             target_names: self.target_names,
             sequential: self.sequential,
             cleaned_dirs: CleanedDirs::default(),

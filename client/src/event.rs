@@ -79,6 +79,14 @@ pub enum Event {
         /// Why the mirror failed.
         reason: String,
     },
+    /// No mirror could be reached, and the client uses the stored metadata, because the application chose
+    /// [`Unreachable::UseStored`](crate::Unreachable).
+    UsingStored {
+        /// Why the refresh failed.
+        reason: String,
+        /// The time at which the first role of the stored metadata expires. From then on, the client refuses it.
+        until: DateTime<Utc>,
+    },
     /// A target was not downloaded, because the correct file already exists at this path.
     AlreadyThere {
         /// The path of the target.
@@ -127,6 +135,9 @@ impl std::fmt::Display for Event {
             }
             Event::MirrorFailed { url, reason } => {
                 write!(f, "{url}: {reason}; trying the next mirror")
+            }
+            Event::UsingStored { reason, until } => {
+                write!(f, "using the stored metadata, which is valid until {}: {reason}", format_time(until))
             }
             Event::AlreadyThere { target, path } => {
                 write!(f, "`{target}` is already at {}", printable_path(path))

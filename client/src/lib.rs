@@ -72,4 +72,5 @@ pub use store::directory::DirectoryStore;
 pub use store::memory::MemoryStore;
 pub use store::{LockKind, Store, StoreLock, StoredFile};
 pub use target::Target;
+pub use update_context::Unreachable;
 pub use updater::Updater;

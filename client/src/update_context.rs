@@ -14,6 +14,19 @@ use crate::policies::Policies;
 use crate::store::StoredFile;
 use crate::store::shared::SharedStore;
 
+/// What a refresh does if no mirror can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unreachable {
+    /// The refresh fails with [`Error::Network`](crate::Error::Network).
+    #[default]
+    Refuse,
+    /// The refresh succeeds with the stored metadata if all of it is still valid, and reports
+    /// [`Event::UsingStored`]. Choose this for applications that must work without a network. An attacker who blocks
+    /// the network can then withhold updates without an error, until the first stored role expires. Metadata that was
+    /// received and refused is still an error.
+    UseStored,
+}
+
 pub(crate) struct UpdateContext {
     pub(crate) mirrors: Mirrors,
     pub(crate) store: SharedStore,
@@ -21,6 +34,7 @@ pub(crate) struct UpdateContext {
     pub(crate) limits: Limits,
     pub(crate) retry_policy: RetryPolicy,
     pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) unreachable: Unreachable,
     /// The names of target files in a repository with consistent snapshots.
     pub(crate) target_names: TargetNames,
     /// Whether metadata files are fetched one after the other, without prefetching.

@@ -8,11 +8,12 @@ use lastmile_metadata::{Request, ReusableTargets, Stage, TrustedMetadata, Update
 use crate::clock::{now, warn_if_clock_wrong};
 use crate::driver::{Driver, Source, drive_stored};
 use crate::error::{Error, LocalError};
+use crate::event::Event;
 use crate::session::Session;
 use crate::start::Start;
 use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
-use crate::update_context::UpdateContext;
+use crate::update_context::{Unreachable, UpdateContext};
 
 /// The maximum number of times that a refresh starts. A refresh starts again if another process has changed the store.
 const MOST_STARTS: u32 = 3;
@@ -73,6 +74,19 @@ impl Updater {
     ///
     /// The same errors as [`refresh`](Updater::refresh).
     pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        match self.refresh_from_mirrors(time).await {
+            Err(Error::Network(error)) if self.context.unreachable == Unreachable::UseStored => {
+                // Without valid stored metadata, report why the mirrors could not be used.
+                let Ok(trusted) = self.stored_at(time).await else { return Err(error.into()) };
+                let reason = format!("{error}: {}", error.cause);
+                self.context.events.handle(&Event::UsingStored { reason, until: first_expiry(&trusted) });
+                Ok(Session::new(Arc::clone(&self.context), trusted, Source::MirrorsAndStore))
+            }
+            other => other,
+        }
+    }
+
+    async fn refresh_from_mirrors(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         let _refresh = self.context.store.lock_for_refresh().await?;
         for _ in 0..MOST_STARTS {
             self.context.mirrors.reset();
@@ -104,6 +118,12 @@ impl Updater {
     ///
     /// The same errors as [`offline`](Updater::offline).
     pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        let trusted = self.stored_at(time).await?;
+        Ok(Session::new(Arc::clone(&self.context), trusted, Source::Store))
+    }
+
+    /// Verifies the stored metadata at `time`.
+    async fn stored_at(&self, time: DateTime<Utc>) -> Result<TrustedMetadata, Error> {
         let work = |store: &LockedStore<'_>| {
             let start = Start::read(&self.context, store, &self.shipped_root, time)?;
             let before = start.last_refresh();
@@ -111,7 +131,7 @@ impl Updater {
         };
         let (trusted, before) = self.context.store.exclusively(work).await?;
         warn_if_clock_wrong(&self.context, time, before, trusted.as_ref().err());
-        Ok(Session::new(Arc::clone(&self.context), trusted?, Source::Store))
+        trusted
     }
 
     /// Reads and initializes the store.
@@ -169,6 +189,12 @@ impl Updater {
         let targets = drive_stored(&self.context, store, snapshot)?;
         drive_stored(&self.context, store, targets)
     }
+}
+
+/// Returns the time at which the first top-level role expires.
+fn first_expiry(trusted: &TrustedMetadata) -> DateTime<Utc> {
+    let others = trusted.timestamp().expires.min(trusted.snapshot().expires).min(trusted.targets().expires());
+    trusted.root().expires.min(others)
 }
 
 #[cfg(test)]

@@ -208,7 +208,12 @@ pub(super) enum Command {
     Trust(Trust),
 
     /// Fetch and verify new metadata
-    Refresh,
+    Refresh {
+        /// Wait for a random time of at most this many seconds first, so that scheduled jobs on many machines do not
+        /// all ask the server at the same moment
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        jitter: Option<Duration>,
+    },
 
     /// Download and verify targets, and print their paths
     #[command(after_help = "Example: lastmile get docs/guide.pdf docs/notes.txt --output downloads --jobs 2")]

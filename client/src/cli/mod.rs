@@ -81,7 +81,7 @@ impl App<'_> {
     async fn command(&self, command: Command) -> Result<ExitStatus, Failure> {
         match command {
             Command::Trust(trust) => self.trust(trust).await,
-            Command::Refresh => self.refresh().await,
+            Command::Refresh { jitter } => self.refresh(jitter).await,
             Command::Get(get) => self.get(get).await,
             Command::List { pattern, source } => self.list(pattern, &source).await,
             Command::Verify(verify) => self.verify(verify).await,

@@ -25,7 +25,10 @@ impl App<'_> {
         let mut lines = Vec::new();
         let mut documents = Vec::new();
         let mut status = ExitStatus::Done;
-        for role in roles(session.trusted()) {
+        let all = roles(session.trusted());
+        // Without the network, the stored metadata can be used until its first role expires.
+        let offline_until = all.iter().map(|role| role.expires).min().unwrap_or(self.now);
+        for role in all {
             let state = role.state(self.now, limit);
             status = match (state, status) {
                 ("expired", _) => ExitStatus::Refused,
@@ -48,8 +51,11 @@ impl App<'_> {
                 age.map_or_else(|| "never".to_owned(), |age| relative(-age)),
             ));
         }
+        let usable = if offline_until <= self.now { "was usable" } else { "usable" };
+        let distance = relative(offline_until - self.now);
+        lines.push(format!("{usable} without the network until {} ({distance})", format_time(&offline_until)));
         let state = if status == ExitStatus::Done { "good" } else { "attention" };
-        let document = json!({ "repository": repository.name.as_str(), "state": state, "roles": documents });
+        let document = json!({ "repository": repository.name.as_str(), "state": state, "roles": documents, "offline_until": format_time(&offline_until) });
         self.output.data(&document, &lines)?;
         Ok(status)
     }

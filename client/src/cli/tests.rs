@@ -285,6 +285,18 @@ fn status_reports_expiring_roles_by_its_exit_code() {
 }
 
 #[test]
+fn status_says_how_long_the_stored_metadata_can_be_used_without_the_network() {
+    let mut home = Home::trusting();
+    home.run(&["refresh", "--jitter", "0.001"]);
+    let until = lastmile_metadata::format_time(&(home.now + TimeDelta::days(1)));
+    assert_eq!(json(&home.run(&["status", "--json"]))["offline_until"], until);
+    let last = |ran: &Ran| ran.stdout.lines().last().unwrap().to_owned();
+    assert_eq!(last(&home.run(&["status"])), format!("usable without the network until {until} (in 24 h)"));
+    home.now += TimeDelta::days(3);
+    assert_eq!(last(&home.run(&["status"])), format!("was usable without the network until {until} (2 days ago)"));
+}
+
+#[test]
 fn with_several_repositories_a_name_is_required() {
     let home = Home::trusting();
     assert_eq!(home.trust("other").status, ExitStatus::Done);

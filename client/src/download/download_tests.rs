@@ -8,6 +8,7 @@ use std::time::Duration;
 use lastmile_metadata::{Algorithm, Hashes, Limits, TargetNames, TargetPath};
 
 use super::*;
+use crate::Unreachable;
 use crate::error::RefusedError;
 use crate::event::TracingSink;
 use crate::net::base_url::BaseUrl;
@@ -40,6 +41,7 @@ fn context(servers: &[&Server]) -> UpdateContext {
         limits: Limits::default(),
         retry_policy: RetryPolicy { first_pause: Duration::from_millis(2), ..RetryPolicy::default() },
         events: Arc::new(TracingSink),
+        unreachable: Unreachable::Refuse,
         target_names: TargetNames::HashPrefixed,
         sequential: true,
         cleaned_dirs: CleanedDirs::default(),
