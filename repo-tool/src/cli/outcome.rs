@@ -18,10 +18,26 @@ use crate::publish::batch::{self, Shared};
 use crate::publish::observer::Unobserved;
 use crate::publish::queue::{Answer, PublishRequest};
 use crate::report::diff;
-use crate::{Error, Outcome, Plan, Repository, Signing};
+use crate::report::overview::minute;
+use crate::{Error, Outcome, Plan, Renewal, Repository, Signing};
 
-/// Publishes or stages the change, and reports it. A dry run checks and reports the change without writing anything.
+/// Publishes or stages the change, reports it, and warns of roles that are overdue. A dry run checks and reports the
+/// change without writing anything.
 pub(super) fn conclude(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    draft: Draft,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let status = conclude_renewal(context, repository, draft, output)?;
+    if !context.run().is_dry() {
+        warn_of_overdue(repository, output);
+    }
+    Ok(status)
+}
+
+/// Like [`conclude`], but for `renew`, which itself reports the roles that are overdue.
+pub(super) fn conclude_renewal(
     context: &Context<'_>,
     repository: &mut Repository,
     draft: Draft,
@@ -81,6 +97,31 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
+/// Warns in one line of roles that were not renewed in the first half of their renewal period, or that expire before
+/// the timestamp should be renewed for the next time.
+fn warn_of_overdue(repository: &Repository, output: &Output) {
+    let published = &repository.published;
+    let next = repository.config.role(&RoleName::TIMESTAMP).renew_from(published.timestamp.expires);
+    let mut roles = vec![(&RoleName::ROOT, published.root.expires), (&RoleName::SNAPSHOT, published.snapshot.expires)];
+    roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
+    let overdue: Vec<(&RoleName, _)> = roles
+        .into_iter()
+        .filter(|(role, expires)| {
+            let renewal = repository.config.role(role).renewal(*expires, repository.now());
+            renewal >= Renewal::Overdue || *expires <= next
+        })
+        .collect();
+    if overdue.is_empty() {
+        return;
+    }
+    let dates = overdue.iter().map(|(role, expires)| format!("{role} (expires {})", minute(*expires)));
+    let names = some_of(overdue.iter().map(|(role, _)| role.to_string())).replace(',', "");
+    let dates = some_of(dates);
+    output.warning(&format!(
+        "not renewed in time: {dates}; run `lastmile-repo renew {names}` with the keys of these roles"
+    ));
+}
+
 /// Returns the packages that clients refuse from now on.
 fn refused_packages(outcome: &Outcome) -> &[Refused] {
     match outcome {
@@ -121,7 +162,11 @@ fn outcome_json(changes: &Value, run: Run, outcome: &str) -> Value {
 /// Publishes a request, alone or together with requests from other processes.
 pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &Output) -> Result<ExitStatus, Error> {
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
-        Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, Run::Real, output),
+        Shared::ByUs(done) => {
+            let status = report(&done.repository, &done.plan, &done.outcome, Run::Real, output)?;
+            warn_of_overdue(&done.repository, output);
+            Ok(status)
+        }
         Shared::ByOther(Answer::Published { changes, text }) => {
             output.report(&outcome_json(&changes, Run::Real, "published"), text.lines())?;
             output.note("Another process published this request together with its own request.");

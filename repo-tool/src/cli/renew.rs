@@ -10,10 +10,11 @@ use lastmile_metadata::{KeyRing, RoleName};
 use super::context::Context;
 use super::counts::{NAMED, some_of};
 use super::key_names::KeyNames;
-use super::outcome::conclude;
+use super::outcome::conclude_renewal;
 use super::watch;
 use crate::draft::Draft;
 use crate::error::chain;
+use crate::report::overview::minute;
 use crate::{Error, Renewal, Repository};
 
 /// `renew`
@@ -71,7 +72,15 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         output.warning(&format!("cannot read the roles that are not renewed: {}", chain(&error)));
         Vec::new()
     });
-    let status = conclude(context, &mut repository, draft, output)?;
+    let status = conclude_renewal(context, &mut repository, draft, output)?;
+    if status == ExitStatus::Done && !context.run().is_dry() {
+        for role in renewed.iter().filter(|role| !role.is_online()).take(NAMED) {
+            let config = config.role(role);
+            let expires = config.expiry(now);
+            let from = minute(config.renew_from(expires));
+            output.note(&format!("{role} is valid until {}. Renew it again from {from} on.", minute(expires)));
+        }
+    }
     report(&repository, &left, output);
     Ok(status)
 }
