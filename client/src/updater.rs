@@ -200,3 +200,7 @@ fn first_expiry(trusted: &TrustedMetadata) -> DateTime<Utc> {
 #[cfg(test)]
 #[path = "updater_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "unreachable_tests.rs"]
+mod unreachable_tests;

@@ -16,6 +16,7 @@ use super::renew::Renew;
 use crate::error::chain;
 use crate::files::roots;
 use crate::push::Variables;
+use crate::report::overview::minute;
 use crate::root_digest::RootDigest;
 use crate::watch::{Event, Reason, Remote, Watch};
 use crate::{Error, Renewal};
@@ -94,15 +95,10 @@ fn report(event: &Event, output: &Output) -> Result<(), Error> {
 fn line(event: &Event) -> String {
     match event {
         Event::Planned { role, version, expires, at } => {
-            format!(
-                "{} version {version} expires {}, and is renewed at {}",
-                shown(role),
-                minutes(*expires),
-                minutes(*at)
-            )
+            format!("{} version {version} expires {}, and is renewed at {}", shown(role), minute(*expires), minute(*at))
         }
         Event::Renewed { role, version, expires } => {
-            format!("{} was renewed: version {version} expires {}", shown(role), minutes(*expires))
+            format!("{} was renewed: version {version} expires {}", shown(role), minute(*expires))
         }
         Event::Pushed { url, timestamp } => format!("pushed timestamp version {timestamp} to {url}"),
         Event::NotRenewed { role, expires, renewal, reason } => {
@@ -112,7 +108,7 @@ fn line(event: &Event) -> String {
                 Reason::KeysMissing => "its keys are not on this machine",
             };
             let role = shown(role);
-            format!("{role} {verb} {}, and {advice}: run `lastmile-repo renew {role}`", minutes(*expires))
+            format!("{role} {verb} {}, and {advice}: run `lastmile-repo renew {role}`", minute(*expires))
         }
         Event::Failed { roles, error, again } => {
             let what = match roles.as_slice() {
@@ -122,7 +118,7 @@ fn line(event: &Event) -> String {
             let failure = Failure::from(error).json();
             let hint = failure.pointer("/error/hint").and_then(Value::as_str);
             let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
-            format!("{what}: {}{hint}. Next attempt: {}", chain(error), minutes(*again))
+            format!("{what}: {}{hint}. Next attempt: {}", chain(error), minute(*again))
         }
     }
 }
@@ -150,8 +146,4 @@ fn json(event: &Event) -> Value {
 
 fn shown(role: &RoleName) -> String {
     printable(role.as_str())
-}
-
-fn minutes(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }

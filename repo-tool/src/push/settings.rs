@@ -156,7 +156,7 @@ impl UserConfig {
         })
     }
 
-    /// Records the changes that a merge is about to publish again, or that there are none.
+    /// Records the changes that a merge is about to publish again. `None` removes the record.
     pub(crate) fn set_unpushed(
         &self,
         repository: RootDigest,
