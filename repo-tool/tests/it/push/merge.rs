@@ -67,7 +67,7 @@ fn replaced_and_removed_targets_and_custom_data_are_published_again() {
     other.run(&["remove", "y"]).done();
     let file = other.folder.path().join("w");
     fs::write(&file, "with custom data").unwrap();
-    other.run(&["add", file.to_str().unwrap(), "--custom", r#"{"channel":"beta"}"#]).done();
+    other.run(&["add", file.to_str().unwrap(), "--custom", "channel=beta"]).done();
     push(&other).done();
     let expected = [("x", "changed by the other"), ("z", "changed by one"), ("w", "with custom data")];
     all_are_served(&one, site.path(), &expected);
