@@ -63,8 +63,8 @@ impl RoleConfig {
         }
     }
 
-    /// Returns the expiry date, in whole seconds (spec 4.2.3), of metadata that is signed at the time `now`. The date
-    /// is at most the end of the year 9999, because the format has only four digits for the year.
+    /// Returns the expiry date of metadata that is signed at the time `now`. The date is in whole seconds (spec 4.2.3).
+    /// It is at most the end of the year 9999, because the format has only four digits for the year.
     #[must_use]
     pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.with_nanosecond(0).unwrap_or(now);
@@ -85,7 +85,7 @@ impl RoleConfig {
         expires - self.renewal_period()
     }
 
-    /// Returns the renewal period: how long before its expiry metadata becomes due for renewal.
+    /// Returns the renewal period. Metadata becomes due for renewal this long before it expires.
     #[must_use]
     pub fn renewal_period(&self) -> TimeDelta {
         match self.renew_days {

@@ -223,7 +223,7 @@ impl Document {
         Ok(())
     }
 
-    /// The signatures that the document has so far.
+    /// Returns the signatures that the document has so far.
     #[must_use]
     pub fn signatures(&self) -> &[Signature] {
         &self.signatures

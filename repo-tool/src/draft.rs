@@ -40,8 +40,8 @@ pub struct Draft {
     /// The targets that were added, changed or removed. The simulated clients must find each of these targets that the
     /// draft lists.
     pub(crate) touched: BTreeSet<TargetPath>,
-    /// The roles that received more targets than `touched` can name. The simulated clients must find each new target of
-    /// these roles.
+    /// The roles to which many targets were added at once. `touched` does not contain these targets, but the simulated
+    /// clients must find each new target of these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
     /// The partly signed documents of the pending change that this draft does not edit.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
@@ -51,8 +51,8 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The requests from other publishers that are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// The additional key rings that must sign a role. They make it possible to publish a pending change later that is
-    /// not part of this draft.
+    /// The additional key rings that must sign a role. Without their signatures, a pending change that is not part of
+    /// this draft could no longer be published.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 

@@ -34,8 +34,8 @@ pub(crate) struct NewContent {
     pub(crate) is_new: bool,
 }
 
-/// Writes a new bundle to the evidence file `path`. Several commands may do this at the same time: none of their bundles
-/// is lost.
+/// Writes a new bundle to the evidence file `path`. Several commands may do this at the same time without losing a
+/// bundle.
 ///
 /// # Errors
 /// Returns an error if a bundle cannot be added to the existing file, or if the file cannot be written.

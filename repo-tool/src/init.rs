@@ -226,7 +226,7 @@ impl NewRepository {
         Ok(())
     }
 
-    /// Refuses signers for delegated roles, and a number of signers that is less than the threshold of their role.
+    /// Refuses signers for delegated roles, and roles that have fewer signers than their threshold.
     fn check_signers(&self) -> Result<(), Error> {
         for (role, signers) in &self.signers {
             if !role.is_top_level() {
@@ -325,10 +325,11 @@ impl NewRepository {
     }
 }
 
-/// Checks that a new key file with this name could be written to `folder`, without writing it.
+/// Checks that the files of a new key `name` could be written to `folder`, without writing them.
 ///
 /// # Errors
-/// [`PathError::KeyExists`] if the file exists, and [`Error::File`] if the folder does not exist and cannot be created.
+/// [`PathError::KeyExists`] if one of the files exists, and [`Error::File`] if the folder does not exist and cannot be
+/// created.
 pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     key_store::check_name(name)?;
     // Only the last folder of the path would be created, so its parent folder must be writable.

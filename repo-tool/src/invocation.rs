@@ -38,8 +38,8 @@ pub struct Invocation {
     pub clock: ClockCheck,
     /// The unknown members and keys in metadata that the user agrees to sign.
     pub accepted: Accepted,
-    /// The private key files outside the repository's folder that `repo.toml` may name in this run, in addition to the
-    /// files that the user's configuration allows.
+    /// The private key files that `repo.toml` may name in this run although they are outside the repository's folder.
+    /// The user's configuration may allow further files.
     pub allowed_keys: Vec<PathBuf>,
     /// The signers that are not key files. Each of them may sign in every repository that this run opens.
     pub signers: Vec<NamedSigner>,
@@ -48,8 +48,8 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// Returns the context of a user with this configuration. By default, only unencrypted keys can be used, the
-    /// repository is private, and the run does not wait for other processes.
+    /// Returns a context with the time `now` and the configuration `user`. In this context, only unencrypted keys can
+    /// be used, the repository is private, and the run does not wait for other processes.
     #[must_use]
     pub fn new(now: DateTime<Utc>, user: UserConfig) -> Self {
         Self {

@@ -106,8 +106,8 @@ const ED25519_TYPE: [&str; 3] = ["c3NoLWVkMjU1MT", "NzaC1lZDI1NTE5", "zc2gtZWQyN
 /// The possible base64 encodings of `ssh-rsa`, which depend on the offset of the text in the encoded data.
 const RSA_TYPE: [&str; 3] = ["c3NoLXJzY", "NzaC1yc2", "zc2gtcnNh"];
 
-/// Determines the key type of an OpenSSH private key. An OpenSSH file contains the public key unencrypted, even if the
-/// private key is encrypted.
+/// Determines the type of an OpenSSH private key, and how to convert the key. An OpenSSH file contains the public key
+/// unencrypted, even if the private key is encrypted.
 fn open_ssh(text: &str) -> (&'static str, Conversion) {
     let content: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
     let has = |kind: [&str; 3]| kind.iter().any(|encoded| content.contains(encoded));

@@ -119,15 +119,15 @@ impl KeyStore {
         self.avoided.contains(&public.into())
     }
 
-    /// Returns whether this store can sign with `public`. Does not need a pass-phrase. For a key file, the result is
-    /// only a hint.
+    /// Returns whether this store can sign with `public`. Asks for a pass-phrase only if an encrypted key file has no
+    /// valid `.pub` file. For a key file, the result is only a hint.
     #[must_use]
     pub fn has(&self, public: &PublicKey) -> bool {
         self.signer_of(public).is_some() || self.file_of(public).is_some()
     }
 
-    /// Returns the URI of the private key file of `public` on this machine, or `None` if there is no such file. Does
-    /// not need a pass-phrase, so the result is only a hint.
+    /// Returns the URI of the private key file of `public` on this machine, or `None` if there is no such file. The
+    /// result is only a hint, as in [`KeyStore::has`].
     #[must_use]
     pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
         self.file_of(public).map(|file| file.name.as_str())
@@ -140,8 +140,8 @@ impl KeyStore {
         self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
     }
 
-    /// Opens private key files, and returns the URIs of the files that contain the key `public`. Skips files that
-    /// cannot be opened, and signers.
+    /// Returns the URIs of the private key files that contain the key `public`, and opens each file to confirm this.
+    /// Ignores signers, and files that cannot be opened.
     #[must_use]
     pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
         let phrases = self.phrases.as_ref();
@@ -166,7 +166,7 @@ impl KeyStore {
         Ok(public)
     }
 
-    /// Returns a store that contains only the key files at these URIs, and no signers.
+    /// Returns a store that contains only the key files at `uris`, and no signers.
     #[must_use]
     pub fn restricted_to(&self, repository: &Path, uris: &[KeyUri]) -> Self {
         let paths: BTreeSet<PathBuf> = uris.iter().map(|uri| uri.path(repository)).collect();
@@ -210,8 +210,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the private key file of `public`, but never a signer that the program provided. The proof of a
-    /// revocation signs forged files with this key, and hardware tokens and key services should not sign such files.
+    /// Returns a signer for `public` that uses its key file, never a signer that the program provided. The proof of a
+    /// revocation signs forged files with it, and hardware tokens and key services should not sign such files.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].
@@ -263,8 +263,8 @@ impl KeyFile {
         is_readable || self.private.lock().is_ok_and(|open| open.is_some())
     }
 
-    /// Returns the public key. Uses the private key file if it can be opened without a pass-phrase, and otherwise the
-    /// `.pub` file, which is only a hint.
+    /// Returns the public key. Reads it from the private key file if no pass-phrase is needed, or else from the `.pub`
+    /// file, which is only a hint. Without a valid `.pub` file, asks for the pass-phrase.
     fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
         if let Some(public) = self.public.get() {
             return Some(public.clone());

@@ -87,7 +87,7 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
     layout.metadata().join(format!("{version}.root.json"))
 }
 
-/// Returns the root in the metadata folder that has this digest.
+/// Returns the root with the digest `digest` from the metadata folder.
 fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in roots::root_versions(layout)? {
         let path = root_file(layout, version);

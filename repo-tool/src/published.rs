@@ -1,4 +1,4 @@
-//! The published state of a repository. It is verified like in a client, but with the clock set to the Unix epoch, so
+//! The published state of a repository. It is verified as in a client, but with the clock set to the Unix epoch, so
 //! that an expired repository can be read and renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -103,7 +103,7 @@ impl Published {
         &self.memory
     }
 
-    /// Returns the root with which the client that verified the published state was shipped.
+    /// Returns the root that was shipped with the client that verified the published state.
     pub(crate) fn shipped(&self) -> &[u8] {
         &self.shipped
     }
@@ -304,8 +304,8 @@ impl Published {
         Ok(order)
     }
 
-    /// Returns the role with this name. If the name ends in `*`, returns all delegated roles whose names have this
-    /// prefix.
+    /// Returns the role `name`. If `name` ends in `*`, returns all delegated roles whose names begin with the text
+    /// before `*`.
     pub fn named(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
@@ -334,8 +334,8 @@ impl Published {
         if edges.is_empty() { Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()) } else { Ok(edges) }
     }
 
-    /// Returns whether a file with this version of the role exists, even if it is not published. The version number of
-    /// such a file cannot be used again.
+    /// Returns whether there is a metadata file for this version of `role`, even if the file is not published. The
+    /// version number of such a file cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         self.files.has(role, version)

@@ -45,8 +45,8 @@ pub struct Repository {
     /// Whether the repository has been compared with the server.
     #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
-    /// Whether a key is being revoked. During a revocation, some checks are skipped so that metadata that an attacker
-    /// published cannot prevent it.
+    /// Whether a key is being revoked. If so, some checks are skipped, so that metadata that an attacker published
+    /// cannot prevent the revocation.
     pub(crate) is_emergency: bool,
     /// The private keys that the user specified for the current change.
     pub(crate) named_keys: Vec<KeyUri>,
@@ -243,7 +243,7 @@ impl Repository {
         self.preview_measured(draft, role, &incoming, options)
     }
 
-    /// Adds files whose hashes are already known to `role`.
+    /// Adds the files `measured` to `role`. Their hashes have already been computed.
     pub(crate) fn preview_measured(
         &mut self,
         draft: Draft,
@@ -261,7 +261,8 @@ impl Repository {
         self.list_files(draft, role, (measured, &files), options)
     }
 
-    /// Returns the files that were copied to `.publishing/` as files to publish, each with its final path.
+    /// Returns the files to publish for the copies in `.publishing/`, each with its final path. Links a copy once more
+    /// for each additional path at which its target is published.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
@@ -345,8 +346,8 @@ impl Repository {
 
 #[cfg(not(feature = "http"))]
 impl Repository {
-    /// Refuses to publish if a comparison with the server is required, because this build cannot contact the server
-    /// without the feature `http`.
+    /// Refuses to publish if a comparison with the server is required, because a build without the feature `http`
+    /// cannot contact the server.
     ///
     /// # Errors
     /// [`Error::Served`] if the user's configuration contains a metadata URL.

@@ -57,7 +57,7 @@ pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd>
     counts.into_iter().filter_map(|(id, count)| Some(Odd { id: id.clone(), kind: kind(id, count)? })).collect()
 }
 
-/// Returns the odd key IDs in a root, each with the role that lists it.
+/// Returns the odd key IDs in a root, each with the role that lists the key ID.
 pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     let odd = root
         .roles

@@ -74,7 +74,7 @@ impl UserConfig {
         self.file.as_deref()
     }
 
-    /// Returns the pinned root of the repository whose oldest root has this digest.
+    /// Returns the pinned root of the repository whose oldest root has the digest `repository`.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, can be written by other users, or is invalid.
@@ -175,8 +175,7 @@ impl UserConfig {
         })
     }
 
-    /// Returns the private key files outside the repository's folder that the user has allowed to be used for the
-    /// repository.
+    /// Returns the private key files that the user has allowed for the repository although they are outside its folder.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].
@@ -310,8 +309,8 @@ fn lock(folder: &Path) -> Result<File, Error> {
     lock::lock(&folder.join(".lastmile-repo.lock"))
 }
 
-/// Reads a file. The file must belong to this user or root, and nobody else may be able to write to it. Links are
-/// followed, because the user specified the file.
+/// Reads a file. Returns `None` if the file does not exist. The file must belong to this user or to the user root, and
+/// nobody else may be able to write to it. Links are followed, because the user specified the file.
 pub(crate) fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

@@ -120,14 +120,14 @@ fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
     Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
 }
 
-/// Counts the attacks for each security result, in the order of the report.
+/// Counts the attacks by security result, in the order of the report.
 fn security(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |wanted| results.iter().filter(|line| line.failure() == wanted).count();
     let failures = Verdict::UNSAFE.map(|verdict| (verdict.to_string(), count(Some(verdict))));
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// Counts, for each strictness verdict, the attacks in which at least one sample has that verdict.
+/// Counts the attacks by strictness verdict. An attack counts for each verdict that at least one of its samples has.
 fn strictness(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |verdict| results.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()

@@ -189,7 +189,7 @@ fn attest_one(
     Ok((document, line))
 }
 
-/// The suffix of the name of a file that contains only one bundle.
+/// A file whose name ends in this suffix contains only one bundle.
 const SINGLE: &str = ".sigstore.json";
 
 impl Kind {
@@ -212,7 +212,7 @@ impl Content {
     }
 }
 
-/// Determines what to sign. Refuses options that the kind does not use.
+/// Determines what to sign. Refuses options that do not apply to `--kind`.
 fn content(args: &Attest) -> Result<Content, Error> {
     let build = build(&args.build)?;
     let usage = |text: &str| Err(Error::Usage(text.into()));
@@ -279,7 +279,7 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
         if matches!(content, Content::File) {
             bytes.extend_from_slice(new);
             if bytes.len() as u64 > LONGEST_SIGNED {
-                let text = "is too large for --kind signature, at most 1 GiB; make a statement with --kind publish";
+                let text = "is too large for --kind signature (at most 1 GiB); make a statement with --kind publish";
                 return Err(Error::Failed(format!("{} {text}", printable_path(package))));
             }
         }
@@ -290,7 +290,7 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
     Ok((Artifact::new(name, hashes), bytes))
 }
 
-/// Opens the key that the user named. A repository is needed only for a key ID.
+/// Opens the key that the user named. Opens the repository only if the user gave a key ID.
 fn signer(context: &Context<'_>, name: &str) -> Result<Arc<dyn Signer>, Error> {
     let layout = context.layout();
     let phrases = context.invocation.phrases.as_ref();

@@ -23,7 +23,7 @@ pub(crate) struct Completions {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lastmile-repo man ~/.local/share/man/man1")]
 pub(crate) struct Man {
-    /// Folder for the man pages, one for each command.
+    /// Folder to write the man pages to, one page for each command.
     pub(crate) folder: PathBuf,
 }
 

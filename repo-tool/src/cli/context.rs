@@ -24,11 +24,11 @@ use crate::{ClockCheck, Error, FailingPackages, Invocation, LockWait, Repository
 /// The environment variable with the path of the user's configuration.
 const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 
-/// The environment variable with the SHA-256 of the root to trust, for jobs without a stored configuration.
+/// The environment variable with the SHA-256 of the root to trust. It is meant for jobs without a stored configuration.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
-/// The environment variable with a list of private key files outside the repository's folder that may be used, for jobs
-/// without a stored configuration.
+/// The environment variable that lists private key files that may be used although they are outside the repository's
+/// folder. It is meant for jobs without a stored configuration.
 const KEYS_VARIABLE: &str = "LASTMILE_REPO_ALLOWED_KEYS";
 
 /// The context of a command.
@@ -46,7 +46,8 @@ pub(super) struct Context<'a> {
     pub(super) wait: Wait,
     /// The home folder of the user.
     pub(super) home: Option<PathBuf>,
-    /// The folder of the state that the tool keeps for its user, if there is a home directory.
+    /// The folder in which the tool keeps state for the user. It is `None` if there is neither `XDG_STATE_HOME` nor a
+    /// home folder.
     pub(super) state_dir: Option<PathBuf>,
 }
 
@@ -105,8 +106,8 @@ impl Context<'_> {
         self.invocation.layout(&self.global.repository)
     }
 
-    /// Like [`Context::open`]. If `even_so` is true, a change may make clients refuse packages that are already
-    /// published.
+    /// Opens the repository as [`Context::open`] does. If `even_so` is true, allows changes that make clients refuse
+    /// packages that are already published.
     pub(super) fn open_accepting(&self, even_so: bool, output: &Output) -> Result<Repository, Error> {
         let mut repository = self.open(output)?;
         if even_so {
@@ -146,7 +147,7 @@ fn user(global: &Global, world: &World) -> UserConfig {
     global.config.clone().or_else(variable).or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
 }
 
-/// Returns the root to trust from the command line or the environment.
+/// Returns the root to trust, if it is given on the command line or in the environment.
 fn given_root(global: &Global, root: Option<&[u8]>, world: &World) -> Result<Option<GivenRoot>, Error> {
     if let Some(root) = root {
         return Ok(Some(GivenRoot { digest: RootDigest::of(root), remember: true }));

@@ -43,7 +43,8 @@ pub(crate) struct Delegate {
     pub(crate) from: String,
 }
 
-/// The usage line. The name is first, because after `--key` or `--paths`, it would be parsed as a value of that option.
+/// The usage line. The name precedes `--key` and `--paths`, because after one of these options, it would be parsed as a
+/// value of that option.
 pub(super) const USAGE: &str = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...";
 
 pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) -> Result<ExitStatus, Error> {

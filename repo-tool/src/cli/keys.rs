@@ -58,7 +58,7 @@ pub(crate) enum KeyCommand {
         #[arg(long, value_name = "NAME")]
         signer: Option<String>,
     },
-    /// Import a private key from another tool (PKCS#8 PEM, or cosign) and encrypt it. For other formats, prints the
+    /// Import a private key from another tool (PKCS#8 PEM, or cosign) and encrypt it. For other formats, print the
     /// command that converts them.
     Import {
         /// The key file.
@@ -108,8 +108,8 @@ enum Named {
     Id,
 }
 
-/// Parses a URI, a private or public key file, the name of a key in the repository's key folder, or the start of a key
-/// ID.
+/// Determines whether `name` is a URI, a private or public key file, or the name of a key in the repository's key
+/// folder. Any other text is treated as the first digits of a key ID.
 fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     let layout = &repository.layout;
     if let Ok(uri) = name.parse::<KeyUri>() {
@@ -155,7 +155,7 @@ impl Removal {
     }
 }
 
-/// Looks up a key to remove like [`resolve_public`], but also accepts the start of a key ID in `odd`.
+/// Looks up a key to remove, as [`resolve_public`] does. Also accepts the first digits of a key ID in `odd`.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
@@ -218,7 +218,7 @@ impl From<PublicKey> for Shown {
     }
 }
 
-/// Looks up a key to show. Opens the private key only if no pass-phrase is needed.
+/// Looks up a key to show. Opens an encrypted private key only if the `.pub` file next to it cannot be read.
 fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -253,7 +253,7 @@ fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<Str
     }
 }
 
-/// Returns every key that a role trusts or that is on this machine, with its roles.
+/// Returns every key that a role trusts or that is on this machine, with the roles that trust it.
 fn known(repository: &mut Repository) -> Result<BTreeMap<PublicKey, Vec<String>>, Error> {
     let mut keys: BTreeMap<PublicKey, Vec<String>> = BTreeMap::new();
     for role in RoleName::TOP_LEVEL {
@@ -456,7 +456,8 @@ fn shortened(roles: &[String]) -> String {
     }
 }
 
-/// Adds keys to the configuration of a role: the URI of each key in `keys` that is on this machine.
+/// Adds the URI of each key in `keys` to `role` if the private key is on this machine, and allows its use. Then stores
+/// `role` in the configuration as `entry`.
 pub(super) fn set_keys(
     repository: &mut Repository,
     config: &mut Config,

@@ -25,7 +25,7 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
-    /// Standard input, if the pass-phrase is read from it.
+    /// Standard input if the pass-phrase is read from it, or else an empty input.
     stdin: Mutex<Box<dyn BufRead + Send>>,
     /// The pass-phrase from the file. The file may be a pipe, so it is read only once.
     read: Mutex<Option<Phrase>>,
@@ -39,7 +39,8 @@ pub(super) struct Phrases {
 }
 
 impl Phrases {
-    /// Creates a source of pass-phrases. Moves the prompt out of `world`, and also standard input if `file` is `-`.
+    /// Creates a source of pass-phrases. Takes the prompt from `world` if there is a terminal, and takes standard input
+    /// if `file` is `-`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());
@@ -58,7 +59,7 @@ impl Phrases {
         Ok(read.clone())
     }
 
-    /// Reads the first line of a file that the user named, or of standard input.
+    /// Reads the pass-phrase from the first line of the file `path`, or of standard input if `path` is `-`.
     fn read_file(&self, path: &Path) -> Result<Phrase, Error> {
         let bytes = if path == Path::new(STDIN) {
             let mut line = Vec::new();

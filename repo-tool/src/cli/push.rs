@@ -19,7 +19,7 @@ use crate::push::{self, Mode, Options, Progress, PublicState, Pushed, Versions};
 use crate::root_digest::RootDigest;
 use crate::{Error, PushError, Repository};
 
-/// The name of the destination if none is given.
+/// The name of the destination if the user gives no name.
 pub(super) const DEFAULT: &str = "default";
 
 /// `push`
@@ -166,7 +166,8 @@ fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<Exit
     report(context, (&name, &settings.url), &pushed, public.as_ref(), output)
 }
 
-/// Returns the name of the destination: the given one, or the only one in the user's configuration.
+/// Returns the name of the destination. This is `given`, or else the only name in the user's configuration, or else
+/// `default`.
 fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
     if let Some(name) = given {
         return Ok(name.to_string());
@@ -180,7 +181,8 @@ fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
     }
 }
 
-/// Returns the settings of the destination: those on the command line, and the stored ones.
+/// Returns the settings of the destination. The command line overrides the stored settings. If `--to` gives a new URL,
+/// the stored settings are ignored.
 fn settings(repository: &Repository, name: &str, args: &Push) -> Result<DestinationSettings, Error> {
     let stored = repository.invocation.user.destination(repository.digest, name)?;
     let url = args.to.as_deref().map(push::parse).transpose()?;
@@ -208,7 +210,7 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
     Ok(settings)
 }
 
-/// Returns the environment of the user, with `HOME` as in the shell.
+/// Returns a function that looks up environment variables. If `HOME` is not set, its value is the user's home folder.
 pub(super) fn variables<'c>(context: &'c Context<'_>) -> impl Fn(&str) -> Option<String> + 'c {
     |name| match (context.env)(name) {
         None if name == "HOME" => context.home.as_ref().map(|home| home.to_string_lossy().into_owned()),
@@ -248,7 +250,7 @@ fn report(
     }
     if let Some(first) = pushed.missing.first() {
         let count = counted(pushed.missing.len(), "target file");
-        output.warning(&format!("{count} are neither in this folder nor at {url}; the first is {first}"));
+        output.warning(&format!("{count} missing from both this folder and {url}; the first is {first}"));
     }
     match public {
         None => Ok(ExitStatus::Done),
@@ -303,7 +305,7 @@ impl Progress for Bar {
     }
 }
 
-/// Returns the only destination of a repository in the user's configuration, or the one named `default`.
+/// Returns the destination of a repository in the user's configuration: the one named `default`, or else the only one.
 pub(super) fn stored(
     context: &Context<'_>,
     repository: RootDigest,

@@ -41,8 +41,7 @@ pub(crate) struct Renew {
     pub(crate) push: bool,
 }
 
-/// The maximum number of roles in the snapshot for which the command reads all delegated roles, to report when they
-/// expire.
+/// The command reads all delegated roles to report when they expire, unless the snapshot lists more roles than this.
 const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
@@ -93,8 +92,8 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not renewed. If there are very many delegated roles, only the roles that have already
-/// been read are returned.
+/// Returns the roles that are not renewed. If the snapshot lists more than [`MOST_READ`] roles, returns only roles that
+/// have already been read.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
     if repository.published.snapshot.len() <= MOST_READ {
         repository.published.read_all()?;

@@ -47,7 +47,7 @@ pub fn wait_for_signals() -> Wait {
     Box::new(move |duration| {
         let mut signals = signals.borrow_mut();
         if signals.get().is_none() {
-            // Without the signals, the process still ends at once.
+            // If no signal handlers can be installed, the signals still end the process at once.
             match Signals::receive() {
                 Ok(received) => drop(signals.set(received)),
                 Err(_) => {

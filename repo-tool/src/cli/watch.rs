@@ -21,8 +21,8 @@ use crate::root_digest::RootDigest;
 use crate::watch::{Event, Reason, Remote, Watch};
 use crate::{Error, Renewal};
 
-/// The maximum time between two looks at the clock, so that the command notices a clock that was set, and a machine that
-/// was suspended.
+/// The maximum time between two checks of the clock. With frequent checks, the command notices that the clock was set
+/// or that the machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
@@ -63,7 +63,7 @@ fn remote<'v>(context: &Context<'_>, variables: Variables<'v>) -> Result<Remote<
     Ok(Remote::new(name, repository, variables))
 }
 
-/// Waits until this time. Returns early if the clock is set back, because the times may have to be computed again.
+/// Waits until `time`. Returns early if the clock is set back, because the renewal times may have to be computed again.
 fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     let mut before = (context.clock)();
     loop {
@@ -77,7 +77,8 @@ fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     }
 }
 
-/// Reports an event: what is done on standard output, and what needs attention as a warning.
+/// Reports an event. Prints plans and renewals on standard output, and everything else as a warning. With `--json`,
+/// writes every event to standard output as JSON.
 fn report(event: &Event, output: &Output) -> Result<(), Error> {
     let line = line(event);
     match event {

@@ -127,7 +127,7 @@ fn five_years_pass_without_a_lapse() {
     let host = Host::new();
     let end = host.now() + DAY * 365 * 5;
     let mut restarts = 0;
-    // The program is stopped and started again every 100 days, and twice a year its host is down for two days.
+    // The program is stopped and started again every 100 days. After every second stop, its host is down for two days.
     while host.now() < end {
         let stop = host.now() + DAY * 100;
         let (folder, earliest) = (host.repository(), Mutex::new(TimeDelta::MAX));
@@ -245,7 +245,7 @@ fn a_failed_attempt_is_repeated_at_growing_intervals() {
     let start = host.now();
     let metadata = host.repository().join("metadata");
     let hidden = host.folder.path().join("hidden");
-    // The folder is not available for 12 hours, from before the renewal on.
+    // The folder is unavailable from one hour before the earliest possible renewal until six hours after the latest.
     let (away, back) = (start + DAY * 2 - TimeDelta::hours(1), start + DAY * 3 + TimeDelta::hours(12));
     let status = host.run_while(&["renew", "--watch", "--json"], move |now| {
         if now >= away && now < back && metadata.exists() {

@@ -66,7 +66,7 @@ impl AddOptions {
         self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
     }
 
-    /// Sets the custom data of the new target, which replaces the listed target `before`.
+    /// Sets the custom data of `target`, which replaces the listed target `before`.
     fn set_custom(&self, target: &mut TargetFile, before: Option<TargetFile>) -> Result<(), Error> {
         if self.is_evidence(&target.path) {
             Custom::Keep.set(target, before);
@@ -137,7 +137,7 @@ impl Custom {
         Ok(Self::Replace(Json::parse(&object).map_err(whole)?))
     }
 
-    /// Sets the custom data of the new target, which replaces the listed target `before`.
+    /// Sets the custom data of `target`, which replaces the listed target `before`.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
             // The targets in a request from another process already have their custom data.
@@ -209,7 +209,7 @@ pub(super) fn refuse_replacing(paths: Vec<TargetPath>) -> Result<(), Error> {
     if paths.is_empty() { Ok(()) } else { Err(EditError::Immutable { paths }.into()) }
 }
 
-/// Returns the delegation that covers `path`, if `role` has one.
+/// If `role` delegates `path` to another role, returns that role and the path.
 pub(super) fn hidden_by(role: &RoleName, view: &Targets, path: &TargetPath) -> Option<Hidden> {
     let covering = view.delegations.as_ref()?.covering(path).into_iter().next()?;
     Some(Hidden { path: path.clone(), role: role.clone(), delegated: covering.0 })

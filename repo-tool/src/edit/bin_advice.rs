@@ -136,7 +136,8 @@ impl Workload {
         }
     }
 
-    /// Returns the number of bins for which a new client and a returning client together fetch the fewest bytes.
+    /// Recommends the number of bins for which a new client and a returning client together fetch the fewest bytes, or
+    /// recommends no bins if the targets take up little space in metadata.
     #[must_use]
     pub fn proposal(&self) -> Proposal {
         let flat = self.cost(None);
@@ -180,7 +181,8 @@ impl Proposal {
 }
 
 impl Proposal {
-    /// Explains whether the snapshot lists the bins by version or with a hash, and what the alternative would save.
+    /// Explains whether the snapshot lists the bins by version or with a hash. For bins with a hash, also states how
+    /// many bytes clients would fetch if the snapshot listed the bins by version.
     fn entries_text(load: &Workload) -> String {
         if load.by_version {
             return format!(

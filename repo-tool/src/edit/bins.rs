@@ -231,8 +231,7 @@ impl Edit<'_> {
     }
 }
 
-/// Returns the hash prefixes of bin `number`: all hexadecimal prefixes whose leading `bit_length` bits equal the
-/// number.
+/// Returns the hash prefixes of bin `number`: all hexadecimal prefixes whose leading `bit_length` bits equal `number`.
 fn prefixes_of(number: usize, bit_length: u32) -> Result<Vec<HashPrefix>, Error> {
     let digits = bit_length.div_ceil(4) as usize;
     let free_bits = digits * 4 - bit_length as usize;

@@ -155,8 +155,8 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
     (own, children.collect())
 }
 
-/// Returns the role with these targets added, and the number of new or changed targets; `None` if nothing changes.
-/// `published` is needed if the source has immutable names.
+/// Adds the targets that `numbers` identify in `source` to a copy of `before`. Returns the copy and the number of new
+/// or changed targets, or `None` if nothing changes. `published` is needed if the source has immutable names.
 fn bulk_filled(
     role: &RoleName,
     (before, published): (&Targets, Option<&Targets>),

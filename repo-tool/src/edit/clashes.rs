@@ -42,8 +42,8 @@ impl Edit<'_> {
         Err(EditError::FileAndFolder { clashes: clashes.into_iter().collect() }.into())
     }
 
-    /// Returns whether clients would find a target at `path`, or whether the file of a removed target is still stored
-    /// there.
+    /// Returns whether clients would find a target at `path`. If file names have no hash prefixes, also returns true if
+    /// the file of a removed target is still stored there.
     fn is_taken(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<bool, Error> {
         Ok(names == TargetNames::Plain && folder.join(path.as_str()).is_file() || self.lists(path)?)
     }

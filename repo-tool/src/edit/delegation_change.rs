@@ -76,8 +76,8 @@ impl Edit<'_> {
         Ok(moved)
     }
 
-    /// Returns the targets that clients find in a different role after the change. Considers only the paths that the
-    /// delegation to `name` covers before or after the change.
+    /// Returns the targets that clients find in a different role, or no longer find, after the change. Considers only
+    /// the paths that the delegation to `name` covers before or after the change.
     fn holder_changes(
         &mut self,
         from: &RoleName,

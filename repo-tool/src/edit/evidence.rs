@@ -10,7 +10,7 @@ use super::Edit;
 use crate::immutable::has_same_bytes;
 use crate::{Error, NotFound, PolicyError};
 
-/// The evidence files of a package. Its custom data lists their paths.
+/// The evidence files of a package. The custom data of the package lists the paths of these files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageEvidence {
     /// The package.
@@ -20,8 +20,9 @@ pub struct PackageEvidence {
 }
 
 impl Edit<'_> {
-    /// Removes targets, together with their evidence files whose names begin with the name of the target. For example,
-    /// a package `app` is removed with `app.sig` and `app.intoto.jsonl`, if its custom data lists them as evidence.
+    /// Removes targets. Together with each target, removes those of its evidence files whose names begin with the name
+    /// of the target and a dot. For example, a package `app` is removed with `app.sig` and `app.intoto.jsonl`, if its
+    /// custom data lists them as evidence.
     ///
     /// # Errors
     /// [`Error::NotFound`] if one of the targets is not listed.
@@ -71,7 +72,7 @@ pub(crate) fn list_evidence(
     Ok(())
 }
 
-/// Returns the custom data of a target with this list of evidence files.
+/// Returns the custom data of `target` with `files` as the list of evidence files.
 fn with_evidence(target: &TargetFile, files: &[TargetPath]) -> Result<Json, Error> {
     let file = Path::new(target.path.as_str());
     let failed = |problem: String| PolicyError::Evidence { file: file.to_path_buf(), problem };

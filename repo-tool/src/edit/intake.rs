@@ -234,7 +234,7 @@ fn each(
     Ok(incoming)
 }
 
-/// Returns the file name for the copy of the source with this number.
+/// Returns the file name for the copy of the source with the number `number`.
 pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }

@@ -1,5 +1,5 @@
-//! Changes the keys and thresholds of roles (spec 6.1). The keys of top-level roles change in a new root, and the keys
-//! of delegated roles in the delegating role.
+//! Changes the keys and thresholds of roles (spec 6.1). The keys of a top-level role are changed in a new root. The
+//! keys of a delegated role are changed in the delegating role.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -228,8 +228,8 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Groups these roles by delegating role. If there are several roles, reads all roles once instead of searching for
-    /// each.
+    /// Groups `roles` by delegating role. To find several roles, reads all roles of the repository once instead of
+    /// searching for each role separately.
     pub(super) fn by_delegator(
         &mut self,
         roles: &[&RoleName],

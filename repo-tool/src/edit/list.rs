@@ -172,7 +172,7 @@ impl ListFile {
         Ok(bytes)
     }
 
-    /// Reads more of the file until `bytes`, which begin at `start`, end with a whole line.
+    /// Extends `bytes`, which contains the file from `start` on, to the end of a line.
     fn complete_line(&self, start: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let longest = bytes.len() + LONGEST_LINE;
         let mut read = READ;

@@ -36,7 +36,7 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes these odd key IDs from the lists of the given roles. If a key ID has a usable key and is listed more
+    /// Removes the odd key IDs `ids` from the key lists of `roles`. If a key ID has a usable key and is listed more
     /// than once, one entry is kept.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Restores the targets and delegations to their content before the last publication.
+//! Restores the targets and delegations as they were before the last publication.
 //!
 //! The files of earlier versions are still in `metadata/`, but anyone who can write to that folder may have changed
 //! them. Therefore the earlier snapshot and the files that it lists are verified, and each of them must also be signed
@@ -49,8 +49,8 @@ struct EarlierRole {
 }
 
 impl Edit<'_> {
-    /// Restores the targets and delegations of all roles to their content before the last publication that changed
-    /// them. Publications that only renewed signatures are skipped. Returns the version of the snapshot that lists the
+    /// Restores the targets and delegations of all roles as they were before the last publication that changed them.
+    /// Publications that only renewed signatures are skipped. Returns the version of the snapshot that lists the
     /// restored content.
     ///
     /// # Errors

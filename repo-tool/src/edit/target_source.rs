@@ -6,7 +6,7 @@ use super::add::DelegatedPaths;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, NotFound};
 
-/// The maximum number of targets of one role that are kept in memory while the role is written.
+/// If a role gets more targets than this, only the paths of the targets are kept in memory while the role is written.
 const FEW: usize = 1 << 14;
 
 /// A source of many targets, each of which is identified by a number. Targets are parsed on demand, to save memory.

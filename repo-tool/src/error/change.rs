@@ -131,7 +131,7 @@ pub enum EditError {
         /// The role that delegates.
         role: RoleName,
     },
-    /// The delegation to a bin cannot be changed, because all bins of a role must cover all paths.
+    /// The delegation to a bin cannot be changed, because the bins of a role must together cover all paths.
     #[error(
         "{role} is a bin, whose paths and position follow from its number; `set-threshold` changes the threshold of all bins"
     )]
@@ -174,7 +174,7 @@ pub enum EditError {
         /// Each path that would be a file, with a target path below it.
         clashes: Vec<(TargetPath, TargetPath)>,
     },
-    /// The new targets would hide targets of other roles, to which their paths are delegated.
+    /// The new targets would hide targets of the roles to which their paths are delegated.
     #[error("{}", hides(.hidden))]
     HidesDelegated {
         /// The new targets that would hide targets of other roles.

@@ -95,7 +95,7 @@ pub enum ConfigError {
     /// A destination in the user's configuration is not valid.
     #[error("destinations.{}: `url` and `public-url` must be URLs, and the options must be valid", printable(name))]
     Destination {
-        /// Its name.
+        /// The name of the destination.
         name: String,
     },
     /// The allowed keys in the user's configuration are not a list of files.

@@ -253,7 +253,7 @@ impl Error {
             Self::Push(error) => error.hint(),
             Self::Publication(PublicationError::Damaged { .. }) => Some(
                 "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
-                 prevents changes of line endings",
+                 prevents changes to line endings",
             ),
             Self::Network(_) => Some("check the address, and whether the server responds"),
             Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),

@@ -105,7 +105,7 @@ pub enum PathError {
         /// The ID of the group that shares the repository.
         group: u32,
     },
-    /// Only the owner can read a working folder, so this user cannot know whether a publication of the owner was
+    /// Only the owner can read a working folder, so this user cannot know whether a publication by the owner was
     /// interrupted.
     #[error(
         "only user {owner} can read {}, which may contain an interrupted publication: user {owner} must set shared-with-group \

@@ -148,8 +148,8 @@ fn refusals(packages: &[Refused]) -> String {
     text
 }
 
-/// Returns the end of a message about the root. Clients read all roots in order, so a client that refuses one root
-/// never reaches the later ones.
+/// Returns ` and every later root` for root, and an empty text for other roles. Clients read all roots in order, so a
+/// client that refuses one root never reaches the later ones.
 fn every_later_root(role: &RoleName) -> &'static str {
     if *role == RoleName::ROOT { " and every later root" } else { "" }
 }
@@ -192,7 +192,7 @@ pub enum JournalFault {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicationError {
-    /// A publication of this or another user was interrupted.
+    /// A publication by this user or another user was interrupted.
     #[error("{}", .0.advice())]
     Interrupted(Interrupted),
     /// The published state cannot be read, because publications were interrupted.
@@ -309,7 +309,7 @@ pub enum PublicationError {
         printable_path(folder), lines(.files)
     )]
     Damaged {
-        /// The folder of the metadata.
+        /// The metadata folder.
         folder: PathBuf,
         /// The files that are missing or were changed.
         files: Vec<DamagedFile>,

@@ -1,4 +1,4 @@
-//! Errors of pushing a repository to a destination.
+//! Errors about pushing a repository to a destination and pulling it from there.
 
 use lastmile_client::text::printable;
 use lastmile_client::{BaseUrl, BaseUrlError};
@@ -47,7 +47,7 @@ pub enum PushError {
     },
     /// The destination does not support conditional writes.
     #[error(
-        "{url} ignores the conditions of writes, so two machines that push at the same time could overwrite each other's \
+        "{url} does not support conditional writes, so two machines that push at the same time could overwrite each other's \
          files; nothing was uploaded"
     )]
     NoConditions {
@@ -79,8 +79,8 @@ pub enum PushError {
         /// The version at the destination.
         version: Version,
     },
-    /// A published file at the destination has other content than in the folder.
-    #[error("{url}: {} has other content than in this folder, and clients may have fetched it", printable(name))]
+    /// A published file has different content at the destination than in the folder.
+    #[error("{url}: {} has different content than in this folder, and clients may have fetched it", printable(name))]
     OtherContent {
         /// The destination.
         url: BaseUrl,
@@ -112,7 +112,7 @@ pub enum PushError {
         url: BaseUrl,
     },
     /// Target files are neither in the folder nor at the destination.
-    #[error("{} of the target files to upload are missing from this folder, the first is {}", count, printable(first))]
+    #[error("{} of the target files to upload are missing from this folder; the first is {}", count, printable(first))]
     MissingTargets {
         /// The number of missing files.
         count: usize,

@@ -52,7 +52,7 @@ pub enum NetworkError {
 }
 
 impl NetworkError {
-    /// Removes the advice about comparing from an error, for commands that only read.
+    /// Removes the advice to use `--skip-served-check` from an error, for commands that only read.
     pub(crate) fn of_reading(error: crate::Error) -> crate::Error {
         match error {
             crate::Error::Network(Self::Compare(error)) => crate::Error::Network(*error),
@@ -244,7 +244,7 @@ pub enum PinError {
         printable_path(folder)
     )]
     GivenRootMissing {
-        /// The folder of the metadata.
+        /// The metadata folder.
         folder: PathBuf,
         /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
@@ -252,7 +252,7 @@ pub enum PinError {
     /// The root that the user gave is not in the folder's chain of roots.
     #[error("no root in {} has the SHA-256 {digest}", printable_path(folder))]
     NotInChain {
-        /// The folder of the metadata.
+        /// The metadata folder.
         folder: PathBuf,
         /// The SHA-256 of the root that the user gave.
         digest: RootDigest,

@@ -1,4 +1,4 @@
-//! Files that must not be published, and their list in messages.
+//! Files that must not be published, and how messages list them.
 
 use std::path::PathBuf;
 

@@ -123,7 +123,7 @@ fn another_repository_at_the_destination_is_refused() {
     assert!(ran.status != ExitStatus::Done && ran.stderr.contains("does not verify"), "{ran:?}");
     // Without a timestamp, only the roots show that this is another repository.
     fs::remove_file(site.path().join("metadata/timestamp.json")).unwrap();
-    other.push(site.path()).failed("failed", "metadata/1.root.json has other content than in this folder");
+    other.push(site.path()).failed("failed", "metadata/1.root.json has different content than in this folder");
     fs::write(site.path().join("metadata/timestamp.json"), &before["metadata/timestamp.json"]).unwrap();
     assert_eq!(tree(site.path()), before);
 }
