@@ -29,10 +29,10 @@ pub(crate) const MOST_KEYS: u32 = 100;
 /// The configuration of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleConfig {
-    /// The number of keys that must sign for the role, which is at least 1. Clients use the threshold in the signed
-    /// metadata, so this value must equal that threshold. The command `set-threshold` changes both.
+    /// The number of keys that must sign for the role, at least 1. Clients use the threshold in the signed metadata, so
+    /// this value must equal that threshold. The command `set-threshold` changes both.
     pub threshold: u32,
-    /// The number of days from signing to expiry, which is at least 1.
+    /// The number of days from signing to expiry, at least 1.
     pub expires_days: u32,
     /// The number of days before expiry at which renewal becomes due. It must be less than `expires_days`. If it is 0,
     /// renewal is due when a third of the time from signing to expiry is left.

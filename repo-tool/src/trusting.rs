@@ -45,7 +45,7 @@ impl fmt::Display for Odd {
     }
 }
 
-/// Returns each odd key ID in `keyids` once.
+/// Returns each [odd](Odd) key ID in `keyids` once.
 pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd> {
     let mut counts: BTreeMap<&KeyId, usize> = BTreeMap::new();
     keyids.iter().for_each(|id| *counts.entry(id).or_default() += 1);
@@ -57,7 +57,7 @@ pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd>
     counts.into_iter().filter_map(|(id, count)| Some(Odd { id: id.clone(), kind: kind(id, count)? })).collect()
 }
 
-/// Returns the odd key IDs in a root, each with the role that lists the key ID.
+/// Returns the [odd](Odd) key IDs in a root, each with the role that lists the key ID.
 pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     let odd = root
         .roles
@@ -66,8 +66,8 @@ pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     odd.collect()
 }
 
-/// Returns the odd key IDs in delegations, each with the delegated role that lists it. Succinct bins share one key
-/// list, so its odd key IDs are returned only for the first bin.
+/// Returns the [odd](Odd) key IDs in delegations, each with the delegated role that lists the key ID. Succinct bins
+/// share one key list, so the odd key IDs in that list are returned only for the first bin.
 pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Odd)> {
     let of_role = |name: &RoleName, keyids: &[KeyId]| -> Vec<(RoleName, Odd)> {
         odd_ids(&delegations.keys, keyids).into_iter().map(|odd| (name.clone(), odd)).collect()

@@ -177,7 +177,8 @@ fn lock_wait(global: &Global, output: &Output) -> LockWait {
     LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }
 }
 
-/// Returns the current time, or `SOURCE_DATE_EPOCH` (seconds since 1970) for reproducible output.
+/// Returns the current time, or the time in `SOURCE_DATE_EPOCH` (seconds since 1970) if this variable is set to make
+/// output reproducible.
 fn now(world: &World, output: &Output) -> Result<DateTime<Utc>, Error> {
     let Some(text) = (world.env)("SOURCE_DATE_EPOCH") else {
         return Ok((world.now)());

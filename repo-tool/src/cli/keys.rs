@@ -101,8 +101,8 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
 enum Named {
     /// The user named a private key: with a URI, a file, or a name in the key folder.
     Private(KeyUri),
-    /// The user named a public key file. If that file is in the key folder, the URI is the URI of the private key file
-    /// next to it, which may belong to another maintainer.
+    /// The user named a public key file. If that file is in the key folder and a private key file is next to it, the
+    /// URI is that of the private key file, which may belong to another maintainer.
     Public(PublicKey, Option<KeyUri>),
     /// The user gave the first digits of the key ID.
     Id,

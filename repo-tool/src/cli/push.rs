@@ -125,7 +125,8 @@ fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<E
 
 fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
-    // A long upload must not block other commands, and the published files do not change any more.
+    // A long upload must not block other commands. The lock is no longer needed, because all metadata except roots is
+    // in memory, and published roots and target files do not change.
     repository.unlock();
     let name = name(&repository, args.destination.as_deref())?;
     let settings = settings(&repository, &name, args)?;

@@ -111,7 +111,7 @@ fn above(path: &TargetPath) -> impl Iterator<Item = TargetPath> {
     text.match_indices('/').filter_map(|(at, _)| TargetPath::new(text.get(..at)?).ok())
 }
 
-/// Returns the target path of a published file, without its hash prefix.
+/// Returns the path of the published target file `file` without its hash prefix.
 fn without_prefix(file: &str, names: TargetNames) -> Option<String> {
     if names == TargetNames::Plain {
         return Some(file.to_string());

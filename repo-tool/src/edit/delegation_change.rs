@@ -32,7 +32,7 @@ pub enum Position {
     After(RoleName),
 }
 
-/// A target that clients find in a different role, or no longer find, after a delegation was changed.
+/// A target that clients find in a different role, or no longer find, after a change to a delegation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderChange {
     /// The target.

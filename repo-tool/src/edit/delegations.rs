@@ -46,7 +46,7 @@ pub struct NewDelegation {
 }
 
 impl Edit<'_> {
-    /// Adds a new, empty role to which `from` delegates.
+    /// Adds a new role without targets, to which `from` delegates.
     ///
     /// # Errors
     /// [`Error::Edit`] if the role already exists, its keys cannot reach the threshold, or a pattern matches nothing;

@@ -265,7 +265,7 @@ pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
 
-/// Returns whether these delegations include a delegation to `role`.
+/// Returns whether `delegations` includes a delegation to `role`.
 pub(crate) fn delegates(delegations: Option<&Delegations>, role: &RoleName) -> bool {
     delegations.is_some_and(|delegations| match &delegations.roles {
         DelegatedRoles::Listed(roles) => roles.iter().any(|delegation| delegation.name == *role),

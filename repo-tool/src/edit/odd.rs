@@ -1,5 +1,5 @@
-//! Finds and removes odd key IDs. These are key IDs that a role lists although they have no usable key, or that a role
-//! lists more than once.
+//! Finds and removes odd key IDs. A key ID is odd if a role lists it more than once, or lists it although there is no
+//! usable key with this ID.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::Error;
 use crate::trusting::{Odd, odd_ids, odd_in_delegations, odd_in_root};
 
 impl Edit<'_> {
-    /// Returns the odd key IDs that these roles list in the draft. Reads each delegating role only once.
+    /// Returns the [odd](Odd) key IDs that `roles` list in the draft. Reads each delegating role only once.
     ///
     /// # Errors
     /// [`Error::NotFound`] if a role does not exist.
@@ -36,8 +36,8 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes the odd key IDs `ids` from the key lists of `roles`. If a key ID has a usable key and is listed more
-    /// than once, one entry is kept.
+    /// Removes the [odd](Odd) key IDs `ids` from the key lists of `roles`. If a key ID has a usable key and is listed
+    /// more than once, one entry is kept.
     ///
     /// # Errors
     /// [`Error::Edit`] if a role would have fewer usable keys than its threshold.
@@ -45,7 +45,7 @@ impl Edit<'_> {
         self.change(roles, |role, entry| entry.remove_ids(role, ids))
     }
 
-    /// Returns every odd key ID in the draft, with the role that lists it. Reads all roles.
+    /// Returns every [odd](Odd) key ID in the draft, with the role that lists the key ID. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.

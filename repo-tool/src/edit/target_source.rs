@@ -89,7 +89,7 @@ impl TargetSource for Vec<TargetFile> {
     }
 }
 
-/// A target of a source, to be sorted by its path.
+/// A target from a [`TargetSource`], with the path by which it is sorted.
 pub(super) struct NamedTarget {
     pub(super) path: TargetPath,
     pub(super) number: u32,

@@ -47,8 +47,8 @@ impl Edit<'_> {
         Ok(self.published.find(path)?.and_then(|found| found.chain.into_iter().last()).map(|(role, _)| role))
     }
 
-    /// Returns the role that lists `path`: `role` itself or, if `role` has bins, the bin for the path. A bin may itself
-    /// have bins.
+    /// Returns the role in which a target with this path belongs: `role` itself or, if `role` has bins, the bin for the
+    /// path. A bin may itself have bins.
     pub(crate) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {

@@ -23,7 +23,7 @@ pub enum PolicyError {
         /// The unsupported parts, each with its position in the policy.
         parts: Vec<String>,
     },
-    /// The policy of a role is malformed, in its published metadata or in a draft.
+    /// A role has a malformed policy in its published metadata or in a draft.
     #[error("the policy of {role}: {problem}")]
     OfRole {
         /// The role.
@@ -67,8 +67,8 @@ pub enum PolicyError {
         /// A description of the problem.
         problem: String,
     },
-    /// For a TUF repository that publishes a trust root, no first root is pinned or given, or the given root differs
-    /// from the pinned root.
+    /// The first root of a TUF repository that publishes a trust root is neither pinned nor given, or the given root
+    /// differs from the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.
