@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
-/// The number of cases of each scenario that run against a process. All cases run against the library, but processes
-/// are slow.
+/// The number of cases of each scenario that run against a client process. All cases run against the library, but
+/// running a process for each case would be slow.
 const SAMPLES_OUTSIDE: usize = 4;
 
 fn without_fault(wrong: &[String]) {
@@ -148,12 +148,12 @@ fn the_attack_lab_reports_each_kind_of_failure() {
     }
 }
 
-/// Runs the attack lab on shell scripts that run the lastmile client, but are more strict or less strict than that
-/// client.
+/// Runs the attack lab on shell scripts that run the lastmile client, but that are stricter or less strict than the
+/// lastmile client.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
-    // Each line has a client and the attack that shows how strict this client is.
+    // Each entry has a client and the attack that shows how strict the client is.
     let clients = [
         ("reports a refusal as a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
         ("accepts malformed metadata", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
@@ -251,7 +251,8 @@ fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
     assert!(missing.is_empty(), "these scenarios must have a line `scenario` in attack-coverage.md: {missing:?}");
 }
 
-/// Every attack on evidence, except those that only use up time, must have a scenario of the whole client.
+/// Every attack on evidence must have a scenario that runs the whole client. Attack 45, which only uses up time, is
+/// exempt.
 #[test]
 fn every_attack_on_evidence_has_a_scenario() {
     let table = read("../attest/tests/attacks.md");

@@ -41,7 +41,8 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("cached: {line}\n").as_bytes()).unwrap();
 }
 
-/// Replaces a file. Returns `false` if this system does not allow the replacement to be created.
+/// Replaces the file `path` with a replacement of the kind `kind`. Returns `false` if this system does not allow the
+/// replacement to be created.
 fn put(kind: &str, path: &Path, outside: &Path) -> bool {
     let whole = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();
@@ -134,8 +135,8 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
         say(&format!("NOT CHECKED: {unchecked} device nodes, which this machine does not allow"));
     }
     say(&format!("{} of {all} cases tested; one refresh repairs {recovered} of them", all - unchecked));
-    // In these cases, one refresh may be unable to repair the store, because the client does not remove folders, and
-    // does not replace unusable identity or lock files.
+    // One refresh may be unable to repair these kinds of damage, because the client does not remove folders, and does
+    // not replace unusable identity or lock files.
     let may_stay = |kept: &String| {
         ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| kept.contains(kind))
     };
@@ -163,7 +164,7 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_used() {
         shipped.copy_store_of(cache);
         assert_eq!(shipped.refresh().unwrap()[0], 7);
         shipped.use_network(fifth.network());
-        // The client must keep its newer root or report an error.
+        // The client must keep the newest root or report an error.
         assert!(shipped.refresh().map_or(true, |versions| versions[0] == newest[0]));
         shipped.use_network(repository.network());
     }

@@ -1,5 +1,5 @@
-//! Checks that every requirement in `spec-rows.txt` has a test whose name contains the ID of the requirement, or a line
-//! in `COVERAGE.md`, and that the files that the row names contain a comment about the requirement.
+//! Checks that every requirement in `spec-rows.txt` has a line in `COVERAGE.md` or a test whose name contains the ID of
+//! the requirement. Also checks that the files that the row names contain a comment about the requirement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -154,8 +154,8 @@ fn mentions(text: &str, reference: &str) -> bool {
     })
 }
 
-/// Returns the text of a document, or the comments in the code of a source file. The comment about the purpose of the
-/// source file, at its beginning, and the comments in its tests are left out.
+/// Returns the text of a document, or the comments of a source file. For a source file, leaves out the first comment,
+/// which describes the purpose of the file, and the comments in tests.
 fn explanations(file: &str) -> String {
     let text = read(project().join(file));
     if !file.ends_with(".rs") {

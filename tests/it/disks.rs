@@ -1,4 +1,4 @@
-//! Injects a crash or an error at every system call with which the client changes a disk. After each fault, an honest
+//! Injects a crash or an error at every system call by which the client changes a disk. After each fault, an honest
 //! server must bring the client up to date, a malicious server must not be able to roll the client back, and no
 //! temporary files may be left.
 
@@ -98,7 +98,7 @@ impl Scene<'_> {
         assert_eq!(names(&client), names(clean), "{case}");
     }
 
-    /// Checks that the client in its current state refuses rollbacks and can update to the newest state.
+    /// Checks that the client, in its current state, refuses rollbacks and can update to the newest state.
     fn check(&self, client: &TestClient, case: &str) {
         let reached = timestamp_version(client);
         // Versions of 1,000,000 or more come from an attacker. A client that trusts them must accept lower versions

@@ -34,7 +34,7 @@ impl Setup {
         self.folder.path().join(name)
     }
 
-    /// Runs an example with the root, the URL of the server and these arguments.
+    /// Runs `example` with the root, the URL of the server and `arguments`.
     fn run<A: AsRef<OsStr>>(&self, example: &str, arguments: &[A]) -> Output {
         let mut command = Command::new(program(&format!("examples/{example}")));
         command.current_dir(self.folder.path()).args(["root.json", &self.server.url()]);

@@ -5,7 +5,7 @@ use lastmile_testkit::{Repository, TestKey};
 use lastmile_tests::{judge, judge_root, judge_targets, malformed, verdict};
 use serde_json::{Value, json};
 
-/// Applies `edit` to the signed part of `role` in an honest repository, signs it and verifies it.
+/// Applies `edit` to the signed part of `role` in an honest repository, signs the result and verifies it.
 fn verified<R: Role>(role: &str, edit: impl FnOnce(&mut Value)) -> Result<lastmile_metadata::Verified<R>, Error> {
     let mut repository = Repository::new();
     let mut signed = repository.signed(role).clone();
@@ -17,7 +17,7 @@ fn without<R: Role>(role: &str, member: &str) -> Result<lastmile_metadata::Verif
     verified(role, |signed| drop(signed.as_object_mut().unwrap().remove(member)))
 }
 
-/// Verifies a targets role that lists the target `a` with this `entry`.
+/// Verifies a targets role in which `entry` is the entry for the target `a`.
 fn target(entry: Value) -> Result<lastmile_metadata::Verified<Targets>, Error> {
     judge_targets(|repository| repository.signed("targets")["targets"]["a"] = entry)
 }

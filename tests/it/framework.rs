@@ -26,8 +26,8 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns the repository after an attacker with the keys of `roles` has added the malicious target `path` to `role`.
-/// The attacker signs all other roles with an unknown key.
+/// Returns a copy of the repository in which an attacker with the keys of `roles` has added the malicious target `path`
+/// to `role`. The attacker signs all other roles with an unknown key.
 fn stolen(honest: &Repository, roles: &[&str], role: &str, path: &str) -> Repository {
     let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {

@@ -26,7 +26,7 @@ struct Step {
     line: usize,
     command: String,
     shown: Vec<String>,
-    /// `true` if the reader sees the command, and `false` if it is in a hidden comment.
+    /// `true` if the reader sees the command, and `false` if the command is in a hidden comment.
     is_shown: bool,
 }
 

@@ -88,7 +88,7 @@ impl World {
         succeed(self.client_command(arguments));
     }
 
-    /// Returns the command that publishes a file with this name as its content.
+    /// Writes a file whose name and content are both `name`, and returns the command that publishes the file.
     fn release_command(&self, name: &str) -> Command {
         let path = self.path(name);
         std::fs::write(&path, name).unwrap();
@@ -99,7 +99,7 @@ impl World {
         succeed(self.release_command(name));
     }
 
-    /// Checks that files with a version or a hash in their names have not changed.
+    /// Checks that no published file has changed since an earlier call, except `timestamp.json`.
     fn check_names(&mut self) {
         for folder in ["metadata", "targets"] {
             for entry in std::fs::read_dir(self.path("packages").join(folder)).unwrap().map(Result::unwrap) {
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// Lets a client with its own store update from the server.
+    /// Returns a client that has its own store and the first root, and that updates from the server.
     fn new_client(&self) -> TestClient {
         let root = std::fs::read(self.path("packages/metadata/1.root.json")).unwrap();
         let mut client = TestClient::with_root(root, Repository::new().network());
@@ -184,8 +184,8 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("killed: {line}\n").as_bytes()).unwrap();
 }
 
-/// Kills the process after a random time of less than `at_most`. Returns `true` if it had succeeded before it was
-/// killed.
+/// Starts the command and kills its process after a random time of less than `at_most`. Returns `true` if the command
+/// had succeeded before the kill.
 fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     sleep(Duration::from_micros(dice.below(u64::try_from(at_most.as_micros()).unwrap().max(1))));
@@ -264,8 +264,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Fetches repeatedly until `done` is set, as a new client and as a returning client. While `lenient` is set, a failed
-/// attempt is repeated once.
+/// Fetches the target `always` repeatedly until `done` is set, as a new client and as a returning client. While
+/// `lenient` is set, a failed attempt is repeated once.
 fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicBool) {
     let warm = world.new_client();
     while !done.load(Ordering::Relaxed) {
@@ -303,7 +303,7 @@ fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
         let poller = scope.spawn(|| poll(polled, &done, &polls, &lenient));
         let work = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let at_most = quickest(|| polled.repo_command(&["renew", "--force", "timestamp"])) * 3 / 2;
-            // A fast machine needs more rounds until clients have polled often enough.
+            // A fast machine needs more rounds before clients have polled often enough.
             let goes_on = |round: &usize| *round < ROUNDS || polls.load(Ordering::Relaxed) < POLLS;
             for round in (0..MOST_ROUNDS).take_while(goes_on) {
                 rounds += 1;

@@ -1,5 +1,5 @@
-//! Tests of every limit. A value that equals the limit is accepted, and a higher one is refused with an error that
-//! names the limit.
+//! Tests of every limit. The client must accept a value that equals the limit, and must refuse a higher value with an
+//! error that names the limit.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, Limit, Limits};
@@ -22,7 +22,7 @@ fn repository(lists_lengths: bool) -> Repository {
 
 type Field<T> = fn(&mut Limits) -> &mut T;
 
-/// Returns a new client with this limit.
+/// Returns a new client in which the limit `field` has the value `value`.
 fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
     let mut client = TestClient::new(repository);
     *field(&mut client.limits) = value;

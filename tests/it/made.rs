@@ -85,7 +85,7 @@ impl Made {
         self.run(&[&["add", file.to_str().unwrap(), "--name", name], options].concat());
     }
 
-    /// Publishes a package of `role` with these pieces of evidence.
+    /// Publishes a package in `role`, together with the pieces of evidence in `evidence`.
     pub(crate) fn add_with_evidence(&self, role: &str, name: &str, content: &[u8], evidence: &[Value]) {
         let lines: Vec<String> = evidence.iter().map(Value::to_string).collect();
         let file = self.folder.path().join("evidence.jsonl");
@@ -93,7 +93,7 @@ impl Made {
         self.add(name, content, &["--role", role, "--evidence", file.to_str().unwrap()]);
     }
 
-    /// Publishes a policy of `role`.
+    /// Publishes `policy` as the policy of `role`.
     pub(crate) fn set_policy(&self, role: &str, policy: &Value) {
         let file = self.folder.path().join("policy.json");
         fs::write(&file, policy.to_string()).unwrap();
@@ -105,7 +105,7 @@ impl Made {
         self.run(&["key", "generate", name, "--unencrypted"]);
     }
 
-    /// Revokes a key and replaces it with another key.
+    /// Creates the key `successor` for `role`, and then revokes `key`.
     pub(crate) fn revoke(&self, role: &str, key: &str, successor: &str) {
         self.new_key(successor);
         self.run(&["rotate", role, "--add", successor]);
@@ -146,7 +146,7 @@ impl Made {
         client
     }
 
-    /// Returns an attacker who has only the private keys `stolen` and serves the current files.
+    /// Returns an attacker who has only the private keys `stolen`, and who serves the current files of the repository.
     pub(crate) fn attacker(&self, stolen: &[&str]) -> Attacker {
         let key = |name: &&str| {
             let pem = fs::read_to_string(self.dir().join("keys").join(format!("{name}.pem"))).unwrap();
@@ -155,7 +155,7 @@ impl Made {
         Attacker { network: self.served(), keys: stolen.iter().map(key).collect() }
     }
 
-    /// Returns the name of the bin of `package`.
+    /// Returns the name of the bin that lists the target `path`.
     pub(crate) fn bin_of(&self, path: &str) -> String {
         lastmile_testkit::bin_of("bin", 1, path)
     }
@@ -189,7 +189,7 @@ impl Attacker {
         serde_json::from_slice::<Value>(&bytes).unwrap()["signed"].take()
     }
 
-    /// Returns the path of the file for this version of `role`, or for the newest version.
+    /// Returns the path of the file for `version` of `role`, or for the newest version if `version` is `None`.
     pub(crate) fn path(&self, role: &str, version: Option<u64>) -> String {
         let version = match (role, version) {
             ("timestamp", _) => None,
@@ -217,8 +217,8 @@ impl Attacker {
         (keyid, object)
     }
 
-    /// Signs the file of `role` with the attacker's keys that are listed for the role. If none of the attacker's keys
-    /// is listed, signs with the first one.
+    /// Signs `signed` with those of the attacker's keys that are listed for `role`, and returns the file. If none of
+    /// the attacker's keys is listed, signs with the first one.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
@@ -231,7 +231,8 @@ impl Attacker {
         }
         let signature = |key: &PrivateKey| json!({"keyid": keyid(key), "sig": hex::encode(key.sign(&text).unwrap())});
         let signatures: Vec<Value> = keys.into_iter().map(signature).collect();
-        // Canonical JSON does not escape the line breaks of a key in PEM, so it is not always JSON.
+        // The file is not written as canonical JSON, because canonical JSON does not escape the line breaks of a key in
+        // PEM, and therefore is not always valid JSON.
         serde_json::to_vec(&json!({"signatures": signatures, "signed": signed})).unwrap()
     }
 
@@ -248,14 +249,14 @@ impl Attacker {
         texts(&delegation.unwrap_or_else(|| delegations["succinct_roles"].clone())["keyids"])
     }
 
-    /// Replaces the newest file of `role` with one that has the same file name and version, but different content.
+    /// Applies `edit` to the newest file of `role`, and serves the signed result under the same file name and version.
     pub(crate) fn replace(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let mut signed = self.newest(role);
         edit(&mut signed);
         self.network.put(&self.path(role, None), self.sign(role, &signed));
     }
 
-    /// Publishes a new version of `role`, with a new snapshot and timestamp if needed.
+    /// Publishes a new version of `role` that `edit` has changed, with a new snapshot and timestamp if needed.
     pub(crate) fn release(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let entry = self.write_next(role, edit);
         match role {
@@ -285,7 +286,8 @@ impl Attacker {
         json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
     }
 
-    /// Lists malicious content for `path`, with the same length as before, and serves this content.
+    /// Lists malicious content for `path` in `targets`, with the same length as before, and serves the malicious
+    /// content.
     pub(crate) fn list_malicious(&self, targets: &mut Value, path: &str) {
         let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
         let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();
@@ -302,12 +304,12 @@ fn keyid(key: &PrivateKey) -> String {
     Key::from_public(key.public_key()).keyid().to_string()
 }
 
-/// Returns the time this many days from now, as text for metadata.
+/// Returns the time `days` days from now, as text for metadata.
 pub(crate) fn in_days(days: i64) -> Value {
     json!(lastmile_metadata::format_time(&later(days)))
 }
 
-/// Returns the time this many days from now.
+/// Returns the time `days` days from now.
 pub(crate) fn later(days: i64) -> DateTime<Utc> {
     Utc::now() + TimeDelta::days(days)
 }

@@ -1,5 +1,5 @@
-//! Tests of `lastmile-repo status` for monitoring: a repository that the tool made is served over HTTP on loopback, through
-//! caches and mirrors, and the reports are read by the programs for which they are meant.
+//! Tests of `lastmile-repo status` for monitoring. Servers, caches and mirrors on loopback serve a repository that
+//! `lastmile-repo` made, and the programs for which the reports are meant read the reports.
 
 mod notify;
 mod outputs;

@@ -22,7 +22,7 @@ const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The requests of a refresh that finds nothing new.
 const REFRESH: [&str; 2] = ["metadata/2.root.json", "metadata/timestamp.json"];
 
-/// Returns a policy with the keys `a` and `b` as signers, and these rules.
+/// Returns a policy with the keys `a` and `b` as signers, and with the rules `rules`.
 fn policy(rules: &[Value]) -> Value {
     let signer = |name: &str| json!({ "key": TestKey::new(name).object() });
     json!({ "version": 1, "signer": { "a": signer("a"), "b": signer("b") }, "require": rules })
@@ -45,7 +45,7 @@ fn envelope(key: &str, content: &[u8], predicate_type: &str) -> String {
         .to_string()
 }
 
-/// Lists the package in `role`, with evidence signed with `keys`.
+/// Lists the package in `role`, together with evidence that each of `keys` has signed.
 fn add_package(repository: &mut Repository, role: &str, keys: &[&str]) {
     let lines: Vec<_> = keys.iter().map(|key| envelope(key, CONTENT, SIGN)).collect();
     repository.add_target(role, PACKAGE, CONTENT);
@@ -71,7 +71,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
-/// Refreshes a client with changed settings, and passes the session to `work`.
+/// Refreshes a client whose settings `change` has changed, and passes the session to `work`.
 fn with_session<T>(
     client: &TestClient,
     change: impl FnOnce(UpdaterBuilder) -> UpdaterBuilder,

@@ -1,6 +1,7 @@
-//! Real bundles that the packages of other projects contain as test data: crates of sigstore-rust, the source distribution of
-//! pypi-attestations, and Debian's packages of sigstore-go and cosign. Each bundle must be accepted or refused as in the
-//! tests of these projects, except for a few that this project refuses for the reason in the list.
+//! Verifies real bundles that the packages of other projects contain as test data: crates of sigstore-rust, the source
+//! distribution of pypi-attestations, and Debian's packages of sigstore-go and cosign. Each bundle must be accepted or
+//! refused as in the tests of those projects. lastmile refuses a few more bundles; the lists state the reason for each
+//! refusal.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,19 +19,19 @@ use serde_json::Value;
 /// How a bundle is verified.
 #[derive(Clone, Copy)]
 enum How {
-    /// With this trusted root, which requires a log and a certificate timestamp.
+    /// With the trusted root of this name. A log entry and a signed certificate timestamp are required.
     Root(&'static str),
-    /// With this trusted root, which requires neither.
+    /// With the trusted root of this name. Neither a log entry nor a signed certificate timestamp is required.
     Private(&'static str),
-    /// With this key, and the public instance.
+    /// With the key of this name, and with the trusted root of the public instance.
     Key(&'static str),
-    /// With this key alone.
+    /// With the key of this name alone.
     OnlyKey(&'static str),
 }
 
 use How::{Key, OnlyKey, Private, Root};
 
-/// Trusted roots in `attest/tests/fixtures`. Other names are those of files in the package.
+/// Trusted roots in `attest/tests/fixtures`. Any other name refers to a file in the package.
 const PUBLIC: &str = "public-root.json";
 const STAGING: &str = "staging-root.json";
 const GITHUB: &str = "github-root.json";
@@ -54,11 +55,11 @@ const VERIFY: Cases = &[
     ("bundles/conda-attestation.sigstore.json", Root(PUBLIC), ""),
     ("bundles/cosign-v3-blob.sigstore.json", Root(PUBLIC), ""),
     ("bundles/dsse-2sigs.sigstore.json", Root(PUBLIC), "the envelope has 2 signatures"),
-    // The oldest bundles have only a promise of the log, which Rekor v2 no longer makes. A proof is required.
+    // lastmile requires a proof of inclusion. The oldest bundles have only a promise of inclusion by the log.
     ("bundles/dsse.sigstore.json", Root(PUBLIC), "`tlogEntries` has no `inclusionProof`"),
-    // GitHub's attestations of releases name no issuer, which a policy must compare.
+    // A policy compares the issuer, but the certificates of GitHub's release attestations name no issuer.
     ("bundles/github-private-attestation.sigstore.json", Private(GITHUB), NO_ISSUER),
-    // A policy compares identities with URIs and email addresses. Other projects accept the name of another type.
+    // A policy can match only URIs and email addresses. Other projects also accept other types of names.
     ("bundles/othername.sigstore.json", Root("trusted_roots/scaffolding.json"), "neither a URI nor an email address"),
     ("bundles/sigstore.js@2.0.0-provenance.sigstore.json", Root(PUBLIC), ""),
     ("invalid-ct-key_fail/bundle.sigstore.json", Root("invalid-ct-key_fail/trusted_root.json"), "SCT"),
@@ -155,7 +156,8 @@ fn bundles_in(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-/// Returns the digest of the file for which a bundle was made: that of the file beside it, or else the one in the bundle.
+/// Returns the digest of the file for which a bundle was made: the digest of the file beside the bundle, or, without
+/// such a file, the digest in the bundle.
 fn hashes(path: &Path, bundle: &[u8]) -> Hashes {
     for ending in [".publish.attestation", ".slsa.attestation", ".attestation", ".provenance", ".sigstore"] {
         let file = path.to_str().unwrap().strip_suffix(ending).filter(|file| Path::new(file).exists());
@@ -181,7 +183,7 @@ fn hashes(path: &Path, bundle: &[u8]) -> Hashes {
     Hashes::new([(algorithm, hex::decode(digest).unwrap())]).unwrap()
 }
 
-/// Verifies all evidence in a file. Returns the first reason for a refusal, or "".
+/// Verifies all evidence in a file. Returns the first reason for a refusal, or "" if all evidence is accepted.
 fn verdict(folder: &Path, path: &str, how: How) -> String {
     let bundle = fs::read(folder.join(path)).unwrap();
     let evidence = match Evidence::parse(&bundle) {
@@ -210,7 +212,8 @@ fn verdict(folder: &Path, path: &str, how: How) -> String {
     verified.filter_map(Result::err).map(|refused| refused.to_string()).next().unwrap_or_default()
 }
 
-/// Checks that the folder contains exactly these bundles, and the verdict on each.
+/// Checks that the folder contains exactly the bundles in `cases`, and that the verdict on each bundle is the expected
+/// one.
 fn check(folder: &Path, cases: Cases) {
     let listed: BTreeSet<String> = cases.iter().map(|(path, ..)| (*path).to_owned()).collect();
     assert_eq!(bundles_in(folder), listed, "{}", folder.display());
@@ -225,8 +228,9 @@ fn check_verdicts(folder: &Path, cases: Cases) {
     }
 }
 
-/// Checks the bundles in a folder that `cargo xtask setup` installs, whose version may change. Prints `NOT CHECKED` if the
-/// folder is missing, and for each bundle that is not listed.
+/// Checks the bundles in a folder that `cargo xtask setup` installs. The bundles in the folder may change with the
+/// version of the package. Prints `NOT CHECKED` if the folder is missing, and for each bundle that `cases` does not
+/// list.
 #[expect(clippy::print_stderr, reason = "the reader of the output must see it")]
 fn check_installed(folder: &str, cases: Cases) {
     let folder = project("target/interop").join(folder);

@@ -149,7 +149,8 @@ fn a8_a_delegated_role_is_trusted_for_one_chain_of_delegations_only() {
         repository.set_signers("shared", &[TestKey::new("b")]);
         repository.add_target("below", "b/x", b"honest");
     });
-    // The attacker has the key that `a` lists, and a mirror that answers the first request with the attacker's files.
+    // The attacker has the key that `a` lists, and controls a mirror that answers the first request for each file with
+    // the attacker's file.
     let mut attacker = honest.fork();
     let attackers_key = TestKey::new("attacker");
     attacker.signed("shared")["delegations"] = json!(null);

@@ -17,10 +17,10 @@ use wire::{encoded, get};
 /// The endings of the metadata file names. In URLs, the name of the role `team ö+` must be percent-encoded.
 const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
 
-/// Part of each private key file, which no response of the server may contain.
+/// A text that each private key file contains. No response of the server may contain it.
 const SECRET: &str = "PRIVATE KEY";
 
-/// Checks the responses of a server, and that the server does not serve private keys.
+/// Checks that the server serves metadata and targets as docs/serving.md says, and that it does not serve private keys.
 fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str)]) {
     site.trust("first", &format!("http://127.0.0.1:{port}/"));
     site.fetch_all("first");
@@ -62,7 +62,7 @@ fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &s
     }
 }
 
-/// Checks that the server sends this target unchanged, even if the client accepts compression.
+/// Checks that the server sends `target` unchanged from `path`, even if the client accepts compression.
 fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     let whole = get(port, path, &["Accept-Encoding: gzip, zstd"]);
     assert_eq!((whole.status, whole.header("content-encoding")), (200, ""), "{path}");

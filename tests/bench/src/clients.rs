@@ -89,7 +89,7 @@ impl<'a> Clients<'a> {
         command
     }
 
-    /// Returns the command with which `program` fetches `names`, or only the metadata if `names` is empty.
+    /// Returns a command that makes `program` fetch `names`, or only the metadata if `names` is empty.
     pub(crate) fn get(&self, program: &str, names: &[String]) -> Command {
         if program == OURS {
             return self.ours(names);
@@ -142,12 +142,12 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Returns a contestant that already has `names` from an earlier run and fetches them again.
+    /// Returns a contestant that fetches `names` again in each turn, although it already has them from an earlier run.
     pub(crate) fn second(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
 
-    /// Returns a contestant that runs `turn` in this many rounds. Without `--peers`, other implementations are not run.
+    /// Returns a contestant that runs `turn` in `rounds` rounds. Without `--peers`, other implementations are not run.
     pub(crate) fn contestant(
         &self,
         program: &'static str,

@@ -46,8 +46,8 @@ pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the sizes to measure. For sizes with which another implementation would take minutes or use all memory, the
-/// step does not include that implementation.
+/// Returns the sizes to measure. If another implementation would take minutes or use all memory at a certain size, it
+/// is not measured at that size.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();

@@ -107,7 +107,7 @@ impl Verifiers<'_> {
         self.setup.project.join("attest/tests/fixtures").join(name)
     }
 
-    /// Creates a command of a program that must not use the network.
+    /// Creates a command that runs `program`, which must not use the network.
     fn command(&self, program: &Path) -> Command {
         let mut command = process::command(program, &self.setup.scratch);
         for variable in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
@@ -157,7 +157,8 @@ impl Verifiers<'_> {
         command
     }
 
-    /// @sigstore/verify needs the file itself for a signature over it, so it is measured only with statements.
+    /// Creates a command that verifies the bundle with @sigstore/verify. To verify a signature over a file, the program
+    /// would need the file itself, so it is measured only with statements.
     fn sigstore_js(&self, sample: &Sample) -> Command {
         let mut command = self.command(Path::new("node"));
         command.env("NODE_MODULES", self.setup.project.join("target/interop/node/node_modules"));
@@ -170,7 +171,8 @@ impl Verifiers<'_> {
         self.setup.project.join("target/interop/debian/root/usr/bin").join(program)
     }
 
-    /// Checks that the programs refuse another subject, so that they are not measured while they verify nothing.
+    /// Checks that the programs refuse another subject. A program that verified nothing would make the measurement
+    /// meaningless.
     fn check(&self, sample: &Sample) -> Result<(), String> {
         let wrong = Sample { subject: "mallory@example.com", ..*sample };
         let mut commands = vec![self.ours(&wrong), self.sigstore_python(&wrong, 1)];
@@ -214,7 +216,8 @@ impl Verifiers<'_> {
         Contestant { program, rounds, turn }
     }
 
-    /// Measures the time of one verdict in a process that reaches many. The process prints the seconds per verdict.
+    /// Measures the time of one verdict in a process that reaches many verdicts. The process prints the seconds per
+    /// verdict.
     fn loops(&self, sample: &Sample) -> Vec<Contestant<'_>> {
         let each = |program, rounds, mut command: Command| {
             let turn = Box::new(move || {

@@ -202,11 +202,12 @@ impl Setup {
         if !setup::others(&project) {
             return Err("other TUF implementations are missing, see above".into());
         }
-        // The programs are built separately from the examples, because cargo would otherwise unify their features.
+        // The programs are built separately from the examples, because cargo would otherwise unify the features of
+        // both.
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
         let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];
-        // The bench of evidence builds its own program.
+        // The bench `evidence` builds its own program.
         let builds = if arguments.names == ["evidence"] { &[][..] } else { &[programs.as_slice(), &examples] };
         for build in builds {
             if let Outcome::Failed(why) = status(&mut cargo(&project, build)) {
@@ -231,7 +232,7 @@ impl Setup {
         })
     }
 
-    /// Creates the repository `repository` in `folder`, and publishes the files of the subfolder `files` with it.
+    /// Creates the repository `repository` in `folder`, and publishes the files in the subfolder `files`.
     fn repository(&self, folder: &Path, files: &str) -> Result<(), String> {
         process::run(&self.repo_tool, &["init", "repository"], folder)?;
         process::run(&self.repo_tool, &["--repository", "repository", "add", files], folder).map(drop)

@@ -19,7 +19,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy to `server` with this round-trip time. Opening a connection takes one additional round trip.
+    /// Starts a proxy to `server` with the round-trip time `round_trip`. Opening a connection takes one additional
+    /// round trip.
     pub(crate) fn start(server: SocketAddrV4, round_trip: Duration) -> Result<Self, String> {
         Self::listen(server, round_trip).map_err(|error| format!("no proxy on loopback: {error}"))
     }
@@ -44,8 +45,8 @@ fn connect(client: TcpStream, server: SocketAddrV4, round_trip: Duration) -> io:
     }
     let to_server = server.try_clone()?;
     let to_client = client.try_clone()?;
-    // Connections on loopback open immediately. On a real network, opening one would take a round trip, so the first
-    // bytes are delayed by this time.
+    // Connections on loopback open immediately. On a real network, opening a connection would take a round trip, so the
+    // first bytes are delayed by one more round trip.
     let now = Instant::now();
     pass(client, to_server, round_trip / 2, now + round_trip);
     pass(server, to_client, round_trip / 2, now);

@@ -64,8 +64,8 @@ pub(crate) struct Contestant<'a> {
     pub(crate) turn: Box<dyn FnMut() -> Result<Used, String> + 'a>,
 }
 
-/// Runs the programs by turns, so that other work on the machine slows down all of them alike. A program that has
-/// failed is not run again.
+/// Runs the programs in turn, so that other work on the machine slows down all of them alike. A program that has failed
+/// is not run again.
 pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
     contestants.retain(|contestant| contestant.rounds > 0);
     let rounds = contestants.iter().map(|contestant| contestant.rounds).max().unwrap_or(0);

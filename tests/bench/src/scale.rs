@@ -105,7 +105,8 @@ impl Scale<'_> {
         self.setup.measure_repo_tool(&[&["--quiet", "--repository", "repository"], arguments].concat(), &self.folder)
     }
 
-    /// The keys are not encrypted, because deriving a key from a pass-phrase is slow by design.
+    /// Creates the repository and imports the list. The keys are not encrypted, because deriving a key from a
+    /// pass-phrase is slow by design.
     fn import(&mut self) -> Result<Used, String> {
         let _ = fs::remove_dir_all(self.repository());
         let bits = self.setup.sizes.bits.to_string();
@@ -138,7 +139,8 @@ impl Scale<'_> {
         fs::write(self.folder.join("new").join(name), name.repeat(512)).map_err(|error| error.to_string())
     }
 
-    /// Runs all publishers, and returns the number of publications and their duration in seconds.
+    /// Runs all publishers at the same time, and returns the number of publications and their total duration in
+    /// seconds.
     fn publishers(&self) -> Result<(f64, f64), String> {
         let names: Vec<_> =
             (0..self.setup.sizes.publishers).map(|number| format!("published-{number}.tar.gz")).collect();

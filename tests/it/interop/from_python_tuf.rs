@@ -72,8 +72,8 @@ async fn delegations_find_only_delegated_paths() {
     foreign.publish(1, &network);
     let server = Server::start(&network);
     let client = TestClient::new(&foreign.root(), &server.url());
-    // The first target is outside the delegated paths, the second is behind a terminating delegation, and no role lists
-    // the third.
+    // The first target is outside the delegated paths, the second target is behind a terminating delegation, and no
+    // role lists the third target.
     let fetched = client.fetch(&["other/stolen", "closed/window", "other/none"]).await.unwrap();
     assert_eq!(fetched.targets, [None, None, None]);
 }

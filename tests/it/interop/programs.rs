@@ -49,7 +49,7 @@ impl Foreign {
         fs::read(self.folder.path().join("root.json")).unwrap()
     }
 
-    /// Replaces the files on `network` with those of one state.
+    /// Replaces the files on `network` with the files of `state`.
     pub(crate) fn publish(&self, state: u32, network: &FakeNetwork) {
         for path in network.files().into_keys() {
             network.remove(&path);
@@ -65,7 +65,7 @@ impl Foreign {
         }
     }
 
-    /// Returns the content of each target in one state.
+    /// Returns the content of each target in `state`.
     pub(crate) fn contents(&self, state: u32) -> BTreeMap<String, String> {
         let text = fs::read(self.folder.path().join(state.to_string()).join("contents.json")).unwrap();
         serde_json::from_slice(&text).unwrap()

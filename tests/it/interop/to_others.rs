@@ -87,13 +87,13 @@ fn path_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Returns the expected output of a client for existing `files` and missing names.
+/// Returns the expected answer of a client that has fetched `files` and searched for `absent` names that do not exist.
 fn holding(versions: [u64; 4], files: &[(&str, &str)], absent: usize) -> Answer {
     let found = files.iter().map(|(_, content)| Some(content.as_bytes().to_vec()));
     Answer::Fetched(versions, found.chain(std::iter::repeat_n(None, absent)).collect())
 }
 
-/// Makes each client fetch `files` and search for names that do not exist.
+/// Makes each client fetch `files` and search for the names `absent`, which do not exist.
 fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], files: &[(&str, &str)], absent: &[&str]) {
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).chain(absent.iter().copied()).collect();
     for client in clients {
@@ -101,7 +101,7 @@ fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], fi
     }
 }
 
-/// Makes tough load the whole repository and read `files`.
+/// Makes tough load the whole repository, read `files`, and search for the names `absent`, which do not exist.
 fn tough_reads(maintainer: &Maintainer, files: &[(&str, &str)], absent: &[&str]) {
     maintainer.runtime.block_on(async {
         let repository = tough::load(&maintainer.repository(), &maintainer.root()).await.unwrap();

@@ -94,7 +94,7 @@ impl Made {
         self.keys.iter().map(source).collect()
     }
 
-    /// Writes and signs this version of the root, in which every role has this threshold.
+    /// Writes and signs `version` of the root, in which every role has the threshold `threshold`.
     pub(crate) async fn sign_root(&self, version: u64, threshold: u64) {
         let sources = self.sources();
         let mut keys = HashMap::new();
@@ -124,7 +124,7 @@ impl Made {
         std::fs::write(metadata.join(format!("{version}.root.json")), signed.buffer()).unwrap();
     }
 
-    /// Publishes the next version of all roles, with targets in the top-level role and in a delegated one.
+    /// Publishes the next version of all roles, with targets in the top-level targets role and in a delegated role.
     pub(crate) async fn publish(&mut self, root_version: u64, targets: &[(&str, &str)], delegated: &[(&str, &str)]) {
         self.version += 1;
         let version = NonZeroU64::new(self.version).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the outputs of `lastmile-repo status` for other programs. The parsers for which the outputs are meant read them.
+//! Tests of the outputs of `lastmile-repo status` for other programs. Parsers of these programs read the outputs.
 //!
 //! `cargo xtask setup` installs the parsers below `target/interop/monitoring-venv`, and a browser from Debian.
 
@@ -34,7 +34,7 @@ fn sample(metrics: &Value, name: &str, labels: &Value) -> Option<f64> {
     found.map(|sample| sample[2].as_f64().unwrap())
 }
 
-/// Runs `status` for a repository with a hostile role name, which another tool made.
+/// Runs `status` for a repository that another tool made, in which a role has the name [`HOSTILE`].
 fn hostile(site: &Site, options: &[&str]) -> Ran {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths(HOSTILE, &["x/*"]));
@@ -74,7 +74,7 @@ fn metrics_are_read_by_the_parser_of_prometheus() {
     let metrics = parsed("prometheus", &file);
     assert_eq!(sample(&metrics, "lastmile_problems", &expired("expired")), Some(2.0));
     assert_eq!(sample(&metrics, "lastmile_problems", &expired("went-back")), Some(0.0));
-    // A folder without a repository is down, and the command still fails.
+    // For a folder without a repository, the metrics say that the repository is down, and the command still fails.
     let ran = site.run_elsewhere(&["status", "--prometheus", &file]);
     assert_eq!(ran.status, ExitStatus::NoSuchName);
     let folder = site.folder.path().canonicalize().unwrap();
@@ -117,7 +117,7 @@ fn a_calendar_is_read_by_another_implementation_and_its_events_move() {
     let events = calendar["events"].as_array().unwrap();
     let names: Vec<&str> = events.iter().map(|event| event["summary"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
-    // The root expires after 365 days, and its renewal period is the last 60 of these days.
+    // The root expires after 365 days, and its renewal period is the last 60 days of this time.
     assert_eq!(events[0]["summary"], format!("Renew root of {} before 2031-01-01 12:00 UTC", site.url()));
     assert_eq!(events[0]["start"], "2030-11-02T12:00:00+00:00");
     assert_eq!(events[0]["triggers"], json!(["0:00:00", "2030-12-02 12:00:00+00:00"]));

@@ -50,7 +50,7 @@ fn the_pinned_root_and_the_folder_are_found_by_the_metadata_url() {
     assert_eq!(names, ["root", "timestamp", "snapshot", "targets"]);
     assert_eq!((&roles[0]["threshold"], &roles[0]["keys"].as_array().unwrap().len()), (&json!(2), &3));
     assert!(roles[1]["keys"][0]["uri"].as_str().unwrap().starts_with("file:keys/timestamp"));
-    // Without the folder, the pinned root is requested from the URL, and no private key is known.
+    // Without the folder, the command requests the pinned root from the URL, and knows of no private keys.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     site.network.forget_requests();
     let ran = site.run_elsewhere(&["status", &site.url(), "--json"]);
@@ -169,8 +169,8 @@ fn a_repository_that_went_back_since_the_last_look_is_reported_until_it_is_ahead
     }
     site.upload();
     assert_eq!(site.run(&["status", &site.url()]).status, ExitStatus::Done);
-    // Versions may go back when the keys of timestamp and snapshot are replaced, and a look that is not remembered
-    // changes nothing.
+    // Versions may decrease when the keys of timestamp and snapshot are replaced. A dry run does not change the stored
+    // versions.
     let seen = fs::read_dir(site.home().join(".local/state/lastmile-repo/seen")).unwrap().next().unwrap().unwrap();
     let before = fs::read_to_string(seen.path()).unwrap();
     fs::write(seen.path(), before.replace("\"timestamp\":2", "\"timestamp\":9")).unwrap();
@@ -185,7 +185,7 @@ fn a_repository_that_went_back_since_the_last_look_is_reported_until_it_is_ahead
     assert!(!fs::read_to_string(seen.path()).unwrap().contains("\"timestamp\":9"));
 }
 
-/// Starts a cache in front of `origin` that keeps answering with the files in `kept`, unless a request bypasses it.
+/// Starts a cache that answers with the files in `kept`, or, if a request bypasses caches, with the files in `origin`.
 fn cache(kept: &FakeNetwork, origin: &FakeNetwork) -> Server {
     let kept = kept.clone();
     let origin = origin.clone();
@@ -251,7 +251,7 @@ fn what_is_served_is_compared_with_the_folder() {
     site.add("a");
     let ran = site.run(&["status", &site.url(), "--json"]);
     assert_eq!((ran.status, ran.problems()), (ExitStatus::Findings, vec!["not-served".to_owned()]));
-    // Another copy of the repository publishes different files with the same versions, and then one more.
+    // A copy of the repository publishes a release that the folder does not contain.
     let copy = site.folder.path().join("copy");
     let copied = std::process::Command::new("cp").arg("-a").arg(site.dir()).arg(&copy).status().unwrap();
     assert!(copied.success());

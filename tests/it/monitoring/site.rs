@@ -52,11 +52,11 @@ impl Write for Written {
     }
 }
 
-/// A repository, and the home of its maintainer.
+/// A repository, its server, and the home directory of its maintainer.
 pub(super) struct Site {
     pub(super) folder: TempDir,
     pub(super) now: DateTime<Utc>,
-    /// The files that the server has.
+    /// The files that the server serves.
     pub(super) network: FakeNetwork,
     pub(super) server: Server,
     /// The header lines of all requests.
@@ -64,7 +64,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Makes a repository and uploads it.
+    /// Creates a repository and uploads its metadata to the server.
     pub(super) fn new() -> Site {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let network = FakeNetwork::new();

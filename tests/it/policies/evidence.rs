@@ -185,7 +185,7 @@ fn c_45_a_trust_root_that_is_too_long_is_not_requested() {
     assert!(!repository.network().requests().contains(&repository.target_location("trust/root.json", &long)));
 }
 
-/// A policy whose signer `release` is an identity that needs a trust root.
+/// A policy whose signer `release` is an identity, which needs a trust root.
 fn with_trust(trust: &Value) -> Value {
     let mut policy = policy(&[signature_by("release")]);
     policy["trust"] = json!({ "public": trust });

@@ -1,5 +1,5 @@
-//! Real bundles of Sigstore's public and staging instances, with the real programs: `lastmile-repo` makes a repository
-//! whose policy names a trusted root and an identity, and `lastmile get` installs the package or refuses it.
+//! Tests the real programs with real bundles of Sigstore's public and staging instances: `lastmile-repo` makes a
+//! repository whose policy names a trusted root and an identity, and `lastmile get` installs or refuses the package.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,13 +16,13 @@ struct Sample {
     root: &'static str,
     issuer: &'static str,
     subject: &'static str,
-    /// The members of the rule, besides its name and its paths, and of the builder.
+    /// The members of the rule other than its name and its paths, and the section of the builder, if there is one.
     rule: &'static str,
-    /// What the rule demands, as errors describe it.
+    /// The required evidence, as described in errors.
     wanted: &'static str,
 }
 
-/// Provenance from a workflow of GitHub Actions: Rekor v1, the public instance.
+/// Provenance from a workflow of GitHub Actions, recorded in Rekor v1 by the public instance.
 const PROVENANCE: Sample = Sample {
     name: "custom-issuer",
     root: "public-root.json",
@@ -42,7 +42,7 @@ const PROVENANCE: Sample = Sample {
     wanted: "provenance",
 };
 
-/// A signature over a file by a person: Rekor v2 and a timestamp, the staging instance.
+/// A person's signature over a file, recorded in Rekor v2 by the staging instance, with a timestamp.
 const SIGNATURE: Sample = Sample {
     name: "rekor-v2-file",
     root: "staging-root.json",
@@ -52,7 +52,7 @@ const SIGNATURE: Sample = Sample {
     wanted: "a signature by author",
 };
 
-/// A signature over a file by a person: Rekor v1 and a timestamp, the public instance.
+/// A person's signature over a file, recorded in Rekor v1 by the public instance, with a timestamp.
 const TWO_TIMES: Sample = Sample {
     name: "two-times",
     root: "public-root.json",
@@ -86,7 +86,8 @@ struct Home {
 }
 
 impl Home {
-    /// Creates a repository with the trusted root and the policy of the sample, which lists the package and its bundle.
+    /// Creates a repository that contains the sample's trusted root, policy, package and bundle, and a client that
+    /// trusts the repository.
     fn new(sample: &'static Sample) -> Home {
         let home = Home { folder: tempfile::tempdir().unwrap(), sample };
         home.repo(&["init", "packages", "--unencrypted-keys"], 0);
@@ -109,7 +110,7 @@ impl Home {
         command.output().unwrap()
     }
 
-    /// Runs `lastmile-repo`, which must end with this exit status, and returns its messages.
+    /// Runs `lastmile-repo`, which must exit with `status`, and returns its messages.
     fn repo(&self, arguments: &[&str], status: i32) -> String {
         let output = self.run("lastmile-repo", arguments);
         let text = String::from_utf8(output.stderr).unwrap();
@@ -142,8 +143,8 @@ impl Home {
         std::fs::remove_file(self.package()).unwrap();
     }
 
-    /// Checks that the real client refuses the package, and that the error names the rule, what it demands, and what was
-    /// found.
+    /// Checks that the real client refuses the package, and that the error names the rule, the required evidence, and
+    /// what was found instead.
     fn refuses(&self, found: &str) {
         let output = self.get();
         let text = String::from_utf8(output.stderr).unwrap();
@@ -158,8 +159,9 @@ impl Home {
         self.run("lastmile", &["get", &format!("{}.txt", self.sample.name), "--output", "out"])
     }
 
-    /// Publishes a changed policy, which `lastmile-repo` does only when told to, and checks that the client refuses the
-    /// package. Then publishes the policy of the sample again.
+    /// Publishes a policy in which `replaced` is replaced with `replacement`, and checks that the client refuses the
+    /// package. `lastmile-repo` publishes such a policy only with `--even-so`. Afterwards, publishes the policy of the
+    /// sample again.
     fn refuses_under(&self, [replaced, replacement]: [&str; 2], found: &str) {
         let policy = self.sample.policy();
         assert!(policy.contains(replaced), "{replaced}");

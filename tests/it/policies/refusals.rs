@@ -190,8 +190,8 @@ fn an_exception_of_the_local_policy_is_reported_and_relaxes_no_check_of_tuf() {
     assert!(matches!(refusal_in(get_with(&client, &broken)), Refusal::Target { .. }));
 }
 
-/// Checks that the package is refused without an exception and with one for other packages, that it is installed with an
-/// exception, which is reported, and that all checks of TUF remain.
+/// Checks that the client refuses the package if there is no exception for it, that the client installs the package and
+/// reports the exception if there is one, and that the client still makes all checks of TUF.
 fn only_an_exception_allows(repository: &Repository, expected: &str) {
     let client = TestClient::new(repository);
     let exception = |paths: &str| json!({ "version": 1, "break-glass": [{ "paths": [paths], "reason": "incident 17", "until": "2030-01-02T00:00:00Z" }] });

@@ -46,7 +46,7 @@ pub(super) fn start<const N: usize>(
     panic!("the server did not start: {}", text(said));
 }
 
-/// Waits until the server is ready. Returns `None` if it ends instead.
+/// Starts a server and waits until it is ready. Returns `None` if the server exits instead.
 fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> Option<Running> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = File::create(said).unwrap();
@@ -64,7 +64,7 @@ fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> O
     }
 }
 
-/// Calls `look` repeatedly until it returns `Some`. Returns `None` after a minute.
+/// Calls `look` repeatedly until `look` returns `Some`. Returns `None` after a minute.
 pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {

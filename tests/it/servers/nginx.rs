@@ -64,15 +64,15 @@ impl Nginx {
         text(&self.folder.join("access.log"))
     }
 
-    /// Waits until a line of the access log contains this text, and returns the line.
+    /// Waits until a line of the access log contains `wanted`, and returns the line.
     pub(super) fn logged(&self, wanted: &str) -> String {
         let found = eventually(|| self.requests().lines().find(|line| line.contains(wanted)).map(str::to_owned));
         found.unwrap_or_else(|| panic!("{wanted} is not in the log: {}", self.requests()))
     }
 }
 
-/// Returns the server block from the page, adapted to the repository of `site`. The block starts with the settings
-/// `first`.
+/// Returns the server block from the page, adapted to the repository of `site`, with the settings `first` added at its
+/// start.
 pub(super) fn server(site: &Site, first: &str) -> String {
     replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))
 }

@@ -15,7 +15,7 @@ use crate::cli::program;
 /// A secret that must not appear in any output.
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG";
 
-/// Returns a command of `lastmile-repo` in the repository's folder, with credentials in the environment.
+/// Returns a command that runs `lastmile-repo` in the repository's folder, with credentials in the environment.
 fn command(site: &Site, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("lastmile-repo"));
     command.env_clear().env("LASTMILE_REPO_CONFIG", site.path("config.toml")).env("HOME", site.path(""));
@@ -61,7 +61,7 @@ fn push(site: &Site, bucket: &Bucket, more: &[&str]) -> Ran {
     run(command(site, &[&to[..], more].concat()))
 }
 
-/// Returns the number of requests with this method for objects below the prefix, except for the lock.
+/// Returns the number of requests with `method` for objects below the prefix, except for the lock.
 fn requests(site: &Site, method: &str) -> usize {
     let said = text(&site.path("s3-said"));
     let start = format!("\"{method} /packages/it/");
@@ -88,7 +88,8 @@ fn a_repository_is_pushed_to_s3_and_pulled_from_there() {
     let target = get(bucket.port, &encoded(&format!("packages/it/{}", site.target("index.html"))), &[]);
     assert_eq!((target.header("content-type"), target.header("cache-control")), ("application/octet-stream", ""));
 
-    // A release uploads only what is new: the package, and targets, snapshot and timestamp with two copies each.
+    // A release uploads only new files: the package, and the files of targets, snapshot and timestamp with two
+    // compressed copies each.
     site.release(&[("docs/news.txt", b"There is news.".as_slice())]);
     let before = requests(&site, "PUT");
     let ran = run(command(&site, &["push"])).done();
@@ -133,7 +134,7 @@ fn a_push_to_s3_is_refused_if_another_machine_was_first() {
     assert_eq!(requests(&site, "PUT"), before);
 }
 
-/// Writes the lock object as another process does.
+/// Writes the lock object as if another process held the lock.
 fn lock(site: &Site, bucket: &Bucket, milliseconds: u64) {
     let content = format!(r#"{{"holder":"other","milliseconds":{milliseconds},"renewals":1}}"#);
     fs::write(site.path("lock.json"), content).unwrap();

@@ -48,7 +48,7 @@ impl Bucket {
         bucket
     }
 
-    /// Runs command lines of the page in the folder of the repository.
+    /// Runs command lines from the page in the repository's folder.
     pub(super) fn run(&self, site: &Site, lines: &str) {
         let mut command = site.shell(lines);
         let path = std::env::var("PATH").unwrap_or_default();

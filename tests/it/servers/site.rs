@@ -85,7 +85,7 @@ impl Site {
         &self.contents[target]
     }
 
-    /// Returns the newest file of `metadata/` or `targets/` whose name ends with this text.
+    /// Returns the path of the newest file in `folder` whose name ends with `ending`. The folder is in the repository.
     pub(super) fn file(&self, folder: &str, ending: &str) -> String {
         let entries = fs::read_dir(self.path("packages").join(folder)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -93,20 +93,21 @@ impl Site {
         format!("{folder}/{}", found.unwrap_or_else(|| panic!("no file of {folder} ends in {ending}")))
     }
 
-    /// Returns the file of one of [`TARGETS`] in a repository whose target files have hash prefixes.
+    /// Returns the path of the file for `target`, one of [`TARGETS`], in a repository whose target files have hash
+    /// prefixes.
     pub(super) fn target(&self, target: &str) -> String {
         let path = format!("targets/{target}");
         let (folder, name) = path.rsplit_once('/').unwrap();
         self.file(folder, &format!(".{name}"))
     }
 
-    /// Reads a file of the repository.
+    /// Reads a file in the repository.
     pub(super) fn bytes(&self, path: &str) -> Vec<u8> {
         fs::read(self.path("packages").join(path)).unwrap()
     }
 
-    /// Returns a command of `lastmile` with a separate state folder for each `client`, and without variables for
-    /// proxies and certificates.
+    /// Returns a command that runs `lastmile` with a separate state folder for each `client`, and without environment
+    /// variables for proxies and certificates.
     pub(super) fn client(&self, client: &str) -> Command {
         let mut command = direct(Command::new(program("lastmile")));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", format!("state-{client}"));
@@ -121,7 +122,7 @@ impl Site {
         replaced(&blocks[0], "/srv/packages", self.path("packages").to_str().unwrap())
     }
 
-    /// Returns a command line of the page, to run in the site's folder with the built programs.
+    /// Returns a command that runs `line`, a command line from the page, in the site's folder with the built programs.
     pub(super) fn shell(&self, line: &str) -> Command {
         let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -131,7 +132,7 @@ impl Site {
         command
     }
 
-    /// Makes `client` trust the repository at this URL, which must end with `/`.
+    /// Makes `client` trust the repository at `url`, which must end with `/`.
     pub(super) fn trust(&self, client: &str, url: &str) {
         let mut command = self.client(client);
         command.args(["trust", "add", "it", "--root", "packages/metadata/1.root.json"]);
@@ -151,7 +152,7 @@ impl Site {
         self.check_all(client);
     }
 
-    /// Checks that all targets have been downloaded.
+    /// Checks that `client` has downloaded all targets.
     pub(super) fn check_all(&self, client: &str) {
         for (name, content) in &self.contents {
             let found = fs::read(self.path(&format!("downloads-{client}")).join(name)).unwrap();

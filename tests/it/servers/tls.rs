@@ -180,8 +180,8 @@ fn without_any_authority_http_still_works() {
     site.check_all("it");
 }
 
-/// Starts two servers, of which the first redirects to the second with a URL that begins with `scheme`. `first` and
-/// `second` are the parameters of their `listen` directives.
+/// Starts two servers. The first redirects to the second with a URL that begins with `scheme`. `first` and `second` are
+/// the parameters of their `listen` directives.
 fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");

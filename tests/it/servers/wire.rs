@@ -25,7 +25,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// Returns a header by its lower-case name, or an empty text if it is missing.
+    /// Returns the value of the header with the lower-case name `name`, or an empty string if the header is missing.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -36,7 +36,7 @@ pub(super) fn encoded(file: &str) -> String {
     format!("/{}", utf8_percent_encode(file, IN_PATH))
 }
 
-/// Requests a path without changing it, with these header lines.
+/// Requests `path` exactly as given, with the header lines `headers`.
 pub(super) fn get(port: u16, path: &str, headers: &[&str]) -> Reply {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(PATIENCE).unwrap();

@@ -1,5 +1,5 @@
-//! What an attacker can and cannot do under a policy, with keys of TUF and with keys, identities and services that a
-//! policy names.
+//! Tests what an attacker can and cannot do if a role signs a policy. The attacker has stolen keys of TUF roles, or
+//! keys, identities and services that the policy names.
 
 use chrono::Duration;
 use lastmile_attacks::{EVIL, GOOD};
@@ -17,10 +17,10 @@ const WORKFLOW: &str = "https://forge.test/acme/app/.forge/workflows/release.yml
 const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
-/// The keys with which an attacker can publish packages of `team`.
+/// The keys that an attacker needs to publish packages in `team`.
 const TEAM: [&str; 3] = ["team-1", "snapshot-1", "timestamp-1"];
 
-/// The refusal of a package of `team` by a rule of the top-level targets role.
+/// The error of a client that refuses the package in `team` because of a rule of the top-level targets role.
 const REFUSED: &str = "team/package: the rule signed of targets";
 
 fn builder() -> TestKey {
@@ -44,12 +44,12 @@ fn signature(content: &[u8]) -> Value {
     sigstore::statement(SIGN, &json!({}), content)
 }
 
-/// Returns an envelope with this statement, signed with a key.
+/// Returns an envelope that contains `statement`, signed with `key`.
 fn signed_with(key: &TestKey, statement: &Value) -> Value {
     sigstore::envelope(&statement.to_string(), &[key])
 }
 
-/// Returns a policy for the packages of `team` with these rules. It names a key and a workflow as signers.
+/// Returns a policy with `rules`, which defines two signers: the key `builder` and the identity `workflow`.
 fn policy(rules: &[Value]) -> Value {
     json!({
         "version": 1,
@@ -71,8 +71,8 @@ fn signed_by(name: &str, signers: &[&str]) -> Value {
     })
 }
 
-/// Creates a repository with a role `team`, whose top-level targets role signs this policy, and which lists the package
-/// with this evidence and the trusted root.
+/// Creates a repository whose top-level targets role signs `policy` and lists the trusted root. The delegated role
+/// `team` lists the package with `evidence`.
 fn made_under(policy: &Value, root: &Value, evidence: &[Value]) -> Made {
     let made = Made::with_team();
     made.run(&["remove", PACKAGE]);
@@ -82,12 +82,12 @@ fn made_under(policy: &Value, root: &Value, evidence: &[Value]) -> Made {
     made
 }
 
-/// Like [`made_under`], with the trusted root of [`instance`].
+/// Like [`made_under`], with a policy that contains `rules`, and with the trusted root of [`instance`].
 fn made(rules: &[Value], evidence: &[Value]) -> Made {
     made_under(&policy(rules), &instance().trusted_root(), evidence)
 }
 
-/// Lists `path` with this content and this evidence in the next version of `role`.
+/// Publishes the next version of `role`, which lists `path` with `content` and `evidence`.
 fn release(attacker: &Attacker, role: &str, path: &str, content: &[u8], evidence: &[Value]) {
     let lines: Vec<String> = evidence.iter().map(Value::to_string).collect();
     let file = format!("{path}.intoto.jsonl");
@@ -109,15 +109,16 @@ fn location(path: &str, content: &[u8]) -> String {
     format!("{TARGETS}{folder}{}.{name}", hash(content))
 }
 
-/// Publishes a malicious package with this evidence, using the keys of `team`, snapshot and timestamp. Returns what new
-/// and returning clients say.
+/// Publishes a malicious package with `evidence`, using the keys of `team`, snapshot and timestamp. Returns the result
+/// of [`said`].
 fn published(made: &Made, evidence: &[Value]) -> String {
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, evidence);
     said(made, &attacker.network)
 }
 
-/// Returns what new and returning clients say about the package: that it is malicious, or why they refuse it.
+/// Fetches the package as a new client and as a returning client, which must get the same result. Returns the content
+/// of the package, or the error if the clients refuse the package.
 fn said(made: &Made, network: &FakeNetwork) -> String {
     let [new, seen] = [made.new_client(), made.client(&[PACKAGE])].map(|client| {
         client.use_network(network);
@@ -130,7 +131,7 @@ fn said(made: &Made, network: &FakeNetwork) -> String {
     new
 }
 
-/// What clients say that have installed the malicious package.
+/// Returns the content of the malicious package, which [`said`] returns if clients accept the package.
 fn evil() -> String {
     String::from_utf8(EVIL.to_vec()).unwrap()
 }
@@ -143,7 +144,8 @@ fn p1_the_keys_of_a_delegated_role_publish_no_package_without_the_demanded_evide
     for evidence in [vec![], vec![signed_with(&own, &signature(EVIL))], vec![good.clone()]] {
         assert_eq!(published(&made, &evidence), REFUSED);
     }
-    // A policy of the delegated role, with its own key under the name of the signer, changes nothing.
+    // The attacker adds a policy to the delegated role. Its signer has the same name as in the policy of targets, but
+    // the attacker's key. The clients still refuse the package.
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, &[signed_with(&own, &signature(EVIL))]);
     let mut policy = policy(&[signed_by("signed", &["builder"])]);
@@ -151,7 +153,7 @@ fn p1_the_keys_of_a_delegated_role_publish_no_package_without_the_demanded_evide
     policy["signer"]["builder"]["key"] = own.object().clone();
     attacker.release("team", |signed| signed["x-lastmile-policy"] = policy);
     assert_eq!(said(&made, &attacker.network), REFUSED);
-    // The attacker can publish a package that has the evidence, under a new name.
+    // The attacker can publish a package that has the required evidence under a new name.
     release(&attacker, "team", "team/new", GOOD, &[good]);
     attacker.release("team", |signed| drop(signed.as_object_mut().unwrap().remove("x-lastmile-policy")));
     let client = made.new_client();
@@ -167,26 +169,26 @@ fn p2_the_keys_of_the_role_that_signs_the_policy_remove_it_but_not_the_policy_of
     let mut own = policy(&[rule()]);
     own["trust"]["public"]["sha256"] = hash(instance().trusted_root().to_string().as_bytes()).into();
     made.set_policy("team", &own);
-    // The keys of `team` remove the policy of `team`; that of targets still holds.
+    // With the keys of `team`, the attacker removes the policy of `team`, but the policy of targets still applies.
     let attacker = made.attacker(&TEAM);
     let remove = |signed: &mut Value| drop(signed.as_object_mut().unwrap().remove("x-lastmile-policy"));
     release(&attacker, "team", PACKAGE, EVIL, &[]);
     assert_eq!(said(&made, &attacker.network), REFUSED);
     attacker.release("team", remove);
     assert_eq!(said(&made, &attacker.network), REFUSED);
-    // With the key of targets, the attacker removes that policy, too.
+    // With the key of targets as well, the attacker also removes the policy of targets.
     let attacker = made.attacker(&["team-1", "targets-1", "snapshot-1", "timestamp-1"]);
     release(&attacker, "team", PACKAGE, EVIL, &[]);
     attacker.release("team", remove);
     attacker.release("targets", remove);
     assert_eq!(said(&made, &attacker.network), evil());
-    // The policy of a client refuses the package.
+    // A client that has a local policy still refuses the package.
     let client = made.new_client();
     client.use_network(&attacker.network);
     assert_eq!(refusal(&get_under(&client, &own)), "team/package: the rule signed of the local policy");
 }
 
-/// Downloads the package as a client with this local policy would.
+/// Downloads the package as `client`, with `policy` as its local policy.
 fn get_under(client: &TestClient, policy: &Value) -> Result<Vec<u8>, lastmile_client::Error> {
     let local = LocalPolicy::parse(policy.to_string().as_bytes()).unwrap();
     let store = DirectoryStore::open(client.store_path()).unwrap();
@@ -203,7 +205,7 @@ fn get_under(client: &TestClient, policy: &Value) -> Result<Vec<u8>, lastmile_cl
 fn p3_a_key_that_a_policy_names_signs_anything_but_publishes_nothing() {
     let evidence = |content| signed_with(&builder(), &signature(content));
     let made_by_one = made(&[signed_by("signed", &["builder"])], &[evidence(GOOD)]);
-    // Without keys of TUF, the attacker can only replace files.
+    // Without keys of TUF roles, the attacker can only replace files.
     let attacker = made_by_one.attacker(&[]);
     let files = attacker.network.files();
     let stored = files.keys().find(|name| name.ends_with(".package.intoto.jsonl")).unwrap();
@@ -211,7 +213,7 @@ fn p3_a_key_that_a_policy_names_signs_anything_but_publishes_nothing() {
     let client = made_by_one.new_client();
     client.use_network(&attacker.network);
     assert_eq!(refusal(&client.get(PACKAGE)), "team/package: Hash");
-    // Of the same length, so that only the hash can tell.
+    // The forged evidence has the same length as the original, so only the hash can reveal the forgery.
     let mut forged = evidence(EVIL).to_string().into_bytes();
     forged.resize(files[stored].len(), b' ');
     attacker.network.put(stored, forged);
@@ -231,24 +233,24 @@ fn p4_a_workflow_signs_as_itself_but_neither_publishes_nor_signs_as_another() {
     let evidence = |identity: &Identity, content| instance().attest(identity, &signature(content));
     let by_workflow = made(&[signed_by("signed", &["workflow"])], &[evidence(&workflow(), GOOD)]);
     assert_eq!(published(&by_workflow, &[evidence(&workflow(), EVIL)]), evil());
-    // Another workflow, and a run of the workflow that a stranger can start, are other identities.
+    // The policy does not accept another workflow, or a run of the same workflow that a stranger can trigger.
     let other = workflow().with_uri(&WORKFLOW.replace("release", "test"));
     let triggered = workflow().claim("build-trigger", "pull_request_target");
     for identity in [other, triggered] {
         assert_eq!(published(&by_workflow, &[evidence(&identity, EVIL)]), REFUSED);
     }
-    // Without keys of TUF, the attacker publishes nothing.
+    // Without keys of TUF roles, the attacker cannot publish the package.
     let mut attacker = by_workflow.attacker(&[]);
     attacker.own_key();
     release(&attacker, "team", PACKAGE, EVIL, &[evidence(&workflow(), EVIL)]);
     assert_eq!(said(&by_workflow, &attacker.network), "timestamp: ThresholdNotMet");
-    // A rule with an independent signer holds.
+    // A second rule with an independent signer still protects clients.
     let both = [evidence(&workflow(), GOOD), signed_with(&builder(), &signature(GOOD))];
     let rules = [signed_by("by-workflow", &["workflow"]), signed_by("signed", &["builder"])];
     assert_eq!(published(&made(&rules, &both), &[evidence(&workflow(), EVIL)]), REFUSED);
 }
 
-/// Returns provenance for this content that names this source.
+/// Returns provenance for `content` that names `source`.
 fn provenance(content: &[u8], source: &str) -> Value {
     let predicate = json!({
         "buildDefinition": {
@@ -277,7 +279,8 @@ fn p5_a_builder_makes_provenance_of_any_source_but_no_signature_of_somebody_else
 
 #[test]
 fn p6_the_key_of_a_log_backdates_signatures_but_makes_no_certificate() {
-    // The key of the builder was replaced, and later stolen. The log proves that a signature was made too late.
+    // The key of the builder was stolen after it had been replaced. The log proves that a signature was made after the
+    // replacement.
     let until = |logs: u32| {
         let mut policy = policy(&[signed_by("signed", &["builder"])]);
         policy["trust"]["public"]["logs"] = logs.into();
@@ -299,7 +302,7 @@ fn p6_the_key_of_a_log_backdates_signatures_but_makes_no_certificate() {
     let one_log = made_with(vec![stolen.clone()]);
     assert_eq!(published(&one_log, &[at(&stolen, 30)]), REFUSED);
     assert_eq!(published(&one_log, &[at(&stolen, 0)]), evil());
-    // The other log still tells the truth.
+    // The other log still records the true time.
     let other = Log::new("rekor2.sigstore.test");
     let two_logs = made_with(vec![stolen.clone(), other.clone()]);
     let mut truth = at(&stolen, 0);
@@ -307,7 +310,7 @@ fn p6_the_key_of_a_log_backdates_signatures_but_makes_no_certificate() {
     assert_eq!(published(&two_logs, &[truth.clone()]), REFUSED);
     truth["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().push(late);
     assert_eq!(published(&two_logs, &[truth]), REFUSED);
-    // The log makes no certificates.
+    // The key of the log cannot issue certificates.
     let by_workflow = made(&[signed_by("signed", &["workflow"])], &[instance().attest(&workflow(), &signature(GOOD))]);
     let own_authority = Sigstore { authority: TestKey::p256("an attacker"), ..instance() };
     assert_eq!(published(&by_workflow, &[own_authority.attest(&workflow(), &signature(EVIL))]), REFUSED);
@@ -315,14 +318,14 @@ fn p6_the_key_of_a_log_backdates_signatures_but_makes_no_certificate() {
 
 #[test]
 fn p7_the_key_of_the_certificate_authority_makes_any_identity_but_signs_for_no_key() {
-    // The attacker has the key of the authority, and makes a certificate for a key of its own. The logs record the certificate
-    // and the signature, as they record all others.
+    // The attacker has the key of the certificate authority, and issues a certificate for the attacker's own key. The
+    // logs record this certificate and signature like any other.
     let evidence = |content| instance().attest(&workflow(), &signature(content));
     assert_eq!(published(&made(&[signed_by("signed", &["workflow"])], &[evidence(GOOD)]), &[evidence(EVIL)]), evil());
     let rules = [signed_by("signed", &["builder"])];
     let by_key = made(&rules, &[signed_with(&builder(), &signature(GOOD))]);
     assert_eq!(published(&by_key, &[evidence(EVIL)]), REFUSED);
-    // Without a log, the certificate does not count.
+    // A certificate that no certificate transparency log has recorded does not count.
     let unrecorded = Sigstore { ct_log: None, ..instance() }.attest(&workflow(), &signature(EVIL));
     let by_workflow = made(&[signed_by("signed", &["workflow"])], &[evidence(GOOD)]);
     assert_eq!(published(&by_workflow, &[unrecorded]), REFUSED);

@@ -13,11 +13,12 @@ const NEWER: &[u8] = b"newer package";
 pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,
-    /// A package that this role or a role below it lists. `options` are the options with which `lastmile-repo add` adds
-    /// the package.
+    /// A package that `role`, or a role to which `role` delegates, lists. `lastmile-repo add` adds the package with
+    /// `options`.
     pub(super) package: &'a str,
     pub(super) options: &'a [&'a str],
-    /// The expected errors of clients: for a replaced file of the published version, and for a forged release.
+    /// The expected errors of clients: the first for a replaced file of the published version, the second for a forged
+    /// release.
     pub(super) refusals: [&'a str; 2],
 }
 

@@ -1,5 +1,4 @@
-//! Tests that `lastmile-attest` and the other verifiers reach the same verdicts on real bundles with certificates,
-//! offline.
+//! Tests that `lastmile-attest` and other verifiers reach the same verdicts offline on real bundles with certificates.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,7 +14,7 @@ use super::workshop::{Verdict, debian};
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 const LOGIN: &str = "https://github.com/login/oauth";
 
-/// A bundle in `attest/tests/fixtures`, and the file, identity and trust root that the bundle is checked against.
+/// A bundle in `attest/tests/fixtures`, and the digest, identity and trusted root with which the bundle is verified.
 #[derive(Clone, Copy)]
 struct Sample {
     file: &'static str,
@@ -151,16 +150,17 @@ impl Sample {
         verdict(&mut command)
     }
 
-    /// Verifies the bundle with sigstore-python. Returns `None` if there is no SHA-256, which sigstore-python needs.
+    /// Verifies the bundle with sigstore-python. Returns `None` if the digest is not a SHA-256, which sigstore-python
+    /// needs.
     fn sigstore_python(&self) -> Option<Verdict> {
         let root = fixture(self.root);
         (self.digest.len() == 64)
             .then(|| python_verifies(&fixture(self.file), &root, self.subject, self.issuer, self.digest))
     }
 
-    /// Verifies the bundle with @sigstore/verify. Returns `None` for bundles that it cannot verify: to verify a
-    /// signature over a file, it needs the file, and the version for Node.js 20 does not know that Rekor v2 logs
-    /// statements as `hashedrekord`.
+    /// Verifies the bundle with @sigstore/verify. Returns `None` for bundles that @sigstore/verify cannot verify. To
+    /// verify a signature over a file, it would need the file. The version for Node.js 20 does not know that Rekor v2
+    /// logs statements as `hashedrekord`.
     fn sigstore_js(&self) -> Option<Verdict> {
         let is_supported = self.predicate_type().is_some() && !self.file.starts_with("rekor-v2");
         is_supported.then(|| js_verifies_identity(&fixture(self.file), &fixture(self.root), self.subject, self.issuer))

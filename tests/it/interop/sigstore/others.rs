@@ -7,22 +7,22 @@ use std::process::Command;
 use super::super::programs::{installed, project};
 use super::workshop::Verdict;
 
-/// Verifies a bundle that was signed with a key, with @sigstore/verify.
+/// Uses @sigstore/verify to verify a bundle that was signed with a key.
 pub(crate) fn js_verifies(bundle: &Path, file: &Path, key: &Path) -> Verdict {
     answer(javascript().arg("key").args([bundle, file, key]))
 }
 
-/// Verifies a bundle with a certificate, with @sigstore/verify. The subject of the statement is not compared.
+/// Uses @sigstore/verify to verify a bundle that contains a certificate. The subject of the statement is not compared.
 pub(crate) fn js_verifies_identity(bundle: &Path, root: &Path, subject: &str, issuer: &str) -> Verdict {
     answer(javascript().arg("identity").args([bundle, root]).args([subject, issuer]))
 }
 
-/// Verifies a bundle with a certificate, with sigstore-python.
+/// Uses sigstore-python to verify a bundle that contains a certificate.
 pub(crate) fn python_verifies(bundle: &Path, root: &Path, subject: &str, issuer: &str, sha256: &str) -> Verdict {
     answer(python().arg("bundle").args([bundle, root]).args([subject, issuer, sha256]))
 }
 
-/// Verifies an attestation or provenance object of the Python package index, with pypi-attestations.
+/// Uses pypi-attestations to verify an attestation or provenance object of the Python package index.
 pub(crate) fn pypi_verifies(evidence: &Path, name: &str, subject: &str, issuer: &str, sha256: &str) -> Verdict {
     answer(python().arg("pep740").arg(evidence).args([name, subject, issuer, sha256]))
 }

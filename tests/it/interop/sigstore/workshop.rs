@@ -90,8 +90,8 @@ impl Workshop {
         fs::set_permissions(self.path(&private), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Runs `lastmile-repo ARGUMENTS…`. Arguments that name a file of this folder, or that end in `.json` or `.jsonl`,
-    /// are replaced with the path in this folder.
+    /// Runs `lastmile-repo ARGUMENTS…`. An argument that is the name of a file in this folder, or that ends in `.json`
+    /// or `.jsonl`, is replaced with the path of that file.
     pub(crate) fn lastmile(&self, arguments: &[&str]) -> ExitStatus {
         self.lastmile_output(arguments).0
     }
@@ -125,30 +125,30 @@ impl Workshop {
         self.run(Command::new(cosign).args(arguments).env("COSIGN_PASSWORD", PASS_PHRASE))
     }
 
-    /// Verifies a bundle that contains a signature over `app`, with cosign.
+    /// Uses cosign to verify a bundle that contains a signature over `app`.
     pub(crate) fn cosign_verifies_file(&self, cosign: &Path, key: &str, bundle: &str) -> Verdict {
         self.cosign(cosign, &["verify-blob", "--key", key, "--bundle", bundle, "--insecure-ignore-tlog", "app"])
     }
 
-    /// Verifies a bundle that contains a statement of the type `kind` about `app`, with cosign.
+    /// Uses cosign to verify a bundle that contains a statement of the type `kind` about `app`.
     pub(crate) fn cosign_verifies_statement(&self, cosign: &Path, key: &str, bundle: &str, kind: &str) -> Verdict {
         let bundle = ["--key", key, "--bundle", bundle, "--type", kind, "--insecure-ignore-tlog", "app"];
         self.cosign(cosign, &[&["verify-blob-attestation"], &bundle[..]].concat())
     }
 
-    /// Signs `app` with cosign and a key, and writes a bundle.
+    /// Uses cosign to sign `app` with `key`, and writes the signature to `bundle`.
     pub(crate) fn cosign_signs_file(&self, cosign: &Path, key: &str, bundle: &str) {
         self.cosign(cosign, &["sign-blob", "--yes", "--key", key, CONFIG, "--bundle", bundle, "app"]).unwrap();
     }
 
-    /// Signs a statement about `app` with cosign and a key.
+    /// Uses cosign to sign a statement of the type `kind` about `app` with `key`, and writes it to `bundle`.
     pub(crate) fn cosign_signs_statement(&self, cosign: &Path, key: &str, bundle: &str, kind: &str) {
         let predicate = ["--predicate", "review.json", "--type", kind, "--bundle", bundle, "app"];
         self.cosign(cosign, &[&["attest-blob", "--yes", "--key", key, CONFIG], &predicate[..]].concat()).unwrap();
     }
 
     fn run(&self, command: &mut Command) -> Verdict {
-        // A proxy that does not exist proves that no program needs the network.
+        // The proxy does not exist, so a program that needs the network fails.
         for variable in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env(variable, "http://127.0.0.1:1");
         }
@@ -193,12 +193,12 @@ impl Workshop {
     }
 }
 
-/// A configuration of cosign without logs and timestamp authorities: the output of `cosign signing-config create`.
+/// A configuration of cosign without logs or timestamp authorities, as `cosign signing-config create` prints it.
 const SIGNING_CONFIG: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json","rekorTlogConfig":{},"tsaConfig":{}}"#;
 const CONFIG: &str = "--signing-config=signing-config.json";
 
-/// Flips a bit of the first byte in a string of base64.
+/// Flips a bit in the middle byte of a base64 string.
 pub(crate) fn flip(value: &mut Value) {
     use base64::Engine as _;
     let base64 = base64::engine::general_purpose::STANDARD;
