@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// All files of a used store.
+/// All files in a store that has been used.
 const FILES: [&str; 9] = [
     "root.json",
     "timestamp.json",

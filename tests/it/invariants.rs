@@ -30,7 +30,7 @@ fn code(package: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Returns the files of `package` that contain `text`, once for each occurrence.
+/// Returns the source files of `package` that contain `text`. A file is repeated for each occurrence.
 fn places(package: &str, text: &str) -> Vec<String> {
     let count = |(path, code): (String, String)| vec![path; code.matches(text).count()];
     code(package).into_iter().flat_map(count).collect()

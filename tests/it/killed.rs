@@ -63,7 +63,7 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Returns a command of `lastmile-repo`.
+    /// Returns a command that runs `lastmile-repo` for the repository.
     fn repo_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile-repo"));
         command.current_dir(self.folder.path()).env("LASTMILE_REPO_CONFIG", "config.toml");
@@ -72,7 +72,7 @@ impl World {
         command
     }
 
-    /// Returns a command of `lastmile`.
+    /// Returns a command that runs `lastmile` with the client's store.
     fn client_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile"));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", "state").args(arguments);

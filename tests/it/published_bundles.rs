@@ -19,13 +19,13 @@ use serde_json::Value;
 /// How a bundle is verified.
 #[derive(Clone, Copy)]
 enum How {
-    /// With the trusted root of this name. A log entry and a signed certificate timestamp are required.
+    /// With the named trusted root. A log entry and a signed certificate timestamp are required.
     Root(&'static str),
-    /// With the trusted root of this name. Neither a log entry nor a signed certificate timestamp is required.
+    /// With the named trusted root. Neither a log entry nor a signed certificate timestamp is required.
     Private(&'static str),
-    /// With the key of this name, and with the trusted root of the public instance.
+    /// With the named key, and with the trusted root of the public instance.
     Key(&'static str),
-    /// With the key of this name alone.
+    /// With the named key alone.
     OnlyKey(&'static str),
 }
 

@@ -88,8 +88,8 @@ fn targets_come_as_they_are(site: &Site, port: u16) {
     }
 }
 
-/// Checks that the server serves only metadata and targets. Its root folder is the repository, which also contains
-/// private keys.
+/// Checks that the server serves only metadata and targets. The server's root folder is the repository, which also
+/// contains private keys.
 fn nothing_else_is_served(site: &Site, port: u16) {
     let key = "keys/root-1.pem";
     assert!(String::from_utf8(site.bytes(key)).unwrap().contains(SECRET));

@@ -210,7 +210,7 @@ fn w_5_6_6_a_stored_role_that_differs_from_the_snapshot_is_fetched_again() {
     let mut repository = repository();
     let client = TestClient::new(&repository);
     client.find("a/x").unwrap();
-    // The new file of `a` has the same version but different content. A new snapshot lists its hash.
+    // The new file of `a` has the same version but different content. A new snapshot lists the hash of the new file.
     repository.add_target("a", "a/y", b"more");
     repository.write("a");
     repository.list_in_snapshot("a");

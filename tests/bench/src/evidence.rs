@@ -24,7 +24,7 @@ const PROCESS: Bar = Bar {
 };
 const LOOP: Bar = Bar { text: "1× sigstore-python", ratios: &[(SIGSTORE_PYTHON, 1.0)], most: None, memory: None };
 
-/// A bundle in `attest/tests/fixtures`, and what it is verified against.
+/// A bundle in `attest/tests/fixtures`, and the expected file, identity and statement.
 struct Sample {
     what: &'static str,
     bundle: &'static str,

@@ -123,7 +123,7 @@ fn a_certificate_for_another_name_is_refused() {
     assert_eq!(nginx.requests(), "");
 }
 
-/// Fetches `timestamp.json` with this cryptography provider and the authorities in `bundle`.
+/// Fetches `timestamp.json` with the cryptography provider `provider` and the authorities in `bundle`.
 fn fetch_with(site: &Site, port: u16, bundle: &str, provider: CryptoProvider) -> Result<Vec<u8>, FetchError> {
     let extra_ca = vec![fs::read(site.path(bundle)).unwrap()];
     let settings = HttpSettings { extra_ca, proxy: ProxyChoice::Direct, ..HttpSettings::default() };
