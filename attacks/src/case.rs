@@ -166,8 +166,8 @@ impl Case {
         Case { shipped: root, ..self }
     }
 
-    /// Adds a repository from which the client updates before the attack. The client updates from the repositories that
-    /// were added earlier first. An attacker may control the added repository.
+    /// Adds a repository from which the client updates before the attack. The client updates from several such
+    /// repositories in the order in which they were added. An attacker may control the added repository.
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());
@@ -195,7 +195,7 @@ impl Case {
         Case { tamper: Some(Arc::new(change)), ..self }
     }
 
-    /// Makes the server offer the files of `network`, in its current state, during the attack.
+    /// During the attack, makes the server offer the current files of `network`.
     #[must_use]
     pub fn attacker(self, network: &FakeNetwork) -> Case {
         Case { attacker: network.fork(), ..self }
@@ -219,8 +219,8 @@ impl Case {
         Case { expect: Expect::Refused(who.into(), why), ..self }
     }
 
-    /// Expects that the error contains `text`, and that the error of the second attempt is equal. The case then runs in
-    /// process only.
+    /// Expects that the error contains `text`, and that the second attempt fails with the same error. The case then
+    /// runs in process only.
     #[must_use]
     pub fn because(self, text: &'static str) -> Case {
         Case { because: Some(text), external: false, ..self }
@@ -239,15 +239,16 @@ impl Case {
         Case { changes_nothing: true, ..self }
     }
 
-    /// Marks a case in which the metadata is malformed but validly signed. A client that accepts such metadata was not
-    /// harmed if it still has the right packages at the right versions.
+    /// Marks a case in which the metadata is malformed but validly signed. A client that accepts such metadata does not
+    /// count as harmed if it still has the right packages at the right versions.
     #[must_use]
     pub fn form_only(self) -> Case {
         Case { is_form_only: true, ..self }
     }
 
-    /// Marks a case in which the honest repository is unusual or uses a feature that not every client supports. A
-    /// client that refuses this repository, before or after the attack, was not harmed.
+    /// Marks a case in which the honest repository is unusual or uses a feature that not every client supports. If
+    /// another client refuses this repository before or after the attack, [`external::run`](crate::external::run)
+    /// reports that the client is too strict, not that the attack succeeded.
     #[must_use]
     pub fn honest_may_be_refused(self) -> Case {
         Case { honest_may_be_refused: true, ..self }

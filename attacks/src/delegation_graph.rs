@@ -322,7 +322,7 @@ fn every_edge() -> Vec<Case> {
 fn same_keyid() -> Vec<Case> {
     let honest = release(2);
     let mut attacker = honest.fork();
-    // `team` delegates to another role and lists an unknown key for that role. The key ID of this key is that of the
+    // `team` delegates to another role and lists an unknown key for that role. This unknown key has the key ID of the
     // key of `team` itself.
     let own = TestKey::new("team").keyid().to_owned();
     let stranger = TestKey::new("a stranger").with_keyid(&own);

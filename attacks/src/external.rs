@@ -1,7 +1,7 @@
 //! Runs cases against any program that implements the client-under-test protocol, and checks the exit code and the
 //! files of the program.
 //!
-//! The protocol is the one of the TUF community's conformance suite. The client has the commands `init`, `refresh` and
+//! The protocol is that of the TUF community's conformance suite. The client has the commands `init`, `refresh` and
 //! `download`, ends with exit code 0 or 1, and stores trusted roles as `ROLE.json` in the metadata folder.
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Creates a client from the program and first arguments in `command`, with the time limit [`TIME_LIMIT`].
+    /// Creates a client with the time limit [`TIME_LIMIT`]. `command` consists of the program and its first arguments.
     ///
     /// `variable` returns the value of an environment variable. It is called for [`VISIBLE_VARIABLES`] only.
     pub fn new(command: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Program {

@@ -38,8 +38,8 @@ impl NewRelease {
         NewRelease { honest, newer }
     }
 
-    /// Returns the file of `role` in the new release. If the argument is `root`, this is version 2 of the root, which
-    /// does not exist. If it is `new-package`, this is the target with that name.
+    /// Returns the file of `role` in the new release. For `root`, this is version 2 of the root, which does not exist.
+    /// For `new-package`, this is the target with that name.
     pub(super) fn served(&self, role: &'static str) -> ServedFile {
         if role == "new-package" {
             let path = format!("{TARGETS}{}.{role}", hash(GOOD));

@@ -48,7 +48,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         scenario(
             "4.8-resume",
-            "a download is interrupted, and the resumed part is of another file or starts at another offset",
+            "a download is interrupted, and the resumed part belongs to another file or starts at another offset",
             resume,
         ),
     ]

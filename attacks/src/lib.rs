@@ -47,7 +47,7 @@
 //! ```
 //!
 //! Mark a case with [`Case::form_only`] if the metadata is malformed but validly signed. A client that accepts such
-//! metadata is not harmed as long as it has the right packages at the right versions. For such a client,
+//! metadata does not count as harmed as long as it has the right packages at the right versions. For such a client,
 //! [`external::run`] reports that it is less strict than expected, not that the attack succeeded.
 //!
 //! The attacker usually serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork), which contains files and faults. To

@@ -1,5 +1,5 @@
-//! Attacks with stolen keys, fast-forward attacks, the recovery from fast-forward attacks, and attacks with metadata of
-//! another repository.
+//! Attacks with stolen keys, fast-forward attacks, the recovery from fast-forward attacks, and attacks with metadata
+//! from another repository.
 
 use lastmile_testkit::{METADATA, Repository, TestKey, sign};
 use serde_json::json;
@@ -46,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.10-revoked-and-stored",
         &["3.10-revoked-and-stored"],
-        "the client has stored metadata signed with a stolen key; after the key is replaced, the server sends it again",
+        "a client has stored metadata signed with a stolen key, and the server sends it again after the key is replaced",
         "specification 5.3.11, key compromise",
         revoked_and_stored,
     ),
@@ -88,7 +88,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.12-cut-and-paste",
         &["3.12-cut-and-paste", "GOTUF-CR-23-01"],
-        "the server sends metadata of another repository, which shares one key and has higher versions",
+        "the server sends metadata from another repository, which shares one key and has higher versions",
         "audit finding GOTUF-CR-23-01",
         another_repository,
     ),

@@ -134,7 +134,7 @@ impl Bundle {
         &self.content
     }
 
-    /// Returns what the signature covers, in the form used for the result of a verification.
+    /// Returns what the signature covers, for [`Signed::content`](crate::Signed::content).
     pub(crate) fn signed_content(&self) -> Content {
         match &self.content {
             BundleContent::File(_) => Content::File,
@@ -185,7 +185,7 @@ fn read_envelope(value: &Value) -> Result<Envelope, FormatError> {
     }
 }
 
-/// What is kept of the verification material after its shape has been checked.
+/// The parts of the verification material that are kept after its shape has been checked.
 struct Material {
     signer: SignerKind,
     log_entries: usize,

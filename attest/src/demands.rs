@@ -30,7 +30,8 @@ pub struct Demands {
 pub(crate) struct Source {
     pub(crate) origin: Origin,
     pub(crate) policy: Policy,
-    /// Why the policy cannot be used. In this case, `policy` is empty, and all packages below the role are refused.
+    /// The reason why the policy cannot be used, if there is one. In this case, `policy` is empty, and all packages
+    /// below the role are refused.
     pub(crate) problem: Option<String>,
     /// The role's own entries for the trust roots of its policy, by the name of the trust root.
     listed_roots: BTreeMap<Name, TargetFile>,
@@ -79,8 +80,8 @@ pub enum DemandsError {
 }
 
 impl Demands {
-    /// Returns the demands on a package that a search has found. A policy that cannot be used demands what no evidence
-    /// can satisfy.
+    /// Returns the requirements for a package that a search has found. If a policy cannot be used, no evidence
+    /// satisfies the requirements.
     ///
     /// # Errors
     /// [`DemandsError`] if metadata cannot be read.

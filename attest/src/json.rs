@@ -140,8 +140,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// Writes a number with a fraction or an exponent, in the shorter of both notations. `1e-300` would otherwise become 300
-/// digits.
+/// Writes a number with a fraction or an exponent, in the shorter of the two notations. Otherwise, `1e-300` would
+/// become about 300 digits.
 fn write_fraction(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
     let decimal = format!("{value}");
     let scientific = format!("{value:e}");

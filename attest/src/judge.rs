@@ -214,7 +214,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Returns the signer that a rule names, and the index of the policy that defines it.
+    /// Returns the signer that a rule names, and the index of the policy that defines the signer.
     fn signer(&self, source: usize, name: &SignerName) -> Result<(usize, &'a Signer), String> {
         let demands = self.demands;
         demands
@@ -270,7 +270,7 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities that count, each with the signer names in the rule that it matches.
+    /// The distinct keys and identities that count. Each is paired with the signer names in the rule that match it.
     voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }
@@ -382,7 +382,7 @@ mod tests {
     use super::*;
     use crate::signed::{Certificate, Subject};
 
-    /// Returns how many names count as signers, given pairs of a name and a subject that matches it.
+    /// Returns how many names count as signers. `signed` contains pairs of a name and a subject that the name matches.
     fn signers(signed: &[(&str, &str)]) -> usize {
         let mut count = Count { proofs: Vec::new(), voices: Vec::new(), reasons: Vec::new() };
         for (name, subject) in signed {

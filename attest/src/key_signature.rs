@@ -9,7 +9,7 @@ use crate::bundle::{Bundle, BundleContent, FileSignature};
 use crate::dsse::Envelope;
 use crate::rejection::Rejection;
 
-/// The message if a signature over a file was made with a key that needs the whole file for the verification.
+/// The error message for a signature over a file that cannot be verified without the whole file.
 pub(crate) const NO_DIGEST: &str =
     "signatures over a file with this kind of key cannot be verified without the file; sign a statement instead";
 

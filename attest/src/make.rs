@@ -1,8 +1,8 @@
 //! Creates evidence: statements about a file, and Sigstore bundles with signatures over statements and files. Both
 //! cosign and [`crate::Evidence`] can verify the bundles.
 //!
-//! A bundle that is signed with a key contains only a hint about the key, which is the SHA-256 of the key's DER
-//! encoding. The bundles of cosign contain the same hint. A verifier must already know the key.
+//! A bundle that is signed with a key does not contain the key, but only a hint: the SHA-256 of the key's DER encoding.
+//! The bundles of cosign contain the same hint. A verifier must already know the key.
 
 mod build;
 
@@ -19,8 +19,8 @@ use crate::dsse;
 use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
-/// The predicate type of a statement that a file is published. cosign uses it to sign images, and rules of the kind
-/// `signature` accept it by default.
+/// The predicate type of a statement which says that a file is published. cosign uses it to sign images, and rules of
+/// the kind `signature` accept it by default.
 pub const PUBLISH: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// The predicate type of SLSA provenance v1.
@@ -45,7 +45,7 @@ pub enum MakeError {
     /// The file could be mistaken for something else that the key signs, such as metadata.
     #[error("{0}")]
     Content(&'static str),
-    /// The artifact has no SHA-256 digest, which is the one that is signed.
+    /// The artifact has no SHA-256 digest. Other digests are not signed.
     #[error("the artifact has no SHA-256")]
     NoDigest,
     /// The digest of the content differs from the digest of the artifact.
@@ -91,7 +91,7 @@ impl NewStatement {
         Ok(Self(text))
     }
 
-    /// Creates a statement that the file is published.
+    /// Creates a statement which says that the file is published.
     ///
     /// # Errors
     /// Returns the same errors as [`NewStatement::new`].

@@ -68,7 +68,7 @@ pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> 
     Ok(())
 }
 
-/// Checks that evidence is the provenance that a rule requires, made by this builder, and returns the level of the
+/// Checks that evidence is provenance that states `builder` and satisfies `demand`, and returns the level of the
 /// provenance.
 pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &ProvenanceDemand) -> Result<u8, String> {
     let Content::Statement(statement) = &signed.content else {

@@ -1,5 +1,4 @@
-//! The response of an npm registry to a request for the attestations of a package version, which is a list of Sigstore
-//! bundles.
+//! The list of Sigstore bundles that an npm registry returns as the attestations of a package version.
 //!
 //! Source: <https://github.com/npm/attestation>.
 

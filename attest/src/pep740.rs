@@ -11,7 +11,7 @@ use crate::statement::PAYLOAD_TYPE;
 /// The maximum number of publishers in a provenance object, and of attestations by one publisher.
 const MAX_PARTS: usize = 64;
 
-/// Reads an attestation object. It has the same parts as a Sigstore bundle, but with other names.
+/// Reads an attestation object. It has the same parts as a Sigstore bundle, but under other names.
 pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     let fields = Fields::read(value, "attestation", &["version", "verification_material", "envelope"])?;
     check_version(fields)?;

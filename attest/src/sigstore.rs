@@ -349,8 +349,8 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns the digest, out of those that the metadata lists, with which the library can verify the bundle. Also checks
-/// that no digest in the bundle contradicts the listed digests.
+/// Returns the listed digest with which the library can verify the bundle. Also checks that no digest in the bundle
+/// contradicts the listed digests.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {
@@ -384,8 +384,8 @@ fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<Ar
     ArtifactDigest::new(name, bytes.to_vec()).map_err(|error| Rejection::Invalid(error.to_string()))
 }
 
-/// Returns the digest algorithm of a signature over a file. If the bundle does not name it, the scheme of the key
-/// determines it.
+/// Returns the digest algorithm of a signature over a file. If the bundle does not name the algorithm, the scheme of
+/// the key determines it.
 fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algorithm, Rejection> {
     if let Some((algorithm, _)) = &signature.digest {
         return Ok(*algorithm);

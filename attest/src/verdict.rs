@@ -37,7 +37,7 @@ pub struct RuleVerdict {
 /// Whether the evidence satisfies a rule.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The evidence satisfies the rule. The list contains the pieces that count.
+    /// The evidence satisfies the rule. The list contains the pieces of evidence that count.
     Satisfied(Vec<Proof>),
     /// The evidence does not satisfy the rule. The list contains at least one reason.
     Refused(Vec<String>),
@@ -70,7 +70,7 @@ pub struct Proof {
     pub logs: Vec<String>,
 }
 
-/// The reason why a package must not be installed, which is the first rule that it does not satisfy.
+/// The reason why a package must not be installed, which is the first rule that the package does not satisfy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}` does not satisfy {}", self.reason())]
 pub struct Refused {

@@ -1,4 +1,4 @@
-//! Canonical JSON (spec 4.1). This module converts received text to the bytes that signatures cover, in one pass.
+//! Canonical JSON (spec 4.1). In one pass, this module converts received text to the bytes that signatures cover.
 //!
 //! Text that is already canonical is not converted. The module `reader` then reads values from the canonical bytes.
 //!

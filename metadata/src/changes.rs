@@ -14,9 +14,8 @@ use crate::reader::{Item, Reader};
 
 /// The location of a value, which consists of the names of the members that lead to the value.
 ///
-/// The name of an array element that is a string is its text, and the name of an element that is an object is the value
-/// of its member `name`. A second element with the same name gets the suffix `#2`. The name of any other element is its
-/// index.
+/// Array elements are named as follows: a string by its text, an object by the string in its member `name`, and any
+/// other element by its index. A second element with the same name gets the suffix `#2`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pointer(Vec<String>);
 

@@ -142,7 +142,7 @@ impl<R> Envelope<R> {
         &self.signatures
     }
 
-    /// Returns the canonical text that the signatures cover, which is that of `signed` as received (4.1).
+    /// Returns the text that the signatures cover, which is the canonical form of `signed` as received (4.1).
     #[must_use]
     #[expect(clippy::expect_used, reason = "the range was found in this text, which never changes")]
     pub fn signed(&self) -> &str {
@@ -160,7 +160,7 @@ impl<R> Envelope<R> {
 }
 
 impl<R: Role> Envelope<R> {
-    /// Reads the envelope of a file of `role`, with as many signatures as [`Limits::default`] allows.
+    /// Reads the envelope of a file of `role`. Refuses a file that has more signatures than [`Limits::default`] allows.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`], [`ErrorKind::DuplicateSignature`] or [`ErrorKind::LimitReached`].
@@ -209,7 +209,7 @@ fn not_utf8(error: &FromUtf8Error) -> ErrorKind {
     ErrorKind::expected("UTF-8 text").but_found(found).at(Location::of_offset(bytes, offset))
 }
 
-/// Returns the file as it is published, which is valid JSON without whitespace, with `signed` in canonical form.
+/// Returns the file in its published form, which is valid JSON without whitespace.
 ///
 /// `signed` must be canonical, as [`Role::write`] returns it.
 #[must_use]

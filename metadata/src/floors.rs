@@ -14,10 +14,10 @@ use crate::{ErrorKind, RoleName, Root, Snapshot, Timestamp, Verified, Version};
 
 const HEADING: &str = "lastmile trusted versions 1";
 const CHECKSUM: &str = "checksum ";
-/// A line that marks a record as damaged. [`Floors::from_text`] refuses a record that contains it.
+/// A line that marks a record as damaged. For such a record, [`Floors::from_text`] returns [`StoredFloors::Lost`].
 const LOST: &str = "what was trusted before is lost";
 
-/// The characters that are percent-encoded in names, which are all characters that could end a line, and the percent
+/// The characters that are percent-encoded in names: the control characters, some of which end a line, and the percent
 /// sign.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -30,7 +30,7 @@ pub struct Floors {
     pub(crate) lost: bool,
     /// The version of the root that was trusted when the other versions were accepted.
     pub(crate) root: Version,
-    /// A digest of the keys that this root lists for timestamp and snapshot.
+    /// A digest of the timestamp and snapshot keys that the root with the version `root` lists.
     pub(crate) online_keys: String,
     /// The version of the timestamp, and the version of the snapshot that it lists.
     pub(crate) timestamp: Option<(Version, Version)>,
@@ -71,8 +71,8 @@ impl Floors {
     }
 
     /// Checks that every role that was listed before is still listed, with the same version or a higher one (5.5.5).
-    /// Returns the lowest acceptable versions after `snapshot`, or `None` if the current ones come from the same
-    /// snapshot.
+    /// Returns the lowest versions that are acceptable after `snapshot`, or `None` if the current versions come from
+    /// the same snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -173,7 +173,7 @@ impl Floors {
 }
 
 impl RoleFloors {
-    /// Returns the lowest acceptable versions after `snapshot`. `digest` is the digest of the signed text of
+    /// Returns the lowest versions that are acceptable after `snapshot`. `digest` is the digest of the signed text of
     /// `snapshot`.
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();

@@ -43,7 +43,7 @@ impl Algorithm {
         }
     }
 
-    /// Returns a description of a digest in metadata.
+    /// Returns a description of a digest of this algorithm in metadata, for error messages.
     fn digits(self) -> &'static str {
         match self {
             Self::Sha256 => "64 hexadecimal digits",
@@ -183,7 +183,8 @@ impl Hashes {
         }
     }
 
-    /// Returns a verifier for a file with these hashes and, if it is listed, the `length` in bytes.
+    /// Returns a verifier that compares a file with these hashes and, if `length` is not `None`, with this length in
+    /// bytes.
     pub(crate) fn verifier(&self, length: Option<u64>) -> HashingVerifier {
         let hashing = Hashing::new(self.known().map(|(algorithm, _)| algorithm));
         HashingVerifier { expected: self.clone(), hashing, length, received: 0 }

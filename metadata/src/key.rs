@@ -221,7 +221,7 @@ impl KeyRing {
         check.signers()
     }
 
-    /// Starts to check `signatures` over a text that is passed in parts.
+    /// Starts a check of `signatures` over a text that is passed in parts.
     pub(crate) fn check(&self, signatures: &[Signature]) -> RingCheck {
         let mut check =
             RingCheck { threshold: self.0.threshold, keys: Vec::new(), signatures: SignatureChecks::default() };
@@ -252,7 +252,7 @@ fn fingerprint(keys: &BTreeMap<KeyId, PublicKey>, threshold: Threshold) -> Finge
     digest.finalize().into()
 }
 
-/// A check whether enough keys have signed a text that is passed in parts.
+/// Checks whether enough keys have signed a text that is passed in parts.
 pub(crate) struct RingCheck {
     threshold: Threshold,
     /// The keys whose signatures are checked, in the order of the signatures.

@@ -5,11 +5,11 @@
 //! errors:
 //!
 //! ```text
-//! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → TargetFile
+//! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → Found
 //! ```
 //!
-//! The steps `UpdateRoot` to `UpdateTargets` and `TargetSearch` are [`Stage`]s. A stage owns the metadata that is
-//! trusted so far, so code that verifies a snapshot before its timestamp does not compile.
+//! `UpdateRoot`, `UpdateTimestamp`, `UpdateSnapshot`, `UpdateTargets` and `TargetSearch` are [`Stage`]s. A stage owns
+//! the metadata that is trusted so far, so code that verifies a snapshot before its timestamp does not compile.
 #![no_std]
 
 extern crate alloc;

@@ -21,12 +21,13 @@ pub struct Limits {
     pub listed_length: u64,
     /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues with the following root.
     pub root_updates: u32,
-    /// The maximum number of delegated roles visited in one search (5.6.7.1).
+    /// The maximum number of delegated roles that one search visits (5.6.7.1).
     pub roles_visited: u32,
-    /// The maximum number of delegated roles read to list all targets.
+    /// The maximum number of delegated roles that a listing of all targets reads.
     pub roles_listed: u32,
-    /// The maximum number of steps to list all targets. A step is listing a target, listing a delegation, visiting a
-    /// role in the search for a target, comparing a path with a pattern, or verifying 256 bytes of a role.
+    /// The maximum number of steps that a listing of all targets takes. A step is listing a target, listing a
+    /// delegation, visiting a role in the search for a target, comparing a path with a pattern, or verifying 256 bytes
+    /// of a role.
     pub list_steps: u64,
     /// The maximum number of delegations between the top-level targets role and another role.
     pub delegation_depth: u32,
@@ -87,7 +88,7 @@ impl Limits {
     }
 }
 
-/// Returns an error if `found` exceeds the limit.
+/// Returns an error if `found` exceeds `most`, which is the value of `limit`.
 fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     if found > most as usize {
         return Err(ErrorKind::LimitReached { limit, value: most.into() });

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::text::Printable;
 
-/// The characters to encode in a URL segment or a file name, which are all except `A–Z a–z 0–9 - . _ ~`.
+/// The characters to encode in a URL segment or a file name: all characters except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Like [`ENCODED`], but keeps the `/` of target paths.
 const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
@@ -175,8 +175,8 @@ impl TargetPath {
         &self.0
     }
 
-    /// Returns the percent-encoded path of the target below the targets URL (5.7.3). If there is a `prefix`, it is
-    /// inserted with a dot before the last segment.
+    /// Returns the percent-encoded path of the target below the targets URL (5.7.3). If there is a `prefix`, the prefix
+    /// and a dot are inserted before the last segment.
     ///
     /// # Errors
     /// [`NameError`] if one of the segments is empty, `.` or `..`, because URL parsers remove such segments.
@@ -203,8 +203,8 @@ impl TargetPath {
     /// and the file is always inside the folder to which the path is joined.
     ///
     /// # Errors
-    /// [`NameError`] if the path is absolute, or contains a control or bidirectional character or one of the characters
-    /// `\ : < > " | ? *`. Also if it has a segment that is empty, `.`, `..`, longer than 255 bytes or a reserved device
+    /// [`NameError`] if the path is absolute, contains a control character, a bidirectional character or one of the
+    /// characters `\ : < > " | ? *`, or has a segment that is empty, `.`, `..`, above 255 bytes or a reserved device
     /// name, or that ends in a dot or a space.
     pub fn file_path(&self) -> Result<&str, NameError> {
         // D8: each segment is a safe file name.

@@ -1,5 +1,5 @@
-//! Reads date-times (spec 4.2.3). Unlike the form that this crate writes, date-times may have fractions and offsets
-//! (RFC 3339).
+//! Reads date-times (spec 4.2.3). This crate writes only whole seconds in UTC, but also reads the fractions and offsets
+//! of RFC 3339.
 
 use chrono::{DateTime, Utc};
 

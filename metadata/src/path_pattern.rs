@@ -139,7 +139,7 @@ impl HashPrefix {
         Ok(Self { hash, digits })
     }
 
-    /// Returns the prefix with the first `digits` digits of `hash`. There are at most 64 digits.
+    /// Returns the prefix that consists of the first `digits` digits of `hash`. `digits` must be at most 64.
     pub(crate) fn of(hash: &[u8; 32], digits: u8) -> Self {
         let mut cut = *hash;
         for (byte, at) in cut.iter_mut().zip((0_u8..).step_by(2)) {

@@ -54,13 +54,13 @@ impl<'a> Reader<'a> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
 
-    /// Returns the error for text at the current position that is not `expected`.
+    /// Returns an error which says that `expected` was expected at the current position.
     #[cold]
     pub(crate) fn expected(&self, expected: &'static str) -> ErrorKind {
         self.expected_at(self.at, expected)
     }
 
-    /// Returns the error for text at `start` that is not `expected`.
+    /// Returns an error which says that `expected` was expected at `start`.
     #[cold]
     pub(crate) fn expected_at(&self, start: usize, expected: &'static str) -> ErrorKind {
         ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
@@ -167,7 +167,8 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Reads the next value into `unknown`, as a member that the specification does not define (F-4-1).
+    /// Reads the next value, and adds it to `unknown` as the member `name`, which the specification does not define
+    /// (F-4-1).
     pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
         unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
         Ok(())

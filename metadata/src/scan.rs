@@ -1,6 +1,6 @@
 //! Scans the text of a large targets role in one pass. The scan checks that the text is canonical and well formed, and
-//! records the position of each target. It keeps in memory the text of one target at a time and the parts of the role
-//! that are not targets.
+//! records the position of each target. In memory, it keeps only the text of one target at a time, and the parts of the
+//! role that are not targets.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -68,7 +68,7 @@ enum ScanState {
 }
 
 impl Scan {
-    /// Starts a scan of a file in which the value of `signed` occupies this range.
+    /// Starts a scan of a file. `signed` is the range of the value of the member `signed` in the file.
     pub(crate) fn new(signed: Range<u64>) -> Self {
         Self {
             read: signed.start,

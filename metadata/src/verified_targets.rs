@@ -24,9 +24,9 @@ enum Backing {
 }
 
 impl VerifiedTargets {
-    /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). If possible,
-    /// reuses content that has already been parsed. This is `known` from an earlier update, or `same` from a
-    /// verification with other keys.
+    /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). If the bytes are
+    /// the same, reuses content that has already been parsed: that of `known`, from an earlier update, or that of
+    /// `same`, which was verified with other keys.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,

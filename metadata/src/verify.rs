@@ -102,8 +102,8 @@ impl<R: Role> Verified<R> {
         }
     }
 
-    /// Verifies a file of `role` with `ring`, which contains the keys and the threshold that the delegator lists, and
-    /// with `limits`.
+    /// Parses and verifies a file of `role`. `ring` contains the keys and the threshold that the delegator lists for
+    /// `role`.
     ///
     /// # Errors
     /// Returns the errors of [`Envelope::parse`] and [`Envelope::verify`].

@@ -11,7 +11,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-certificate-time",
         &["7-certificate-time"],
-        "a signature was recorded before or after the validity of its certificate, or of the certificate authority",
+        "a signature was recorded when its certificate, or the certificate authority, was not valid",
         "CVE-2026-24122",
         certificate_time,
     ),
@@ -70,7 +70,7 @@ fn other_instance() -> Vec<Case> {
     let signed = |instance: &Sigstore| instance.attest(&workflow(), &signature(EVIL));
     let all = signed(&staging);
     let authority = signed(&Sigstore { ct_log: instance().ct_log, logs: instance().logs, ..staging.clone() });
-    // The bundle brings the certificate of its own authority.
+    // The bundle contains the certificate of its own authority.
     let mut chain = authority.clone();
     let root = &staging.trusted_root()["certificateAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"];
     let leaf = chain["verificationMaterial"]["certificate"].take();

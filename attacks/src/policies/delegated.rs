@@ -1,4 +1,5 @@
-//! Attacks by delegated roles on the policies of the roles above, and policies or evidence that are withheld or older.
+//! Attacks by delegated roles on the policies of the roles above, and attacks that withhold policies or evidence or
+//! replace them with older or changed ones.
 
 use lastmile_testkit::sigstore;
 use lastmile_testkit::{Delegation, Repository, bin_of};
@@ -12,7 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-own-policy",
         &["7-own-policy"],
-        "a delegated role signs a policy that renames, weakens or excepts from the rule of the role above",
+        "the policy of a delegated role redefines or weakens the rule of the role above, or makes exceptions to it",
         "a weakness that the format of policies rules out",
         own_policy,
     ),
@@ -26,7 +27,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-second-chain",
         &["7-second-chain"],
-        "a package is listed by a second role, which has a laxer policy, beside the role whose policy demands a signature",
+        "a role with a laxer policy lists a package for which the policy of another role demands a signature",
         "specification 5.6.7.1, terminating delegations",
         second_chain,
     ),
@@ -40,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-older-policy",
         &["7-older-policy"],
-        "the server sends the targets file from before the policy was signed",
+        "the server sends a targets file that is older than the policy",
         "specification 5.5.5, rollback",
         older_policy,
     ),
@@ -112,7 +113,8 @@ fn republished(honest: &Repository, roles: &[&str]) -> Repository {
     after
 }
 
-/// Returns a repository with two roles for the packages of `team`. Only the policy of the first one demands a signature.
+/// Returns a repository with two roles for the packages of `team`. Only the policy of the first role demands a
+/// signature.
 fn two_chains(change: impl FnOnce(&mut Repository)) -> Repository {
     let mut repository = release(2);
     change(&mut repository);

@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-claims",
         &["7-other-claims"],
-        "a repository was registered again under its name, another event started the build, or it ran on another machine",
+        "a repository was registered again, another event started the build, or the build ran on a self-hosted machine",
         "Fulcio, certificate extensions",
         other_claims,
     ),
@@ -52,12 +52,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Returns evidence for the malicious package that this identity signed.
+/// Returns evidence for the malicious package, signed by `identity`.
 fn signed(identity: &Identity) -> String {
     instance().attest(identity, &signature(EVIL)).to_string()
 }
 
-/// Returns an identity with the claims of the workflow and this subject.
+/// Returns an identity with the subject `subject` and the claims of [`workflow`].
 fn with_subject(subject: &str) -> Identity {
     workflow().with_uri(subject)
 }

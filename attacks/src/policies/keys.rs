@@ -39,7 +39,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-key-time",
         &["7-key-time"],
-        "a key signs a package after the time until which the policy trusts it, or before the time from which it does",
+        "a key signs a package before or after the period in which the policy trusts the key",
         "CVE-2026-54787",
         key_time,
     ),
@@ -57,7 +57,7 @@ pub(super) fn builder() -> TestKey {
     TestKey::new("a builder")
 }
 
-/// Returns a policy that demands a signature of this key for the packages of `team`.
+/// Returns a policy that demands a signature by `signer` for the packages of `team`.
 pub(super) fn policy(signer: &TestKey) -> Value {
     json!({
         "version": 1,
@@ -66,7 +66,7 @@ pub(super) fn policy(signer: &TestKey) -> Value {
     })
 }
 
-/// Returns a repository whose top-level role demands that the builder signed the packages of `team`.
+/// Returns a repository whose top-level role demands a signature by the builder for the packages of `team`.
 pub(super) fn honest() -> Repository {
     under(policy(&builder()), &[&envelope(&builder(), &signature(GOOD))])
 }

@@ -28,7 +28,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-unknown-log",
         &["7-unknown-log"],
-        "no log has recorded the signature, or only a log of the attacker, whose key comes with the evidence",
+        "no log has recorded the signature, or only the attacker's own log has recorded it",
         "CVE-2023-47122",
         unknown_log,
     ),
@@ -42,14 +42,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-timestamp",
         &["7-timestamp"],
-        "an entry of Rekor v2 has no timestamp, or one of another signature, or one of an unknown or expired authority",
+        "an entry of Rekor v2 has no timestamp, one for another signature, or one from an unknown or expired authority",
         "CVE-2026-39984",
         timestamp,
     ),
     Scenario::new(
         "7-one-log",
         &["7-one-log"],
-        "two logs or two sources of time are demanded, but one log counts twice",
+        "two logs or two sources of time are demanded, but one log has recorded both entries",
         "CVE-2026-49834",
         one_log,
     ),
@@ -60,7 +60,7 @@ fn entry<'a>(bundle: &'a mut Value, pointer: &str) -> &'a mut Value {
     bundle.pointer_mut(&format!("/verificationMaterial/tlogEntries/0{pointer}")).expect("a member of an entry")
 }
 
-/// Returns evidence of the workflow that only a log of the attacker has recorded.
+/// Returns evidence that the workflow has signed and only `log` has recorded.
 fn recorded_by(log: &Log) -> Value {
     Sigstore { logs: vec![log.clone()], ..instance() }.attest(&workflow(), &signature(EVIL))
 }

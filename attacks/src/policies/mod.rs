@@ -41,7 +41,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     .concat()
 }
 
-/// Returns a repository whose top-level role signs this policy, with an honest package that has this evidence.
+/// Returns a repository whose top-level role signs `policy`. The repository contains an honest package with the
+/// evidence `evidence`.
 fn under(policy: Value, evidence: &[&str]) -> Repository {
     let mut repository = release(2);
     repository.signed("targets")["x-lastmile-policy"] = policy;
@@ -66,13 +67,13 @@ fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str
     name_evidence(repository, path, &file);
 }
 
-/// Lets a package name its evidence.
+/// Makes the package `path` name `evidence` as its evidence file.
 fn name_evidence(repository: &mut Repository, path: &str, evidence: &str) {
     repository.signed("team")["targets"][path]["custom"] = json!({"lastmile": {"evidence": [evidence]}});
 }
 
-/// Publishes what `change` does to the role `team`, and expects that the client refuses `team/other` with an error that
-/// contains `because`.
+/// Publishes the changes that `change` makes to the role `team`, and expects that the client refuses `team/other` with
+/// an error that contains `because`.
 fn refused(honest: &Repository, sample: &str, because: &'static str, change: impl FnOnce(&mut Repository)) -> Case {
     let mut attacker = honest.fork();
     change(&mut attacker);
@@ -100,12 +101,12 @@ fn accepted(honest: &Repository, sample: &str, evidence: &[&str]) -> Case {
     Case::against(honest).sample(sample).attacker(other.network()).get("team/other").in_process_only()
 }
 
-/// Returns a statement that counts as a signature of a package with this content.
+/// Returns a statement that counts as a signature over a package with the content `content`.
 fn signature(content: &[u8]) -> Value {
     sigstore::statement(SIGN, &json!({}), content)
 }
 
-/// Returns an envelope with a statement that this key has signed.
+/// Returns an envelope that contains `statement` and is signed with the key `signer`.
 fn envelope(signer: &TestKey, statement: &Value) -> String {
     sigstore::envelope(&statement.to_string(), &[signer]).to_string()
 }
@@ -115,7 +116,7 @@ fn instance() -> Sigstore {
     Sigstore::new("sigstore.test")
 }
 
-/// Returns the workflow that may sign packages, for a tag.
+/// Returns the identity of the workflow that may sign packages. The workflow runs for a tag.
 fn workflow() -> Identity {
     Identity::uri(ISSUER, &format!("{WORKFLOW}@refs/tags/v1"))
         .claim("build-signer-uri", &format!("{WORKFLOW}@refs/tags/v1"))
@@ -127,7 +128,8 @@ fn workflow() -> Identity {
         .claim("runner-environment", "forge-hosted")
 }
 
-/// Returns a policy that demands a signature of [`workflow`], with these members of its trust root.
+/// Returns a policy that demands a signature by [`workflow`]. `trust` contains the members of its trust root except
+/// `root`.
 fn workflow_policy(trust: Value) -> Value {
     let mut trust = trust;
     trust["root"] = json!("trust/root.json");
@@ -148,7 +150,7 @@ fn workflow_policy(trust: Value) -> Value {
     })
 }
 
-/// Returns a repository whose top-level role demands a signature of [`workflow`].
+/// Returns a repository whose top-level role demands a signature by [`workflow`].
 fn signed_by_workflow() -> Repository {
     let root = instance().trusted_root();
     under_with_root(workflow_policy(json!({})), &root, &[&instance().attest(&workflow(), &signature(GOOD)).to_string()])

@@ -19,7 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-source",
         &["7-other-source"],
-        "a package was built from another repository or another ref: a branch for a tag, or 1.0.30 for 1.0",
+        "a package was built from another repository or ref: a branch instead of a tag, or 1.0.30 instead of 1.0",
         "slsa-verifier",
         other_source,
     ),

@@ -27,7 +27,7 @@ pub struct Build {
     pub commit: Option<String>,
     /// The parameters with which the build was started.
     pub parameters: BTreeMap<String, String>,
-    /// The URI of this build run.
+    /// The URI of the build run.
     pub invocation: Option<String>,
 }
 

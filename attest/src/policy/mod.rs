@@ -223,7 +223,7 @@ impl TrustSource {
     /// Reads the trust root from the content of a file.
     ///
     /// # Errors
-    /// The reason as text, if the SHA-256 of the file is not the one in the policy, or if the file is not a trust root.
+    /// Returns the reason as text if the file does not have the SHA-256 in the policy, or is not a trust root.
     pub fn read_root(&self, content: &[u8]) -> Result<TrustRoot, String> {
         if self.sha256.is_some_and(|sha256| Sha256::digest(content)[..] != sha256[..]) {
             return Err("the file does not have the `sha256` that the policy names".into());

@@ -327,7 +327,7 @@ fn provenance(table: &Table<'_>) -> Result<Demand, PolicyError> {
         (Some("none"), Some(_)) => return Err(table.error("parameter", "contradicts `parameters = \"none\"`")),
         (Some("listed"), None) => return Err(table.error("parameter", "is missing")),
         (Some(other), _) => {
-            let reason = format!("provenance: unknown value {other:?} of parameters");
+            let reason = format!("provenance: unknown value {other:?} for `parameters`");
             return Ok(Demand::Unsupported { kind: "provenance".into(), reason });
         }
     };

@@ -106,7 +106,7 @@ fn c_44_what_this_version_does_not_know_is_kept_and_named() {
         (r#""id": ["https://builder.example"]"#, r#""id": ["x"], "new": 1"#, "builder.generic: unknown member \"new\""),
         (r#""kind": "attestation""#, r#""kind": "sbom""#, "rule tested: unknown kind \"sbom\""),
         (r#""threshold": 2"#, r#""threshold": 2, "new": 1"#, "rule signed: signature: unknown member \"new\""),
-        (r#""parameters": "listed""#, r#""parameters": "hashed""#, "unknown value \"hashed\" of parameters"),
+        (r#""parameters": "listed""#, r#""parameters": "hashed""#, "unknown value \"hashed\" for `parameters`"),
     ] {
         let policy = parse(&with(part, replacement)).expect(replacement);
         let [found] = &policy.unsupported()[..] else { panic!("{replacement}: {:?}", policy.unsupported()) };

@@ -50,11 +50,11 @@ pub enum TomlError {
     NotUtf8,
 }
 
-/// Returns the JSON text of a policy that a person wrote in TOML or JSON. A text that begins with `{` is JSON, because
-/// no TOML begins with it. Does not check the JSON.
+/// Returns the JSON text of a policy that a person wrote in TOML or JSON. Text that begins with `{` is returned
+/// unchanged, because no TOML document begins with `{`. The JSON is not checked.
 ///
 /// # Errors
-/// [`TomlError`] if the text is not UTF-8, or begins otherwise and is not TOML.
+/// [`TomlError`] if the text is not UTF-8, or if it does not begin with `{` and is not TOML.
 pub fn to_json(text: &[u8]) -> Result<String, TomlError> {
     let text = str::from_utf8(text).map_err(|_| TomlError::NotUtf8)?;
     if text.trim_ascii_start().starts_with('{') { Ok(text.to_owned()) } else { from_toml(text) }

@@ -16,7 +16,8 @@ fn verify_json(evidence: &Value, key: &PublicKey) -> Result<Signed, Rejection> {
     evidence.items()[0].verify_key(&artifact(&sha256(FILE)), key, None, now())
 }
 
-/// Applies `change` to a statement, and verifies an envelope with this statement that is signed with [`ed25519`].
+/// Applies `change` to a statement, signs an envelope that contains the statement with [`ed25519`], and verifies the
+/// envelope.
 fn with_statement(change: impl FnOnce(&mut Value)) -> Result<Signed, String> {
     let mut statement = statement();
     change(&mut statement);

@@ -90,7 +90,7 @@ pub(crate) fn artifact_of(digests: &[&str]) -> Artifact {
     Artifact::of(&TargetFile::new(TargetPath::new("app/1.0/app.tar.gz").unwrap(), 1, hashes))
 }
 
-/// Returns the error message of reading invalid evidence.
+/// Reads evidence that must be invalid, and returns the error message.
 #[track_caller]
 pub(crate) fn unreadable(evidence: &[u8]) -> String {
     Evidence::parse(evidence).expect_err("the evidence must be unreadable").to_string()
@@ -112,7 +112,7 @@ pub(crate) fn verify_with(
     item.verify_identity(&artifact(digest), &Trust { root, demands }, now())
 }
 
-/// Verifies a fixture like [`verify`], and returns the text of the rejection.
+/// Like [`verify`], but expects that the evidence is rejected, and returns the text of the rejection.
 #[track_caller]
 pub(crate) fn rejected(evidence: &[u8], digest: &str, root: &[u8]) -> String {
     verify(evidence, digest, &TrustRoot::parse(root).unwrap()).expect_err("the evidence must be rejected").to_string()

@@ -53,7 +53,7 @@ pub(crate) fn envelope(payload: &[u8], keys: &[&PrivateKey]) -> Value {
     json!({ "payloadType": STATEMENT_TYPE, "payload": base64(payload), "signatures": signatures })
 }
 
-/// Returns a v0.3 bundle that is signed with a key, with this content and these log entries.
+/// Returns a v0.3 bundle that contains `content` and the log entries `entries`, but no certificate.
 pub(crate) fn bundle(content: (&str, Value), entries: &[Value]) -> Value {
     let mut bundle = json!({
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",

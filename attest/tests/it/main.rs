@@ -1,5 +1,5 @@
-//! Tests of policies, and of the verification of evidence with real and with generated bundles. A test of an attack has
-//! a name that starts with the number of the attack in `attest/tests/attacks.md`.
+//! Tests of policies, and tests that verify real and generated evidence. The name of a test of attack 7 in
+//! `attest/tests/attacks.md` begins with `c_7_`.
 
 #[cfg(test)]
 mod envelopes;

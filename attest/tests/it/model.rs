@@ -35,7 +35,7 @@ const PATTERNS: [(&str, bool); 5] =
 struct Rule {
     paths: Vec<(&'static str, bool)>,
     except: Option<(&'static str, bool)>,
-    /// The names of signers, each with whether the policy of the role that lists the package defines the signer.
+    /// The names of signers, and whether the policy of the role that lists the package defines each of them.
     by: Vec<(&'static str, bool)>,
     threshold: usize,
 }

@@ -40,8 +40,8 @@ pub(crate) fn signer(number: u8) -> String {
     format!(r#""key":{}"#, Key::from_public(key(number).public_key()).to_json().to_text())
 }
 
-/// Returns a policy with the signers `a`, `b` and `c`, whose keys have the numbers 1, 2 and 3, and with these other
-/// entries and rules.
+/// Returns a policy with the given `entries` and `rules`, and with the signers `a`, `b` and `c`, whose keys have the
+/// numbers 1, 2 and 3.
 pub(crate) fn policy(entries: &str, rules: &str) -> String {
     let signers = [("a", 1), ("b", 2), ("c", 3)].map(|(name, number)| format!(r#""{name}":{{{}}}"#, signer(number)));
     format!(r#"{{"version":1,{entries}"signer":{{{}}},"require":[{rules}]}}"#, signers.join(","))

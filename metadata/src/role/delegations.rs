@@ -112,7 +112,8 @@ impl Delegations {
         }
     }
 
-    /// Returns the roles to visit for `path` in the order of priority, each with whether it is terminating.
+    /// Returns the roles to visit for `path` in the order of priority, and for each role, whether its delegation is
+    /// terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
         self.rings_covering(path).map(|(role, _, terminating)| (role, terminating)).collect()

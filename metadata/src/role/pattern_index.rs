@@ -39,8 +39,8 @@ struct Pattern {
 }
 
 impl PatternIndex {
-    /// Creates an index of patterns. Each pattern has the number of its delegation, and the numbers must be in
-    /// ascending order.
+    /// Creates an index of patterns. Each pattern is paired with the number of the delegation that lists it. The
+    /// numbers must be in ascending order.
     pub(super) fn of<'p>(patterns: impl Iterator<Item = (&'p PathPattern, usize)>) -> Self {
         let mut all: Vec<(&str, &PathPattern, usize)> =
             patterns.map(|(pattern, delegation)| (literal_start(pattern.as_str()), pattern, delegation)).collect();
@@ -52,7 +52,7 @@ impl PatternIndex {
         Self { by_start: Prefixes::of(groups.collect()) }
     }
 
-    /// Calls `found` with the delegations of each pattern that matches `path`.
+    /// For each pattern that matches `path`, calls `found` with the numbers of the delegations that list the pattern.
     pub(super) fn matching<'i>(
         &'i self,
         path: &TargetPath,

@@ -26,7 +26,7 @@ enum Shape {
     Succinct(SuccinctRoles),
     Listed {
         names: Vec<RoleName>,
-        /// The indices of the delegations with each prefix, in the order of priority.
+        /// For each prefix, the indices of the delegations that list it, in the order of priority.
         prefixes: BTreeMap<HashPrefix, Vec<usize>>,
         /// The lengths of all prefixes, in digits.
         lengths: BTreeSet<u8>,
@@ -61,8 +61,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether the delegations are bins, and the [`hash_start`](crate::hash_start) of a path determines the bin
-    /// of the path.
+    /// Returns whether the role delegates to bins, and the [`hash_start`](crate::hash_start) of a path is enough to
+    /// determine the bin of the path.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
@@ -87,7 +87,7 @@ impl Router {
         }
     }
 
-    /// Returns the name of the delegated role with this index.
+    /// Returns the name of the delegated role with the index `place`.
     #[must_use]
     pub fn name(&self, place: usize) -> Option<RoleName> {
         match &self.0 {

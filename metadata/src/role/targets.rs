@@ -11,7 +11,7 @@ use crate::index::{Entry, Index};
 use crate::reader::Reader;
 use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, TargetPath, Unknown, Version};
 
-/// How the published files of targets are named.
+/// How target files are named in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetNames {
     /// The name is the target path.

@@ -112,8 +112,8 @@ impl Stage for UpdateRoot {
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
             // Without the record, assume that an earlier update has handled the rotations up to the newest stored root.
-            // Lower versions than those of a stored timestamp or snapshot that is valid under this root are refused. If
-            // a stored copy is not valid, the update fails.
+            // If a stored timestamp or snapshot is valid under this root, lower versions are refused. If a stored copy
+            // is not valid, the update fails.
             self.update.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }

@@ -61,8 +61,8 @@ impl Stage for UpdateSnapshot {
         if self.update.forgets_stored {
             return false;
         }
-        // 5.5.5, A5: no version lower than in a stored snapshot is accepted, even if this snapshot has expired or is
-        // superseded, but only if the current keys have signed it.
+        // 5.5.5, A5: if the current keys have signed the stored snapshot, no lower versions are accepted, even if the
+        // stored snapshot has expired or is superseded.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
         // Ignore an older copy that somebody has put back into the store.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };

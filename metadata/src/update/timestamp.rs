@@ -33,7 +33,7 @@ impl UpdateTimestamp {
     }
 
     fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Timestamp>, Error> {
-        // 5.4.2: the timestamp keys of the root must have signed.
+        // 5.4.2: the timestamp keys that the root lists must have signed the file.
         self.update.verified(&RoleName::TIMESTAMP, None, bytes).map_err(|verdict| match &self.behind {
             Some(behind) if matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) => behind.clone(),
             _ => verdict,
