@@ -76,8 +76,8 @@ pub(super) fn changed(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<Strin
     names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
-/// Returns the content of all files below `folder` by relative path, with `/` as the separator. Symbolic links are not
-/// followed.
+/// Returns the content of each file below `folder`, by its path relative to `folder`, with `/` as the separator.
+/// Symbolic links are not followed.
 pub(super) fn below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -70,8 +70,8 @@ impl Program {
 
 /// The result of running a case against a client.
 ///
-/// The first four verdicts mean that the client is safe, and the last four that it is not. `Harmless` and `TooStrict`
-/// mean that a safe client is less or more strict than expected.
+/// The first four verdicts mean that the client is safe. The last four mean that it is not safe. `Harmless` and
+/// `TooStrict` mean that a safe client is less or more strict than expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The client refused the attack twice, kept no files of the attacker, and recovered.

@@ -80,7 +80,7 @@ impl NewRelease {
         let network = self.newer.network().fork();
         let path = served.path.clone();
         let case = Case::against(&self.honest).sample(format!("{}: {}", served.role, sample.into()));
-        // A client that extracts the correct file from an invalid response is not harmed.
+        // A client that extracts the correct file from an invalid response does not count as harmed.
         let case = case.may_trust(self.newer.network());
         let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {

@@ -1,4 +1,4 @@
-//! Malformed and misleading HTTP responses (rows 4.8 of `tests/attack-rows.txt`).
+//! Malformed and misleading HTTP responses (row 4.8 of `tests/attack-rows.txt`).
 
 use std::io::{self, Write};
 use std::time::Duration;

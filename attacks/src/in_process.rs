@@ -13,8 +13,8 @@ use lastmile_testkit::{FakeNetwork, METADATA, TestClient, Versions, file_name};
 use crate::case_server::{CaseServer, below, changed, newest};
 use crate::{Action, Case, Expect, GOOD, Scenario, run_cases};
 
-/// The time limit for all runs of a case together, which are the runs against honest repositories and the two runs
-/// during the attack.
+/// The time limit for all runs of a case together: the runs before the attack, the two runs during the attack, and the
+/// run after the attack.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a case. Returns the error with which the client refused the attack, or `None` if the client had to accept the

@@ -327,7 +327,7 @@ fn same_version_other_bins() -> Vec<Case> {
     cases
 }
 
-/// Delegates all paths whose hashes start with one of the `digits` to a bin, and returns the name of the bin.
+/// Creates a bin for all paths whose hashes start with one of the `digits`, and returns the name of the bin.
 fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
     let name = if digits.starts_with('0') { "bin-0" } else { "bin-1" };
     let prefixes: Vec<String> = digits.chars().map(String::from).collect();

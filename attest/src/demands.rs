@@ -101,8 +101,8 @@ impl Demands {
         Self::of_chain(&chain, found.target.clone(), local)
     }
 
-    /// Returns the requirements for a package with this delegation chain, whose roles need not be signed yet. Only
-    /// [`Demands::on`] guarantees that a client determines the same requirements.
+    /// Returns the requirements for the package `target` with the delegation chain `chain`. The roles in `chain` need
+    /// not be signed yet. Only [`Demands::on`] guarantees that a client determines the same requirements.
     ///
     /// # Errors
     /// [`DemandsError`] if metadata cannot be read.
@@ -215,7 +215,7 @@ impl Source {
         Ok(Self { listed_roots, ..Self::new(origin, policy) })
     }
 
-    /// Returns whether the policy has a requirement for this path.
+    /// Returns whether the policy has a requirement for the package `path`.
     fn concerns(&self, path: &TargetPath) -> bool {
         self.problem.is_some() || self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }

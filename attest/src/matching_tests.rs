@@ -85,7 +85,7 @@ impl Claims {
     }
 }
 
-/// Checks whether the certificate matches the signer with this name.
+/// Checks that a certificate with the claims `claims` matches the signer named `name`.
 fn check_signer(name: &str, claims: Claims) -> Result<(), String> {
     let policy = policy();
     let signer = policy.signers.iter().find(|(own, _)| own.as_str() == name).unwrap().1;

@@ -115,7 +115,7 @@ claims! {
 }
 
 impl Claim {
-    /// Returns the claim that has this name in policies.
+    /// Returns the claim that has the name `name` in policies.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|claim| claim.name() == name)

@@ -5,8 +5,8 @@
 //!
 //! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
 //!   make the library stricter, because it also refuses times and keys from the future. This crate uses the time that
-//!   the caller passes: `Evidence::check` refuses authenticated times that are later than this time, and times outside
-//!   the validity periods of certificates and log keys.
+//!   the caller passes: `Evidence::check` refuses authenticated times that are later than the caller's time, and times
+//!   outside the validity periods of certificates and log keys.
 //! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
 //!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.
@@ -452,8 +452,8 @@ fn rejection(error: &Error) -> Rejection {
     }
 }
 
-/// Converts a time from the library. The parameters are parts of the time, because the library does not export the
-/// type.
+/// Converts a time from the library. The parameters are the parts of the time, because the library does not export its
+/// type for times.
 fn utc(seconds: i64, nanoseconds: i32) -> Result<DateTime<Utc>, Rejection> {
     let time = u32::try_from(nanoseconds).ok().and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds));
     time.ok_or_else(|| Rejection::Timestamp(format!("the time {seconds} is out of range")))

@@ -15,7 +15,7 @@ use crate::signed::SignedBy;
 pub struct Verdict {
     pub(crate) path: TargetPath,
     pub(crate) rules: Vec<RuleVerdict>,
-    /// The reason for the local policy's exception for this package, if there is such an exception.
+    /// The reason that the local policy gives for its exception for the package, if there is an exception.
     pub(crate) exception: Option<String>,
 }
 

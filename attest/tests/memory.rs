@@ -20,14 +20,14 @@ fn array_of(element: &str, length: usize) -> String {
     format!("[{}]", vec![element; count].join(","))
 }
 
-/// Returns a bundle whose member `tlogEntries` has this value.
+/// Returns a bundle with a log entry whose member `logIndex` has the value `entries`.
 fn bundle(entries: &str) -> String {
     format!(
         r#"{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","messageSignature":{{"signature":"AAAAAAAAAAAAAAAA"}},"verificationMaterial":{{"publicKey":{{"hint":"x"}},"tlogEntries":[{{"logIndex":{entries}}}]}}}}"#
     )
 }
 
-/// Returns an attestation object of PyPI whose log entries have this value.
+/// Returns a PyPI attestation object whose member `transparency_entries` has the value `entries`.
 fn attestation(entries: &str) -> String {
     format!(
         r#"{{"version":1,"envelope":{{"statement":"AAAA","signature":"AAAA"}},"verification_material":{{"certificate":"AAAA","transparency_entries":{entries}}}}}"#

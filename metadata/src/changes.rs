@@ -92,7 +92,7 @@ pub fn changes<'t>(
     Ok(walk.changes)
 }
 
-/// Returns the members of an object in canonical JSON, each with its value as canonical JSON.
+/// Parses an object in canonical JSON. Returns the name of each member, and its value as canonical JSON.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text is not a canonical object.

@@ -81,7 +81,7 @@ pub enum ErrorKind {
         listed: RoleName,
         /// The version that is already trusted.
         trusted: Version,
-        /// The lower version in this file.
+        /// The lower version that the file lists.
         found: Version,
     },
     /// The bytes are not valid metadata.

@@ -85,8 +85,8 @@ impl RoleName {
     /// Creates the name of a delegated role.
     ///
     /// # Errors
-    /// [`NameError`] if the name is empty, or if it is `root`, `timestamp`, `snapshot`, `targets` or `mirrors` in any
-    /// case.
+    /// [`NameError`] if the name is empty, or if it is `root`, `timestamp`, `snapshot`, `targets` or `mirrors` in
+    /// lower, upper or mixed case.
     pub fn delegated(name: &str) -> Result<Self, NameError> {
         let reserved = ["root", "timestamp", "snapshot", "targets", "mirrors"];
         if name.is_empty() {
@@ -203,8 +203,8 @@ impl TargetPath {
     /// and the file is always inside the folder to which the path is joined.
     ///
     /// # Errors
-    /// [`NameError`] if the path is absolute, contains a control character, a bidirectional character or one of the
-    /// characters `\ : < > " | ? *`, or has a segment that is empty, `.`, `..`, above 255 bytes or a reserved device
+    /// [`NameError`] if the path is absolute, contains a control or bidirectional character or one of the characters
+    /// `\ : < > " | ? *`, or has a segment that is empty, `.`, `..`, longer than 255 bytes or a reserved device
     /// name, or that ends in a dot or a space.
     pub fn file_path(&self) -> Result<&str, NameError> {
         // D8: each segment is a safe file name.

@@ -158,13 +158,13 @@ impl HashPrefix {
         self.digits
     }
 
-    /// Returns whether the hash of the path begins with these digits.
+    /// Returns whether the hash of the path begins with the digits of the prefix.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
         self.begins(&hash_of(path))
     }
 
-    /// Returns whether `hash` begins with these digits.
+    /// Returns whether `hash` begins with the digits of the prefix.
     pub(crate) fn begins(&self, hash: &[u8; 32]) -> bool {
         let bytes = usize::from(self.digits / 2);
         let is_odd = self.digits % 2 == 1;
@@ -286,7 +286,8 @@ pub(crate) mod tests {
         assert!(!matches("e\u{301}", "\u{e9}"));
     }
 
-    /// A direct implementation of the specification for comparison, which may take exponential time.
+    /// A direct implementation of the specification, with which the tests compare the fast one. It may take exponential
+    /// time.
     fn by_the_word(pattern: &[char], path: &[char]) -> bool {
         match (pattern, path) {
             ([], []) => true,

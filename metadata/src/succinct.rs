@@ -45,7 +45,7 @@ impl SuccinctRoles {
         Ok(Self { keyids, threshold, unknown: Unknown::new(), bit_length, name_prefix })
     }
 
-    /// Returns the number of bits of the hash that determine the bin, which is between 1 and 32.
+    /// Returns the number of bits of the hash that determine the bin. The number is between 1 and 32.
     #[must_use]
     pub fn bit_length(&self) -> u32 {
         self.bit_length

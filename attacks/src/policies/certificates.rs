@@ -78,7 +78,7 @@ fn other_instance() -> Vec<Case> {
     let material = chain["verificationMaterial"].as_object_mut().expect("the material");
     material.remove("certificate");
     material.insert("x509CertificateChain".to_owned(), json!({"certificates": [leaf, {"rawBytes": root}]}));
-    // A policy that demands neither a log nor a certificate transparency log still demands this instance.
+    // A policy that demands neither a log nor a certificate transparency log still demands evidence from this instance.
     let relaxed = workflow_policy(json!({"log": "none", "sct": false}));
     let evidence = instance().attest(&workflow(), &signature(GOOD)).to_string();
     let relaxed = under_with_root(relaxed, &instance().trusted_root(), &[&evidence]);

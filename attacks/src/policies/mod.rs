@@ -1,6 +1,6 @@
 //! Attacks on policies and evidence: an attacker who has stolen the keys of a delegated role, the snapshot and the
 //! timestamp publishes a package without the evidence that the role above demands. Only clients that know lastmile's
-//! policies refuse it. The numbers of the tests in `attest/tests/attacks.md` refer to the same attacks.
+//! policies refuse it. `attest/tests/attacks.md` lists the same attacks with the scenarios for each of them.
 
 mod certificates;
 mod delegated;
@@ -59,7 +59,7 @@ fn under_with_root(policy: Value, root: &Value, evidence: &[&str]) -> Repository
     repository
 }
 
-/// Lists a package in `team`, together with an evidence file that has these lines.
+/// Lists the package `path` in `team`, together with an evidence file that consists of the lines `evidence`.
 fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str]) {
     let file = format!("{path}.intoto.jsonl");
     repository.add_target("team", path, content);
@@ -87,13 +87,13 @@ fn refused(honest: &Repository, sample: &str, because: &'static str, change: imp
         .advances(&["snapshot", "team", "timestamp"])
 }
 
-/// Publishes a malicious package with these lines of evidence, and expects that the client refuses it with an error that
-/// contains `because`.
+/// Publishes a malicious package with the lines of evidence `evidence`, and expects that the client refuses the package
+/// with an error that contains `because`.
 fn refused_evidence(honest: &Repository, sample: &str, because: &'static str, evidence: &[&str]) -> Case {
     refused(honest, sample, because, |attacker| add(attacker, "team/other", EVIL, evidence))
 }
 
-/// Returns a case in which the client must accept a package with these lines of evidence.
+/// Returns a case in which the client must accept a package with the lines of evidence `evidence`.
 fn accepted(honest: &Repository, sample: &str, evidence: &[&str]) -> Case {
     let mut other = honest.fork();
     add(&mut other, "team/other", GOOD, evidence);

@@ -1,5 +1,5 @@
-//! Attacks on build provenance. The attacker controls other workflows, sources and builds of the same forge, or writes
-//! into the provenance of a builder.
+//! Attacks on build provenance. The attacker controls other workflows, sources and builds of the same forge, or can
+//! change what a builder writes into its provenance.
 
 use lastmile_testkit::sigstore::{self, Identity};
 use lastmile_testkit::{Repository, TestKey};

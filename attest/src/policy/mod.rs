@@ -207,7 +207,7 @@ impl Policy {
         &self.rules
     }
 
-    /// Returns whether a client that does not understand the policy may still install the package at this path.
+    /// Returns whether a client that does not understand the policy may still install the package `path`.
     pub(crate) fn is_upgrade(&self, path: &TargetPath) -> bool {
         self.upgrade.iter().any(|pattern| pattern.matches(path))
     }

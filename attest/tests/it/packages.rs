@@ -30,12 +30,12 @@ pub(crate) fn now() -> DateTime<Utc> {
     parse_time("2026-06-01T00:00:00Z").unwrap()
 }
 
-/// Returns the private key with this number.
+/// Returns the private key with the number `number`.
 pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &[number; 32]).unwrap()
 }
 
-/// Returns the JSON members of a signer that is recognized by the key with this number.
+/// Returns the JSON members of a signer that is recognized by the key with the number `number`.
 pub(crate) fn signer(number: u8) -> String {
     format!(r#""key":{}"#, Key::from_public(key(number).public_key()).to_json().to_text())
 }
@@ -47,12 +47,12 @@ pub(crate) fn policy(entries: &str, rules: &str) -> String {
     format!(r#"{{"version":1,{entries}"signer":{{{}}},"require":[{rules}]}}"#, signers.join(","))
 }
 
-/// Returns a rule that requires a signature by one of these signers.
+/// Returns a rule that requires a signature by one of the signers `by`.
 pub(crate) fn signature_rule(name: &str, by: &str) -> String {
     format!(r#"{{"name":"{name}","kind":"signature","paths":["app/*"],"by":[{by}]}}"#)
 }
 
-/// Returns an envelope with a statement about the package, signed by the keys with these numbers.
+/// Returns an envelope that contains a statement about the package and is signed by the keys with the numbers `keys`.
 pub(crate) fn envelope(keys: &[u8], predicate_type: &str, predicate: &str) -> String {
     let digest = hex::encode(Hashes::of(CONTENT, &[Algorithm::Sha256]).unwrap().known().next().unwrap().1);
     let subject = format!(r#"[{{"name":"x","digest":{{"sha256":"{digest}"}}}}]"#);
@@ -65,7 +65,7 @@ pub(crate) fn envelope(keys: &[u8], predicate_type: &str, predicate: &str) -> St
     )
 }
 
-/// Returns an envelope with this statement, signed by the keys with these numbers.
+/// Returns an envelope that contains `statement` and is signed by the keys with the numbers `keys`.
 pub(crate) fn envelope_of(keys: &[u8], statement: &str) -> String {
     let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), statement.len());
     let signature = |number: &u8| {
@@ -145,13 +145,13 @@ impl Packages {
         self.demands().unwrap().judge(evidence, &TrustRoots::default(), self.now)
     }
 
-    /// Returns the error message with which the package is refused, given this evidence.
+    /// Judges the package with `evidence`, which must not be enough, and returns the error message.
     pub(crate) fn refusal(&self, evidence: &[String]) -> String {
         self.judge(evidence).check().unwrap_err().to_string()
     }
 }
 
-/// Returns an evidence file.
+/// Returns an evidence file. If `content` is `None`, no role lists the file.
 pub(crate) fn file(path: &str, content: Option<&str>) -> EvidenceFile {
     let content = content.map_or(EvidenceContent::Unlisted, |content| EvidenceContent::Read(content.into()));
     EvidenceFile { path: TargetPath::new(path).unwrap(), content }

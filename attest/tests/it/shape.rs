@@ -10,7 +10,7 @@ const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Checks that the changed bundle is refused with this error.
+/// Applies `change` to `bundle`, and checks that the result is refused with an error that contains `error`.
 #[track_caller]
 fn refused(bundle: &[u8], error: &str, change: impl FnOnce(&mut Value)) {
     let found = unreadable(&changed(bundle, change));

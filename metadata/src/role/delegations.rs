@@ -16,7 +16,7 @@ use crate::{
 /// The delegations of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delegations {
-    /// The keys of the delegated roles, by their IDs in this file.
+    /// The keys of the delegated roles, by the IDs that the targets role gives them.
     pub keys: BTreeMap<KeyId, Key>,
     /// The delegated roles.
     pub roles: DelegatedRoles,

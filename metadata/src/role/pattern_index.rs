@@ -25,7 +25,7 @@ pub(super) struct PatternIndex {
 /// The patterns that begin with the same literal text.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// The delegations that list this text itself as a pattern without wildcards.
+    /// The delegations that list the literal text itself, without wildcards, as a pattern.
     exact: Vec<usize>,
     /// The patterns with wildcards, indexed by the reversed literal text at their end.
     by_end: Prefixes<Vec<Pattern>>,

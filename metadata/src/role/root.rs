@@ -18,7 +18,7 @@ pub struct Root {
     pub header: Header,
     /// Whether file names contain versions and hashes (6.2.1).
     pub consistent_snapshot: bool,
-    /// All keys, by their IDs in this file.
+    /// All keys, by the IDs that the root gives them.
     pub keys: BTreeMap<KeyId, Key>,
     /// The keys of each role. The four top-level roles are always listed, and other names are preserved.
     pub roles: BTreeMap<RoleName, RoleKeys>,

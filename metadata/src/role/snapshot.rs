@@ -177,7 +177,7 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
 }
 
 impl RoleName {
-    /// Returns the name under which a snapshot lists this role (4.4, 6.2.1). It consists of the raw role name and
+    /// Returns the name under which a snapshot lists the role (4.4, 6.2.1). The name consists of the raw role name and
     /// `.json`, without a version.
     fn as_listed(&self) -> String {
         self.as_str().to_string() + ".json"

@@ -77,16 +77,15 @@ pub trait Stage {
     /// Returns the next request, or `None` if the stage needs no more files.
     fn request(&self) -> Option<Request>;
 
-    /// Returns, in order, at most `most` of the requests that will follow the next request if no file is refused.
-    /// Callers use these requests to fetch files in parallel. A stage that knows only the next request returns an empty
-    /// list.
+    /// Returns the first `most` requests that will follow the next request if no file is refused. Callers use these
+    /// requests to fetch files in parallel. A stage that knows only the next request returns an empty list.
     fn upcoming(&self, most: usize) -> Vec<Request> {
         let _ = most;
         Vec::new()
     }
 
-    /// Returns whether [`Stage::recall`] would accept this stored copy for one of the [`Stage::upcoming`] requests,
-    /// without changing the stage.
+    /// Returns whether [`Stage::recall`] would accept the copy `stored` for `request`, which is one of the
+    /// [`Stage::upcoming`] requests. Does not change the stage.
     fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
         let _ = (request, stored);
         false
