@@ -57,8 +57,8 @@ impl Output {
         }
     }
 
-    /// Writes `lines` as data, or the document with `--json`. The document must be an object and gets the member
-    /// `schema`. Line breaks within a line are escaped.
+    /// Writes `lines` as data or, with `--json`, writes `document` instead. `document` must be an object, to which this
+    /// method adds the member `schema`. Line breaks within a line are escaped.
     ///
     /// # Errors
     /// [`StdoutError`] if writing to standard output fails, or if the document is not an object. A closed pipe is not
@@ -75,7 +75,7 @@ impl Output {
         self.write(text.as_bytes())
     }
 
-    /// Writes the lines of `text` as data, or the document with `--json`.
+    /// Writes the lines of `text` as data or, with `--json`, writes `document` instead.
     ///
     /// # Errors
     /// The same errors as [`Output::data`].
@@ -83,8 +83,8 @@ impl Output {
         self.data(document, text.trim_end_matches('\n').lines())
     }
 
-    /// Writes the report of a command about its changes: `lines` (which `--quiet` omits), or the document with
-    /// `--json`.
+    /// Writes the report of a command about its changes: `lines`, which `--quiet` omits, or `document` if `--json` is
+    /// given.
     ///
     /// # Errors
     /// The same errors as [`Output::data`].
@@ -99,8 +99,9 @@ impl Output {
         self.data(document, lines)
     }
 
-    /// Writes an event of a command that runs until it is stopped: `line`, if there is one and `--quiet` is not given, or
-    /// with `--json` the document in one line. The document must be an object and gets the member `schema`.
+    /// Writes an event of a command that runs until it is stopped. With `--json`, writes `document` in one line;
+    /// otherwise writes `line`, if there is one and `--quiet` is not given. `document` must be an object, to which this
+    /// method adds the member `schema`.
     ///
     /// # Errors
     /// The same as those of [`Output::data`].

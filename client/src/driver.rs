@@ -174,7 +174,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Answers a request that the store cannot satisfy with a file from the mirrors, and stores the file.
+    /// Fetches a file from the mirrors for the stage, and stores the file. Offline, applies the stored copy instead.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
@@ -465,13 +465,13 @@ fn offer_stored<S: Stage>(
     Ok(if is_enough { Offered::Recalled } else { Offered::NotEnough(request) })
 }
 
-/// Returns the first byte of a file that is not whitespace.
+/// Returns the first non-whitespace byte of a file.
 fn first_character(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
-/// Converts a verification error of a mirror's file into the reason why the mirror failed. `first` is the first byte of
-/// the file that is not whitespace. A file that is not JSON, such as a login page or the error page of a broken server,
+/// Converts a verification error of a mirror's file into the reason why the mirror failed. `first` is the first
+/// non-whitespace byte of the file. A file that is not JSON, such as a login page or the error page of a broken server,
 /// is reported as a network failure, unless it has the length that metadata lists for the file.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =

@@ -185,11 +185,11 @@ pub enum Refusal {
     #[cfg(feature = "attest")]
     #[error(transparent)]
     Policy(Box<lastmile_attest::Refused>),
-    /// A target for which the demands cannot be determined, because stored metadata has changed since it was verified.
+    /// A target whose requirements cannot be determined, because stored metadata has changed since it was verified.
     #[cfg(feature = "attest")]
     #[error(transparent)]
     Demands(Box<lastmile_attest::DemandsError>),
-    /// A target whose download the application has refused to approve.
+    /// A target whose download the application has not approved.
     #[cfg(feature = "attest")]
     #[error("the application does not approve `{path}`: {reason}")]
     NotApproved {
@@ -313,8 +313,8 @@ impl LocalError {
         LocalError::new(operation, path, error)
     }
 
-    /// Adds a hint that names the owner of the file, if this user has no permission to access it and there is no other
-    /// hint.
+    /// Adds a hint that names the owner of the file, if the current user has no permission to access the file and the
+    /// error has no other hint.
     pub(crate) fn naming_the_owner(self) -> LocalError {
         if self.error.kind() != io::ErrorKind::PermissionDenied || self.hint.is_some() {
             return self;

@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::store::evidence;
 use crate::target::Target;
 
-/// The demands on a target, and the files that are needed to judge it.
+/// The requirements for a target, and the files that are needed to evaluate them.
 #[derive(Clone, Debug)]
 pub(crate) struct Demanded {
     demands: Demands,

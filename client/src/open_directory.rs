@@ -129,7 +129,7 @@ impl OpenDirectory {
         })
     }
 
-    /// Writes a file with these bytes to `name`, atomically and durably.
+    /// Writes `bytes` to the file `name`, atomically and durably.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;

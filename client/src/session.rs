@@ -109,9 +109,9 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the entry of every target that [`find`](Session::find) would find, sorted by path. To download one of
-    /// them, call [`find`](Session::find) with its path. Fetches all delegated roles. The running time is proportional
-    /// to the length of the metadata and is bounded by `Limits::list_steps`.
+    /// Returns the entry of every target that [`find`](Session::find) would find, sorted by path. To download a target,
+    /// call [`find`](Session::find) with its path. Fetches all delegated roles. The running time is proportional to the
+    /// length of the metadata and is bounded by `Limits::list_steps`.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl Session {
         driver.drive(stage(&mut self.trusted)).await
     }
 
-    /// Downloads a target to exactly this path and returns the path. The parent directory must exist. If the correct
-    /// file already exists there, it is not downloaded again.
+    /// Downloads a target to exactly `path`, and returns the path. The parent directory must exist. If the correct file
+    /// already exists there, it is not downloaded again.
     ///
     /// If a policy applies to the target, the evidence is fetched and verified first. The target is requested only if
     /// the evidence satisfies all requirements.

@@ -28,7 +28,7 @@ pub(crate) struct Start {
 /// The record of trusted versions in the store: the lowest versions that are still accepted (floors).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FloorsRecord {
-    /// The text of the record that is stored or will be stored, if there is one.
+    /// The text of the stored record, or of the record that will be stored. `None` if there is no record yet.
     Text(Option<String>),
     /// The stored record is lost. No new record is written until all trusted versions are known again, because a new
     /// record would hide the loss.

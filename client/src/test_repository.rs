@@ -32,7 +32,7 @@ fn key(name: &str) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &Sha256::digest(name).into()).unwrap()
 }
 
-/// Signs a message with the key of this name.
+/// Signs `message` with the key called `name`.
 #[cfg(all(feature = "attest", feature = "cli"))]
 pub(crate) fn signature(name: &str, message: &[u8]) -> Vec<u8> {
     key(name).sign(message).unwrap()

@@ -35,7 +35,7 @@ pub(crate) struct UpdateContext {
     pub(crate) retry_policy: RetryPolicy,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) unreachable: Unreachable,
-    /// The names of target files in a repository with consistent snapshots.
+    /// How target files are named in a repository with consistent snapshots.
     pub(crate) target_names: TargetNames,
     /// Whether metadata files are fetched one after the other, without prefetching.
     pub(crate) sequential: bool,

@@ -24,7 +24,7 @@ pub struct KeyMaterial(Form);
 enum Form {
     /// The modulus, without leading zeros.
     Rsa(Vec<u8>),
-    /// A point of an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because keys on different
+    /// A point on an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because keys on different
     /// curves are never equal by chance.
     Point(Vec<u8>),
     /// The bytes of a key of another kind, such as ed25519.
@@ -86,7 +86,7 @@ impl Form {
         rest.is_empty().then_some(Self::Rsa(modulus.get(first..)?.to_vec()))
     }
 
-    /// Reads a point (SEC 1, 2.3.3) of a curve of 256, 384 or 521 bits. Compression keeps only the sign of y.
+    /// Reads a point (SEC 1, 2.3.3) on a curve of 256, 384 or 521 bits. Compression keeps only the sign of y.
     fn of_point(bytes: &[u8]) -> Option<Self> {
         let (kind, coordinates) = bytes.split_first()?;
         let is_length = |length: usize| matches!(length, 32 | 48 | 66);

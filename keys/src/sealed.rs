@@ -1,5 +1,5 @@
-//! Private keys as cosign encrypts them: PKCS#8 in a secretbox of NaCl (XSalsa20-Poly1305) under a key that scrypt derives
-//! from the pass-phrase.
+//! Private keys that cosign has encrypted: PKCS#8 in a NaCl secretbox (XSalsa20-Poly1305). The key of the secretbox is
+//! derived from the pass-phrase with scrypt.
 //!
 //! cosign writes the fields of a [`SealedKey`] as JSON, which this crate does not read.
 

@@ -13,7 +13,7 @@ use lastmile_repo_tool::internal::cli::ExitStatus::{self, Done, Failed, Network,
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder for a repository in `packages`, and for other files.
+/// A folder that contains a repository in `packages`, and other files.
 struct Place {
     folder: TempDir,
     /// Further environment variables.
@@ -257,7 +257,7 @@ fn a_dry_run_predicts_catching_up() {
     copy("packages", "served");
     let url = format!("file://{}/metadata/", place.at("served").display());
     place.same(&["catch-up", "--metadata-url", &url], Done);
-    // Publish changes on the server that this folder does not have.
+    // On the server, publish changes that this folder does not have.
     place.done_in("served", &["add", "file", "--name", "b"]);
     place.done_in("served", &["remove", "a"]);
     place.same(&["catch-up"], Failed);

@@ -8,7 +8,8 @@ use crate::repository::Repository;
 
 /// A delegation to one role, to be added with [`Repository::delegate`].
 ///
-/// The only key of the delegation is [`TestKey::new`] of the role's name, unless [`Delegation::keys`] sets other keys.
+/// The delegation has a single key, which [`TestKey::new`] returns for the role's name, unless [`Delegation::keys`]
+/// sets other keys.
 #[derive(Debug, Clone)]
 pub struct Delegation {
     name: String,
@@ -31,7 +32,8 @@ impl Delegation {
         Delegation::with_members(name, json!({"path_hash_prefixes": prefixes}))
     }
 
-    /// Creates a non-terminating delegation to the role `name`, and adds these `members`, valid or not, to its object.
+    /// Creates a non-terminating delegation to the role `name`, and adds `members`, which may be invalid, to the JSON
+    /// object of the delegation.
     ///
     /// `members` must be a JSON object.
     #[must_use]

@@ -251,7 +251,7 @@ impl Repository {
         bytes
     }
 
-    /// Publishes any bytes as the current version of `role`.
+    /// Publishes `bytes`, which need not be valid metadata, as the current version of `role`.
     pub fn put_metadata(&mut self, role: &str, bytes: Vec<u8>) {
         let versioned = role == "root" || (role != "timestamp" && self.is_consistent());
         let version = versioned.then(|| self.version(role));

@@ -202,7 +202,7 @@ impl TestClient {
         self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
     }
 
-    /// Like [`TestClient::refresh`], with another store.
+    /// Like [`TestClient::refresh`], but with another store.
     ///
     /// # Errors
     ///

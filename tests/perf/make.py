@@ -2,13 +2,16 @@
 
 usage: make.py FOLDER TARGETS REAL LENGTH KEY BITS FORM
 
-FOLDER gets `metadata/` and `targets/`. There are TARGETS targets of LENGTH bytes; the files of REAL of
-them are there and are named in `names`, one a line. KEY (ed25519 or ecdsa) signs the targets. With
-BITS = 0 all stand in one targets.json, else in 2^BITS bins: FORM is `prefix` or `succinct`. Bins get a
-second state, in which one target is new: its timestamp is `metadata/timestamp.2.json`.
+The repository is created in FOLDER, with `metadata/` and `targets/`. The metadata lists TARGETS targets of
+LENGTH bytes. The files of only REAL of them are written; `names` lists these targets, one per line. A key of
+the type KEY (ed25519 or ecdsa) signs the targets roles. If BITS is 0, targets.json lists all targets.
+Otherwise, the targets are distributed into 2^BITS bins, and FORM (`prefix` or `succinct`) is the kind of bins.
+A repository with bins also gets a second state with one new target. The timestamp of this state is
+`metadata/timestamp.2.json`.
 
-python-tuf's own API takes minutes for a million targets, so the list of targets is written as text. One
-role of each repository is read and written again by python-tuf: not a byte may change.
+python-tuf's own API takes minutes for a million targets, so this program writes the list of targets as text.
+To check the result, python-tuf reads one role of each repository and writes it again, which must not change a
+byte.
 """
 
 import hashlib

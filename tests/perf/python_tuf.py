@@ -3,8 +3,8 @@
 usage: python_tuf.py METADATA_URL TARGETS_URL ROOT STATE OUTPUT NAME ...
        python_tuf.py METADATA_URL TARGETS_URL ROOT STATE
 
-The first refreshes and fetches each NAME that is not in OUTPUT yet. The second refreshes twice over one
-connection, and prints how many seconds the second time took.
+The first form refreshes, and fetches each NAME that is not in OUTPUT yet. The second form refreshes twice
+over one connection, and prints how many seconds the second refresh took.
 """
 
 import sys

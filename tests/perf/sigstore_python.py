@@ -2,7 +2,7 @@
 
 usage: sigstore_python.py BUNDLE TRUSTED_ROOT IDENTITY ISSUER SHA256 ROUNDS
 
-The trusted root is read once, and the bundle in each round.
+The program reads the trusted root once, and the bundle again in each round.
 """
 
 import json

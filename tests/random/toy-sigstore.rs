@@ -10,7 +10,7 @@ use crate::rejection::Rejection;
 use crate::signed::Signed;
 use crate::trust::Trust;
 
-/// A trusted root, which does not exist in this workspace.
+/// A trusted root. In this workspace, no trusted root can be parsed.
 #[derive(Debug)]
 pub struct TrustRoot(());
 

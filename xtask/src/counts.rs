@@ -76,7 +76,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
     Outcome::NotChecked(format!("the counts were recorded on another system; {}", worse.join("; ")))
 }
 
-/// Builds the program with the loops in the release profile, like the shipped programs.
+/// Builds the program that contains the loops. Like the shipped programs, it is built in the release profile.
 fn build(project: &Path) -> Result<PathBuf, String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
     match status(&mut cargo(project, &build)) {

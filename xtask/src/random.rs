@@ -1,9 +1,9 @@
 //! `cargo xtask random`: runs 100,000 random histories with fake signatures, which are fast to make and to verify.
 //!
-//! The command builds `client/` and `metadata/` from the shipped sources, in a workspace below `target/` that replaces
-//! `keys/` with `tests/random/toy-keys`, and in `attest/` the module that uses the Sigstore library with
-//! `tests/random/toy-sigstore.rs`. Real signatures would take nine tenths of the time. `cargo test` runs some of
-//! the histories with real signatures.
+//! The command builds `client/` and `metadata/` from the shipped sources, in a workspace below `target/`. In this
+//! workspace, `tests/random/toy-keys` replaces `keys/`, and `tests/random/toy-sigstore.rs` replaces the module of
+//! `attest/` that uses the Sigstore library. Real signatures would take nine tenths of the time. `cargo test` runs some
+//! of the histories with real signatures.
 
 use std::fs;
 use std::io;
@@ -66,8 +66,8 @@ fn workspace(project: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates the crate `attest` without the Sigstore library: links to its sources, but another file instead of the module
-/// that uses the library.
+/// Creates a copy of the crate `attest` that does not need the Sigstore library. The copy consists of links to the
+/// crate's sources, except that another file replaces the module that uses the library.
 fn attest(project: &Path, copy: &Path) -> io::Result<()> {
     // An earlier version of this command made a link to the whole folder.
     if copy.is_symlink() {

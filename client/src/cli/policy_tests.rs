@@ -15,7 +15,7 @@ fn home(signer: &str) -> Home {
     home_with(&evidence(signer))
 }
 
-/// Like [`home`], with this evidence.
+/// Like [`home`], but `evidence` is the whole content of the evidence file.
 fn home_with(evidence: &str) -> Home {
     let home = Home::new();
     let entry = |content: &str| json!({ "length": content.len(), "hashes": { "sha256": digest(content) } });

@@ -120,7 +120,7 @@ fn add_policy(document: &mut Value, verdict: &lastmile_attest::Verdict) {
     }
 }
 
-/// Returns the path of the target that `get --output FOLDER` saves as this file.
+/// Returns the path of the target that `get --output FOLDER` saves as `file`.
 fn path_below(folder: &Path, file: &Path) -> Result<TargetPath, Failure> {
     let outside = || Failure::usage(format!("`{}` is not below `{}`", printable_path(file), printable_path(folder)));
     let path = file.strip_prefix(folder).ok().and_then(Path::to_str).ok_or_else(outside)?;
@@ -137,7 +137,7 @@ impl Verify {
     }
 }
 
-/// Refuses a file that is not this target.
+/// Returns an error if `file` does not have the content of `target`.
 async fn check_file(file: &Path, target: &TargetFile) -> Result<(), Failure> {
     let Err(error) = check(file, target).await? else { return Ok(()) };
     let refusal = Refusal::Target { path: target.path.clone(), error };

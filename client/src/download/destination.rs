@@ -32,7 +32,7 @@ impl Destination {
         Ok(Destination { folder, name })
     }
 
-    /// Returns the destination at exactly this path. The parent directory must exist.
+    /// Returns the destination at exactly `path`. The parent directory must exist.
     pub(crate) fn file(path: &Path) -> Result<Destination, Error> {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
             LocalError::invalid("write to", path, "the path does not end in a file name that is valid UTF-8")
@@ -49,11 +49,11 @@ impl Destination {
         self.folder.path_of(&self.name)
     }
 
-    /// Returns whether the file exists, has the content of this target, and can be changed only by this user.
+    /// Returns whether the file exists, has the content of `target`, and can be changed only by the current user.
     ///
     /// # Errors
     ///
-    /// An I/O error, or something at this path that is not a regular file.
+    /// Any I/O error. It is also an error if something other than a regular file exists at the path.
     pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
         let failed = |error| LocalError::new("read", self.path(), error);

@@ -19,7 +19,7 @@ use crate::net::fetch::FetchError;
 use crate::net::retry::Retries;
 use crate::update_context::UpdateContext;
 
-/// Downloads `target` to `destination`, unless the same file already exists there, and returns the path.
+/// Downloads `target` to `destination`, unless the correct file already exists there, and returns the path.
 pub(crate) async fn download(
     context: &UpdateContext,
     target: &TargetFile,
@@ -127,9 +127,8 @@ impl From<FetchError> for Failure {
 }
 
 impl<C: Content> Download<'_, C> {
-    /// Fetches from `url` the bytes of the target that have not been received yet, and verifies the whole target.
-    /// Resumes an interrupted transfer. If a resumed download fails verification, fetches the target once more from the
-    /// start.
+    /// Fetches the missing bytes of the target from `url`, and verifies the whole target. Resumes an interrupted
+    /// transfer. If a resumed download fails verification, fetches the target once more from the start.
     async fn fetch_whole(&mut self, context: &UpdateContext, url: &FileUrl) -> Result<(), Failure> {
         let mut retries = context.retry_policy.start(self.target.length);
         let mut has_restarted = false;

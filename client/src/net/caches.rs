@@ -1,5 +1,5 @@
-//! What caches between the client and the server report about a response. Nothing in these headers is authenticated;
-//! they only help people to find a cache that serves an outdated file.
+//! Response headers in which caches between the client and the server describe a response. Nothing in these headers is
+//! authenticated; they only help people to find a cache that serves an outdated file.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ const LONGEST: usize = 200;
 pub struct CacheReport {
     /// `Age`: the number of seconds since the response was fetched from the server (RFC 9111, 5.1).
     pub age: Option<String>,
-    /// `Via`: the proxies on the way (RFC 9110, 7.6.3).
+    /// `Via`: the proxies between the server and the client (RFC 9110, 7.6.3).
     pub via: Option<String>,
     /// `X-Cache`: a common header, such as `HIT from cache.example.org`.
     pub x_cache: Option<String>,

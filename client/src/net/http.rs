@@ -99,7 +99,7 @@ impl HttpFetch {
         HttpFetch::with_provider(settings, default_provider()?)
     }
 
-    /// Makes a client with these settings whose TLS uses this cryptography provider, for example one that is validated
+    /// Makes a client with these settings. TLS uses `provider`, which can be, for example, a provider that is validated
     /// for FIPS 140-3. This method neither reads nor sets the process default of rustls.
     ///
     /// # Errors
@@ -131,13 +131,13 @@ impl HttpFetch {
         })
     }
 
-    /// Records what caches report about the latest response from each URL.
+    /// Records in `reports` what caches report about the latest response from each URL.
     #[must_use]
     pub fn cache_reports(self, reports: CacheReports) -> HttpFetch {
         HttpFetch { cache_reports: Some(reports), ..self }
     }
 
-    /// Returns the HTTP client, which has the same settings. It is meant for this project's own programs.
+    /// Returns the HTTP client, which has the same settings. This method is meant for this project's own programs.
     #[doc(hidden)]
     #[must_use]
     pub fn client(&self) -> Client {

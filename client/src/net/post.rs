@@ -1,4 +1,4 @@
-//! Sends a JSON document to a URL of the user, for notifications.
+//! Sends notifications, as JSON documents, to a URL that the user configured.
 
 use std::fmt;
 use std::str::FromStr;

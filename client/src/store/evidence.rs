@@ -15,7 +15,7 @@ const MAX_FILES: usize = 1024;
 /// The maximum total length of the stored files in bytes.
 const MAX_TOTAL_LENGTH: u64 = 64 * 1024 * 1024;
 
-/// The maximum length of the index in bytes. Each of its lines has fewer than 128 bytes.
+/// The maximum length of the index in bytes. Each line of the index has fewer than 128 bytes.
 const LONGEST_INDEX: u64 = 128 * MAX_FILES as u64;
 
 /// Returns the stored content of `file`, or `None` if the file is missing or damaged.

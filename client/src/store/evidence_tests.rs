@@ -1,4 +1,5 @@
-//! Tests that stored evidence is verified when it is read, and that its number and total length are limited.
+//! Tests that stored evidence is verified when it is read, and that the number and the total length of the stored files
+//! are limited.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,7 +17,7 @@ const KEYS: [(Scheme, &str, &str, &str); 3] = [
     (Scheme::EcdsaP384, PRIVATE_P384, PRIVATE_P384_ENCRYPTED, PRIVATE_P384_PUBLIC),
 ];
 
-/// Runs `openssl`, which must be installed and succeed.
+/// Runs `openssl` and returns its output. Panics if `openssl` is not installed or fails.
 fn openssl(arguments: &[&str], input: &str) -> String {
     let mut program = Command::new("openssl")
         .args(arguments)

@@ -1,4 +1,5 @@
-//! Tests of encrypted private keys of cosign. The vector is a key that cosign 3.1.1 generated with the pass-phrase `secret`.
+//! Tests of private keys that cosign has encrypted. The test vector is a key that cosign 3.1.1 generated with the
+//! pass-phrase `secret`.
 
 use lastmile_keys::{PemError, PublicKey, SealedKey, Signer as _};
 

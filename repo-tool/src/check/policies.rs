@@ -367,7 +367,7 @@ fn beside(path: &TargetPath) -> Vec<TargetPath> {
     ends.filter_map(|end| TargetPath::new(text.get(..end)?).ok()).collect()
 }
 
-/// Returns the paths of the evidence of these targets.
+/// Returns the paths of the evidence for these targets.
 pub(crate) fn all_evidence(targets: &[TargetFile]) -> BTreeSet<TargetPath> {
     targets.iter().flat_map(|target| evidence_paths(target).unwrap_or_default()).collect()
 }

@@ -45,7 +45,8 @@ pub struct OwnFiles {
     longest: usize,
 }
 
-/// A check whether a file is a copy of a private key. It compares the first bytes of the file.
+/// Checks whether a file is a copy of a private key, by comparing the SHA-256 of the whole file with that of each
+/// private key file.
 pub(crate) struct CopyCheck<'o> {
     own: &'o OwnFiles,
     bytes: Zeroizing<Vec<u8>>,

@@ -126,7 +126,8 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
 }
 
 /// Returns the roots with which the tested clients are shipped. If there are many roots, the first root of a series
-/// with the same keys represents the series. The second version is that of the last root that a root represents.
+/// with the same keys represents the series. Each element contains the version of a root, the version of the last root
+/// that it represents, and the content of its file.
 fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;

@@ -60,8 +60,9 @@ impl Repository {
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 
-    /// Signs the documents of the `wanted` roles in the pending change with `keys`, or all documents if `wanted` is
-    /// empty. A key that has already signed does not sign again. Returns the key IDs of the new signatures, by role.
+    /// Signs documents of the pending change with `keys`: the documents of the `wanted` roles, or all documents if
+    /// `wanted` is empty. A key that has already signed does not sign again. Returns the key IDs of the new signatures,
+    /// by role.
     ///
     /// # Errors
     /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted. Also returns an

@@ -23,7 +23,7 @@ use crate::{Error, Invocation, Renewal, Repository, Signing};
 /// The maximum time between two steps, so that changes by other processes are noticed.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
-/// The time after which a failed attempt is repeated. It doubles with each attempt, up to [`LONGEST_RETRY`].
+/// The time after which a failed attempt is repeated. The time doubles with each attempt, up to [`LONGEST_RETRY`].
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 
@@ -31,8 +31,8 @@ const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 pub(crate) struct Watch<'a> {
     dir: PathBuf,
     invocation: Invocation,
-    /// The names of roles to renew besides the online roles; `PREFIX*` is the name of all delegated roles with this
-    /// prefix.
+    /// The names of roles to renew besides the online roles. `PREFIX*` means all delegated roles whose names begin with
+    /// `PREFIX`.
     names: Vec<String>,
     jitter: Jitter,
     /// The destination to which the repository is pushed.
@@ -62,7 +62,7 @@ pub(crate) enum Event {
     Renewed { role: RoleName, version: Version, expires: DateTime<Utc> },
     /// A role is due, but this process does not renew it.
     NotRenewed { role: RoleName, expires: DateTime<Utc>, renewal: Renewal, reason: Reason },
-    /// These roles could not be renewed, or the repository could not be opened if the list is empty.
+    /// These roles could not be renewed. If the list is empty, the repository could not be opened.
     Failed { roles: Vec<RoleName>, error: Error, again: DateTime<Utc> },
 }
 
@@ -311,7 +311,7 @@ impl<'a> Watch<'a> {
         Ok(compares && self.invocation.user.metadata_url(repository.digest)?.is_some())
     }
 
-    /// Adopts newer files of the destination or the server.
+    /// Adopts newer files from the destination or the server.
     fn catch_up(&self) -> Result<(), Error> {
         if let Some(remote) = &self.remote {
             return remote.catch_up(&self.dir, &self.invocation);

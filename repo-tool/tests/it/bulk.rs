@@ -138,7 +138,7 @@ fn bins_are_replaced_while_clients_update() {
         let Some((bits, succinct)) = pair[1] else { continue };
         make_bins(&world, bits, succinct);
         // This client is in the middle of an update: it has read the old timestamp, but not yet all of the metadata
-        // with the targets.
+        // that lists the targets.
         assert!(
             names(200).all(|name| length(&mut old, &name) == Some(3)),
             "change {number}: a client in the middle of an update must find all targets"

@@ -102,7 +102,8 @@ fn an_interrupted_adoption_is_finished_by_the_next_publication() {
     assert!(was_interrupted);
 }
 
-/// Plants a journal that replaces the versioned file `to`, as an adoption may, but an ordinary publication may not.
+/// Plants a journal that replaces the versioned file `to`. An adoption may replace such a file; an ordinary publication
+/// must not.
 fn plant_adoption(world: &World, rank: &str, to: &str) {
     let bytes = b"planted";
     fs::write(world.layout().publishing().join("new-0"), bytes).unwrap();

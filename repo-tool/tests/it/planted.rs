@@ -211,8 +211,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
     for kind in KINDS {
         plant(kind, &source, &precious.join("file"));
         let mut lie = step("Timestamp", ".publishing/new-0", to);
-        // Journals of version 0.1.0 have no digests, so without one, any regular file is accepted. To be refused, a
-        // regular file must differ from a digest in the journal.
+        // If the journal contains no digest, any regular file is accepted, because journals of version 0.1.0 have no
+        // digests. So add a digest that does not match the file.
         if kind == "file" {
             lie["content"] = json!({ "length": 1, "sha256": hash("y") });
         }
@@ -221,8 +221,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
         assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
         fs::remove_file(&source).unwrap();
     }
-    // Plant a journal whose source file is missing, as if it had already been moved, and whose destination has
-    // different content.
+    // Plant a journal with a move whose source file is missing, as if it had already been moved, but whose destination
+    // has different content.
     let mut lie = step("Timestamp", ".publishing/new-0", to);
     lie["content"] = json!({ "length": 1, "sha256": hash("y") });
     plant_journal(&world, &journal(&[lie]));

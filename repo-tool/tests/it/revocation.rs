@@ -13,7 +13,7 @@ use lastmile_repo_tool::{
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
 
-/// Returns replacements for which new keys of all roles are generated on this machine.
+/// Returns replacements that make the revocation generate new keys for all roles on this machine.
 pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }

@@ -11,7 +11,7 @@ use lastmile_keys::{PrivateKey, Scheme};
 
 const PROCESSES: usize = 16;
 
-/// Starts a process that makes provenance for `app`, with this number as the commit.
+/// Starts a process that makes provenance for `app`, with `number` as the commit.
 fn attest(folder: &Path, number: usize) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
     command.current_dir(folder).env_clear().env("LASTMILE_REPO_CONFIG", "config.toml");

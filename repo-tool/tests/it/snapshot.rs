@@ -67,8 +67,8 @@ fn make_bins(world: &World, bit_length: u8, succinct: bool, keys: &[&str]) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Creates one repository for each kind of targets role, in which such a role lists the target `x`. Returns each
-/// repository with this role and its file name.
+/// Creates one repository for each kind of targets role. In each repository, a role of that kind lists the target `x`.
+/// Returns each repository with the name of that role and the name of the role's metadata file.
 fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
     let flat = World::new();
     flat.add("x", "good");
@@ -91,7 +91,8 @@ fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
     all
 }
 
-/// Forges a file of a role with the same version and different content for `x`, signed by a key of the role.
+/// Forges the metadata file of `role`: the version stays the same, but the file lists different content for `x`. A key
+/// of the role signs the forged file.
 pub(crate) fn replace_content(world: &World, role: &RoleName, file: &str) {
     let mut targets: Targets = read(world, role, file);
     let hashes = Hashes::of(b"evil", &[Algorithm::Sha256]).unwrap();

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Log, base64_decode, der};
 use crate::TestKey;
 
-/// The names of the claims in policies. The number of the first one's extension is 9.
+/// The names of the claims in policies. The claim at index N is in the Fulcio extension with the number N + 9.
 const CLAIMS: [&str; 16] = [
     "build-signer-uri",
     "build-signer-digest",
@@ -31,7 +31,7 @@ const FULCIO: &str = "1.3.6.1.4.1.57264.1";
 pub(super) const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
 const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
 
-/// Who a certificate says signed: an issuer, a subject and other claims.
+/// The identity of a signer, as stated in a certificate: an issuer, a subject and other claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     issuer: String,
@@ -157,8 +157,8 @@ impl Usage {
     }
 }
 
-/// Returns a certificate for the key of `identity`, valid for 10 minutes, with a signed certificate timestamp of
-/// `ct_log`, if there is one.
+/// Returns a certificate for the key of `identity`. The certificate is valid for 10 minutes, and contains a signed
+/// certificate timestamp from `ct_log`, if `ct_log` is given.
 pub(super) fn issue(
     authority: (&TestKey, &str),
     identity: &Identity,
@@ -179,7 +179,8 @@ pub(super) fn issue(
     signed(authority, &write(&extensions))
 }
 
-/// Returns the signed certificate timestamp of a log for the certificate body without such timestamps (RFC 6962 3.2).
+/// Returns a signed certificate timestamp from `log`. `body` is the body of the certificate before the timestamp is
+/// added (RFC 6962 3.2).
 fn timestamp(log: &Log, authority: &TestKey, body: &[u8], time: DateTime<Utc>) -> Vec<u8> {
     let millis = u64::try_from(time.timestamp_millis()).expect("a time after 1970").to_be_bytes();
     let length = u32::try_from(body.len()).expect("a short certificate").to_be_bytes();

@@ -8,7 +8,7 @@ use super::certificate::public_key;
 use super::{base64, base64_decode, pem, signed_bytes};
 use crate::{TestKey, hash};
 
-/// A transparency log. Its tree contains only the entries of one call.
+/// A transparency log. Each call that records entries makes a new tree, which contains only these entries.
 #[derive(Debug, Clone)]
 pub struct Log {
     key: TestKey,
@@ -20,13 +20,13 @@ pub struct Log {
 /// The version of Rekor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
-    /// Signs the times of entries.
+    /// Rekor v1, which signs the time of each entry.
     V1,
-    /// Signs no times.
+    /// Rekor v2, which does not sign times.
     V2,
 }
 
-/// What verifies a signature.
+/// The certificate or the key that verifies a signature.
 #[derive(Debug, Clone, Copy)]
 pub enum Verifier<'a> {
     /// A certificate in DER.
@@ -65,7 +65,7 @@ impl Log {
         Log { version: Version::V2, ..Log::new(name) }
     }
 
-    /// Returns the body of the record of an envelope with one signature.
+    /// Returns the body of the log record for an envelope with one signature.
     #[must_use]
     pub fn body(&self, envelope: &Value, verifier: Verifier<'_>) -> String {
         let text = |value: &Value| base64_decode(value.as_str().expect("base64"));

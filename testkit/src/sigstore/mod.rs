@@ -1,6 +1,6 @@
 //! A simulated Sigstore instance: a certificate authority, transparency logs and timestamp authorities, with keys that
-//! are derived from names. It makes trusted roots and bundles, so that tests can present evidence of any
-//! identity.
+//! are derived from names. It makes trusted roots and bundles, so that tests can present evidence that any identity has
+//! signed.
 
 mod certificate;
 mod der;
@@ -39,7 +39,7 @@ pub struct Sigstore {
     pub logs: Vec<Log>,
     /// The timestamp authorities that sign the time of each signature.
     pub time_authorities: Vec<TimeAuthority>,
-    /// The time at which certificates become valid, for 10 minutes.
+    /// The time at which certificates become valid. They expire 10 minutes later.
     pub issued: DateTime<Utc>,
     /// The time at which the logs record signatures.
     pub recorded: DateTime<Utc>,
@@ -60,7 +60,7 @@ impl Sigstore {
         }
     }
 
-    /// Returns the trusted root of the instance, a `trusted_root.json`.
+    /// Returns the trusted root of the instance, in the format of `trusted_root.json`.
     #[must_use]
     pub fn trusted_root(&self) -> Value {
         let start = RECORDED - Duration::days(365);

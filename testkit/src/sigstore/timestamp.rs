@@ -14,12 +14,12 @@ const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
 const CONTENT_TYPE: &str = "1.2.840.113549.1.9.3";
 const MESSAGE_DIGEST: &str = "1.2.840.113549.1.9.4";
 
-/// A timestamp authority, with a certificate that a root has signed.
+/// A timestamp authority. The key of its root certificate has signed its certificate.
 #[derive(Debug, Clone)]
 pub struct TimeAuthority {
-    /// The name of the root.
+    /// The name of the root certificate.
     pub name: String,
-    /// The key of the root.
+    /// The key of the root certificate.
     pub root: TestKey,
     /// The key that signs timestamps.
     pub key: TestKey,
@@ -33,7 +33,7 @@ impl TimeAuthority {
         TimeAuthority { name: name.to_owned(), root, key: TestKey::p256(&format!("the time authority {name}")) }
     }
 
-    /// Returns the timestamp of a signature for a bundle.
+    /// Returns a timestamp for `signature`, in the form in which bundles contain timestamps.
     #[must_use]
     pub fn timestamp(&self, signature: &[u8], time: DateTime<Utc>) -> Value {
         let sha256 = || der::sequence(&[der::oid(SHA256)]);

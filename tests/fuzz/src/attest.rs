@@ -74,7 +74,7 @@ fn artifact() -> Artifact {
     Artifact::of(&TargetFile::new(TargetPath::new("foo").unwrap(), 3, hashes))
 }
 
-/// Returns the contents of the fixtures of `attest` whose names are chosen.
+/// Returns the contents of those test fixtures of the crate `attest` for whose names `choose` returns `true`.
 fn fixtures(choose: fn(&str) -> bool) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../attest/tests/fixtures");
     let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);

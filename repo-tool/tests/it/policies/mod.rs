@@ -1,4 +1,5 @@
-//! Policies: `policy …`, `add --evidence`, and the check that no package is published that clients would refuse.
+//! Policies: `policy …`, `add --evidence`, and the check that prevents the publication of packages that clients would
+//! refuse.
 //!
 //! The commands run in this process, with unencrypted keys. The evidence consists of DSSE envelopes that are signed
 //! with keys derived from fixed seeds.

@@ -1,4 +1,4 @@
-//! `policy trust-root update`, with a TUF repository that a server on this machine publishes.
+//! Tests of `policy trust-root update`, with a TUF repository on a local server.
 
 use std::path::Path;
 

@@ -85,7 +85,7 @@ fn a_folder_that_is_behind_uploads_nothing() {
     let before = tree(site.path());
     let ran = other.run(&["push"]).failed("behind", "has timestamp version 2, but this folder has version 1");
     assert!(ran.stderr.contains("nothing was uploaded") && ran.stderr.contains("lastmile-repo pull"), "{ran:?}");
-    // The folder made the same version itself: a fork.
+    // The folder has published the same version independently, so the histories have forked.
     other.add("b", "2");
     other.run(&["push"]).failed("behind", "that was not published from this folder");
     // The folder has higher versions, but not the content of the server.
@@ -179,7 +179,7 @@ fn a_leftover_of_an_abandoned_push_is_replaced_but_a_root_is_not() {
     machine.push(site.path()).done();
     let other = machine.copy();
     other.add("b", "2");
-    // The other machine stopped before its timestamp, and never came back.
+    // The other machine stopped before it uploaded its timestamp, and never continued.
     let abandoned = fs::read(other.dir().join("metadata/2.snapshot.json")).unwrap();
     fs::write(site.path().join("metadata/2.snapshot.json"), &abandoned).unwrap();
     machine.add("a", "1");
@@ -211,7 +211,7 @@ fn compressed_copies_are_uploaded_and_always_match() {
             assert_eq!(at(site.path()), at(&machine.dir()), "{name}");
         }
     }
-    // A copy that does not match is not uploaded.
+    // A compressed copy that does not match its file is not uploaded.
     machine.add("c", "3");
     fs::write(machine.dir().join("metadata/timestamp.json.gz"), "planted").unwrap();
     machine.run(&["push"]).done();

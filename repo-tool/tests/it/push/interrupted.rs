@@ -8,8 +8,8 @@ use super::machine::{Machine, copy_tree, tree};
 use crate::disks::{faults, print_count};
 use crate::world::folder;
 
-/// Interrupts a push at every system call in the destination. `old` and `new` are targets that were published before
-/// and since the last push. With `stays_valid`, clients work at every moment.
+/// Interrupts a push at every system call in the destination. The target `old` was published before the last push, and
+/// the target `new` after it. If `stays_valid` is true, clients must be able to update at every moment.
 fn interrupt_everywhere(name: &str, machine: &Machine, served: &std::path::Path, stays_valid: bool) {
     let clean = folder();
     copy_tree(served, clean.path());
@@ -67,8 +67,9 @@ fn an_interrupted_push_of_a_new_root_can_be_repeated() {
     seamless.add("new", "2");
     rotate(&seamless);
     interrupt_everywhere("repository: push of a rotation", &seamless, site.path(), true);
-    // The newest timestamp is signed only with the new key. Clients cannot update between the new root and the
-    // timestamp, and a repeated push cannot verify what the destination serves as clients do.
+    // The newest timestamp is signed only with the new key. Once the new root has been uploaded, clients cannot update
+    // until the timestamp has been uploaded as well, and a repeated push cannot verify the files at the destination in
+    // the way that clients do.
     rotate(&machine);
     machine.add("new", "2");
     interrupt_everywhere("repository: push of a rotation and a release", &machine, site.path(), false);

@@ -131,12 +131,13 @@ impl Machine {
         fs::read(self.dir().join("metadata/1.root.json")).unwrap()
     }
 
-    /// Fetches a target as a new client of the folder `site`. Returns `None` if the target is not listed.
+    /// Fetches a target with a new client that updates from the folder `site`. Returns `None` if the target is not
+    /// listed.
     pub(super) fn fetch(&self, site: &Path, name: &str) -> Option<Vec<u8>> {
         self.fetch_with(&MemoryStore::default(), site, name).unwrap()
     }
 
-    /// Like [`Machine::fetch`], with a client that has already used `store`.
+    /// Like [`Machine::fetch`], but with a client that has already used `store`.
     pub(super) fn fetch_with(
         &self,
         store: &MemoryStore,

@@ -72,7 +72,7 @@ fn a_pull_into_an_existing_folder_brings_it_up_to_date() {
     new.run(&["pull", "--from", site.path().to_str().unwrap(), "--root-sha256", &digest]).done();
     machine.add("docs/late", "late");
     machine.run(&["push"]).done();
-    // The content is unknown to this folder, so the user decides.
+    // This folder does not know the content, so the user must decide whether to adopt it.
     new.run(&["pull"]).failed("failed", "--adopt");
     let ran = new.run(&["pull", "--adopt"]).done();
     assert_eq!(ran.json["resolution"], "adopted");
@@ -118,7 +118,7 @@ fn an_interrupted_pull_continues_and_does_not_repeat_downloads() {
             assert!(before.iter().all(|(number, path)| inode(path) == *number), "call {number}");
             kept += before.len();
         } else {
-            // The publication is finished by the next command.
+            // The next command finishes the publication.
             new.run(&args).done();
         }
         let found = tree(&new.dir());

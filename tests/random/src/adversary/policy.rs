@@ -1,5 +1,6 @@
-//! The policies of targets roles, the evidence for packages, and a model of their judgement: a package may be installed
-//! if enough of the named keys have signed it for each rule that covers it, in every policy on the delegation chain.
+//! The policies of targets roles, the evidence for packages, and a model of how clients judge packages. A package may
+//! be installed if, for each rule that covers it in every policy on the delegation chain, enough of the keys that the
+//! rule names have signed the package.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,7 @@ const PATTERNS: [&str; 6] = ["*", "x", "a/*", "*/1", "*/*", "b/2"];
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// A policy. Every rule demands signatures.
+/// A policy. Every rule requires signatures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Policy {
     /// Clients understand only version 1.
@@ -47,7 +48,7 @@ struct Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum By {
     Own(usize),
-    /// The signer of the policy of the role that lists the package.
+    /// A signer in the policy of the role that lists the package.
     OfListingRole(usize),
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct Evidence {
 }
 
 impl Policy {
-    /// Returns the policy for this number. About one in sixteen has a version that clients do not understand.
+    /// Returns the policy for `number`. About one in sixteen policies has a version that clients do not understand.
     pub(crate) fn random(number: u64) -> Policy {
         let mut chance = Chance(number);
         let version = if chance.draw().is_multiple_of(16) { 2 } else { 1 };
@@ -79,7 +80,7 @@ impl Policy {
         Policy { version, keys, rules }
     }
 
-    /// Returns this policy with another key under each name.
+    /// Returns this policy, but with `key` as the key of every signer, and with a threshold of 1 in every rule.
     pub(crate) fn with_key(mut self, key: Key) -> Policy {
         self.keys = [key; 2];
         self.rules.iter_mut().for_each(|rule| rule.threshold = 1);
@@ -229,8 +230,8 @@ impl Evidence {
         })
     }
 
-    /// Returns one envelope for each signer. An evidence file must not be empty, so without signers, somebody whom no
-    /// policy names has signed.
+    /// Returns one envelope for each signer. An evidence file must not be empty, so if there are no signers, a key that
+    /// no policy names signs the envelope.
     fn text(&self) -> String {
         let statement = format!(
             r#"{{"_type":"https://in-toto.io/Statement/v1","predicate":{{}},"predicateType":"https://sigstore.dev/cosign/sign/v1","subject":[{{"digest":{{"sha256":"{:064x}"}},"name":"package"}}]}}"#,

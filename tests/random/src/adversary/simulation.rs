@@ -305,7 +305,7 @@ impl Simulation {
     }
 }
 
-/// Searches for a package and judges it. Returns its length, and `true` if it may be installed.
+/// Searches for a package and judges it. Returns the length of the package, and `true` if the package may be installed.
 async fn find_and_judge(session: &mut Session, path: &str) -> Result<Option<(u64, bool)>, Error> {
     let Some(target) = session.find(&TargetPath::new(path).unwrap()).await? else { return Ok(None) };
     let verdict = session.judge(&target).await?;

@@ -62,7 +62,8 @@ impl PublicKey {
         hex::encode(self.0)
     }
 
-    /// Returns the scheme's digests of messages, of which this crate supports none, like ed25519.
+    /// Returns an empty list, because this crate does not support signatures over digests. The real crate returns an
+    /// empty list for ed25519 as well.
     #[must_use]
     pub fn message_digests(&self) -> &'static [MessageDigest] {
         &[]
@@ -175,7 +176,7 @@ pub trait Signer: Send + Sync {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// The replacement of a private key.
+/// The replacement for a private key.
 pub struct PrivateKey(PublicKey);
 
 impl PrivateKey {
