@@ -59,7 +59,7 @@ impl ExitStatus {
         self as u8
     }
 
-    /// Returns the default `kind` of an error with this status in JSON output.
+    /// Returns the `kind` that an error with this status has in JSON output by default.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             ExitStatus::Done => "done",

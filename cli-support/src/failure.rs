@@ -17,7 +17,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Creates a failure with this status. Line breaks in `message` are escaped.
+    /// Creates a failure with the exit status `status`. Line breaks in `message` are escaped.
     pub fn new(status: ExitStatus, message: impl Into<String>) -> Failure {
         let message = vec![message.into()];
         Failure { status, kind: status.kind(), message, causes: Vec::new(), hint: None }

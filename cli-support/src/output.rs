@@ -104,7 +104,7 @@ impl Output {
     /// method adds the member `schema`.
     ///
     /// # Errors
-    /// The same as those of [`Output::data`].
+    /// The same errors as [`Output::data`].
     pub fn event(&self, document: &Value, line: Option<&str>) -> Result<(), StdoutError> {
         if self.options.json {
             let text = serde_json::to_string(&with_schema(document, &Value::from(SCHEMA))?)

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Finds the target with this name in fresh metadata, or in the stored metadata if the network fails.
+/// Finds the target `name` in fresh metadata, or in the stored metadata if the network fails.
 async fn published(updater: &Updater, name: &str) -> Result<TargetFile, Error> {
     let mut session = match updater.refresh().await {
         Err(Error::Network(error)) => {

@@ -334,7 +334,7 @@ impl<'a> Driver<'a> {
         Ok(Err(reason))
     }
 
-    /// Prefetches this file from the mirror that is currently first in order.
+    /// Prefetches the requested file from the mirror that is currently first in order.
     pub(crate) fn queue(&mut self, request: &Request) {
         if self.is_offline() {
             return;
@@ -344,7 +344,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Prefetches this file from all mirrors.
+    /// Prefetches the requested file from all mirrors.
     pub(crate) fn queue_from_all(&mut self, request: &Request) {
         let context = self.context;
         context.mirrors.in_order().for_each(|mirror| self.queue_from(&mirror, request));

@@ -106,7 +106,7 @@ impl Session {
         self.judge_with(target, EvidenceSource::Store).await
     }
 
-    /// Returns an error unless the policies and the application allow the download of this target.
+    /// Returns an error unless the policies and the application allow the download of `target`.
     pub(crate) async fn permit(&self, target: &Target) -> Result<(), Error> {
         let approve = &self.context.policies.approve;
         if target.demanded.is_none() && approve.is_none() {
@@ -129,9 +129,10 @@ impl Session {
         Ok(())
     }
 
-    /// Searches for the evidence and the trust roots of these targets. Both are verified as TUF targets, but policies
-    /// do not apply to them, because requiring evidence for evidence would never end. Evidence is verified by its
-    /// signatures. A trust root must be listed by the role that signs the policy, or have the hash in the policy.
+    /// Searches for the evidence for `targets` and the trust roots of their policies. Both are verified as TUF targets,
+    /// but policies do not apply to them, because requiring evidence for evidence would never end. Evidence is verified
+    /// by its signatures. A trust root must be listed by the role that signs the policy, or have the hash in the
+    /// policy.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
             return Ok(());

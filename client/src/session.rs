@@ -51,8 +51,8 @@ impl Session {
         &self.trusted
     }
 
-    /// Finds the target with this path (spec 5.6.7), and collects the requirements of the policies on its delegation
-    /// chain. Fetches the delegated roles that the search visits, unless they are already stored.
+    /// Finds the target `path` (spec 5.6.7), and collects the requirements of the policies on its delegation chain.
+    /// Fetches the delegated roles that the search visits, unless they are already stored.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Session {
         Ok(found)
     }
 
-    /// Finds the evidence for these targets.
+    /// Finds the evidence for the targets in `found`.
     async fn complete(&mut self, found: &mut [Option<Target>]) -> Result<(), Error> {
         #[cfg(feature = "attest")]
         self.find_evidence(found).await?;

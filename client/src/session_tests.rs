@@ -25,8 +25,8 @@ fn binned() -> FarAway {
     far_away
 }
 
-/// Publishes every role at this version. If `deep` is true, each bin delegates to another role of its own and to a role
-/// shared by all bins.
+/// Publishes every role at version `version`. If `deep` is true, each bin delegates to another role of its own and to a
+/// role shared by all bins.
 fn publish_bins(far_away: &FarAway, version: usize, deep: bool) {
     let repository = &far_away.repository;
     let signed = |kind: &str, member: &str, value: Value| {

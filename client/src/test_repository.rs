@@ -87,7 +87,7 @@ impl TestRepository {
         Updater::builder(root(1, "root", "online")).fetch(self.clone()).mirror("http://a/", "http://a/t/")
     }
 
-    /// Publishes every role except root at this version. The content of the target `x` is the version number.
+    /// Publishes every role except root at version `version`. The content of the target `x` is the version number.
     pub(crate) fn publish(&self, version: u64, online_key: &str) {
         let content = version.to_string();
         let target = json!({ "length": content.len(), "hashes": { "sha256": hex::encode(Sha256::digest(&content)) } });

@@ -41,7 +41,7 @@ impl Server {
         Server { url, requests, connections: Arc::default() }
     }
 
-    /// Starts a server that serves these files, supports ranges, and responds with 404 to requests for other paths.
+    /// Starts a server that serves `files`, supports ranges, and responds with 404 to requests for other paths.
     pub(crate) async fn of_files(files: Vec<(&'static str, Vec<u8>)>) -> Server {
         Server::start(move |head| {
             let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
@@ -56,7 +56,7 @@ impl Server {
         .await
     }
 
-    /// Starts a server that serves these files, delays each answer by `delay`, and keeps connections open.
+    /// Starts a server that serves `files`, delays each answer by `delay`, and keeps connections open.
     pub(crate) async fn far_away(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -44,8 +44,8 @@ pub(crate) struct UpdateContext {
 }
 
 impl UpdateContext {
-    /// Returns the maximum length of a stored copy of this role. A stored copy may be longer if metadata lists a
-    /// greater length.
+    /// Returns the maximum length of a stored copy of `role`. A stored copy may be longer if metadata lists a greater
+    /// length.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
             "root" => self.limits.root_length,

@@ -88,12 +88,12 @@ impl Drop for Armed {
     }
 }
 
-/// Returns the fault that is armed for this path, if any.
+/// Returns the fault that is armed for `path`, if any.
 fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
     lock(&ARMED).iter().find(|state| path.starts_with(&lock(state).below)).cloned()
 }
 
-/// Returns an error if a fault is armed for this call. Every function of [`crate::disk`] calls this first.
+/// Returns an error if a fault is armed for the system call `call`. Every function of [`crate::disk`] calls this first.
 pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };

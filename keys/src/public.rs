@@ -129,8 +129,8 @@ impl PublicKey {
         }
     }
 
-    /// Returns whether `signature` is a valid signature that this key made over the message with this digest. The
-    /// algorithm must be one of [`PublicKey::message_digests`]. TUF metadata is verified with [`PublicKey::verify`],
+    /// Returns whether `signature` is a valid signature that this key made over the message whose digest is `digest`.
+    /// `algorithm` must be one of [`PublicKey::message_digests`]. TUF metadata is verified with [`PublicKey::verify`],
     /// for which the key alone determines the algorithm.
     #[must_use]
     pub fn verify_digest(&self, algorithm: MessageDigest, digest: &[u8], signature: &[u8]) -> bool {

@@ -88,7 +88,7 @@ impl RsaKey {
         }
     }
 
-    /// Returns whether the signature is valid for a message with this digest.
+    /// Returns whether `signature` is valid for a message with the digest `digest`.
     pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         let verified = match self.padding {
             Padding::PssSha256 => self.key.verify(pss::<Sha256>(), digest, signature),

@@ -33,7 +33,7 @@ pub enum SignError {
 }
 
 impl SignError {
-    /// Creates a [`SignError::Failed`] with this reason.
+    /// Creates a [`SignError::Failed`] with the text of `reason`.
     pub fn failed(reason: impl core::fmt::Display) -> Self {
         Self::Failed(alloc::string::ToString::to_string(&reason))
     }

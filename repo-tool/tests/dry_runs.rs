@@ -65,7 +65,7 @@ impl Place {
         std::fs::rename(self.at("packages/keys").join(format!("{key}.pem")), self.at(&format!("{key}.pem"))).unwrap();
     }
 
-    /// Runs a command as a dry run and then for real. Both must end with this status and report the same result.
+    /// Runs a command as a dry run and then for real. Both runs must end with `status` and report the same result.
     fn same(&self, args: &[&str], status: ExitStatus) {
         let before = contents(self.folder.path());
         let dry = self.output(&[args, &["--json", "--dry-run"]].concat());

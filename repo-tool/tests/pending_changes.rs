@@ -51,7 +51,7 @@ impl Place {
         command.arg("-C").arg(self.packages()).args(args).output().unwrap()
     }
 
-    /// Runs a command and returns its output. The command must end with this status.
+    /// Runs a command and returns its output. The command must end with `status`.
     fn run(&self, args: &[&str], status: ExitStatus) -> String {
         let output = self.output(args);
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -59,7 +59,7 @@ impl Place {
         text
     }
 
-    /// Adds a file with this target path.
+    /// Adds a file as the target `name`.
     fn add(&self, name: &str, options: &[&str], status: ExitStatus) -> String {
         let file = self.folder.path().join("file");
         std::fs::write(&file, name).unwrap();

@@ -106,7 +106,7 @@ impl TestKey {
         self.signature_of(&canonical::write(signed))
     }
 
-    /// Returns the signature object for these bytes, whether or not they are canonical.
+    /// Returns the signature object for the bytes `signed`, whether or not they are canonical.
     #[must_use]
     pub fn signature_of(&self, signed: &[u8]) -> Value {
         json!({"keyid": self.keyid, "sig": hex::encode(self.sign(signed))})

@@ -287,8 +287,8 @@ impl Repository {
         self.documents["root"]["consistent_snapshot"] == json!(true)
     }
 
-    /// Lists the target `path` with this content in `role`, and puts the file on the network. Clients find the target
-    /// after [`Repository::publish`].
+    /// Lists the target `path` with the content `content` in `role`, and puts the file on the network. Clients find the
+    /// target after [`Repository::publish`].
     pub fn add_target(&mut self, role: &str, path: &str, content: &[u8]) {
         self.signed(role)["targets"][path] = json!({"length": content.len(), "hashes": {"sha256": hash(content)}});
         self.put_target(path, content);
@@ -299,7 +299,7 @@ impl Repository {
         self.network.put(&self.target_location(path, content), content.to_vec());
     }
 
-    /// Returns the network path of the target `path` with this content.
+    /// Returns the network path of the target `path` if its content is `content`.
     #[must_use]
     pub fn target_location(&self, path: &str, content: &[u8]) -> String {
         let location = if self.is_consistent() {

@@ -119,7 +119,7 @@ impl TestClient {
         self.use_mirrors(&[network]);
     }
 
-    /// Makes the client update from these mirrors, in this order, from now on.
+    /// Makes the client update from the mirrors `networks`, in this order, from now on.
     pub fn use_mirrors(&self, networks: &[&FakeNetwork]) {
         *self.mirrors.lock().unwrap() = networks.iter().map(|network| (*network).clone()).collect();
     }

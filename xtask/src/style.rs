@@ -96,7 +96,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files(folder, "rs")
 }
 
-/// Returns the files below `folder` with this extension, sorted. Folders with build output are left out.
+/// Returns the files below `folder` with the extension `ending`, sorted. Folders with build output are left out.
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];

@@ -174,7 +174,7 @@ impl Repositories {
         Ok(names)
     }
 
-    /// Opens the repository with this name, if it exists.
+    /// Opens the repository `name`, if it exists.
     ///
     /// # Errors
     ///
@@ -213,7 +213,8 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// Any I/O error. It is also an error if a repository with this name already exists; the comparison ignores case.
+    /// Any I/O error. It is also an error if a repository with the same name already exists; the comparison ignores
+    /// case.
     pub(crate) fn add(
         &self,
         name: &RepositoryName,

@@ -77,7 +77,7 @@ impl Destination {
         }
     }
 
-    /// Creates the temporary file that will be renamed to this path. The first call for a directory also removes
+    /// Creates the temporary file that will be renamed to the destination. The first call for a directory also removes
     /// temporary files that earlier processes abandoned there.
     pub(super) fn temporary(&self, cleaned_dirs: &CleanedDirs) -> Result<Temporary, LocalError> {
         cleaned_dirs.clean_once(&self.folder);

@@ -163,7 +163,7 @@ struct Syncing {
 }
 
 impl Syncing {
-    /// Records that this number of bytes was written to `file`, and starts a sync if enough bytes are unsynced.
+    /// Records that `bytes` more bytes were written to `file`, and starts a sync if enough bytes are unsynced.
     fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
         self.unsynced += bytes;
         let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());

@@ -45,7 +45,7 @@ impl CacheReport {
 pub struct CacheReports(Arc<Mutex<BTreeMap<String, CacheReport>>>);
 
 impl CacheReports {
-    /// Returns the report about the latest response to a request for this URL.
+    /// Returns the report about the latest response to a request for `url`.
     #[must_use]
     pub fn of(&self, url: &str) -> Option<CacheReport> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned()

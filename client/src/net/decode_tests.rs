@@ -46,7 +46,7 @@ fn noise(length: usize) -> Vec<u8> {
     states.map(|state| state.to_le_bytes()[3]).take(length).collect()
 }
 
-/// Returns a zstd frame with these blocks and a window size of 2^(10 + `exponent`) bytes.
+/// Returns a zstd frame with the content `blocks` and a window size of 2^(10 + `exponent`) bytes.
 fn frame(exponent: u8, blocks: &[u8]) -> Vec<u8> {
     [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, exponent << 3], blocks].concat()
 }
@@ -155,7 +155,7 @@ async fn incompressible_metadata_may_be_longer_than_the_file() {
     }
 }
 
-/// Decodes these bytes directly, without a server.
+/// Decodes `raw` directly, without a server.
 async fn decode_bytes(coding: Coding, raw: Vec<u8>) -> Result<Vec<u8>, FetchError> {
     let body = decoded(coding, stream::iter([Ok(Bytes::from(raw))]).boxed(), 9999);
     let read = Response { offset: 0, body }.read_all(9999);

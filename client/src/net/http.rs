@@ -87,7 +87,7 @@ pub struct HttpFetch {
 }
 
 impl HttpFetch {
-    /// Makes a client with these settings. TLS uses the cryptography provider that the application installed as the
+    /// Makes a client with the given settings. TLS uses the cryptography provider that the application installed as the
     /// process default of rustls. Without a process default, TLS uses AWS-LC if the feature `aws-lc` is enabled, or
     /// else ring if the feature `ring` is enabled.
     ///
@@ -99,8 +99,8 @@ impl HttpFetch {
         HttpFetch::with_provider(settings, default_provider()?)
     }
 
-    /// Makes a client with these settings. TLS uses `provider`, which can be, for example, a provider that is validated
-    /// for FIPS 140-3. This method neither reads nor sets the process default of rustls.
+    /// Makes a client with the given settings. TLS uses `provider`, which can be, for example, a provider that is
+    /// validated for FIPS 140-3. This method neither reads nor sets the process default of rustls.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl HttpFetch {
         self.client.clone()
     }
 
-    /// Builds a GET request for exactly this URL.
+    /// Builds a GET request for exactly `url`.
     fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
         let url = exact_url(url).map_err(FetchError::Url)?;
         if url.scheme() == "https" {
@@ -176,7 +176,7 @@ impl HttpFetch {
         }
     }
 
-    /// Returns the position in the file at which the body of this response starts.
+    /// Returns the position in the file at which the body of the response `answer` starts.
     fn start_of(&self, answer: &reqwest::Response, asked: u64) -> Result<u64, FetchError> {
         let status = answer.status();
         let headers = answer.headers();
@@ -201,7 +201,7 @@ impl HttpFetch {
 }
 
 impl HttpFetch {
-    /// Returns the proxy for requests to this URL, for use in messages.
+    /// Returns the proxy for requests to `url`, for use in messages.
     fn via(&self, url: Option<&Url>) -> Option<String> {
         self.proxies.of(url?).map(ToString::to_string)
     }
@@ -299,7 +299,7 @@ fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::A
     }
 }
 
-/// Returns why the client refuses to follow a redirect to this URL, or `None` if the client follows the redirect.
+/// Returns why the client refuses to follow a redirect to `to`, or `None` if the client follows the redirect.
 fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
     let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
     if !matches!(to.scheme(), "http" | "https") {

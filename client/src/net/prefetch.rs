@@ -60,8 +60,8 @@ impl<'a> Prefetch<'a> {
         self.in_flight.retain(|request| !request.url.is_below(base));
     }
 
-    /// Removes the request for this file, and returns it if it has started. The returned flag is true if the request is
-    /// stale: a new root has been accepted since the request started, and may have changed the file.
+    /// Removes the request for the file at `url`, and returns the request if it has started. The returned flag is true
+    /// if the request is stale: a new root has been accepted since the request started, and may have changed the file.
     pub(crate) fn take(&mut self, url: &FileUrl, max_length: u64) -> Option<(Attempt<'a>, bool)> {
         let found = self.in_flight.iter().position(|request| request.url == *url && request.max_length == max_length);
         let Some(found) = found else {
@@ -79,8 +79,8 @@ impl<'a> Prefetch<'a> {
         Some((attempt, request.is_stale))
     }
 
-    /// Marks all running requests as stale. Called when a new root has been accepted, because the files at these URLs
-    /// may have changed together with the root.
+    /// Marks all running requests as stale. Called when a new root has been accepted, because the requested files may
+    /// have changed together with the root.
     pub(crate) fn mark_stale(&mut self) {
         for request in &mut self.in_flight {
             request.is_stale = true;

@@ -133,7 +133,7 @@ impl fmt::Debug for ProxyUrl {
 pub(crate) struct Proxies(Arc<ProxyVariables>);
 
 impl Proxies {
-    /// Determines the proxies for this choice.
+    /// Determines the proxies that `choice` selects.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Proxies {
         Ok(Proxies(Arc::new(variables)))
     }
 
-    /// Returns the proxy for requests to this URL.
+    /// Returns the proxy for requests to `url`.
     pub(crate) fn of(&self, url: &Url) -> Option<&ProxyUrl> {
         let proxy = if url.scheme() == "https" { &self.0.https } else { &self.0.http };
         proxy.as_ref().filter(|_| !self.0.except.include(url))

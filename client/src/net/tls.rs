@@ -33,8 +33,8 @@ pub(crate) struct Authorities {
 }
 
 impl Authorities {
-    /// Creates a set that contains the system's authorities, which are read later, and the authorities in these PEM
-    /// bundles.
+    /// Creates a set that contains the system's authorities, which are read later, and the authorities in `bundles`
+    /// (PEM).
     ///
     /// # Errors
     ///

@@ -76,7 +76,7 @@ pub trait Store: Send + Sync + 'static {
         FileContent::Bytes(bytes)
     }
 
-    /// Replaces the file with these bytes.
+    /// Replaces the content of the file with `bytes`.
     ///
     /// # Errors
     ///

@@ -63,7 +63,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Adds the change to store an accepted file under each of these names.
+    /// Adds changes that store an accepted file under each of the names in `files`.
     pub(crate) fn keep(&mut self, files: Vec<StoredFile>, kept: Accepted) {
         self.changes.push(Change::Keep(files, kept));
     }

@@ -114,7 +114,7 @@ impl SharedStore {
 }
 
 impl LockedStore<'_> {
-    /// Replaces the file with these bytes.
+    /// Replaces the content of the file with `bytes`.
     pub(crate) fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.0.write(file, bytes)
     }

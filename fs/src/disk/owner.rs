@@ -15,9 +15,8 @@ use super::{NewFile, inject_fault, lock_file, make_folder, make_missing, new_loc
 use crate::{Place, Syscall};
 
 impl NewFile {
-    /// If root runs this program, changes the owner and the group of this file to those of the file that it will
-    /// replace, or of the folder if there is no such file. Otherwise the user who owns the folder could not access the
-    /// file.
+    /// If root runs this program, gives the new file the owner and the group of the file that it will replace, or of
+    /// the folder if it will replace no file. Otherwise the user who owns the folder could not access the file.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ pub(crate) fn sequence(values: &[Vec<u8>]) -> Vec<u8> {
     value(0x30, &values.concat())
 }
 
-/// Returns an INTEGER with exactly these bytes.
+/// Returns an INTEGER whose content is exactly `bytes`.
 pub(crate) fn raw_integer(bytes: &[u8]) -> Vec<u8> {
     value(0x02, bytes)
 }

@@ -210,7 +210,7 @@ fn with_scrypt(n: Vec<u8>, r: Vec<u8>, p: Vec<u8>) -> String {
     encrypted(kdf)
 }
 
-/// Returns a key that is encrypted with PBKDF2, HMAC-SHA-256 and this number of rounds.
+/// Returns a key that is encrypted with PBKDF2 and HMAC-SHA-256. The DER integer `rounds` is the number of rounds.
 fn with_rounds(rounds: Vec<u8>) -> String {
     let pbkdf2 = value(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0c]);
     let hmac = value(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x09]);

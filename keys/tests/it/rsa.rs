@@ -32,7 +32,7 @@ fn spki(modulus: Vec<u8>, exponent: Vec<u8>) -> String {
     pem("PUBLIC KEY", &sequence(&[algorithm, bits(&key)]))
 }
 
-/// Returns an odd number of this many bits.
+/// Returns an odd number with `bits` bits.
 fn modulus(bits: usize) -> Vec<u8> {
     let mut bytes = vec![0xa5; bits.div_ceil(8)];
     let top = (bits - 1) % 8;

@@ -71,9 +71,9 @@ pub(crate) struct Checked {
 }
 
 impl Check<'_> {
-    /// Returns the time of the simulated clients. This is the current time, unless the draft only renews online roles and
-    /// another top-level role has expired: then it is the last second at which clients accept that role. A role that its
-    /// owner did not renew must not prevent the renewal of the timestamp.
+    /// Returns the time at which the simulated clients update. If the draft only renews online roles, and another
+    /// top-level role has expired, returns the last second at which clients accept that role; otherwise returns the
+    /// current time. A role that its owner did not renew must not prevent the renewal of the timestamp.
     pub(crate) fn time(now: DateTime<Utc>, published: Option<&Published>, plan: &Plan) -> Result<DateTime<Utc>, Error> {
         let (Some(published), true) = (published, plan.draft.renews_only_online_roles()) else { return Ok(now) };
         let expiries = [

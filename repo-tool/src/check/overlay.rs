@@ -71,14 +71,14 @@ impl Overlay {
         }
     }
 
-    /// Returns whether a metadata file of this version exists. Returns true if this cannot be determined.
+    /// Returns whether a metadata file of `role` with this version exists. Returns true if that cannot be determined.
     pub(crate) fn has(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
         self.files.contains_key(&role.file_name(Some(version)))
             || path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
-    /// Treats the metadata files with these names as missing.
+    /// Treats the metadata files named in `files` as missing.
     #[must_use]
     pub fn without(mut self, files: impl IntoIterator<Item = String>) -> Self {
         self.hidden = Arc::new(files.into_iter().collect());

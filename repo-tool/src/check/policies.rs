@@ -198,8 +198,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns the packages that name one of these targets as evidence. Considers the packages whose evidence would
-    /// have these names by convention (see [`beside`]), and the packages of all roles that were read.
+    /// Returns the packages that name a target in `evidence` as their evidence. Considers the packages whose evidence
+    /// would have such a name by convention (see [`beside`]), and the packages of all roles that were read.
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {
@@ -216,7 +216,7 @@ impl Check<'_> {
         Ok(packages)
     }
 
-    /// Checks that clients accept these packages.
+    /// Checks that clients accept `packages`.
     fn check_all(&self, judge: &mut PackageJudge<'_>, packages: &BTreeSet<TargetPath>) -> Result<(), Error> {
         let mut refused = Vec::new();
         for path in packages {
@@ -229,8 +229,8 @@ impl Check<'_> {
         if refused.is_empty() { Ok(()) } else { Err(DraftError::RefusedPackages { packages: refused }.into()) }
     }
 
-    /// Returns whether a target is not a package, but a trust root of a policy, or evidence of one of `packages` or of
-    /// a package that [`beside`] returns.
+    /// Returns whether a target is a trust root of a policy, or evidence for a package in `packages` or for a package
+    /// that [`beside`] returns. Such a target is not a package itself.
     fn is_auxiliary(
         &self,
         judge: &mut PackageJudge<'_>,
@@ -261,7 +261,7 @@ impl Check<'_> {
         Ok(roots)
     }
 
-    /// Evaluates the published packages of these roles and of the roles that they delegate to, except the packages in
+    /// Evaluates the published packages of `roles` and of the roles that they delegate to, except the packages in
     /// `judged`.
     fn judge_below(
         &self,
@@ -359,15 +359,15 @@ fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> boo
     }
 }
 
-/// Returns the paths of the packages whose evidence may have this path by convention. These are all prefixes that end
-/// before a dot, such as `app` and `app.tar` for `app.tar.sig`.
+/// Returns the paths of the packages whose evidence may, by convention, have the path `path`. These are all prefixes of
+/// `path` that end before a dot, such as `app` and `app.tar` for `app.tar.sig`.
 fn beside(path: &TargetPath) -> Vec<TargetPath> {
     let text = path.as_str();
     let ends = text.char_indices().filter(|(_, character)| *character == '.').map(|(end, _)| end);
     ends.filter_map(|end| TargetPath::new(text.get(..end)?).ok()).collect()
 }
 
-/// Returns the paths of the evidence for these targets.
+/// Returns the paths of the evidence for `targets`.
 pub(crate) fn all_evidence(targets: &[TargetFile]) -> BTreeSet<TargetPath> {
     targets.iter().flat_map(|target| evidence_paths(target).unwrap_or_default()).collect()
 }
@@ -379,7 +379,7 @@ pub(crate) fn trust_roots_of(targets: &Targets) -> Vec<TargetPath> {
     policy.iter().flat_map(Policy::trust_sources).map(|(_, source)| source.path().clone()).collect()
 }
 
-/// Returns the packages of a role that name one of these targets as evidence.
+/// Returns the packages of a role that name a target in `evidence` as their evidence.
 fn naming(targets: &Targets, evidence: &BTreeSet<TargetPath>) -> Vec<TargetPath> {
     let has_custom = targets.targets().filter(|target| target.custom.is_some());
     let names = has_custom

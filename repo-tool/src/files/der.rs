@@ -60,8 +60,8 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a sequence with this content is a PKCS#12 file, which begins with the version 3 and a PKCS#7 content
-/// type.
+/// Returns whether a sequence with the content `content` is a PKCS#12 file, which begins with the version 3 and a
+/// PKCS#7 content type.
 fn is_pkcs12(content: &[u8]) -> bool {
     let Some(content) = content.strip_prefix(&[INTEGER, 1, 3]) else { return false };
     let inner = match content {

@@ -18,7 +18,7 @@ pub struct FileDigest {
 }
 
 impl FileDigest {
-    /// Computes the digest of these bytes.
+    /// Computes the digest of `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }

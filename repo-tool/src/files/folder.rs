@@ -142,7 +142,7 @@ impl Folder {
         Ok(Some(folder))
     }
 
-    /// Duplicates the handle of this folder.
+    /// Returns a second handle to this folder.
     pub(crate) fn again(&self) -> Result<Self, Error> {
         let handle = self.handle.try_clone().map_err(|error| Error::file("open", &self.path, error))?;
         Ok(Self { handle, path: self.path.clone() })

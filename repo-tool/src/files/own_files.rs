@@ -315,7 +315,7 @@ fn id_of(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().as_ref().map(id)
 }
 
-/// Returns whether a file or folder with this name is hidden on Unix.
+/// Returns whether a file or folder called `name` is hidden on Unix.
 pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }

@@ -143,9 +143,9 @@ impl Repository {
         Ok(PreparedEvidence { sources, evidence, _folder: folder })
     }
 
-    /// Returns the name of a published evidence file with this content, or else the first unused name. If the package
-    /// is new or its content changes, the names of published evidence files are reused, because those files are
-    /// evidence for other content.
+    /// Returns the name of the published evidence file that has the content `content`, or else the first unused name.
+    /// If the package is new or its content changes, the names of published evidence files are reused, because those
+    /// files are evidence for other content.
     fn evidence_name(
         &mut self,
         role: &RoleName,

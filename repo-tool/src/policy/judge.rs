@@ -1,5 +1,5 @@
-//! Judges packages as clients do. It searches for a package, reads the evidence for the package, and compares the
-//! evidence with the policies of the roles on the delegation chain.
+//! Judges packages as clients do: searches for a package, reads the evidence for the package, and compares the evidence
+//! with the policies of the roles on the delegation chain.
 
 use std::collections::BTreeMap;
 
@@ -113,7 +113,7 @@ impl<'a> PackageJudge<'a> {
         Ok(self.trusted.search(path.clone()).finish()?)
     }
 
-    /// Judges the package at this path.
+    /// Judges the package at `path`.
     ///
     /// # Errors
     /// Returns an error if metadata does not verify, or if a file cannot be read.
@@ -149,7 +149,7 @@ impl<'a> PackageJudge<'a> {
 /// A function that returns the target that clients find at a path.
 type FindTarget<'a> = dyn FnMut(&TargetPath) -> Result<Option<TargetFile>, Error> + 'a;
 
-/// Judges a package against these requirements, which come from the policies on the delegation chain.
+/// Judges a package by the requirements in `demands`, which come from the policies on the delegation chain.
 pub(crate) fn judge_demands(
     demands: Result<Demands, DemandsError>,
     contents: &TargetContents,

@@ -41,7 +41,7 @@ impl<'a> PendingJudge<'a> {
         Self { roles, contents, now, policies: Policies::default() }
     }
 
-    /// Judges the package at this path.
+    /// Judges the package at `path`.
     ///
     /// # Errors
     /// Returns an error if metadata does not verify, or if a file cannot be read.

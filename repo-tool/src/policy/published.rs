@@ -40,7 +40,7 @@ impl Repository {
         Ok(packages.map(|target| target.path.clone()).collect())
     }
 
-    /// Judges these packages, or all packages if `paths` is empty.
+    /// Judges the packages in `paths`, or all packages if `paths` is empty.
     ///
     /// # Errors
     /// [`Error::NotFound`] if clients find one of the paths neither now nor after the publication of the pending change.

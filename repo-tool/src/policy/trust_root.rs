@@ -40,8 +40,8 @@ pub(crate) struct TrustRootSource {
 }
 
 impl TrustRootSource {
-    /// Returns the source at this URL. `first` is the first root of the repository at this URL, which is needed if no
-    /// root is pinned yet. `config` is the path of the user's configuration file.
+    /// Returns the source at `url`. `first` is the first root of the repository at `url`, and is needed if no root is
+    /// pinned yet. `config` is the path of the user's configuration file.
     ///
     /// # Errors
     /// [`PolicyError::FirstRoot`] if no root is pinned and `first` is `None`, or if another root is pinned.

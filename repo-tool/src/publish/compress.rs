@@ -35,7 +35,7 @@ impl Coding {
         }
     }
 
-    /// Returns the coding with this name in `repo.toml`.
+    /// Returns the coding that is called `name` in `repo.toml`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|coding| coding.name() == name)

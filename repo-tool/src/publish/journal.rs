@@ -139,7 +139,7 @@ impl Step {
         comes_from_here && self.is_goal(&from, &to)
     }
 
-    /// Returns whether a new file of this kind in the working folder can have this name.
+    /// Returns whether a new file of this kind in the working folder can have the name `name`.
     fn is_source(&self, name: &str) -> bool {
         match self.rank {
             FileKind::Key => is_key_file(name),
@@ -415,7 +415,7 @@ fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Syncs these folders of the repository.
+/// Syncs the folders of the repository that are in `names`.
 fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Error> {
     if names.len() >= SYNC_TOGETHER && folders.dir.sync_file_system()? {
         return Ok(());
@@ -444,8 +444,8 @@ fn is_key_file(name: &str) -> bool {
         .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
 }
 
-/// Returns whether a new target file in the working folder can have this name: `in-N`, `in-N.M` for an additional path,
-/// both with the prefix `REQUEST-` if the file comes from a request, or `staged-N` for a file of the pending change.
+/// Returns whether a new target file in the working folder can be called `name`: `in-N`, `in-N.M` for an additional
+/// path, both with the prefix `REQUEST-` if the file comes from a request, or `staged-N` for a pending target.
 fn is_target_source(name: &str) -> bool {
     let is_incoming = |name: &str| {
         name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {

@@ -271,12 +271,12 @@ impl Queue {
         Ok(Self { folder: layout.make_queue()? })
     }
 
-    /// Opens the folder of the request with this name. Returns `None` if it does not exist.
+    /// Opens the folder of the request `name`. Returns `None` if it does not exist.
     pub(crate) fn request(&self, name: &str) -> Result<Option<Folder>, Error> {
         self.folder.enter(name)
     }
 
-    /// Returns whether the request with this name has been answered.
+    /// Returns whether the request `name` has been answered.
     pub(crate) fn is_answered(&self, name: &str) -> Result<bool, Error> {
         let folder = self.folder.enter(name)?;
         folder.map_or(Ok(false), |folder| folder.look(ANSWER).map(|found| found.is_some()))

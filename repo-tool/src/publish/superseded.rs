@@ -7,14 +7,14 @@ use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::Layout;
 
-/// Returns whether the folder contains a copy of a metadata file with this name and content.
+/// Returns whether the folder contains a copy of the metadata file `name` with the content `content`.
 pub(crate) fn has(layout: &Layout, name: &str, content: &FileDigest) -> Result<bool, Error> {
     let Some(folder) = layout.open_superseded()? else { return Ok(false) };
     find(&folder, name, content).map(|(_, is_there)| is_there)
 }
 
-/// Returns the name of the copy that has this content, and true. If there is no such copy, returns the first unused
-/// name, and false.
+/// Returns the name of the copy that has the content `content`, and true. If there is no such copy, returns the first
+/// unused name, and false.
 pub(crate) fn find(folder: &Folder, name: &str, content: &FileDigest) -> Result<(String, bool), Error> {
     let mut name = name.to_string();
     while let Some(found) = folder.digest(&name, |_| {})? {

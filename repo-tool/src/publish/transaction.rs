@@ -76,7 +76,7 @@ impl<'a> Transaction<'a> {
         self.journal.clears_staged = true;
     }
 
-    /// Makes this publication send `answer` to the owners of these requests.
+    /// Makes this publication send `answer` to the owners of `requests`.
     pub(crate) fn answer_requests(&mut self, requests: &[String], answer: Answer) {
         self.journal.served.extend_from_slice(requests);
         self.journal.answer = Some(answer);

@@ -98,7 +98,7 @@ impl Issued {
         highest.next().ok_or_else(|| VersionError::Exhausted { role: role.clone() }.into())
     }
 
-    /// Returns the content of the record after these versions are added.
+    /// Returns the content of the record after the versions in `issued` are added.
     pub(crate) fn record(&self, issued: impl IntoIterator<Item = (RoleName, Version)>) -> Vec<u8> {
         let mut record = self.record.clone();
         record.extend(issued);

@@ -441,7 +441,7 @@ fn sign_forged<R: Role>(
     Ok(document.file()?.into())
 }
 
-/// Returns the key ring of each of these roles. Reads each delegator only once, because there may be many bins.
+/// Returns the key ring of each role in `roles`. Reads each delegator only once, because there may be many bins.
 fn rings_of(published: &Published, roles: &[Edge]) -> Result<BTreeMap<Edge, KeyRing>, Error> {
     let mut rings = BTreeMap::new();
     let mut delegated: BTreeMap<&RoleName, BTreeSet<&RoleName>> = BTreeMap::new();

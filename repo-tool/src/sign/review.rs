@@ -18,7 +18,7 @@ use crate::report::diff::{RoleDiff, Unusual, explain};
 pub struct Accepted(BTreeSet<String>);
 
 impl Accepted {
-    /// Accepts only the members and keys with these names.
+    /// Accepts only the members and keys whose names are in `names`.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().collect())

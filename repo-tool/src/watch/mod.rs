@@ -98,7 +98,7 @@ struct Schedule {
 }
 
 impl<'a> Watch<'a> {
-    /// Watches the online roles of the repository in `dir` and the roles with these names. Pushes the repository to
+    /// Watches the online roles of the repository in `dir`, and the roles that `names` lists. Pushes the repository to
     /// `remote`, if there is one.
     pub(crate) fn new(dir: &Path, invocation: Invocation, names: Vec<String>, remote: Option<Remote<'a>>) -> Self {
         let needs_push = remote.is_some();

@@ -16,7 +16,7 @@ const QUARTERS: i32 = 4;
 pub(crate) struct Jitter(RandomState);
 
 impl Jitter {
-    /// Returns the time at which to renew this version of the role.
+    /// Returns the time at which to renew `version` of `role`.
     pub(crate) fn renewal_time(
         &self,
         role: &RoleName,

@@ -1,5 +1,5 @@
-//! Manipulated metadata: pending files that somebody changed before signers see them, and published files that other
-//! tools may have written.
+//! Manipulated metadata: pending files that are changed before signers see them, and published files that other tools
+//! may have written.
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
@@ -97,8 +97,8 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Applies `alter` to a published file and signs it again with these keys. No other file may list the hash of this
-    /// file.
+    /// Applies `alter` to the published file `file`, and signs the file again with `keys`. No other file may list the
+    /// hash of `file`.
     pub(crate) fn republish(&self, file: &str, keys: &[&str], alter: impl FnOnce(&mut Value)) {
         let path = self.layout().metadata().join(file);
         let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

@@ -44,7 +44,7 @@ impl Place {
         command
     }
 
-    /// Creates a home folder that belongs to this user.
+    /// Creates a home folder that belongs to `user`.
     fn home(&self, user: User) -> PathBuf {
         let home = self.path(&format!("home-{}", user.id));
         if !home.exists() {

@@ -180,7 +180,7 @@ impl World {
         (key.public_key().clone(), KeyUri::File(Path::new("keys").join(format!("{name}.pem"))))
     }
 
-    /// Moves the private key with this name away, runs `work`, and moves the key back.
+    /// Moves the private key `name` away, runs `work`, and moves the key back.
     pub(crate) fn without_key(&self, name: &str, work: impl FnOnce()) {
         let (key, away) =
             (self.layout().keys().join(format!("{name}.pem")), self.folder.path().join("key-that-is-away"));
@@ -189,7 +189,7 @@ impl World {
         std::fs::rename(&away, &key).unwrap();
     }
 
-    /// Reads the public key with this name from the repository's key folder.
+    /// Reads the public key `name` from the repository's key folder.
     pub(crate) fn public(&self, name: &str) -> PublicKey {
         key_store::read_public_key(&self.layout().keys().join(format!("{name}.pub")), Links::Refuse).unwrap()
     }

@@ -1,6 +1,6 @@
 //! A writer of DER, the encoding of X.509 certificates (ITU-T X.690).
 
-/// Returns the encoding of a value with this tag.
+/// Returns the encoding of a value with the tag `tag`.
 pub(super) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut bytes = vec![tag];

@@ -53,7 +53,7 @@ impl Verifier<'_> {
 }
 
 impl Log {
-    /// Returns the log with this name, which also determines the key.
+    /// Returns the log called `name`. The name also determines the key.
     #[must_use]
     pub fn new(name: &str) -> Log {
         Log { key: TestKey::p256(&format!("the log {name}")), name: name.to_owned(), version: Version::V1 }
@@ -109,7 +109,7 @@ impl Log {
         Sha256::digest(public_key(&self.key)).to_vec()
     }
 
-    /// Returns an entry of a bundle, for a record with this body.
+    /// Returns the entry in a bundle for a record whose body is `body`.
     ///
     /// # Panics
     ///

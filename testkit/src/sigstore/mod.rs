@@ -46,7 +46,7 @@ pub struct Sigstore {
 }
 
 impl Sigstore {
-    /// Returns the instance with this name, which has one transparency log. The name determines all keys.
+    /// Returns an instance called `name`, which has one transparency log. The name determines all keys.
     #[must_use]
     pub fn new(name: &str) -> Sigstore {
         Sigstore {
@@ -86,7 +86,7 @@ impl Sigstore {
         certificate::issue((&self.authority, &self.name), identity, self.issued, self.ct_log.as_ref())
     }
 
-    /// Returns a bundle with this statement, signed by `identity` and recorded in every log of the instance.
+    /// Returns a bundle that contains `statement`, signed by `identity` and recorded in every log of the instance.
     #[must_use]
     pub fn attest(&self, identity: &Identity, statement: &Value) -> Value {
         let certificate = self.certificate(identity);
@@ -94,8 +94,8 @@ impl Sigstore {
         self.bundle(&identity.key(), Verifier::Certificate(&certificate), material, statement)
     }
 
-    /// Returns a bundle with this statement, signed with a key and recorded in every log of the instance. The key must
-    /// be an ECDSA key.
+    /// Returns a bundle that contains `statement`, signed with `key` and recorded in every log of the instance. `key`
+    /// must be an ECDSA key.
     #[must_use]
     pub fn attest_with_key(&self, key: &TestKey, statement: &Value) -> Value {
         self.bundle(key, Verifier::Key(key), json!({ "publicKey": { "hint": "any" } }), statement)
@@ -117,7 +117,7 @@ impl Sigstore {
     }
 }
 
-/// Returns an in-toto statement about a file with this content.
+/// Returns an in-toto statement about a file with the content `content`.
 #[must_use]
 pub fn statement(predicate_type: &str, predicate: &Value, content: &[u8]) -> Value {
     json!({
@@ -142,7 +142,7 @@ pub fn signed_bytes(payload_type: &str, payload: &str) -> Vec<u8> {
     format!("DSSEv1 {} {payload_type} {} {payload}", payload_type.len(), payload.len()).into_bytes()
 }
 
-/// Returns these bytes in base64.
+/// Returns `bytes` in base64.
 #[must_use]
 pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)

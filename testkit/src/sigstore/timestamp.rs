@@ -26,7 +26,7 @@ pub struct TimeAuthority {
 }
 
 impl TimeAuthority {
-    /// Returns the authority with this name, which determines the keys.
+    /// Returns the authority called `name`. The name determines the keys.
     #[must_use]
     pub fn new(name: &str) -> TimeAuthority {
         let root = TestKey::p256(&format!("the root of the time authority {name}"));

@@ -54,7 +54,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http", run: http::http, seeds: http::seeds, short: 150 },
 ];
 
-/// Returns the target with this name.
+/// Returns the target called `name`.
 #[must_use]
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)

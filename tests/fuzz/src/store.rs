@@ -81,8 +81,8 @@ fn newest(published: &BTreeMap<String, Bytes>) -> Vec<Vec<u8>> {
     FILES.iter().map(|name| published[*name].to_vec()).collect()
 }
 
-/// Returns the signed parts of the files. Only these are compared, because a client keeps a stored file with the same
-/// version even if its signatures differ.
+/// Returns the signed parts of the files. Only the signed parts are compared, because a client keeps a stored file with
+/// the same version even if its signatures differ.
 fn signed(files: &[Vec<u8>]) -> Vec<Value> {
     let signed = |file: &Vec<u8>| serde_json::from_slice::<Value>(file).expect("JSON")["signed"].take();
     files.iter().map(signed).collect()

@@ -30,8 +30,8 @@ fn spoil_targets(maintainer: &Maintainer) -> usize {
     files.map(|file| fs::write(file, "changed").unwrap()).count()
 }
 
-/// Overwrites all bins that clients do not need for these targets. The first hexadecimal digit of the SHA-256 of a path
-/// is the number of its bin. Returns the number of overwritten bins.
+/// Overwrites all bins that clients do not need to find the targets in `paths`. The first hexadecimal digit of the
+/// SHA-256 of a path is the number of its bin. Returns the number of overwritten bins.
 fn spoil_bins_but(maintainer: &Maintainer, paths: &[&str]) -> usize {
     let digit = |path: &&str| hex::encode(Sha256::digest(path))[..1].to_string();
     let spared: Vec<String> = paths.iter().map(digit).map(|digit| format!(".bin-{digit}.json")).collect();

@@ -44,7 +44,7 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Checks that the command ended with this status, and returns everything that it wrote.
+    /// Checks that the command ended with `status`, and returns everything that the command wrote.
     pub(crate) fn text(self, status: ExitStatus) -> String {
         assert_eq!(self.status, status, "{self:?}");
         self.stdout + &self.stderr
@@ -91,7 +91,7 @@ impl Maintainer {
         self.run(args).text(ExitStatus::Done)
     }
 
-    /// Publishes a package with this content and evidence.
+    /// Publishes the package `name` with its content and evidence.
     pub(crate) fn add(&self, name: &str, content: &str, evidence: &[&str]) -> Ran {
         self.add_to("targets", name, content, evidence)
     }
@@ -183,7 +183,7 @@ pub(crate) fn signature(seed: u8, content: &str) -> String {
     envelope(seed, &statement)
 }
 
-/// Returns a DSSE envelope with this statement, signed with the key that is derived from `seed`, as indented JSON.
+/// Returns, as indented JSON, a DSSE envelope that contains `statement` and is signed with the key derived from `seed`.
 pub(crate) fn envelope(seed: u8, statement: &Value) -> String {
     let kind = "application/vnd.in-toto+json";
     let payload = statement.to_string();

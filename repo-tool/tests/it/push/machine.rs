@@ -41,7 +41,7 @@ impl Ran {
         self
     }
 
-    /// Checks that the command failed with this `kind`, and that the message contains `text`.
+    /// Checks that the command failed with an error of the kind `kind`, and that the message contains `text`.
     pub(super) fn failed(self, kind: &str, text: &str) -> Ran {
         assert_eq!(self.json.pointer("/error/kind").unwrap(), kind, "{self:?}");
         assert!(self.stderr.contains(text), "{self:?}");

@@ -68,7 +68,7 @@ pub struct History {
 }
 
 impl History {
-    /// Generates the history for this seed.
+    /// Generates the history for `seed`.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance(seed);

@@ -148,7 +148,7 @@ impl Honest {
         self.publish(&[Role::Targets, Role::A, Role::B], &BTreeSet::new());
     }
 
-    /// Returns the entries for a package with this length and for its evidence.
+    /// Returns the entries for the package at `path` with the length `length`, and for its evidence.
     fn package(&self, path: &'static str, length: u64) -> Vec<(&'static str, Target)> {
         // Most packages have all signatures.
         let bits = self.evidence.rotate_left(path.len() as u32);

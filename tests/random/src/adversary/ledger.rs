@@ -271,7 +271,7 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Returns the time this many days after the start of a history.
+/// Returns the time `number` days after the start of a history.
 #[must_use]
 pub fn day(number: i32) -> DateTime<Utc> {
     let start = parse_time("2030-01-01T00:00:00Z").unwrap();

@@ -63,7 +63,7 @@ pub(crate) enum Target {
     Evidence(Evidence),
 }
 
-/// An evidence file: the signatures of these keys over the package with this length.
+/// An evidence file: signatures by the keys in `signers` over the package with the length `about`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Evidence {
     pub(crate) about: u64,
@@ -188,7 +188,7 @@ pub(crate) fn is_demanded(chain: &[&Document], path: &str) -> bool {
     policies(chain).any(|policy| !policy.is_understood() || policy.rules(path).next().is_some())
 }
 
-/// Returns whether the package with this length may be installed.
+/// Returns whether the package at `path` with the length `length` may be installed.
 pub(crate) fn may_be_installed(chain: &[&Document], path: &str, length: u64, evidence: Option<&Evidence>) -> bool {
     let signed = evidence.filter(|evidence| evidence.about == length).map(|evidence| evidence.signers.clone());
     let signed = signed.unwrap_or_default();

@@ -89,7 +89,7 @@ pub(crate) struct CrashingStore {
 }
 
 impl CrashingStore {
-    /// Makes the store crash after this number of writes, or never.
+    /// Makes the store crash after `writes` more writes, or never if `writes` is `None`.
     pub(crate) fn crash_after(&self, writes: Option<u32>) {
         *self.crash.lock().unwrap() = (writes, false);
     }

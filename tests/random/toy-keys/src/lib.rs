@@ -17,7 +17,7 @@ pub struct PublicKey([u8; 32]);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The algorithm with these names is not supported.
+    /// The algorithm with this `keytype` and `scheme` is not supported.
     #[error("keys of keytype {keytype:?} with scheme {scheme:?} are not supported")]
     Unsupported {
         /// The `keytype` as found.
@@ -180,7 +180,7 @@ pub trait Signer: Send + Sync {
 pub struct PrivateKey(PublicKey);
 
 impl PrivateKey {
-    /// Returns the key with this seed.
+    /// Returns the key for `seed`.
     ///
     /// # Errors
     /// Never fails in this crate.
