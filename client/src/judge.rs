@@ -131,8 +131,8 @@ impl Session {
 
     /// Searches for the evidence for `targets` and the trust roots of their policies. Both are verified as TUF targets,
     /// but policies do not apply to them, because requiring evidence for evidence would never end. Evidence is verified
-    /// by its signatures. A trust root must be listed by the role that signs the policy, or have the hash in the
-    /// policy.
+    /// by its signatures. A trust root must be listed by the role that signs the policy, or have the hash that the
+    /// policy gives.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
             return Ok(());

@@ -29,7 +29,8 @@ const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
 
-/// The maximum key derivation parameters in a file. They prevent a damaged file from using too much memory or time.
+/// The maximum key derivation parameters in a file. These limits prevent a damaged file from using too much memory or
+/// time.
 pub(crate) const MOST_SCRYPT_BYTES: u64 = 1 << 30;
 pub(crate) const MOST_SCRYPT_P: u16 = 16;
 const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;

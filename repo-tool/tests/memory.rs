@@ -22,7 +22,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// The number of targets in the list.
 const TARGETS: usize = 100_000;
-/// The bit length of the bins: 1024 bins.
+/// The bit length of the bins. With this bit length, there are 1024 bins.
 const BIT_LENGTH: u8 = 10;
 /// The maximum number of bytes of memory for each target. The list takes 91 bytes for each target, and the metadata
 /// takes 137 bytes.

@@ -220,7 +220,7 @@ impl TestClient {
         self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
     }
 
-    /// Updates, then searches for the target `path`. Returns `None` if no trusted role lists it.
+    /// Updates, then searches for the target `path`. Returns `None` if no trusted role lists the target.
     ///
     /// # Errors
     ///

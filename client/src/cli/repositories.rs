@@ -213,7 +213,7 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// Any I/O error. It is also an error if a repository with the same name already exists; the comparison ignores
+    /// Any I/O error, or an error if a repository with the same name already exists. The comparison of names ignores
     /// case.
     pub(crate) fn add(
         &self,

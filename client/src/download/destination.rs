@@ -53,7 +53,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// Any I/O error. It is also an error if something other than a regular file exists at the path.
+    /// Any I/O error, or an error if something other than a regular file exists at the path.
     pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
         let failed = |error| LocalError::new("read", self.path(), error);

@@ -76,7 +76,7 @@ pub trait Store: Send + Sync + 'static {
         FileContent::Bytes(bytes)
     }
 
-    /// Replaces the content of the file with `bytes`.
+    /// Replaces the content of the file with `bytes`. Creates the file if it does not exist.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ fn is_behind(error: &ClientError) -> bool {
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
 }
 
-/// Returns the limits for reading the user's own repository. They are higher than the default limits of clients.
+/// Returns the limits for reading the user's own repository, which are higher than the default limits of clients.
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.listed_length) =

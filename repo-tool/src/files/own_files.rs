@@ -25,8 +25,8 @@ use crate::{Error, PathError, parallel};
 /// The maximum length of a private key file, in bytes.
 const LONGEST_KEY: u64 = 1 << 20;
 
-/// The device and inode number of a file or folder. They do not depend on the name by which the file or folder is
-/// opened.
+/// The device and inode number of a file or folder. These numbers do not depend on the name by which the file or folder
+/// is opened.
 type FileId = (u64, u64);
 
 /// The files and folders that belong to a repository itself and must not be published as targets.

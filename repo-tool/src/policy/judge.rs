@@ -53,8 +53,8 @@ pub(crate) struct PackageJudge<'a> {
     policies: Policies,
 }
 
-/// The policies of roles. Each policy is read only once, because there may be many packages. `None` stands for a policy
-/// that cannot be used.
+/// The policies of roles. Each policy is read only once, because there may be many packages. The value is `None` if the
+/// policy of the role cannot be used.
 #[derive(Default)]
 pub(crate) struct Policies(BTreeMap<RoleName, Option<Policy>>);
 

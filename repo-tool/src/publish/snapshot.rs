@@ -4,9 +4,10 @@
 //! replace the role's file with another file of the same version, and clients would accept it together with the genuine
 //! snapshot and timestamp.
 //!
-//! Two kinds of bins are listed by version only. The first are bins whose signers always have enough keys to sign
-//! snapshot and timestamp as well, so a hash would not add security. The second are sets of more than 2^13 bins from an
-//! earlier version of this tool, because with hashes their snapshot would exceed the limits of other clients.
+//! Two kinds of bins are listed by version only. The first kind is bins whose signers always have enough keys to sign
+//! snapshot and timestamp as well, so a hash would not add security. The second kind is sets of more than 2^13 bins
+//! that an earlier version of this tool created, because with hashes for all these bins, the snapshot would exceed the
+//! limits of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -158,7 +158,7 @@ pub fn is_refuted(rows: &[ProofRow]) -> bool {
 /// Formats the proof as a table for people, with one line for each client and scenario.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {
-    let mut text = String::from("Proof: a client of every published root\n");
+    let mut text = String::from("Proof: one client for each published root\n");
     for row in rows {
         for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
             let client = match (number, row.until > row.root) {

@@ -140,8 +140,8 @@ fn c_43_a_delegated_role_adds_demands_and_cannot_drop_those_above_it() {
     let maintainer = Maintainer::new();
     maintainer.delegate("team", &["--paths", "team/*"]);
     maintainer.set("targets", &policy("release", "team/*", &[1], 1)).text(ExitStatus::Done);
-    // The child's policy has a rule and a signer with the same names as in the parent's policy. They do not replace
-    // those of the parent.
+    // The child's policy has a rule and a signer with the same names as in the parent's policy. The child's rule and
+    // signer do not replace those of the parent.
     let own = policy("release", "team/*", &[2], 1).replace("key-2", "key-1");
     maintainer.set("team", &own).text(ExitStatus::Done);
     for evidence in [signature(1, "1"), signature(2, "1")] {

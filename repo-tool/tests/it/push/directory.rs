@@ -1,4 +1,4 @@
-//! What `push` uploads to a folder, and what it refuses.
+//! Tests of the files that `push` uploads to a folder, and of the cases in which `push` refuses to upload.
 
 use std::fs;
 

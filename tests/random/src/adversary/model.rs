@@ -308,7 +308,7 @@ impl<'s> Update<'s> {
         Ok(Some((length, policy::may_be_installed(&documents, path, length, evidence.as_ref()))))
     }
 
-    /// Searches for a target. Returns its entry and the delegation chain.
+    /// Searches for the target `path`. Returns the target and the delegation chain.
     fn target(&mut self, state: &mut ClientState, trusted: &mut Trusted, path: &str) -> Result<Option<Found>, Refused> {
         let targets = Arc::clone(&trusted.targets);
         self.search(state, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)
