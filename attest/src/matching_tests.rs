@@ -186,6 +186,18 @@ fn c_15_a_key_is_not_an_identity() {
 }
 
 #[test]
+fn a_signer_with_a_key_matches_only_this_key() {
+    let key = |digits: &str| lastmile_keys::PublicKey::from_tuf("ed25519", "ed25519", digits).unwrap();
+    let own = key("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+    let other = key("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+    let signer =
+        Signer { credential: Credential::Key { key: own.clone(), trust: None }, not_before: None, not_after: None };
+    assert_eq!(signer.check_claims(&SignedBy::Key(own)), Ok(()));
+    assert!(signer.check_claims(&SignedBy::Key(other)).is_err());
+    assert!(signer.check_claims(&Claims::of_release().signed_by()).is_err());
+}
+
+#[test]
 fn c_26_another_builder_is_refused() {
     assert_eq!(check_build("by-generator", Claims::of_generator(), "", ""), Ok(3));
     let id = format!("{GENERATOR}@refs/tags/v2.1.0");

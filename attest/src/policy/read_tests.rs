@@ -134,13 +134,49 @@ fn c_45_a_policy_has_limits() {
     };
     assert!(parse(&signers(64)).is_ok());
     assert!(parse(&signers(65)).unwrap_err().0.contains("more than 64 entries"));
-    let long = format!("{}{}", " ".repeat(256 * 1024), COMPLETE);
-    assert!(parse(&long).unwrap_err().0.contains("expected at most 262144"));
-    let pattern = "x".repeat(5000);
-    assert!(
-        parse(&with(r#"["app-*"], "builder""#, &format!(r#"["{pattern}"], "builder""#)))
-            .unwrap_err()
-            .0
-            .contains("1 to 4096")
-    );
+    let long = |length: usize| format!("{}{COMPLETE}", " ".repeat(length - COMPLETE.len()));
+    assert!(parse(&long(256 * 1024)).is_ok());
+    assert!(parse(&long(256 * 1024 + 1)).unwrap_err().0.contains("has 262145 bytes, expected at most 262144"));
+}
+
+#[test]
+fn c_45_strings_and_lists_have_limits() {
+    let paths = |list: &str| parse(&with(r#"["app-*"], "builder""#, &format!(r#"[{list}], "builder""#)));
+    let text = |length: usize| "x".repeat(length);
+    assert!(paths(&format!("\"{}\"", text(4096))).is_ok());
+    for length in [0, 4097, 5000] {
+        let error = paths(&format!("\"{}\"", text(length))).unwrap_err().0;
+        assert!(error.contains("contains an element that does not have 1 to 4096 bytes"), "{length}: {error}");
+    }
+    let long_issuer = |length: usize| parse(&with("https://issuer.example", &text(length)));
+    assert!(long_issuer(4096).is_ok());
+    for length in [0, 4097, 5000] {
+        let error = long_issuer(length).unwrap_err().0;
+        assert!(error.contains("signer.release.issuer must have 1 to 4096 bytes"), "{length}: {error}");
+    }
+    let list = |count: usize| (0..count).map(|number| format!("\"p{number}\"")).collect::<Vec<_>>().join(",");
+    assert!(paths(&list(64)).is_ok());
+    for count in [0, 65, 66] {
+        let error = paths(&list(count)).unwrap_err().0;
+        assert!(error.contains("must have 1 to 64 elements"), "{count}: {error}");
+    }
+}
+
+#[test]
+fn c_11_the_digest_of_a_trust_root_is_64_lower_case_digits() {
+    let sha256 =
+        |digits: &str| parse(&with(r#""log": "required""#, &format!(r#""log": "required", "sha256": "{digits}""#)));
+    let policy = sha256(&"0a".repeat(32)).unwrap();
+    assert_eq!(policy.trust_sources().next().unwrap().1.sha256(), Some(&[10; 32]));
+    for digits in ["0A".repeat(32), "0a".repeat(31), "0a".repeat(33), "0g".repeat(32)] {
+        let error = sha256(&digits).unwrap_err().0;
+        assert!(error.contains("trust.public.sha256 is not 64 lower-case hexadecimal digits"), "{digits}: {error}");
+    }
+}
+
+#[test]
+fn a_signer_may_be_valid_for_one_moment() {
+    assert!(parse(&with("2027-01-01", "2026-01-01")).is_ok());
+    let error = parse(&with("2027-01-01T00:00:00Z", "2025-12-31T23:59:59Z")).unwrap_err().0;
+    assert!(error.contains("is later than `not-after`"), "{error}");
 }

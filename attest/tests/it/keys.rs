@@ -108,6 +108,7 @@ fn a_certificate_does_not_count_as_a_key_and_a_key_does_not_count_as_an_identity
     );
     for evidence in [
         KEY.to_vec(),
+        bundle(message_signature(&key), &[]).to_string().into_bytes(),
         envelope(statement().to_string().as_bytes(), &[&key]).to_string().into_bytes(),
         base64(key.sign(FILE).unwrap()).into_bytes(),
     ] {
@@ -209,6 +210,20 @@ fn a_statement_signed_with_a_key_and_recorded_in_a_log_is_accepted() {
     let other = generated::key(Scheme::EcdsaP256, 2);
     let rejection = verify_key(bundle.as_bytes(), &sha256(FILE), other.public_key(), Some(&trust)).unwrap_err();
     assert_eq!(rejection, Rejection::Signature);
+}
+
+#[test]
+fn c_10_entries_for_a_key_are_verified_even_if_no_log_is_demanded() {
+    let root = root(PUBLIC_ROOT);
+    let trust = Trust { root: &root, demands: NO_LOG };
+    assert!(verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).is_ok());
+    // Otherwise, the time in the entry could be changed.
+    let forged = with_entry(KEY, |entry| flip_last(&mut entry["inclusionPromise"]["signedEntryTimestamp"]));
+    let rejection = verify_key(&forged, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).unwrap_err();
+    assert!(rejection.to_string().contains("SET verification failed"), "{rejection}");
+    let forged = with_entry(KEY, |entry| flip(&mut entry["inclusionProof"]["hashes"][3]));
+    let rejection = verify_key(&forged, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).unwrap_err();
+    assert!(rejection.to_string().contains("inclusion proof"), "{rejection}");
 }
 
 #[test]

@@ -181,6 +181,20 @@ fn c_12_a_proof_without_a_checkpoint_and_an_entry_without_a_proof_are_refused() 
 }
 
 #[test]
+fn c_8_a_checkpoint_has_at_most_16_kib() {
+    let with_checkpoint = |length: usize| {
+        with_entry(FILE_V0_3, |entry| {
+            let envelope = &mut entry["inclusionProof"]["checkpoint"]["envelope"];
+            let text = envelope.as_str().unwrap();
+            *envelope = format!("{text}{}", "x".repeat(length - text.len())).into();
+        })
+    };
+    assert!(Evidence::parse(&with_checkpoint(16 << 10)).is_ok());
+    let refused = unreadable(&with_checkpoint((16 << 10) + 1));
+    assert!(refused.contains("a checkpoint has 16385 bytes, expected at most 16384"), "{refused}");
+}
+
+#[test]
 fn c_12_rekor_v2_with_an_inclusion_promise_or_another_index_is_refused() {
     let promise =
         with_entry(REKOR_V2_FILE, |entry| entry["inclusionPromise"] = json!({ "signedEntryTimestamp": "AAAA" }));
@@ -228,7 +242,11 @@ fn a_trusted_root_that_cannot_be_used_is_refused() {
         root["mediaType"] = "application/vnd.dev.sigstore.signingconfig.v0.2+json".into();
     });
     assert!(parse(&config).contains("are not supported"));
-    assert!(parse(&vec![b' '; (1 << 20) + 1]).contains("expected at most 1048576"));
+    let mut padded = PUBLIC_ROOT.to_vec();
+    padded.resize(1 << 20, b' ');
+    assert!(lastmile_attest::TrustRoot::parse(&padded).is_ok());
+    padded.push(b' ');
+    assert!(parse(&padded).contains("has 1048577 bytes, expected at most 1048576"));
 }
 
 #[test]
