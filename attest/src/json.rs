@@ -325,6 +325,8 @@ mod tests {
             ("9007199254740992", "too large"),
             ("-9007199254740992", "too large"),
             ("18446744073709551616", "too large"),
+            ("9007199254740992.0", "too large"),
+            ("-9007199254740992.0", "too large"),
             ("1e400", "out of range"),
             ("\u{feff}{}", "expected value"),
             ("{} {}", "trailing"),
@@ -338,6 +340,15 @@ mod tests {
             assert!(found.contains(error), "{text}: {found}");
         }
         assert!(Value::parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn the_largest_exact_numbers_are_read() {
+        for text in ["9007199254740991", "-9007199254740991"] {
+            assert_eq!(Value::parse(text.as_bytes()), Ok(Value::Integer(text.parse().unwrap())));
+            let fraction = format!("{text}.0");
+            assert_eq!(Value::parse(fraction.as_bytes()), Ok(Value::Fraction(text.parse().unwrap())));
+        }
     }
 
     #[test]

@@ -394,7 +394,7 @@ fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algor
     match key.scheme().hash_algorithm() {
         Some(HashAlgorithm::Sha2256) => Ok(Algorithm::Sha256),
         Some(HashAlgorithm::Sha2384) => Ok(Algorithm::Sha384),
-        Some(HashAlgorithm::Sha2512) => Ok(Algorithm::Sha512),
+        // The library assigns no key a scheme with SHA-512.
         _ => Err(Rejection::Unsupported(key_signature::NO_DIGEST.to_owned())),
     }
 }

@@ -1,3 +1,6 @@
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+use lastmile_metadata::{Hashes, TargetFile, TargetPath};
+
 use super::*;
 use crate::trust::TrustDemands;
 
@@ -12,5 +15,46 @@ fn a_time_outside_the_validity_of_the_certificate_is_refused() {
     for (seconds, is_accepted) in [(9, false), (10, true), (20, true), (21, false)] {
         let evidence = Evidence { logs: Vec::new(), times: vec![(at(seconds), Source::Log(Vec::new()))] };
         assert_eq!(evidence.check(&trust, at(30), Some(validity)).is_ok(), is_accepted, "{seconds}");
+    }
+}
+
+/// Returns a bundle without log entries, whose signature over a file names this digest, if any.
+fn bundle_of_file(digest: &str) -> Bundle {
+    let text = format!(
+        r#"{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","messageSignature":{{{digest}"signature":"{}"}},"verificationMaterial":{{"publicKey":{{"hint":"x"}}}}}}"#,
+        "A".repeat(96)
+    );
+    Bundle::read(&Value::parse(text.as_bytes()).unwrap()).unwrap()
+}
+
+#[test]
+fn the_library_gets_the_digest_that_was_signed() {
+    let algorithms = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+    let hashes = Hashes::of(b"the file", &algorithms).unwrap();
+    let artifact = Artifact::of(&TargetFile::new(TargetPath::new("app").unwrap(), 8, hashes));
+    let key = |scheme| {
+        let key = PrivateKey::from_seed(scheme, &[1; 32]).unwrap();
+        DerPublicKey::new(key.public_key().material().to_vec())
+    };
+    let expected = |name, algorithm| ArtifactDigest::new(name, artifact.digest(algorithm).unwrap().to_vec()).unwrap();
+    // If the bundle does not name the digest, the key determines it.
+    for (scheme, name, algorithm) in [
+        (Scheme::EcdsaP256, HashAlgorithm::Sha2256, Algorithm::Sha256),
+        (Scheme::EcdsaP384, HashAlgorithm::Sha2384, Algorithm::Sha384),
+    ] {
+        let found = digest(&bundle_of_file(""), &artifact, &key(scheme)).unwrap();
+        assert_eq!(found, expected(name, algorithm));
+    }
+    assert!(matches!(digest(&bundle_of_file(""), &artifact, &key(Scheme::Ed25519)), Err(Rejection::Unsupported(_))));
+    for (text, name, algorithm) in [
+        ("SHA2_256", HashAlgorithm::Sha2256, Algorithm::Sha256),
+        ("SHA2_384", HashAlgorithm::Sha2384, Algorithm::Sha384),
+        ("SHA2_512", HashAlgorithm::Sha2512, Algorithm::Sha512),
+    ] {
+        let signed =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, artifact.digest(algorithm).unwrap());
+        let named = format!(r#""messageDigest":{{"algorithm":"{text}","digest":"{signed}"}},"#);
+        let found = digest(&bundle_of_file(&named), &artifact, &key(Scheme::EcdsaP256)).unwrap();
+        assert_eq!(found, expected(name, algorithm));
     }
 }
