@@ -66,7 +66,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the spool of a role on disk.
+    /// Returns the spool that holds this role, or `None` if the role is held in memory.
     pub(crate) fn spool(&self) -> Option<&Arc<Spool>> {
         match self {
             Self::Held(_) => None,

@@ -4,6 +4,7 @@
 
 mod caddy;
 mod child;
+mod first_release;
 mod nginx;
 mod push_s3;
 mod s3;

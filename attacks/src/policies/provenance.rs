@@ -1,4 +1,4 @@
-//! Attacks on build provenance. The attacker controls other workflows, sources and builds of the same forge, or can
+//! Attacks on build provenance. The attacker controls other workflows, sources and builds on the same forge, or can
 //! change what a builder writes into its provenance.
 
 use lastmile_testkit::sigstore::{self, Identity};

@@ -1,4 +1,4 @@
-//! Tests of the verification of signatures with a digest instead of the message.
+//! Tests that verify signatures with only a digest, without the message.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// List targets again even if their files are not in this folder, because another server has them.
     #[arg(long, alias = "elsewhere")]
     allow_missing_targets: bool,
-    /// Publish even if clients will refuse packages that are already published, because of a policy.
+    /// Publish even if a policy will make clients refuse packages that are already published.
     #[arg(long)]
     even_so: bool,
 }

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Move the delegation after the delegation to ROLE, which gives it a lower priority.
     #[arg(long, value_name = "ROLE", group = "change", conflicts_with = "before")]
     after: Option<String>,
-    /// Publish even if clients will refuse packages that are already published, because of a policy.
+    /// Publish even if a policy will make clients refuse packages that are already published.
     #[arg(long)]
     even_so: bool,
 }

@@ -34,8 +34,8 @@ impl Explanation {
         self.unusual.push(Unusual { role, pointer, line: printable(line) });
     }
 
-    /// Describes the changed keys of a root or of delegations. `below` contains the names of the members that enclose
-    /// the keys.
+    /// Describes the changed keys of a root or of delegations. `below` is the path to the keys: the names of the
+    /// enclosing members.
     pub(super) fn keys(
         &mut self,
         below: &[&str],
