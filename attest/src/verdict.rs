@@ -91,7 +91,7 @@ impl Refused {
     #[must_use]
     pub fn reason(&self) -> String {
         let Self { rule, origin, wanted, found, .. } = self;
-        format!("the rule {rule} of {origin}: wanted {wanted}; found {found}")
+        format!("the rule `{rule}` of {origin}: wanted {wanted}; found {found}")
     }
 }
 

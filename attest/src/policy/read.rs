@@ -361,7 +361,7 @@ fn check_names(policy: &Policy) -> Result<(), PolicyError> {
         match &rule.demand {
             Demand::Signature(SignatureDemand { by, threshold, .. })
             | Demand::Attestation(AttestationDemand { by, threshold, .. }) => {
-                check_signers(format!("the rule {}", rule.name), by)?;
+                check_signers(format!("the rule `{}`", rule.name), by)?;
                 check_threshold(policy, rule, by, *threshold)?;
             }
             Demand::Provenance(demand) => check_builders(policy, rule, demand)?,
@@ -388,7 +388,7 @@ fn check_threshold(policy: &Policy, rule: &Rule, by: &[SignerName], threshold: T
     let signers = keys.len() + others;
     if u32::try_from(signers).is_ok_and(|signers| signers < threshold.get()) {
         let problem =
-            format!("the rule {} demands {} signatures, but names {signers} signers", rule.name, threshold.get());
+            format!("the rule `{}` requires {} signatures, but names {signers} signers", rule.name, threshold.get());
         return Err(PolicyError(problem));
     }
     Ok(())
@@ -398,13 +398,13 @@ fn check_builders(policy: &Policy, rule: &Rule, demand: &ProvenanceDemand) -> Re
     let mut has_level = false;
     for name in &demand.builders {
         let builder = policy.builders.get(name).ok_or_else(|| {
-            PolicyError(format!("the rule {} names {name}, but there is no [builder.{name}]", rule.name))
+            PolicyError(format!("the rule `{}` names {name}, but there is no [builder.{name}]", rule.name))
         })?;
         has_level |= builder.level >= demand.level;
     }
     if !has_level {
         return Err(PolicyError(format!(
-            "the rule {} demands level {}, but no builder that it names has it",
+            "the rule `{}` requires level {}, but no builder that it names has it",
             rule.name, demand.level
         )));
     }

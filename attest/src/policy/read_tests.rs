@@ -81,7 +81,7 @@ fn c_15_a_malformed_policy_is_refused_with_the_place() {
         (r#""paths": ["*"], "#, "", "require[1].paths is missing"),
         (r#""sct": true"#, r#""sct": 1"#, "is not true or false"),
         (r#"["app-old"]"#, r#"["app/**"]"#, "never matches a slash"),
-        (r#""threshold": 2"#, r#""threshold": 3"#, "demands 3 signatures, but names 2 signers"),
+        (r#""threshold": 2"#, r#""threshold": 3"#, "requires 3 signatures, but names 2 signers"),
     ] {
         let found = parse(&with(part, replacement)).map(|policy| policy.unsupported()).expect_err(replacement);
         assert!(found.0.contains(error), "{replacement}: {found}");

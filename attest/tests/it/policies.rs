@@ -31,7 +31,7 @@ fn a_signature_of_a_listed_key_satisfies_a_rule() {
 fn c_24_a_package_without_evidence_is_refused() {
     let packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     let expected =
-        "`app/1.tar` does not satisfy the rule signed of targets: wanted a signature by a; found no evidence";
+        "`app/1.tar` does not satisfy the rule `signed` of targets: wanted a signature by a; found no evidence";
     let refusal = packages.refusal(&[]);
     assert!(refusal.ends_with("found app/1.tar.intoto.jsonl: the evidence has no items"), "{refusal}");
     assert_eq!(packages.judge_files(&[]).check().unwrap_err().to_string(), expected);
@@ -132,12 +132,12 @@ fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
     for team in [String::new(), renamed.clone(), excepted] {
         let packages = Packages::of_team(top.clone(), team.clone());
         let refusal = packages.refusal(&[signed_by(&[2])]);
-        assert!(refusal.contains("rule signed of targets"), "{team}: {refusal}");
+        assert!(refusal.contains("rule `signed` of targets"), "{team}: {refusal}");
         assert_eq!(packages.judge(&[signed_by(&[1, 2])]).check(), Ok(()), "{team}");
     }
     // The rules of the delegated role apply too.
     let refusal = Packages::of_team(top, renamed).refusal(&[signed_by(&[1])]);
-    assert!(refusal.contains("rule signed of team"), "{refusal}");
+    assert!(refusal.contains("rule `signed` of team"), "{refusal}");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn c_43_a_policy_in_a_bin_is_refused() {
     packages.paths = r#""path_hash_prefixes":["0","1","2","3","4","5","6","7","8","9","a","b","c","d","e","f"]"#;
     let refusal = packages.refusal(&[signed_by(&[1])]);
     assert!(
-        refusal.contains("the rule policy of team: wanted a usable policy; found the bin has a policy"),
+        refusal.contains("the rule `policy` of team: wanted a usable policy; found the bin has a policy"),
         "{refusal}"
     );
     packages.team = Some(String::new());
@@ -160,7 +160,7 @@ fn a_parent_can_leave_the_choice_of_signers_to_the_role_that_lists_the_package()
     let packages = Packages::of_team(top.clone(), team);
     assert_eq!(packages.judge(&[signed_by(&[2])]).check(), Ok(()));
     let refusal = packages.refusal(&[signed_by(&[1])]);
-    assert!(refusal.contains("rule signed of targets"), "{refusal}");
+    assert!(refusal.contains("rule `signed` of targets"), "{refusal}");
     for team in [String::new(), policy("", &signature_rule("other", r#""a""#)).replace(r#""b":"#, r#""d":"#)] {
         let refusal = Packages::of_team(top.clone(), team).refusal(&[signed_by(&[2])]);
         assert!(refusal.contains("does not define the signer @b"), "{refusal}");
@@ -188,14 +188,14 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     let packages = Packages::of_top(policy(r#""upgrade":["app/*"],"#, &format!("{known},{unknown}")));
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
     // The rules that are understood still apply.
-    assert!(packages.refusal(&[]).contains("rule signed"));
+    assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
     // Rules still apply if another part of the policy is not understood, unless they refer to this part.
     let newer = policy(r#""upgrade":["app/*"],"quorum":1,"#, &known);
     let packages = Packages::of_top(newer.clone());
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
-    assert!(packages.refusal(&[]).contains("rule signed"));
+    assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(newer.replace(r#""a":{"key""#, r#""a":{"new":1,"key""#));
     assert_eq!(packages.judge(&[]).check(), Ok(()));
     // The same holds for a rule whose builder is not understood.
@@ -203,7 +203,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     let built = r#"{"name":"built","kind":"provenance","paths":["app/*"],"builder":["x"],"level":3,"source":["z"]}"#;
     assert_eq!(Packages::of_top(policy(builder, built)).judge(&[]).check(), Ok(()));
     let understood = policy(&builder.replace(r#""new":1,"#, ""), built);
-    assert!(Packages::of_top(understood).refusal(&[]).contains("rule built"));
+    assert!(Packages::of_top(understood).refusal(&[]).contains("rule `built`"));
     let not_listed = policy(&builder.replace(r#""upgrade":["app/*"],"#, ""), built);
     assert!(Packages::of_top(not_listed).refusal(&[]).contains("needs a newer lastmile"));
     // A delegated role cannot allow a path that the policy of its delegator blocks.
@@ -329,12 +329,12 @@ fn c_30_parameters_must_be_listed_and_the_level_comes_from_the_policy() {
 fn a_local_policy_adds_demands() {
     let mut packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     packages.local = LocalPolicy::parse(policy("", &signature_rule("mine", r#""c""#)).as_bytes()).unwrap();
-    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule mine of the local policy"));
-    assert!(packages.refusal(&[signed_by(&[3])]).contains("rule signed of targets"));
+    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule `mine` of the local policy"));
+    assert!(packages.refusal(&[signed_by(&[3])]).contains("rule `signed` of targets"));
     assert_eq!(packages.judge(&[signed_by(&[1, 3])]).check(), Ok(()));
     // Without a policy in the repository, the local policy alone decides.
     packages.top = String::new();
-    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule mine"));
+    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule `mine`"));
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
     assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Refused, ""));
     assert!(
         ran.stderr
-            .contains("caused by: `x` does not satisfy the rule signed of targets: wanted a signature by release"),
+            .contains("caused by: `x` does not satisfy the rule `signed` of targets: wanted a signature by release"),
         "{}",
         ran.stderr
     );
@@ -187,7 +187,7 @@ fn a_local_policy_can_be_set_for_a_repository() {
     assert_eq!(listed["repositories"][0]["policy"], json!(file));
     let ran = get(&home, &[]);
     assert_eq!(ran.status, ExitStatus::Refused);
-    assert!(ran.stderr.contains("the rule audited of the local policy"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the rule `audited` of the local policy"), "{}", ran.stderr);
     // A policy for one run replaces the one in the settings.
     let other = local(&home, "other.toml", "version = 1\n");
     assert_eq!(get(&home, &["--policy", &other]).status, ExitStatus::Done);

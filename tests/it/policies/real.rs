@@ -149,7 +149,7 @@ impl Home {
         let output = self.get();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(5), "{text}");
-        for expected in ["the rule by-the-author of targets", self.sample.wanted, found] {
+        for expected in ["the rule `by-the-author` of targets", self.sample.wanted, found] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         assert!(!self.package().exists());

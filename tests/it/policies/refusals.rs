@@ -19,7 +19,7 @@ fn c_24_no_attestation_is_refused() {
     let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("not a policy") };
     assert_eq!(
         refused.to_string(),
-        "`app/1.tar` does not satisfy the rule signed-by-a of targets: wanted a signature by a; found no evidence"
+        "`app/1.tar` does not satisfy the rule `signed-by-a` of targets: wanted a signature by a; found no evidence"
     );
     // Every method that returns or downloads the content checks the policies first.
     with_session(
@@ -214,7 +214,7 @@ fn an_exception_overrides_a_malformed_policy() {
         let mut repository = with_rules(&[signature_by("a")], &[]);
         set_policy(&mut repository, "targets", malformed);
         repository.publish(&["targets"]);
-        only_an_exception_allows(&repository, "the rule policy of targets: wanted a usable policy");
+        only_an_exception_allows(&repository, "the rule `policy` of targets: wanted a usable policy");
     }
 }
 

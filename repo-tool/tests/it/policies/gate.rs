@@ -12,7 +12,8 @@ fn c_24_a_package_without_evidence_is_not_published() {
     maintainer.set("targets", &policy("signed", "app-*", &[1], 1)).text(ExitStatus::Done);
     let refused = maintainer.add("app-1", "1", &[]).text(ExitStatus::Refused);
     assert!(
-        refused.contains("not published: clients would refuse 1 package:\n  `app-1` does not satisfy the rule signed")
+        refused
+            .contains("not published: clients would refuse 1 package:\n  `app-1` does not satisfy the rule `signed`")
     );
     assert!(refused.contains("wanted a signature by key-1; found no evidence"), "{refused}");
     assert!(
@@ -127,7 +128,7 @@ fn a_tighter_policy_lists_the_packages_that_would_fail() {
     // Unchanged packages are not checked again, so other packages can be added.
     maintainer.add("lib-1", "1", &[]).text(ExitStatus::Done);
     let tested = maintainer.run(&["policy", "test"]).text(ExitStatus::Findings);
-    assert!(tested.starts_with("BAD `app-2`: the rule signed of targets: wanted a signature by key-1"), "{tested}");
+    assert!(tested.starts_with("BAD `app-2`: the rule `signed` of targets: wanted a signature by key-1"), "{tested}");
     maintainer.done(&["policy", "test", "app-1"]);
     maintainer.run(&["policy", "test", "app-3"]).text(ExitStatus::NoSuchName);
     maintainer.add("app-2", "2", &[&signature(1, "2")]).text(ExitStatus::Done);
@@ -170,7 +171,7 @@ fn c_43_the_listing_role_must_define_the_signers_that_a_parent_demands() {
     maintainer.add_to("team", "team/app", "1", &[&signature(2, "1")]).text(ExitStatus::Done);
     // Without the child's policy, the package no longer satisfies the parent's rule.
     let refused = maintainer.run(&["policy", "remove", "--role", "team"]).text(ExitStatus::Refused);
-    assert!(refused.contains("`team/app` does not satisfy the rule project of targets"), "{refused}");
+    assert!(refused.contains("`team/app` does not satisfy the rule `project` of targets"), "{refused}");
 }
 
 #[test]
@@ -209,9 +210,9 @@ fn a_changed_delegation_cannot_lead_to_a_package_that_a_policy_refuses() {
     maintainer.add_to("new", "app-1", "1", &[]).text(ExitStatus::Done);
     // Without the delegation to `new`, clients would find the package in `old`, which lacks evidence.
     let refused = maintainer.run(&["undelegate", "new"]).text(ExitStatus::Refused);
-    assert!(refused.contains("`app-1` does not satisfy the rule signed of old"), "{refused}");
+    assert!(refused.contains("`app-1` does not satisfy the rule `signed` of old"), "{refused}");
     let refused = maintainer.run(&["set-delegation", "new", "--after", "old"]).text(ExitStatus::Refused);
-    assert!(refused.contains("`app-1` does not satisfy the rule signed of old"), "{refused}");
+    assert!(refused.contains("`app-1` does not satisfy the rule `signed` of old"), "{refused}");
     maintainer.run(&["remove", "app-1", "--role", "new"]).text(ExitStatus::Refused);
     let published = maintainer.done(&["undelegate", "new", "--even-so"]);
     assert!(published.contains("warning: clients refuse `app-1` from now on"), "{published}");
