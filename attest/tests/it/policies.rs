@@ -209,7 +209,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     // A delegated role cannot allow a path that the policy of its delegator blocks.
     let top = policy("", unknown);
     let packages = Packages::of_team(top, policy(r#""upgrade":["app/*"],"#, &known));
-    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule new of targets"));
+    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule `new` of targets"));
 }
 
 #[test]
