@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::cli::program;
 
-/// The program that checks the files of systemd.
+/// The program that checks unit files of systemd.
 const VERIFIER: &str = "systemd-analyze";
 
 #[test]

@@ -14,14 +14,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "7-own-policy",
         &["7-own-policy"],
         "the policy of a delegated role redefines or weakens the rule of the role above, or makes exceptions to it",
-        "a weakness that the format of policies rules out",
+        "a weakness that the policy format rules out",
         own_policy,
     ),
     Scenario::new(
         "7-policy-of-a-bin",
         &["7-policy-of-a-bin"],
         "a bin signs a policy of its own",
-        "a weakness that the format of policies rules out",
+        "a weakness that the policy format rules out",
         policy_of_a_bin,
     ),
     Scenario::new(
@@ -35,7 +35,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "7-newer-policy",
         &["7-newer-policy"],
         "a policy has a rule or a version that the client does not know",
-        "a weakness that the format of policies rules out",
+        "a weakness that the policy format rules out",
         newer_policy,
     ),
     Scenario::new(

@@ -259,7 +259,7 @@ fn an_attestation_must_have_the_demanded_type_and_values() {
 
 const WORKFLOW: &str = "https://actions.github.io/buildtypes/workflow/v1";
 
-/// Returns provenance that is signed with key 1, after replacing a part of its predicate.
+/// Replaces a part of the predicate of a provenance statement, signs the statement with key 1, and returns it.
 fn provenance(replaced: &str, replacement: &str) -> String {
     let predicate = r#"{"buildDefinition":{"buildType":"WORKFLOW","externalParameters":{"inputs":{},"workflow":{"path":"x",
         "ref":"refs/tags/v1","repository":"https://github.com/acme/app"}},"resolvedDependencies":[{"digest":{"gitCommit":"1"}}]},

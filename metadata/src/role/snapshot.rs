@@ -69,7 +69,7 @@ impl MetaFile {
     }
 }
 
-/// Reads the version, the length and the hashes of a listed file. Calls `unknown` for each other member.
+/// Reads the version, the length and the hashes of a listed file. Calls `unknown` for every other member.
 fn read_members<'t, H>(
     reader: &mut Reader<'t>,
     read_hashes: impl Fn(&mut Reader<'t>) -> Result<H, ErrorKind>,

@@ -211,7 +211,7 @@ impl Edit<'_> {
         let (top_level, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
             roles.iter().partition(|role| role.is_top_level() || self.root_view().roles.contains_key(role));
         for role in top_level {
-            // 6.1: the keys of a top-level role change in a new root.
+            // 6.1: a new root changes the keys of a top-level role.
             let root = self.root();
             let keys = root.roles.get_mut(role).ok_or_else(|| unknown(role))?;
             let keyids = &mut keys.keyids;

@@ -1,6 +1,6 @@
 //! Checks, before anything is uploaded, that the folder continues what the destination serves.
 //!
-//! The state at the destination is verified from the pinned root by the same client as everywhere else. A push is
+//! The client library verifies the state at the destination, starting from the pinned root. A push is
 //! refused unless this folder contains the served versions byte for byte.
 
 use lastmile_client::{BoxFuture, Fetch, FetchError, Response};

@@ -97,7 +97,7 @@ fn role_item(role: &RoleStatus, overview: &Overview) -> String {
     item + "</ul>\n</li>\n"
 }
 
-/// Returns the longest time that a role has left, in seconds. It is the length of a full bar.
+/// Returns the longest time that a role has left, in seconds. A bar of full width represents this time.
 fn longest(overview: &Overview) -> i64 {
     overview.roles.iter().map(|role| (role.expires - overview.checked).num_seconds()).max().unwrap_or_default()
 }

@@ -129,7 +129,7 @@ impl Row {
             peers.iter().filter_map(|peer| Some(format!("{} {}", number(ratio(peer)?), peer.program))).collect();
         let cleared = |(program, least): &(&str, f64)| {
             let peer = peers.iter().find(|peer| peer.program == *program)?;
-            // If another program exceeds the time limit, the bar's ratio to that program is met. If that program did
+            // If another program exceeds the time limit, the required ratio to that program counts as met. If that program did
             // not run, the result is unknown.
             let is_late = || peer.failed.as_ref().filter(|why| why.contains("timed out")).map(|_| true);
             ratio(peer).map(|ratio| ratio >= *least).or_else(is_late)

@@ -20,7 +20,7 @@ const TABLES: [&str; 3] = ["trust", "signer", "builder"];
 #[derive(Default)]
 struct Entries {
     by_name: BTreeMap<String, BTreeMap<String, String>>,
-    /// The names of the rules, in their order.
+    /// The names of the rules, in the order of the policy.
     rules: Vec<String>,
 }
 
