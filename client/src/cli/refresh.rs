@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{TrustedMetadata, format_time};
 use serde_json::{Value, json};
 
@@ -15,14 +15,19 @@ impl App<'_> {
         let repository = self.repository()?;
         let updater = self.updater(&repository)?;
         let waited = wait_at_most(jitter.unwrap_or_default()).await;
-        // Metadata that expires during the wait must be refused.
-        let now = self.now + TimeDelta::from_std(waited).unwrap_or_default();
-        let session = updater.refresh_at(now).await?;
+        let session = updater.refresh_at(time_after(self.now, waited, (self.world.now)())).await?;
         let (lines, documents) = refreshed(session.trusted());
         let document = json!({ "repository": repository.name.as_str(), "roles": documents });
         self.output.report(&document, &lines)?;
         Ok(ExitStatus::Done)
     }
+}
+
+/// Returns the time after a wait that began at `start`, if the clock says `now`. Metadata that expired during the wait must
+/// be refused, even if the machine was suspended or its clock was set meanwhile.
+fn time_after(start: DateTime<Utc>, waited: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
+    let expected = start + TimeDelta::from_std(waited).unwrap_or_default();
+    expected.max(now)
 }
 
 /// Waits for a random time. Returns the time that was waited.
@@ -45,6 +50,16 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn the_time_after_a_wait_includes_a_suspension_of_the_machine() {
+        let start = DateTime::UNIX_EPOCH;
+        let minute = Duration::from_secs(60);
+        let after = |seconds| time_after(start, minute, start + TimeDelta::seconds(seconds)) - start;
+        assert_eq!(after(43_200), TimeDelta::hours(12));
+        // A clock that was set back, or that stands still in a test, does not extend the validity of metadata.
+        assert_eq!([after(0), after(-100)], [TimeDelta::minutes(1); 2]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_wait_is_random_and_never_longer_than_allowed() {

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_cli_support::MonitorState;
 use lastmile_client::{
     BaseUrl, CacheReport, CacheReports, Error as ClientError, FetchByScheme, FetchError, HttpFetch, HttpSettings,
-    MemoryStore, Store as _, StoredFile, blocking,
+    MemoryStore, RetryPolicy, Store as _, StoredFile, blocking,
 };
 use lastmile_metadata::{RoleName, Root, StoredFloors, TargetNames, UpdateRoot, Verified};
 use serde_json::{Value, json};
@@ -178,7 +178,8 @@ impl ServedCheck<'_> {
             Ok(session) => session,
             Err(error) => {
                 problems.push(failed(url, &error));
-                *root_seen = newest_root(&self.root, &memory).or(root_seen.take());
+                let newest = newest_root(&self.root, &memory, &error);
+                *root_seen = root_seen.take().into_iter().chain(newest).max_by_key(|root| root.version);
                 return Ok((mirror, None));
             }
         };
@@ -320,19 +321,23 @@ fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
     Problem::new(MonitorState::Critical, kind, text).at(url)
 }
 
-/// Returns the newest root that a client has accepted. The client stores only roots that it has verified.
-fn newest_root(shipped: &[u8], memory: &MemoryStore) -> Option<Verified<Root>> {
+/// Returns the newest root that a client has accepted before its refresh failed with `error`. The client stores only roots
+/// that it has verified. If the network failed before the client received a root, its shipped root may be old, so the
+/// newest root is unknown.
+fn newest_root(shipped: &[u8], memory: &MemoryStore, error: &ClientError) -> Option<Verified<Root>> {
     let read = |bytes: Vec<u8>| {
         let limits = simulated_client::reading_limits();
         let start = UpdateRoot::start(bytes, StoredFloors::FirstRun, DateTime::UNIX_EPOCH, limits);
         start.ok().map(|stage| stage.root().clone())
     };
-    let mut newest = read(shipped.to_vec())?;
+    let shipped = read(shipped.to_vec())?;
+    let mut newest = shipped.clone();
     while let Some(version) = newest.version.next() {
         let Ok(Some(stored)) = memory.read(&StoredFile::Root(version), u64::MAX) else { break };
         newest = read(stored)?;
     }
-    Some(newest)
+    let is_unknown = matches!(error, ClientError::Network(_)) && newest.version == shipped.version;
+    (!is_unknown).then_some(newest)
 }
 
 /// Returns the names and contents of all files of delegated roles.
@@ -396,7 +401,9 @@ pub(crate) fn fetch_root(url: &BaseUrl, version: u64) -> Result<Option<Vec<u8>>,
     let name = RoleName::ROOT.file_name(lastmile_metadata::Version::new(version));
     let fetched = runtime.block_on(async {
         use lastmile_client::Fetch as _;
-        fetch.fetch_metadata(url.file(&name).as_str(), most).await?.read_all(most).await
+        let read = async { fetch.fetch_metadata(url.file(&name).as_str(), most).await?.read_all(most).await };
+        let late = |_| Err(FetchError::Timeout(format!("{name} did not arrive in time")));
+        tokio::time::timeout(RetryPolicy::default().deadline, read).await.unwrap_or_else(late)
     });
     match fetched {
         Ok(bytes) => Ok(Some(bytes)),

@@ -65,6 +65,8 @@ impl Outputs {
         if context.run().is_dry() {
             return Ok(());
         }
+        // A file that cannot be written must not prevent the notification.
+        let notified = self.send_notification(overview, context, output);
         if let Some(file) = self.prometheus.as_ref().filter(|_| !self.prints_metrics()) {
             own::write_report(file, &prometheus::text(overview, mirrors))?;
         }
@@ -75,6 +77,10 @@ impl Outputs {
         if let Some(file) = &self.html {
             own::write_report(file, &page::html(overview))?;
         }
+        notified
+    }
+
+    fn send_notification(&self, overview: &Overview, context: &Context<'_>, output: &Output) -> Result<(), Error> {
         if !self.notify {
             return Ok(());
         }

@@ -11,6 +11,7 @@ use super::{Args, Places, lines, monitor, note_due};
 use crate::cli::context::Context;
 use crate::cli::global::Run;
 use crate::cli::url::base_url;
+use crate::error::chain;
 use crate::files::roots;
 use crate::pin::{GivenRoot, Start};
 use crate::report::overview::{Overview, state_name};
@@ -29,7 +30,10 @@ struct Found {
 }
 
 pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
-    let status = check(context, args, output)?;
+    let status = match check(context, args, output) {
+        Ok(status) => status,
+        Err(error) => return unreadable(context, args, error, output),
+    };
     let overview = &status.overview;
     args.outputs.write(overview, &status.mirrors, context, output)?;
     if args.outputs.prints_metrics() {
@@ -52,6 +56,22 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
         output.note(&format!("{} serves a valid repository.", printable(&overview.repository)));
     }
     Ok(exit_status(overview))
+}
+
+/// Reports that the check failed before any metadata was received, such as when the server cannot be reached. Monitoring
+/// must not go on showing the result of an earlier check.
+fn unreadable(context: &Context<'_>, args: &Args, error: Error, output: &Output) -> Result<ExitStatus, Error> {
+    let (Some(first), false) = (args.urls.first(), matches!(error, Error::Usage(_))) else { return Err(error) };
+    let url = base_url(first)?.to_string();
+    let reason = format!("{url}: {}", chain(&error));
+    let overview = Overview::unreadable(url, reason, context.invocation.now);
+    let written = args.outputs.write(&overview, &[], context, output);
+    if args.monitor && matches!(error, Error::Network(_)) {
+        written?;
+        return monitor::monitor(&overview, output);
+    }
+    // The error of the check is more important than that of an output.
+    Err(error)
 }
 
 fn exit_status(overview: &Overview) -> ExitStatus {
@@ -100,7 +120,7 @@ fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
         let folder = folder_with(context, digest, here);
         let root = match &folder {
             Some(_) => Start::find(&context.layout(), user, context.invocation.given_root.as_ref())?.root,
-            None => served_root(first, digest)?,
+            None => from_any(urls, |url| served_root(url, digest))?,
         };
         return Ok(Found { root, folder });
     }
@@ -121,10 +141,23 @@ fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
         return Ok(Found { root: start.root, folder });
     }
     let version = pinned.version;
-    match fetch_root(first, version.get())?.filter(|root| RootDigest::of(root) == pinned.digest) {
-        Some(root) => Ok(Found { root, folder }),
-        None => Err(PinError::NotServed { url: first.clone(), version, digest: pinned.digest }.into()),
+    let root = from_any(urls, |url| {
+        let root = fetch_root(url, version.get())?.filter(|root| RootDigest::of(root) == pinned.digest);
+        root.ok_or_else(|| PinError::NotServed { url: url.clone(), version, digest: pinned.digest }.into())
+    })?;
+    Ok(Found { root, folder })
+}
+
+/// Returns the root from the first URL that serves it, or the error of the last URL.
+fn from_any(urls: &[BaseUrl], get: impl Fn(&BaseUrl) -> Result<Vec<u8>, Error>) -> Result<Vec<u8>, Error> {
+    let mut result = Err(Error::Usage("a URL is required".to_string()));
+    for url in urls {
+        result = get(url);
+        if result.is_ok() {
+            break;
+        }
     }
+    result
 }
 
 /// Returns the digest that identifies the repository in the folder that the command line names, if there is one.
