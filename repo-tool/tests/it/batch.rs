@@ -8,7 +8,8 @@ use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::queue::{Answer, PublishRequest, RefusalKind};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
-    AddOptions, Config, Custom, Error, Observer, PackageEvidence, PublishEvent, Source, Unobserved, target_path,
+    AddOptions, Config, Custom, Error, Invocation, LockWait, Observer, PackageEvidence, PublishEvent, Source,
+    Unobserved, target_path,
 };
 use serde_json::Value;
 
@@ -25,7 +26,8 @@ fn enter(world: &World, role: Option<&str>, name: &str) -> PublishRequest {
 }
 
 fn publish(world: &World, request: &PublishRequest) -> Result<Shared, Error> {
-    batch::publish(request, &world.invocation(), &mut Unobserved)
+    let impatient = Invocation { lock_wait: LockWait::none(), ..world.invocation() };
+    batch::publish(request, &impatient, &mut Unobserved)
 }
 
 fn is_visible(world: &World, name: &str) -> bool {

@@ -5,7 +5,9 @@ use std::io;
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, TargetNames};
 use lastmile_repo_tool::internal::verify;
-use lastmile_repo_tool::{AddOptions, Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
+use lastmile_repo_tool::{
+    AddOptions, Error, Invocation, LockWait, Observer, PathError, PublishEvent, Repository, Signing, Unobserved,
+};
 
 use crate::world::{World, is_published};
 
@@ -106,7 +108,8 @@ fn f_4_4_4_a_version_is_never_issued_twice() {
 fn two_publishers_take_turns_or_get_an_error() {
     let world = World::new();
     let held = world.open();
-    let second = Repository::open_for_change(&world.dir(), &world.invocation());
+    let impatient = Invocation { lock_wait: LockWait::none(), ..world.invocation() };
+    let second = Repository::open_for_change(&world.dir(), &impatient);
     assert!(matches!(second, Err(Error::Busy { .. })));
     drop(held);
     let added = std::thread::scope(|scope| {

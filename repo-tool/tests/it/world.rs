@@ -1,6 +1,8 @@
 //! A repository in a temporary folder, and clients of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Updater, blocking};
@@ -13,8 +15,8 @@ use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::list::List;
 use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::{
-    AddOptions, Draft, Edit, Error, Immutable, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection,
-    Repository, Severity, Signing, Source, Unobserved, UserConfig, target_path,
+    AddOptions, Draft, Edit, Error, Immutable, Invocation, KeyUri, LockWait, NewRepository, Observer, Outcome,
+    Protection, Repository, Severity, Signing, Source, Unobserved, UserConfig, target_path,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -69,8 +71,11 @@ impl World {
         self.invocation().layout(&self.dir())
     }
 
+    /// Returns an invocation that waits for the lock. A child process that another test starts holds a copy of every open
+    /// lock for a moment, until it executes its program.
     pub(crate) fn invocation(&self) -> Invocation {
-        Invocation::new(self.now, UserConfig::at(&self.user_config()))
+        let lock_wait = LockWait { at_most: Duration::from_secs(10), on_wait: Arc::new(|| {}) };
+        Invocation { lock_wait, ..Invocation::new(self.now, UserConfig::at(&self.user_config())) }
     }
 
     pub(crate) fn days_pass(&mut self, days: i64) {
