@@ -10,6 +10,9 @@ use crate::rejection::Rejection;
 use crate::signed::Signed;
 use crate::trust::Trust;
 
+/// The maximum length of a trusted root, in bytes.
+pub const MAX_TRUST_ROOT_LENGTH: u64 = 1 << 20;
+
 /// A trusted root. In this workspace, no trusted root can be parsed.
 #[derive(Debug)]
 pub struct TrustRoot(());
@@ -18,6 +21,12 @@ pub struct TrustRoot(());
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("trusted roots are not supported")]
 pub struct TrustRootError;
+
+impl TrustRootError {
+    pub(crate) fn too_long(_length: u64) -> Self {
+        Self
+    }
+}
 
 impl TrustRoot {
     /// Refuses a trusted root.

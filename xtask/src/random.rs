@@ -85,7 +85,7 @@ fn attest(project: &Path, copy: &Path) -> io::Result<()> {
         link(&original, &copy.join("src").join(name))?;
     }
     let original = fs::read_to_string(project.join("attest/Cargo.toml"))?;
-    let dropped = ["sigstore-verify", "[[test]]", "name = \"it\"", "[lints]", "workspace = true"];
+    let dropped = ["sigstore-verify", "[[test]]", "name = \"it\"", "name = \"memory\"", "[lints]", "workspace = true"];
     let is_kept = |line: &&str| !dropped.iter().any(|start| line.starts_with(start));
     let mut manifest: Vec<&str> = original.lines().filter(is_kept).collect();
     // Some functions are used only together with the library.
