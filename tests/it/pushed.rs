@@ -140,8 +140,8 @@ fn publish(machine: &Machine, number: usize, folder: &Path, kills: &AtomicUsize,
         loop {
             assert!(start.elapsed() < LIMIT, "publisher {number} is not done");
             round += 1;
-            // Different publishers are killed after different times.
-            let life = 40 + (number as u64 * 67 + round * 131) % 900;
+            // Different publishers are killed after different times, which become longer.
+            let life = 8 + (number as u64 * 67 + round * 131) % 120 * round.min(8);
             let life = (start.elapsed() < KILLING).then_some(Duration::from_millis(life));
             let (is_done, said) = run_for(machine.command(arguments), life);
             if is_done {
