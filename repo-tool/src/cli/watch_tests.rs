@@ -348,6 +348,31 @@ fn a_destination_that_is_away_delays_only_the_push() {
 }
 
 #[test]
+fn what_another_process_publishes_in_the_folder_is_pushed_too() {
+    let host = Host::new();
+    let served = tempfile::tempdir().unwrap();
+    assert_eq!(host.run(&["push", "--to", served.path().to_str().unwrap(), "--quiet"]), ExitStatus::Done);
+    let package = host.folder.path().join("package");
+    fs::write(&package, "1").unwrap();
+    let (repository, home) = (host.repository(), host.folder.path().join("home"));
+    let start = host.now();
+    let has_added = Mutex::new(false);
+    let status = host.run_while(&["renew", "--watch", "--push", "--json"], move |now| {
+        if now > start + TimeDelta::hours(1) && !std::mem::replace(&mut *has_added.lock().unwrap(), true) {
+            let world = World { home: Some(home.clone()), ..World::isolated(now) };
+            let add = ["lastmile-repo".as_ref(), "add".as_ref(), package.as_os_str(), "-C".as_ref()];
+            let add = add.into_iter().chain([repository.as_os_str()]).map(OsString::from);
+            assert_eq!(run(add, world), ExitStatus::Done);
+        }
+        if now < start + DAY { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert_eq!(status, ExitStatus::Done);
+    assert_eq!(host.version("snapshot"), 2);
+    let published = fs::read(host.repository().join("metadata/timestamp.json")).unwrap();
+    assert_eq!(fs::read(served.path().join("metadata/timestamp.json")).unwrap(), published);
+}
+
+#[test]
 fn a_watch_needs_a_stored_destination_to_push() {
     let host = Host::new();
     assert_eq!(host.run(&["renew", "--watch", "--push"]), ExitStatus::Usage);

@@ -17,7 +17,7 @@ use crate::files::access;
 use crate::push::Variables;
 use crate::push::object_store::Store;
 use crate::push::settings::StoreOptions;
-use crate::{Error, NetworkError};
+use crate::{Error, NetworkError, PushError};
 
 /// The variables that the command lines and libraries of AWS use.
 const S3: &[&str] = &[
@@ -95,6 +95,15 @@ pub(crate) fn open(url: &BaseUrl, options: &StoreOptions, variables: Variables<'
     let values: Vec<(String, String)> =
         file.into_iter().chain(from_environment).filter(|(_, value)| !value.is_empty()).collect();
     let secrets = Secrets(values.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.clone()).collect());
+    let given = values.iter().filter(|(name, _)| name.contains("ENDPOINT")).map(|(_, value)| value);
+    for endpoint in given.chain(&options.endpoint) {
+        // Errors of requests contain the URL of the request.
+        if let Ok(endpoint) = BaseUrl::new(endpoint)
+            && endpoint.to_string() != endpoint.as_str()
+        {
+            return Err(PushError::Credentials { url: endpoint }.into());
+        }
+    }
     let failed = |error: object_store::Error| {
         Error::from(NetworkError::Store { url: url.clone(), text: secrets.hide(&chain(&error)) })
     };

@@ -20,7 +20,7 @@ use crate::{Error, NetworkError, PushError, Repository, ServedError, names};
 pub(crate) const TIMESTAMP: &str = "metadata/timestamp.json";
 
 /// The maximum length of a timestamp, in bytes.
-const LONGEST_TIMESTAMP: u64 = 1 << 20;
+pub(super) const LONGEST_TIMESTAMP: u64 = 1 << 20;
 
 /// The state of a destination, compared with the folder.
 pub(crate) enum Standing {
@@ -61,6 +61,9 @@ pub(crate) fn standing(
     if let Err(Error::Served(ServedError::OtherRoot { version })) = check_root(ours, &served) {
         return Err(fork(RoleName::ROOT, version));
     }
+    if let Some(version) = foreign_root(repository, ours, &served)? {
+        return Err(fork(RoleName::ROOT, version));
+    }
     let mut is_same = true;
     for (role, theirs, published, same_bytes) in served.versions_of_both(ours) {
         if theirs > published {
@@ -79,6 +82,20 @@ pub(crate) fn standing(
         return Err(fork(role, version));
     }
     Ok(Standing::Behind(Box::new(Earlier { served, timestamp })))
+}
+
+/// Returns the version of the newest served root if it is older than that of the folder and was not published from this
+/// folder. Two machines can publish different roots with the same version, and clients that have one of them may refuse
+/// the successors of the other.
+fn foreign_root(repository: &Repository, ours: &Published, served: &Served) -> Result<Option<Version>, Error> {
+    let theirs = served.trusted().root();
+    if theirs.version >= ours.root.version {
+        return Ok(None);
+    }
+    let name = names::metadata_file(&RoleName::ROOT, Some(theirs.version));
+    let here = access::read_if_there(&repository.layout.metadata().join(name))?;
+    let is_ours = here.is_some_and(|here| *here == **theirs.bytes());
+    Ok((!is_ours).then_some(theirs.version))
 }
 
 /// Returns a role whose served file was not published from this folder, with its version.

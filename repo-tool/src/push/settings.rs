@@ -55,6 +55,9 @@ impl Default for StoreOptions {
 /// The default duration of the lock on an object store.
 const LEASE: Duration = Duration::from_secs(30);
 
+/// The durations that a lock may have, in seconds. Other machines wait at most this long before they take over a lock.
+const LEASES: std::ops::RangeInclusive<u64> = 1..=600;
+
 impl DestinationSettings {
     /// Returns the settings of a new destination.
     pub(crate) fn new(url: BaseUrl) -> Self {
@@ -226,7 +229,9 @@ fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
     };
     let lease = match table.get("lease-seconds") {
         None => LEASE,
-        Some(item) => Duration::from_secs(u64::try_from(item.as_integer()?).ok().filter(|seconds| *seconds > 0)?),
+        Some(item) => {
+            Duration::from_secs(u64::try_from(item.as_integer()?).ok().filter(|seconds| LEASES.contains(seconds))?)
+        }
     };
     let options = StoreOptions { endpoint: text("endpoint")?, region: text("region")?, writers, lease };
     Some(DestinationSettings { url: url("url")??, public_url: url("public-url")?, served, unpushed, options })

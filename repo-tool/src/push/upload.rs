@@ -11,7 +11,7 @@ use crate::files::layout::Layout;
 use crate::publish::compress::Coding;
 use crate::publish::journal::FileKind;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
-use crate::push::guard::Earlier;
+use crate::push::guard::{Earlier, LONGEST_TIMESTAMP, TIMESTAMP};
 use crate::push::plan::{MetadataItem, Plan, RootPlace, TargetItem};
 use crate::push::{Mode, Options, workers};
 use crate::{Error, PushError, names};
@@ -161,7 +161,10 @@ impl Upload<'_> {
         let other = || PushError::OtherContent { url: self.destination.url().clone(), name: item.name.clone() };
         let there = match self.destination.length(&item.name)? {
             None => None,
-            Some(found) => self.destination.read(&item.name, found.max(length).saturating_add(1))?,
+            Some(found) => {
+                let limit = found.max(length).saturating_add(1).min(LONGEST_METADATA);
+                self.destination.read(&item.name, limit)?
+            }
         };
         if there.as_ref().is_some_and(|there| there.bytes == item.bytes) {
             self.copies(item)?;
@@ -174,7 +177,11 @@ impl Upload<'_> {
         if self.may_write()? {
             let written = match &there {
                 None => self.destination.create(&item.name, &item.bytes)?,
-                Some(there) => self.destination.replace(&item.name, &item.bytes, there)?,
+                Some(there) => {
+                    self.check_timestamp()?;
+                    self.remove_copies(&item.name)?;
+                    self.destination.replace(&item.name, &item.bytes, there)?
+                }
             };
             if written == Written::Refused {
                 return Err(other().into());
@@ -190,13 +197,7 @@ impl Upload<'_> {
         if !self.may_write()? {
             return Ok(Outcome::Sent(length));
         }
-        // A server may send a compressed copy instead of the file, so the copies of the old file are removed first.
-        for coding in Coding::ALL {
-            let copy = format!("{}.{}", item.name, coding.ending());
-            if self.destination.length(&copy)?.is_some() {
-                self.destination.remove(&copy)?;
-            }
-        }
+        self.remove_copies(&item.name)?;
         if item.kind == FileKind::Timestamp {
             self.timestamp(item, self.earlier.map(|earlier| &earlier.timestamp))?;
         } else {
@@ -204,6 +205,29 @@ impl Upload<'_> {
         }
         self.copies(item)?;
         Ok(Outcome::Sent(length))
+    }
+
+    /// Removes the compressed copies of a file that is about to be replaced, because a server may send a copy instead of
+    /// the file.
+    fn remove_copies(&self, name: &str) -> Result<(), Error> {
+        for coding in Coding::ALL {
+            let copy = format!("{name}.{}", coding.ending());
+            if self.destination.length(&copy)?.is_some() {
+                self.destination.remove(&copy)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the timestamp is still the one that was verified. If this process was suspended and another process
+    /// has pushed meanwhile, a file that looks abandoned may belong to the new state.
+    fn check_timestamp(&self) -> Result<(), Error> {
+        let expected = self.earlier.map(|earlier| &earlier.timestamp.bytes);
+        let found = self.destination.read(TIMESTAMP, LONGEST_TIMESTAMP)?.map(|found| found.bytes);
+        if found.as_ref() == expected {
+            return Ok(());
+        }
+        Err(PushError::LeaseLost { url: self.destination.url().clone() }.into())
     }
 
     /// Replaces the timestamp if it is still the one that was verified.

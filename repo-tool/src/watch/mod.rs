@@ -37,8 +37,8 @@ pub(crate) struct Watch<'a> {
     jitter: Jitter,
     /// The destination to which the repository is pushed.
     remote: Option<Remote<'a>>,
-    /// Whether the destination may lack the published state.
-    needs_push: bool,
+    /// The version of the timestamp that the destination has, if this is known.
+    pushed: Option<Version>,
     /// The attempts that failed, by the role that could not be renewed; `None` if the repository could not be opened.
     failed: BTreeMap<Option<RoleName>, Retry>,
     reported: BTreeMap<RoleName, Reported>,
@@ -101,14 +101,13 @@ impl<'a> Watch<'a> {
     /// Watches the online roles of the repository in `dir`, and the roles that `names` lists. Pushes the repository to
     /// `remote`, if there is one.
     pub(crate) fn new(dir: &Path, invocation: Invocation, names: Vec<String>, remote: Option<Remote<'a>>) -> Self {
-        let needs_push = remote.is_some();
         Self {
             dir: dir.to_path_buf(),
             invocation,
             names,
             jitter: Jitter::default(),
             remote,
-            needs_push,
+            pushed: None,
             failed: BTreeMap::new(),
             reported: BTreeMap::new(),
         }
@@ -177,7 +176,7 @@ impl<'a> Watch<'a> {
         let mut repository = self.open()?;
         let mut schedules = self.schedules(&mut repository, now, events);
         let is_due = schedules.iter().any(|schedule| schedule.at <= now);
-        if (is_due || self.needs_push) && self.has_server(&repository)? {
+        if (is_due || self.needs_push(&repository)) && self.has_server(&repository)? {
             // Another host may have renewed the roles already.
             drop(repository);
             self.catch_up()?;
@@ -236,7 +235,6 @@ impl<'a> Watch<'a> {
             Ok(()) => {
                 for role in roles {
                     self.failed.remove(&Some(role.clone()));
-                    self.needs_push = self.remote.is_some();
                     if let Some((version, expires)) = version_of(repository, role) {
                         events.push(Event::Renewed { role: role.clone(), version, expires });
                     }
@@ -293,13 +291,18 @@ impl<'a> Watch<'a> {
     /// Pushes the published state, unless the destination has it. Releases the lock of the repository first, because a
     /// long upload must not block other commands.
     fn push(&mut self, mut repository: Repository, events: &mut Vec<Event>) -> Result<(), Error> {
-        let Some(remote) = self.remote.as_ref().filter(|_| self.needs_push) else { return Ok(()) };
+        let Some(remote) = self.remote.as_ref().filter(|_| self.needs_push(&repository)) else { return Ok(()) };
         repository.unlock();
         if let Some((url, timestamp)) = remote.push(&mut repository)? {
             events.push(Event::Pushed { url, timestamp });
         }
-        self.needs_push = false;
+        self.pushed = Some(repository.published.timestamp.version);
         Ok(())
+    }
+
+    /// Returns whether the destination may lack the published state, which other processes may have published, too.
+    fn needs_push(&self, repository: &Repository) -> bool {
+        self.remote.is_some() && self.pushed != Some(repository.published.timestamp.version)
     }
 
     /// Returns whether the folder can be compared with a destination, or with the server in the user's configuration.

@@ -123,6 +123,38 @@ fn a_repository_that_does_not_verify_or_cannot_be_reached_is_a_finding() {
 }
 
 #[test]
+fn monitoring_learns_that_no_root_can_be_fetched() {
+    let site = Site::new();
+    let root = fs::read(site.dir().join("metadata/1.root.json")).unwrap();
+    let digest = lastmile_repo_tool::RootDigest::of(&root).to_string();
+    fs::rename(site.dir(), site.path("moved")).unwrap();
+    let metrics = site.path("x.prom");
+    fs::write(&metrics, "lastmile_up 1\n").unwrap();
+    let closed = "http://127.0.0.1:1/metadata/";
+    let check = ["status", closed, "--root-sha256", &digest, "--prometheus", &metrics];
+    let ran = site.run_elsewhere(&check);
+    assert_eq!(ran.status, ExitStatus::Network, "{ran:?}");
+    let written = fs::read_to_string(&metrics).unwrap();
+    assert!(written.contains("lastmile_up{repository=\"http://127.0.0.1:1/metadata/\"} 0"), "{written}");
+    let ran = site.run_elsewhere(&[&check[..], &["--monitor"]].concat());
+    assert_eq!(monitor_status(&ran), 2, "{ran:?}");
+    // Another URL serves the root, so only one mirror is missing.
+    let ran = site.run_elsewhere(&["status", closed, &site.url(), "--root-sha256", &digest, "--json"]);
+    assert_eq!((ran.json()["up"].clone(), ran.problems()), (json!(true), vec!["unreachable".to_owned()]), "{ran:?}");
+}
+
+#[test]
+fn an_old_shipped_root_causes_no_alarm_while_the_server_cannot_be_reached() {
+    let mut site = Site::new();
+    let root = site.path("root.json");
+    fs::copy(site.dir().join("metadata/1.root.json"), &root).unwrap();
+    fs::rename(site.dir(), site.path("moved")).unwrap();
+    site.days_pass(4000);
+    let ran = site.run_elsewhere(&["status", "http://127.0.0.1:1/metadata/", "--root", &root, "--json"]);
+    assert_eq!(ran.problems(), ["unreachable"], "{ran:?}");
+}
+
+#[test]
 fn a_role_that_nobody_can_sign_any_more_is_reported() {
     let site = Site::new();
     let path = site.dir().join("metadata/1.root.json");

@@ -273,3 +273,65 @@ fn destinations_are_named_and_validated() {
     let ran = machine.run(&["push", "--to", "file://alice:secret@/a"]);
     assert!(ran.status == ExitStatus::Usage && !ran.stderr.contains("secret"), "{ran:?}");
 }
+
+#[test]
+fn a_served_root_of_another_machine_is_a_fork_even_if_the_folder_has_newer_roots() {
+    let machine = Machine::new(&[]);
+    let site = folder();
+    machine.push(site.path()).done();
+    machine.run(&["key", "generate", "root-new", "--unencrypted"]).done();
+    machine.run(&["key", "generate", "root-newer", "--unencrypted"]).done();
+    let mut other = machine.copy();
+    other.now += chrono::TimeDelta::days(1);
+    other.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
+    other.run(&["push"]).done();
+    machine.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
+    machine.run(&["rotate", "root", "--add", "file:keys/root-newer.pem"]).done();
+    let before = tree(site.path());
+    machine.run(&["push"]).failed("behind", "root version 2 that was not published from this folder");
+    assert_eq!(tree(site.path()), before);
+}
+
+#[test]
+fn the_compressed_copy_of_an_abandoned_file_is_replaced_too() {
+    let machine = Machine::new(&[]);
+    let site = folder();
+    machine.push(site.path()).done();
+    for name in ["2.targets.json", "2.targets.json.gz", "2.targets.json.zst"] {
+        fs::write(site.path().join("metadata").join(name), "abandoned").unwrap();
+    }
+    machine.add("a", "1");
+    machine.run(&["push"]).done();
+    let names: Vec<String> = tree(site.path()).into_keys().filter(|name| name.contains("2.targets.json")).collect();
+    assert_eq!(names, ["metadata/2.targets.json"]);
+}
+
+#[test]
+fn an_endpoint_with_a_password_is_refused_and_not_printed() {
+    let machine = Machine::new(&[]);
+    let to = ["push", "--to", "s3://bucket/it", "--region", "us-east-1", "--endpoint", "http://me:hidden@127.0.0.1:1"];
+    let ran = machine.run(&to).failed("usage", "contains credentials");
+    assert!(!format!("{ran:?}").contains("hidden"), "{ran:?}");
+    let config = fs::read_to_string(machine.folder.path().join("home/.config/lastmile-repo/config.toml")).unwrap();
+    assert!(!config.contains("hidden"), "{config}");
+}
+
+#[test]
+fn a_lock_lasts_at_most_ten_minutes() {
+    let machine = Machine::new(&[]);
+    let site = folder();
+    machine.push(site.path()).done();
+    let config = machine.folder.path().join("home/.config/lastmile-repo/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    for (seconds, expected) in [(600, ExitStatus::Done), (601, ExitStatus::Failed), (0, ExitStatus::Failed)] {
+        let url = format!("url = \"{}\"", machine_url(site.path()));
+        assert!(text.contains(&url), "{text}");
+        fs::write(&config, text.replace(&url, &format!("{url}\nlease-seconds = {seconds}"))).unwrap();
+        let ran = machine.run(&["push"]);
+        assert_eq!(ran.status, expected, "{seconds}: {ran:?}");
+    }
+}
+
+fn machine_url(site: &std::path::Path) -> String {
+    format!("file://{}/", site.display())
+}
