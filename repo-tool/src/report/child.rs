@@ -5,6 +5,7 @@ use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ const ENVIRONMENT: [(&str, &str); 2] =
 
 /// The number of bytes of the program's error output that are kept.
 const MOST_SAID: usize = 512;
+
+/// The time for which error output is awaited after a program has ended.
+const REST: Duration = Duration::from_secs(1);
 
 /// The time between two looks at whether the program has ended.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -32,23 +36,24 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
     let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
     let stdin = child.stdin.take();
     let stderr = child.stderr.take();
-    thread::scope(|scope| {
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
-        let said = scope.spawn(move || stderr.map(first_bytes).unwrap_or_default());
-        let ended = wait(&mut child, limit);
-        // Processes that the program left behind could keep the pipes open.
-        end_group(&child);
-        let said = said.join().unwrap_or_default();
-        match ended {
-            Some(Ok(status)) if status.success() => Ok(()),
-            Some(Ok(status)) => Err(format!("it ended with {status}{said}")),
-            Some(Err(error)) => Err(format!("waiting for it failed: {error}")),
-            None => {
-                let _ = child.wait();
-                Err(format!("it did not end within {} s", limit.as_secs()))
-            }
+    let input = input.to_vec();
+    let (tell, told) = channel();
+    // Nothing waits for the end of these threads: a process that has left the process group can keep the pipes open.
+    thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
+    thread::spawn(move || stderr.map(|stderr| first_bytes(stderr, &tell)));
+    let ended = wait(&mut child, limit);
+    end_group(&child);
+    match ended {
+        Some(Ok(status)) if status.success() => Ok(()),
+        Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&told))),
+        Some(Err(error)) => Err(format!("waiting for it failed: {error}")),
+        None => {
+            // The program itself may have left the group as well.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(format!("it did not end within {} s", limit.as_secs()))
         }
-    })
+    }
 }
 
 /// Waits for the end of the program. Returns `None` at the time limit.
@@ -71,13 +76,24 @@ fn end_group(child: &Child) {
     }
 }
 
-/// Reads a stream to its end, and returns its first bytes as text that follows a message.
-fn first_bytes(mut stream: impl Read) -> String {
-    let mut kept = Vec::new();
+/// Reads a stream to its end, and sends its first bytes.
+fn first_bytes(mut stream: impl Read, tell: &Sender<Vec<u8>>) {
+    let mut room = MOST_SAID;
     let mut part = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut part) {
-        let room = MOST_SAID.saturating_sub(kept.len());
-        kept.extend(part.iter().take(length.min(room)));
+        let kept: Vec<u8> = part.iter().take(length.min(room)).copied().collect();
+        room -= kept.len();
+        // The receiver may have stopped waiting.
+        let _ = tell.send(kept);
+    }
+}
+
+/// Returns the first bytes of the error output as text that follows a message.
+fn said(told: &Receiver<Vec<u8>>) -> String {
+    let end = Instant::now() + REST;
+    let mut kept = Vec::new();
+    while let Ok(part) = told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        kept.extend(part);
     }
     let text = String::from_utf8_lossy(&kept);
     let text = text.trim();
@@ -86,6 +102,8 @@ fn first_bytes(mut stream: impl Read) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::kill_process;
+
     use super::*;
 
     fn sh(script: &str, limit: Duration) -> Result<(), String> {
@@ -112,5 +130,30 @@ mod tests {
         // A child that the program leaves behind holds the pipes open, but does not delay the end.
         assert_eq!(sh("sleep 600 &", LONG), Ok(()));
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+
+    /// Starts a process in another session, which keeps the program's input and error output open. Writes its id to the
+    /// file `$1`.
+    const LEAVE: &str = "exec 3<&0; echo $(setsid sh -c 'echo $$; exec sleep 60 >/dev/null' <&3 &) > \"$1\"";
+
+    #[test]
+    fn processes_in_other_sessions_do_not_delay_the_end() {
+        for (end, limit, expected) in [
+            ("exit 0", LONG, Ok(())),
+            ("echo sorry >&2; exit 3", LONG, Err("it ended with exit status: 3: sorry".to_string())),
+            ("sleep 600", Duration::from_secs(1), Err("it did not end within 1 s".to_string())),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("id").to_str().unwrap().to_string();
+            let arguments = ["-c".to_string(), format!("{LEAVE}; {end}"), "sh".to_string(), file.clone()];
+            let start = Instant::now();
+            // The input is longer than the buffer of a pipe.
+            let ended = run(Path::new("/bin/sh"), &arguments, &[b'x'; 200_000], limit);
+            let elapsed = start.elapsed();
+            let id = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+            kill_process(Pid::from_raw(id).unwrap(), Signal::KILL).unwrap();
+            assert_eq!(ended, expected);
+            assert!(elapsed < Duration::from_secs(10), "{end}: {elapsed:?}");
+        }
     }
 }
