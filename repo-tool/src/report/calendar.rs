@@ -21,7 +21,7 @@ pub(crate) fn text(overview: &Overview) -> String {
     calendar.line("PRODID:-//lastmile//lastmile-repo//EN");
     let name = escaped(&overview.repository);
     calendar.line(&format!("X-WR-CALNAME:Renewals of {name}"));
-    for role in overview.roles.iter().filter(|role| !matches!(role.name.as_str(), "timestamp" | "snapshot")) {
+    for role in overview.roles_by_name().iter().filter(|role| !matches!(role.name.as_str(), "timestamp" | "snapshot")) {
         event(&mut calendar, overview, role);
     }
     calendar.line("END:VCALENDAR");

@@ -1,6 +1,7 @@
 //! The state of a repository in a form that monitoring systems, calendars, pages and notifications share: whether it
 //! could be verified, its roles, and its problems.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -156,6 +157,21 @@ impl Overview {
         first.map(reason).into_iter().collect()
     }
 
+    /// Returns the roles for outputs in which each name may occur only once. The member `roles` contains a role once for
+    /// each role that delegates to it.
+    pub(crate) fn roles_by_name(&self) -> Vec<RoleStatus> {
+        let mut places = BTreeMap::new();
+        let mut combined: Vec<RoleStatus> = Vec::new();
+        for role in &self.roles {
+            let place = *places.entry(printable(&role.name)).or_insert(combined.len());
+            match combined.get_mut(place) {
+                Some(same) => same.combine(role.clone()),
+                None => combined.push(role.clone()),
+            }
+        }
+        combined
+    }
+
     /// Returns the members that the JSON documents about a repository share.
     pub(crate) fn json(&self) -> Value {
         json!({
@@ -214,4 +230,44 @@ pub(crate) fn state_name(state: MonitorState) -> &'static str {
 /// Formats a time to the minute, as in `2030-01-01 12:00 UTC`.
 pub(crate) fn minute(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use lastmile_metadata::Version;
+
+    use super::*;
+
+    #[test]
+    fn a_role_with_two_delegating_roles_occurs_once_in_metrics_and_calendars() {
+        let day = |days| DateTime::UNIX_EPOCH + TimeDelta::days(days);
+        let role = |name: &str, days, threshold, usable_keys| RoleStatus {
+            name: name.to_string(),
+            version: Version::new(1).unwrap(),
+            expires: day(days),
+            threshold,
+            keys: Vec::new(),
+            usable_keys,
+            odd: Vec::new(),
+            renewal: Renewal::Later,
+            renew_from: day(days - 1),
+        };
+        let roles = vec![role("a", 9, 1, 3), role("b\u{1b}", 8, 1, 1), role("a", 7, 1, 2), role("b\\u{1b}", 8, 3, 2)];
+        let repository = "r".to_string();
+        let overview = Overview { repository, checked: day(0), is_up: true, roles, problems: Vec::new() };
+        let combined = overview.roles_by_name();
+        let seen = |role: &RoleStatus| (role.expires, role.renew_from, role.threshold, role.usable_keys);
+        assert_eq!(combined.iter().map(seen).collect::<Vec<_>>(), [(day(7), day(6), 1, 2), (day(8), day(7), 3, 2)]);
+        let metrics = crate::report::prometheus::text(&overview, &[]);
+        let labels = metrics.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+        let mut labels: Vec<&str> = labels.map(|(labels, _)| labels).collect();
+        assert!(labels.contains(&"lastmile_role_version{repository=\"r\",role=\"a\"}"), "{metrics}");
+        let count = labels.len();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), count, "{metrics}");
+        let calendar = crate::report::calendar::text(&overview);
+        assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 2, "{calendar}");
+    }
 }

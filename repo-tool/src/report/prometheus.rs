@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
+use lastmile_client::text::printable;
+
 use crate::report::overview::{Overview, ProblemKind};
 use crate::report::served_status::MirrorStatus;
 
 /// Returns the metrics. `mirrors` are the URLs that were checked.
 pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
     let repository = ("repository", overview.repository.as_str());
+    let roles = overview.roles_by_name();
     let mut metrics = Metrics(String::new());
     metrics.gauge("lastmile_up", "Whether the repository could be read and verified.");
     metrics.value("lastmile_up", &[repository], i64::from(overview.is_up));
@@ -21,25 +24,25 @@ pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
         metrics.value("lastmile_problems", &[repository, ("kind", kind.name())], count);
     }
     metrics.gauge("lastmile_role_expires_timestamp_seconds", "The expiry date of a role.");
-    for role in &overview.roles {
+    for role in &roles {
         let labels = [repository, ("role", &role.name)];
         metrics.value("lastmile_role_expires_timestamp_seconds", &labels, role.expires.timestamp());
     }
     metrics.gauge("lastmile_role_renew_timestamp_seconds", "The time from which a role should be renewed.");
-    for role in &overview.roles {
+    for role in &roles {
         let labels = [repository, ("role", &role.name)];
         metrics.value("lastmile_role_renew_timestamp_seconds", &labels, role.renew_from.timestamp());
     }
     metrics.gauge("lastmile_role_version", "The version of a role.");
-    for role in &overview.roles {
+    for role in &roles {
         metrics.value("lastmile_role_version", &[repository, ("role", &role.name)], role.version.get());
     }
     metrics.gauge("lastmile_role_threshold", "The number of keys that must sign a role.");
-    for role in &overview.roles {
+    for role in &roles {
         metrics.value("lastmile_role_threshold", &[repository, ("role", &role.name)], role.threshold);
     }
     metrics.gauge("lastmile_role_usable_keys", "The number of different keys that can sign a role.");
-    for role in &overview.roles {
+    for role in &roles {
         metrics.value("lastmile_role_usable_keys", &[repository, ("role", &role.name)], role.usable_keys);
     }
     if !mirrors.is_empty() {
@@ -80,9 +83,9 @@ impl Metrics {
     }
 }
 
-/// Escapes the value of a label as the exposition format demands.
+/// Escapes the value of a label for terminals, and then as the exposition format demands.
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    printable(value).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
@@ -91,6 +94,6 @@ mod tests {
 
     #[test]
     fn label_values_are_escaped() {
-        assert_eq!(escaped("a\"} 1\nb\\n"), "a\\\"} 1\\nb\\\\n");
+        assert_eq!(escaped("a\"} 1\nb\\n\u{1b}"), "a\\\"} 1\\\\u{a}b\\\\n\\\\u{1b}");
     }
 }

@@ -53,6 +53,21 @@ impl RoleStatus {
         self.usable_keys >= self.threshold as usize
     }
 
+    /// Combines the status of two roles that are shown under the same name. The threshold and the keys become those of the
+    /// role that cannot be signed, or else has fewer usable keys.
+    pub(crate) fn combine(&mut self, other: Self) {
+        self.version = self.version.max(other.version);
+        self.expires = self.expires.min(other.expires);
+        self.renewal = self.renewal.max(other.renewal);
+        self.renew_from = self.renew_from.min(other.renew_from);
+        if (other.can_be_signed(), other.usable_keys) < (self.can_be_signed(), self.usable_keys) {
+            self.threshold = other.threshold;
+            self.keys = other.keys;
+            self.usable_keys = other.usable_keys;
+            self.odd = other.odd;
+        }
+    }
+
     /// Returns the status as JSON.
     pub(crate) fn json(&self) -> Value {
         let key = |key: &KeyStatus| json!({ "keyid": key.id, "keytype": key.keytype, "uri": key.uri });
@@ -122,12 +137,7 @@ impl RoleContext<'_> {
             let Some(delegator) = delegator else { continue };
             let status = self.delegated_role(published, &name, &delegator)?;
             match &mut bins {
-                Some((of, all)) if *of == delegator && all.name == status.name => {
-                    all.version = all.version.max(status.version);
-                    all.expires = all.expires.min(status.expires);
-                    all.renewal = all.renewal.max(status.renewal);
-                    all.renew_from = all.renew_from.min(status.renew_from);
-                }
+                Some((of, all)) if *of == delegator && all.name == status.name => all.combine(status),
                 _ => roles.extend(bins.replace((delegator, status)).map(|(_, status)| status)),
             }
         }

@@ -39,10 +39,15 @@ fn hostile(site: &Site, options: &[&str]) -> Ran {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths(HOSTILE, &["x/*"]));
     repository.publish(&[HOSTILE, "targets", "snapshot", "timestamp"]);
-    fs::write(site.path("hostile-root.json"), repository.first_root()).unwrap();
+    status_of(site, &repository, options)
+}
+
+/// Runs `status` for a repository that another tool made.
+fn status_of(site: &Site, repository: &Repository, options: &[&str]) -> Ran {
+    let root = site.path("other-root.json");
+    fs::write(&root, repository.first_root()).unwrap();
     let server = Server::start(repository.network());
     let url = format!("{}{METADATA}", server.url());
-    let root = site.path("hostile-root.json");
     site.run_elsewhere(&[&["status", &url, "--root", &root, "--delegated"][..], options].concat())
 }
 
@@ -105,6 +110,25 @@ fn hostile_names_stay_inside_labels_and_events() {
     let event = events.iter().find(|event| event["summary"].as_str().unwrap().contains("img")).unwrap();
     assert!(event["summary"].as_str().unwrap().starts_with(&format!("Renew {HOSTILE} of ")), "{event}");
     assert_eq!((&event["triggers"].as_array().unwrap().len(), &event["errors"]), (&2, &json!([])));
+}
+
+#[test]
+fn a_role_with_two_delegating_roles_has_one_sample_and_one_event() {
+    let site = Site::new();
+    let mut repository = Repository::new();
+    repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
+    repository.delegate("targets", &Delegation::paths("b", &["b/*"]));
+    repository.delegate("a", &Delegation::paths("b", &["a/*"]));
+    repository.publish(&["b", "a", "targets", "snapshot", "timestamp"]);
+    let (metrics, calendar) = (site.path("x.prom"), site.path("x.ics"));
+    let ran = status_of(&site, &repository, &["--prometheus", &metrics, "--calendar", &calendar, "--json"]);
+    let roles = ran.json()["roles"].as_array().unwrap().iter().filter(|role| role["role"] == "b").count();
+    assert_eq!(roles, 2, "{ran:?}");
+    let metrics = parsed("prometheus", &metrics);
+    let of_b = |sample: &&Value| sample[0] == "lastmile_role_version" && sample[1]["role"] == "b";
+    assert_eq!(metrics["samples"].as_array().unwrap().iter().filter(of_b).count(), 1, "{metrics}");
+    // The events of root, targets, a and b.
+    assert_eq!(parsed("calendar", &calendar)["events"].as_array().unwrap().len(), 4);
 }
 
 #[test]
