@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lastmile_client::text::printable;
 use lastmile_client::{FetchError, HttpFetch, HttpSettings, PostUrl, post_json};
 use lastmile_metadata::format_time;
 use serde::{Deserialize, Serialize};
@@ -128,8 +129,9 @@ fn post(url: &PostUrl, body: String, limit: Duration) -> Result<(), Error> {
 
 /// Returns the notification. Many chat services show the member `text`.
 fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
-    let resolved: Vec<&String> = before.problems.iter().filter(|problem| !now.problems.contains(problem)).collect();
-    let reasons = overview.reasons().join("; ");
+    let resolved = before.problems.iter().filter(|problem| !now.problems.contains(problem));
+    let problem = |problem: &Problem| Problem { text: printable(&problem.text), ..problem.clone() }.json();
+    let text = format!("{}: {}: {}", overview.repository, now.state, overview.reasons().join("; "));
     json!({
         "schema": 1,
         "repository": overview.repository,
@@ -137,8 +139,34 @@ fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
         "previous_state": before.state,
         "checked": format_time(&overview.checked),
         "up": overview.is_up,
-        "problems": overview.problems.iter().map(Problem::json).collect::<Vec<_>>(),
-        "resolved": resolved,
-        "text": format!("{}: {}: {reasons}", overview.repository, now.state),
+        "problems": overview.problems.iter().map(problem).collect::<Vec<_>>(),
+        "resolved": resolved.map(|problem| printable(problem)).collect::<Vec<_>>(),
+        "text": printable(&text),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use lastmile_cli_support::MonitorState;
+
+    use super::*;
+    use crate::report::overview::ProblemKind;
+
+    #[test]
+    fn unprintable_characters_in_texts_are_escaped() {
+        let problem = Problem::new(MonitorState::Critical, ProblemKind::Unverified, "bad\u{202e}\u{1b}");
+        let overview = Overview {
+            repository: "r".to_string(),
+            checked: DateTime::UNIX_EPOCH,
+            is_up: false,
+            roles: Vec::new(),
+            problems: vec![problem],
+        };
+        let before = Known { problems: vec!["old\u{202e}".to_string()], ..Known::good() };
+        let sent = document(&overview, &before, &Known::of(&overview));
+        assert_eq!(sent["text"], "r: CRITICAL: bad\\u{202e}\\u{1b}");
+        assert_eq!(sent["problems"][0]["text"], "bad\\u{202e}\\u{1b}");
+        assert_eq!(sent["resolved"], json!(["old\\u{202e}"]));
+    }
 }

@@ -296,9 +296,17 @@ impl MirrorStatus {
     }
 
     fn headers(&self) -> String {
-        let headers: Vec<String> = self.caches.headers().map(|(name, value)| format!("{name}: {value}")).collect();
+        let headers = self.caches.headers().map(|(name, value)| format!("{name}: {}", plain(value)));
+        let headers: Vec<String> = headers.collect();
         if headers.is_empty() { String::new() } else { format!(" ({})", headers.join("; ")) }
     }
+}
+
+/// Returns the value of a header, which any cache can choose, with `?` for characters that are not printable ASCII or that
+/// chat services could read as mark-up.
+fn plain(value: &str) -> String {
+    let is_plain = |character: char| matches!(character, ' '..='~') && !"<>|&@`".contains(character);
+    value.chars().map(|character| if is_plain(character) { character } else { '?' }).collect()
 }
 
 /// Describes versions that are too low.
