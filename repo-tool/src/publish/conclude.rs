@@ -48,9 +48,9 @@ impl Repository {
         Ok(issued)
     }
 
-    /// Returns whether there are enough private keys on this machine to sign for a top-level role.
-    fn can_sign(&self, role: &RoleName) -> bool {
-        self.published.root.key_ring(role).is_ok_and(|ring| {
+    /// Returns whether enough private keys of a role are on this machine. A delegated role must have been read.
+    pub(crate) fn can_sign(&self, role: &RoleName) -> bool {
+        self.published.key_ring(role).is_ok_and(|ring| {
             let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
             here.len() as u64 >= u64::from(ring.threshold().get())
         })

@@ -4,7 +4,7 @@
 mod remote;
 mod schedule;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -129,7 +129,7 @@ impl<'a> Watch<'a> {
         for role in &watched {
             read(&mut repository, role)?;
         }
-        let lacking: Vec<RoleName> = watched.iter().filter(|role| !can_sign(&repository, role)).cloned().collect();
+        let lacking: Vec<RoleName> = watched.iter().filter(|role| !repository.can_sign(role)).cloned().collect();
         if !lacking.is_empty() {
             return Err(Error::MissingKeys { roles: lacking });
         }
@@ -215,7 +215,7 @@ impl<'a> Watch<'a> {
                 Err(error) => self.fail(&[], error, now, events),
             }
         }
-        let able = roles.into_iter().filter(|role| can_sign(repository, role));
+        let able = roles.into_iter().filter(|role| repository.can_sign(role));
         let schedules = able.filter_map(|role| {
             let (version, expires) = version_of(repository, &role)?;
             let config = repository.config.role(&role);
@@ -278,7 +278,7 @@ impl<'a> Watch<'a> {
             if is_planned || renewal < Renewal::Due || !self.is_new(&role, Reported::NotRenewed(version, renewal)) {
                 continue;
             }
-            let reason = if can_sign(repository, &role) { Reason::NotWatched } else { Reason::KeysMissing };
+            let reason = if repository.can_sign(&role) { Reason::NotWatched } else { Reason::KeysMissing };
             events.push(Event::NotRenewed { role, expires, renewal, reason });
         }
     }
@@ -338,14 +338,6 @@ fn publish(repository: &mut Repository, roles: &[RoleName]) -> Result<(), Error>
         return Err(Error::MissingKeys { roles: incomplete });
     }
     repository.conclude(&plan, &mut Unobserved).map(drop)
-}
-
-/// Returns whether enough private keys of a role are on this machine.
-fn can_sign(repository: &Repository, role: &RoleName) -> bool {
-    repository.published.key_ring(role).is_ok_and(|ring| {
-        let here: BTreeSet<_> = ring.keys().map(|(_, key)| key).filter(|key| repository.keys.has(key)).collect();
-        here.len() as u64 >= u64::from(ring.threshold().get())
-    })
 }
 
 /// Reads a delegated role.
