@@ -270,7 +270,7 @@ fn copy(host: &Host) -> Host {
     let from = host.folder.path().join(".");
     assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(folder.path()).status().unwrap().success());
     let copy = Host { folder, now: Arc::clone(&host.now), stdout: Captured::default(), stderr: Captured::default() };
-    // The pinned root is that of the other folder's path, too, so the copy must be told that it is the same repository.
+    // The configuration names the repository by the path of its folder, which differs in the copy.
     let config = copy.folder.path().join("home/.config/lastmile-repo/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     let old = host.folder.path().to_str().unwrap().to_string();

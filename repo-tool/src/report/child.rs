@@ -37,15 +37,15 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
     let stdin = child.stdin.take();
     let stderr = child.stderr.take();
     let input = input.to_vec();
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     // Nothing waits for the end of these threads: a process that has left the process group can keep the pipes open.
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
-    thread::spawn(move || stderr.map(|stderr| first_bytes(stderr, &tell)));
+    thread::spawn(move || stderr.map(|stderr| first_bytes(stderr, &sender)));
     let ended = wait(&mut child, limit);
     end_group(&child);
     match ended {
         Some(Ok(status)) if status.success() => Ok(()),
-        Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&told))),
+        Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&receiver))),
         Some(Err(error)) => Err(format!("waiting for it failed: {error}")),
         None => {
             // The program itself may have left the group as well.
@@ -77,22 +77,22 @@ fn end_group(child: &Child) {
 }
 
 /// Reads a stream to its end, and sends its first bytes.
-fn first_bytes(mut stream: impl Read, tell: &Sender<Vec<u8>>) {
+fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     let mut room = MOST_SAID;
     let mut part = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut part) {
         let kept: Vec<u8> = part.iter().take(length.min(room)).copied().collect();
         room -= kept.len();
         // The receiver may have stopped waiting.
-        let _ = tell.send(kept);
+        let _ = sender.send(kept);
     }
 }
 
 /// Returns the first bytes of the error output as text that follows a message.
-fn said(told: &Receiver<Vec<u8>>) -> String {
+fn said(receiver: &Receiver<Vec<u8>>) -> String {
     let end = Instant::now() + REST;
     let mut kept = Vec::new();
-    while let Ok(part) = told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+    while let Ok(part) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
         kept.extend(part);
     }
     let text = String::from_utf8_lossy(&kept);
