@@ -2,10 +2,10 @@
 //!
 //! Text that is already canonical is not converted. The module `reader` then reads values from the canonical bytes.
 //!
-//! serde_json tokenizes the text, and this module decides which text is accepted. Canonical text has no whitespace,
-//! sorts members by code point, has only integers, and escapes only `"` and `\`. Duplicate members, other numbers and
-//! deep nesting are refused. Canonical text contains control characters without escapes, so it is not always valid
-//! JSON.
+//! serde_json tokenizes the text, and this module decides which text is accepted. In canonical text, there is no
+//! whitespace, members are sorted by code point, all numbers are integers, and only `"` and `\` are escaped. Duplicate
+//! members, other numbers and deep nesting are refused. Canonical text may contain unescaped control characters, so it
+//! is not always valid JSON.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::{ErrorKind, Location};
 /// The maximum nesting of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// Phrases for error messages about requirements in addition to those of JSON.
+// Phrases for error messages. They describe requirements beyond those of JSON.
 /// Describes the limit `DEPTH`.
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "each member of an object once";
@@ -153,7 +153,8 @@ impl<'de> Visitor<'de> for Canonical<'_> {
         Ok(())
     }
 
-    // 4.1: there is only one way to write an integer. serde_json passes all other numbers to `visit_f64`.
+    // 4.1: each integer has exactly one spelling. serde_json passes everything other than a plain 64-bit integer to
+    // `visit_f64`.
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.out.push_str(&value.to_string());
         Ok(())
@@ -213,7 +214,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
                     (self.out.get(previous).unwrap_or_default(), self.out.get(name.clone()).unwrap_or_default());
                 match compare_names(names.0, names.1) {
                     Ordering::Less => {}
-                    // 4.1: a duplicate member is refused, also if its name has another spelling.
+                    // 4.1: a duplicate member is refused, even if its name is escaped differently.
                     Ordering::Equal => return Err(A::Error::custom(MEMBERS)),
                     Ordering::Greater => sorted = false,
                 }

@@ -12,7 +12,7 @@ use core::fmt;
 use crate::ErrorKind;
 use crate::reader::{Item, Reader};
 
-/// The location of a value, which consists of the names of the members that lead to the value.
+/// The location of a value, given as the path of member names that leads to it.
 ///
 /// Array elements are named as follows: a string by its text, an object by the string in its member `name`, and any
 /// other element by its index. A second element with the same name gets the suffix `#2`.
@@ -77,8 +77,8 @@ pub enum ChangeKind<'t> {
     Order,
 }
 
-/// Returns the changes from `before` to `after`, which must both be canonical. Skips each member of the outermost
-/// object for whose name `is_skipped` returns `true`.
+/// Returns the changes from `before` to `after`, which must both be canonical. Members of the outermost object are
+/// skipped if `is_skipped` returns `true` for their names.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] for text that is not canonical.
@@ -153,7 +153,7 @@ impl<'t> Walk<'t, '_> {
         let kind = |text: Option<&str>| text.and_then(|text| text.bytes().next());
         let is_empty = |text: Option<&str>| matches!(text, None | Some("{}" | "[]"));
         match (kind(before), kind(after)) {
-            // Report an added or removed empty object or array as a value.
+            // An empty object or array that was added or removed is reported as a value.
             (None, _) | (_, None) if is_empty(before) && is_empty(after) => self.value(at, before, after),
             (Some(b'{') | None, Some(b'{') | None) => self.objects(at, before, after)?,
             (Some(b'[') | None, Some(b'[') | None) => self.arrays(at, before, after)?,

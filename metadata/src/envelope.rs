@@ -60,8 +60,8 @@ impl<R> Envelope<R> {
         }
     }
 
-    /// Reads a file in the form in which most files are published: canonical except for control characters, with
-    /// `signed` last. Returns `None` if the file has a different form.
+    /// Reads a file in the usual published form: canonical except for control characters, with `signed` as the last
+    /// member. Returns `None` if the file has a different form.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
         // Valid JSON escapes control characters, while canonical text does not.
         let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
@@ -97,7 +97,7 @@ impl<R> Envelope<R> {
                     value.skip()?;
                     signed = Some(start..value.position());
                 }
-                // A21: no signature covers other members.
+                // A21: no signature covers any other member of the envelope.
                 _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
@@ -223,7 +223,7 @@ fn write(signed: &str, signatures: &[Signature], unknown: &Unknown) -> Vec<u8> {
     canonical::printable(&file).into_owned().into_bytes()
 }
 
-/// The text before the signatures of a published file.
+/// The text that precedes the signatures in a published file.
 const BEFORE: &str = "{\"signatures\":";
 /// The text between the signatures and the value of `signed`.
 const BETWEEN: &str = ",\"signed\":";
@@ -253,7 +253,7 @@ fn read_signatures(reader: &mut Reader<'_>, most: u32) -> Result<Vec<Signature>,
             return Err(ErrorKind::LimitReached { limit: Limit::Signatures, value: most.into() });
         }
         let signature = Signature::read(value)?;
-        // 4.2.1, A1: each key ID at most once, even if one of its signatures is invalid.
+        // 4.2.1, A1: each key ID may occur at most once, even if one of its signatures is invalid.
         if !seen.insert(signature.keyid.clone()) {
             return Err(ErrorKind::DuplicateSignature(signature.keyid));
         }

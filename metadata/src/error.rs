@@ -27,7 +27,7 @@ pub enum ErrorKind {
     #[error("the file is missing")]
     Absent,
     /// Two signatures have the same key ID (4.2.1).
-    #[error("key id {} has more than one signature", Quoted(.0.as_str()))]
+    #[error("key ID {} has more than one signature", Quoted(.0.as_str()))]
     DuplicateSignature(KeyId),
     /// The metadata has expired, because of a freeze attack or because the repository is not maintained (5.3.10, 5.4.4,
     /// 5.5.6, 5.6.5).
@@ -91,8 +91,8 @@ pub enum ErrorKind {
         at: Location,
         /// A description of the expected value, such as `an object`.
         expected: &'static str,
-        /// The value that was found, if it is known. This is a description such as `an array`, or at most 100
-        /// characters of the file in backquotes.
+        /// The value that was found, if it is known: either a description such as `an array`, or at most 100 characters
+        /// of the file in backquotes.
         found: Option<String>,
     },
     /// No hash of a supported algorithm is listed, so the file cannot be verified.
@@ -134,9 +134,9 @@ pub enum ErrorKind {
     },
     /// A key is listed under an ID other than its hash (4.3), and
     /// [`Limits::strict_key_ids`](crate::Limits::strict_key_ids) is on.
-    #[error("key id {} is not the hash of its key, expected {expected}", Quoted(found.as_str()))]
+    #[error("key ID {} is not the hash of its key, expected {expected}", Quoted(found.as_str()))]
     WrongKeyId {
-        /// The ID that the specification computes for the key.
+        /// The ID that the key has according to the specification.
         expected: KeyId,
         /// The ID under which the key is listed.
         found: KeyId,
@@ -289,7 +289,7 @@ impl fmt::Display for Before<'_> {
     }
 }
 
-/// Displays the value that was found, if it is known, at the end of a message.
+/// Displays the found value at the end of a message, if it is known.
 struct Instead<'f>(Option<&'f str>);
 
 impl fmt::Display for Instead<'_> {

@@ -17,8 +17,8 @@ const CHECKSUM: &str = "checksum ";
 /// A line that marks a record as damaged. For such a record, [`Floors::from_text`] returns [`StoredFloors::Lost`].
 const LOST: &str = "what was trusted before is lost";
 
-/// The characters that are percent-encoded in names: the control characters, some of which end a line, and the percent
-/// sign.
+/// The characters that are percent-encoded in names: the percent sign and all control characters, because some of them
+/// end a line.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The lowest versions that the client still accepts. They make sure that versions never decrease (4.3), even if a
@@ -70,9 +70,9 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    /// Checks that every role that was listed before is still listed, with the same version or a higher one (5.5.5).
-    /// Returns the lowest versions that are acceptable after `snapshot`, or `None` if the current versions come from
-    /// the same snapshot.
+    /// Checks that every previously listed role is still listed, with the same or a higher version (5.5.5). Returns the
+    /// lowest versions that are acceptable after `snapshot`, or `None` if this record already comes from the same
+    /// snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -189,7 +189,7 @@ impl RoleFloors {
         Self { version: snapshot.version, digest, lines }
     }
 
-    /// Checks that every role that was listed before is still listed, with the same version or a higher one (5.5.5).
+    /// Checks that every previously listed role is still listed, with the same or a higher version (5.5.5).
     pub(crate) fn check(&self, new: &Self) -> Result<(), ErrorKind> {
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
@@ -197,7 +197,7 @@ impl RoleFloors {
         let mut found = new.lines.lines();
         for line in self.lines.lines() {
             let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
-            // Both lists are sorted by name, so the skipped lines are new roles.
+            // Both lists are sorted by name, so every line that the search skips belongs to a new role.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
                 // First compare the versions as text, because most versions have not changed and need not be parsed.
                 Some((found, _)) if found == trusted => {}

@@ -43,7 +43,7 @@ impl Algorithm {
         }
     }
 
-    /// Returns a description of a digest of this algorithm in metadata, for error messages.
+    /// Describes a digest of this algorithm in metadata, for error messages.
     fn digits(self) -> &'static str {
         match self {
             Self::Sha256 => "64 hexadecimal digits",
@@ -139,8 +139,8 @@ impl Hashes {
         Self::members(reader, |_, _, _| {})
     }
 
-    /// Calls `member` with the name and the value of each member. For a known algorithm, the value is the hexadecimal
-    /// digits.
+    /// Calls `member` with the name and the value of each member. For a known algorithm, the value consists of the
+    /// hexadecimal digits.
     fn members(
         reader: &mut Reader<'_>,
         mut member: impl FnMut(&str, Option<Algorithm>, &str),
@@ -163,7 +163,7 @@ impl Hashes {
             member(name, Some(algorithm), &digits);
             Ok(())
         })?;
-        // 4.4: at least one hash.
+        // 4.4: at least one hash is required.
         if is_empty { Err(ErrorKind::expected("at least one hash")) } else { Ok(()) }
     }
 

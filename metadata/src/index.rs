@@ -69,8 +69,8 @@ impl<E: Entry> Index<E> {
         self.changes.insert(name.to_string(), Some(entry));
     }
 
-    /// Sets or replaces many members, which must be sorted by name and have different names. All members are written to
-    /// one text, so the memory for each member is only the length of its text and four bytes.
+    /// Sets or replaces many members, which must be sorted by name and have distinct names. All members are written to
+    /// one text, so each member needs only the memory for its text and four more bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.

@@ -13,7 +13,7 @@ use crate::changes::member;
 use crate::reader::Reader;
 use crate::{ErrorKind, Json, KeyId, Signature, Threshold};
 
-/// A key in metadata, including unknown members.
+/// A key in metadata, including its unknown members.
 ///
 /// A key with an unknown type or scheme, or with an invalid value, is preserved, but its signatures never count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Key {
         self.public.as_ref()
     }
 
-    /// Returns the key material, which does not depend on the type and the scheme. Even unsupported keys have key
+    /// Returns the key material, which does not depend on the key type or the scheme. Even unsupported keys have key
     /// material.
     #[must_use]
     pub fn material(&self) -> KeyMaterial {
@@ -136,7 +136,8 @@ impl Key {
     }
 }
 
-/// Reads an object that maps key IDs to keys. Each ID has one key (4.3), because duplicate members are refused.
+/// Reads an object that maps key IDs to keys. Each ID maps to exactly one key (4.3), because duplicate members are
+/// refused.
 pub(crate) fn read_keys(reader: &mut Reader<'_>) -> Result<BTreeMap<KeyId, Key>, ErrorKind> {
     let mut keys = BTreeMap::new();
     reader.object(|id, key| {
@@ -150,8 +151,8 @@ pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
     canonical::object(keys.iter().map(|(id, key)| (id.as_str(), key.write())), &BTreeMap::new())
 }
 
-/// Reads an array of key IDs. Duplicate IDs are kept. An ID that equals the ID at the same index of `like` shares its
-/// allocation, because many delegations may list the same few IDs.
+/// Reads an array of key IDs. Duplicate IDs are kept. An ID that equals the ID at the same index of `like` shares the
+/// allocation of that ID, because many delegations may list the same few IDs.
 pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec<KeyId>, ErrorKind> {
     let mut keyids = Vec::with_capacity(like.len());
     reader.array(|id| {
@@ -174,7 +175,7 @@ pub(crate) fn read_threshold(reader: &mut Reader<'_>) -> Result<Threshold, Error
     number.and_then(Threshold::new).ok_or_else(|| reader.expected_at(start, "a threshold of at least 1"))
 }
 
-/// The keys and the threshold that a delegator lists for a role (1.5). Clones share them.
+/// The keys and the threshold that a delegator lists for a role (1.5). Clones share this data.
 #[derive(Clone, Debug)]
 pub struct KeyRing(Arc<Ring>);
 

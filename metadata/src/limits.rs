@@ -16,8 +16,8 @@ pub struct Limits {
     pub snapshot_length: u64,
     /// The maximum length of a targets file whose length the snapshot does not list (Z, 5.6.1).
     pub targets_length: u64,
-    /// The maximum length of a snapshot or targets file whose length is listed. This limit bounds the amount of data
-    /// that an attacker who has stolen the timestamp or snapshot key can make a client read and hold in memory.
+    /// The maximum length of a snapshot or targets file whose length is listed. This limit bounds how much data an
+    /// attacker with a stolen timestamp or snapshot key can make a client read and hold in memory.
     pub listed_length: u64,
     /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues with the following root.
     pub root_updates: u32,
@@ -25,9 +25,9 @@ pub struct Limits {
     pub roles_visited: u32,
     /// The maximum number of delegated roles that a listing of all targets reads.
     pub roles_listed: u32,
-    /// The maximum number of steps that a listing of all targets takes. A step is listing a target, listing a
-    /// delegation, visiting a role in the search for a target, comparing a path with a pattern, or verifying 256 bytes
-    /// of a role.
+    /// The maximum number of steps that a listing of all targets takes. Each of the following is one step: listing a
+    /// target, listing a delegation, visiting a role in the search for a target, comparing a path with a pattern, and
+    /// verifying 256 bytes of a role.
     pub list_steps: u64,
     /// The maximum number of delegations between the top-level targets role and another role.
     pub delegation_depth: u32,
@@ -35,7 +35,7 @@ pub struct Limits {
     pub signatures: u32,
     /// The maximum number of keys in a root or in the delegations of a targets role.
     pub keys: u32,
-    /// Whether every key must be listed under the ID that the specification computes (4.3). The default is `false`,
+    /// Whether every key must be listed under the ID that the specification defines (4.3). The default is `false`,
     /// because some existing repositories use other IDs. Such IDs are safe, because an ID is only looked up within its
     /// file, and thresholds count keys, not IDs.
     pub strict_key_ids: bool,
@@ -54,8 +54,8 @@ impl Default for Limits {
             root_updates: 256,
             roles_visited: 32,
             roles_listed: 100_000,
-            // This is enough for several million targets in bins, at about ten steps per target. It takes at most
-            // several seconds.
+            // This is enough for several million targets in bins, at about ten steps per target. A listing that uses
+            // all steps takes a few seconds at most.
             list_steps: 50_000_000,
             delegation_depth: 32,
             signatures: 1_024,

@@ -92,7 +92,7 @@ impl RoleName {
         if name.is_empty() {
             return Err(NameError::new(name, "is empty"));
         }
-        // A13: a delegated role has no name of a top-level role.
+        // A13: a delegated role must not have the name of a top-level role.
         if reserved.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             return Err(NameError::new(name, "belongs to a top-level role"));
         }

@@ -14,7 +14,7 @@ use crate::ErrorKind;
 /// [`ErrorKind::Malformed`] if the text has a different form, or has the second 60 or the year 0.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z").but_found_text(text);
-    // 4.2.3, D7: the specified form, with an optional fraction and an offset.
+    // 4.2.3, D7: accept the specified form, and also fractions and numeric offsets.
     if !has_the_shape(text.as_bytes()) || text.starts_with("0000") || text.get(17..19) == Some("60") {
         return Err(refused());
     }

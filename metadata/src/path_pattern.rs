@@ -28,8 +28,8 @@ impl PathPattern {
         &self.0
     }
 
-    /// Returns whether the pattern covers the path (4.5, D1). The time is linear in the lengths of the pattern and the
-    /// path, because the matching does not backtrack over stars.
+    /// Returns whether the pattern covers the path (4.5, D1). Matching takes linear time in the lengths of the pattern
+    /// and the path, because it does not backtrack over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
         // 4.5: a wildcard does not match a slash, so segments are matched one by one.
@@ -89,8 +89,8 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     Some(text.len() - characters.as_str().len())
 }
 
-/// The maximum length of a piece with `?` between two stars, in bytes. To keep the matching time linear, a longer piece
-/// matches nothing. Common file systems do not allow file names that are longer than this.
+/// The maximum length, in bytes, of a piece that stands between two stars and contains `?`. To keep the matching time
+/// linear, a longer piece matches nothing. Common file systems do not allow file names that are longer than this.
 const LONGEST_PIECE: usize = 255;
 
 /// Returns the text after the leftmost match of `piece` in `text`.
@@ -185,12 +185,12 @@ impl fmt::Debug for HashPrefix {
     }
 }
 
-/// Returns the hash of a path, to which `path_hash_prefixes` refer (4.5).
+/// Returns the hash of a path, as used by `path_hash_prefixes` (4.5).
 pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
 
-/// Returns the first 64 bits of the SHA-256 of a path, which choose its bin (4.5, TAP 15).
+/// Returns the first 64 bits of the SHA-256 of a path, which determine the bin of the path (4.5, TAP 15).
 #[must_use]
 pub fn hash_start(path: &str) -> u64 {
     let digest = Sha256::digest(path.as_bytes());
@@ -286,8 +286,8 @@ pub(crate) mod tests {
         assert!(!matches("e\u{301}", "\u{e9}"));
     }
 
-    /// A direct implementation of the specification, with which the tests compare the fast one. It may take exponential
-    /// time.
+    /// A direct implementation of the specification, which may take exponential time. The tests compare the fast
+    /// implementation with it.
     fn by_the_word(pattern: &[char], path: &[char]) -> bool {
         match (pattern, path) {
             ([], []) => true,

@@ -174,8 +174,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Skips the next value if its text is `value`. Returns whether it was skipped. `value` must be a complete
-    /// canonical value, so it is enough to compare bytes.
+    /// Skips the next value if its text is `value`. Returns whether it was skipped. Comparing bytes is enough, because
+    /// `value` must be a complete canonical value.
     pub(crate) fn skip_same(&mut self, value: &str) -> bool {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let after = rest.strip_prefix(value.as_bytes()).map(<[u8]>::first);

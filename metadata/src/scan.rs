@@ -35,7 +35,7 @@ pub(crate) struct Scan {
     /// The number of bytes received so far.
     taken: u64,
     block: Sha256,
-    /// The bytes of `signed` that were received but not parsed yet. They start at position `read` of the file.
+    /// The bytes of `signed` that have been received but not yet parsed. They start at position `read` of the file.
     window: Vec<u8>,
     read: u64,
     /// The minimum length of the window for the next attempt to parse it. Without this minimum, a long value would be
@@ -142,8 +142,8 @@ impl Scan {
     /// Parses as much of the window as possible.
     fn advance(&mut self) {
         let window = mem::take(&mut self.window);
-        // Parse only the valid UTF-8, because a part may end within a character. Validating the rest of the window
-        // again is fast.
+        // Parse only the valid UTF-8, because a part may end within a character. The remaining bytes are validated
+        // again later, which is fast.
         let whole = from_utf8(&window).map_or_else(|error| error.valid_up_to(), str::len);
         let text = window.get(..whole).and_then(|whole| from_utf8(whole).ok()).unwrap_or_default();
         let mut at = 0;
@@ -159,8 +159,8 @@ impl Scan {
     /// Parses one bracket, member or target and returns its length. Returns `None` if the text is incomplete or
     /// invalid.
     fn step(&mut self, text: &str) -> Option<usize> {
-        // Members are nested two levels deep (in the envelope and in `signed`), and targets three levels deep (also in
-        // `targets`).
+        // Members are nested two levels deep (in the envelope and in `signed`). Targets are nested three levels deep
+        // (also in `targets`).
         let mut reader = Reader::nested(text, if matches!(self.state, ScanState::Targets(_)) { 3 } else { 2 });
         match self.state {
             ScanState::Start => {

@@ -1,5 +1,5 @@
-//! Tests of roles that are read from a file. The results must be the same as for roles in memory, parts can have any
-//! length, and concurrent changes must be detected.
+//! Tests of roles that are read from a file. For parts of any length, the results must be the same as for roles in
+//! memory, and concurrent changes must be detected.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -86,7 +86,7 @@ fn ring(scheme: Scheme, threshold: u32) -> KeyRing {
 }
 
 fn path(number: usize) -> TargetPath {
-    // Use a target path with characters that are escaped or not ASCII.
+    // Use a target path with a non-ASCII character and with characters that must be escaped.
     TargetPath::new(format!("dir/\"é\\{number:05}.bin")).unwrap()
 }
 

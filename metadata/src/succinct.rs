@@ -15,7 +15,7 @@ const BIT_LENGTH: &str = "a number of bits from 1 to 32";
 /// Bins for target paths. The first bits of the SHA-256 of a path determine the bin of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuccinctRoles {
-    /// The IDs of the keys of all bins.
+    /// The IDs of the keys that sign for every bin.
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign each bin.
     pub threshold: Threshold,

@@ -61,8 +61,8 @@ impl TrustedMetadata {
         &self.targets
     }
 
-    /// Returns the top-level targets role for reuse by later updates in this process, or `None` if it is read from a
-    /// file.
+    /// Returns the top-level targets role for reuse by later updates in this process, or `None` if the role is read
+    /// from a file.
     #[must_use]
     pub fn reusable_targets(&self) -> Option<ReusableTargets> {
         let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?;
@@ -111,8 +111,8 @@ impl TrustedMetadata {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
 
-    /// Returns the same metadata for repository maintenance. Roles that are loaded later may have expired, and `limits`
-    /// replace the limits of the client.
+    /// Returns a copy of the metadata for repository maintenance. Roles loaded later are accepted even if they have
+    /// expired, and `limits` replaces the limits of the client.
     #[must_use]
     pub fn for_maintenance(&self, limits: Limits) -> Self {
         let mut trusted = self.clone();

@@ -1,4 +1,4 @@
-//! A trusted targets role, which is in memory or in a file, and its reuse by later updates.
+//! A trusted targets role, either in memory or in a file, and its reuse by later updates.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{
     Verified, Version,
 };
 
-/// A trusted targets role, which is in memory or in a file.
+/// A trusted targets role, either in memory or in a file.
 #[derive(Clone, Debug)]
 pub struct VerifiedTargets(Backing);
 
@@ -25,8 +25,8 @@ enum Backing {
 
 impl VerifiedTargets {
     /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). If the bytes are
-    /// the same, reuses content that has already been parsed: that of `known`, from an earlier update, or that of
-    /// `same`, which was verified with other keys.
+    /// the same as before, reuses parsed content: either `known` from an earlier update, or `same`, which was verified
+    /// with other keys.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,
@@ -83,8 +83,8 @@ impl VerifiedTargets {
         }
     }
 
-    /// Returns the target that this role itself lists for `path`. Only a search checks whether the role is trusted for
-    /// `path`.
+    /// Returns the target that this role itself lists for `path`. This function does not check whether the role is
+    /// trusted for `path`; a search does.
     ///
     /// # Errors
     /// [`ErrorKind::StoredFileChanged`] if the role is read from a file that has changed.
@@ -118,7 +118,7 @@ impl VerifiedTargets {
         self.len() == 0
     }
 
-    /// Returns the file as it was received, for storing it.
+    /// Returns the file to store, byte for byte as received.
     pub(crate) fn to_store(&self) -> Accepted {
         match &self.0 {
             Backing::Held(targets) => Accepted::Received(targets.bytes().clone()),

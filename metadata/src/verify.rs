@@ -111,7 +111,7 @@ impl<R: Role> Verified<R> {
         Required { role, ring, listed: None, limits }.verify(bytes)
     }
 
-    /// Returns the file as it was received, byte for byte, for storing it (4.1).
+    /// Returns the file to store, byte for byte as received (4.1).
     #[must_use]
     pub fn bytes(&self) -> &Received {
         self.file.received()

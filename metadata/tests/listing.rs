@@ -1,5 +1,5 @@
-//! Tests that list the targets of hostile metadata. The time must be bounded, and proportional to the length of the
-//! metadata.
+//! Tests that list the targets of hostile metadata. The running time must be bounded, and proportional to the length of
+//! the metadata.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

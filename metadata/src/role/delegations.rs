@@ -16,7 +16,7 @@ use crate::{
 /// The delegations of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delegations {
-    /// The keys of the delegated roles, by the IDs that the targets role gives them.
+    /// The keys of the delegated roles, by the IDs under which the targets role lists them.
     pub keys: BTreeMap<KeyId, Key>,
     /// The delegated roles.
     pub roles: DelegatedRoles,
@@ -34,7 +34,7 @@ pub enum DelegatedRoles {
 }
 
 /// Describes the names that [`RoleName::delegated`] accepts, for error messages.
-const NAME: &str = "a name that is not empty and not that of a top-level role";
+const NAME: &str = "a name that is neither empty nor the name of a top-level role";
 
 /// A delegation to one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,8 @@ impl Paths {
         self.cover_hashed(path, &hash_of(path))
     }
 
-    /// Like [`Paths::cover`], but takes the hash of the path, so callers with many delegations compute it only once.
+    /// Like [`Paths::cover`], but takes the hash of the path, so that callers with many delegations compute the hash
+    /// only once.
     pub(super) fn cover_hashed(&self, path: &TargetPath, hash: &[u8; 32]) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
@@ -100,7 +101,7 @@ impl Delegations {
         Ok(self.ring(keyids, threshold))
     }
 
-    /// Returns whether `role` is a bin, which is trusted for paths according to their hashes (TAP 15 and
+    /// Returns whether `role` is a bin, that is, a role that is trusted for paths with certain hashes (TAP 15 and
     /// `path_hash_prefixes`).
     #[must_use]
     pub fn is_bin(&self, role: &RoleName) -> bool {
@@ -196,7 +197,7 @@ impl Delegations {
         let roles = match (listed, succinct) {
             (Some(listed), None) => DelegatedRoles::Listed(listed),
             (None, Some(succinct)) => DelegatedRoles::Succinct(succinct),
-            _ => return Err(ErrorKind::expected("one of the members roles and succinct_roles")),
+            _ => return Err(ErrorKind::expected("exactly one of the members roles and succinct_roles")),
         };
         let keys = keys.ok_or_else(|| ErrorKind::missing("keys"))?;
         Ok(Self { keys, roles, unknown })
@@ -273,7 +274,9 @@ impl Delegation {
             (Some(patterns), None) => Paths::Patterns(patterns),
             (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
             // 4.5: a delegation has either paths or hash prefixes.
-            (Some(_), Some(_)) => return Err(ErrorKind::expected("one of the members paths and path_hash_prefixes")),
+            (Some(_), Some(_)) => {
+                return Err(ErrorKind::expected("at most one of the members paths and path_hash_prefixes"));
+            }
             // 4.5: a delegation without paths covers nothing.
             (None, None) => Paths::Patterns(Vec::new()),
         };

@@ -116,7 +116,7 @@ impl HeaderFields {
         match name {
             "_type" => {
                 let found = value.string()?;
-                // 4.2.1: the type is that of the expected role.
+                // 4.2.1: the type must be the type of the expected role.
                 if found != R::TYPE {
                     return Err(ErrorKind::WrongType { expected: R::TYPE, found: quote(&found) });
                 }

@@ -2,7 +2,7 @@
 //! every pattern.
 //!
 //! A pattern matches only paths that begin with the text before its first wildcard and end with the text after its last
-//! wildcard. The index first looks up patterns by their literal beginning. If they have wildcards, it also looks them
+//! wildcard. The index first looks up patterns by their literal beginning. Patterns with wildcards are then also looked
 //! up by their literal end. Only the patterns that are found in this way are compared with the path.
 
 use alloc::vec::Vec;

@@ -18,7 +18,7 @@ pub struct Root {
     pub header: Header,
     /// Whether file names contain versions and hashes (6.2.1).
     pub consistent_snapshot: bool,
-    /// All keys, by the IDs that the root gives them.
+    /// All keys, by the IDs under which the root lists them.
     pub keys: BTreeMap<KeyId, Key>,
     /// The keys of each role. The four top-level roles are always listed, and other names are preserved.
     pub roles: BTreeMap<RoleName, RoleKeys>,
@@ -95,8 +95,8 @@ impl Root {
         if self.consistent_snapshot { configured } else { TargetNames::Plain }
     }
 
-    /// Returns a digest of the key rings of the online roles. If the digest changes, keys of these roles were rotated
-    /// (5.3.11).
+    /// Returns a digest of the key rings of the online roles. If the digest changes, keys or thresholds of these roles
+    /// have changed, which counts as a key rotation (5.3.11).
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not list the four roles")]
     pub(crate) fn online_keys(&self) -> String {
         let ring = |role| self.key_ring(&role).expect("a role that every root lists");

@@ -61,8 +61,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether the role delegates to bins, and the [`hash_start`](crate::hash_start) of a path is enough to
-    /// determine the bin of the path.
+    /// Returns whether the role delegates to bins and the bin of a path can be determined from its
+    /// [`hash_start`](crate::hash_start) alone.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {

@@ -32,8 +32,8 @@ impl MetaFile {
         Self { version, length: None, hashes: None, unknown: Unknown::new() }
     }
 
-    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). Does
-    /// not check the length or the hashes if they are not listed.
+    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). Values
+    /// that are not listed are not checked.
     ///
     /// # Errors
     /// [`ErrorKind::LengthMismatch`], [`ErrorKind::HashMismatch`] or [`ErrorKind::NoSupportedHash`].
@@ -151,7 +151,7 @@ impl Snapshot {
         self.len() == 0
     }
 
-    /// Adds an entry for `role`, or replaces the entry of `role`.
+    /// Adds or replaces the entry for `role`.
     pub fn insert(&mut self, role: &RoleName, file: MetaFile) {
         self.meta.insert(&role.as_listed(), file);
     }

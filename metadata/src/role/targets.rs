@@ -30,7 +30,7 @@ pub struct TargetFile {
     pub length: u64,
     /// The hashes.
     pub hashes: Hashes,
-    /// Data for the application. This is an opaque object.
+    /// An opaque object with data for the application.
     pub custom: Option<Json>,
     /// Other members, which are preserved.
     pub unknown: Unknown,
@@ -147,8 +147,8 @@ impl Targets {
         Self { header: Header::new(version, expires), delegations: None, targets: Index::default() }
     }
 
-    /// Returns the target that this role itself lists for `path`. Only a search checks whether the role is trusted for
-    /// `path`.
+    /// Returns the target that this role itself lists for `path`. This function does not check whether the role is
+    /// trusted for `path`; a search does.
     #[must_use]
     pub fn target(&self, path: &TargetPath) -> Option<TargetFile> {
         self.targets.find(path.as_str())
@@ -183,7 +183,7 @@ impl Targets {
         self.targets.is_clone_of(&other.targets)
     }
 
-    /// Adds an entry for a target, or replaces the entry of the target.
+    /// Adds or replaces the entry for a target.
     pub fn insert(&mut self, target: TargetFile) {
         let path = target.path.clone();
         self.targets.insert(path.as_str(), target);

@@ -19,9 +19,9 @@ const BYTES_PER_STEP: u64 = 256;
 
 /// A stage that lists all targets.
 ///
-/// Once all roles are loaded, the stage searches for every target. The time is proportional to the length of the
-/// metadata, and bounded by [`Limits::list_steps`](crate::Limits::list_steps). A caller that needs to be able to cancel
-/// the listing can call [`Listing::search_some`] repeatedly.
+/// Once all roles are loaded, the stage searches for every target. The running time is proportional to the length of
+/// the metadata, and bounded by [`Limits::list_steps`](crate::Limits::list_steps). A caller that needs to be able to
+/// cancel the listing can call [`Listing::search_some`] repeatedly.
 #[derive(Debug)]
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
@@ -34,7 +34,7 @@ pub struct Listing<'t> {
     /// The listed paths that have not been searched for yet.
     paths: BTreeSet<TargetPath>,
     found: Vec<TargetFile>,
-    /// The error that ended the listing, because a role could not be read or a limit was exceeded.
+    /// The error that ended the listing: a role could not be read, or a limit was exceeded.
     failed: Option<Error>,
 }
 
@@ -117,7 +117,7 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // If several roles delegate to the same large role, it is verified once for each of them.
+        // If several roles delegate to the same large role, the role is verified once for each delegator.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
         self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;

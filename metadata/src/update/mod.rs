@@ -1,8 +1,8 @@
 //! The client workflow (spec 5), a chain of stages that request files and verify them.
 //!
-//! Stored metadata that has expired, or that does not match its listed version, length or hashes, is still used to
-//! detect a rollback, because its signatures are valid. The client accepts no version lower than that of such metadata,
-//! but does not use such metadata for anything else.
+//! Stored metadata with valid signatures is used to detect a rollback even if it has expired or does not match its
+//! listed version, length or hashes: the client accepts no lower version. It does not use such metadata for anything
+//! else.
 
 pub(crate) mod listing;
 pub(crate) mod root;

@@ -34,8 +34,8 @@ impl UpdateRoot {
         start_time: DateTime<Utc>,
         limits: Limits,
     ) -> Result<Self, Error> {
-        // 1.5, 5.2: the shipped root is trusted in any case, even if it has expired. Its own signatures are verified
-        // only to detect a damaged file.
+        // 1.5, 5.2: the shipped root is always trusted, even if it has expired. Its own signatures are verified only to
+        // detect a damaged file.
         let root = Verified::of_itself(shipped, &limits)?;
         limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
@@ -67,7 +67,7 @@ impl UpdateRoot {
         let role = &RoleName::ROOT;
         let trusted = &self.update.root;
         // 5.3.4: the new root must be signed by the keys of the trusted root and, like every root, by its own keys. If
-        // the new root is refused, the trusted root stays.
+        // the new root is refused, the current root remains trusted.
         let next = self.update.verified::<Root>(role, None, bytes)?;
         self.update.limits.check_keys(role, &next.keys)?;
         // 5.3.5: the new root must have exactly the next version.
@@ -155,8 +155,8 @@ impl Stage for UpdateRoot {
         if root.version < trusted {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
         }
-        // 5.3.10: check the expiry of the newest root only. If the limit was reached, this root may not be the newest
-        // root.
+        // 5.3.10: check the expiry of the final root only. If the limit on new roots was reached, this root may not be
+        // the newest root.
         let behind = self.fetches.check().err().map(|kind| kind.of(role));
         self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
         // 5.3.11: forget timestamp and snapshot if the keys of one of these roles were rotated.

@@ -1,8 +1,9 @@
-//! The search for a target (spec 5.6.7), which is a pre-order, depth-first traversal of the delegations in their order.
+//! The search for a target (spec 5.6.7), which is a pre-order, depth-first traversal of the delegations in the order of
+//! priority.
 //!
 //! The search ends at the first role that lists the target, at a role that is missing or invalid, after a terminating
-//! delegation that covers the path, or at the limit of visited roles. Each role is visited once, with the keys that the
-//! first of its delegators lists for it.
+//! delegation that covers the path, or at the limit of visited roles. Each role is visited once, with the keys listed
+//! by the delegator that the search reached first.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -184,8 +185,8 @@ impl Walk {
         State::Ended(Ok(None))
     }
 
-    /// Looks for the target in one role. If the role does not list the target, adds the role's delegations to the
-    /// delegations to visit.
+    /// Looks for the target in one role. If the role does not list the target, adds the role's delegations to the list
+    /// of delegations to visit.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
         if let Err(kind) = self.steps.spend() {
             return Some(State::Ended(Err(kind.of(name))));

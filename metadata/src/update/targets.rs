@@ -139,7 +139,7 @@ fn verify_targets(
     // 5.6.2, 5.6.3: check the listed hashes, and the signatures by the keys that the delegator lists.
     let required = Required { role, ring, listed: Some(&listed), limits: &update.limits };
     let targets = VerifiedTargets::verify(update.known.as_ref(), same, &required, file)?;
-    // 5.6.4: the listed version.
+    // 5.6.4: the role must have the listed version.
     if targets.version() != listed.version {
         return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version() }.of(role));
     }
