@@ -82,7 +82,7 @@ async fn status(stream: &mut BufReader<TcpStream>) -> Result<u16, FetchError> {
     status.ok_or_else(|| FetchError::Cut("the response is not HTTP".to_owned()))
 }
 
-/// Reads the next part of the body. Returns `None` at its end.
+/// Reads the next part of the body. Returns `None` at the end of the body.
 async fn next_part(mut stream: BufReader<TcpStream>) -> Result<Option<(Bytes, BufReader<TcpStream>)>, FetchError> {
     let mut part = vec![0; 64 * 1024];
     let read = stream.read(&mut part).await.map_err(cut)?;

@@ -70,7 +70,7 @@ impl UpdaterBuilder {
         }
     }
 
-    /// Adds a mirror with a lower priority than the mirrors added before. The URLs must be percent-encoded and are used
+    /// Adds a mirror with a lower priority than all mirrors added so far. The URLs must be percent-encoded and are used
     /// unchanged; [`build`](UpdaterBuilder::build) checks them as [`BaseUrl::new`] does.
     pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
         self.mirrors.push((metadata_url.into(), targets_url.into()));
@@ -109,8 +109,8 @@ impl UpdaterBuilder {
     }
 
     /// Sets how long to wait for another process that refreshes or writes to the same store. The default is five
-    /// minutes. Only a refresh waits until another process has finished its refresh; operations that only read the
-    /// store do not wait.
+    /// minutes. A refresh waits until another process has finished refreshing. Operations that only read the store do
+    /// not wait.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
@@ -122,9 +122,9 @@ impl UpdaterBuilder {
         UpdaterBuilder { target_names, ..self }
     }
 
-    /// Requests metadata files one after the other, in the order of the specification's workflow. By default, files that
-    /// later steps need are requested in advance: the timestamp with the next root, and several delegated roles in
-    /// parallel. Files are verified in the same order either way.
+    /// Requests metadata files one after the other, in the order of the specification's workflow. By default, files
+    /// that later steps need are requested in advance: the timestamp together with the next root, and several delegated
+    /// roles in parallel. Files are verified in the same order either way.
     pub fn sequential(self) -> UpdaterBuilder {
         UpdaterBuilder { sequential: true, ..self }
     }
@@ -143,8 +143,8 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets a function of the application that decides, once the policies are satisfied, whether a target may be
-    /// downloaded.
+    /// Sets a callback with which the application decides whether a target may be downloaded. The callback runs only
+    /// after the policies are satisfied.
     #[cfg(feature = "attest")]
     pub fn approve(mut self, approve: impl Approve) -> UpdaterBuilder {
         self.policies.approve = Some(Box::new(approve));
@@ -152,13 +152,13 @@ impl UpdaterBuilder {
     }
 
     /// Reuses the targets role of an earlier session in this process: if the repository still has the same targets
-    /// file, the file is not read and verified again.
+    /// file, the file is not parsed and verified again.
     #[doc(hidden)]
     pub fn reusable_targets(self, known: Option<ReusableTargets>) -> UpdaterBuilder {
         UpdaterBuilder { known, ..self }
     }
 
-    /// Makes the updater.
+    /// Builds the updater.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. All calls of `apply` are here.
+//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. All calls to `apply` are in this
+//! module.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -92,7 +93,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Returns whether the driver uses only stored files, and so fetches and stores nothing.
+    /// Returns whether the driver uses only stored files. Such a driver fetches and stores nothing.
     fn is_offline(&self) -> bool {
         matches!(self.writing, Writing::Never)
     }
@@ -234,7 +235,7 @@ impl<'a> Driver<'a> {
     /// Offers the answers from the other mirrors to the stage, and returns the newest valid file. The mirror `first`
     /// has either reported that there is no newer root, or sent the timestamp `kept`; that mirror may be out of date or
     /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
-    /// Failed requests are not retried, and slow ones get only a little more time.
+    /// Failed requests are not retried, and slow requests get only a little more time.
     async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -415,8 +416,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Stores the trusted root under its unversioned name, even if it was read from the history or shipped with the
-    /// program instead of fetched.
+    /// Stores the trusted root under its unversioned name, even if the root was not fetched, but was read from the
+    /// stored root history or shipped with the program.
     pub(crate) fn keep_root(&mut self, bytes: &Received) {
         let file = StoredFile::Role(RoleName::ROOT);
         let longest = self.context.longest(&RoleName::ROOT);

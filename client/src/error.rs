@@ -133,7 +133,8 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
 #[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]
 pub struct RefusedError {
-    /// Why the file of the last mirror was refused.
+    /// Why the file was refused. If several mirrors sent refused files, this is the last refusal that is not about a
+    /// limit, or else the last refusal.
     #[source]
     pub refusal: Refusal,
     /// The failures of all mirrors that were tried for this file, in order.
@@ -229,7 +230,7 @@ fn allowed_by(limit: Option<Limit>) -> String {
 pub struct NetworkError {
     /// A description of the file for the error message.
     pub what: String,
-    /// The network failure of the last mirror.
+    /// The network failure of the mirror that was tried last.
     #[source]
     pub cause: FetchError,
     /// The failures of all mirrors that were tried, in order.

@@ -84,7 +84,8 @@ pub enum Event {
     UsingStored {
         /// Why the refresh failed.
         reason: String,
-        /// The time at which the first role of the stored metadata expires. From then on, the client refuses it.
+        /// The time at which the first role of the stored metadata expires. From then on, the client refuses the stored
+        /// metadata.
         until: DateTime<Utc>,
     },
     /// A target was not downloaded, because the correct file already exists at this path.

@@ -162,7 +162,8 @@ impl Session {
         for (request, file) in &demanded.trust_roots {
             match file {
                 Some(file) if file.length > MAX_TRUST_ROOT_LENGTH => request.too_long(file.length, &mut roots),
-                // If the trust root cannot be used, the verdict on each rule that needs it says why.
+                // If the trust root cannot be used, the verdict on each rule that needs the trust root states the
+                // reason.
                 Some(file) => drop(request.load(&self.trust_root(file, source).await?, &mut roots)),
                 None => request.missing(&mut roots),
             }
@@ -181,8 +182,8 @@ impl Session {
         Ok(verdict)
     }
 
-    /// Returns the content of a trust root. Targets share trust roots, so if several downloads need the same one, they
-    /// wait here until the first of them has read it.
+    /// Returns the content of a trust root. Targets can share a trust root. If several downloads need the same trust
+    /// root, the other downloads wait here until the first download has read it.
     async fn trust_root(&self, file: &TargetFile, source: EvidenceSource) -> Result<Arc<[u8]>, Error> {
         let mut known = self.trust_roots.lock().await;
         if let Some((_, content)) = known.iter().find(|(known, _)| known == file) {

@@ -180,8 +180,8 @@ impl OpenDirectory {
         }
     }
 
-    /// Removes temporary files that earlier processes abandoned. Either the caller must hold the lock on the directory,
-    /// or all processes must lock their temporary files in it.
+    /// Removes temporary files that earlier processes abandoned. Either the caller must hold the lock on this
+    /// directory, or all processes must lock the temporary files that they create in it.
     pub(crate) fn remove_leftovers(&self) -> Result<(), LocalError> {
         for name in self.names()? {
             if let Some(name) = name.to_str().filter(|name| is_temporary(name))
@@ -261,8 +261,8 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 pub(crate) struct CleanedDirs(Mutex<BTreeSet<PathBuf>>);
 
 impl CleanedDirs {
-    /// Removes abandoned files from `folder` if this is the first call for it. Errors are ignored, because a directory
-    /// that cannot be listed may still be writable.
+    /// Removes abandoned files from `folder` if this is the first call for this folder. Errors are ignored, because a
+    /// directory that cannot be listed may still be writable.
     pub(crate) fn clean_once(&self, folder: &OpenDirectory) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
             let _ = folder.remove_leftovers();
@@ -275,7 +275,7 @@ fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
 
-/// A temporary file. Dropping it removes the file, unless it was finished.
+/// A temporary file. It is removed when this value is dropped, unless it was finished.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) file: NewFile,

@@ -6,7 +6,7 @@ use lastmile_attest::{LocalPolicy, Verdict};
 #[cfg(feature = "attest")]
 use lastmile_metadata::TargetFile;
 
-/// The name of the member of a targets role that contains a policy.
+/// The name of the member that contains the policy in a targets role.
 #[cfg(any(test, not(feature = "attest")))]
 pub(crate) const MEMBER: &str = "x-lastmile-policy";
 

@@ -216,7 +216,7 @@ impl Session {
         let downloads = targets.iter().enumerate().map(|(index, target)| async move {
             (index, self.download_below_with_progress(target, folder, progress).await)
         });
-        // Use `buffer_unordered`, because with `buffered`, a slow download would delay those after it.
+        // Use `buffer_unordered`, because with `buffered`, a slow download would delay the downloads after it.
         let downloads = stream::iter(downloads.collect::<Vec<_>>()).buffer_unordered(at_once.max(1));
         let mut results: Vec<_> = downloads.collect().await;
         results.sort_by_key(|(index, _)| *index);

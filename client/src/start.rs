@@ -75,7 +75,8 @@ impl Start {
         &self.identity
     }
 
-    /// Initializes the store. Writes the floors before the identity, so a store with an identity always has floors.
+    /// Initializes the store. Writes the record of trusted versions before the identity, so a store with an identity
+    /// always has a record.
     pub(crate) fn initialize(
         &mut self,
         context: &UpdateContext,

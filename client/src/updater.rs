@@ -64,8 +64,8 @@ impl Updater {
         self.refresh_at(now()).await
     }
 
-    /// Like [`refresh`](Updater::refresh), but verifies everything at `time` instead of the time of the clock. Use this
-    /// in tests, on machines with another source of time, or to verify several repositories as of the same time.
+    /// Like [`refresh`](Updater::refresh), but verifies all metadata as of `time` instead of the time of the clock. Use
+    /// this in tests, on machines with another source of time, or to verify several repositories as of the same time.
     ///
     /// With a `time` in the past, metadata that has expired since then is accepted. A machine without a clock can pass
     /// the time of another source (7.1).
@@ -101,8 +101,8 @@ impl Updater {
             .into())
     }
 
-    /// Verifies the stored metadata again, starting from the shipped root, at the time of this machine's clock. Makes
-    /// no request and does not change the store (decisions A23 and D5 in docs/pouf.md).
+    /// Verifies the stored metadata again, starting from the shipped root, as of the time of this machine's clock.
+    /// Makes no request and does not change the store (decisions A23 and D5 in docs/pouf.md).
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Updater {
         self.offline_at(now()).await
     }
 
-    /// Like [`offline`](Updater::offline), but verifies everything at `time`.
+    /// Like [`offline`](Updater::offline), but verifies all metadata as of `time`.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Updater {
         Ok(Session::new(Arc::clone(&self.context), trusted, Source::Store))
     }
 
-    /// Verifies the stored metadata at `time`.
+    /// Verifies the stored metadata as of `time`.
     async fn stored_at(&self, time: DateTime<Utc>) -> Result<TrustedMetadata, Error> {
         let work = |store: &LockedStore<'_>| {
             let start = Start::read(&self.context, store, &self.shipped_root, time)?;
@@ -165,8 +165,8 @@ impl Updater {
         driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() {
-            // 5.3.11: write the record of the lowest accepted versions last, because a new record means that the stored
-            // files have been removed.
+            // 5.3.11: write the record of the lowest accepted versions last, because a new record signals that the
+            // stored files have been removed.
             driver.forget();
             driver.complete_floors();
         }

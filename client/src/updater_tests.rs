@@ -486,7 +486,7 @@ async fn d6_the_client_waits_a_short_time_for_newer_files_of_other_mirrors() {
         let before = tokio::time::Instant::now();
         let session = updater.refresh_at(now()).await.unwrap();
         assert_eq!(session.trusted().timestamp().version.get(), trusted);
-        // The client does not wait again for a mirror that was too slow to answer for the root.
+        // The client does not wait again for a mirror that was too slow to answer the request for the root.
         assert!(before.elapsed() <= std::time::Duration::from_secs(4 + 4), "{:?}", before.elapsed());
     }
 }

@@ -28,7 +28,7 @@ Exit codes:
   7  `status`: a role expires soon
 
 The root file given to `trust add` must come from the maintainers through a channel you trust:
-everything else is verified from it.";
+all other metadata is verified starting from this file.";
 
 #[cfg(feature = "attest")]
 const VERIFY_EXAMPLES: &str = "\
@@ -86,7 +86,7 @@ pub(super) struct Network {
     #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
 
-    /// Give up on fetching a file from a mirror after this long; long targets get additional time
+    /// Give up on fetching a file from a mirror after this long; large targets get additional time
     #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub(super) deadline: Duration,
 
@@ -209,8 +209,8 @@ pub(super) enum Command {
 
     /// Fetch and verify new metadata
     Refresh {
-        /// Wait for a random time of at most this many seconds first, so that scheduled jobs on many machines do not
-        /// all ask the server at the same moment
+        /// First wait for a random time of up to this many seconds, so that scheduled jobs on many machines do not all
+        /// contact the server at the same moment
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         jitter: Option<Duration>,
     },
@@ -313,7 +313,7 @@ pub(super) struct Add {
     pub(super) plain_target_names: bool,
 
     /// Also enforce the local policy in this file (TOML or JSON), and allow its exceptions; the file is
-    /// read at every use
+    /// read again by every command that uses it
     #[cfg(feature = "attest")]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) policy: Option<PathBuf>,
@@ -362,7 +362,7 @@ pub(super) struct Get {
     #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(super) output: PathBuf,
 
-    /// Save a single target as exactly this file
+    /// Save a single target to exactly this file
     #[arg(long, value_name = "FILE", conflicts_with = "output", value_hint = ValueHint::FilePath)]
     pub(super) output_file: Option<PathBuf>,
 
@@ -396,8 +396,8 @@ pub(super) struct Verify {
     #[arg(long, value_name = "DIR", group = "named", value_hint = ValueHint::DirPath)]
     pub(super) below: Option<PathBuf>,
 
-    /// Show each rule that applies to the target with this path, and the evidence that satisfies it or what
-    /// was found instead; the exit code is 5 if a rule refuses the target
+    /// Show each rule that applies to this target, with the evidence that satisfies the rule or with what was found
+    /// instead; the exit code is 5 if a rule refuses the target
     #[cfg(feature = "attest")]
     #[arg(long, value_name = "TARGET", group = "named")]
     pub(super) explain: Option<String>,
@@ -416,7 +416,7 @@ pub(super) struct PolicyFile {
     pub(super) path: Option<PathBuf>,
 }
 
-/// Where the metadata comes from.
+/// The source of the metadata.
 #[derive(Debug, Args)]
 pub(super) struct MetadataSource {
     /// Use the stored metadata instead of requesting new metadata

@@ -53,7 +53,7 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         #[cfg(feature = "attest")]
         Refusal::Policy(refused) => {
             return Some(format!(
-                "show all rules and what was found with `lastmile verify --explain {}`",
+                "run `lastmile verify --explain {}` to see all rules and what was found",
                 refused.path
             ));
         }
@@ -81,7 +81,7 @@ fn of_verdict(kind: &ErrorKind) -> Option<&'static str> {
              with `lastmile trust reset NAME`"
         }
         ErrorKind::ThresholdNotMet { .. } => {
-            "not enough of the trusted keys have signed the file; the metadata trusted before stays trusted"
+            "not enough of the trusted keys have signed the file; previously trusted metadata stays trusted"
         }
         ErrorKind::UnsupportedSpecVersion(_) => {
             "a newer version of this program may support this version of the specification"

@@ -1,4 +1,4 @@
-//! The program `lastmile`, as a function that takes its arguments and its environment.
+//! The program `lastmile` as a function of its arguments and its environment.
 
 mod args;
 mod completions;

@@ -119,7 +119,7 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
         "{}",
         ran.stderr
     );
-    assert!(ran.stderr.ends_with("hint: show all rules and what was found with `lastmile verify --explain x`\n"));
+    assert!(ran.stderr.ends_with("hint: run `lastmile verify --explain x` to see all rules and what was found\n"));
     assert!(!std::path::Path::new(&home.path("out")).exists());
     let document = json(&get(&home, &["--json"]));
     let error = &document["targets"][0]["error"];

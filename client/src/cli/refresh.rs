@@ -23,14 +23,15 @@ impl App<'_> {
     }
 }
 
-/// Returns the time after a wait that began at `start`, if the clock says `now`. Metadata that expired during the wait must
-/// be refused, even if the machine was suspended or its clock was set meanwhile.
+/// Returns the time as of which metadata is verified after a wait that began at `start`. `now` is the clock's time
+/// after the wait. Metadata that expired during the wait must be refused, even if the machine was suspended or its
+/// clock was set meanwhile.
 fn time_after(start: DateTime<Utc>, waited: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
     let expected = start + TimeDelta::from_std(waited).unwrap_or_default();
     expected.max(now)
 }
 
-/// Waits for a random time. Returns the time that was waited.
+/// Waits for a random time, and returns how long it waited.
 async fn wait_at_most(longest: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 1_000_000;
     let wait = longest.mul_f64(random as f64 / 1_000_000.0);

@@ -70,7 +70,7 @@ pub(crate) struct RepositorySettings {
     pub(crate) mirrors: Vec<MirrorUrls>,
     /// Whether HTTP 403 means "not found" (decision D2 in docs/pouf.md).
     pub(crate) forbidden_means_absent: bool,
-    /// Whether targets are fetched as `HASH.NAME` if snapshots are consistent (spec 5.7.3).
+    /// Whether targets are fetched as `HASH.NAME` if the repository uses consistent snapshots (spec 5.7.3).
     pub(crate) hash_prefixed_targets: bool,
     /// The absolute path of the file with the local policy, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Lists which common options each command does not use. Help hides these options, and the parser refuses them.
+//! Lists the common options that each command does not use. Help hides these options, and the parser refuses them.
 
 use std::ffi::OsString;
 

@@ -145,7 +145,7 @@ async fn check_file(file: &Path, target: &TargetFile) -> Result<(), Failure> {
     Err(failure.with_hint(format!("`{}` is not this target or has been changed", printable_path(file))))
 }
 
-/// Checks the length and the hashes of a file, which it opens only once.
+/// Checks the length and the hashes of a file, and opens the file only once.
 async fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
     let failed = |error| LocalError::new("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;

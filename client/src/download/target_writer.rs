@@ -1,5 +1,5 @@
 //! Verifies the bytes of a target and writes them to a temporary file or to memory. A separate thread does this, so
-//! hashing and writing do not delay the network.
+//! that hashing and writing do not delay the network.
 
 use std::io;
 

@@ -224,8 +224,8 @@ impl Fetch for HttpFetch {
             }
             let (offset, answer) = self.ask(&url, request, offset).await?;
             check_transfer(answer.headers())?;
-            // Ignore the content coding. The client requested none, so a server that states one describes the file
-            // itself, such as `x-gzip` for a `.tar.gz`. The length and hashes of the target are checked later.
+            // Ignore the content coding. The client requested no coding, so a coding in the response describes the file
+            // itself, such as `x-gzip` for a `.tar.gz` file. The length and hashes of the target are checked later.
             Ok(Response { offset, body: self.body(answer) })
         })
     }
@@ -382,8 +382,9 @@ fn headers_of_all(settings: &HttpSettings) -> HeaderMap {
     headers
 }
 
-/// Returns how long the server asks the client to wait (RFC 9110, 10.2.3): a number of seconds, or the time from the
-/// `Date` of the response until an HTTP date. This machine's clock is not used, because it may be wrong.
+/// Returns how long the server asks the client to wait (RFC 9110, 10.2.3): either a number of seconds, or the time
+/// between the `Date` header of the response and a given HTTP date. This machine's clock is not used, because it may be
+/// wrong.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -320,7 +320,7 @@ async fn http2_server(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> (Str
 async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
     let delay = Duration::from_millis(300);
     let (url, connections) = http2_server(TestRepository::new().files(), delay).await;
-    // Without TLS there is no negotiation of the protocol, so the client must be configured to use HTTP/2.
+    // Without TLS, the protocol is not negotiated, so the client must be configured to use HTTP/2.
     let authorities = Authorities::new(&[], default_provider().unwrap()).unwrap();
     let builder = Client::builder().no_proxy().http2_prior_knowledge();
     let client = builder.tls_backend_preconfigured(authorities.config().unwrap()).build().unwrap();

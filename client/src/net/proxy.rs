@@ -190,7 +190,7 @@ struct Exception {
 enum ServerName {
     /// A domain and its subdomains, in lower case.
     Domain(String),
-    /// A network: the addresses that share their first bits with this address. The number says how many bits.
+    /// A network, given as an address and the number of leading bits that all addresses in the network share.
     Network(IpAddr, u8),
 }
 

@@ -1,9 +1,9 @@
 //! TLS configuration: the cryptography provider, and the certificate authorities of the system and of the user. The
 //! system's authorities are read when the first server certificate is verified.
 //!
-//! The system's authorities are read late because some systems store them in hundreds of files, which take longer to
-//! read than a whole refresh over HTTP, and because plain HTTP must work on systems without authorities. Only rustls
-//! and the system's verifier verify certificates.
+//! There are two reasons for reading the system's authorities late. Some systems store them in hundreds of files, and
+//! reading these files takes longer than a whole refresh over HTTP. Also, plain HTTP must work on systems without
+//! authorities. Only rustls and the system's verifier verify certificates.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

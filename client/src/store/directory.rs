@@ -57,8 +57,8 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// Any I/O error. A directory that other users can change, or a `state` that is a link, is refused, because other
-    /// users could then remove the record of versions, which protects against rollback.
+    /// Any I/O error. A directory that other users can change, or a folder `state` that is a symbolic link, is refused,
+    /// because other users could then remove the record of versions, which protects against rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = OpenDirectory::make(&path, PRIVATE)?;

@@ -10,8 +10,8 @@ use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The changes made by one refresh that have not been written yet. Files that are read through this type already
-/// include the changes.
+/// The changes that one refresh has made but not yet written. Files that are read through this type already include the
+/// changes.
 pub(crate) struct PendingChanges<'a> {
     store: &'a SharedStore,
     /// The identity that this refresh has written to the store. Every refresh writes a different identity.
@@ -19,7 +19,7 @@ pub(crate) struct PendingChanges<'a> {
     changes: Vec<Change>,
 }
 
-/// A change to the store. Changes are written in order, so a crash between two of them is harmless.
+/// A change to the store. Changes are written in order, so a crash between two changes is harmless.
 enum Change {
     Keep(Vec<StoredFile>, Accepted),
     Write(StoredFile, Vec<u8>),
@@ -87,7 +87,7 @@ impl<'a> PendingChanges<'a> {
     }
 }
 
-/// Writes the changes made by a cancelled refresh, so the files that it has accepted are not lost.
+/// Writes the changes made by a cancelled refresh, so that the files that it has accepted are not lost.
 impl Drop for PendingChanges<'_> {
     fn drop(&mut self) {
         let changes = take(&mut self.changes);
