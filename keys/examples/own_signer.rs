@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A message to sign, and the channel for the signature.
 type Request = (Vec<u8>, Sender<Result<Vec<u8>, SignError>>);
 
-/// A handle to a key of the agent.
+/// A handle to a key that the agent holds.
 struct AgentKey {
     requests: Sender<Request>,
     public: PublicKey,

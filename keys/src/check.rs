@@ -57,7 +57,7 @@ impl SignatureChecks {
         }
     }
 
-    /// Returns whether each signature is valid, in the order in which they were added.
+    /// Returns, for each signature in the order of addition, whether it is valid.
     #[must_use]
     pub fn finish(self) -> Vec<bool> {
         let digests: Vec<(MessageDigest, Box<[u8]>)> =
@@ -80,7 +80,7 @@ impl SignatureChecks {
 }
 
 impl PublicKey {
-    /// Returns whether `signature` is a valid signature that this key made over `message`. The key alone determines the
+    /// Returns whether `signature` is a valid signature by this key over `message`. The key alone determines the
     /// algorithm.
     ///
     /// A signature has 64 bytes for ed25519, is in DER (RFC 3279) for ecdsa, and is as long as the modulus for rsa.

@@ -126,8 +126,8 @@ impl PrivateKey {
 }
 
 impl Secret {
-    /// Creates a key from the first bytes; the scheme determines how many. Returns `None` if these bytes are out of
-    /// range.
+    /// Creates a key from the first bytes of `bytes`; the scheme determines their number. Returns `None` if these bytes
+    /// are out of range.
     fn from_bytes(scheme: Scheme, bytes: &[u8; 48]) -> Option<Secret> {
         match scheme {
             Scheme::Ed25519 => bytes.first_chunk().map(|seed| Secret::Ed25519(seed.into())),

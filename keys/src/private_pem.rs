@@ -23,8 +23,8 @@ use crate::{PrivateKey, SignError};
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// The scrypt parameters of new files: five passes over 16 MiB, which take a few tenths of a second. OWASP lists these
-/// parameters as equivalent to N = 2^17, p = 1. This is the largest N that `openssl` can read, because `openssl` gives
-/// scrypt at most 32 MiB.
+/// parameters as equivalent to N = 2^17, p = 1. This is the largest N that `openssl` can read, because `openssl` limits
+/// scrypt to 32 MiB.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
@@ -106,7 +106,7 @@ impl PrivateKey {
         match &self.secret {
             Secret::Ed25519(key) => {
                 // RFC 8410, 7: an OCTET STRING in an OCTET STRING. The public key is left out, because openssl 3.0 can
-                // read only version 1.
+                // read only version 1 of PKCS#8.
                 let mut octets = Zeroizing::new(Vec::with_capacity(34));
                 octets.extend([0x04, 0x20]);
                 octets.extend(Zeroizing::new(key.to_bytes()).iter());

@@ -110,8 +110,8 @@ impl PublicKey {
         &self.0.material
     }
 
-    /// Returns the digest algorithms that [`PublicKey::verify_digest`] accepts for this key. The first one is that of
-    /// the scheme. The list is empty for ed25519, which signs the message itself.
+    /// Returns the digest algorithms that [`PublicKey::verify_digest`] accepts for this key. The first algorithm in the
+    /// list is the one that the scheme specifies. The list is empty for ed25519, which signs the message itself.
     ///
     /// The list for P-384 also contains SHA-256, because cosign digested files with SHA-256 for every curve until
     /// version 2.6. SHA-256 is not weaker for P-384 than for P-256.
@@ -129,7 +129,7 @@ impl PublicKey {
         }
     }
 
-    /// Returns whether `signature` is a valid signature that this key made over the message whose digest is `digest`.
+    /// Returns whether `signature` is a valid signature by this key over the message with the digest `digest`.
     /// `algorithm` must be one of [`PublicKey::message_digests`]. TUF metadata is verified with [`PublicKey::verify`],
     /// for which the key alone determines the algorithm.
     #[must_use]

@@ -100,7 +100,7 @@ impl RsaKey {
     }
 }
 
-/// PSS with MGF1 and the same hash. Any salt length is accepted, because the specification does not require one
+/// PSS with MGF1, both with the same hash. Any salt length is accepted, because the specification does not require one
 /// (4.2.2) and signers use different lengths.
 fn pss<D: sha2::Digest>() -> Pss<D> {
     Pss { salt_len: None, ..Pss::new() }
