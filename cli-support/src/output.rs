@@ -83,8 +83,8 @@ impl Output {
         self.data(document, text.trim_end_matches('\n').lines())
     }
 
-    /// Writes the report of a command about its changes: `lines`, which `--quiet` omits, or `document` if `--json` is
-    /// given.
+    /// Writes a command's report about its changes. With `--json`, this is `document`. Otherwise, it is `lines`, which
+    /// `--quiet` omits.
     ///
     /// # Errors
     /// The same errors as [`Output::data`].

@@ -16,7 +16,8 @@ use crate::{Place, Syscall};
 
 impl NewFile {
     /// If root runs this program, gives the new file the owner and the group of the file that it will replace, or of
-    /// the folder if it will replace no file. Otherwise the user who owns the folder could not access the file.
+    /// the folder if it will replace no file. Without this change, the user who owns the folder could not access the
+    /// file.
     ///
     /// # Errors
     ///
