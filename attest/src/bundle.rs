@@ -47,7 +47,7 @@ pub(crate) enum SignerKind {
     Key,
 }
 
-/// What the signature of a bundle covers.
+/// The content that the signature of a bundle covers.
 #[derive(Clone, Debug)]
 pub(crate) enum BundleContent {
     /// The content of a file.
@@ -105,7 +105,7 @@ impl Bundle {
             (None, Some(envelope)) => BundleContent::Statement(Box::new(read_envelope(envelope)?)),
             _ => return Err(FormatError::new("a bundle must have `messageSignature` or `dsseEnvelope`, and not both")),
         };
-        // Check all members before the text is written anew.
+        // Check all members before the bundle is serialized again.
         let material = Material::read(fields.required("verificationMaterial")?, version)?;
         let text = value.to_string();
         if text.len() > MAX_BUNDLE {

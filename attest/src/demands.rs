@@ -1,5 +1,5 @@
 //! The requirements for a package ([`Demands`]): the rules of all policies on its delegation chain, and the rules of
-//! the local policy. A delegated role can add requirements, but cannot change those of the roles above it.
+//! the local policy. A delegated role can add requirements, but cannot change the requirements of the roles above it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -144,7 +144,8 @@ impl Demands {
         self.sources.iter().flat_map(|source| source.rules(&self.target.path).map(|rule| (&source.origin, rule)))
     }
 
-    /// Returns the targets that contain evidence for the package. A package with a malformed list of evidence has none.
+    /// Returns the targets that contain evidence for the package. The result is empty if the package's list of evidence
+    /// is malformed.
     #[must_use]
     pub fn evidence(&self) -> &[TargetPath] {
         self.evidence.as_deref().unwrap_or_default()
@@ -225,7 +226,7 @@ impl Source {
     }
 }
 
-/// Returns the policy of a role, or why it cannot be used.
+/// Returns the policy of a role, or the reason why the policy cannot be used.
 fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
     // Paths are distributed into bins by their hashes, so the paths in a bin have nothing else in common.
     if role.is_bin {
@@ -253,7 +254,7 @@ pub struct TrustRootLoadError {
     pub path: TargetPath,
     /// The author of the policy that names the trust root.
     pub origin: Origin,
-    /// What is wrong.
+    /// A description of the problem.
     pub reason: String,
 }
 
@@ -295,14 +296,14 @@ impl TrustRootRequest {
     }
 
     /// Records in `roots` that no trusted role lists the file, so that the verdict on a rule that needs the trust root
-    /// mentions it.
+    /// contains this reason.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
         roots.0.insert(self.id.clone(), Err(error.to_string()));
     }
 
     /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`], so that the
-    /// verdict on a rule that needs the trust root says so.
+    /// verdict on a rule that needs the trust root contains this reason.
     pub fn too_long(&self, length: u64, roots: &mut TrustRoots) {
         let error = self.error(&TrustRootError::too_long(length).to_string());
         roots.0.insert(self.id.clone(), Err(error.to_string()));

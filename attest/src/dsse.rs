@@ -9,7 +9,7 @@ use crate::statement::{PAYLOAD_TYPE, Statement};
 /// The maximum length of a payload.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 
-/// The maximum number of signatures of an envelope.
+/// The maximum number of signatures in an envelope.
 const MAX_SIGNATURES: usize = 16;
 
 /// The maximum length of a signature, in bytes. An 8192-bit RSA key makes signatures of this length.

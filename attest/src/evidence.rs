@@ -72,7 +72,7 @@ pub enum EvidenceError {
     Line {
         /// The line number, starting at 1.
         line: usize,
-        /// What is wrong.
+        /// A description of the problem.
         error: FormatError,
     },
 }
@@ -226,8 +226,8 @@ impl Item {
         }
     }
 
-    /// Verifies a signature that a key made over the artifact, or over a statement about the artifact. The key counts
-    /// once, even if it made several signatures in an envelope.
+    /// Verifies a signature by a key over the artifact, or over a statement about the artifact. The key counts once,
+    /// even if it made several signatures in an envelope.
     ///
     /// With `trust`, also verifies the log entries and the times. Without `trust`, ignores the log entries and the
     /// times, so the result contains neither, even if the bundle does.

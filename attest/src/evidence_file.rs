@@ -13,7 +13,7 @@ pub struct EvidenceFile {
     pub content: EvidenceContent,
 }
 
-/// The content of an evidence file, or why the file was not read. A file that was not read does not count.
+/// The content of an evidence file, or the reason why the file was not read. A file that was not read does not count.
 #[derive(Clone, Debug)]
 pub enum EvidenceContent {
     /// The content, which has the listed length and hashes.
@@ -25,7 +25,7 @@ pub enum EvidenceContent {
 }
 
 impl EvidenceFile {
-    /// Returns the pieces of evidence in the file, or why there are none.
+    /// Returns the pieces of evidence in the file, or the reason why there are none.
     pub(crate) fn items(&self) -> Result<Vec<Item>, String> {
         let content = match &self.content {
             EvidenceContent::Read(content) => content,

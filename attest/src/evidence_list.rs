@@ -27,7 +27,7 @@ pub enum EvidenceListError {
     Path {
         /// The package.
         path: TargetPath,
-        /// What is wrong.
+        /// A description of the problem.
         error: NameError,
     },
 }

@@ -131,7 +131,7 @@ impl<'a> Judgement<'a> {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
                 // The rule names a signer, builder or trust root that the policy defines in a way that this version
                 // does not understand.
-                _ if !rule.names_are_defined(&source.policy) => not_understood("what the rule names"),
+                _ if !rule.names_are_defined(&source.policy) => not_understood("a definition that the rule uses"),
                 _ => self.judge_rule(index, source, rule),
             };
             verdicts.push(RuleVerdict {

@@ -1,5 +1,5 @@
-//! Verifies signatures over statements and files with a key that a policy names. To verify a signature over a file,
-//! only the digests in the metadata are needed, not the file itself.
+//! Verifies signatures over statements and files with a key that a policy names. Signatures over a file are verified
+//! with the digests in the metadata, so the file itself is not needed.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use lastmile_metadata::Algorithm;

@@ -11,7 +11,7 @@ const KINDS: [(&str, &str); 4] = [REKOR_V2, ("hashedrekord", "0.0.1"), ("dsse", 
 
 const REKOR_V2: (&str, &str) = ("hashedrekord", "0.0.2");
 
-/// The maximum number of entries of a bundle.
+/// The maximum number of entries in a bundle.
 pub(crate) const MAX_ENTRIES: usize = 8;
 
 /// The maximum number of hashes in an inclusion proof. A proof has at most one hash for each bit of the index.

@@ -12,9 +12,9 @@ use crate::statement::Statement;
 /// the signer has not been checked yet.
 #[derive(Clone, Debug)]
 pub struct Signed {
-    /// Who signed.
+    /// The key or the identity that made the signature.
     pub signer: SignedBy,
-    /// What was signed.
+    /// The signed content.
     pub content: Content,
     /// The authenticated times of the signature, sorted. The list is empty if the signature was made with a key, and
     /// neither log entries nor timestamps were verified.
@@ -62,7 +62,7 @@ impl Subject {
     }
 }
 
-/// What a signature covers.
+/// The content that a signature covers.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// The artifact itself.

@@ -57,7 +57,7 @@ pub struct Proof {
     pub number: usize,
     /// The name of the signer in the policy.
     pub signer: String,
-    /// Who signed.
+    /// The key or the identity that made the signature.
     pub signed_by: SignedBy,
     /// The type of the statement, or `None` for a signature over the file itself.
     pub statement: Option<String>,

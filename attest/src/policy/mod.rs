@@ -26,7 +26,7 @@ use crate::signed::Claim;
 use crate::sigstore::TrustRoot;
 use crate::trust::TrustDemands;
 
-/// The name of the member of a targets role that contains the policy.
+/// The name of the member that contains the policy in a targets role.
 pub const MEMBER: &str = "x-lastmile-policy";
 
 /// The version of the policy format that this crate reads.
@@ -145,7 +145,7 @@ pub(crate) struct AttestationDemand {
     pub(crate) allowed: Vec<(String, Vec<Value>)>,
 }
 
-/// Build provenance (SLSA).
+/// A requirement for build provenance (SLSA).
 #[derive(Clone, Debug)]
 pub(crate) struct ProvenanceDemand {
     pub(crate) builders: Vec<Name>,
@@ -155,10 +155,10 @@ pub(crate) struct ProvenanceDemand {
     pub(crate) parameters: Parameters,
 }
 
-/// The parameters with which a build is allowed to have been started.
+/// The parameters with which a build may have been started.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameters {
-    /// Any.
+    /// All parameters are allowed.
     Any,
     /// Only these parameters are allowed, and only with values that match the patterns.
     Listed(BTreeMap<String, Vec<Pattern>>),

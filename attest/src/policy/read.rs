@@ -19,7 +19,7 @@ use crate::trust::{LogDemand, SctDemand, TrustDemands};
 /// The maximum length of a policy, in bytes.
 const MAX_LENGTH: usize = 256 * 1024;
 
-/// The maximum number of trust roots, and also of signers, of builders and of rules.
+/// The maximum number of entries of each kind: trust roots, signers, builders and rules.
 const MAX_ENTRIES: usize = 64;
 
 /// The types of statements that count as a signature over their subject.

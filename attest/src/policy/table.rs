@@ -105,7 +105,7 @@ impl<'a> Table<'a> {
         let texts = self.strings(name)?.unwrap_or_default();
         // Refuse `**`, because it would match no more than `*`, and its author probably expects it to match a slash.
         if let Some(text) = texts.iter().find(|text| text.contains("**")) {
-            return Err(self.error(name, &format!("contains {text:?}, but `*` never matches a slash, not even twice")));
+            return Err(self.error(name, &format!("contains {text:?}, but `*` never matches a slash, even as `**`")));
         }
         Ok(texts.into_iter().map(PathPattern::new).collect())
     }

@@ -31,7 +31,7 @@ pub enum TomlError {
     Syntax {
         /// The line number, starting at 1.
         line: usize,
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
     /// A value cannot be converted.
@@ -39,7 +39,7 @@ pub enum TomlError {
     Value {
         /// The place in the policy, such as `signer.release.subject`.
         place: String,
-        /// What is wrong.
+        /// A description of the problem.
         problem: &'static str,
     },
     /// The text is not JSON.
@@ -227,7 +227,8 @@ by = ["release"]
         let again = Value::parse(from_toml(&shown).unwrap().as_bytes()).unwrap();
         assert_eq!(again.pointer("/require"), Value::parse(json.as_bytes()).unwrap().pointer("/require"));
         assert_eq!(again.pointer("/signer/release/not-before"), Some(&Value::String("2026-01-01T00:00:00Z".into())));
-        // A section whose values are not objects, and a list that does not only contain objects, stay inline.
+        // A section whose values are not objects stays inline, and so does a list that contains anything other than
+        // objects.
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);

@@ -1,5 +1,5 @@
-//! Tests of policies, evidence files and trust roots that cannot be used: nothing of this is an error before the verdict,
-//! so an exception of the local policy applies.
+//! Tests of policies, evidence files and trust roots that cannot be used. They cause no error before the verdict, so an
+//! exception of the local policy still applies.
 
 use lastmile_attest::{EvidenceContent, EvidenceFile, LocalPolicy, Outcome, TrustRoots};
 
