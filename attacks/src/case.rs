@@ -21,8 +21,8 @@ pub const EVIL: &[u8] = b"evil package";
 /// attacker's, so the client does not refuse them as a rollback.
 const RELEASES_MEANWHILE: u32 = 5;
 
-/// Returns a repository that was published `releases` times. It has two targets with the content [`GOOD`]: the
-/// top-level targets role lists `package`, and the delegated role `team` lists `team/package`.
+/// Returns a repository with `releases` published releases. It has two targets with the content [`GOOD`]: the top-level
+/// targets role lists `package`, and the delegated role `team` lists `team/package`.
 #[must_use]
 pub fn release(releases: u32) -> Repository {
     let mut repository = Repository::new();
@@ -70,10 +70,10 @@ pub struct Case {
     /// A short name that distinguishes this case from the other cases of its scenario.
     pub sample: String,
     pub(super) shipped: Vec<u8>,
-    /// The repositories from which the client updates before the attack, in the order of the updates.
+    /// The repositories from which the client updates before the attack, in order.
     pub(super) before: Vec<FakeNetwork>,
-    /// The repositories of the updates that fail before the attack, in the order of the updates. All updates that
-    /// succeed come before these updates.
+    /// The repositories from which the client tries to update before the attack, in order. These updates fail. They
+    /// come after all updates that succeed.
     pub(super) failed: Vec<FakeNetwork>,
     /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
@@ -82,7 +82,7 @@ pub struct Case {
     pub(super) responder: Option<Arc<Responder>>,
     pub(super) action: Action,
     pub(super) expect: Expect,
-    /// A text that the error must contain, so that the client does not refuse the attack for another reason.
+    /// A text that the error must contain. It shows that the client refused the attack for the expected reason.
     pub(super) because: Option<&'static str>,
     pub(super) advances: BTreeSet<String>,
     pub(super) changes_nothing: bool,
@@ -154,7 +154,7 @@ impl Case {
         Case { before: Vec::new(), ..Case::against(honest) }
     }
 
-    /// Sets the name of the sample.
+    /// Sets the short name that distinguishes this case from the other cases of its scenario.
     #[must_use]
     pub fn sample(self, sample: impl Into<String>) -> Case {
         Case { sample: sample.into(), ..self }
@@ -166,8 +166,8 @@ impl Case {
         Case { shipped: root, ..self }
     }
 
-    /// Adds a repository from which the client updates before the attack. The client updates from several such
-    /// repositories in the order in which they were added. An attacker may control the added repository.
+    /// Adds a repository from which the client updates before the attack. If there are several, the client updates from
+    /// them in the order in which they were added. An attacker may control the repository.
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());

@@ -1,4 +1,4 @@
-//! The server of a case, and functions that read the client's files and compare the files before and after the attack.
+//! The server for a case, and functions that read the client's files and compare them before and after the attack.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +63,7 @@ fn serving(network: FakeNetwork) -> Arc<Responder> {
     Arc::new(move |request: &Request, _: &mut Connection| Ok(Some(network.answer(&request.path))))
 }
 
-/// Returns the version of the published timestamp on `network`.
+/// Returns the version of the timestamp that `network` publishes.
 pub(super) fn newest(network: &FakeNetwork) -> u64 {
     let bytes = network.file(&format!("{METADATA}timestamp.json")).expect("a timestamp");
     let timestamp: serde_json::Value = serde_json::from_slice(&bytes).expect("a timestamp in JSON");

@@ -1,4 +1,4 @@
-//! Attacks on the delegation graph, with cycles, roles with several delegators, and bins.
+//! Attacks on the delegation graph: cycles, roles with several delegators, and bins.
 
 use lastmile_testkit::{Delegation, METADATA, NetworkFault, TestKey};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-j8x2-777p-23fc",
         &["GHSA-j8x2-777p-23fc", "4.6-cycles"],
-        "a role delegates to itself, two roles delegate to each other, or the number of paths doubles on thirty levels",
+        "a role delegates to itself, two roles delegate to each other, or the number of paths doubles at 30 levels",
         "GHSA-j8x2-777p-23fc",
         cycles,
     ),
@@ -69,14 +69,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-every-edge",
         &["4.6-every-edge"],
-        "a role lists a package that its own delegation covers, but the delegation above it does not",
+        "a role lists a package that its own delegation covers, but the delegation to its delegator does not",
         "specification 5.6.7",
         every_edge,
     ),
     Scenario::new(
         "4.6-same-keyid",
         &["4.6-same-keyid"],
-        "a delegated role lists an unknown key under the id of its own key and is then signed with it",
+        "a delegated role lists an unknown key under the ID of its own key, and is then signed with the unknown key",
         "bad input: delegations",
         same_keyid,
     ),
@@ -322,8 +322,8 @@ fn every_edge() -> Vec<Case> {
 fn same_keyid() -> Vec<Case> {
     let honest = release(2);
     let mut attacker = honest.fork();
-    // `team` delegates to another role and lists an unknown key for that role. This unknown key has the key ID of the
-    // key of `team` itself.
+    // `team` delegates to another role and lists an unknown key for that role. This unknown key has the same key ID as
+    // `team`'s own key.
     let own = TestKey::new("team").keyid().to_owned();
     let stranger = TestKey::new("a stranger").with_keyid(&own);
     attacker.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));

@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2025-2886",
         &["CVE-2025-2886", "4.6-terminating-at-depth"],
-        "a role after a terminating delegation lists the requested package",
+        "a role that comes after a terminating delegation lists the requested package",
         "CVE-2025-2886, GHSA-v4wr-j3w6-mxqc",
         behind_a_terminating_role,
     ),

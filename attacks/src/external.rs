@@ -1,7 +1,7 @@
 //! Runs cases against any program that implements the client-under-test protocol, and checks the exit code and the
 //! files of the program.
 //!
-//! The protocol is that of the TUF community's conformance suite. The client has the commands `init`, `refresh` and
+//! The protocol comes from the TUF community's conformance suite. The client has the commands `init`, `refresh` and
 //! `download`, ends with exit code 0 or 1, and stores trusted roles as `ROLE.json` in the metadata folder.
 
 use std::collections::BTreeMap;
@@ -70,8 +70,8 @@ impl Program {
 
 /// The result of running a case against a client.
 ///
-/// The first four verdicts mean that the client is safe. The last four mean that it is not safe. `Harmless` and
-/// `TooStrict` mean that a safe client is less or more strict than expected.
+/// The first four verdicts mean that the client is safe. The last four mean that it is not safe. A safe client is
+/// `Harmless` if it is less strict than expected, and `TooStrict` if it is stricter than expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The client refused the attack twice, kept no files of the attacker, and recovered.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{Case, release};
 
-/// Returns the roles of which the client has already accepted new files when it verifies a new file of `role`.
+/// Returns the roles whose new files the client has already accepted when it verifies a new file of `role`.
 pub(super) fn before(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -76,7 +76,7 @@ pub(super) fn republish(attacker: &mut Repository, role: &str, bytes: Vec<u8>) {
 }
 
 /// Returns the second valid form of an ECDSA signature, which has n − s instead of s. The argument and the result are
-/// DER in hexadecimal.
+/// DER, written as hexadecimal digits.
 pub(super) fn negated(signature: &str) -> String {
     let der = hex::decode(signature).unwrap();
     let (r_length, integer) = (usize::from(der[3]), |value: &[u8]| {

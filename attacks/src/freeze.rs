@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.3-F9",
         &["3.3-F9"],
-        "a timestamp expires in the year 10000; one that expires in 9999 is legal",
+        "a timestamp expires in the year 10000; an expiry date in 9999 is legal",
         "specification 4.2.3",
         far_expiry,
     ),

@@ -1,5 +1,5 @@
-//! Decides whether a client was harmed. To do so, it compares the client's files after the attack with the files that
-//! an honest repository offers.
+//! Decides whether an attack has harmed a client, by comparing the client's files after the attack with the files that
+//! honest repositories offer.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{Action, Case, EVIL};
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// The way in which a client ended.
+/// Whether a client's run succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Success,
@@ -27,8 +27,8 @@ pub(super) struct Holdings<'a> {
     pub(super) output: &'a Files,
 }
 
-/// Returns a description of the harm to the client, or `None` if it was not harmed. If the client ended with success,
-/// it must also have the requested package, and its trusted roles must belong to the same release.
+/// Returns a description of the harm to the client, or `None` if it was not harmed. A client that reports success must
+/// also have the requested package, and its trusted roles must belong to the same release.
 pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, ending: Ending) -> Option<String> {
     let known = Known::of(case);
     known.untrusted(case, before.trusted, after.trusted).or_else(|| {
@@ -71,7 +71,7 @@ impl Known {
         })
     }
 
-    /// Returns the files of all honest repositories for the role whose trusted file is called `name`.
+    /// Returns all files that honest repositories offer for a role. `name` is the name of the role's trusted file.
     fn metadata(&self, name: &str) -> Vec<Vec<u8>> {
         let is_of_the_role = |path: &str| {
             let file = path.strip_prefix(METADATA).unwrap_or_default();

@@ -8,7 +8,7 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, T
 
 use crate::{Case, GOOD, release};
 
-/// The maximum number of bytes of an endless response that the server may send. The number is higher than the client's
+/// The maximum number of bytes that the server may send in an endless response. The number is higher than the client's
 /// limit for any file, because the operating system can buffer several million bytes between two sockets.
 pub(super) const UNREAD: u64 = 20_000_000;
 
@@ -25,7 +25,7 @@ pub(super) struct ServedFile {
     pub(super) path: String,
     /// The role to which the file belongs, or `new-package`.
     pub(super) role: &'static str,
-    /// The name of the file in transfer errors, which is the name of a metadata file or `the target …`.
+    /// The name of the file in transfer errors: the name of a metadata file, or `the target …`.
     pub(super) file: String,
 }
 
@@ -106,7 +106,7 @@ impl NewRelease {
     }
 }
 
-/// Returns the roles of which the client has already accepted new files when it requests the file of `role`.
+/// Returns the roles whose new files the client has already accepted when it requests the file of `role`.
 pub(super) fn advanced(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -117,7 +117,8 @@ pub(super) fn advanced(role: &str) -> &'static [&'static str] {
 }
 
 impl ServedFile {
-    /// Expects that the client reports an error about the transfer, such as a truncated body, for the reason `why`.
+    /// Expects that the client reports a transfer error with the reason `why`, for example because the body is
+    /// truncated.
     pub(super) fn refused_transfer(&self, case: Case, why: &'static str) -> Case {
         case.refused(self.file.clone(), why)
     }

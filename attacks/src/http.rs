@@ -54,8 +54,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// The files for which statuses and headers are tested. A few files are enough, because one function of the client
-/// checks all files.
+/// The files with which statuses and headers are tested. A few files are enough, because the client checks the
+/// responses for all files in one function.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 type Act = fn(&mut Connection, &[u8]) -> io::Result<()>;

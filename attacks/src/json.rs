@@ -24,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-23991",
         &["CVE-2026-23991"],
-        "the server sends valid JSON that is not metadata as the file of each role",
+        "the server sends valid JSON that is not metadata in place of each role's file",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         json_that_is_no_metadata,
     ),
@@ -59,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-duplicates",
         &["4.1-duplicates"],
-        "a member occurs twice, in the envelope, a role, a target or its hashes, in some cases with escapes",
+        "a member occurs twice in the envelope, in a role, in a target or in its hashes; some cases use escapes",
         "bad input: JSON",
         duplicates,
     ),
@@ -80,7 +80,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-type",
         &["4.1-type", "4.1-spec-version"],
-        "a timestamp has another `_type`, or a `spec_version` with another major version",
+        "a timestamp has the wrong `_type`, or a `spec_version` with another major version",
         "specification 4.3",
         types_and_versions,
     ),
@@ -360,7 +360,7 @@ fn missing_members() -> Vec<Case> {
                     None => drop(attacker.signed(role).as_object_mut().unwrap().remove(member)),
                     Some(value) => attacker.signed(role)[member] = value,
                 }
-                // Set a version number, because the file name contains one even if the file itself has no version.
+                // Set a version number, because the file name contains it even if the file itself does not.
                 let signed = attacker.signed(role).clone();
                 let bytes = lastmile_testkit::sign(&signed, &attacker.signers(role));
                 attacker.signed(role)["version"] = json!(version + 1);

@@ -54,8 +54,8 @@
 //! send arbitrary bytes instead of HTTP responses, call [`Case::responder`] with a function that takes the request and
 //! the [`Connection`](lastmile_testkit::Connection). This function either writes to the connection and returns
 //! `Ok(None)`, or returns `Ok(Some(answer))`. `network.answer(&request.path)` is the honest answer. Cases that call
-//! [`Case::limits`], [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because programs
-//! have no such options.
+//! [`Case::limits`], [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because the
+//! client-under-test protocol has no such options.
 
 #![expect(
     clippy::unwrap_used,

@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.7-M7",
         &["3.7-M7", "3.7-M6"],
-        "the server sends an older targets file, and the snapshot lists versions but neither lengths nor hashes",
+        "the snapshot lists versions but neither lengths nor hashes, and the server sends an older targets file",
         "specification 5.6.4, mix-and-match",
         versions_alone,
     ),

@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-8",
         &["S-2.3-8"],
-        "a package is requested or listed under a name that differs only in its Unicode normal form",
+        "a package is requested or listed under a name that differs only in its Unicode normalization form",
         "review of the source code of other implementations",
         unicode_forms,
     ),
@@ -103,7 +103,7 @@ fn unicode_forms() -> Vec<Case> {
     let mut honest = release(1);
     honest.add_target("targets", composed, GOOD);
     honest.publish(&["targets"]);
-    // The file contains the name in one normal form, but the signature covers the other form.
+    // The file contains the name in one normalization form, but the signature covers the other form.
     let mut attacker = newer(&honest);
     let text = String::from_utf8(attacker.written("targets")).unwrap().replace(composed, decomposed);
     republish(&mut attacker, "targets", text.into_bytes());

@@ -33,8 +33,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// The files for which redirects are tested. A few files are enough, because one function of the client checks all
-/// redirects.
+/// The files with which redirects are tested. A few files are enough, because the client checks all redirects in one
+/// function.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 fn to(location: String) -> impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static {

@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.2-hidden-root",
         &["2.2-hidden-root", "3.3-F7", "S-2.3-2"],
-        "the server answers the request for the next root with 401, 403, 429 or 500, with a reset, or not at all",
+        "the server answers the request for the next root with 401, 403, 429, 500 or a reset, or not at all",
         "a bug in another implementation, 2025; specification 5.3.3",
         hidden_root,
     ),

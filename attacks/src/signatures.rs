@@ -24,14 +24,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2020-6173",
         &["CVE-2020-6173"],
-        "a root has many invalid signatures, under unknown or known key ids",
+        "a root has many invalid signatures, under unknown or known key IDs",
         "CVE-2020-6173, GHSA-2828-9vh6-9m6j",
         junk_signatures,
     ),
     Scenario::new(
         "GHSA-3633-5h82-39pq",
         &["GHSA-3633-5h82-39pq", "S-2.3-9", "S-2.4-1"],
-        "one public key is listed under two key ids and signs under both",
+        "one public key is listed under two key IDs and signs under both",
         "GHSA-3633-5h82-39pq",
         one_key_under_two_ids,
     ),
@@ -66,7 +66,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.4-signatures",
         &["4.4-signatures"],
-        "a signature is missing, empty, not hexadecimal, too long, a number, or under an upper-case key id",
+        "a signature is missing, empty, not hexadecimal, too long or a number, or its key ID is in upper case",
         "bad input: signatures",
         bad_signatures,
     ),
@@ -80,14 +80,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.4-ecdsa",
         &["4.4-ecdsa"],
-        "an ECDSA signature has an r or s of 0, has trailing bytes, or is in the fixed-width form",
+        "an ECDSA signature has an r or s of 0, has trailing bytes, or uses the fixed-width encoding",
         "bad input: signatures",
         bad_ecdsa,
     ),
     Scenario::new(
         "4.4-harmless",
         &["4.4-harmless"],
-        "not an attack: unknown key ids, unknown keys and upper-case hexadecimal besides enough valid signatures",
+        "not an attack: unknown key IDs, unknown keys and upper-case hexadecimal alongside enough valid signatures",
         "bad input: signatures",
         harmless_signatures,
     ),
@@ -101,7 +101,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.4-opaque-keyids",
         &["4.4-opaque-keyids"],
-        "not an attack: key ids are not the digests of their keys",
+        "not an attack: key IDs are not the digests of their keys",
         "found in deployed repositories, 2025",
         opaque_keyids,
     ),
@@ -155,10 +155,10 @@ fn junk_signatures() -> Vec<Case> {
     let junk = |keyid: String| json!({"keyid": keyid, "sig": "00".repeat(64)});
     let known = TestKey::new("root-1").keyid().to_owned();
     let samples: [(&str, Vec<Value>, &'static str); 3] = [
-        ("unknown key ids", (0..1_000_u32).map(|n| junk(hash(&n.to_be_bytes()))).collect(), "ThresholdNotMet"),
-        ("one known key id, repeated", vec![junk(known.clone()); 2_000], "DuplicateSignature"),
+        ("unknown key IDs", (0..1_000_u32).map(|n| junk(hash(&n.to_be_bytes()))).collect(), "ThresholdNotMet"),
+        ("one known key ID, repeated", vec![junk(known.clone()); 2_000], "DuplicateSignature"),
         (
-            "each known key id once",
+            "each known key ID once",
             ["root-1", "root-2"].map(|name| junk(TestKey::new(name).keyid().into())).into(),
             "ThresholdNotMet",
         ),
@@ -175,7 +175,7 @@ fn junk_signatures() -> Vec<Case> {
 }
 
 /// Creates a case in which an attacker has a single key, which is listed both as `one` and as `other`. The attacker
-/// signs `role` once as each of them.
+/// signs `role` once as `one` and once as `other`.
 ///
 /// `role` lists `one`, `other` and a third key, with a threshold of two.
 fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Case {
@@ -199,7 +199,7 @@ fn one_key_under_two_ids() -> Vec<Case> {
     let mut cases = Vec::new();
     for role in ["timestamp", "snapshot", "targets", "team"] {
         cases.push(counted_twice("an additional member", role, &key, &extra));
-        cases.push(counted_twice("another key id", role, &key, &opaque));
+        cases.push(counted_twice("another key ID", role, &key, &opaque));
     }
     cases
 }
@@ -302,13 +302,13 @@ fn bad_signatures() -> Vec<Case> {
         with("blanks", json!("  ")),
         with("not hexadecimal", json!("zz".repeat(64))),
         with("10,000 digits", json!("ab".repeat(5_000))),
-        forged("upper-case key id", |signatures| {
+        forged("upper-case key ID", |signatures| {
             let id = signatures[0]["keyid"].as_str().unwrap().to_uppercase();
             signatures[0]["keyid"] = json!(id);
         })
         .form_only(),
         with("a number", json!(5)).refused("timestamp", "Malformed"),
-        forged("no key id", |signatures| drop(signatures[0].as_object_mut().unwrap().remove("keyid")))
+        forged("no key ID", |signatures| drop(signatures[0].as_object_mut().unwrap().remove("keyid")))
             .form_only()
             .refused("timestamp", "Malformed"),
     ]

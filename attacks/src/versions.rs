@@ -73,14 +73,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-same-version",
         &["2.4-same-version", "3.2-R6"],
-        "a file has the same version as the honest one and valid signatures, but different content",
+        "a file has the same version as the honest file and valid signatures, but different content",
         "academic research, 2024; specification 5.3.5, 5.4.3.1, 5.5.2, 5.6.2",
         same_version_other_content,
     ),
     Scenario::new(
         "2.4-same-version-bins",
         &["2.4-same-version-bins"],
-        "the file of a bin has the same version as the honest one and a valid signature, but different content",
+        "a bin's file has the same version as the honest file and a valid signature, but different content",
         "academic research, 2024; specification 5.6.2; TAP 15",
         same_version_other_bins,
     ),
@@ -197,7 +197,7 @@ fn delegated_role_falls() -> Vec<Case> {
         case(&removed, "removed", "Removed"),
         // The snapshot is several versions newer, but still lists the lower version.
         case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
-        // The client must still remember the version of the role after it has refused the snapshot without the role.
+        // The client must still remember the version of the role after it has refused the snapshot that omits the role.
         case(&returned, "removed, then listed again with version 4", "ListedRollback").failed_update(removed.network()),
     ]
 }

@@ -1,4 +1,4 @@
-//! Attacks on certificates: their validity, their authority, and the log in which they must be.
+//! Attacks on certificates: their validity period, their certificate authority, and the certificate transparency log.
 
 use chrono::Duration;
 use lastmile_testkit::sigstore::{Log, Sigstore};
@@ -78,7 +78,8 @@ fn other_instance() -> Vec<Case> {
     let material = chain["verificationMaterial"].as_object_mut().expect("the material");
     material.remove("certificate");
     material.insert("x509CertificateChain".to_owned(), json!({"certificates": [leaf, {"rawBytes": root}]}));
-    // A policy that demands neither a log nor a certificate transparency log still demands evidence from this instance.
+    // A policy that demands neither a transparency log nor a certificate transparency log still demands evidence from
+    // this Sigstore instance.
     let relaxed = workflow_policy(json!({"log": "none", "sct": false}));
     let evidence = instance().attest(&workflow(), &signature(GOOD)).to_string();
     let relaxed = under_with_root(relaxed, &instance().trusted_root(), &[&evidence]);

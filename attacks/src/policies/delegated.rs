@@ -1,5 +1,5 @@
-//! Attacks by delegated roles on the policies of the roles above, and attacks that withhold policies or evidence or
-//! replace them with older or changed ones.
+//! Attacks by delegated roles on the policies of the roles above them. Other attacks withhold policies or evidence, or
+//! replace them with older or changed files.
 
 use lastmile_testkit::sigstore;
 use lastmile_testkit::{Delegation, Repository, bin_of};
@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-older-policy",
         &["7-older-policy"],
-        "the server sends a targets file that is older than the policy",
+        "the server sends an older release, from before a policy was added to the targets file",
         "specification 5.5.5, rollback",
         older_policy,
     ),
@@ -202,7 +202,7 @@ fn older_policy() -> Vec<Case> {
 
 fn withheld() -> Vec<Case> {
     let honest = signed_by_workflow();
-    // The evidence differs from that of the honest package, which the client has stored.
+    // This evidence differs from the evidence for the honest package, which the client has already stored.
     let statement = sigstore::statement(SIGN, &json!({"release": 2}), GOOD);
     let evidence = instance().attest(&workflow(), &statement).to_string();
     let mut root = instance().trusted_root();

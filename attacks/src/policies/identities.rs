@@ -46,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-identity",
         &["7-identity"],
-        "not an attack: the workflow that the policy names signed the package, for another tag",
+        "not an attack: the package was signed by the workflow that the policy names, but for another tag",
         "docs/policy.md",
         identity,
     ),

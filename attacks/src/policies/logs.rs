@@ -1,5 +1,6 @@
-//! Attacks on entries of transparency logs and their times. The attacker has a signature of the right workflow, for
-//! example because its short-lived key has leaked, but the log that the policy trusts has not recorded this signature.
+//! Attacks on the entries of transparency logs and on the times in these entries. The attacker has a signature by the
+//! right workflow, for example because the workflow's short-lived key has leaked, but the log that the policy trusts
+//! has not recorded this signature.
 
 use chrono::Duration;
 use lastmile_testkit::sigstore::{self, Identity, Log, Sigstore, TimeAuthority, Verifier};
@@ -42,20 +43,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-timestamp",
         &["7-timestamp"],
-        "an entry of Rekor v2 has no timestamp, one for another signature, or one from an unknown or expired authority",
+        "a Rekor v2 entry has no timestamp, or its timestamp is for another signature or from an untrusted authority",
         "CVE-2026-39984",
         timestamp,
     ),
     Scenario::new(
         "7-one-log",
         &["7-one-log"],
-        "two logs or two sources of time are demanded, but one log has recorded both entries",
+        "a policy demands two logs or two sources of time, but one log has recorded both entries",
         "CVE-2026-49834",
         one_log,
     ),
 ];
 
-/// A member of the first log entry of a bundle.
+/// Returns a member of the first log entry in a bundle.
 fn entry<'a>(bundle: &'a mut Value, pointer: &str) -> &'a mut Value {
     bundle.pointer_mut(&format!("/verificationMaterial/tlogEntries/0{pointer}")).expect("a member of an entry")
 }
@@ -85,7 +86,8 @@ fn other_entry() -> Vec<Case> {
     ]
 }
 
-/// The trusted log has signed the time of each entry, but the proof that it has recorded the entry is forged.
+/// Returns cases in which the trusted log has signed the time of the entry, but the proof that the log has recorded the
+/// entry is forged.
 fn log_proof() -> Vec<Case> {
     let second = Log::new("rekor2.sigstore.test");
     let both = Sigstore { logs: vec![instance().logs.remove(0), second.clone()], ..instance() };
@@ -234,7 +236,7 @@ fn one_log() -> Vec<Case> {
     let mut bundle = instance().attest(&workflow(), &signature(EVIL));
     let log = &both.logs[0];
     let body = log.body(&bundle["dsseEnvelope"], Verifier::Certificate(&certificate));
-    // White space makes the second record differ.
+    // The second record of the same entry differs only in white space.
     let other_body = body.replacen('{', "{ ", 1);
     let entries = log.record_both([&body, &other_body], both.recorded);
     bundle["verificationMaterial"]["tlogEntries"] = entries.to_vec().into();

@@ -20,10 +20,10 @@ use crate::{Case, EVIL, GOOD, Scenario, release};
 /// The type of statements that count as a signature.
 const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The issuer of the identities of workflows.
+/// The issuer of the workflows' identities.
 const ISSUER: &str = "https://token.issuer.test";
 
-/// The workflow that may sign packages, without the ref.
+/// The URL of the workflow that may sign packages, without the ref.
 const WORKFLOW: &str = "https://forge.test/acme/app/.forge/workflows/release.yml";
 
 /// Returns all scenarios about policies.
@@ -41,8 +41,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     .concat()
 }
 
-/// Returns a repository whose top-level role signs `policy`. The repository contains an honest package with the
-/// evidence `evidence`.
+/// Returns a repository whose top-level role signs `policy`. The repository contains an honest package with an evidence
+/// file that consists of the lines `evidence`.
 fn under(policy: Value, evidence: &[&str]) -> Repository {
     let mut repository = release(2);
     repository.signed("targets")["x-lastmile-policy"] = policy;
@@ -87,13 +87,14 @@ fn refused(honest: &Repository, sample: &str, because: &'static str, change: imp
         .advances(&["snapshot", "team", "timestamp"])
 }
 
-/// Publishes a malicious package with the lines of evidence `evidence`, and expects that the client refuses the package
-/// with an error that contains `because`.
+/// Publishes a malicious package with an evidence file that consists of the lines `evidence`, and expects that the
+/// client refuses the package with an error that contains `because`.
 fn refused_evidence(honest: &Repository, sample: &str, because: &'static str, evidence: &[&str]) -> Case {
     refused(honest, sample, because, |attacker| add(attacker, "team/other", EVIL, evidence))
 }
 
-/// Returns a case in which the client must accept a package with the lines of evidence `evidence`.
+/// Returns a case in which the client must accept a package with an evidence file that consists of the lines
+/// `evidence`.
 fn accepted(honest: &Repository, sample: &str, evidence: &[&str]) -> Case {
     let mut other = honest.fork();
     add(&mut other, "team/other", GOOD, evidence);
@@ -128,8 +129,8 @@ fn workflow() -> Identity {
         .claim("runner-environment", "forge-hosted")
 }
 
-/// Returns a policy that demands a signature by [`workflow`]. `trust` contains the members of its trust root except
-/// `root`.
+/// Returns a policy that demands a signature by [`workflow`]. `trust` contains the members of the policy's trust root,
+/// except `root`.
 fn workflow_policy(trust: Value) -> Value {
     let mut trust = trust;
     trust["root"] = json!("trust/root.json");

@@ -12,7 +12,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-builder",
         &["7-other-builder"],
-        "a builder that the policy does not name, or whose ID begins like that of a named builder, built the package",
+        "the builder's ID is not in the policy; in some cases, it begins like an ID in the policy",
         "slsa-verifier",
         other_builder,
     ),
@@ -26,7 +26,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-platform",
         &["7-other-platform"],
-        "the builder ID of one platform is signed by the identity of another, or the built workflow wrote it itself",
+        "the provenance names one platform's builder but is signed by another platform, or names only the runner",
         "slsa-verifier",
         other_platform,
     ),
@@ -54,7 +54,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-not-provenance",
         &["7-not-provenance"],
-        "a publish attestation, a verification summary or an unknown version of provenance is taken for provenance",
+        "a publish attestation, a verification summary or an unknown version of provenance is offered as provenance",
         "GHSA-r2xv-vpr2-42m9",
         not_provenance,
     ),
@@ -79,7 +79,7 @@ fn cloud() -> TestKey {
     TestKey::new("a cloud")
 }
 
-/// A build: what the certificate says, and what the provenance says.
+/// A build, with the identity in its certificate and the content of its provenance.
 #[derive(Clone)]
 struct Build {
     identity: Identity,
@@ -88,7 +88,8 @@ struct Build {
 }
 
 impl Build {
-    /// Returns a build by `workflow` from this source, with a certificate that says the same as the provenance.
+    /// Returns a build by `workflow` from the given repository and ref, with a certificate that agrees with the
+    /// provenance.
     fn by(workflow: &str, repository: &str, reference: &str) -> Build {
         let builder = format!("{workflow}@{reference}");
         let identity = Identity::uri(ISSUER, &builder)
@@ -113,7 +114,7 @@ impl Build {
         Build::by(WORKFLOW, REPOSITORY, REFERENCE)
     }
 
-    /// Changes what the provenance says.
+    /// Changes a member of the provenance.
     fn set(mut self, pointer: &str, value: Value) -> Build {
         *self.predicate.pointer_mut(pointer).expect("a member of the predicate") = value;
         self

@@ -11,7 +11,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-payload-type",
         &["7-payload-type"],
-        "an envelope has another payload type than the one that was signed, or a payload that was encoded again",
+        "an envelope has a different payload type than the signed one, or a payload that was encoded again",
         "DSSE protocol",
         payload_type,
     ),
@@ -39,14 +39,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-unreadable",
         &["7-unreadable"],
-        "a line of the evidence, or the payload of an envelope, cannot be read, while another line would be enough",
+        "a line of the evidence or the payload of an envelope cannot be parsed, although another line would be enough",
         "CVE-2026-39395",
         unreadable,
     ),
     Scenario::new(
         "7-subjects",
         &["7-subjects"],
-        "a statement names the package only in part: one of two digests differs, or the digest is weak, empty or in capitals",
+        "a statement names the package only in part: one of two digests differs, or the digest is weak, empty or in upper case",
         "in-toto attestation framework, DigestSet",
         subjects,
     ),
@@ -99,7 +99,7 @@ fn other_type() -> Vec<Case> {
     ]
 }
 
-/// A type of scan reports.
+/// The statement type of scan reports.
 const SCAN: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 
 fn scan(result: &Value, content: &[u8]) -> String {
@@ -168,7 +168,7 @@ fn subjects() -> Vec<Case> {
     many["subject"] = others.collect();
     let mut none = signature(EVIL);
     none["subject"] = json!([]);
-    // The role lists the SHA-512 too, so both digests can be compared.
+    // The role lists the SHA-512 digest too, so the client can compare both digests.
     let other_digest = with(json!({"sha256": hash, "sha512": "11".repeat(64)}));
     let two_digests = super::refused(&honest, "another SHA-512", "another digest that differs", |attacker| {
         super::add(attacker, "team/other", EVIL, &[&other_digest]);
