@@ -34,7 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-1",
         &["S-2.3-1", "3.2-R2"],
-        "the server withholds roots that the client already has, and uses a timestamp key that they revoked",
+        "the server withholds roots that the client already has, and uses a timestamp key that these roots revoked",
         "review of the source code of other implementations",
         hidden_chain,
     ),

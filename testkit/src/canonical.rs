@@ -7,7 +7,7 @@ use serde_json::Value;
 ///
 /// # Panics
 ///
-/// Panics if `value` contains a number that is not an integer, because canonical JSON does not allow it.
+/// Panics if `value` contains a number that is not an integer, because canonical JSON allows only integers.
 #[must_use]
 pub fn write(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();

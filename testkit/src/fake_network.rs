@@ -1,4 +1,4 @@
-//! A network in memory, with the published files, the injected faults, and a record of the requests.
+//! An in-memory network, which contains the published files, the injected faults, and a record of the requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,7 +22,7 @@ pub enum NetworkFault {
     /// The published file, followed by an endless sequence of spaces.
     Endless,
     /// This number of bytes from the start of the published file, after which the connection is closed. The announced
-    /// length is that of the whole file.
+    /// length is the length of the whole file.
     Truncated(usize),
     /// These bytes, as a complete response.
     Body(Vec<u8>),
@@ -47,11 +47,11 @@ struct State {
     requests: Vec<String>,
 }
 
-/// A network in memory. Clones are handles to the same network.
+/// An in-memory network. Clones are handles to the same network.
 ///
 /// Paths are relative to the server's root, percent-encoded as in the URL, and have no leading `/`:
-/// `metadata/timestamp.json`. Used as a [`Fetch`], the network serves URLs that begin with [`BASE`]; a
-/// [`Server`](crate::Server) serves it over HTTP.
+/// `metadata/timestamp.json`. As a [`Fetch`], the network serves URLs that begin with [`BASE`]. A
+/// [`Server`](crate::Server) serves the network over HTTP.
 ///
 /// ```
 /// use lastmile_testkit::{FakeNetwork, NetworkFault};

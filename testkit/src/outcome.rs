@@ -1,5 +1,5 @@
-//! Functions for tests that extract an expected error from a result (a refusal, an exceeded limit, or a network
-//! failure) or parse a time.
+//! Functions for tests. They extract an expected error from a result (a refusal, an exceeded limit, or a network
+//! failure), or parse a time.
 
 use std::fmt::Debug;
 

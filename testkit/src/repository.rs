@@ -68,7 +68,7 @@ impl Repository {
         Repository::with_root(FakeNetwork::new(), root)
     }
 
-    /// Creates a repository with consistent snapshots on `network`, where it replaces existing files.
+    /// Creates a repository with consistent snapshots on `network`, and replaces existing files there.
     #[must_use]
     pub fn on_network(network: FakeNetwork) -> Repository {
         Repository::with_root(network, blank_root())

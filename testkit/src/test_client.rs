@@ -48,9 +48,9 @@ pub struct TestClient {
     events: Arc<Mutex<Vec<Event>>>,
     /// The time at which updates are verified. The default is 2030-01-01T00:00:00Z.
     pub now: DateTime<Utc>,
-    /// The limits on metadata. The defaults are those of `lastmile-client`.
+    /// The limits on metadata. The defaults are the same as in `lastmile-client`.
     pub limits: Limits,
-    /// The retry policy. The default is that of `lastmile-client`, but without retries.
+    /// The retry policy. The default is the same as in `lastmile-client`, but without retries.
     pub retry_policy: RetryPolicy,
     /// How target files are named in repositories with consistent snapshots. The default is
     /// [`TargetNames::HashPrefixed`].

@@ -143,8 +143,8 @@ fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     repository.network().clone()
 }
 
-/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Only one test file
-/// uses each of these, because their responses may depend on earlier requests.
+/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Each of these is
+/// used by only one test file, because its responses may depend on earlier requests.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [

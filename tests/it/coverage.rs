@@ -1,5 +1,5 @@
 //! Checks that every requirement in `spec-rows.txt` has a line in `COVERAGE.md` or a test whose name contains the ID of
-//! the requirement. Also checks that the files that the row names contain a comment about the requirement.
+//! the requirement. Also checks that the files in the requirement's row contain a comment about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -13,7 +13,8 @@ fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error
     })
 }
 
-/// Verifies a targets role that delegates all paths to `a`, with `value` as the `member` of that delegation.
+/// Verifies a targets role that delegates all paths to `a`. In this delegation, the member `member` has the value
+/// `value`.
 fn delegation(member: &str, value: Value) -> Result<Verified<Targets>, Error> {
     delegations(|delegations| delegations["roles"][0][member] = value)
 }

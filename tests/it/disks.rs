@@ -1,4 +1,4 @@
-//! Injects a crash or an error at every system call by which the client changes a disk. After each fault, an honest
+//! Injects a crash or an error at every system call with which the client changes a disk. After each fault, an honest
 //! server must bring the client up to date, a malicious server must not be able to roll the client back, and no
 //! temporary files may be left.
 
@@ -102,7 +102,7 @@ impl Scene<'_> {
     fn check(&self, client: &TestClient, case: &str) {
         let reached = timestamp_version(client);
         // Versions of 1,000,000 or more come from an attacker. A client that trusts them must accept lower versions
-        // again, so this is not a rollback.
+        // again, so lower versions are not a rollback.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
             let victim = client.copy();

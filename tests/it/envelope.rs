@@ -9,8 +9,8 @@ fn unmet(valid: u32, threshold: u32) -> ErrorKind {
     ErrorKind::ThresholdNotMet { valid, threshold: Threshold::new(threshold).unwrap() }
 }
 
-/// Applies `edit` to the envelope of a targets file that `signers` have signed, and verifies the file, which two of
-/// `keys` must have signed.
+/// Applies `edit` to the envelope of a targets file with signatures by `signers`. Then verifies that two of `keys` have
+/// signed the file.
 fn two_of(keys: &[TestKey], signers: &[TestKey], edit: impl FnOnce(&mut Value)) -> Result<(), Error> {
     let mut repository = Repository::new();
     repository.set_keys("targets", keys, 2);

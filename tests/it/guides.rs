@@ -6,8 +6,8 @@
 //! ages are not compared. If the document shows no output for a command, the test checks only that the command
 //! succeeds. After a command that fails, the document must contain `$ echo $?`.
 //!
-//! Two hidden comments apply to the block after them. `<!-- before: COMMANDS -->` runs commands that the reader does
-//! not see, and `<!-- not run: REASON -->` skips the block.
+//! There are two kinds of hidden comments, which apply to the next block. `<!-- before: COMMANDS -->` runs commands
+//! that the reader does not see, and `<!-- not run: REASON -->` skips the block.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -6,7 +6,7 @@ use lastmile_testkit::{Delegation, Repository, hash};
 use lastmile_tests::{judge, judge_bytes, parse};
 use serde_json::{Value, json};
 
-/// Returns a repository whose metadata has every member of the specification.
+/// Returns a repository whose metadata has every member that the specification defines.
 fn rich() -> Repository {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*", "b?"]));

@@ -1,6 +1,6 @@
 //! Tests interoperability with other implementations, in both directions. The other implementations of TUF are `tuf`
-//! from PyPI, `tuf-js` from npm and the crate `tough`. The other programs for evidence are cosign, sigstore-go,
-//! `sigstore` from PyPI and `@sigstore/verify` from npm.
+//! from PyPI, `tuf-js` from npm and the crate `tough`. The other programs that make or verify evidence are cosign,
+//! sigstore-go, `sigstore` from PyPI and `@sigstore/verify` from npm.
 //!
 //! `cargo xtask setup` installs these programs below `target/interop`.
 

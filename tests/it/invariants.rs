@@ -40,8 +40,8 @@ fn manifest(package: &str) -> String {
     fs::read_to_string(project().join(package).join("Cargo.toml")).unwrap()
 }
 
-/// A crate without std has no access to files, the network or the clock through std. Clippy forbids chrono's functions
-/// that read the clock.
+/// A `no_std` crate cannot use std to access files, the network or the clock. Clippy forbids chrono's functions that
+/// read the clock.
 #[test]
 fn keys_and_metadata_use_no_files_no_network_and_no_clock() {
     for package in ["keys", "metadata"] {
@@ -129,8 +129,8 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// The journal of the repository tool has another function `apply`, so in the repository tool, the test looks only for
-/// calls of `apply` on `stage`.
+/// In the repository tool, the journal has a function `apply` too, so the test counts only calls of `apply` on `stage`
+/// there.
 #[test]
 fn only_one_module_passes_metadata_to_a_stage() {
     let callers: Vec<_> =

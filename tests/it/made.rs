@@ -1,6 +1,6 @@
-//! Repositories that `lastmile-repo` made, and attackers with some of their private keys.
+//! Repositories that `lastmile-repo` made, and attackers who have some of the private keys of these repositories.
 //!
-//! The simulator can make arbitrary repositories to test clients. The tests of promises about repositories of
+//! The simulator can make arbitrary repositories to test clients. Tests of promises about repositories made by
 //! `lastmile-repo` use this module instead, so that the real tool makes the repositories.
 
 use std::collections::BTreeMap;
@@ -231,8 +231,8 @@ impl Attacker {
         }
         let signature = |key: &PrivateKey| json!({"keyid": keyid(key), "sig": hex::encode(key.sign(&text).unwrap())});
         let signatures: Vec<Value> = keys.into_iter().map(signature).collect();
-        // The file is not written as canonical JSON, because canonical JSON does not escape the line breaks of a key in
-        // PEM, and therefore is not always valid JSON.
+        // The file is not written as canonical JSON, because canonical JSON does not escape the line breaks in a PEM
+        // key, so it is not always valid JSON.
         serde_json::to_vec(&json!({"signatures": signatures, "signed": signed})).unwrap()
     }
 
@@ -275,7 +275,7 @@ impl Attacker {
         self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
     }
 
-    /// Writes the next version of `role`. Returns the entry for this version in the snapshot or timestamp.
+    /// Writes the next version of `role`. Returns the entry with which the snapshot or timestamp lists this version.
     fn write_next(&self, role: &str, edit: impl FnOnce(&mut Value)) -> Value {
         let mut signed = self.newest(role);
         signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);

@@ -1,5 +1,5 @@
 //! Tests of `lastmile-repo status` for monitoring. Servers, caches and mirrors on loopback serve a repository that
-//! `lastmile-repo` made, and the programs for which the reports are meant read the reports.
+//! `lastmile-repo` made. The tests read each report with the program for which it is meant.
 
 mod notify;
 mod outputs;

@@ -1,5 +1,5 @@
-//! Tests that the client refuses packages without the evidence that a policy requires, and does not request them. A
-//! test whose name begins with `c_N` covers attack N in `attest/tests/attacks.md`.
+//! Tests that the client refuses packages without the evidence that a policy requires, and does not request these
+//! packages. A test whose name begins with `c_N` covers attack N in `attest/tests/attacks.md`.
 
 mod evidence;
 mod offline;
@@ -71,7 +71,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
-/// Refreshes a client whose settings `change` has changed, and passes the session to `work`.
+/// Refreshes a client after `change` has adjusted its settings, and passes the session to `work`.
 fn with_session<T>(
     client: &TestClient,
     change: impl FnOnce(UpdaterBuilder) -> UpdaterBuilder,

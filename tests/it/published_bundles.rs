@@ -55,7 +55,7 @@ const VERIFY: Cases = &[
     ("bundles/conda-attestation.sigstore.json", Root(PUBLIC), ""),
     ("bundles/cosign-v3-blob.sigstore.json", Root(PUBLIC), ""),
     ("bundles/dsse-2sigs.sigstore.json", Root(PUBLIC), "the envelope has 2 signatures"),
-    // lastmile requires a proof of inclusion. The oldest bundles have only a promise of inclusion by the log.
+    // lastmile requires a proof of inclusion. The oldest bundles have only the log's promise of inclusion.
     ("bundles/dsse.sigstore.json", Root(PUBLIC), "`tlogEntries` has no `inclusionProof`"),
     // A policy compares the issuer, but the certificates of GitHub's release attestations name no issuer.
     ("bundles/github-private-attestation.sigstore.json", Private(GITHUB), NO_ISSUER),

@@ -94,8 +94,8 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
                 scope.spawn(move || publish(machine, number, folder, kills, start))
             })
             .collect();
-        // A client may fetch a file as soon as the timestamp refers to it, so what the timestamp refers to must not
-        // change.
+        // A client may fetch a file as soon as the timestamp refers to it, so the files that the timestamp refers to
+        // must not change.
         let mut seen: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         while publishers.iter().any(|publisher| !publisher.is_finished()) {
             if let Some((version, snapshot)) = served_snapshot(&site) {
@@ -140,7 +140,7 @@ fn publish(machine: &Machine, number: usize, folder: &Path, kills: &AtomicUsize,
         loop {
             assert!(start.elapsed() < LIMIT, "publisher {number} is not done");
             round += 1;
-            // Different publishers are killed after different times, which become longer.
+            // The time until a publisher is killed differs between publishers, and grows with each attempt.
             let life = 8 + (number as u64 * 67 + round * 131) % 120 * round.min(8);
             let life = (start.elapsed() < KILLING).then_some(Duration::from_millis(life));
             let (is_done, said) = run_for(machine.command(arguments), life);

@@ -71,8 +71,8 @@ fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     assert!(whole.body == site.content(target), "{path}: wrong content");
 }
 
-/// Checks that the server never sends one target as the compressed copy of another. Without hash prefixes, the names of
-/// two of the targets look like those of a file and its compressed copy.
+/// Checks that the server never sends one target as the compressed copy of another. Without hash prefixes, two of the
+/// targets have names that look like a file and its compressed copy.
 fn no_target_is_taken_for_a_copy_of_another(site: &Site, port: u16) {
     TARGETS.iter().for_each(|target| comes_whole(site, port, &encoded(&format!("targets/{target}")), target));
 }

@@ -194,8 +194,8 @@ fn w_5_5_5_3_a_snapshot_that_the_timestamp_has_superseded_still_counts() {
     let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     repository.network().fault("metadata/3.snapshot.json", NetworkFault::Status(500));
-    // The client stores the new timestamp but not the new snapshot, so the version that the stored timestamp lists is
-    // not that of the stored snapshot.
+    // The client stores the new timestamp but not the new snapshot, so the stored timestamp lists a different version
+    // than the stored snapshot has.
     assert_eq!(network_error(client.refresh()), FetchError::Status(500));
     repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove("a.json");
     publish_snapshot(&mut repository);

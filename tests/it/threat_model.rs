@@ -17,7 +17,7 @@ fn rows() -> BTreeSet<String> {
     let tables = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
     let rows: Vec<&str> = tables.filter(|cell| *cell != "id" && !cell.starts_with("--")).collect();
     let ids: BTreeSet<String> = rows.iter().map(|id| id.to_lowercase()).collect();
-    assert_eq!(ids.len(), rows.len(), "an id is used twice: {rows:?}");
+    assert_eq!(ids.len(), rows.len(), "an ID is used twice: {rows:?}");
     ids
 }
 
@@ -37,6 +37,6 @@ fn every_row_of_the_threat_model_has_a_test_and_every_test_has_a_row() {
     assert!(untested.is_empty(), "these rows of docs/threat-model.md have no test: {untested:?}");
     assert!(
         unknown.is_empty(),
-        "docs/threat-model.md has no rows with these ids, which start the names of tests: {unknown:?}, {tests:?}"
+        "docs/threat-model.md has no rows with these IDs, which start the names of tests: {unknown:?}, {tests:?}"
     );
 }

@@ -16,7 +16,8 @@ pub(crate) fn run(project: &Path) -> bool {
         if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
     lints(&mut steps, project);
-    // Each crate is built alone. Otherwise, cargo would enable features for other crates of the workspace.
+    // Each crate is built alone. Otherwise, cargo would also enable the features that other crates of the workspace
+    // use.
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];

@@ -163,8 +163,8 @@ fn python_sigstore(project: &Path) -> Result<String, Missing> {
 /// The folder of the source distribution of `pypi-attestations`.
 const PYPI_ATTESTATIONS: &str = "target/interop/pypi-attestations";
 
-/// Installs the source distribution of `pypi-attestations`, which contains real attestations as test data. A test is skipped if
-/// it cannot be installed.
+/// Installs the source distribution of `pypi-attestations`, which contains real attestations as test data. If this
+/// source distribution cannot be installed, a test is skipped.
 #[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
 fn pypi_attestations(project: &Path) -> Result<String, Missing> {
     let tool = "the sources of pypi-attestations";
@@ -198,7 +198,7 @@ fn monitoring(project: &Path) -> Result<String, Missing> {
     packages("prometheus_client and icalendar", project, requirements, "target/interop/monitoring-venv")
 }
 
-/// Installs a browser from Debian. The tests skip the checks in a browser if it cannot be installed.
+/// Installs a browser from Debian. If no browser can be installed, the tests skip the checks in a browser.
 #[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
 fn browser(_: &Path) -> Result<String, Missing> {
     Ok(match apt("chromium", "chromium") {

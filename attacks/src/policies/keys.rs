@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-signs-twice",
         &["7-signs-twice"],
-        "two keys must sign, but one key signs twice: in one envelope, in two, or under the key ID of the other key",
+        "two keys must sign, but one key signs twice: in one envelope, in two envelopes, or under the other key's ID",
         "GHSA-3633-5h82-39pq",
         signs_twice,
     ),

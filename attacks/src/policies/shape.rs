@@ -18,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-malformed-bundle",
         &["7-malformed-bundle"],
-        "a bundle has two contents, two signers, unknown members, an unknown type, or an entry of another kind than its body",
+        "a bundle has two contents, two signers, unknown members, an unknown type, or an entry whose kind differs from its body",
         "rekor-tiles CLIENTS.md",
         malformed_bundle,
     ),

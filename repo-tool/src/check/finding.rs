@@ -120,7 +120,7 @@ rules! {
     BinsByVersionOnly "bins-by-version-only" Warning;
     /// A path pattern of a delegation cannot match any target.
     PatternWithoutMatch "pattern-without-match" Warning;
-    /// A listed key id has no usable key, or is listed twice.
+    /// A listed key ID has no usable key, or is listed twice.
     UnusableKeyId "unusable-key-id" Warning;
     /// The signed threshold differs from the threshold in `repo.toml`.
     ThresholdNotConfigured "threshold-not-configured" Warning;
@@ -146,13 +146,13 @@ rules! {
     UnknownRootRole "unknown-root-role" Warning;
     /// A delegation lacks a required member, or has two members that exclude each other.
     DelegationForm "delegation-form" Warning;
-    /// A key id is not the hash of its key object.
+    /// A key ID is not the hash of its key object.
     KeyIdNotHash "key-id-not-hash" Warning;
     /// Other clients do not support this type of key.
     UnknownKeyType "unknown-key-type" Warning;
     /// Other clients refuse the format of a key.
     KeyForm "key-form" Warning;
-    /// A role lists a key id twice, or a key id without a key.
+    /// A role lists a key ID twice, or a key ID without a key.
     KeyIdList "key-id-list" Warning;
     /// A role has fewer usable keys than its threshold, so nobody can sign for it.
     UnreachableThreshold "unreachable-threshold" Warning;

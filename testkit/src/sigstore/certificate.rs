@@ -48,7 +48,7 @@ enum Subject {
 }
 
 impl Identity {
-    /// Returns an identity whose subject is a URI, such as that of a workflow.
+    /// Returns an identity whose subject is a URI, such as the URI of a workflow.
     #[must_use]
     pub fn uri(issuer: &str, subject: &str) -> Identity {
         Identity { issuer: issuer.to_owned(), subject: Subject::Uri(subject.to_owned()), claims: Vec::new() }
@@ -66,7 +66,7 @@ impl Identity {
         Identity { issuer: issuer.to_owned(), subject: Subject::Other(subject.to_owned()), claims: Vec::new() }
     }
 
-    /// Sets a claim, by its name in policies, such as `source-repository-uri`.
+    /// Sets the claim that policies call `name`, such as `source-repository-uri`.
     ///
     /// # Panics
     ///
@@ -120,7 +120,7 @@ impl Identity {
     }
 }
 
-/// Returns the certificate of an authority, signed by itself.
+/// Returns the self-signed certificate of an authority.
 pub(super) fn authority(key: &TestKey, name: &str, usage: Usage, start: DateTime<Utc>) -> Vec<u8> {
     let extensions = [
         critical("2.5.29.15", &der::value(0x03, &[2, 0x04])),
@@ -140,7 +140,7 @@ pub(super) fn time_authority(authority: (&TestKey, &str), key: &TestKey, start: 
     signed(authority.0, &body(&name, validity, &distinguished_name("times"), key, &extensions))
 }
 
-/// What the key of a certificate may sign.
+/// The permitted use of a certificate's key.
 #[derive(Clone, Copy)]
 pub(super) enum Usage {
     Code,

@@ -109,7 +109,7 @@ impl Log {
         Sha256::digest(public_key(&self.key)).to_vec()
     }
 
-    /// Returns the entry in a bundle for a record whose body is `body`.
+    /// Records `body`, and returns the log entry in the form in which bundles contain it.
     ///
     /// # Panics
     ///
@@ -120,7 +120,7 @@ impl Log {
         self.entry(body, time, &Tree { index: 0, size: 1, root: leaf, hashes: Vec::new() })
     }
 
-    /// Returns an entry for each of two records.
+    /// Records two bodies in one tree, and returns an entry for each of them.
     ///
     /// # Panics
     ///

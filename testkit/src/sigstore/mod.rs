@@ -1,6 +1,6 @@
 //! A simulated Sigstore instance: a certificate authority, transparency logs and timestamp authorities, with keys that
-//! are derived from names. It makes trusted roots and bundles, so that tests can present evidence that any identity has
-//! signed.
+//! are derived from names. It makes trusted roots and bundles, so that tests can present evidence signed by any
+//! identity.
 
 mod certificate;
 mod der;

@@ -14,7 +14,7 @@ const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
 const CONTENT_TYPE: &str = "1.2.840.113549.1.9.3";
 const MESSAGE_DIGEST: &str = "1.2.840.113549.1.9.4";
 
-/// A timestamp authority. The key of its root certificate has signed its certificate.
+/// A timestamp authority. Its certificate is signed with the key of its root certificate.
 #[derive(Debug, Clone)]
 pub struct TimeAuthority {
     /// The name of the root certificate.

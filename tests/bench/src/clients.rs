@@ -1,4 +1,4 @@
-//! The clients that are compared. Each client has its own folder for state and output.
+//! The clients that the benches compare. Each client has its own folder for state and output.
 
 use crate::process::{self, TIME_LIMIT, Used};
 use crate::row::{Contestant, OURS};

@@ -1,4 +1,5 @@
-//! The download of a large target over loopback, compared with curl and openssl, which only fetch and hash the file.
+//! Measures the download of a large target over loopback, and compares it with curl and openssl, which only fetch and
+//! hash the file.
 
 use crate::clients::Clients;
 use crate::process::{self, TIME_LIMIT};

@@ -1,5 +1,6 @@
-//! The verification of Sigstore bundles, compared with cosign and with the verifiers of the Sigstore project. All
-//! programs verify the same bundle for the same file with the same trusted root, without a network.
+//! Measures the verification of Sigstore bundles, and compares lastmile with cosign and with the verifiers of the
+//! Sigstore project. All programs verify the same bundle for the same file with the same trusted root, without a
+//! network.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,7 +58,7 @@ const SAMPLES: [Sample; 2] = [
     },
 ];
 
-/// Measures whole processes, and verdicts in one process.
+/// Measures whole processes, and single verdicts within a process.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-tests", "--bin", "lastmile-conformance"];
     if let Outcome::Failed(why) = status(&mut cargo(&setup.project, &build)) {
@@ -216,8 +217,8 @@ impl Verifiers<'_> {
         Contestant { program, rounds, turn }
     }
 
-    /// Measures the time of one verdict in a process that reaches many verdicts. The process prints the seconds per
-    /// verdict.
+    /// Measures the time of one verdict in a process that repeats the verification many times. The process prints the
+    /// seconds per verdict.
     fn loops(&self, sample: &Sample) -> Vec<Contestant<'_>> {
         let each = |program, rounds, mut command: Command| {
             let turn = Box::new(move || {

@@ -1,4 +1,4 @@
-//! Measures clients of repositories with a million targets, in one file and in bins.
+//! Measures clients with repositories of a million targets, both in one file and in bins.
 
 use crate::clients::{Clients, PYTHON_TUF, TOUGH, TUF_JS};
 use crate::generated::{Generated, names};

@@ -28,7 +28,7 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let series = in_turns([OURS, PYTHON_TUF, TUF_JS].map(again).into());
     let trips = series.first().and_then(crate::row::Series::median).unwrap_or_default() / 0.1;
     let work = "refresh with nothing new, 100 ms round trip, open connection";
-    // The measured time includes the client's own work, so anything below 1.5 round trips counts as one.
+    // The measured time includes the client's own work, so anything below 1.5 round trips counts as one round trip.
     let also = Some((format!("{trips:.2} round trips"), trips < 1.5));
     report.row(&Row::new(work, &REFRESH, Unit::Seconds, &series, also));
 

@@ -75,7 +75,7 @@ pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Res
     let text = String::from_utf8_lossy(&said.stderr);
     let last = text.lines().last().unwrap_or_default();
     if !said.status.success() {
-        // Python writes the last line, so the line before it is the last one that the program wrote.
+        // Python writes the last line, so the program's own last line is the line before it.
         let before = text.lines().rev().nth(1).filter(|_| last.starts_with("it ended with"));
         return Err(before.unwrap_or(last).to_owned());
     }

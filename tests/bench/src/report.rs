@@ -36,10 +36,11 @@ pub(crate) struct Report {
     load_before: f64,
 }
 
-/// An explanation of the rows about the bins of repositories that `lastmile-repo` made.
-const BINS: &str = "\nThe bars of the rows about 16,384 succinct bins of lastmile-repo were set when snapshots listed these bins by version \
-alone. Snapshots now also list a hash of each bin: the snapshot has 2.15 MB instead of 0.5 MB, and hashes do not compress. \
-lastmile-repo proposes at most 8,192 such bins; [scale.md](scale.md) has the figures for them.\n";
+/// An explanation of the rows about bins in repositories made by `lastmile-repo`.
+const BINS: &str = "\nThe bars in the rows about 16,384 succinct bins of lastmile-repo were set when snapshots listed \
+only the versions of these bins. Snapshots now also list a hash of each bin: the snapshot has 2.15 MB instead of 0.5 \
+MB, and hashes do not compress. lastmile-repo proposes at most 8,192 such bins; [scale.md](scale.md) has the figures \
+for them.\n";
 
 impl Report {
     pub(crate) fn new(load_before: f64) -> Self {

@@ -45,8 +45,8 @@ pub(crate) fn evidence_seeds() -> Vec<Vec<u8>> {
     fixtures(|name| name.contains(".json") && !name.ends_with("-root.json"))
 }
 
-/// Reads evidence, and verifies it with a key and a trust root. The verification must fail, because neither of them has
-/// signed the evidence.
+/// Reads evidence, and verifies it with a key and a trust root. The verification must fail, because the evidence is
+/// signed neither with this key nor by an identity that this trust root trusts.
 pub(crate) fn evidence(input: &[u8]) {
     let Ok(evidence) = Evidence::parse(input) else { return };
     let key = PrivateKey::from_seed(Scheme::Ed25519, &[9; 32]).unwrap();
@@ -74,7 +74,7 @@ fn artifact() -> Artifact {
     Artifact::of(&TargetFile::new(TargetPath::new("foo").unwrap(), 3, hashes))
 }
 
-/// Returns the contents of those test fixtures of the crate `attest` for whose names `choose` returns `true`.
+/// Returns the contents of the test fixtures in the crate `attest` whose names `choose` accepts.
 fn fixtures(choose: fn(&str) -> bool) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../attest/tests/fixtures");
     let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);

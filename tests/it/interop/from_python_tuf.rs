@@ -1,4 +1,4 @@
-//! lastmile-client fetches from honest and malicious repositories that python-tuf made.
+//! Tests lastmile-client with honest and malicious repositories that python-tuf made.
 
 use lastmile_client::metadata::{ErrorKind, RoleName, Threshold, Version};
 use lastmile_testkit::{FakeNetwork, Server};
@@ -96,8 +96,8 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// Updates a client to state 1 of the malicious repository, and then offers it the malicious state `lie`. Returns the
-/// role that the client refuses, and the reason.
+/// Updates a client to state 1 of the malicious repository, and then offers the malicious state `lie` to the client.
+/// Returns the role that the client refuses, and the reason.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");
     let network = FakeNetwork::new();

@@ -1,4 +1,4 @@
-//! lastmile-client fetches from a repository that tough's editor made.
+//! Tests lastmile-client with a repository that tough's editor made.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Clients of other projects fetch from repositories that `lastmile-repo` made.
+//! Tests that clients of other projects can fetch from repositories that `lastmile-repo` made.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,7 +23,7 @@ const NAMES: [(&str, &str); 5] = [
     ("empty", ""),
 ];
 
-/// A maintainer, and a server that offers the maintainer's repository during the test.
+/// A maintainer, and a server that serves the maintainer's repository during the test.
 struct Maintainer {
     folder: TempDir,
     /// The runtime of the server. Commands block the thread of the test, so the server needs a different thread.

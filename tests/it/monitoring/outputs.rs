@@ -1,4 +1,5 @@
-//! Tests of the outputs of `lastmile-repo status` for other programs. Parsers of these programs read the outputs.
+//! Tests of the reports that `lastmile-repo status` writes for other programs. The tests read the reports with parsers
+//! of these programs.
 //!
 //! `cargo xtask setup` installs the parsers below `target/interop/monitoring-venv`, and a browser from Debian.
 
@@ -16,7 +17,7 @@ use super::site::{Ran, Site};
 /// The name of a role that tries to break out of each format.
 const HOSTILE: &str = "\"><img src=x onerror=\"document.title='hacked'\">;BEGIN:VALARM,\\n&amp;'} 1";
 
-/// Parses an output with Python.
+/// Parses a report with Python.
 fn parsed(kind: &str, file: &str) -> Value {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = project.join("../target/interop/monitoring-venv/bin/python");
@@ -27,7 +28,7 @@ fn parsed(kind: &str, file: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Returns the value of a sample of the metrics.
+/// Returns the value of a sample in the metrics.
 fn sample(metrics: &Value, name: &str, labels: &Value) -> Option<f64> {
     let samples = metrics["samples"].as_array().unwrap();
     let found = samples.iter().find(|sample| sample[0] == name && sample[1] == *labels);

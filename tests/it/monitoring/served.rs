@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::site::{Site, copy_to};
 
-/// Returns an exit status of `status --monitor` by its number.
+/// Returns the exit status of `status --monitor` as a number.
 fn monitor_status(ran: &super::site::Ran) -> u8 {
     ran.status.code()
 }

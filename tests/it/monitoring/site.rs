@@ -12,7 +12,7 @@ use lastmile_testkit::{FakeNetwork, METADATA, Request, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What a command printed, and its exit status.
+/// The output and the exit status of a command.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) status: ExitStatus,

@@ -63,7 +63,7 @@ fn without_stored_evidence_nothing_is_judged_offline() {
         assert!(matches!(&judged, Err(Error::EvidenceNotStored(path)) if path.as_str() == EVIDENCE), "{judged:?}");
     });
     no_requests(&repository);
-    // A download may use the network, but it does not write to a store that was opened only for reading.
+    // A download may use the network, but it does not write to a store that was opened read-only.
     offline(&client, async |session| {
         let target = session.target(PACKAGE).await.unwrap();
         assert_eq!(session.read(&target).await.unwrap(), CONTENT);

@@ -160,8 +160,8 @@ impl Home {
     }
 
     /// Publishes a policy in which `replaced` is replaced with `replacement`, and checks that the client refuses the
-    /// package. `lastmile-repo` publishes such a policy only with `--even-so`. Afterwards, publishes the policy of the
-    /// sample again.
+    /// package. `lastmile-repo` publishes such a policy only with `--even-so`. Afterwards, publishes the sample's
+    /// original policy again.
     fn refuses_under(&self, [replaced, replacement]: [&str; 2], found: &str) {
         let policy = self.sample.policy();
         assert!(policy.contains(replaced), "{replaced}");

@@ -85,7 +85,7 @@ fn c_44_a_rule_of_an_unknown_kind_needs_a_newer_lastmile() {
     let client = TestClient::new(&repository);
     let found = found(refusal(&client, &repository));
     assert!(found.contains("horoscope") && found.contains("needs a newer lastmile"), "{found}");
-    // With the member `upgrade`, even a client that does not know the kind of the rule may install the package.
+    // With the member `upgrade`, even a client that does not know this kind of rule may install the package.
     repository.signed("targets")["x-lastmile-policy"]["upgrade"] = json!([PACKAGE]);
     repository.publish(&["targets"]);
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
@@ -190,8 +190,8 @@ fn an_exception_of_the_local_policy_is_reported_and_relaxes_no_check_of_tuf() {
     assert!(matches!(refusal_in(get_with(&client, &broken)), Refusal::Target { .. }));
 }
 
-/// Checks that the client refuses the package if there is no exception for it, that the client installs the package and
-/// reports the exception if there is one, and that the client still makes all checks of TUF.
+/// Checks that the client refuses the package without an exception, and that with an exception, the client installs the
+/// package and reports the exception. Also checks that the client still makes all checks of TUF.
 fn only_an_exception_allows(repository: &Repository, expected: &str) {
     let client = TestClient::new(repository);
     let exception = |paths: &str| json!({ "version": 1, "break-glass": [{ "paths": [paths], "reason": "incident 17", "until": "2030-01-02T00:00:00Z" }] });

@@ -1,4 +1,5 @@
-//! The way from an empty folder to a release that an object store serves, that is renewed and that is monitored.
+//! Tests every step from an empty folder to a release that an object store serves, a service renews and a monitoring
+//! system checks.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -11,7 +12,7 @@ use super::s3::Bucket;
 use super::site::{Site, succeed};
 use crate::cli::program;
 
-/// The seconds of a day.
+/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
 /// Returns a command line of the maintainer, with the program's name as its first word.
@@ -60,7 +61,7 @@ fn five_commands_lead_from_an_empty_folder_to_a_release_that_is_served_renewed_a
     service.kill().unwrap();
     service.wait().unwrap();
 
-    // The fifth command is what a monitoring system calls.
+    // The fifth command is the one that a monitoring system runs.
     let monitor = format!("lastmile-repo status {public}/metadata/ --monitor --root packages/metadata/1.root.json");
     let (status, said) = output(&mut command(&site, &monitor));
     assert_eq!(status, 0, "{said}");

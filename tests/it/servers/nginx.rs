@@ -8,7 +8,7 @@ use super::child::{Running, eventually, start, text};
 use super::site::{Site, replaced};
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
-/// The path of nginx on systems where it is not in `PATH`.
+/// The path of nginx on systems where nginx is not in `PATH`.
 const PLACE: &str = "/usr/sbin/nginx";
 
 /// Settings for the whole server, in addition to the settings on the page. Some of them are common settings that would

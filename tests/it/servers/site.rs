@@ -25,7 +25,8 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Creates a repository with compressed metadata and without targets. `init` are additional arguments of `lastmile-repo init`.
+    /// Creates a repository with compressed metadata and without targets. `init` contains additional arguments for
+    /// `lastmile-repo init`.
     pub(super) fn empty(init: &[&str]) -> Site {
         let site = Site { folder: tempfile::tempdir().unwrap(), contents: BTreeMap::new() };
         fs::create_dir(site.path("packages")).unwrap();

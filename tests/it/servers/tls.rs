@@ -10,7 +10,7 @@ use rustls::crypto::{aws_lc_rs, ring};
 use super::nginx::{Nginx, server};
 use super::site::{Site, succeed};
 
-/// The start of the client's error for a certificate that it does not trust.
+/// The start of the client's error for a certificate that the client does not trust.
 const NOT_SECURE: &str = "no secure connection: invalid peer certificate: ";
 
 /// Returns a site with a certificate for `localhost` that a test authority has signed.
@@ -52,7 +52,7 @@ fn trust(site: &Site, scheme: &str, port: u16) {
     site.trust("it", &format!("{scheme}://localhost:{port}/"));
 }
 
-/// Returns the command `lastmile get` for all targets. The authorities in `bundle` replace those of the system.
+/// Returns the command `lastmile get` for all targets. The authorities in `bundle` replace the system's authorities.
 fn with_authorities(site: &Site, bundle: &str) -> Command {
     let none = site.path("no-authorities");
     fs::create_dir_all(&none).unwrap();
@@ -181,7 +181,7 @@ fn without_any_authority_http_still_works() {
 }
 
 /// Starts two servers. The first redirects to the second with a URL that begins with `scheme`. `first` and `second` are
-/// the parameters of their `listen` directives.
+/// the parameters of the servers' `listen` directives.
 fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");

@@ -144,8 +144,8 @@ fn p1_the_keys_of_a_delegated_role_publish_no_package_without_the_demanded_evide
     for evidence in [vec![], vec![signed_with(&own, &signature(EVIL))], vec![good.clone()]] {
         assert_eq!(published(&made, &evidence), REFUSED);
     }
-    // The attacker adds a policy to the delegated role. Its signer has the same name as in the policy of targets, but
-    // the attacker's key. The clients still refuse the package.
+    // The attacker adds a policy to the delegated role. The signer in this policy has the same name as in the policy of
+    // targets, but has the attacker's key. The clients still refuse the package.
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, &[signed_with(&own, &signature(EVIL))]);
     let mut policy = policy(&[signed_by("signed", &["builder"])]);
@@ -221,7 +221,8 @@ fn p3_a_key_that_a_policy_names_signs_anything_but_publishes_nothing() {
     client.use_network(&attacker.network);
     let refused = refusal(&client.get(PACKAGE));
     assert!(refused.starts_with("team/package.intoto.jsonl: "), "{refused}");
-    // With the keys of the role that lists the package, the attacker publishes it, unless two signers must sign.
+    // With the keys of the role that lists the package, the attacker can publish a malicious package, unless two
+    // signers must sign.
     assert_eq!(published(&made_by_one, &[evidence(EVIL)]), evil());
     let both = [evidence(GOOD), instance().attest(&workflow(), &signature(GOOD))];
     let made_by_two = made(&[signed_by("signed", &["builder", "workflow"])], &both);

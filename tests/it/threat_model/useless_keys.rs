@@ -1,5 +1,5 @@
 //! Keys that are useless to an attacker who has no other keys, because snapshot and timestamp list the hash of each
-//! file that the keys sign.
+//! file that is signed with these keys.
 
 use lastmile_attacks::GOOD;
 use lastmile_testkit::METADATA;
@@ -13,8 +13,8 @@ const NEWER: &[u8] = b"newer package";
 pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,
-    /// A package that `role`, or a role to which `role` delegates, lists. `lastmile-repo add` adds the package with
-    /// `options`.
+    /// A package that is listed by `role` or by a role to which `role` delegates. `lastmile-repo add` adds the package
+    /// with `options`.
     pub(super) package: &'a str,
     pub(super) options: &'a [&'a str],
     /// The expected errors of clients: the first for a replaced file of the published version, the second for a forged

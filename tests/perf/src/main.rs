@@ -70,7 +70,8 @@ fn run_once(each: &Loop) -> Result<(), Failed> {
     if counted(&ready) { Ok(()) } else { Err(format!("{} fails", each.name).into()) }
 }
 
-/// callgrind counts only instructions inside this function. `cargo xtask` passes its name to callgrind.
+/// callgrind counts only instructions inside this function. `cargo xtask` passes the name of this function to
+/// callgrind.
 #[inline(never)]
 fn counted(ready: &Ready) -> bool {
     ready()

@@ -164,7 +164,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// The Sigstore trusted root of the public instance, followed by that of the staging instance.
+/// The trusted roots of Sigstore's public instance and of its staging instance.
 const PUBLIC_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/public-root.json");
 const STAGING_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/staging-root.json");
 

@@ -150,17 +150,17 @@ impl Sample {
         verdict(&mut command)
     }
 
-    /// Verifies the bundle with sigstore-python. Returns `None` if the digest is not a SHA-256, which sigstore-python
-    /// needs.
+    /// Verifies the bundle with sigstore-python. Returns `None` if the digest is not a SHA-256 digest, because
+    /// sigstore-python needs one.
     fn sigstore_python(&self) -> Option<Verdict> {
         let root = fixture(self.root);
         (self.digest.len() == 64)
             .then(|| python_verifies(&fixture(self.file), &root, self.subject, self.issuer, self.digest))
     }
 
-    /// Verifies the bundle with @sigstore/verify. Returns `None` for bundles that @sigstore/verify cannot verify. To
-    /// verify a signature over a file, it would need the file. The version for Node.js 20 does not know that Rekor v2
-    /// logs statements as `hashedrekord`.
+    /// Verifies the bundle with @sigstore/verify. Returns `None` for bundles that @sigstore/verify cannot verify. It
+    /// cannot verify a signature over a file without the file itself. Its version for Node.js 20 does not know that
+    /// Rekor v2 logs statements as `hashedrekord`.
     fn sigstore_js(&self) -> Option<Verdict> {
         let is_supported = self.predicate_type().is_some() && !self.file.starts_with("rekor-v2");
         is_supported.then(|| js_verifies_identity(&fixture(self.file), &fixture(self.root), self.subject, self.issuer))

@@ -1,4 +1,4 @@
-//! Tests that cosign can use keys of `lastmile-repo`, and that `lastmile-repo` can use keys of cosign.
+//! Tests that cosign can use keys from `lastmile-repo`, and that `lastmile-repo` can use keys from cosign.
 
 use chrono::Utc;
 use lastmile_attest::{Demands, EvidenceContent, EvidenceFile, LocalPolicy, TrustRoots};

@@ -1,5 +1,4 @@
-//! Runs the verifiers of other projects whose versions are pinned: sigstore-python, pypi-attestations and
-//! @sigstore/verify.
+//! Runs verifiers of other projects in pinned versions: sigstore-python, pypi-attestations and @sigstore/verify.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +11,8 @@ pub(crate) fn js_verifies(bundle: &Path, file: &Path, key: &Path) -> Verdict {
     answer(javascript().arg("key").args([bundle, file, key]))
 }
 
-/// Uses @sigstore/verify to verify a bundle that contains a certificate. The subject of the statement is not compared.
+/// Uses @sigstore/verify to verify a bundle that contains a certificate. @sigstore/verify does not compare the subject
+/// of the statement.
 pub(crate) fn js_verifies_identity(bundle: &Path, root: &Path, subject: &str, issuer: &str) -> Verdict {
     answer(javascript().arg("identity").args([bundle, root]).args([subject, issuer]))
 }

@@ -26,7 +26,7 @@ pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The type of a statement that does not count as a signature.
 pub(crate) const REVIEW: &str = "https://example.com/review/v1";
 
-/// The result of a verification by another program. The error is what the program printed.
+/// The result of a verification by another program. The error is the output of the program.
 pub(crate) type Verdict = Result<(), String>;
 
 /// Returns the path of a program from Debian. Prints `NOT CHECKED` and returns `None` if the program is not installed.
@@ -141,7 +141,8 @@ impl Workshop {
         self.cosign(cosign, &["sign-blob", "--yes", "--key", key, CONFIG, "--bundle", bundle, "app"]).unwrap();
     }
 
-    /// Uses cosign to sign a statement of the type `kind` about `app` with `key`, and writes it to `bundle`.
+    /// Uses cosign to sign a statement of the type `kind` about `app` with `key`, and writes the signed statement to
+    /// `bundle`.
     pub(crate) fn cosign_signs_statement(&self, cosign: &Path, key: &str, bundle: &str, kind: &str) {
         let predicate = ["--predicate", "review.json", "--type", kind, "--bundle", bundle, "app"];
         self.cosign(cosign, &[&["attest-blob", "--yes", "--key", key, CONFIG], &predicate[..]].concat()).unwrap();

@@ -145,7 +145,7 @@ impl Attacker {
     }
 
     /// Lists evidence for the malicious package: evidence that the attacker's keys have signed, the evidence of another
-    /// package, or none.
+    /// package, or no evidence.
     fn forge_evidence(&self, targets: &mut BTreeMap<&'static str, Target>, path: &str, length: u64, by: u32) {
         let own: BTreeSet<Key> = self.keys.iter().copied().chain([OWN]).filter(|key| *key >= SIGNERS[0]).collect();
         let evidence = match by & 3 {

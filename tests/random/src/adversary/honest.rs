@@ -19,9 +19,9 @@ pub(crate) struct Honest {
     /// `true` if the delegation to A is terminating.
     terminating: bool,
     contents: BTreeMap<Role, u64>,
-    /// The number of each role's policy, if the role has one.
+    /// The number from which each role's policy is derived, if the role has a policy.
     policies: BTreeMap<Role, u64>,
-    /// Which keys have signed the packages, and whether their evidence is listed.
+    /// Bits that decide which keys have signed each package, and whether the package's evidence is listed.
     evidence: u32,
     pub(crate) now: BTreeMap<Role, Arc<Document>>,
     pub(crate) files: BTreeMap<String, Arc<Document>>,

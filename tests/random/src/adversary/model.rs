@@ -286,7 +286,7 @@ impl<'s> Update<'s> {
         Ok(new)
     }
 
-    /// Searches for a package (5.6.7) and, if a policy demands something of it, for its evidence. Returns the length of
+    /// Searches for a package (5.6.7) and, if a policy applies to the package, for its evidence. Returns the length of
     /// the package, and `true` if it may be installed.
     pub(crate) fn find(
         &mut self,

@@ -1,6 +1,6 @@
-//! The policies of targets roles, the evidence for packages, and a model of how clients judge packages. A package may
-//! be installed if, for each rule that covers it in every policy on the delegation chain, enough of the keys that the
-//! rule names have signed the package.
+//! The policies of targets roles, the evidence for packages, and a model of how clients judge packages. Every policy on
+//! the delegation chain applies. A package may be installed if, for each rule that covers the package, enough of the
+//! keys that the rule names have signed it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,7 +182,7 @@ pub(crate) fn evidence_path(path: &str) -> &'static str {
     }
 }
 
-/// Returns whether a policy on the delegation chain demands something of the package, so that the client needs its
+/// Returns whether a policy on the delegation chain applies to the package, so that the client needs the package's
 /// evidence.
 pub(crate) fn is_demanded(chain: &[&Document], path: &str) -> bool {
     policies(chain).any(|policy| !policy.is_understood() || policy.rules(path).next().is_some())

@@ -39,7 +39,7 @@ pub(crate) struct Simulation {
     verdicts: Verdicts,
 }
 
-/// How many packages the client has judged.
+/// The numbers of packages that the client has judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Verdicts {
     /// The number of packages that the client may install.

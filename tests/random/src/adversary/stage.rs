@@ -42,8 +42,8 @@ impl Client {
 #[derive(Clone, Default)]
 pub(crate) struct Network {
     served: Arc<Mutex<Served>>,
-    /// All evidence files, by their hashes. Nobody withholds them, because the store keeps the evidence that it has seen;
-    /// the attacker withholds evidence by not listing it.
+    /// All evidence files, by their hashes. The network always serves them, because the store keeps the evidence that it
+    /// has seen. The attacker withholds evidence by not listing it.
     evidence: Arc<Mutex<BTreeMap<String, Bytes>>>,
 }
 
