@@ -1,11 +1,11 @@
-//! Measures the bytes that clients fetch, for docs/scale.md: `cargo run --release -p lastmile-repo-tool --example
-//! scale`.
+//! Measures how many bytes clients fetch, for the tables in docs/scale.md: `cargo run --release -p lastmile-repo-tool
+//! --example scale`.
 //!
-//! The example makes signed metadata for 10⁴ to 10⁷ targets, or for the numbers of targets in the arguments, once in a
-//! single file and once in bins. It adds up the sizes of the files that a client fetches, uncompressed and compressed
-//! with `gzip -9` and `zstd -19`, if these programs are installed. It also prints the error of the formula that
-//! recommends the number of bins. For more than 10⁶ targets in a single file, only the formula is evaluated. The bins
-//! of 10⁷ targets take 1.75 GB of memory.
+//! The example makes signed metadata for 10⁴ to 10⁷ targets, or for the numbers of targets given as arguments. It lists
+//! the targets once in a single file and once in bins. It adds up the sizes of the files that a client fetches,
+//! uncompressed and compressed with `gzip -9` and `zstd -19`, if these programs are installed. It also prints the error
+//! of the formula that recommends the number of bins. For more than 10⁶ targets in a single file, only the formula is
+//! evaluated. The bins of 10⁷ targets take 1.75 GB of memory.
 
 #![expect(clippy::disallowed_methods, reason = "examples are not part of the library")]
 
@@ -141,8 +141,8 @@ fn file(plan: &Plan, role: &str) -> Result<Vec<u8>> {
     Ok(document.ok_or("a role is missing")?.file()?.to_vec())
 }
 
-/// Makes a snapshot like that of a repository in use. There, bins have many different versions, which compress less
-/// well. The snapshot lists the bins either by version only or with length and hash.
+/// Makes a snapshot as in a long-used repository, where the bins have many different versions. Such a snapshot
+/// compresses less well than a new one. The snapshot lists the bins either by version only or with length and hash.
 fn lived_in(plan: &Plan, by_version: bool) -> Result<Vec<u8>> {
     let document = plan.completed.documents.iter().find(|document| document.role == RoleName::SNAPSHOT);
     let document = document.ok_or("the snapshot is missing")?;

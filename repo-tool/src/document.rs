@@ -314,7 +314,7 @@ impl Document {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)
     }
 
-    /// Returns the key rings that sign for the document.
+    /// Returns the key rings that sign the document.
     #[must_use]
     pub fn rings(&self) -> &Rings {
         &self.rings

@@ -210,8 +210,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns a signer for `public` that uses its key file, never a signer that the program provided. The proof of a
-    /// revocation signs forged files with it, and hardware tokens and key services should not sign such files.
+    /// Returns a signer that uses the key file of `public`, never a signer that the program provided. The proof of a
+    /// revocation signs forged files with this signer. Hardware tokens and key services should not sign such files.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].

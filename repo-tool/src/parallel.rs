@@ -1,7 +1,7 @@
 //! Runs the same function for many items on all cores, with rayon.
 //!
-//! The function must not wait for another item to finish. If the function itself uses rayon, its thread may start other
-//! items while it waits for its own work.
+//! The function must not wait for another item to finish. If the function itself uses rayon, then rayon may process
+//! other items on the same thread while the function waits for its own work.
 
 use rayon::prelude::*;
 

@@ -261,8 +261,8 @@ impl Repository {
         self.list_files(draft, role, (measured, &files), options)
     }
 
-    /// Returns the files to publish for the copies in `.publishing/`, each with its final path. Links a copy once more
-    /// for each additional path at which its target is published.
+    /// Returns the files to publish for the copies in `.publishing/`, each with its final path. If a target is
+    /// published at several paths, creates one more link to the copy for each additional path.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;

@@ -162,7 +162,7 @@ fn a_key_is_used_only_if_its_private_key_file_confirms_it() {
         all.into_iter().filter(|(path, _)| path.starts_with(packages.join("metadata"))).collect()
     };
     assert!(metadata(contents(&packages)) == metadata(before));
-    // A key that is known only from an untrusted `.pub` file cannot be specified by its id.
+    // A key that is known only from an untrusted `.pub` file cannot be specified by its key ID.
     std::fs::remove_file(packages.join("keys/stranger.pem")).unwrap();
     std::fs::remove_file(packages.join("keys/new.pub")).unwrap();
     let shown: serde_json::Value = serde_json::from_str(&done(

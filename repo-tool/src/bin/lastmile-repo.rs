@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use lastmile_repo_tool::internal::cli::{World, run, wait_for_signals};
 
-#[expect(clippy::disallowed_methods, reason = "this is where the program gets its arguments and its world")]
+#[expect(clippy::disallowed_methods, reason = "only `main` reads the arguments and the environment of the process")]
 fn main() -> ExitCode {
     let world = World {
         ask_secret: Box::new(|question| rpassword::prompt_password(question)),

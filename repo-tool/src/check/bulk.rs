@@ -1,8 +1,8 @@
 //! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets,
-//! and searches for one target in each role. If the top-level role delegates only to bins, the search for a path always
-//! ends in the bin for that path. In this case, and for the targets that the top-level role lists, the check looks up
-//! the other targets directly in the metadata that the client trusts. The client then searches only for the targets
-//! that are not found in this way.
+//! and searches for one target in each of these roles. To save time, the check looks up the other targets directly in
+//! the metadata that the client trusts. This is possible for the targets of the top-level role. It is possible for the
+//! targets of bins only if the top-level role delegates to nothing else, because then the search for a path always ends
+//! in the bin for that path. The client searches for all targets that are not found in this way.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -59,8 +59,8 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
 struct RoleView<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
-    /// The set of bins that contains this role, and the role's number in the set. `None` for the top-level role, where
-    /// every search starts.
+    /// The set of bins that contains this role, and the number of this bin in the set. `None` for the top-level role,
+    /// where every search starts.
     bin: Option<(&'s Router, usize)>,
 }
 

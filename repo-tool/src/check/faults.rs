@@ -45,8 +45,8 @@ pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
 pub(super) fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
-        // A stored file may escape characters that could harm a terminal. Canonical JSON has no such escapes, so a file
-        // that contains them is converted first.
+        // In a file on disk, characters that could harm a terminal may be written as JSON escapes. Canonical JSON has
+        // no such escapes, so the file is converted to canonical JSON first.
         Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
         Ok(file) => Json::parse(file).and_then(|file| faults.file(file.canonical(), is_listed)),
         Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),
@@ -78,22 +78,22 @@ impl Faults {
             if !found.keys().map(|name| &**name).eq(["keyid", "sig"]) {
                 self.add(
                     Rule::SignatureForm,
-                    format!("the members of the signature of key id `{id}` must be exactly `keyid` and `sig`"),
+                    format!("the members of the signature with key ID `{id}` must be exactly `keyid` and `sig`"),
                 );
             }
             if !(is_listed(&id) || (id.len() == 64 && is_hex(&id))) {
                 self.add(
                     Rule::SignatureForm,
-                    format!("the key id `{id}` of a signature is not 64 hexadecimal digits: tough refuses it"),
+                    format!("the key ID `{id}` of a signature is not 64 hexadecimal digits: tough refuses it"),
                 );
             }
             if sig.is_empty() || !sig.len().is_multiple_of(2) || !is_hex(&sig) {
-                self.add(Rule::SignatureForm, format!("the signature of the key id `{id}` is not hexadecimal"));
+                self.add(Rule::SignatureForm, format!("the signature with key ID `{id}` is not hexadecimal"));
             }
             if !seen.insert(id.clone()) {
                 self.add(
                     Rule::SignatureForm,
-                    format!("the key id `{id}` has two signatures: python-tuf and tough refuse the file"),
+                    format!("the key ID `{id}` has two signatures: python-tuf and tough refuse the file"),
                 );
             }
         }
@@ -165,7 +165,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Checks the keys of a role and returns them by key id. If lastmile cannot use a key, the map contains an error
+    /// Checks the keys of a role and returns them by key ID. If lastmile cannot use a key, the map contains an error
     /// instead of the key.
     fn keys<'t>(&mut self, keys: &'t str) -> Result<BTreeMap<Cow<'t, str>, Result<Key, ErrorKind>>, ErrorKind> {
         let mut found = BTreeMap::new();
@@ -174,7 +174,7 @@ impl Faults {
             if !id.eq_ignore_ascii_case(&computed) {
                 self.add(
                     Rule::KeyIdNotHash,
-                    format!("the key id {id} is not the hash of its key, {computed}: tough refuses it"),
+                    format!("the key ID {id} is not the hash of its key, {computed}: tough refuses it"),
                 );
             }
             let keytype = text(member(key, "keytype")?);
@@ -212,13 +212,13 @@ impl Faults {
             if !seen.insert(id.clone()) {
                 self.add(
                     Rule::KeyIdList,
-                    format!("{name} lists the key id {id} twice: python-tuf and tuf-js refuse this"),
+                    format!("{name} lists the key ID {id} twice: python-tuf and tuf-js refuse this"),
                 );
             }
             match keys.get(&id) {
                 None => self.add(
                     Rule::KeyIdList,
-                    format!("{name} lists the key id {id}, but no key has this id: go-tuf refuses it"),
+                    format!("{name} lists the key ID {id}, but no key has this ID: go-tuf refuses it"),
                 ),
                 Some(Ok(key)) => match key.public_key() {
                     Ok(public) => drop(usable.insert(public)),
@@ -251,8 +251,8 @@ impl Faults {
     }
 }
 
-/// Returns the content of a JSON string, or an empty string for any other value. The parser of the role refuses values
-/// of other types.
+/// Returns the content of a JSON string, or an empty string for any other value. The role's parser refuses values that
+/// are not strings.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
 }

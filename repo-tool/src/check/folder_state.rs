@@ -48,7 +48,7 @@ fn name_of(root: &Root, role: &RoleName, version: Version) -> String {
 }
 
 impl FolderState<'_> {
-    /// Follows the metadata from root to the targets roles, as far as it can be read.
+    /// Reads the metadata from the root to the targets roles, until a file that lists further files cannot be read.
     fn compare(&mut self) {
         let Some(root) = self.compare_roots() else { return };
         let name = RoleName::TIMESTAMP.file_name(None);

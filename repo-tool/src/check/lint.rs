@@ -62,7 +62,7 @@ const ROOTS_AT_ONCE: u64 = 256;
 /// The maximum number of root updates that tough follows. If there are more, tough fails.
 const ROOTS_OF_TOUGH: u64 = 1024;
 
-/// Returns a finding if clients that were shipped with the oldest root must follow too many roots.
+/// Returns a finding if clients that were shipped with the oldest root must follow too many root updates.
 fn long_chain(published: &Published) -> Option<Finding> {
     let oldest = published.oldest_root();
     let newest = published.root.version;
@@ -86,8 +86,8 @@ fn long_chain(published: &Published) -> Option<Finding> {
     Some(Finding::about(Rule::LongRootChain, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if enough root keys to sign a new root are on this machine. Whoever steals this machine could then
-/// sign a new root (2.1.1). Keys in `keys/` also count if no role lists them yet.
+/// Returns a finding if this machine has enough root keys to sign a new root. Whoever steals this machine could then
+/// sign a new root (2.1.1). Keys in `keys/` count even if no role lists them yet.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;

@@ -86,7 +86,7 @@ impl Check<'_> {
         Ok(others.fold(now, |time, (_, expires)| time.min(expires - TimeDelta::seconds(1))))
     }
     /// Runs a new client and a client that trusts the published state. Both clients must update to the draft and find
-    /// the added targets. Meanwhile, the current thread runs `beside`.
+    /// the added targets. Meanwhile, runs `beside` on the current thread.
     pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
         thread::scope(|scope| {
             let checking = scope.spawn(|| self.run_both());
@@ -205,8 +205,8 @@ impl Check<'_> {
     }
 
     /// Verifies the changed roles that no search has visited. Such a role lists no targets, or only targets that roles
-    /// with a higher priority also list. Also verifies the changed roles that must be signed by the keys of several key
-    /// rings, because a search verifies a role with only one key ring.
+    /// with a higher priority also list. Also verifies the changed roles that several key rings must sign, because a
+    /// search verifies a role with only one key ring.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {

@@ -36,8 +36,8 @@ impl Overlay {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// Serves each metadata file in `files` under the name that is its key in the map, and the published files under
-    /// all other names.
+    /// Serves the metadata files in `files`, which maps names to files. For all other names, serves the published
+    /// files.
     #[must_use]
     pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)

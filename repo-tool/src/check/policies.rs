@@ -1,8 +1,7 @@
 //! Checks before publication that clients will not refuse packages because of policies. Evaluates the packages that a
 //! draft adds or changes, and the unchanged packages that a changed policy, trust root or delegation affects.
 //!
-//! Evidence and trust roots are not packages, so a policy rule whose paths match them does not require evidence for
-//! them.
+//! Evidence files and trust roots are not packages. They need no evidence, even if a policy rule matches their paths.
 
 use std::collections::BTreeSet;
 
@@ -44,9 +43,9 @@ struct Scope {
 }
 
 impl Check<'_> {
-    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft, without
-    /// the usual limits, and `reached` is a client that has found the added targets. Returns the published packages
-    /// that clients will refuse after publication.
+    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft and has
+    /// no limits. `reached` is a client that has found the added targets. Returns the published packages that clients
+    /// will refuse after publication.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,
@@ -70,8 +69,8 @@ impl Check<'_> {
         self.judge_below(&mut judge, &scope.roles, &packages)
     }
 
-    /// Returns whether a role that the draft affects has a policy, before or after the change. Reads only the roles
-    /// that clients visit for the changed targets, unless delegations change.
+    /// Returns whether a role that the draft affects has a policy, before or after the change. Unless delegations
+    /// change, reads only the roles that clients visit when they search for the changed targets.
     fn has_policies(&self, reached: &mut blocking::Session) -> Result<bool, Error> {
         if self.draft.targets.values().any(RoleContent::has_policy) {
             return Ok(true);
@@ -199,7 +198,7 @@ impl Check<'_> {
     }
 
     /// Returns the packages that name a target in `evidence` as their evidence. Considers the packages whose evidence
-    /// would have such a name by convention (see [`beside`]), and the packages of all roles that were read.
+    /// has such a path by convention (see [`beside`]), and the packages of all roles that were read.
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {
@@ -338,8 +337,8 @@ impl Scope {
     }
 }
 
-/// Returns whether, after the change, a search for a target that is already published may end in another role. New
-/// roles at the end of the list are searched last, so they hide no published target.
+/// Returns whether the change may cause the search for a published target to end in a different role. New roles at the
+/// end of the list are searched last, so they hide no published target.
 fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> bool {
     let none = Delegations::new();
     let old = before.unwrap_or(&none);

@@ -61,7 +61,7 @@ impl<'a> Subject<'a> {
     fn unusable_ids(&self, found: &mut Vec<Finding>) {
         let delegated = self.delegations.iter().flat_map(|(_, delegations)| odd_in_delegations(delegations));
         for (role, odd) in odd_in_root(self.root).into_iter().chain(delegated) {
-            let text = format!("{role} lists the key id {odd}; `rotate {role} --remove {}` removes it", odd.id);
+            let text = format!("{role} lists the key ID {odd}; `rotate {role} --remove {}` removes it", odd.id);
             found.push(Finding::about(Rule::UnusableKeyId, &role, text));
         }
     }
@@ -152,8 +152,8 @@ fn top_level(root: &Root, timestamp: DateTime<Utc>, snapshot: DateTime<Utc>) -> 
     vec![(&RoleName::ROOT, root.expires), (&RoleName::TIMESTAMP, timestamp), (&RoleName::SNAPSHOT, snapshot)]
 }
 
-/// Returns the longest usual lifetime of a role. Servers sign online roles automatically, so these roles can have short
-/// lifetimes.
+/// Returns the longest lifetime that is usual for a role. Servers sign online roles automatically, so these roles can
+/// have short lifetimes.
 fn longest_expiry(role: &RoleName) -> TimeDelta {
     TimeDelta::days(match role.as_str() {
         "timestamp" => 31,
@@ -162,8 +162,8 @@ fn longest_expiry(role: &RoleName) -> TimeDelta {
     })
 }
 
-/// Returns up to eight of the roles that each key signs for, by key ID. Bins share their keys, so only the first bin is
-/// included.
+/// Returns, for each key ID, up to eight of the roles that the key signs for. Bins share their keys, so only the first
+/// bin is included.
 fn delegated_roles_by_key(delegations: &Delegations) -> BTreeMap<&KeyId, Vec<RoleName>> {
     let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();
     match &delegations.roles {

@@ -41,7 +41,8 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // If the limit had stopped the client in every round, the root version would be higher.
+                // If the limit had stopped the client in every round so far, the root version would be higher than
+                // this.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }

@@ -24,11 +24,11 @@ use crate::{ClockCheck, Error, FailingPackages, Invocation, LockWait, Repository
 /// The environment variable with the path of the user's configuration.
 const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 
-/// The environment variable with the SHA-256 of the root to trust. It is meant for jobs without a stored configuration.
+/// The environment variable with the SHA-256 of the root to trust, for CI jobs, which have no stored configuration.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
-/// The environment variable that lists private key files that may be used although they are outside the repository's
-/// folder. It is meant for jobs without a stored configuration.
+/// The environment variable that lists private key files which this run may use although they are outside the
+/// repository's folder. It is meant for CI jobs, which have no stored configuration.
 const KEYS_VARIABLE: &str = "LASTMILE_REPO_ALLOWED_KEYS";
 
 /// The context of a command.
@@ -38,7 +38,7 @@ pub(super) struct Context<'a> {
     /// The content of the file given with `--root`.
     pub(super) root: Option<Vec<u8>>,
     pub(super) stdin: Mutex<Box<dyn BufRead + Send>>,
-    /// Whether standard input is a terminal, so that the user can be asked.
+    /// Whether standard input is a terminal, so that the tool can ask the user.
     pub(super) stdin_is_terminal: bool,
     pub(super) env: Environment,
     /// The clock, for commands that run until they are stopped. Other commands use the time in `invocation`.

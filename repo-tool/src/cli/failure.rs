@@ -15,7 +15,7 @@ impl From<StdoutError> for Error {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        // An error needs a kind only if its exit status does not identify it.
+        // Set a kind only for errors that the exit status does not identify.
         let (status, kind) = match error {
             Error::Usage(_) | Error::InvalidInput(_) | Error::Request { kind: RefusalKind::Usage, .. } => {
                 (ExitStatus::Usage, None)

@@ -1,10 +1,10 @@
-//! Prints findings for people, on standard error.
+//! Prints findings in human-readable form on standard error.
 
 use lastmile_cli_support::Output;
 
 use crate::check::finding::{Finding, Severity, lines};
 
-/// Prints warnings but not notes: after a change, people should see only findings that need action.
+/// Prints warnings but not notes: after a change, the user should see only findings that need action.
 pub(super) fn print_warnings<'a>(findings: impl IntoIterator<Item = &'a Finding>, output: &Output) {
     print(findings.into_iter().filter(|finding| finding.severity() > Severity::Note), output);
 }

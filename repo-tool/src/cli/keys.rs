@@ -54,7 +54,7 @@ pub(crate) enum KeyCommand {
     Show {
         /// Key ID or its first digits, a URI such as file:keys/root-1.pem, or a key file.
         key: String,
-        /// Print the key as TOML for a policy, as the signer NAME.
+        /// Print the key as TOML for a policy, with the signer name NAME.
         #[arg(long, value_name = "NAME")]
         signer: Option<String>,
     },
@@ -456,8 +456,8 @@ fn shortened(roles: &[String]) -> String {
     }
 }
 
-/// Adds the URI of each key in `keys` to `role` if the private key is on this machine, and allows its use. Then stores
-/// `role` in the configuration as `entry`.
+/// For each key in `keys` whose private key is on this machine, adds the key's URI to `role` and allows its use. Then
+/// stores `role` in the configuration as `entry`.
 pub(super) fn set_keys(
     repository: &mut Repository,
     config: &mut Config,

@@ -1,4 +1,5 @@
-//! Lists the missing signatures for people. Many documents that need the same signatures, such as bins, share one line.
+//! Lists the missing signatures in human-readable form. Documents that need the same signatures, such as bins, share
+//! one line.
 
 use lastmile_metadata::{RoleName, Version};
 
@@ -21,8 +22,8 @@ pub(super) struct MissingLine {
     pub(super) needed: Option<String>,
 }
 
-/// Returns one line for each document and each key ring whose signatures the document lacks, and one line for each
-/// complete document. Many documents that need the same signatures share one line.
+/// For each document, returns one line for each key ring whose signatures are missing, or a single line if no
+/// signatures are missing. Documents that need the same signatures share one line if there are many of them.
 pub(super) fn missing_lines(
     documents: impl IntoIterator<Item = (RoleName, Version, Vec<Missing>)>,
     names: &KeyNames,

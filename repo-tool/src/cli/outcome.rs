@@ -21,7 +21,7 @@ use crate::report::diff;
 use crate::report::overview::minute;
 use crate::{Error, Outcome, Plan, Renewal, Repository, Signing};
 
-/// Publishes or stages the change, reports it, and warns of roles that are overdue. A dry run checks and reports the
+/// Publishes or stages the change, reports it, and warns about roles that are overdue. A dry run checks and reports the
 /// change without writing anything.
 pub(super) fn conclude(
     context: &Context<'_>,
@@ -97,8 +97,8 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
-/// Warns in one line of roles that were not renewed in the first half of their renewal period, or that expire before
-/// the timestamp should be renewed for the next time.
+/// Warns about roles that were not renewed in the first half of their renewal period, and about roles that expire
+/// before the timestamp is next due for renewal. All these roles share one line.
 fn warn_of_overdue(repository: &Repository, output: &Output) {
     let published = &repository.published;
     let next = repository.config.role(&RoleName::TIMESTAMP).renew_from(published.timestamp.expires);

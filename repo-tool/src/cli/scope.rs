@@ -1,4 +1,4 @@
-//! Lists commands and the global options that have no effect in them.
+//! Lists the global options that have no effect in certain commands.
 
 use clap::{Command, CommandFactory as _};
 use lastmile_cli_support::scope::{Unused, hide_unused};

@@ -396,7 +396,7 @@ fn help_is_complete_usage_lines_work_and_options_without_effect_are_refused() {
         let help = home.run(&[args, &["--help"]].concat()).stdout;
         help.lines().find(|line| line.starts_with("Usage: ")).unwrap().to_owned()
     };
-    // A name after `--key` or `--paths` would be parsed as a value of that option.
+    // A name after `--key` or `--paths` would be parsed as another value of that option.
     assert!(usage(&["delegate"]).contains("delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>..."));
     assert!(usage(&["set-delegation"]).contains("set-delegation <NAME> [OPTIONS]"));
     for (args, option) in [

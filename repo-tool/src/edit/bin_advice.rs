@@ -136,8 +136,8 @@ impl Workload {
         }
     }
 
-    /// Recommends the number of bins for which a new client and a returning client together fetch the fewest bytes, or
-    /// recommends no bins if the targets take up little space in metadata.
+    /// Recommends the number of bins for which a new client and a returning client together fetch the fewest bytes. If
+    /// the targets take up little space in metadata, recommends no bins.
     #[must_use]
     pub fn proposal(&self) -> Proposal {
         let flat = self.cost(None);

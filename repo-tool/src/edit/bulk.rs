@@ -13,7 +13,7 @@ use crate::files::spool::Spool;
 use crate::role_content::RoleContent;
 use crate::{EditError, Error, parallel};
 
-/// Targets that move to other roles. They are ordered by the priority of the roles that currently list them.
+/// Targets that move to other roles. Targets whose current role has a higher priority come first.
 #[derive(Default)]
 pub(super) struct Moving {
     roles: Vec<Targets>,
@@ -68,7 +68,7 @@ impl TargetSource for Moving {
 type Share = (RoleName, Vec<u32>);
 
 impl Edit<'_> {
-    /// Lists all targets of `source` in `role`, or in its bins. Returns how many targets are new or changed. Calls
+    /// Adds all targets of `source` to `role`, or to its bins. Returns how many targets are new or changed. Calls
     /// `progress` with the number of targets processed. Roles without changes are not signed again.
     ///
     /// # Errors
@@ -155,8 +155,8 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
     (own, children.collect())
 }
 
-/// Adds the targets that `numbers` identify in `source` to a copy of `before`. Returns the copy and the number of new
-/// or changed targets, or `None` if nothing changes. `published` is needed if the source has immutable names.
+/// Copies `before`, and adds the targets of `source` with these `numbers` to the copy. Returns the copy and the number
+/// of new or changed targets, or `None` if nothing changes. `published` is needed if the source has immutable names.
 fn bulk_filled(
     role: &RoleName,
     (before, published): (&Targets, Option<&Targets>),

@@ -45,8 +45,8 @@ pub struct HolderChange {
 
 impl Edit<'_> {
     /// Changes the delegation from `from` to `name`. If `from` is `None`, changes the delegation of the first role that
-    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find,
-    /// considering only targets in roles to which the delegator delegates directly.
+    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find. Considers
+    /// only the targets of roles to which the delegator delegates directly.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such delegation; [`Error::Edit`] if the role is a bin, its keys cannot reach

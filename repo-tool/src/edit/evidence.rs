@@ -20,8 +20,8 @@ pub struct PackageEvidence {
 }
 
 impl Edit<'_> {
-    /// Removes targets. Together with each target, removes those of its evidence files whose names begin with the name
-    /// of the target and a dot. For example, a package `app` is removed with `app.sig` and `app.intoto.jsonl`, if its
+    /// Removes targets. For each target, also removes the target's evidence files whose names begin with the name of
+    /// the target and a dot. For example, a package `app` is removed with `app.sig` and `app.intoto.jsonl`, if its
     /// custom data lists them as evidence.
     ///
     /// # Errors

@@ -293,8 +293,8 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Ed
     Ok(())
 }
 
-/// Links the copied file in `folder` under one more name for each additional path at which the target is published.
-/// Returns the path of the copy and the path of each link, each with its destination path.
+/// If the target is published at several paths, creates links to the copied file in `folder`, one for each additional
+/// path. Returns the path of the copy and the path of each link, each with its destination path.
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,

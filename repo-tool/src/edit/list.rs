@@ -266,7 +266,8 @@ impl TargetSource for List {
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
         let entry = self.entry(number).ok_or_else(lost)?;
         let target = target_of(&self.text.line(entry.start)?).ok().flatten();
-        // The line was changed if the hash of its path differs. Its new path might belong to a different bin.
+        // If the hash of the path differs, the line was changed after it was checked. The new path might belong to a
+        // different bin.
         let target = target.filter(|target| hash_start(target.path.as_str()) == entry.hash);
         target.ok_or_else(|| self.text.changed())
     }

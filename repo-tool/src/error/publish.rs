@@ -177,7 +177,7 @@ pub enum JournalFault {
         /// The destination, in the repository's folder.
         to: PathBuf,
     },
-    /// The journal contains the answer to a request whose name is not valid.
+    /// The journal contains an answer to a request with an invalid name.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
         /// The invalid name.

@@ -18,7 +18,7 @@ pub(crate) const LONGEST: u64 = 16 << 20;
 pub(crate) struct TargetContents {
     folder: PathBuf,
     names: TargetNames,
-    /// The current paths of the draft's new files, by their final paths relative to `folder`.
+    /// Maps the final path of each new file of the draft, relative to `folder`, to its current path.
     new: BTreeMap<PathBuf, PathBuf>,
 }
 

@@ -82,7 +82,7 @@ impl PendingRoles<'_> {
         let mut visited = BTreeSet::new();
         while let Some(chain) = to_visit.pop() {
             let Some(role) = chain.last().filter(|role| visited.insert((*role).clone())) else { continue };
-            // At a role that does not exist, the search of a client ends with an error.
+            // If a role does not exist, a client's search ends with an error.
             let Some(targets) = self.read(role)? else { return Ok(None) };
             if let Some(target) = targets.target(path) {
                 return Ok(Some((chain, target)));

@@ -24,7 +24,7 @@ pub(crate) struct Judgements {
 }
 
 impl Repository {
-    /// Returns a client of the published state that judges packages.
+    /// Returns a client that judges packages by the published state.
     pub(crate) fn judge_published<'a>(&self, contents: &'a TargetContents) -> Result<PackageJudge<'a>, Error> {
         PackageJudge::of_published(&self.published, contents, self.now())
     }

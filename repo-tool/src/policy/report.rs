@@ -31,7 +31,7 @@ fn proof_json(proof: &Proof) -> Value {
     })
 }
 
-/// Describes each rule with its requirement and with what was found.
+/// Describes, for each rule, what the rule requires and what was found.
 pub(crate) fn lines(verdict: &Verdict) -> Vec<String> {
     let mut lines = Vec::new();
     for rule in verdict.rules() {

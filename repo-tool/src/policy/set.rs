@@ -8,8 +8,8 @@ use crate::policy::contents::TargetContents;
 use crate::{Edit, Error, PolicyError, Repository};
 
 impl Repository {
-    /// Adds a policy to the draft. The policy replaces the earlier policy of the role. A trust root that is on this
-    /// machine must be usable.
+    /// Adds a policy to the draft. The policy replaces the earlier policy of the role. If the file of a trust root is
+    /// on this machine, the trust root must be usable.
     ///
     /// # Errors
     /// [`Error::Policy`] if the role cannot have this policy.

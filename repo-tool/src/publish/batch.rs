@@ -24,7 +24,7 @@ pub enum Shared {
 
 /// The result of a request that this process published or staged.
 pub struct OwnResult {
-    /// The repository after publication. Other processes may already be modifying its files.
+    /// The repository after publication. Other processes may already be modifying the files in its folder.
     pub repository: Repository,
     /// The plan that was published or staged.
     pub plan: Plan,
@@ -65,7 +65,7 @@ impl Repository {
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
-        // If there is a pending change, publish only this request. This request may have to be added to the pending
+        // If there is a pending change, publish only this request, because it may have to be added to the pending
         // change.
         let is_alone = staged::is_staged(&self.layout);
         let files = self.take_files(&mine)?;

@@ -14,8 +14,8 @@ use crate::{Error, PendingError, Repository};
 
 impl Repository {
     /// Calls `change` to create a draft. If the change is independent of the pending change, the new draft is based on
-    /// the published state. Otherwise, it is based on the pending change. If there is a pending change, `change` may be
-    /// called twice, once with each of these two bases.
+    /// the published state. Otherwise, the new draft is based on the pending change. If there is a pending change,
+    /// `change` may be called twice: once with the pending change, and once with an empty draft.
     ///
     /// # Errors
     /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because

@@ -164,8 +164,8 @@ impl Step {
         }
     }
 
-    /// Returns whether an existing file at the destination must not change. If the name of the file identifies its
-    /// content, the journal cannot override this.
+    /// Returns whether an existing file at the destination must not change. The journal cannot permit the replacement
+    /// of a file whose name identifies its content.
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {

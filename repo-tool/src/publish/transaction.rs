@@ -1,8 +1,8 @@
 //! Publishes files in the order of spec 6.3, as one atomic and durable change.
 //!
 //! All new files are first written and synced in `.publishing/`, which is not served, while simulated clients check
-//! them. Then a journal that lists every move is written, which is the point of no return. Then the files are renamed
-//! to their final paths in order: root, target files, delegated roles, targets, snapshot, and `timestamp.json` last. A
+//! them. Then a journal that lists every move is written. This is the point of no return. Then the files are renamed to
+//! their final paths in order: root, target files, delegated roles, targets, snapshot, and `timestamp.json` last. A
 //! client that polls during the publication therefore finds every file that another file lists.
 //!
 //! A crash before the journal is written leaves the old state. A later crash leaves a state that every client accepts,

@@ -226,8 +226,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns a snapshot entry with a hash for each published file whose hash no snapshot lists yet and which will be
-    /// changed or listed with a hash.
+    /// Returns snapshot entries with hashes for the published files that the draft changes or lists with a hash, but
+    /// that the published snapshot lists without a hash.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

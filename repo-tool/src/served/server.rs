@@ -188,7 +188,7 @@ fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     let said: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(said_of).collect();
     let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
-    // A coding is used only if the client does not prefer `identity`, the plain file, to it.
+    // Skip a coding if the client prefers the plain file, which the header calls `identity`.
     let as_it_is = quality("identity").unwrap_or(0);
     let wished = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
     let mut codings: Vec<Coding> =

@@ -33,15 +33,15 @@ fn refused(world: &World, what: &str, expected: &[&str]) {
 fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
     let cases: [Case; 12] = [
         (
-            "a key id listed twice",
+            "a key ID listed twice",
             |signed| {
                 let id = first_id(signed, "targets");
                 keyids(signed, "targets").push(id.into());
             },
-            &["targets lists the key id", "twice", "python-tuf"],
+            &["targets lists the key ID", "twice", "python-tuf"],
         ),
         (
-            "a key id without a key",
+            "a key ID without a key",
             |signed| keyids(signed, "targets").push("ab".repeat(32).into()),
             &["but no key has this id", "go-tuf"],
         ),
@@ -65,7 +65,7 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
             &["is not a valid ed25519 key", "go-tuf"],
         ),
         (
-            "a key id that is not the hash of its key",
+            "a key ID that is not the hash of its key",
             |signed| list_in_root(signed, "targets", &("ab".repeat(32), foreign_key().1)),
             &["is not the hash of its key", "tough"],
         ),
@@ -114,12 +114,12 @@ fn a_delegation_that_other_clients_refuse_is_neither_signed_nor_published() {
         ("no paths", |role| drop(role.as_object_mut().unwrap().remove("paths")), &["`paths`", "python-tuf"]),
         ("no keys", |role| role["keyids"] = json!([]), &["team has a threshold of 1 but only 0 usable keys"]),
         (
-            "a key id listed twice",
+            "a key ID listed twice",
             |role| {
                 let id = role["keyids"][0].clone();
                 role["keyids"].as_array_mut().unwrap().push(id);
             },
-            &["team lists the key id", "twice"],
+            &["team lists the key ID", "twice"],
         ),
     ];
     for (what, alter, expected) in cases {
@@ -172,7 +172,7 @@ fn a_new_fault_is_refused_despite_a_published_one() {
         let id = first_id(signed, "snapshot");
         keyids(signed, "snapshot").push(id.into());
     });
-    refused(&world, "a second fault", &["snapshot lists the key id"]);
+    refused(&world, "a second fault", &["snapshot lists the key ID"]);
 }
 
 #[test]

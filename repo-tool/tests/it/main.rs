@@ -1,7 +1,7 @@
 //! Tests of the repository tool as a library: spec 6, and the rules in `tests/spec-rows.txt` that concern the tool.
 //!
-//! If a test checks a rule, its name starts with the id of the rule. The keys in these tests are unencrypted, because
-//! scrypt is slow by design.
+//! If a test checks a rule, the name of the test starts with the ID of the rule. The keys in these tests are
+//! unencrypted, because scrypt is slow by design.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::world::{World, is_published};
 
-/// The id of the user `nobody` on most systems. This user never runs the tests.
+/// The user ID of `nobody` on most systems. This user never runs the tests.
 const STRANGER: u32 = 65534;
 
 /// The kinds of directory entries that are planted in place of an expected file or folder.

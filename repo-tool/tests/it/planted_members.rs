@@ -22,7 +22,7 @@ fJn1BLXr8c9YYBRKRKw65TzmwUphBzpqFWW1vMQJ7mQcnzoZtzwKwsdOGZXQVPda\n\
 YwIDAQAB\n\
 -----END PUBLIC KEY-----\n";
 
-/// Returns a key in the format of TUF metadata, with its id.
+/// Returns a key in the format of TUF metadata, with its key ID.
 pub(crate) fn key(keytype: &str, scheme: &str, public: &str) -> (String, Value) {
     let key = json!({ "keytype": keytype, "scheme": scheme, "keyval": { "public": public } });
     (id_of(&key), key)
@@ -146,7 +146,7 @@ fn only_valid_signatures_are_published() {
     world.plant_in_file(&RoleName::ROOT, |staged| {
         let signatures = staged["signatures"].as_array_mut().unwrap();
         signatures.extend(junk());
-        // Add a signature with the id of a root key and an invalid value.
+        // Add a signature with the key ID of a root key and an invalid value.
         let id = staged["signed"]["roles"]["root"]["keyids"][0].clone();
         staged["signatures"].as_array_mut().unwrap().push(json!({ "keyid": id, "sig": "ab", "x": 1 }));
     });

@@ -59,7 +59,7 @@ fn a_release_reads_and_writes_only_its_bin() {
         assert_eq!(spoil_bins_but(&world, std::slice::from_ref(&spared)), (1 << BITS) - 1, "{succinct}");
         let metadata = contents(&world, "metadata");
         let targets = contents(&world, "targets");
-        // Replace the target. Its path determines the bin, so the bin stays the same.
+        // Replace the target. The path of the target determines its bin, so the bin stays the same.
         assert!(is_published(&world.add("old", "2")), "{succinct}");
         let expected = [format!("2.{bin}.json"), "4.snapshot.json".to_string(), "timestamp.json".to_string()];
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");

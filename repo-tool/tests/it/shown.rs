@@ -82,7 +82,7 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     assert_eq!(named, [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")], "{refused}");
     assert!(world.metadata("1.root.json")["signed"]["keys"][&id].is_null());
     assert!(world.sign(&[&named[0]]).is_err(), "accepting one of the two occurrences must not be enough");
-    assert!(world.sign(&[&id[..8]]).is_err(), "a prefix of the key id must not be enough");
+    assert!(world.sign(&[&id[..8]]).is_err(), "a prefix of the key ID must not be enough");
     let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();
