@@ -23,7 +23,7 @@ use lastmile_repo_tool::{
     UserConfig,
 };
 
-/// A stand-in for a real token: a private key in memory, and the number of signatures made with it.
+/// A stand-in for a real token, with a private key in memory. It counts the signatures that it makes.
 struct Token {
     key: PrivateKey,
     signed: AtomicUsize,

@@ -2,10 +2,10 @@
 //! --example scale`.
 //!
 //! The example makes signed metadata for 10⁴ to 10⁷ targets, or for the numbers of targets given as arguments. It lists
-//! the targets once in a single file and once in bins. It adds up the sizes of the files that a client fetches,
-//! uncompressed and compressed with `gzip -9` and `zstd -19`, if these programs are installed. It also prints the error
-//! of the formula that recommends the number of bins. For more than 10⁶ targets in a single file, only the formula is
-//! evaluated. The bins of 10⁷ targets take 1.75 GB of memory.
+//! the targets once in a single file and once in bins. It adds up the sizes of the files that a client fetches:
+//! uncompressed and, if the programs are installed, compressed with `gzip -9` and with `zstd -19`. It also compares the
+//! measured sizes with the results of the formula that recommends the number of bins. For more than 10⁶ targets in a
+//! single file, only the formula is evaluated. The bins of 10⁷ targets take 1.75 GB of memory.
 
 #![expect(clippy::disallowed_methods, reason = "examples are not part of the library")]
 

@@ -85,7 +85,7 @@ impl RoleConfig {
         expires - self.renewal_period()
     }
 
-    /// Returns the renewal period. Metadata becomes due for renewal this long before it expires.
+    /// Returns the length of the renewal period, which ends when the metadata expires.
     #[must_use]
     pub fn renewal_period(&self) -> TimeDelta {
         match self.renew_days {
@@ -121,8 +121,8 @@ pub struct Config {
     /// Whether the names of target files contain their hashes (spec 6.2.1). If they do not, a repository with
     /// consistent snapshots can publish each target name only once.
     pub hash_prefixed_targets: bool,
-    /// The hash algorithms for targets. There is at least one. If target file names contain hashes, each file is
-    /// published under one name for each algorithm.
+    /// The hash algorithms for targets. There is at least one algorithm. If target file names contain hashes, each file
+    /// is published under one name for each algorithm.
     pub hashes: Vec<Algorithm>,
     /// The content codings in which compressed copies of metadata files are published.
     pub compress: Vec<Coding>,

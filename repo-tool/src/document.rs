@@ -81,7 +81,7 @@ enum SignedText {
     Spooled(SpooledText),
 }
 
-/// The file of a document. It is either in memory, or is assembled when it is read.
+/// The file of a document, which is either in memory or assembled on each read.
 #[derive(Clone, Debug)]
 pub(crate) enum DocumentFile {
     Held(Bytes),
@@ -154,8 +154,8 @@ impl Document {
         }
     }
 
-    /// Creates a document from a partly signed text. Keeps only valid signatures by keys in `rings`. Of each signature,
-    /// keeps only the members `keyid` and `sig`.
+    /// Creates a document from a partly signed text. Keeps only valid signatures by keys in `rings`. Removes all
+    /// members of these signatures except `keyid` and `sig`.
     ///
     /// # Errors
     /// Returns an error if the bytes are not metadata of this role.
@@ -213,7 +213,7 @@ impl Document {
         }
     }
 
-    /// Moves the text to a spool on disk, because the documents of a large draft need too much memory.
+    /// Moves the text to a spool on disk, because the documents of a large draft would take up too much memory.
     ///
     /// # Errors
     /// [`Error::File`] if the text cannot be written, for example because the disk is full.

@@ -79,7 +79,7 @@ pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Exi
         bytes.push(b'\n');
     }
     bytes.extend_from_slice(line.as_bytes());
-    // A bundle cannot follow a JSON document that occupies several lines, or a signature in base64.
+    // A bundle cannot be appended to a JSON document with several lines, or to a signature in base64.
     let after = Evidence::parse(&bytes).map_err(|_| refuse("does not have one bundle per line"))?;
     Ok(NewContent { items: after.items().len(), bytes, is_new: true })
 }

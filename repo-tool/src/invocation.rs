@@ -49,7 +49,7 @@ pub struct Invocation {
 
 impl Invocation {
     /// Returns a context with the time `now` and the configuration `user`. In this context, only unencrypted keys can
-    /// be used, the repository is private, and the run does not wait for other processes.
+    /// be used. No other user shares the repository, and the run does not wait for other processes.
     #[must_use]
     pub fn new(now: DateTime<Utc>, user: UserConfig) -> Self {
         Self {

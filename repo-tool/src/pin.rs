@@ -3,7 +3,7 @@
 //! A repository's folder cannot authenticate itself, because in a forged folder, all files verify with the forged root.
 //! Therefore, keys sign for root, targets, delegated roles and bins only if the published state was verified from a
 //! root that this user has pinned. If no root is pinned, keys may sign only snapshots and timestamps, which cannot list
-//! packages. Even then, a key must not belong to any other role.
+//! packages. Even for these roles, a key may sign only if it belongs to no other role.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

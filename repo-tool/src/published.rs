@@ -1,5 +1,5 @@
-//! The published state of a repository. It is verified as in a client, but with the clock set to the Unix epoch, so
-//! that an expired repository can be read and renewed. Delegated roles are read on demand.
+//! The published state of a repository. This state is verified as a client would verify it, but with the clock set to
+//! the Unix epoch. Therefore an expired repository can be read and renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

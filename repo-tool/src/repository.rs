@@ -40,13 +40,14 @@ pub struct Repository {
     /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// The versions of roles that exist on the server but not in this folder. These versions must not be used again.
+    /// Versions that exist on the server but not in this folder, each with its role. These versions must not be issued
+    /// again.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether the repository has been compared with the server.
     #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
-    /// Whether a key is being revoked. If so, some checks are skipped, so that metadata that an attacker published
-    /// cannot prevent the revocation.
+    /// Whether a key is being revoked. If so, some checks are skipped, because an attacker must not be able to prevent
+    /// the revocation by publishing metadata.
     pub(crate) is_emergency: bool,
     /// The private keys that the user specified for the current change.
     pub(crate) named_keys: Vec<KeyUri>,

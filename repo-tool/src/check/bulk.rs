@@ -1,8 +1,9 @@
 //! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets,
-//! and searches for one target in each of these roles. To save time, the check looks up the other targets directly in
-//! the metadata that the client trusts. This is possible for the targets of the top-level role. It is possible for the
-//! targets of bins only if the top-level role delegates to nothing else, because then the search for a path always ends
-//! in the bin for that path. The client searches for all targets that are not found in this way.
+//! and searches for one target in each of these roles. Searching for every target would be slow, so the check looks up
+//! the other targets directly in the metadata that the client trusts. Such a lookup is reliable in the top-level role,
+//! where every search starts. In a bin, it is reliable only if the top-level role delegates to bins alone, because then
+//! the search for a path always ends in the bin for that path. The client searches for all targets that are not found
+//! by lookup.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};

@@ -106,7 +106,7 @@ fn length_finding(published: &Published, role: &RoleName) -> Option<Finding> {
     Some(Finding::about(Rule::LongForOthers, role, text))
 }
 
-/// Estimates from the path patterns how many delegated roles a search for one path can visit.
+/// Estimates how many delegated roles a search for one path can visit, based on the path patterns.
 fn most_visited(delegations: &Delegations) -> usize {
     let patterns: Vec<&str> = match &delegations.roles {
         DelegatedRoles::Listed(roles) if roles.len() > VISITED => {

@@ -71,9 +71,9 @@ pub(crate) struct Checked {
 }
 
 impl Check<'_> {
-    /// Returns the time at which the simulated clients update. If the draft only renews online roles, and another
-    /// top-level role has expired, returns the last second at which clients accept that role; otherwise returns the
-    /// current time. A role that its owner did not renew must not prevent the renewal of the timestamp.
+    /// Returns the time at which the simulated clients update. This is normally the current time. If the draft only
+    /// renews online roles, and another top-level role has expired, this is the last second at which clients accept
+    /// that role. A role that its owner did not renew must not prevent the renewal of the timestamp.
     pub(crate) fn time(now: DateTime<Utc>, published: Option<&Published>, plan: &Plan) -> Result<DateTime<Utc>, Error> {
         let (Some(published), true) = (published, plan.draft.renews_only_online_roles()) else { return Ok(now) };
         let expiries = [
@@ -111,8 +111,8 @@ impl Check<'_> {
         let make = |memory| make_from(&shipped, memory);
         thread::scope(|scope| {
             let warm = self.published.map(|published| {
-                // This client trusts the published metadata even if it has expired, like a client that fetched the
-                // metadata earlier.
+                // This client trusts the published metadata even if the metadata has expired, like a client that
+                // fetched it earlier.
                 scope.spawn(|| self.arrive(&make_from(published.shipped(), published.memory().fork())?).map(drop))
             });
             let memory = MemoryStore::default();
@@ -256,8 +256,8 @@ pub(crate) fn check_found(
     Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
 }
 
-/// Repeats the search of a client in the roles that the client has visited, to explain why the client does not find a
-/// listed target.
+/// Explains why a client does not find a listed target, by repeating the search in the roles that the client has
+/// visited.
 fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundReason, Error> {
     let mut trusted = trusted.clone();
     let search = trusted.search(path.clone());

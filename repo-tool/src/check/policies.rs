@@ -19,8 +19,8 @@ use crate::published::Published;
 use crate::role_content::RoleContent;
 use crate::{DraftError, Error, PolicyError};
 
-/// Whether to publish a draft that makes clients refuse packages that are already published, for example because a
-/// policy becomes stricter.
+/// Whether to publish a draft although clients will then refuse packages that are already published, for example
+/// because a policy becomes stricter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailingPackages {
     /// The draft is not published.
@@ -197,8 +197,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns the packages that name a target in `evidence` as their evidence. Considers the packages whose evidence
-    /// has such a path by convention (see [`beside`]), and the packages of all roles that were read.
+    /// Returns the packages that name a target in `evidence` as their evidence. Considers the packages that [`beside`]
+    /// returns for these targets, and the packages of all roles that were read.
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {
@@ -295,7 +295,7 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// Removes the packages that clients refuse even without the change.
+    /// Removes the packages that clients already refuse before the change.
     fn retain_new(&self, refused: &mut Vec<Refused>) -> Result<(), Error> {
         let Some(published) = self.published.filter(|_| !refused.is_empty()) else { return Ok(()) };
         let names = published.root.target_names(self.names);
@@ -358,8 +358,8 @@ fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> boo
     }
 }
 
-/// Returns the paths of the packages whose evidence may, by convention, have the path `path`. These are all prefixes of
-/// `path` that end before a dot, such as `app` and `app.tar` for `app.tar.sig`.
+/// Returns the paths of the packages to which an evidence file at `path` may belong, according to its name. These paths
+/// are all prefixes of `path` that end before a dot, such as `app` and `app.tar` for `app.tar.sig`.
 fn beside(path: &TargetPath) -> Vec<TargetPath> {
     let text = path.as_str();
     let ends = text.char_indices().filter(|(_, character)| *character == '.').map(|(end, _)| end);

@@ -220,7 +220,7 @@ pub fn target_names<'a>(paths: impl IntoIterator<Item = &'a TargetPath>) -> Vec<
         }
         match by_lower_case.insert(path.as_str().to_lowercase(), path) {
             Some(other) if other != path => {
-                let text = format!("{other} and {path} are one file on file systems that ignore case");
+                let text = format!("{other} and {path} are the same file on case-insensitive file systems");
                 found.push(Finding::new(Rule::NamesDifferByCase, text));
             }
             _ => {}

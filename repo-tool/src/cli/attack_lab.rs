@@ -127,7 +127,8 @@ fn security(results: &[AttackResult]) -> Vec<(String, usize)> {
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// Counts the attacks by strictness verdict. An attack counts for each verdict that at least one of its samples has.
+/// Counts the attacks by strictness verdict. An attack whose samples have different verdicts is counted for each of
+/// these verdicts.
 fn strictness(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |verdict| results.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()

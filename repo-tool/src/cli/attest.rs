@@ -118,7 +118,7 @@ enum Content {
     File,
     /// A statement that the package is published.
     Publish,
-    /// Provenance that the command-line options describe.
+    /// A provenance statement with the values of the command-line options.
     Build(Build),
     /// A predicate from a file, and the type of the predicate.
     Predicate(String, String),

@@ -101,8 +101,8 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
 enum Named {
     /// The user named a private key: with a URI, a file, or a name in the key folder.
     Private(KeyUri),
-    /// The user named a public key file. If that file is in the key folder and a private key file is next to it, the
-    /// URI is that of the private key file, which may belong to another maintainer.
+    /// The user named a public key file. The URI is `None` unless a private key file is next to the public key file in
+    /// the key folder. The private key file may belong to another maintainer.
     Public(PublicKey, Option<KeyUri>),
     /// The user gave the first digits of the key ID.
     Id,
@@ -174,8 +174,8 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
-/// Looks up a key to sign with or to trust. If the user names a private key, this function opens the private key, so
-/// that the `.pub` file need not be trusted.
+/// Looks up a key to sign with or to trust. If the user names a private key, this function opens the private key,
+/// because the `.pub` file is not trusted.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -196,8 +196,8 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
     }
 }
 
-/// Looks up a key to remove. Opens the private key only if the user named it. Unlike [`resolve`], this function accepts
-/// the ID of any known key.
+/// Looks up a key to remove. Opens the private key only if the user named it. Unlike [`resolve`], this function also
+/// accepts the ID of a key whose private key cannot be opened.
 pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Id => Ok(by_id(repository, name)?.0),

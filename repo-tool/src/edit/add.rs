@@ -127,7 +127,7 @@ impl Custom {
             if parsed.iter().any(|(other, _)| *other == member.0) {
                 return Err(InvalidInput::CustomTwice { key: member.0.to_string() }.into());
             }
-            // Parse each value separately first, so that it cannot close the surrounding object.
+            // Parse each value on its own first. Otherwise, a value could close the surrounding object.
             Json::parse(&member.1).map_err(|error| InvalidInput::Custom { key: member.0.to_string(), error })?;
             parsed.push(member);
         }

@@ -54,9 +54,9 @@ pub struct Cost {
 pub struct Proposal {
     /// The base-2 logarithm of the recommended number of bins; `None` if bins would save nothing.
     pub bit_length: Option<u8>,
-    /// The cost for clients with the recommended bins.
+    /// The number of bytes that clients fetch with the recommended bins.
     pub cost: Cost,
-    /// The cost for clients without bins.
+    /// The number of bytes that clients fetch without bins.
     pub flat: Cost,
 }
 

@@ -184,7 +184,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Removes bins and their delegations from a role, and adds their targets to `moving`.
+    /// Removes bins, and the delegations to these bins, from a role. Adds the targets of the bins to `moving`.
     fn take_bins(&mut self, role: &RoleName, bins: &Bins, moving: &mut Moving) -> Result<(), Error> {
         let names: Vec<RoleName> = bins.names().collect();
         self.published.read_children(role, &names)?;

@@ -1,4 +1,5 @@
-//! Adds many targets at once. Computes the bin of each target, and then writes each bin only once, on all cores.
+//! Adds many targets at once. The bins of all targets are computed first, so that each bin is written only once. The
+//! work is distributed over all cores.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,7 +111,7 @@ impl Edit<'_> {
         Ok(changed)
     }
 
-    /// Reads the roles that will list the targets of `source`, on all cores.
+    /// Reads, on all cores, the roles that will list the targets of `source`.
     ///
     /// # Errors
     /// Returns the errors of [`Edit::fill`].

@@ -13,7 +13,7 @@ use crate::{EditError, Error};
 
 impl Edit<'_> {
     /// Refuses new targets that clash with each other or with listed targets. `folder` is the `targets/` folder of the
-    /// repository. Its files are a fast way to find out whether there are targets below a path.
+    /// repository. The files in this folder quickly show whether there are targets below a path.
     ///
     /// # Errors
     /// [`EditError::FileAndFolder`] with all clashes.

@@ -10,14 +10,14 @@ use super::keys::change_delegated;
 use super::path_patterns::refuse_useless;
 use crate::{EditError, Error, InvalidInput, NotFound};
 
-/// A change to a delegation. A field that is `None` keeps its value.
+/// A change to a delegation. Each field that is `None` leaves that property of the delegation unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DelegationChange {
     /// The paths that the delegated role may list.
     pub paths: Option<Paths>,
     /// The number of keys that must sign for the role.
     pub threshold: Option<u32>,
-    /// Whether the delegation is terminating. If so, a search for a path that the delegation covers stops at this role.
+    /// Whether the delegation is terminating. If so, clients search no further roles for the paths of the delegation.
     pub terminating: Option<bool>,
     /// The position among the delegations of the same role. Earlier delegations have priority.
     pub position: Option<Position>,

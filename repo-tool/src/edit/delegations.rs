@@ -41,16 +41,16 @@ pub struct NewDelegation {
     pub paths: Paths,
     /// The keys and the threshold of the role.
     pub trust: Trust,
-    /// Whether the delegation is terminating. If so, a search for a path that the delegation covers stops at this role.
+    /// Whether the delegation is terminating. If so, clients search no further roles for the paths of the delegation.
     pub terminating: bool,
 }
 
 impl Edit<'_> {
-    /// Adds a new role without targets, to which `from` delegates.
+    /// Adds a delegation from `from` to a new role, which lists no targets yet.
     ///
     /// # Errors
     /// [`Error::Edit`] if the role already exists, its keys cannot reach the threshold, or a pattern matches nothing;
-    /// [`Error::Untrusted`] if the metadata of a role that might already delegate to the new role does not verify.
+    /// [`Error::Untrusted`] if metadata that is read to find the role does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
         refuse_useless(&new.paths)?;

@@ -78,18 +78,19 @@ pub struct FoundFiles {
 /// A copied file.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// The target's entry for the metadata, with length and hashes.
+    /// The entry for the target in the metadata, with length and hashes.
     pub target: TargetFile,
     /// The path of the copy.
     pub file: PathBuf,
 }
 
 /// Finds the files to publish in each of `paths`, which may be files or folders. The target path of a file is its path
-/// relative to the given folder, with the prefix `under`. A path in `paths` is never skipped as hidden.
+/// relative to the given folder, with the prefix `under`. The paths in `paths` themselves are never skipped, even if
+/// they are hidden.
 ///
 /// # Errors
-/// [`PathError::Unpublishable`] with all links, FIFOs, devices and file names that are not UTF-8 or not safe on every
-/// platform.
+/// [`PathError::Unpublishable`] with all files that cannot be published: links, FIFOs, devices, and files whose names
+/// are not UTF-8 or not safe on every platform.
 pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
     let mut found = FoundFiles::default();
     let mut refused = Vec::new();

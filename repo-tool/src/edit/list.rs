@@ -172,7 +172,8 @@ impl ListFile {
         Ok(bytes)
     }
 
-    /// Extends `bytes`, which contains the file from `start` on, to the end of a line.
+    /// Extends or shortens `bytes` so that it ends at the end of a line. `bytes` contains the part of the file that
+    /// begins at `start`.
     fn complete_line(&self, start: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let longest = bytes.len() + LONGEST_LINE;
         let mut read = READ;

@@ -169,8 +169,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Finishes the edit and returns the draft. Roles whose signatures are no longer valid after a change of keys are
-    /// marked to be signed again.
+    /// Finishes the edit and returns the draft. If a change of keys has invalidated the signatures of further roles,
+    /// marks these roles to be signed again.
     ///
     /// # Errors
     /// Returns an error if published metadata does not verify.

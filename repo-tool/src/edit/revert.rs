@@ -1,8 +1,8 @@
 //! Restores the targets and delegations as they were before the last publication.
 //!
 //! The files of earlier versions are still in `metadata/`, but anyone who can write to that folder may have changed
-//! them. Therefore the earlier snapshot and the files that it lists are verified, and each of them must also be signed
-//! with the keys that currently sign for its role, if the role still exists. The root is never reverted.
+//! them. Therefore the earlier snapshot and the files that it lists are verified. Each of these files must also be
+//! signed with the keys that currently sign for its role, if the role still exists. The root is never reverted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -175,8 +175,8 @@ pub(crate) fn read_role(
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
         let earlier = Verified::<Targets>::of_file(role, bytes, ring, &simulated_client::reading_limits())?;
-        // Also verify with the current keys, because a key that has since been revoked must not determine the content,
-        // even if the snapshot lists no hash for the role.
+        // Also verify with the current keys. A key that has since been revoked must not determine the content, even if
+        // the snapshot lists no hash for the role.
         if let Ok(ring) = published.key_ring(role) {
             earlier.verify(role, &ring)?;
         }

@@ -117,7 +117,7 @@ pub enum EditError {
         /// The number of keys in the delegation.
         keys: usize,
     },
-    /// A role already delegates to the new role.
+    /// The new role already exists, because another role delegates to it.
     #[error("{delegator} already delegates to {role}")]
     Delegated {
         /// The role that delegates.
@@ -149,8 +149,8 @@ pub enum EditError {
     },
     /// The pattern matches no valid target path.
     #[error(
-        "the pattern `{pattern}` matches nothing: no target path starts or ends with `/`, or has an empty segment, `.`, `..` or \
-         a character or name that some platform reserves"
+        "the pattern `{pattern}` matches nothing: a target path must not start or end with `/`, and its segments must not be \
+         empty, `.` or `..`, or use a character or name that some platform reserves"
     )]
     UselessPattern {
         /// The pattern.

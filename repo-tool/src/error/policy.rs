@@ -67,7 +67,7 @@ pub enum PolicyError {
         /// A description of the problem.
         problem: String,
     },
-    /// The first root of a TUF repository that publishes a trust root is neither pinned nor given, or the given root
+    /// There is no pinned or given first root for a TUF repository that publishes a trust root, or the given root
     /// differs from the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {

@@ -57,8 +57,8 @@ pub enum DraftError {
         /// The packages, each with the first rule that refuses it.
         packages: Vec<Refused>,
     },
-    /// Because of the draft, clients would refuse packages that are already published, for example because a policy
-    /// becomes stricter.
+    /// The draft would make clients refuse packages that are already published, for example because a policy becomes
+    /// stricter.
     #[error("clients would refuse {} that can be installed now:{}", counted(.packages.len()), refusals(.packages))]
     FailingPackages {
         /// The packages, each with the first rule that refuses it.
@@ -123,7 +123,7 @@ pub enum NotFoundReason {
         /// The role with the higher priority.
         by: RoleName,
     },
-    /// A terminating role with a higher priority covers the path, so clients search no further.
+    /// A terminating delegation with a higher priority covers the path, so clients search no further.
     #[error("it is hidden by {by}, which is terminating and covers that path: clients search no further")]
     Terminated {
         /// The terminating role.

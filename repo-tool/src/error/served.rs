@@ -257,7 +257,7 @@ pub enum PinError {
         /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
     },
-    /// No root is known for a URL.
+    /// The user trusts no root for a URL.
     #[error(
         "no trusted root is known for {url}: give the repository's root with `--root FILE` or `--root-sha256 DIGEST`, or set \
          its metadata-url in your configuration"

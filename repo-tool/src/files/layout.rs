@@ -25,7 +25,7 @@ pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
-/// The name of the folder with copies of the files that were replaced when a served repository was adopted.
+/// The name of the folder that keeps copies of the files that an adoption replaced with files from the server.
 pub(super) const SUPERSEDED: &str = "superseded";
 
 /// The paths of one repository. Only the folders `metadata/` and `targets/` may be served to clients.

@@ -45,7 +45,8 @@ impl TemporaryLock {
 
 impl Drop for TemporaryLock {
     fn drop(&mut self) {
-        // The lock is still held. A command that waits for it notices that the file is gone, and creates a new one.
+        // The lock is still held. A command that waits for the lock notices that the file is gone, and creates a new
+        // file.
         let _ = disk::remove(&*self.path);
     }
 }

@@ -45,8 +45,8 @@ pub struct OwnFiles {
     longest: usize,
 }
 
-/// Checks whether a file is a copy of a private key, by comparing the SHA-256 of the whole file with that of each
-/// private key file.
+/// Checks whether a file is a copy of a private key, by comparing the SHA-256 of the whole file with the SHA-256 of
+/// each private key file.
 pub(crate) struct CopyCheck<'o> {
     own: &'o OwnFiles,
     bytes: Zeroizing<Vec<u8>>,
@@ -116,7 +116,7 @@ impl OwnFiles {
             }
         }
         let named = config.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
-        // A folder without a root, such as that of a new repository, has no entry in the user's configuration.
+        // A folder without a root, such as the folder of a new repository, has no entry in the user's configuration.
         let users = match roots::oldest_root(layout) {
             Ok(root) => layout.user().keys(RootDigest::of(&root))?,
             Err(Error::NotFound(_)) => Vec::new(),

@@ -38,7 +38,7 @@ pub(crate) struct NewEvidence {
 pub(crate) struct PreparedEvidence {
     /// The new evidence files. Files that are already published are not included.
     pub(crate) sources: Vec<Source>,
-    /// The package with the evidence files to list, including files that are already published.
+    /// The package, with all evidence files that its entry will list, including files that are already published.
     pub(crate) evidence: PackageEvidence,
     _folder: TempDir,
 }

@@ -66,8 +66,8 @@ impl Draft {
     }
 }
 
-/// Returns whether `draft` and the pending change affect different roles and targets, and publishing `draft` does not
-/// alter the keys or thresholds of the pending roles.
+/// Returns whether `draft` is independent of the pending change. The two changes must affect different roles and
+/// targets, and `draft` must not alter the keys or thresholds of the pending roles.
 fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Result<bool, Error> {
     if draft.roles().any(|role| *role == RoleName::ROOT && pending.root.is_some() || pending.targets.contains_key(role))
         || draft.touched.intersection(&pending.touched).next().is_some()

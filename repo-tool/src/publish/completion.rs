@@ -48,8 +48,8 @@ pub struct Completion<'a> {
 }
 
 impl Draft {
-    /// Creates and signs the documents (spec 6.3): the root if it changes, the targets roles that change, and, if no
-    /// document lacks signatures, snapshot and timestamp.
+    /// Creates and signs the documents (spec 6.3): the root if it changes, and the targets roles that change. If no
+    /// document lacks signatures, also creates and signs snapshot and timestamp.
     ///
     /// # Errors
     /// Returns an error if an available key cannot be opened, or if a role already has the maximum version.
@@ -91,7 +91,7 @@ impl Draft {
     }
 
     fn complete_root(&self, root: &Root, with: &Completion<'_>) -> Result<(Document, RoleDiff), Error> {
-        // 5.3.5: The version is exactly one more than that of the previous root.
+        // 5.3.5: The version is exactly one more than the version of the previous root.
         let version = match with.published {
             Some(published) => {
                 let next = published.root.version.next();

@@ -97,7 +97,7 @@ impl Repository {
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
             draft.again.insert(RoleName::SNAPSHOT);
         }
-        // If a pending change is only displayed, its expiry dates do not depend on the clock.
+        // Skip this check if a pending change is only displayed, because its expiry dates are already fixed.
         if !draft.is_empty() && (signing != Signing::Never || !draft.from_staged) {
             self.check_clock()?;
         }

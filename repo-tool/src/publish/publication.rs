@@ -188,8 +188,8 @@ fn add<'a>(
 
 /// Returns whether an existing target file may be replaced.
 fn target_existing(root_after: &Root) -> Existing {
-    // 3.1.1, 6.2.1: with consistent snapshots, the content of a published target file never changes, with or without a
-    // hash prefix.
+    // 3.1.1, 6.2.1: with consistent snapshots, the content of a published target file never changes, whether or not its
+    // name has a hash prefix.
     if root_after.consistent_snapshot { Existing::Same } else { Existing::Replaced }
 }
 

@@ -5,9 +5,9 @@
 //! snapshot and timestamp.
 //!
 //! Two kinds of bins are listed by version only. The first kind is bins whose signers always have enough keys to sign
-//! snapshot and timestamp as well, so a hash would not add security. The second kind is sets of more than 2^13 bins
-//! that an earlier version of this tool created, because with hashes for all these bins, the snapshot would exceed the
-//! limits of other clients.
+//! snapshot and timestamp as well, so a hash would not add security. The second kind is sets of more than 2^13 bins,
+//! which an earlier version of this tool created. With hashes for all these bins, the snapshot would exceed the limits
+//! of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -175,9 +175,8 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft on which the revocation is based. This is the pending change, or an empty draft if the pending
-/// change does not affect the key, because a revocation must not wait for the missing signatures of an unrelated
-/// change.
+/// Returns the draft on which the revocation is based. This is the pending change if it affects the key. Otherwise,
+/// this is an empty draft, because a revocation must not wait for the missing signatures of an unrelated change.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;

@@ -1,6 +1,6 @@
-//! The proof of a revocation. It shows that clients that were shipped with any published root reach the new state, and
-//! refuse files that are signed with the revoked key. If there are many roots, only one root of each series with the
-//! same keys is tested.
+//! The proof of a revocation. It shows that clients reach the new state and refuse files that are signed with the
+//! revoked key, no matter which published root the clients were shipped with. If there are many roots, only one root of
+//! each series with the same keys is tested.
 //!
 //! The forgeries are as strong as possible. All other files are signed with the correct keys. The forged file is signed
 //! with the revoked key, and with other available keys until the threshold is reached.
@@ -216,8 +216,8 @@ impl ProofClient<'_> {
         })
     }
 
-    /// Checks that a client recovers after it has accepted a timestamp with an inflated version that is signed with the
-    /// stolen key. Returns `None` if the key alone cannot sign timestamps.
+    /// Checks that a client recovers after it has accepted a forged timestamp, which is signed with the stolen key and
+    /// has an inflated version. Returns `None` if the key alone cannot sign timestamps.
     fn recovers(&self, signer: &Arc<dyn Signer>) -> Result<Option<Verdict>, Error> {
         let role = RoleName::TIMESTAMP;
         let Some(ring) = self.before.rings.get(&(role.clone(), None)).filter(|ring| ring.threshold().get() == 1) else {

@@ -65,7 +65,7 @@ struct Comparison {
 ///
 /// # Errors
 /// [`Error::NotPinned`] if no root is pinned; [`Error::Served`] if the server has foreign content and `foreign` refuses
-/// it, or if its versions are too high to be the result of ordinary publications.
+/// it, or if versions on the server are too high to be the result of ordinary publications.
 pub fn catch_up(
     dir: &Path,
     invocation: &Invocation,

@@ -9,8 +9,8 @@ use crate::sign::review::Reviewed;
 use crate::{Error, PublicationError};
 
 impl Document {
-    /// Signs the document, which must have been reviewed, with the available keys until each key ring reaches its
-    /// threshold.
+    /// Signs the document with the available keys until each key ring reaches its threshold. The document must have
+    /// been reviewed.
     ///
     /// # Errors
     /// [`Error::NotPinned`] if a key must not sign for this role, and [`Error::Publication`] if `reviewed` is the

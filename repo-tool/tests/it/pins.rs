@@ -59,7 +59,7 @@ fn a_forged_folder_gets_no_signature_of_a_targets_key() {
     let victim = World::new();
     let forged = forged_for(&victim);
     let before = forged.files("metadata");
-    // The victim, who has pinned the genuine repository, changes the forged one.
+    // The victim has pinned the genuine repository, and now changes the forged repository.
     let invocation = Invocation { user: victim.invocation().user, ..forged.invocation() };
     fs::copy(victim.layout().keys().join("targets-1.pem"), forged.layout().keys().join("targets-1.pem")).unwrap();
     fs::copy(victim.layout().keys().join("targets-1.pub"), forged.layout().keys().join("targets-1.pub")).unwrap();

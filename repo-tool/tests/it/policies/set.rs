@@ -219,7 +219,7 @@ fn the_delegations_of_the_pending_change_decide_which_policies_apply() {
     let refused = of_pending().unwrap();
     assert_eq!(refused.pointer("/0/path"), Some(&Value::from("team/app")), "{refused}");
     assert_eq!(refused.as_array().unwrap().len(), 1, "{refused}");
-    // With its evidence in the pending change, the package is accepted.
+    // If the pending change also contains the package's evidence, the package is accepted.
     let evidence = maintainer.file("evidence", &signature(1, "1"));
     let args = ["add", &file, "--name", "team/app", "--role", "new", "--evidence", &evidence];
     maintainer.run(&args).text(ExitStatus::Pending);
