@@ -1,5 +1,5 @@
 //! Finds the roles that list a given key in any encoding, and finds odd key IDs. A key ID in a role's key list is odd
-//! if there is no usable key with this ID, or if it is listed more than once.
+//! if it has no usable key, or if it is listed more than once.
 //!
 //! Lastmile ignores invalid keys and keys of unknown types. Other clients may accept such keys, so this tool finds,
 //! shows and removes them like all other keys.
@@ -11,7 +11,7 @@ use lastmile_client::text::printable;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, RoleName, Root};
 
-/// A key ID in a role's key list for which there is no usable key, or which is listed more than once.
+/// A key ID in a role's key list that has no usable key, or that is listed more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
     /// The odd key ID.

@@ -1,5 +1,5 @@
-//! The configuration of the user who runs the tool. It is stored outside every repository, because someone who can
-//! write to a repository's folder must not be able to choose the trusted root, the private keys or the server.
+//! The configuration of the user who runs the tool. The configuration is stored outside every repository. Someone who
+//! can write to a repository's folder must not be able to choose the trusted root, the private keys or the server.
 //!
 //! The configuration is a single file, which is edited in place so that comments are preserved:
 //!

@@ -21,7 +21,7 @@ pub const METADATA_URL: &str = "repository://metadata/";
 /// The base URL of targets in an [`Overlay`].
 pub const TARGETS_URL: &str = "repository://targets/";
 
-/// A fetcher that serves the files of a draft, and all other files from the folder of a repository.
+/// A fetcher that serves new files from memory or a spool, and all other files from the folder of a repository.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     layout: Layout,

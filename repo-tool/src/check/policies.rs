@@ -1,5 +1,6 @@
 //! Checks before publication that clients will not refuse packages because of policies. Evaluates the packages that a
-//! draft adds or changes, and the unchanged packages that a changed policy, trust root or delegation affects.
+//! draft adds or changes. Also evaluates unchanged packages if a change to a policy, a trust root or a delegation
+//! affects them.
 //!
 //! Evidence files and trust roots are not packages. They need no evidence, even if a policy rule matches their paths.
 

@@ -253,7 +253,7 @@ fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<Str
     }
 }
 
-/// Returns every key that a role trusts or that is on this machine, with the roles that trust it.
+/// Returns the keys that roles trust and the keys on this machine, each with the roles that trust the key.
 fn known(repository: &mut Repository) -> Result<BTreeMap<PublicKey, Vec<String>>, Error> {
     let mut keys: BTreeMap<PublicKey, Vec<String>> = BTreeMap::new();
     for role in RoleName::TOP_LEVEL {

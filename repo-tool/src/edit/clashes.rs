@@ -43,7 +43,7 @@ impl Edit<'_> {
     }
 
     /// Returns whether clients would find a target at `path`. If file names have no hash prefixes, also returns true if
-    /// the file of a removed target is still stored there.
+    /// the file of a removed target is still stored at this path.
     fn is_taken(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<bool, Error> {
         Ok(names == TargetNames::Plain && folder.join(path.as_str()).is_file() || self.lists(path)?)
     }
@@ -81,9 +81,9 @@ impl Edit<'_> {
     }
 }
 
-/// Refuses new targets of one role that clash with each other, or that would be stored below a listed target of the
-/// role, as if that target were a folder. `new` must be sorted by path. Targets of other roles are not compared,
-/// because there may be too many roles to read.
+/// Refuses new targets of one role that clash with each other. Also refuses a new target `x/y` if the role lists the
+/// target `x`. `new` must be sorted by path. Targets of other roles are not compared, because there may be too many
+/// roles to read.
 ///
 /// # Errors
 /// [`EditError::FileAndFolder`] with all clashes.

@@ -233,7 +233,7 @@ impl ListFile {
     }
 }
 
-/// Whole lines of a list.
+/// Several whole lines of a list.
 struct Lines {
     /// The position of the first line in bytes.
     start: u64,

@@ -1,5 +1,4 @@
-//! Finds and removes odd key IDs. A key ID is odd if a role lists it more than once, or lists it although there is no
-//! usable key with this ID.
+//! Finds and removes odd key IDs. A key ID is odd if a role lists it more than once, or if it has no usable key.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Sets and removes the policy of a role, which specifies who must have signed the role's packages and which builders
-//! must have built them.
+//! Sets and removes the policy of a role. A policy specifies who must sign the role's packages and which builders must
+//! build them.
 
 use lastmile_attest::Policy;
 use lastmile_attest::policy::MEMBER;
@@ -50,8 +50,8 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Refuses a role to which a delegation assigns hash prefixes, because clients refuse all packages that they find
-    /// through a bin with a policy.
+    /// Refuses a role whose delegation has hash prefixes, because clients refuse all packages that they find through a
+    /// bin with a policy.
     fn refuse_bin(&mut self, role: &RoleName) -> Result<(), Error> {
         if role.is_top_level() {
             return Ok(());

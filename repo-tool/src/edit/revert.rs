@@ -230,7 +230,8 @@ fn refuse_removed_keys(published: &Published, roles: &BTreeMap<RoleName, Earlier
     if keys.is_empty() { Ok(()) } else { Err(RevertError::RemovedKeys { keys: keys.into_iter().collect() }.into()) }
 }
 
-/// Returns the pairs of a delegated role and one of its keys. Succinct bins are represented by their name prefix.
+/// Returns a pair for each key of each delegated role: the name of the role, and the key. Succinct bins are represented
+/// by their name prefix.
 fn listed_keys(delegations: &Delegations) -> Vec<(String, KeyMaterial)> {
     let material = |name: String, keyids: &[KeyId]| -> Vec<(String, KeyMaterial)> {
         let keys = keyids.iter().filter_map(|id| delegations.keys.get(id));

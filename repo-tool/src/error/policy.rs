@@ -131,8 +131,8 @@ impl PolicyError {
                  name its `sha256` in the policy; a role with bins does not list its targets itself, so it needs the `sha256`",
             ),
             Self::FirstRoot { .. } => Some(
-                "give the first root of that repository, which you obtained through a channel that you trust: --first-root FILE; to \
-                 pin another one, remove the folder of the pinned root",
+                "give the first root of that repository, which you obtained through a channel that you trust: \
+                 --first-root FILE; to pin another root, remove the folder of the pinned root",
             ),
             Self::Upstream { .. } => None,
             Self::WrongFile { .. } => Some("restore the file from a backup or from the server"),

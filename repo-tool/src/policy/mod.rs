@@ -1,6 +1,5 @@
-//! Policies, which specify who must have signed the packages of a role, and which builders must have built the
-//! packages. The crate `lastmile-attest` compares evidence with policies. This module reads the files that the crate
-//! needs.
+//! Policies. A policy specifies who must sign the packages of a role, and which builders must build them. The crate
+//! `lastmile-attest` compares evidence with policies. This module reads the files that the crate needs.
 
 pub(crate) mod contents;
 pub(crate) mod evidence;

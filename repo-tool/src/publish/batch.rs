@@ -189,7 +189,7 @@ impl Repository {
         Ok((incoming, files))
     }
 
-    /// Adds the change that a request asks for to the draft.
+    /// Adds the change of a request to the draft.
     fn changed(
         &mut self,
         draft: Draft,

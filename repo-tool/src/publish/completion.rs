@@ -270,8 +270,8 @@ impl Draft {
             let changes = explain::of_document(with.published, self, &document)?;
             return Ok((document, changes));
         };
-        // Documents that others have signed are also reviewed, because the keys of this user sign the snapshot and
-        // timestamp that list these documents.
+        // Documents that others have signed are also reviewed, because this user's keys sign the snapshot that lists
+        // these documents.
         let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
         if with.signs_staged || !self.from_staged || role.is_online() {
             document.sign(keys, with.authority, &reviewed)?;

@@ -415,7 +415,7 @@ fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Syncs the folders of the repository that are in `names`.
+/// Syncs the folders `names` of the repository.
 fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Error> {
     if names.len() >= SYNC_TOGETHER && folders.dir.sync_file_system()? {
         return Ok(());

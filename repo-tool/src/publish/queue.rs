@@ -7,8 +7,8 @@
 //! dies.
 //!
 //! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes a
-//! request from another process first renames `request.json` to `taken.json`, so that the request cannot be withdrawn,
-//! and finally adds `answer.json`.
+//! request from another process first renames `request.json` to `taken.json`. From then on, the request cannot be
+//! withdrawn. Finally, the publishing process adds `answer.json`.
 
 use std::fs::File;
 use std::io;

@@ -1,7 +1,7 @@
 //! The snapshot's entries for targets roles (spec 4.4), which contain version, length and SHA-256.
 //!
-//! The hash binds the content of a role to the snapshot. If the hash were missing, anyone with the role's keys could
-//! replace the role's file with another file of the same version, and clients would accept it together with the genuine
+//! The hash binds the content of a role to the snapshot. Without the hash, anyone with the role's keys could replace
+//! the role's file with another file of the same version. Clients would accept that file together with the genuine
 //! snapshot and timestamp.
 //!
 //! Two kinds of bins are listed by version only. The first kind is bins whose signers always have enough keys to sign
@@ -136,7 +136,8 @@ pub(crate) fn entries_to_complete(
 }
 
 /// Returns whether there may be entries to complete. This is the case if the entry of the top-level targets role lacks
-/// a hash, as after an upgrade of this tool, or if the keys of snapshot, timestamp or bins change.
+/// a hash, for example after an upgrade of this tool. It is also the case if the keys of snapshot, timestamp or bins
+/// change.
 fn must_look(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));

@@ -1,4 +1,4 @@
-//! A change that a request in the queue asks for, and its stored form.
+//! The change that a request in the queue describes, and the form in which the request is stored.
 
 use std::io;
 

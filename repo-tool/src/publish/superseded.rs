@@ -1,6 +1,6 @@
-//! The folder `superseded/`, which contains copies of local files that an adoption replaced with files from the server,
-//! so that no data is lost. Copies of metadata files keep their names, and copies of target files are below `targets/`.
-//! If a name is already used, `~` is appended.
+//! The folder `superseded/`. If an adoption replaces local files with files from the server, this folder keeps copies
+//! of the local files, so that no data is lost. Copies of metadata files keep their names, and copies of target files
+//! are below `targets/`. If a name is already used, `~` is appended.
 
 use crate::Error;
 use crate::files::digest::FileDigest;

@@ -94,8 +94,8 @@ impl<'a> Transaction<'a> {
         self.add_step(FileKind::Key, name, Path::new("keys").join(name), Existing::Same, None);
     }
 
-    /// Adds a target file. A file outside `.publishing/`, which other users may be able to change, is copied or linked
-    /// into this folder and must still have the expected content.
+    /// Adds a target file. Other users may be able to change a file outside `.publishing/`. Such a file is copied or
+    /// linked into this folder, and must still have the expected content.
     pub(crate) fn add_target(&mut self, file: &NewTargetFile, existing: Existing) -> Result<(), Error> {
         let to = Path::new("targets").join(&file.to);
         let from = file.from.as_path();
@@ -181,7 +181,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Computes the digests of files that lack one.
+    /// Computes the digests that are still missing.
     fn read_rest(&mut self) -> Result<(), Error> {
         let mut unread: Vec<&mut Step> = self.journal.steps.iter_mut().filter(|step| step.content.is_none()).collect();
         let working = &self.folders.working;

@@ -1,8 +1,8 @@
-//! Issued versions. No version of a role is ever issued twice (spec 6.3), even after a folder was restored from a
+//! Issued versions. No version of a role is ever issued twice (spec 6.3), even if a folder has been restored from a
 //! backup or copied. Otherwise, clients that have already seen the version would silently keep their old metadata.
 //!
-//! The next version of a role follows the highest version found in the published metadata, in the file names in
-//! `metadata/`, and in `.issued.json`, which records the versions that do not appear in file names.
+//! The next version of a role follows the highest version in three places: the published metadata, the file names in
+//! `metadata/`, and `.issued.json`, which records the versions that do not appear in file names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

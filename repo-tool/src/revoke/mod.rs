@@ -263,8 +263,8 @@ fn give<'r>(
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
-    // A replacement key for which no role was given is assigned to the roles that need a key, but never to both offline
-    // and online roles.
+    // If the user gave a replacement key without a role, assign the key to the roles that need one, but never to both
+    // offline and online roles.
     let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));

@@ -37,7 +37,7 @@ const INFLATED_BY: u64 = 1_000_000;
 pub enum Verdict {
     /// The client behaved as required.
     Good(String),
-    /// The client did not behave as required, so the revocation is not proven.
+    /// The client did not behave as required, so the proof failed.
     Bad(String),
     /// The scenario could not be tested, for the given reason.
     NotTried(String),

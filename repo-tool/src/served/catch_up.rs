@@ -142,7 +142,7 @@ pub(crate) fn catch_up_through(
 }
 
 /// Checks that the server's root chain contains the root that the user trusts. Returns the newest version that the user
-/// trusts; this root and all earlier roots are not foreign.
+/// trusts. Roots up to this version do not count as foreign content.
 pub(crate) fn check_pin(
     layout: &Layout,
     invocation: &Invocation,

@@ -226,8 +226,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns snapshot entries with hashes for the published files that the draft changes or lists with a hash, but
-    /// that the published snapshot lists without a hash.
+    /// Returns a snapshot entry with a hash for each published file that the published snapshot lists without a hash,
+    /// if the draft changes the file or lists it with a hash.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

@@ -167,8 +167,8 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// Opens the compressed copy in the first of these codings for which a copy exists, or else the plain file. Also
-/// returns the length in bytes.
+/// Opens the compressed copy for the first of `codings` that has a copy, or else the plain file. Also returns the
+/// length in bytes.
 fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
     let open = |path: &Path| {
         let file = open_regular(path)?;
@@ -296,8 +296,8 @@ enum ByteRange {
     Beyond,
 }
 
-/// Parses a range of bytes. A request for several ranges or other units is answered with the whole file (RFC 9110,
-/// 14.2).
+/// Parses a range of bytes. A client that requests several ranges, or a unit other than bytes, gets the whole file (RFC
+/// 9110, 14.2).
 fn parse_range(range: &str, length: u64) -> ByteRange {
     let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (first, last) = match parts.map(|(first, last)| (first.parse::<u64>(), last, last.parse::<u64>())) {

@@ -13,7 +13,7 @@ use crate::{Error, NetworkError};
 pub(crate) struct Transport(Arc<dyn Fetch>);
 
 impl Transport {
-    /// Returns a transport for this implementation.
+    /// Returns a transport that uses `fetch`.
     pub(crate) fn new(fetch: impl Fetch) -> Self {
         Self(Arc::new(fetch))
     }

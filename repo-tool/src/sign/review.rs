@@ -1,8 +1,8 @@
 //! Reviews a document before it is signed. Signing requires a [`Reviewed`], which only this module creates.
 //!
-//! Unknown members and keys are signed only if a person has accepted them by name (`--accept`), because anyone who can
-//! write to `staged/` can add them, and other clients may honor them. Unknown members that are already published need
-//! not be accepted again.
+//! Unknown members and keys are signed only if a person has accepted them by name (`--accept`). Anyone who can write to
+//! `staged/` can add such members and keys, and other clients may honor them. Unknown members that are already
+//! published need not be accepted again.
 
 use std::collections::BTreeSet;
 

@@ -91,8 +91,8 @@ fn a_refused_request_does_not_stop_the_others() {
     let (key, uri) = world.key("b-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "b", "b/*", &key)).unwrap();
     let good = enter(&world, None, "1");
-    // Add two invalid requests: a request to remove a target that does not exist, and a request to add a target that
-    // clients would not find, because no delegation covers its path.
+    // Add two invalid requests. The first request removes a target that does not exist. The second request adds a
+    // target that clients would not find, because no delegation covers its path.
     let absent = TargetPath::new("absent").unwrap();
     let absent = PublishRequest::enter_removal(&world.layout(), None, vec![absent]).unwrap();
     let hidden = enter(&world, Some("b"), "2");

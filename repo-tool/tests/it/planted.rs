@@ -221,7 +221,7 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
         assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
         fs::remove_file(&source).unwrap();
     }
-    // Plant a journal with a move whose source file is missing, as if it had already been moved, but whose destination
+    // Plant a journal with a move whose source file is missing, as after a completed move. The file at the destination
     // has different content.
     let mut lie = step("Timestamp", ".publishing/new-0", to);
     lie["content"] = json!({ "length": 1, "sha256": hash("y") });

@@ -17,11 +17,11 @@ use crate::files::access;
 use crate::served::server::Server;
 use crate::{Error, NetworkError};
 
-/// The maximum number of output lines that are shown in full.
+/// An output with at most this number of lines is shown in full.
 const LINES: usize = 26;
-/// The number of lines that are shown from the start of a longer output.
+/// The number of lines that are shown at the start of a longer output.
 const FIRST: usize = 6;
-/// The number of lines that are shown from the end of a longer output.
+/// The number of lines that are shown at the end of a longer output.
 const LAST: usize = 3;
 /// The maximum number of command-line arguments that are shown.
 const ARGUMENTS: usize = 10;
