@@ -72,7 +72,7 @@ struct Sizes {
     returning: [usize; 3],
 }
 
-/// Makes signed metadata with this number of targets, without publishing it.
+/// Makes signed metadata for this number of targets, without publishing the metadata.
 fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");

@@ -126,7 +126,8 @@ pub struct Config {
     pub hashes: Vec<Algorithm>,
     /// The content codings in which compressed copies of metadata files are published.
     pub compress: Vec<Coding>,
-    /// The patterns for the names of targets whose content must not change after publication.
+    /// The patterns of immutable target names. The content of a target with such a name must not change after
+    /// publication.
     pub immutable: Immutable,
     roles: BTreeMap<String, RoleConfig>,
     document: DocumentMut,
@@ -263,7 +264,7 @@ impl Config {
         self.hash_prefixed_targets = false;
     }
 
-    /// Sets the patterns for the names of targets whose content must not change after publication.
+    /// Sets the patterns of immutable target names.
     pub fn set_immutable(&mut self, immutable: Immutable) {
         put(self.document.as_table_mut(), "immutable", Value::from_iter(immutable.texts()));
         self.immutable = immutable;

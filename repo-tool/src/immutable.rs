@@ -1,4 +1,5 @@
-//! Patterns for the names of targets whose content must not change after publication (`immutable` in `repo.toml`).
+//! The patterns of immutable target names (`immutable` in `repo.toml`). The content of a target with such a name must
+//! not change after publication.
 //!
 //! The patterns have the syntax of path patterns in delegations: `*` and `?` do not match `/`. As in `.gitignore`, a
 //! pattern without `/` applies to file names in every folder, and a pattern with the prefix `!` excludes the names that
@@ -9,7 +10,7 @@ use lastmile_metadata::{PathPattern, TargetFile, TargetPath};
 use crate::edit::path_patterns::is_useless;
 use crate::{Error, InvalidInput};
 
-/// The patterns for the names of targets whose content must not change after publication.
+/// The patterns of immutable target names. The content of a target with such a name must not change after publication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Immutable {
     rules: Vec<Rule>,

@@ -40,7 +40,8 @@ pub struct NewRepository {
     pub consistent_snapshot: bool,
     /// Whether the names of target files contain their hashes.
     pub hash_prefixed_targets: bool,
-    /// The patterns for the names of targets whose content must not change after publication.
+    /// The patterns of immutable target names. The content of a target with such a name must not change after
+    /// publication.
     pub immutable: Immutable,
     /// The thresholds that differ from the default, by role.
     pub thresholds: BTreeMap<String, u32>,

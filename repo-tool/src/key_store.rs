@@ -254,8 +254,8 @@ impl KeyStore {
 }
 
 impl KeyFile {
-    /// Returns whether the private key is available to this user. A file that this user cannot read because it belongs
-    /// to another maintainer is treated like a key on another machine.
+    /// Returns whether the private key is available to this user. If this user cannot read the file, because it belongs
+    /// to another maintainer, the key is treated like a key on another machine.
     fn is_here(&self) -> bool {
         let is_of_another =
             || matches!(access::open_regular(&self.path), Err(error) if error.kind() == PermissionDenied);

@@ -175,7 +175,8 @@ impl UserConfig {
         })
     }
 
-    /// Returns the private key files that the user has allowed for the repository although they are outside its folder.
+    /// Returns the private key files that the user has allowed for the repository although they are outside the
+    /// repository's folder.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].

@@ -229,8 +229,8 @@ impl Check<'_> {
         if refused.is_empty() { Ok(()) } else { Err(DraftError::RefusedPackages { packages: refused }.into()) }
     }
 
-    /// Returns whether a target is a trust root of a policy, or evidence for a package in `packages` or for a package
-    /// that [`beside`] returns. Such a target is not a package itself.
+    /// Returns whether a target is not a package, but a trust root of a policy or evidence for a package. Considers the
+    /// packages in `packages` and the packages that [`beside`] returns.
     fn is_auxiliary(
         &self,
         judge: &mut PackageJudge<'_>,

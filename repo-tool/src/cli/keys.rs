@@ -144,8 +144,8 @@ pub(super) enum Removal {
 }
 
 impl Removal {
-    /// Returns the key material. Returns `None` if the key ID has no key, or if its only fault is that it is listed
-    /// more than once.
+    /// Returns the key material. Returns `None` if the key ID has no key, or if the key is usable and its ID is merely
+    /// listed more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
@@ -208,7 +208,7 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
 /// A key to show.
 struct Shown {
     public: PublicKey,
-    /// The public key file that was read, if its key could not be verified with the private key.
+    /// The public key file from which the key was read, if the private key could not be opened to verify it.
     according_to: Option<PathBuf>,
 }
 

@@ -57,7 +57,7 @@ pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Res
     conclude(context, &mut repository, draft, output)
 }
 
-/// The delegated roles with their keys and thresholds, and the sets of bins among them.
+/// The delegated roles with their keys and thresholds, and the sets of bins to which some of these roles belong.
 struct Delegated {
     rings: BTreeMap<RoleName, KeyRing>,
     bins: Vec<Bins>,

@@ -193,7 +193,7 @@ impl Edit<'_> {
         }
         refuse_hiding(hidden)?;
         refuse_replacing(replaced)?;
-        // If `fill` changes nothing, add each target again, so that its file is published and its role is signed again.
+        // If `fill` changes nothing, add each target again, so that its file is published and the role is signed again.
         if are_many && self.fill(role, &targets, &|_| {})? > 0 {
             return Ok(());
         }

@@ -216,7 +216,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Returns the succinct bins of `role`, if `name` is the name of one of the bins or their name prefix.
+    /// Returns the succinct bins of `role`, if `name` is the name of one of these bins or the name prefix of the bins.
     pub(super) fn succinct_bins(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<Bins>, Error> {
         let bins = self.bins(role)?.filter(|bins| bins.succinct);
         Ok(bins.filter(|bins| bins.contains(name) || bins.name_prefix == name.as_str()))

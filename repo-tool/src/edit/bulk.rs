@@ -18,7 +18,7 @@ use crate::{EditError, Error, parallel};
 #[derive(Default)]
 pub(super) struct Moving {
     roles: Vec<Targets>,
-    /// For each target, the index of its role in `roles`, and its path.
+    /// The path of each target, with the index in `roles` of the role that lists the target.
     paths: Vec<(u32, TargetPath)>,
 }
 

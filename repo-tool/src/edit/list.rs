@@ -131,7 +131,7 @@ impl List {
         Self { delegated, ..self }
     }
 
-    /// Sets the names of targets whose published content must not change.
+    /// Sets the patterns of immutable target names.
     #[must_use]
     pub fn with_immutable(self, immutable: Immutable) -> Self {
         Self { immutable, ..self }

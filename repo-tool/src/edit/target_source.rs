@@ -48,8 +48,7 @@ pub trait TargetSource: Sync {
     /// Returns whether a target may be added to a role that delegates the path of the target to another role.
     fn delegated_paths(&self) -> DelegatedPaths;
 
-    /// Returns the names of targets whose published content must not change; `None` if the source may replace every
-    /// target.
+    /// Returns the patterns of immutable target names, or `None` if the source may replace every target.
     fn immutable(&self) -> Option<&Immutable> {
         None
     }

@@ -95,7 +95,7 @@ pub enum PushError {
         /// The destination.
         url: BaseUrl,
     },
-    /// The changes of this folder cannot be published on top of those of another machine.
+    /// The changes of this folder cannot be published on top of the changes from another machine.
     #[error("the changes of this folder conflict with those at {url}; nothing was changed:{}", lines(conflicts))]
     Conflicts {
         /// The destination.

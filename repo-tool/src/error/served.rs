@@ -184,7 +184,7 @@ pub enum ServedError {
         digest: RootDigest,
     },
     /// A role on the server cannot be verified.
-    #[error("no role on the server delegates to {role}, so it cannot be verified")]
+    #[error("no role on the server delegates to {role}, so {role} cannot be verified")]
     NotDelegated {
         /// The role.
         role: RoleName,
@@ -240,7 +240,7 @@ pub enum PinError {
     },
     /// The root that the user gave is not in the folder.
     #[error(
-        "no root in {} has the given SHA-256 {digest}: this is another repository, or it was changed",
+        "no root in {} has the given SHA-256 {digest}: this is another repository, or the repository was changed",
         printable_path(folder)
     )]
     GivenRootMissing {

@@ -322,8 +322,8 @@ impl Layout {
 /// private key file is readable only by its owner.
 const FOLDERS: [(&str, u32); 4] = [(PUBLISHING, 0o711), (STAGED, 0o2770), (SUPERSEDED, 0o2770), ("keys", 0o3770)];
 
-/// Gives the group access to those of [`FOLDERS`] that this user owns in the repository `dir`. Skips links, such as a
-/// link to a key folder on another disk.
+/// Gives the group access to the folders in [`FOLDERS`] that this user owns in the repository `dir`. Skips links, such
+/// as a link to a key folder on another disk.
 fn open_to_group(dir: &Folder, group: u32) -> Result<(), Error> {
     for (name, mode) in FOLDERS {
         let is_own = dir.look(name)?.is_some_and(|found| found.is_folder() && found.owner() == user());

@@ -144,8 +144,8 @@ impl Repository {
     }
 
     /// Returns the name of the published evidence file that has the content `content`, or else the first unused name.
-    /// If the package is new or its content changes, the names of published evidence files are reused, because those
-    /// files are evidence for other content.
+    /// If the package is new or has new content, the names of published evidence files are reused, because those files
+    /// are evidence for other content.
     fn evidence_name(
         &mut self,
         role: &RoleName,

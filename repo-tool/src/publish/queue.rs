@@ -304,7 +304,7 @@ impl Queue {
         Ok(all)
     }
 
-    /// Puts claimed requests that this process does not publish back into the queue.
+    /// Returns to the queue the claimed requests that this process does not publish.
     pub(crate) fn give_back(&self, taken: &[Claimed]) {
         for request in taken {
             if let Ok(Some(folder)) = self.folder.enter(&request.name) {

@@ -8,7 +8,8 @@
 //! A crash before the journal is written leaves the old state. A later crash leaves a state that every client accepts,
 //! and the next command finishes the moves ([`recover`]). A power failure cannot change the order, because a file is
 //! durable before another file that refers to it becomes visible. Clients do not request a versioned file before they
-//! have the new `timestamp.json`, so usually one sync of the folders just before the timestamp is moved is enough.
+//! have the new `timestamp.json`. Therefore it is usually enough to sync the folders once, just before the timestamp is
+//! moved.
 //!
 //! Metadata may also be published in compressed copies. A server may send either file for the same name, so both files
 //! must always have the same content. Otherwise, a client that first received a compressed copy of the new

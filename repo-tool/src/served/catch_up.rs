@@ -254,7 +254,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
     let is_newer = |role: &RoleName, version| theirs.meta(role).is_none_or(|theirs| version > theirs.version);
     let is_ahead = ours.snapshot.roles().any(|(role, here)| is_newer(&role, here.version));
     if !foreign.is_empty() {
-        // Read every role that a client can reach, so that each can be shown and adopted.
+        // Read every role that a client can reach, so that all roles can be shown and adopted.
         served.session.list().map_err(from_client)?;
         // The snapshot also lists roles whose delegation was removed, because clients would treat their absence as a
         // rollback. No client reads these roles, and no delegation says which keys verify them.

@@ -1,5 +1,5 @@
-//! Metadata that other TUF clients would never accept is neither signed nor published. If it has already been
-//! published, it can be repaired.
+//! Metadata that other TUF clients would never accept is neither signed nor published. If such metadata has already
+//! been published, it can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
 use lastmile_repo_tool::{Error, Repository, Signing};

@@ -21,7 +21,7 @@ pub(crate) enum PolicyCommand {
     Show(show::Show),
     /// Remove the policy of a role, so that it no longer requires evidence.
     Remove(set::Remove),
-    /// Show the evidence that policies require for a package, and whether its evidence satisfies them.
+    /// Show the evidence that policies require for a package, and whether the package has this evidence.
     Explain(explain::Explain),
     /// Check the published packages against the published policies and the policies of the pending change.
     Test(test::Test),
