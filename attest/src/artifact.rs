@@ -1,4 +1,4 @@
-//! The file to which a policy is applied, as the signed metadata describes it.
+//! The file to which a policy is applied, as described by signed metadata.
 
 use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
 

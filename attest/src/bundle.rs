@@ -134,7 +134,7 @@ impl Bundle {
         &self.content
     }
 
-    /// Returns what the signature covers, for [`Signed::content`](crate::Signed::content).
+    /// Returns the content that the signature covers, for [`Signed::content`](crate::Signed::content).
     pub(crate) fn signed_content(&self) -> Content {
         match &self.content {
             BundleContent::File(_) => Content::File,

@@ -12,7 +12,7 @@ pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 /// The maximum number of signatures in an envelope.
 const MAX_SIGNATURES: usize = 16;
 
-/// The maximum length of a signature, in bytes. An 8192-bit RSA key makes signatures of this length.
+/// The maximum length of a signature, in bytes. Signatures by an 8192-bit RSA key have this length.
 pub(crate) const MAX_SIGNATURE: usize = 1024;
 
 /// An envelope whose payload is a statement.

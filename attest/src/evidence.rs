@@ -106,7 +106,7 @@ impl Evidence {
     }
 }
 
-/// Reads JSON Lines, or one JSON document that may occupy several lines.
+/// Reads JSON Lines, or one JSON document that may span several lines.
 fn read_json(bytes: &[u8]) -> Result<Vec<Item>, EvidenceError> {
     let lines: Vec<&[u8]> = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n').collect();
     let is_one_document = lines.first().is_some_and(|line| !line.trim_ascii_end().ends_with(b"}"));
@@ -188,7 +188,7 @@ fn read_signature(bytes: &[u8]) -> Result<FileSignature, EvidenceError> {
 }
 
 impl Item {
-    /// Verifies the signature of a certificate holder over the artifact, or over a statement about the artifact. Also
+    /// Verifies a signature by a certificate holder over the artifact, or over a statement about the artifact. Also
     /// verifies the certificate, the log entries and the times. The caller decides which identities are acceptable.
     ///
     /// `now` is the start time of the update.

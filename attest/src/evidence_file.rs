@@ -1,4 +1,4 @@
-//! The evidence files of a package, as the caller passes them to the judge.
+//! The evidence files of a package, as the caller passes them to `Demands::judge`.
 
 use lastmile_metadata::TargetPath;
 

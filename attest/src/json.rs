@@ -9,8 +9,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 /// The maximum number of levels of nested arrays and objects.
 const MAX_DEPTH: usize = 64;
 
-/// The maximum number of values in a text. It limits the memory for a text of many short values, such as `[1,1,1]`.
-/// Text of 1 MiB, the maximum length of a statement, cannot contain more.
+/// The maximum number of values in a text. This number limits the memory for a text of many short values, such as
+/// `[1,1,1]`. Text of 1 MiB, the maximum length of a statement, cannot contain more.
 const MAX_VALUES: usize = 1 << 19;
 
 /// The largest integer that every parser represents exactly: 2^53 - 1.

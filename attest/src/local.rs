@@ -1,4 +1,4 @@
-//! The local policy, in which the user of the client adds rules to those of the repository, and makes exceptions to
+//! The local policy, with which the user of a client adds rules to the rules of the repository, and makes exceptions to
 //! rules.
 
 use chrono::{DateTime, Utc};
@@ -24,8 +24,9 @@ pub(crate) struct Exception {
 }
 
 impl LocalPolicy {
-    /// Reads the JSON text of a local policy. Unlike other policies, it may lack the list `require`, and may have a
-    /// list `break-glass` of objects with `paths`, `reason` and `until`. Each of its trust roots must have a `sha256`.
+    /// Reads the JSON text of a local policy. Unlike other policies, a local policy may lack the list `require`, and
+    /// may have a list `break-glass` of objects with `paths`, `reason` and `until`. Each of its trust roots must have a
+    /// `sha256`.
     ///
     /// # Errors
     /// [`PolicyError`] if the text is not a local policy, or contains something that this version of lastmile does not

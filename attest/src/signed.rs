@@ -23,7 +23,7 @@ pub struct Signed {
     pub logs: BTreeSet<String>,
 }
 
-/// Who made a signature.
+/// The signer of a piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedBy {
     /// The holder of a key that the policy lists.
@@ -46,7 +46,7 @@ pub struct Certificate {
 /// The subject alternative name of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// A URI, such as that of a workflow.
+    /// A URI, such as the URI of a workflow.
     Uri(String),
     /// An email address.
     Email(String),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::ExitStatus;
 use crate::text::printable;
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub struct Failure {
     status: ExitStatus,
@@ -33,7 +33,7 @@ impl Failure {
         Failure::new(ExitStatus::Usage, message)
     }
 
-    /// Creates a failure with a message of several lines: the lines of `text`.
+    /// Creates a failure whose message consists of the lines of `text`.
     #[must_use]
     pub fn with_lines(status: ExitStatus, text: &str) -> Failure {
         Failure { message: text.lines().map(str::to_owned).collect(), ..Failure::new(status, "") }

@@ -114,7 +114,7 @@ impl Output {
         line.map_or(Ok(()), |line| self.report(document, [line]))
     }
 
-    /// Writes data without escaping or JSON, such as a script.
+    /// Writes data such as a script, without escaping it or converting it to JSON.
     ///
     /// # Errors
     /// The same errors as [`Output::data`].
@@ -245,8 +245,7 @@ impl From<StdoutError> for Failure {
     }
 }
 
-/// Escapes each line.
-/// Returns the members of a document, with the version of the format.
+/// Returns the members of a document, and adds the format version.
 fn with_schema<'v>(document: &'v Value, schema: &'v Value) -> Result<BTreeMap<&'v str, &'v Value>, StdoutError> {
     let Some(members) = document.as_object() else {
         return Err(StdoutError(io::Error::other("the result is not a JSON object")));
@@ -256,6 +255,7 @@ fn with_schema<'v>(document: &'v Value, schema: &'v Value) -> Result<BTreeMap<&'
     Ok(members)
 }
 
+/// Escapes each line, and joins the lines with line feeds.
 fn joined<L>(lines: L) -> String
 where
     L: IntoIterator,

@@ -77,7 +77,7 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets the store of the trusted metadata. With a store in memory, the program cannot detect a rollback after a
+    /// Sets the store for the trusted metadata. With a store in memory, the program cannot detect a rollback after a
     /// restart. Use a [`DirectoryStore`](crate::DirectoryStore) to keep this protection across restarts.
     pub fn store(self, store: impl Store) -> UpdaterBuilder {
         UpdaterBuilder { store: Box::new(store), ..self }
@@ -103,7 +103,7 @@ impl UpdaterBuilder {
         UpdaterBuilder { events: Arc::new(sink), ..self }
     }
 
-    /// Sets what a refresh does if no mirror can be reached. By default, it fails.
+    /// Sets what a refresh does if no mirror can be reached. By default, the refresh fails.
     pub fn unreachable(self, unreachable: Unreachable) -> UpdaterBuilder {
         UpdaterBuilder { unreachable, ..self }
     }

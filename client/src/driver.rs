@@ -1,5 +1,4 @@
-//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. All calls to `apply` are in this
-//! module.
+//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. Only this module calls `apply`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,7 +65,7 @@ impl<'a> Driver<'a> {
         Driver { context, writing, floors: FloorsRecord::Text(None), prefetch, considered }
     }
 
-    /// Makes a driver for a refresh.
+    /// Creates a driver for a refresh.
     pub(crate) fn of_refresh(
         context: &'a UpdateContext,
         changes: PendingChanges<'a>,
@@ -75,7 +74,7 @@ impl<'a> Driver<'a> {
         Driver { floors, ..Driver::new(context, Writing::Together(changes)) }
     }
 
-    /// Makes a driver that loads the delegated roles of a session.
+    /// Creates a driver that loads the delegated roles of a session.
     pub(crate) fn of_session(context: &'a UpdateContext, source: Source, trusted: &TrustedMetadata) -> Driver<'a> {
         let writing = match source {
             Source::MirrorsAndStore => Writing::Beside(trusted.timestamp().bytes().clone()),
@@ -113,7 +112,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Runs one stage to its end, and returns the next stage.
+    /// Runs one stage to completion, and returns the next stage.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
         // W-5-0: store the record of trusted versions even after an error: metadata that became trusted before the
@@ -175,7 +174,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fetches a file from the mirrors for the stage, and stores the file. Offline, applies the stored copy instead.
+    /// Fetches a file for the stage from the mirrors, and stores it. When offline, applies the stored copy instead.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
@@ -383,7 +382,7 @@ impl<'a> Driver<'a> {
                 let timestamp = &*timestamp;
                 let work = |store: &LockedStore<'_>| {
                     // A changed timestamp means that another process has refreshed the store since this session
-                    // started. The stored roles are then newer than those of the session.
+                    // started. The stored roles are then newer than the roles of the session.
                     let stored = match store.read(&StoredFile::Role(RoleName::TIMESTAMP), longest) {
                         Err(error) if error.is_unusable_content() => None,
                         stored => stored?,
@@ -430,7 +429,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Drives a stage to its end with only stored files, without requests or changes to the store (D5 in docs/pouf.md).
+/// Drives a stage to completion with only stored files, without requests or changes to the store (D5 in docs/pouf.md).
 pub(crate) fn drive_stored<S: Stage>(
     context: &UpdateContext,
     store: &LockedStore<'_>,

@@ -11,10 +11,10 @@ use lastmile_metadata::{ErrorKind, FileError, Limit, NameError, TargetPath};
 use crate::net::fetch::FetchError;
 use crate::text::printable_path;
 
-/// Why an update, a search or a download failed.
+/// The reason why an update, a search or a download failed.
 ///
-/// After any error, metadata that was trusted before stays trusted, and no file that failed a check appears under its
-/// final name.
+/// After any error, previously trusted metadata stays trusted, and no file that failed a check appears under its final
+/// name.
 ///
 /// ```
 /// use lastmile_client::Error;
@@ -77,8 +77,8 @@ pub enum Error {
     #[cfg(not(feature = "attest"))]
     #[error("{0} has a policy for its packages, but lastmile-client was built without the feature `attest`")]
     PoliciesNotSupported(lastmile_metadata::RoleName),
-    /// The configuration is unusable: it has no mirror or no TLS provider, or a proxy or certificate authority that
-    /// cannot be used.
+    /// The configuration is unusable: there is no mirror or no TLS provider, or a proxy or certificate authority cannot
+    /// be used.
     #[error("{0}")]
     Config(String),
 }
@@ -133,8 +133,8 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
 #[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]
 pub struct RefusedError {
-    /// Why the file was refused. If several mirrors sent refused files, this is the last refusal that is not about a
-    /// limit, or else the last refusal.
+    /// The reason why the file was refused. If several mirrors sent refused files, this is the last refusal that is not
+    /// about a limit, or else the last refusal.
     #[source]
     pub refusal: Refusal,
     /// The failures of all mirrors that were tried for this file, in order.
@@ -242,7 +242,7 @@ pub struct NetworkError {
 pub struct MirrorFailure {
     /// The requested URL, without its user name and password.
     pub url: String,
-    /// Why the mirror failed.
+    /// The reason why the mirror failed.
     pub reason: MirrorReason,
 }
 
@@ -252,7 +252,7 @@ impl fmt::Display for MirrorFailure {
     }
 }
 
-/// Why one mirror failed.
+/// The reason why one mirror failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MirrorReason {
@@ -302,13 +302,13 @@ pub struct LocalError {
 }
 
 impl LocalError {
-    /// Makes an error for implementations of [`Store`](crate::Store). `operation` is the operation that failed on
+    /// Creates an error for implementations of [`Store`](crate::Store). `operation` is the operation that failed on
     /// `path`, as a phrase that follows "cannot".
     pub fn new(operation: &'static str, path: impl AsRef<Path>, error: impl Into<io::Error>) -> LocalError {
         LocalError { operation, path: path.as_ref().to_owned(), error: error.into(), hint: None }
     }
 
-    /// Makes an error for invalid content, as opposed to an error from a system call.
+    /// Creates an error for invalid content, as opposed to an error from a system call.
     pub(crate) fn invalid(operation: &'static str, path: impl AsRef<Path>, problem: impl Into<String>) -> LocalError {
         let error = io::Error::new(io::ErrorKind::InvalidData, problem.into());
         LocalError::new(operation, path, error)

@@ -69,20 +69,20 @@ pub enum Event {
     /// A stored file is unusable and is fetched again. If the record of trusted versions is damaged as well, the client
     /// reports an error.
     UnusableFile {
-        /// Why the file is unusable.
+        /// The reason why the file is unusable.
         reason: String,
     },
     /// A mirror failed, and the client tries the next mirror.
     MirrorFailed {
         /// The requested URL, without its user name and password.
         url: String,
-        /// Why the mirror failed.
+        /// The reason why the mirror failed.
         reason: String,
     },
     /// No mirror could be reached, and the client uses the stored metadata, because the application chose
     /// [`Unreachable::UseStored`](crate::Unreachable).
     UsingStored {
-        /// Why the refresh failed.
+        /// The reason why the refresh failed.
         reason: String,
         /// The time at which the first role of the stored metadata expires. From then on, the client refuses the stored
         /// metadata.

@@ -284,7 +284,7 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// Makes the error for a failed operation on this file.
+    /// Creates the error for a failed operation on this file.
     pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> LocalError {
         LocalError::new(operation, &self.path, error)
     }

@@ -23,7 +23,7 @@ const SEARCHES_AT_ONCE: usize = 256;
 ///
 /// # Cancellation
 ///
-/// Every future of a session can be dropped at any time. Metadata that was trusted before stays trusted, and a target
+/// Every future of a session can be dropped at any time. Previously trusted metadata stays trusted, and a target
 /// appears under its final name only if it has been verified completely.
 pub struct Session {
     pub(crate) context: Arc<UpdateContext>,

@@ -118,8 +118,8 @@ async fn the_bins_of_several_targets_are_fetched_in_parallel_and_only_once() {
         assert_eq!(files(&[other.find(&all[3]).await.unwrap()]), files(&found[3..4]));
         assert_eq!(far_away.repository.take_requests(), [""; 0]);
     }
-    // Bins are fetched in parallel: after one round trip for the role `bins`, two are enough for the 20 bins, because
-    // 17 are fetched at a time (the current one and 16 prefetched).
+    // Bins are fetched in parallel. After one round trip for the role `bins`, two round trips are enough for the 20
+    // bins, because 17 bins are fetched at a time (the current bin and 16 prefetched bins).
     assert_eq!(times, [1 + 2, 1 + BINS as u128]);
 }
 

@@ -54,7 +54,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// After any [`Error`], metadata that was trusted before stays trusted, and a later refresh continues from there.
+    /// After any [`Error`], previously trusted metadata stays trusted, and a later refresh continues from there.
     ///
     /// # Cancellation
     ///

@@ -15,7 +15,7 @@ pub struct Access {
     mode: u32,
 }
 
-/// Why a file is not safe to use.
+/// The reason why a file is not safe to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Exposure {

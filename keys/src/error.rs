@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString as _};
 use core::fmt;
 
-/// Why a key in metadata cannot be used. The metadata that contains the key can still be used.
+/// The reason why a key in metadata cannot be used. The metadata that contains the key can still be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {

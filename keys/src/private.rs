@@ -72,7 +72,7 @@ pub(crate) enum Secret {
 }
 
 impl PrivateKey {
-    /// Generates a new key from the randomness of the operating system.
+    /// Generates a new key with random bytes from the operating system.
     pub fn generate(scheme: Scheme) -> Result<PrivateKey, SignError> {
         // Random bytes are an invalid scalar with a probability of at most 2^-32, so repeated failures mean that the
         // source of randomness is broken.

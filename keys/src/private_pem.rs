@@ -35,7 +35,7 @@ pub(crate) const MOST_SCRYPT_BYTES: u64 = 1 << 30;
 pub(crate) const MOST_SCRYPT_P: u16 = 16;
 const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
 
-/// Why a private key could not be read.
+/// The reason why a private key could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PemError {
@@ -105,8 +105,8 @@ impl PrivateKey {
     fn to_der(&self) -> pkcs8::Result<SecretDocument> {
         match &self.secret {
             Secret::Ed25519(key) => {
-                // RFC 8410, 7: an OCTET STRING in an OCTET STRING. The public key is left out, because openssl 3.0 can
-                // read only version 1 of PKCS#8.
+                // RFC 8410, 7: the key is an OCTET STRING in an OCTET STRING. The public key is left out, because
+                // openssl 3.0 can read only version 1 of PKCS#8.
                 let mut octets = Zeroizing::new(Vec::with_capacity(34));
                 octets.extend([0x04, 0x20]);
                 octets.extend(Zeroizing::new(key.to_bytes()).iter());

@@ -17,7 +17,7 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
 /// The accepted sizes of the modulus. The specification requires at least 2048 bits. The verification time grows with
-/// the square of the size, so a key of 8192 bits is 16 times as slow as one of 2048 bits.
+/// the square of the size, so verification with an 8192-bit key takes 16 times as long as with a 2048-bit key.
 const MODULUS_BITS: core::ops::RangeInclusive<usize> = 2048..=8192;
 /// The maximum size of the exponent in bits. The verification time also grows with the exponent, and nearly all keys
 /// use 65537.

@@ -29,7 +29,7 @@ pub struct SealedKey {
     pub block_size: u32,
     /// The parallelization p of scrypt.
     pub parallelization: u32,
-    /// The salt of scrypt.
+    /// The salt for scrypt.
     pub salt: Vec<u8>,
     /// The nonce of the secretbox.
     pub nonce: [u8; 24],

@@ -338,13 +338,14 @@ pub(crate) fn push_string(out: &mut String, value: &str) {
     out.push('"');
 }
 
-/// Returns a canonical array of canonical values.
+/// Returns the canonical form of an array whose elements are canonical.
 pub(crate) fn array(elements: impl IntoIterator<Item = String>) -> String {
     let elements: Vec<String> = elements.into_iter().collect();
     format!("[{}]", elements.join(","))
 }
 
-/// Returns a canonical object of canonical values. `members` take precedence over `unknown` members with the same name.
+/// Returns the canonical form of an object whose values are canonical. `members` take precedence over `unknown` members
+/// with the same name.
 pub(crate) fn object<'m>(members: impl IntoIterator<Item = (&'m str, String)>, unknown: &'m Unknown) -> String {
     let mut sorted: BTreeMap<&str, Cow<'_, str>> =
         unknown.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.canonical()))).collect();

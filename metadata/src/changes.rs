@@ -105,7 +105,7 @@ pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> 
     Ok(members)
 }
 
-/// Returns the canonical JSON of each element of an array in canonical JSON.
+/// Parses an array in canonical JSON. Returns each element as canonical JSON.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text is not a canonical array.

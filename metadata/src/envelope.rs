@@ -34,7 +34,7 @@ impl fmt::Debug for Received {
     }
 }
 
-/// A metadata file whose envelope has been parsed, but not its `signed` member.
+/// A metadata file. Its envelope has been parsed, but its `signed` member has not.
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
@@ -160,7 +160,8 @@ impl<R> Envelope<R> {
 }
 
 impl<R: Role> Envelope<R> {
-    /// Reads the envelope of a file of `role`. Refuses a file that has more signatures than [`Limits::default`] allows.
+    /// Reads the envelope of a metadata file of `role`. Refuses a file that has more signatures than
+    /// [`Limits::default`] allows.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`], [`ErrorKind::DuplicateSignature`] or [`ErrorKind::LimitReached`].

@@ -74,7 +74,7 @@ pub enum ErrorKind {
         /// The value of the limit.
         value: u64,
     },
-    /// The file lists a version of another role that is lower than the version already trusted (5.4.3.2, 5.5.5).
+    /// For another role, the file lists a lower version than the one already trusted (5.4.3.2, 5.5.5).
     #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
         /// The listed role.

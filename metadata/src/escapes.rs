@@ -1,4 +1,4 @@
-//! The escapes in strings of canonical text (spec 4.1), which escapes only quotes and backslashes.
+//! Escapes in canonical strings (spec 4.1), in which only quotes and backslashes are escaped.
 
 use alloc::borrow::Cow;
 use alloc::string::String;

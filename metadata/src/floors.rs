@@ -30,7 +30,7 @@ pub struct Floors {
     pub(crate) lost: bool,
     /// The version of the root that was trusted when the other versions were accepted.
     pub(crate) root: Version,
-    /// A digest of the timestamp and snapshot keys that the root with the version `root` lists.
+    /// A digest of the timestamp and snapshot keys that this root lists.
     pub(crate) online_keys: String,
     /// The version of the timestamp, and the version of the snapshot that it lists.
     pub(crate) timestamp: Option<(Version, Version)>,
@@ -45,8 +45,8 @@ pub(crate) struct RoleFloors {
     /// The SHA-256 of the snapshot, in hexadecimal. If an update finds the same snapshot again, it need not compare
     /// versions.
     digest: String,
-    /// The lines `role VERSION NAME` of the record, in the order of the snapshot. The lines are kept as text, because
-    /// there may be millions of roles.
+    /// The lines `role VERSION NAME` of the record, in the order in which the snapshot lists the roles. The lines are
+    /// kept as text, because there may be millions of roles.
     lines: String,
 }
 

@@ -36,7 +36,7 @@ pub struct Limits {
     /// The maximum number of keys in a root or in the delegations of a targets role.
     pub keys: u32,
     /// Whether every key must be listed under the ID that the specification defines (4.3). The default is `false`,
-    /// because some existing repositories use other IDs. Such IDs are safe, because an ID is only looked up within its
+    /// because some existing repositories use other IDs. Such IDs are safe, because an ID is looked up only within its
     /// file, and thresholds count keys, not IDs.
     pub strict_key_ids: bool,
 }

@@ -203,9 +203,9 @@ impl TargetPath {
     /// and the file is always inside the folder to which the path is joined.
     ///
     /// # Errors
-    /// [`NameError`] if the path is absolute, contains a control or bidirectional character or one of the characters
-    /// `\ : < > " | ? *`, or has a segment that is empty, `.`, `..`, longer than 255 bytes or a reserved device
-    /// name, or that ends in a dot or a space.
+    /// [`NameError`] if the path is absolute, or contains a control character, a bidirectional character or one of the
+    /// characters `\ : < > " | ? *`. Also if a segment is empty, `.`, `..`, longer than 255 bytes or a reserved device
+    /// name, or ends in a dot or a space.
     pub fn file_path(&self) -> Result<&str, NameError> {
         // D8: each segment is a safe file name.
         for segment in self.0.split('/') {

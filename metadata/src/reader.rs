@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
         };
-        // 4.1: there is only one way to write an integer.
+        // 4.1: each integer has exactly one spelling.
         let padded = digits.starts_with('0') && length > 1;
         if !is_in_range || padded {
             return Err(self.expected("an integer"));

@@ -10,7 +10,7 @@ use crate::{ErrorKind, KeyId, Unknown};
 /// A signature. A [`KeyRing`](crate::KeyRing) decides whether it is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// The ID of the key that claims to have signed.
+    /// The ID of the key to which the signature is attributed.
     pub keyid: KeyId,
     /// The bytes of the signature. If the text was not hexadecimal, there are no bytes, and the signature is never
     /// valid.

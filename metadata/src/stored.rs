@@ -111,7 +111,7 @@ pub(crate) struct StoredTargets {
 }
 
 impl StoredTargets {
-    /// Verifies the file in one pass. Refuses a file that is not canonical as received.
+    /// Verifies the file in one pass. Refuses a file whose received text is not canonical.
     pub(crate) fn verify(file: &Arc<dyn RandomAccess>, required: &Required<'_>) -> Result<Self, ErrorKind> {
         let mut listed = required.listed_hashes(file.length())?;
         let (signatures, start) = read_file_head(&**file, required.limits.signatures)?;

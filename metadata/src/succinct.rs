@@ -1,4 +1,4 @@
-//! Succinct hash bins (TAP 15), which are a short description of 2ⁿ delegated roles with the same keys.
+//! Succinct hash bins (TAP 15), which are a short notation for 2ⁿ delegated roles with the same keys.
 
 use alloc::format;
 use alloc::string::{String, ToString};

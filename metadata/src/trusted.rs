@@ -13,8 +13,8 @@ use crate::{
     ErrorKind, KeyRing, Limit, Limits, ReusableTargets, RoleName, Root, Snapshot, Timestamp, Verified, VerifiedTargets,
 };
 
-/// The trusted metadata of one update. All roles, including delegated roles that are loaded later, are verified at the
-/// start time of the update.
+/// The trusted metadata of one update. All roles, including delegated roles that are loaded later, are verified as of
+/// the start time of the update.
 #[derive(Clone, Debug)]
 pub struct TrustedMetadata {
     pub(crate) update: Update,
@@ -75,8 +75,8 @@ impl TrustedMetadata {
         self.delegated.iter().map(|((role, _), targets)| (role, targets))
     }
 
-    /// Returns a delegated role, verified with the keys that the top-level targets role lists, or `None` if it has not
-    /// been loaded.
+    /// Returns a delegated role, verified with the keys that the top-level targets role lists, or `None` if the role
+    /// has not been loaded.
     #[must_use]
     pub fn delegated_by_targets(&self, role: &RoleName) -> Option<&VerifiedTargets> {
         let ring = self.targets.delegations()?.key_ring(&RoleName::TARGETS, role).ok()?;

@@ -1,5 +1,5 @@
-//! Verification of a file (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). Only this module makes a file
-//! trusted.
+//! Verification of a file (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). Only this module turns a file into
+//! trusted metadata.
 //!
 //! First, the limits are checked, then the listed length and hashes, and then the signatures. The signed content is
 //! parsed only after all these checks.
@@ -63,8 +63,8 @@ impl<R: Role> Envelope<R> {
 }
 
 impl Verified<Root> {
-    /// Verifies a root with its own keys. This does not authenticate the root. The caller must trust it for another
-    /// reason, for example because it was shipped with the application.
+    /// Verifies a root with its own keys. This does not authenticate the root. The caller must trust the root for
+    /// another reason, for example because it was shipped with the application.
     ///
     /// # Errors
     /// Returns the errors of [`Envelope::parse`] and [`Envelope::verify`].

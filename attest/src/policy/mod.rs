@@ -39,11 +39,11 @@ pub struct Policy {
     pub(crate) signers: BTreeMap<Name, Signer>,
     pub(crate) builders: BTreeMap<Name, Builder>,
     pub(crate) rules: Vec<Rule>,
-    /// The paths of packages that a client may install even if it does not understand the policy, such as those of
-    /// lastmile itself.
+    /// The paths of packages that a client may install even if it does not understand the policy, such as the packages
+    /// of lastmile itself.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// A description of the first part outside the rules that this version of lastmile does not understand, if there is
-    /// one.
+    /// A description of the first part, other than a rule, that this version of lastmile does not understand, if there
+    /// is such a part.
     pub(crate) unsupported: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct Name(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustSource {
     pub(crate) path: TargetPath,
-    /// The SHA-256 of the file. If it is absent, the role that signs the policy must itself list the file.
+    /// The SHA-256 of the file. If the SHA-256 is absent, the role that signs the policy must itself list the file.
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) demands: TrustDemands,
 }

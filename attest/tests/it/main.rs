@@ -1,5 +1,5 @@
-//! Tests of policies, and tests that verify real and generated evidence. The name of a test of attack 7 in
-//! `attest/tests/attacks.md` begins with `c_7_`.
+//! Tests of policies, and tests that verify real and generated evidence. Tests of attack 7 in `attest/tests/attacks.md`
+//! have names that begin with `c_7_`.
 
 #[cfg(test)]
 mod envelopes;

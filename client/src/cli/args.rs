@@ -57,7 +57,7 @@ pub(super) struct Common {
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(super) repository: Option<String>,
 
-    /// The directory of trusted metadata and settings [default: $LASTMILE_STATE_DIR, or lastmile in
+    /// The directory for trusted metadata and settings [default: $LASTMILE_STATE_DIR, or lastmile in
     /// the user's state directory]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) state_dir: Option<PathBuf>,
@@ -391,8 +391,8 @@ pub(super) struct Verify {
     #[arg(long = "as", value_name = "TARGET", group = "named")]
     pub(super) target: Option<String>,
 
-    /// Verify files that were saved with `get --output DIR`: the path of each file below this folder is the path of its
-    /// target
+    /// Verify files that were saved with `get --output DIR`: each file's path relative to this folder is its target
+    /// path
     #[arg(long, value_name = "DIR", group = "named", value_hint = ValueHint::DirPath)]
     pub(super) below: Option<PathBuf>,
 

@@ -122,7 +122,7 @@ impl Repository {
         DirectoryStore::open_read_only(self.folder.join(METADATA))
     }
 
-    /// Removes all trusted metadata except the shipped root, and the record of trusted versions. The next refresh
+    /// Removes the record of trusted versions, and all trusted metadata except the shipped root. The next refresh
     /// cannot detect a rollback.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ impl App<'_> {
         self.updater_with(repository, repository.read_only_store()?)
     }
 
-    /// Refreshes the selected repository, or only verifies its stored metadata with `--offline`.
+    /// Refreshes the selected repository. With `--offline`, only verifies its stored metadata.
     pub(super) async fn session(&self, source: &args::MetadataSource) -> Result<Session, Failure> {
         let repository = self.repository()?;
         if source.offline {

@@ -15,8 +15,7 @@ pub(super) struct EventPrinter(pub(super) Output);
 
 impl EventSink for EventPrinter {
     fn handle(&self, event: &Event) {
-        // The text may contain names from the repository, which must not be able to break the line or control the
-        // terminal.
+        // The text may contain names from the repository, which must not be able to add lines or control the terminal.
         let text = printable(&event.to_string());
         match event {
             Event::AlreadyThere { .. } => {}

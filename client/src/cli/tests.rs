@@ -262,7 +262,7 @@ fn without_attest_policies_are_never_ignored_silently() {
     assert_eq!((&error["kind"], &error["exit_code"]), (&Value::from("config"), &Value::from(1)));
     assert_eq!(error["hint"], "install a build of lastmile with the feature `attest`");
     assert_eq!(get("x").status, ExitStatus::Done);
-    // The settings may have been written by a build with the feature.
+    // The settings may have been written by a build with the feature `attest`.
     let path = home.path("state/example/settings.json");
     let mut settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     settings["policy"] = Value::from("/local.toml");

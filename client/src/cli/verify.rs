@@ -41,7 +41,7 @@ impl App<'_> {
         Ok(ExitStatus::Done)
     }
 
-    /// Verifies several files. The path of each file below `folder` is the path of its target.
+    /// Verifies several files. Each file's path relative to `folder` is its target path.
     async fn verify_below(&self, folder: &Path, verify: &Verify) -> Result<ExitStatus, Failure> {
         let paths: Vec<_> = verify.files.iter().map(|file| path_below(folder, file)).collect::<Result<_, _>>()?;
         let mut session = self.offline_session(&self.repository()?, &verify.policy).await?;

@@ -114,7 +114,7 @@ struct Download<'a, C> {
     from_several: bool,
 }
 
-/// Why a download failed.
+/// The reason why a download failed.
 enum Failure {
     Disk,
     Mirror(MirrorReason),

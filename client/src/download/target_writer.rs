@@ -61,7 +61,7 @@ pub(crate) struct GrowingFile {
 }
 
 impl GrowingFile {
-    /// Makes a `GrowingFile` from an empty temporary file.
+    /// Creates a `GrowingFile` from an empty temporary file.
     pub(crate) fn new(file: Temporary) -> GrowingFile {
         GrowingFile { file, syncing: Syncing::default() }
     }

@@ -15,8 +15,8 @@ use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 pub trait Fetch: Send + Sync + 'static {
     /// Requests the file at `url`, starting at byte `offset` if the server supports this.
     ///
-    /// `url` is a configured base followed by a percent-encoded file name, and must be used unchanged. If the server
-    /// cannot start at `offset`, return the file from byte 0 and set [`Response::offset`] to 0.
+    /// `url` is a configured base URL followed by a percent-encoded file name, and must be used unchanged. If the
+    /// server cannot start at `offset`, return the file from byte 0 and set [`Response::offset`] to 0.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Makes a response from a whole file in memory.
+    /// Creates a response from a whole file in memory.
     #[must_use]
     pub fn whole(bytes: impl Into<Bytes>) -> Response {
         let bytes = bytes.into();
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// Why a file could not be fetched. These errors do not indicate whether the repository can be trusted.
+/// The reason why a file could not be fetched. These errors do not indicate whether the repository can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -211,7 +211,7 @@ pub enum FetchError {
     Io(String),
 }
 
-/// Why a server could not prove its identity.
+/// The reason why a server could not prove its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsProblem {

@@ -87,8 +87,8 @@ pub struct HttpFetch {
 }
 
 impl HttpFetch {
-    /// Makes a client with the given settings. TLS uses the cryptography provider that the application installed as the
-    /// process default of rustls. Without a process default, TLS uses AWS-LC if the feature `aws-lc` is enabled, or
+    /// Creates a client with the given settings. TLS uses the cryptography provider that the application installed as
+    /// the process default of rustls. Without a process default, TLS uses AWS-LC if the feature `aws-lc` is enabled, or
     /// else ring if the feature `ring` is enabled.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl HttpFetch {
         HttpFetch::with_provider(settings, default_provider()?)
     }
 
-    /// Makes a client with the given settings. TLS uses `provider`, which can be, for example, a provider that is
+    /// Creates a client with the given settings. TLS uses `provider`, which can be, for example, a provider that is
     /// validated for FIPS 140-3. This method neither reads nor sets the process default of rustls.
     ///
     /// # Errors
@@ -299,7 +299,7 @@ fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::A
     }
 }
 
-/// Returns why the client refuses to follow a redirect to `to`, or `None` if the client follows the redirect.
+/// Returns the reason why the client refuses a redirect to `to`, or `None` if the client follows the redirect.
 fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
     let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
     if !matches!(to.scheme(), "http" | "https") {
@@ -317,8 +317,8 @@ fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
 #[error("{0}")]
 struct RedirectRefused(FetchError);
 
-/// Reads the short body of an error response such as "not found", so the connection can be reused. Every refresh gets
-/// such a response when it asks for the next root.
+/// Reads the short body of an error response such as "not found", so that the connection can be reused. Every refresh
+/// gets such a response when it asks for the next root.
 async fn read_off(mut answer: reqwest::Response) {
     let mut left = FEW_WORDS;
     let reading = async {
@@ -428,8 +428,8 @@ pub(super) fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> Fetc
     }
 }
 
-/// Returns why the TLS handshake failed, or `None` if the error has another cause. TLS errors are I/O errors of the
-/// kind `InvalidData`, possibly nested in other I/O errors, and a retry does not help.
+/// Returns the reason why the TLS handshake failed, or `None` if the error has another cause. TLS errors are I/O errors
+/// of the kind `InvalidData`, possibly nested in other I/O errors, and a retry does not help.
 fn tls_problem(error: &reqwest::Error) -> Option<TlsProblem> {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|outer| {
         let mut next = Some(outer);

@@ -10,8 +10,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use crate::net::fetch::FetchError;
 use crate::net::http::{HttpFetch, fetch_error};
 
-/// The URL of a service that receives notifications. It often contains a secret, so only its scheme and host are ever
-/// printed.
+/// The URL of a service that receives notifications. This URL often contains a secret, so only its scheme and host are
+/// ever printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostUrl(Url);
 

@@ -1,4 +1,4 @@
-//! Requests files before the workflow needs them, so several round trips overlap.
+//! Requests files before the workflow needs them, so that several round trips overlap.
 //!
 //! Prefetching changes only the timing. A prefetched request replaces the first attempt to fetch a file: it has the
 //! same length limit, fails with the same errors, and is followed by the same retries. Files are verified later, when
@@ -19,7 +19,7 @@ use crate::net::fetch::{Fetch, FetchError, Reading};
 const MAX_IN_FLIGHT: usize = 16;
 
 /// The maximum number of bytes read of a prefetched file before the workflow needs it. Together with the length limit
-/// of the file that the workflow is reading, this bounds the memory that a mirror can make the client use.
+/// of the file that the workflow is reading, this limit bounds the memory that a mirror can make the client use.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
 /// The queued and running prefetch requests. Dropping this value cancels them.

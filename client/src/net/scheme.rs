@@ -11,8 +11,8 @@ use crate::net::file::FileFetch;
 #[cfg(feature = "http")]
 use crate::net::http::HttpFetch;
 
-/// A transport that chooses another transport by the scheme of the URL. This transport supports `file`, and with the
-/// feature `http` also `http` and `https`.
+/// A transport that passes each request to another transport, which it chooses by the scheme of the URL. The supported
+/// schemes are `file` and, with the feature `http`, also `http` and `https`.
 #[derive(Debug, Clone, Default)]
 pub struct FetchByScheme {
     file: FileFetch,
@@ -21,7 +21,7 @@ pub struct FetchByScheme {
 }
 
 impl FetchByScheme {
-    /// Makes a transport that uses `http` for `http:` and `https:` URLs.
+    /// Creates a transport that uses `http` for `http:` and `https:` URLs.
     #[cfg(feature = "http")]
     #[must_use]
     pub fn new(http: HttpFetch) -> FetchByScheme {

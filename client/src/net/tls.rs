@@ -22,7 +22,7 @@ use crate::error;
 /// The application protocols offered during the TLS handshake (ALPN, RFC 7301).
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
-/// The trusted certificate authorities. The system's are read when they are first needed.
+/// The trusted certificate authorities. The system's authorities are read when they are first needed.
 pub(crate) struct Authorities {
     provider: Arc<CryptoProvider>,
     /// Authorities that are trusted in addition to the system's.

@@ -103,7 +103,7 @@ fn both_readers_receive_the_whole_file() {
     std::io::Write::write_all(&mut file, b"x").unwrap();
     assert!(!LargeFile::new(file, 1).pass(&mut |_| {}, &mut |_| panic!("this reader fails on purpose")));
     assert!(!LargeBytes::new(vec![1]).pass(&mut |_| {}, &mut |_| panic!("this reader fails on purpose")));
-    // The file became shorter.
+    // The file has become shorter than its recorded length.
     let file = LargeFile::new(tempfile::tempfile().unwrap(), 1);
     assert!(!file.pass(&mut |_| {}, &mut |_| {}));
 }

@@ -50,7 +50,7 @@ impl Change {
 }
 
 impl<'a> PendingChanges<'a> {
-    /// Makes an empty list of changes for a refresh that has written the identity `ours`.
+    /// Creates an empty list of changes for a refresh that has written the identity `ours`.
     pub(crate) fn new(store: &'a SharedStore, ours: StoreIdentity) -> PendingChanges<'a> {
         PendingChanges { store, ours, changes: Vec::new() }
     }

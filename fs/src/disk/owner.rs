@@ -108,7 +108,7 @@ fn folder_of(place: Place<'_>) -> Option<Stat> {
     fs::statat(place.folder(), parent, AtFlags::empty()).ok()
 }
 
-/// Changes the owner and the group of a file or folder that belongs to root to those of `like`.
+/// If a file or folder belongs to root, gives it the owner and the group of `like`.
 fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()> {
     let found = fs::fstat(&file)?;
     let Some(like) = like.filter(|like| (like.st_uid, like.st_gid) != (found.st_uid, found.st_gid)) else {

@@ -27,7 +27,7 @@ pub struct Delegations {
 /// The delegated roles of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DelegatedRoles {
-    /// A list of roles in the order of priority (4.5). Each name occurs once.
+    /// A list of roles in order of priority (4.5). Each name occurs once.
     Listed(Vec<Delegation>),
     /// Succinct hash bins (TAP 15).
     Succinct(SuccinctRoles),
@@ -113,7 +113,7 @@ impl Delegations {
         }
     }
 
-    /// Returns the roles to visit for `path` in the order of priority, and for each role, whether its delegation is
+    /// Returns the roles to visit for `path` in order of priority, and for each role, whether its delegation is
     /// terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
@@ -148,7 +148,7 @@ impl Delegations {
         }
     }
 
-    /// Returns all delegated roles in the order of priority, each with its key ring. The iterator is lazy.
+    /// Returns all delegated roles in order of priority, each with its key ring. The iterator is lazy.
     pub fn rings(&self) -> impl Iterator<Item = (RoleName, KeyRing)> {
         let (listed, bins) = self.listed_or_bins();
         let mut rings = Rings::of(self);
@@ -171,7 +171,7 @@ impl Delegations {
         }
     }
 
-    /// Returns the names of all delegated roles, in the order of priority.
+    /// Returns the names of all delegated roles, in order of priority.
     #[must_use]
     pub fn names(&self) -> Vec<RoleName> {
         match &self.roles {

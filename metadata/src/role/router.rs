@@ -26,7 +26,7 @@ enum Shape {
     Succinct(SuccinctRoles),
     Listed {
         names: Vec<RoleName>,
-        /// For each prefix, the indices of the delegations that list it, in the order of priority.
+        /// For each prefix, the indices of the delegations that list it, in order of priority.
         prefixes: BTreeMap<HashPrefix, Vec<usize>>,
         /// The lengths of all prefixes, in digits.
         lengths: BTreeSet<u8>,
@@ -96,7 +96,7 @@ impl Router {
         }
     }
 
-    /// Returns the indices of the first `most` listed delegations that cover `path`, in the order of priority.
+    /// Returns the indices of the first `most` listed delegations that cover `path`, in order of priority.
     fn covering(&self, path: &TargetPath, most: usize, steps: &mut Budget) -> Result<Vec<usize>, ErrorKind> {
         let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return Ok(Vec::new()) };
         // Each list is in ascending order.

@@ -1,8 +1,8 @@
 //! The client workflow (spec 5), a chain of stages that request files and verify them.
 //!
 //! Stored metadata with valid signatures is used to detect a rollback even if it has expired or does not match its
-//! listed version, length or hashes: the client accepts no lower version. It does not use such metadata for anything
-//! else.
+//! listed version, length or hashes: the client accepts no lower version. The client does not use such metadata for
+//! anything else.
 
 pub(crate) mod listing;
 pub(crate) mod root;
@@ -38,7 +38,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns the request for the timestamp. Its file name has no version, and no metadata lists its length (5.4.1).
+    /// Returns the request for the timestamp. The file name of a timestamp has no version, and no metadata lists its
+    /// length (5.4.1).
     #[must_use]
     pub fn timestamp(limits: &Limits) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The update of the targets role (spec 5.6.1 to 5.6.6). The same function verifies delegated roles.
+//! The update of the targets role (spec 5.6.1 to 5.6.6). The same function also verifies delegated roles.
 
 use alloc::sync::Arc;
 
