@@ -4,9 +4,9 @@
 //! and RFC 3161 timestamps. This module works around its limitations:
 //!
 //! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
-//!   make the library stricter, because it also refuses times and keys from the future. This crate uses the time that
-//!   the caller passes: `Evidence::check` refuses authenticated times that are later than the caller's time, and times
-//!   outside the validity periods of certificates and log keys.
+//!   make the library stricter, because the library also refuses times and keys from the future. This crate uses the
+//!   time that the caller passes: `Evidence::check` refuses authenticated times that are later than the caller's time,
+//!   and times outside the validity periods of certificates and log keys.
 //! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
 //!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.

@@ -80,7 +80,7 @@ impl Statement {
         self.subjects.iter().flat_map(|subject| subject.algorithms_of(artifact)).collect()
     }
 
-    /// Checks that the statement is about the artifact: at least one subject must have a digest that the metadata
+    /// Checks that the statement is about the artifact. At least one subject must have a digest that the metadata
     /// lists, and no such subject may have another digest that contradicts the metadata.
     ///
     /// # Errors

@@ -232,7 +232,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answers from the other mirrors to the stage, and returns the newest valid file. The mirror `first`
-    /// has either reported that there is no newer root, or sent the timestamp `kept`; that mirror may be out of date or
+    /// has either reported that there is no newer root, or sent the timestamp `kept`. That mirror may be out of date or
     /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
     /// Failed requests are not retried, and slow requests get only a little more time.
     async fn newest_elsewhere<S: Stage + Send>(

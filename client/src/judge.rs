@@ -46,8 +46,8 @@ impl Demanded {
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
-    /// Returns the paths for which the repository must be searched. A trust root for which the policy gives no SHA-256
-    /// must be listed by the role that signs the policy, so there is no need to search for it.
+    /// Returns the paths for which the repository must be searched. If the policy gives no SHA-256 for a trust root,
+    /// the role that signs the policy must list the trust root, so there is no need to search for it.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));

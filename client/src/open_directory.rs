@@ -275,7 +275,7 @@ fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
 
-/// A temporary file. It is removed when this value is dropped, unless it was finished.
+/// A temporary file. The file is removed when this value is dropped, unless the file was finished.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) file: NewFile,
@@ -289,9 +289,10 @@ impl Temporary {
         LocalError::new(operation, &self.path, error)
     }
 
-    /// Like [`finish`](Temporary::finish), but if root runs this program, the file gets the owner and group of the file
-    /// that it replaces, or of the directory if there is no such file. This method is not used for targets, because a
-    /// verified target must not belong to a user who could change it.
+    /// Like [`finish`](Temporary::finish), but preserves ownership if root runs this program: the file gets the owner
+    /// and group of the file that it replaces. If there is no such file, the new file gets the owner and group of the
+    /// directory. This method is not used for targets, because a verified target must not belong to a user who could
+    /// change it.
     fn replace(self, folder: &OpenDirectory, name: &str) -> Result<(), LocalError> {
         self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
         self.finish(folder, name)

@@ -201,8 +201,8 @@ async fn after_a_mirror_has_failed_files_are_prefetched_from_the_next_one() {
         1 + 1 + 16,
         "expected mirror a to be asked for the role `bins`, bin 0 and 16 prefetched bins: {asked:?}"
     );
-    // One round trip for the role `bins`, one each for bin 0 from mirror a and from mirror b, and two for the other
-    // bins.
+    // The search takes one round trip for the role `bins`, one each for bin 0 from mirror a and from mirror b, and two
+    // for the other bins.
     assert_eq!(waits(before), 1 + 2 + 2);
 }
 

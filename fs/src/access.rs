@@ -95,8 +95,8 @@ impl Access {
         if process::geteuid().is_root() { self.ensure_only_owner_writes() } else { self.ensure_unwritable() }
     }
 
-    /// Checks that only the owner can change the file. If the IDs of the group and the owner are equal, the group may
-    /// also change the file, because on most systems such a group has no other members, and the usual umask is 002.
+    /// Checks that only the owner can change the file. If the group has the same ID as the owner, the group may also
+    /// change the file: on most systems, such a group has no other members, and the usual umask is 002.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
         let others = if self.group == self.owner { 0o002 } else { 0o022 };
         match self.mode & others {
@@ -106,7 +106,7 @@ impl Access {
     }
 
     /// Checks that only the owner of a secret can read or change it. If this user is a member of the file's group, the
-    /// group may also have access: for example, a key that belongs to root may be readable by the group of a service,
+    /// group may also have access. For example, a key that belongs to root may be readable by the group of a service,
     /// or a group of maintainers may share a key.
     ///
     /// # Errors

@@ -272,7 +272,7 @@ impl Member {
         text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
-    /// Returns the name without quotes. Its escapes are not decoded.
+    /// Returns the name without quotes. Escapes in the name are not decoded.
     fn name<'t>(&self, text: &'t str) -> &'t str {
         text.get(self.start as usize + 1..).and_then(|rest| rest.get(..self.name as usize)).unwrap_or_default()
     }
@@ -305,7 +305,7 @@ fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
     Ok(sorted)
 }
 
-/// Returns the member name whose opening quote is at `start`, without quotes. Its escapes are not decoded.
+/// Returns the member name whose opening quote is at `start`, without quotes. Escapes in the name are not decoded.
 fn name_at(text: &str, start: usize) -> &str {
     let rest = text.get(start + 1..).unwrap_or_default();
     rest.get(..string_length(rest.as_bytes())).unwrap_or_default()

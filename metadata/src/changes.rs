@@ -218,7 +218,7 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-/// An iterator over the members of an object. It is empty if there is no object.
+/// An iterator over the members of an object. The iterator is empty if there is no object.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
     /// The name of the member whose value is read next.

@@ -54,8 +54,8 @@ impl Default for Limits {
             root_updates: 256,
             roles_visited: 32,
             roles_listed: 100_000,
-            // This is enough for several million targets in bins, at about ten steps per target. A listing that uses
-            // all steps takes a few seconds at most.
+            // This number of steps is enough for several million targets in bins, at about ten steps per target. A
+            // listing that uses all steps takes a few seconds at most.
             list_steps: 50_000_000,
             delegation_depth: 32,
             signatures: 1_024,

@@ -1,5 +1,5 @@
-//! Downloads a target (spec 5.7): streams it through its verifier into memory or into a temporary file, which is
-//! renamed to its final name only after every check has passed.
+//! Downloads a target (spec 5.7). The bytes stream through a verifier into memory or into a temporary file, which gets
+//! its final name only after every check has passed.
 
 mod destination;
 mod target_writer;

@@ -54,8 +54,8 @@ pub struct HttpSettings {
     /// Whether HTTP 403 means "not found" (decision D2 in docs/pouf.md). Some object stores respond with 403 instead of
     /// 404 if the client has no permission to list files. If this is false, 403 is an error.
     pub forbidden_means_absent: bool,
-    /// Whether to ask caches on the way to fetch every file from the server again (`Cache-Control: no-cache`). Useful
-    /// for finding a cache that serves outdated metadata.
+    /// Whether to ask caches on the way to fetch every file from the server again (`Cache-Control: no-cache`). This is
+    /// useful for finding a cache that serves outdated metadata.
     pub bypass_caches: bool,
 }
 

@@ -24,7 +24,7 @@ impl Mirrors {
         Mirrors { mirrors: mirrors.into_iter().map(|mirror| (mirror, false.into())).collect() }
     }
 
-    /// Clears the failures of all mirrors. Called at the start of each update.
+    /// Clears the failures of all mirrors. Call this method at the start of each update.
     pub(crate) fn reset(&self) {
         for (_, failed) in &self.mirrors {
             failed.store(false, Ordering::Relaxed);

@@ -79,8 +79,8 @@ impl<'a> Prefetch<'a> {
         Some((attempt, request.is_stale))
     }
 
-    /// Marks all running requests as stale. Called when a new root has been accepted, because the requested files may
-    /// have changed together with the root.
+    /// Marks all running requests as stale. Call this method when a new root has been accepted, because the requested
+    /// files may have changed together with the root.
     pub(crate) fn mark_stale(&mut self) {
         for request in &mut self.in_flight {
             request.is_stale = true;

@@ -94,7 +94,7 @@ impl Retries {
         Ok(())
     }
 
-    /// Resets the retries and the pause, but not the deadline. Called when bytes have been received.
+    /// Resets the retries and the pause, but not the deadline. Call this method when bytes have been received.
     pub(crate) fn progressed(&mut self) {
         self.left = self.policy.retries;
         self.next = self.policy.first_pause;

@@ -1,4 +1,4 @@
-//! A store in a directory. The trusted roles are stored as received under their unversioned names; the private folder
+//! A store in a directory. The trusted roles are stored as received under their unversioned names. The private folder
 //! `state` contains the root history, the record of trusted versions, the identity, the evidence for packages and the
 //! locks.
 
@@ -57,8 +57,8 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// Any I/O error. A directory that other users can change, or a folder `state` that is a symbolic link, is refused,
-    /// because other users could then remove the record of versions, which protects against rollback.
+    /// Any I/O error. Also an error if other users can change the directory, or if `state` is a symbolic link, because
+    /// other users could then remove the record of versions, which protects against rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = OpenDirectory::make(&path, PRIVATE)?;

@@ -1,5 +1,5 @@
 //! A store that several processes use. The lock on its files is held only while files are read or written, never during
-//! network requests: work that needs the lock is passed as a closure, which cannot await anything.
+//! network requests. To ensure this, work that needs the lock is passed as a closure, which cannot await anything.
 
 use std::ops::Deref;
 use std::sync::Arc;

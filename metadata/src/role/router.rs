@@ -71,8 +71,8 @@ impl Router {
         }
     }
 
-    /// Returns the index of the bin of a path with this [`hash_start`](crate::hash_start). This is the first delegation
-    /// that covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
+    /// Returns the index of the bin of a path with this [`hash_start`](crate::hash_start). The bin is the first
+    /// delegation that covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
     #[must_use]
     pub fn bin(&self, hash_start: u64) -> Option<usize> {
         match &self.0 {

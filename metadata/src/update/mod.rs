@@ -1,7 +1,7 @@
 //! The client workflow (spec 5), a chain of stages that request files and verify them.
 //!
-//! Stored metadata with valid signatures is used to detect a rollback even if it has expired or does not match its
-//! listed version, length or hashes: the client accepts no lower version. The client does not use such metadata for
+//! Stored metadata with valid signatures may have expired, or may not match its listed version, length or hashes. It is
+//! still used to detect a rollback: the client accepts no lower version. The client does not use such metadata for
 //! anything else.
 
 pub(crate) mod listing;
@@ -56,7 +56,7 @@ impl Request {
         self.role.file_name(self.version)
     }
 
-    /// Returns whether the file may be absent. This is true only for a newer root (5.3.3).
+    /// Returns whether the file may be absent. Only a newer root may be absent (5.3.3).
     #[must_use]
     pub fn may_be_absent(&self) -> bool {
         self.role == RoleName::ROOT

@@ -56,7 +56,7 @@ impl Stage for UpdateTimestamp {
         if self.update.forgets_stored {
             return false;
         }
-        // A5: a stored timestamp counts only if the current keys have signed it. It may have expired.
+        // A5: a stored timestamp counts only if the current keys have signed it, but it may have expired.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
         // Ignore an older copy that somebody has put back into the store.
