@@ -156,7 +156,7 @@ pub fn create_unique<T>(
 ///
 /// # Errors
 ///
-/// Any I/O error, including that the folder already exists.
+/// Any I/O error, for example if the folder already exists.
 pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
     let place = place.into();
     inject_fault(Syscall::MakeFolder, place)?;
@@ -167,7 +167,7 @@ pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()>
 ///
 /// # Errors
 ///
-/// Any I/O error, including that something other than a folder exists at the path.
+/// Any I/O error, for example if something other than a folder exists at the path.
 pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     make_missing(path, &|path| make_folder(path, mode))
 }
@@ -263,7 +263,7 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
 ///
 /// # Errors
 ///
-/// Any I/O error, including that the path does not exist.
+/// Any I/O error, for example if the path does not exist.
 pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     let place = place.into();
     inject_fault(Syscall::Remove, place)?;
@@ -274,7 +274,7 @@ pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Any I/O error, including that the path does not exist.
+/// Any I/O error, for example if the path does not exist.
 pub fn remove_all<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     remove_tree(place.into())
 }
@@ -394,7 +394,7 @@ fn is_at(file: &File, place: Place<'_>) -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// Any I/O error, including that this user is not a member of the group.
+/// Any I/O error, for example if this user is not a member of the group.
 pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<()> {
     inject_fault(Syscall::Share, Place::from(path))?;
     fs::fchown(&file, None, Some(fs::Gid::from_raw(group)))?;

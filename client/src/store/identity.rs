@@ -56,8 +56,8 @@ impl StoreIdentity {
     /// Checks that `store` belongs to the repository of the shipped root `shipped`, and returns the identity to store.
     ///
     /// If the store was never used with this shipped root, the root must belong to the chain of stored roots. This
-    /// means that it must have a root key in common with the newest stored root, or with a stored root of the same, the
-    /// previous or the next version.
+    /// means that the root must have a root key in common with the newest stored root, or with a stored root of the
+    /// same, the previous or the next version.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,

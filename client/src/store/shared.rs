@@ -52,8 +52,8 @@ impl SharedStore {
         work(&LockedStore(&*self.store))
     }
 
-    /// Like [`exclusively`](SharedStore::exclusively), but for use in destructors: blocks for a short time, and does
-    /// nothing if another process still holds the lock after that.
+    /// Like [`exclusively`](SharedStore::exclusively), but for use in destructors. Blocks for a short time, and does
+    /// nothing if another process still holds the lock after this time.
     pub(crate) fn exclusively_if_free(&self, work: impl FnOnce(&LockedStore<'_>)) {
         for _ in 0..BLOCKING_ATTEMPTS {
             match self.store.try_lock(LockKind::Files) {
