@@ -41,7 +41,7 @@ pub fn stranger() -> TestKey {
     TestKey::new("a stranger")
 }
 
-/// The action of the client during the attack.
+/// The client's action during the attack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Update the trusted metadata.
@@ -108,8 +108,8 @@ impl fmt::Debug for Case {
 impl Case {
     /// Creates a case for a client that has already updated from `honest` in its current state.
     ///
-    /// By default, the attacker serves the same files as `honest`, the client refreshes and must succeed, and `honest`
-    /// then publishes several more releases.
+    /// By default, the attacker serves the same files as `honest`, and the client refreshes and must succeed. Then
+    /// `honest` publishes several more releases.
     #[must_use]
     pub fn against(honest: &Repository) -> Case {
         let network = honest.network();
@@ -174,8 +174,8 @@ impl Case {
         self
     }
 
-    /// Adds an update from `network` before the attack, after the updates that succeed. The update must fail after the
-    /// client has accepted the timestamp of `network`.
+    /// Adds an update from `network` that fails before the attack, and after all updates that succeed. The client must
+    /// accept the timestamp of `network`, but fail afterwards.
     #[must_use]
     pub fn failed_update(mut self, network: &FakeNetwork) -> Case {
         self.failed.push(network.fork());
@@ -195,7 +195,7 @@ impl Case {
         Case { tamper: Some(Arc::new(change)), ..self }
     }
 
-    /// During the attack, makes the server offer the current files of `network`.
+    /// Makes the server offer the current files of `network` during the attack.
     #[must_use]
     pub fn attacker(self, network: &FakeNetwork) -> Case {
         Case { attacker: network.fork(), ..self }

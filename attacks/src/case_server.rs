@@ -9,8 +9,8 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Request, Responder, Se
 
 use crate::Case;
 
-/// A server that acts as an honest repository or as an attacker, and can switch between these roles without changing
-/// its address.
+/// A server that acts as an honest repository or as an attacker, and can switch between the two without changing its
+/// address.
 pub(super) struct CaseServer {
     server: Server,
     responder: Arc<Mutex<Arc<Responder>>>,

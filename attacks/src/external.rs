@@ -1,8 +1,8 @@
-//! Runs cases against any program that implements the client-under-test protocol, and checks the exit code and the
-//! files of the program.
+//! Runs cases against any program that implements the client-under-test protocol, and checks the program's exit code
+//! and files.
 //!
 //! The protocol comes from the TUF community's conformance suite. The client has the commands `init`, `refresh` and
-//! `download`, ends with exit code 0 or 1, and stores trusted roles as `ROLE.json` in the metadata folder.
+//! `download`, exits with code 0 or 1, and stores trusted roles as `ROLE.json` in the metadata folder.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -333,7 +333,7 @@ impl<'a> Installation<'a> {
         self.run(&words)
     }
 
-    /// Runs the client and returns its exit code. Any code other than 0 and 1 is a crash.
+    /// Runs the client and returns its exit code. Any code other than 0 or 1 counts as a crash.
     fn run(&self, words: &[OsString]) -> Result<Option<i32>, Failure> {
         let mut command = self.program.command()?;
         command.arg("--metadata-dir").arg(self.metadata()).args(words);

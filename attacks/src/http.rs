@@ -125,7 +125,7 @@ fn codings() -> Vec<Case> {
     cases
 }
 
-/// Answers with `body` and with `length` as the `Content-Length` header lines.
+/// Sends a response with `length` as its `Content-Length` header lines, and with `body`.
 fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Result<()> {
     write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)

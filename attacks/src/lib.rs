@@ -2,8 +2,8 @@
 //! process, or against any other client as a program.
 //!
 //! A [`Scenario`] describes an attack, cites its source, and has one or more [`Case`]s, which are the variants of the
-//! attack. A case contains the honest repositories from which the client first updates, the attacker's files, what the
-//! client does, and the expected result. Two runners run cases with real sockets and real files:
+//! attack. A case contains the honest repositories from which the client first updates, the attacker's files, the
+//! client's action, and the expected result. Two runners run cases with real sockets and real files:
 //!
 //! * [`in_process::run`] calls the client library and checks the typed error;
 //! * [`external::run`] starts a program that implements the client-under-test protocol, and checks its exit code and

@@ -64,7 +64,7 @@ fn roots_that_do_not_verify() -> Vec<Case> {
         attacker.publish(&["root"]);
         attacker
     };
-    // The honest repository later publishes the same root versions, and there the last root has valid signatures too.
+    // The honest repository later publishes the same root versions, with valid signatures on the last root too.
     let mut after = honest.fork();
     for _ in 0..3 {
         after.publish(&["root"]);

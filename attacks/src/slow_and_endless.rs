@@ -13,7 +13,7 @@ use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, endless};
 use crate::{Case, Scenario};
 
 /// The time for which the server stalls, which is longer than the client's timeouts. The server then sends the rest of
-/// the file, so a client without a timeout would succeed and fail the test.
+/// the file, so a client without a timeout would complete the download, and the test would fail.
 const LONG: Duration = Duration::from_secs(4);
 
 const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)";

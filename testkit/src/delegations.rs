@@ -8,8 +8,8 @@ use crate::repository::Repository;
 
 /// A delegation to one role, to be added with [`Repository::delegate`].
 ///
-/// The delegation has a single key, which [`TestKey::new`] returns for the role's name, unless [`Delegation::keys`]
-/// sets other keys.
+/// Unless [`Delegation::keys`] sets other keys, the delegation has a single key: the key that [`TestKey::new`] returns
+/// for the role's name.
 #[derive(Debug, Clone)]
 pub struct Delegation {
     name: String,

@@ -21,7 +21,7 @@ pub enum NetworkFault {
     Reset,
     /// The published file, followed by an endless sequence of spaces.
     Endless,
-    /// This number of bytes from the start of the published file, after which the connection is closed. The announced
+    /// Only this number of bytes from the start of the published file. Then the connection is closed. The announced
     /// length is the length of the whole file.
     Truncated(usize),
     /// These bytes, as a complete response.
@@ -35,7 +35,7 @@ pub enum Answer {
     File(Vec<u8>),
     /// No file is published at this path.
     Absent,
-    /// An injected fault, and the published file, or no bytes if no file is published.
+    /// An injected fault, and the content of the published file, which is empty if no file is published.
     Fault(NetworkFault, Vec<u8>),
 }
 

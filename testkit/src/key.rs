@@ -1,4 +1,4 @@
-//! Key pairs derived from names: a name gives the same key in every test and on every machine.
+//! Key pairs derived from names: the same name gives the same key in every test and on every machine.
 
 use std::fmt;
 use std::sync::Arc;

@@ -27,8 +27,9 @@ pub type Versions = [u64; 4];
 
 /// A client installation with its own store and output folder. Dropping it removes both.
 ///
-/// Each method that updates opens the store again, as a program does at every start. The time is [`TestClient::now`];
-/// the machine's clock is never read. With the feature `paused-time`, timeouts on the fake network expire immediately.
+/// Each method that updates opens the store again, as a program does each time it starts. The time is
+/// [`TestClient::now`]; the machine's clock is never read. With the feature `paused-time`, timeouts on the fake network
+/// expire immediately.
 ///
 /// ```
 /// use lastmile_testkit::{Repository, TestClient};
@@ -376,8 +377,8 @@ impl TestClient {
     }
 }
 
-/// Creates a temporary directory. If the system has a file system in memory, the directory is on it, because syncing a
-/// file costs nothing there.
+/// Creates a temporary directory. If the system has an in-memory file system, the directory is on that file system,
+/// because syncing a file costs nothing there.
 fn temporary_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }

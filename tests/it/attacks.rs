@@ -148,8 +148,7 @@ fn the_attack_lab_reports_each_kind_of_failure() {
     }
 }
 
-/// Runs the attack lab on shell scripts that run the lastmile client, but that are stricter or less strict than the
-/// lastmile client.
+/// Runs the attack lab on shell scripts that wrap the lastmile client and make it stricter or less strict.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {

@@ -41,8 +41,8 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("cached: {line}\n").as_bytes()).unwrap();
 }
 
-/// Replaces the file `path` with a replacement of the kind `kind`. Returns `false` if this system does not allow the
-/// replacement to be created.
+/// Replaces the file `path` with something of the kind `kind`, such as a link. Returns `false` if this system does not
+/// allow the replacement to be created.
 fn put(kind: &str, path: &Path, outside: &Path) -> bool {
     let whole = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();

@@ -31,7 +31,7 @@ by = [\"alice\"]
 
 const METADATA: &str = "metadata/timestamp.json";
 
-/// Returns the folder of the test binary's profile, which also contains the programs.
+/// Returns the path of the program `name`, which is in the folder of the test binary's profile.
 pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);

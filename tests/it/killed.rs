@@ -145,8 +145,8 @@ impl World {
         for folder in [".publishing", ".queue"] {
             let left =
                 std::fs::read_dir(self.path("packages").join(folder)).unwrap().map(|entry| entry.unwrap().path());
-            // A process that is killed before it creates the file `owner` of its request leaves a folder, which is
-            // removed after an hour.
+            // If a process is killed before it creates the file `owner` of its request, it leaves behind a folder,
+            // which is removed after an hour.
             let left: Vec<_> = left.filter(|path| folder != ".queue" || path.join("owner").exists()).collect();
             assert!(left.is_empty(), "{left:?}");
         }

@@ -7,7 +7,7 @@ use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused, tim
 use lastmile_tests::verdict;
 use serde_json::{Value, json};
 
-/// Returns a repository with three roots and a role `a`, which delegates to a role `b`, which lists `x`. If
+/// Returns a repository with three roots and two delegated roles: `a` delegates to `b`, and `b` lists `x`. If
 /// `lists_lengths` is set, snapshot and timestamp list the lengths of the other files.
 fn repository(lists_lengths: bool) -> Repository {
     let mut repository = Repository::new();

@@ -217,8 +217,8 @@ impl Attacker {
         (keyid, object)
     }
 
-    /// Signs `signed` with those of the attacker's keys that are listed for `role`, and returns the file. If none of
-    /// the attacker's keys is listed, signs with the first one.
+    /// Signs `signed` with the attacker's keys that are listed for `role`, and returns the file. If none of the
+    /// attacker's keys is listed, signs with the first one.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);

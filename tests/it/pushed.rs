@@ -60,7 +60,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// Returns the content of each file of the destination that has a version or a hash in its name.
+/// Returns the content of each file at the destination whose name contains a version or a hash.
 fn immutable_files(site: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for folder in ["metadata", "targets"] {

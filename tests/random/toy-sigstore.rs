@@ -1,5 +1,5 @@
-//! Replaces `attest/src/sigstore.rs` in the workspace with fake signatures. No evidence in random histories has a
-//! certificate, and the Sigstore library would take a long time to build.
+//! A replacement for `attest/src/sigstore.rs` in the workspace of `cargo xtask random`. No evidence in random histories
+//! has a certificate, and the Sigstore library would take a long time to build.
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;

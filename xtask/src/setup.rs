@@ -192,7 +192,7 @@ fn s3(project: &Path) -> Result<String, Missing> {
     packages("moto and awscli", project, "tests/interop/s3-requirements.txt", "target/interop/s3-venv")
 }
 
-/// Installs parsers of the outputs of `lastmile-repo status`.
+/// Installs parsers for the reports of `lastmile-repo status`.
 fn monitoring(project: &Path) -> Result<String, Missing> {
     let requirements = "tests/interop/monitoring-requirements.txt";
     packages("prometheus_client and icalendar", project, requirements, "target/interop/monitoring-venv")

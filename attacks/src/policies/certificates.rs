@@ -78,7 +78,7 @@ fn other_instance() -> Vec<Case> {
     let material = chain["verificationMaterial"].as_object_mut().expect("the material");
     material.remove("certificate");
     material.insert("x509CertificateChain".to_owned(), json!({"certificates": [leaf, {"rawBytes": root}]}));
-    // A policy that demands neither a transparency log nor a certificate transparency log still demands evidence from
+    // A policy that requires neither a transparency log nor a certificate transparency log still requires evidence from
     // this Sigstore instance.
     let relaxed = workflow_policy(json!({"log": "none", "sct": false}));
     let evidence = instance().attest(&workflow(), &signature(GOOD)).to_string();

@@ -113,7 +113,7 @@ fn republished(honest: &Repository, roles: &[&str]) -> Repository {
     after
 }
 
-/// Returns a repository with two roles for the packages of `team`. Only the policy of the first role demands a
+/// Returns a repository with two roles for the packages of `team`. Only the policy of the first role requires a
 /// signature.
 fn two_chains(change: impl FnOnce(&mut Repository)) -> Repository {
     let mut repository = release(2);

@@ -57,7 +57,7 @@ pub(super) fn builder() -> TestKey {
     TestKey::new("a builder")
 }
 
-/// Returns a policy that demands a signature by `signer` for the packages of `team`.
+/// Returns a policy that requires a signature by `signer` for the packages of `team`.
 pub(super) fn policy(signer: &TestKey) -> Value {
     json!({
         "version": 1,
@@ -66,7 +66,7 @@ pub(super) fn policy(signer: &TestKey) -> Value {
     })
 }
 
-/// Returns a repository whose top-level role demands a signature by the builder for the packages of `team`.
+/// Returns a repository whose top-level role requires a signature by the builder for the packages of `team`.
 pub(super) fn honest() -> Repository {
     under(policy(&builder()), &[&envelope(&builder(), &signature(GOOD))])
 }

@@ -1,6 +1,7 @@
 //! Attacks on policies and evidence: an attacker who has stolen the keys of a delegated role, the snapshot and the
-//! timestamp publishes a package without the evidence that the role above demands. Only clients that know lastmile's
-//! policies refuse it. `attest/tests/attacks.md` lists the same attacks with the scenarios for each of them.
+//! timestamp publishes a package without the evidence that the role above requires. Only clients that support
+//! lastmile's policies refuse this package. `attest/tests/attacks.md` lists the same attacks with the scenarios for
+//! each of them.
 
 mod certificates;
 mod delegated;
@@ -129,7 +130,7 @@ fn workflow() -> Identity {
         .claim("runner-environment", "forge-hosted")
 }
 
-/// Returns a policy that demands a signature by [`workflow`]. `trust` contains the members of the policy's trust root,
+/// Returns a policy that requires a signature by [`workflow`]. `trust` contains the members of the policy's trust root,
 /// except `root`.
 fn workflow_policy(trust: Value) -> Value {
     let mut trust = trust;
@@ -151,7 +152,7 @@ fn workflow_policy(trust: Value) -> Value {
     })
 }
 
-/// Returns a repository whose top-level role demands a signature by [`workflow`].
+/// Returns a repository whose top-level role requires a signature by [`workflow`].
 fn signed_by_workflow() -> Repository {
     let root = instance().trusted_root();
     under_with_root(workflow_policy(json!({})), &root, &[&instance().attest(&workflow(), &signature(GOOD)).to_string()])

@@ -109,7 +109,7 @@ impl Build {
         Build { identity, predicate, predicate_type: PROVENANCE }
     }
 
-    /// Returns the build that the policy demands.
+    /// Returns the build that the policy requires.
     fn demanded() -> Build {
         Build::by(WORKFLOW, REPOSITORY, REFERENCE)
     }
@@ -138,7 +138,7 @@ impl Build {
     }
 }
 
-/// Returns a repository whose top-level role demands that one of two builders of level 3 built the packages of `team`:
+/// Returns a repository whose top-level role requires that one of two builders of level 3 built the packages of `team`:
 /// the release workflow of the forge, or the cloud. A third builder has only level 1.
 fn honest() -> Repository {
     let policy = json!({

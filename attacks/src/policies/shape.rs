@@ -1,4 +1,4 @@
-//! Attacks with evidence that has too many parts, or bundles that are malformed.
+//! Attacks with evidence that has too many parts, and with malformed bundles.
 
 use lastmile_testkit::Repository;
 use serde_json::{Value, json};

@@ -106,7 +106,7 @@ fn scan(result: &Value, content: &[u8]) -> String {
     envelope(&builder(), &sigstore::statement(SCAN, &json!({"scan": result}), content))
 }
 
-/// Returns a repository whose top-level role demands scan reports without findings.
+/// Returns a repository whose top-level role requires scan reports without findings.
 fn scanned() -> lastmile_testkit::Repository {
     let mut policy = super::keys::policy(&builder());
     policy["require"] = json!([{

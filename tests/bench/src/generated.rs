@@ -37,8 +37,8 @@ impl Generated {
         Self { targets, real: 5, key: "ed25519", bits, form }
     }
 
-    /// Returns the folder with `metadata/`, `targets/` and `names`, in its first state. Generates the folder if it does
-    /// not exist.
+    /// Returns the folder of the repository in its first state, with `metadata/`, `targets/` and `names`. Generates the
+    /// folder if it does not exist.
     pub(crate) fn folder(&self, setup: &Setup) -> Result<PathBuf, String> {
         let Self { targets, real, key, bits, form } = self;
         let kept = setup.project.join("target/bench-data");

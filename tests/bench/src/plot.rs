@@ -15,8 +15,9 @@ pub(crate) struct Curve {
 }
 
 impl Curve {
-    /// Returns the exponent by which y grows with x: the slope of the least-squares line through the logarithms of the three
-    /// rightmost points, where constant costs matter least. Returns `None` if there are fewer than two points.
+    /// Returns the exponent e for which y grows like x^e: the slope of the least-squares line through the logarithms of
+    /// the three rightmost points, where constant costs matter least. Returns `None` if there are fewer than two
+    /// points.
     pub(crate) fn exponent(&self) -> Option<f64> {
         let last = self.points.len().saturating_sub(3);
         let logs: Vec<(f64, f64)> = self.points.iter().skip(last).map(|(x, y)| (x.ln(), y.ln())).collect();

@@ -91,7 +91,8 @@ fn announced(said: &Path) -> Option<u16> {
     rest.split_once('\n')?.0.trim().parse().ok()
 }
 
-/// Returns the commands of the page that copy to S3: the lines after the prompt in a block, and their continuation lines.
+/// Returns the commands on the page that copy to S3. In their block, these are the lines with a prompt and their
+/// continuation lines.
 fn commands(mark: &str) -> String {
     let block = page("console").into_iter().find(|block| block.contains("s3://packages") && block.contains(mark));
     let block = block.unwrap_or_else(|| panic!("no block of the page copies to S3 with {mark}"));

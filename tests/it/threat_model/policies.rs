@@ -153,7 +153,7 @@ fn p1_the_keys_of_a_delegated_role_publish_no_package_without_the_demanded_evide
     policy["signer"]["builder"]["key"] = own.object().clone();
     attacker.release("team", |signed| signed["x-lastmile-policy"] = policy);
     assert_eq!(said(&made, &attacker.network), REFUSED);
-    // The attacker can publish a package that has the required evidence under a new name.
+    // The attacker can take a package that has the required evidence, and publish it under a new name.
     release(&attacker, "team", "team/new", GOOD, &[good]);
     attacker.release("team", |signed| drop(signed.as_object_mut().unwrap().remove("x-lastmile-policy")));
     let client = made.new_client();

@@ -95,7 +95,7 @@ impl History {
         })
     }
 
-    /// Returns a shorter history that still fails, and that would no longer fail if any one of its steps were removed.
+    /// Returns a shorter history that still fails, but that would pass if any one of its steps were removed.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;

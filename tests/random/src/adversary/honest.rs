@@ -99,8 +99,8 @@ impl Honest {
         self.publish(&due, &BTreeSet::new());
     }
 
-    /// Replaces keys of `roles` with new keys, and sets the threshold if one is given. The replaced keys are those in
-    /// `lost`. If a role has no key in `lost` and no threshold is given, the oldest key of the role is replaced.
+    /// Replaces the keys of `roles` that are in `lost` with new keys, and sets the threshold if one is given. If a role
+    /// has no key in `lost` and no threshold is given, replaces the oldest key of the role.
     pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
         let outgoing = self.rings[Role::Root as usize].keys.clone();
         for role in roles {
