@@ -19,8 +19,8 @@ const COUNTED: &str = "--toggle-collect=*counted*";
 /// The counts of all loops, and the system on which they were taken.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
-    /// The versions of the compiler, valgrind and the C library, and the features of the processor. Counts from
-    /// different systems cannot be compared.
+    /// The versions of the compiler, valgrind and the C library, and the kind of processor. Counts from different
+    /// systems cannot be compared.
     system: String,
     loops: BTreeMap<String, u64>,
 }

@@ -106,12 +106,12 @@ fn drawn(curves: &Curves, plot: usize) -> Vec<Curve> {
 
 fn page(curves: &Curves) -> String {
     let mut page = "# How costs grow\n\n\
-        Written by `cargo xtask bench --curves`. Repositories are made by python-tuf and signed with ed25519: one flat \
-        list, or 16,384 bins by hash prefix. Each measurement runs in a new process, over HTTP on loopback (tough reads \
-        the disk). The last column of each table shows the exponent e of the growth n^e, which is the slope of the \
-        least-squares line through the logarithms of the three largest sizes: with e = 1, costs grow in proportion to \
-        the size, and with e = 0, they do not grow. A curve ends at the size where the program would take minutes or \
-        use all of the memory.\n"
+        This page is written by `cargo xtask bench --curves`. python-tuf made the repositories and signed them with \
+        ed25519. A repository has either one flat list of targets, or 16,384 bins by hash prefix. Each measurement \
+        runs in a new process, over HTTP on loopback (tough reads from the disk). The last column of each table shows \
+        the exponent e of the growth n^e, which is the slope of the least-squares line through the logarithms of the \
+        three largest sizes: with e = 1, costs grow in proportion to the size, and with e = 0, they do not grow. A \
+        curve ends at the size where the program would take minutes or use all of the memory.\n"
         .to_owned();
     for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
         let _ = writeln!(page, "\n## {title}\n\n![{title}]({name}.svg)\n");
