@@ -286,8 +286,8 @@ impl Attacker {
         json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
     }
 
-    /// Lists malicious content for `path` in `targets`, with the same length as before, and serves the malicious
-    /// content.
+    /// Replaces the entry for `path` in `targets` with an entry for malicious content of the same length, and serves
+    /// this content.
     pub(crate) fn list_malicious(&self, targets: &mut Value, path: &str) {
         let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
         let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();

@@ -231,7 +231,7 @@ fn check_verdicts(folder: &Path, cases: Cases) {
 /// Checks the bundles in a folder that `cargo xtask setup` installs. The bundles in the folder may change with the
 /// version of the package. Prints `NOT CHECKED` if the folder is missing, and for each bundle that `cases` does not
 /// list.
-#[expect(clippy::print_stderr, reason = "the reader of the output must see it")]
+#[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
 fn check_installed(folder: &str, cases: Cases) {
     let folder = project("target/interop").join(folder);
     if !folder.exists() {

@@ -183,7 +183,7 @@ fn older_policy() -> Vec<Case> {
     let mut honest = before.fork();
     honest.signed("targets")["x-lastmile-policy"] = policy(&builder());
     honest.publish(&["targets"]);
-    // The attacker has the keys of team, snapshot and timestamp, and inflates the versions of the last two.
+    // The attacker has the keys of team, snapshot and timestamp, and inflates the versions of snapshot and timestamp.
     let mut attacker = before.fork();
     attacker.add_target("team", "team/other", EVIL);
     for _ in 0..2 {

@@ -185,7 +185,7 @@ fn inode(file: &str) -> u64 {
 }
 
 /// Prints a message even if the test passes.
-#[expect(clippy::print_stderr, reason = "the reader of the output must see it")]
+#[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
 fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -40,7 +40,7 @@ pub(crate) fn debian(program: &str) -> Option<PathBuf> {
 }
 
 /// Prints a message even if the test passes.
-#[expect(clippy::print_stderr, reason = "the reader of the output must see it")]
+#[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
