@@ -1,4 +1,4 @@
-//! Runs the same function for many items on all cores, with rayon.
+//! Runs the same function for many items, and uses rayon to distribute the items over all cores.
 //!
 //! The function must not wait for another item to finish. If the function itself uses rayon, then rayon may process
 //! other items on the same thread while the function waits for its own work.

@@ -1,4 +1,4 @@
-//! The root that the user trusts, and the roles for which keys may sign because of this trust.
+//! The root that the user trusts, and the roles for which keys may therefore sign.
 //!
 //! A repository's folder cannot authenticate itself, because in a forged folder, all files verify with the forged root.
 //! Therefore, keys sign for root, targets, delegated roles and bins only if the published state was verified from a

@@ -27,7 +27,7 @@ use crate::published::Published;
 use crate::root_digest::RootDigest;
 use crate::{Error, FailingPackages, PublicationError, names};
 
-/// A repository that was verified when it was opened, as a client would verify it.
+/// A repository. When it was opened, it was verified as a client would verify it.
 pub struct Repository {
     /// The paths of the repository.
     pub layout: Layout,

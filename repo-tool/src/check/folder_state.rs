@@ -1,7 +1,7 @@
 //! Explains why the metadata files in a folder do not verify: which files are missing, and which were changed after
 //! they were written.
 //!
-//! The explanation is only added to an error. Nothing that is read here is trusted.
+//! The explanation is used only in error messages. Nothing that is read here is trusted.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,8 @@ fn name_of(root: &Root, role: &RoleName, version: Version) -> String {
 }
 
 impl FolderState<'_> {
-    /// Reads the metadata from the root to the targets roles, until a file that lists further files cannot be read.
+    /// Reads the metadata in order, from the root to the targets roles. Stops if a file that lists further files cannot
+    /// be read.
     fn compare(&mut self) {
         let Some(root) = self.compare_roots() else { return };
         let name = RoleName::TIMESTAMP.file_name(None);

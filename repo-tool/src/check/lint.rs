@@ -93,7 +93,8 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
     let mut keys = keys.clone();
     for path in std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
-        // Skip keys without a `.pub` file: reading the public key from the private one might ask for a pass-phrase.
+        // Skip keys without a `.pub` file: reading the public key from the private key file might ask for a
+        // pass-phrase.
         let is_private = path.extension().is_some_and(|end| end == "pem") && path.with_extension("pub").exists();
         if is_private && let Some(name) = path.file_name() {
             keys.add(layout.dir(), &KeyUri::File(Path::new("keys").join(name)));

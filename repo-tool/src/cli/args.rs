@@ -1,4 +1,4 @@
-//! The command line of `lastmile-repo`. The file of each command defines its arguments.
+//! The command line of `lastmile-repo`. The arguments of each command are defined in the command's own file.
 
 use clap::{Parser, Subcommand};
 

@@ -54,14 +54,14 @@ pub(crate) struct Attest {
     /// Files to sign.
     #[arg(required = true, value_name = "PACKAGE")]
     packages: Vec<PathBuf>,
-    /// Private key: a file, a URI, the name of a key of the repository, or the first digits of a key ID
+    /// Private key: a file, a URI, the name of a key in the repository, or the first digits of a key ID
     #[arg(long, value_name = "KEY")]
     key: String,
     /// What to sign.
     #[arg(long, value_enum, default_value_t = Kind::Publish)]
     kind: Kind,
     /// File to write [default: PACKAGE.intoto.jsonl, or PACKAGE.sigstore.json for a signature]. A bundle is added to an
-    /// existing file unless its name ends in .sigstore.json
+    /// existing file unless the name of the file ends in .sigstore.json
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace an existing file.

@@ -24,7 +24,8 @@ use crate::{ClockCheck, Error, FailingPackages, Invocation, LockWait, Repository
 /// The environment variable with the path of the user's configuration.
 const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 
-/// The environment variable with the SHA-256 of the root to trust, for CI jobs, which have no stored configuration.
+/// The environment variable with the SHA-256 of the root to trust. It is meant for CI jobs, which have no stored
+/// configuration.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
 /// The environment variable that lists private key files which this run may use although they are outside the

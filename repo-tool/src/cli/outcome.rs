@@ -204,8 +204,8 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
         Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true, .. } => output.note(verb),
         Outcome::Published { seamless: false, .. } => output.note(&format!(
-            "{verb} The old keys were not available to sign as well, so a client that is updating at this moment may fail \
-            once. Its next attempt succeeds.",
+            "{verb} The old keys were not available and did not sign, so a client that is updating at this moment may \
+             fail once. Its next attempt succeeds.",
         )),
         Outcome::Staged(documents) => {
             output.note(match run {

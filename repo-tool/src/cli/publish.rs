@@ -56,8 +56,8 @@ pub(super) fn publish(context: &Context<'_>, args: &Publish, output: &Output) ->
     Ok(exit)
 }
 
-/// Returns the keys that are no longer trusted by any role once `draft` is published. Each key comes with the state
-/// before the publication, which the proof needs.
+/// Returns the keys that no role will trust any more once `draft` is published. Each key comes with the state before
+/// the publication, which the proof needs.
 fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
     let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
         keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()

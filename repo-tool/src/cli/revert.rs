@@ -31,7 +31,7 @@ Examples:
   lastmile-repo revert --dry-run
   lastmile-repo revert")]
 pub(crate) struct Args {
-    /// Trust again the keys of delegated roles that the last publication removed.
+    /// Trust again the keys that the last publication removed from delegated roles.
     #[arg(long)]
     trust_removed_keys: bool,
     /// List targets again even if their files are not in this folder, because another server has them.

@@ -39,8 +39,8 @@ impl Signals {
 }
 
 /// Returns a function that waits until a duration has passed or the user stops the program with SIGINT or SIGTERM. From
-/// the first call on, these signals no longer end the process. A signal that arrives between two calls ends the second
-/// call, so that the work between the calls is finished.
+/// the first call on, these signals no longer end the process. A signal that arrives between two calls takes effect at
+/// the second call, so that the work between the calls is finished.
 #[must_use]
 pub fn wait_for_signals() -> Wait {
     let signals = std::cell::RefCell::new(OnceCell::<Signals>::new());

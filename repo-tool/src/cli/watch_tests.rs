@@ -49,7 +49,7 @@ impl Host {
         self.run_while(args, |_| ControlFlow::Break(()))
     }
 
-    /// Runs a command. Whenever it waits, calls `waits` with the time at which the wait ends.
+    /// Runs a command. Whenever the command waits, calls `waits` with the time at which the wait ends.
     fn run_while(&self, args: &[&str], waits: impl Fn(DateTime<Utc>) -> ControlFlow<()> + 'static) -> ExitStatus {
         let repository = self.repository().into_os_string();
         let clock = Arc::clone(&self.now);
@@ -127,7 +127,7 @@ fn five_years_pass_without_a_lapse() {
     let host = Host::new();
     let end = host.now() + DAY * 365 * 5;
     let mut restarts = 0;
-    // The program is stopped and started again every 100 days. After every second stop, its host is down for two days.
+    // The program is stopped and started again every 100 days. After every second stop, the host is down for two days.
     while host.now() < end {
         let stop = host.now() + DAY * 100;
         let (folder, earliest) = (host.repository(), Mutex::new(TimeDelta::MAX));
@@ -292,7 +292,7 @@ fn two_hosts_with_folders_of_their_own_renew_what_a_destination_serves() {
     let end = start + DAY * 60;
     let mut renewed = [0, 0];
     let mut highest = 1;
-    // The hosts take turns of one to six days, so that each finds renewals of the other.
+    // The hosts take turns of one to six days, so that each host finds renewals by the other host.
     for turn in 0.. {
         if first.now() >= end {
             break;

@@ -36,7 +36,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Creates a source. If the file contains a private key, publishing it is refused.
+    /// Creates a source. If the file contains a private key, it will not be published.
     #[must_use]
     pub fn new(file: PathBuf, name: TargetPath) -> Self {
         Self { file, name, private_keys: PrivateKeys::Refuse }

@@ -100,7 +100,7 @@ pub enum EditError {
         key: String,
     },
     /// The role would have fewer keys than its threshold.
-    #[error("{role} would have {keys} keys and a threshold of {threshold}: it could never be signed again")]
+    #[error("{role} would have {keys} keys and a threshold of {threshold}: nobody could sign for {role} again")]
     TooFewKeys {
         /// The role.
         role: RoleName,
@@ -157,7 +157,7 @@ pub enum EditError {
         pattern: PathPattern,
     },
     /// The text is not a hash prefix.
-    #[error("`{}` is not 1 to 64 digits of 0-9 and a-f", printable(text))]
+    #[error("`{}` is not 1 to 64 lower-case hexadecimal digits", printable(text))]
     HashPrefix {
         /// The text that is not a hash prefix.
         text: String,

@@ -67,8 +67,8 @@ pub enum PolicyError {
         /// A description of the problem.
         problem: String,
     },
-    /// There is no pinned or given first root for a TUF repository that publishes a trust root, or the given root
-    /// differs from the pinned root.
+    /// The user has neither pinned nor given the first root of a TUF repository that publishes a trust root, or has
+    /// given a different root than the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.

@@ -1,5 +1,5 @@
-//! Open folders. Names are looked up relative to an open folder, and links are never followed. The owner of a folder
-//! can be checked.
+//! Open folders. Names are looked up relative to an open folder, and links are never followed. This module can also
+//! check who owns a folder.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

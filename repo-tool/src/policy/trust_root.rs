@@ -1,8 +1,8 @@
 //! Fetches the trust root of a Sigstore instance from the instance's own TUF repository.
 //!
 //! The first root of this TUF repository is pinned in the user's configuration folder, not in the folder of the
-//! packages' repository. Otherwise, anyone who can write to the repository's folder could choose whom the policies
-//! trust. The trusted metadata is stored next to the root, so that later updates refuse older metadata.
+//! repository that lists the packages. Otherwise, anyone who can write to the repository's folder could choose whom the
+//! policies trust. The trusted metadata is stored next to the root, so that later updates refuse older metadata.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -141,7 +141,7 @@ impl PublishRequest {
         Self::put(layout, &folder, owner, Change { role, added, options: options.clone(), removed: Vec::new() })
     }
 
-    /// Adds a request to the queue to remove targets.
+    /// Queues a request to remove targets.
     ///
     /// # Errors
     /// [`Error::File`] if a file cannot be written.

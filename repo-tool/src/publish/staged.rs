@@ -237,7 +237,7 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) 
     Ok(())
 }
 
-/// Adds the delegating roles of the pending roles and the paths of the changed targets to the draft.
+/// Adds to the draft the delegating roles of the pending roles, and the paths of the changed targets.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);

@@ -199,7 +199,7 @@ impl Adoption<'_> {
         Ok(fetched)
     }
 
-    /// Copies the files that the adoption will replace to `superseded/`. The originals are not moved before the journal
+    /// Copies to `superseded/` the files that the adoption will replace. The originals are not moved before the journal
     /// is written, so an interruption loses nothing.
     fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewTargetFile]) -> Result<(), Error> {
         let dir = self.layout.open()?;

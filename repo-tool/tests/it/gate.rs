@@ -43,7 +43,7 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
         (
             "a key ID without a key",
             |signed| keyids(signed, "targets").push("ab".repeat(32).into()),
-            &["but no key has this id", "go-tuf"],
+            &["but no key has this ID", "go-tuf"],
         ),
         (
             "a key type that python-tuf does not support",

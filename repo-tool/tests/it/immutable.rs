@@ -1,4 +1,4 @@
-//! Target names whose content must not change once they are published: `immutable` in `repo.toml`.
+//! Immutable target names, whose content does not change after publication: `immutable` in `repo.toml`.
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch::{self, Shared};

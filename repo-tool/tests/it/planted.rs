@@ -64,7 +64,7 @@ fn hash(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Writes a journal like that of an interrupted publication.
+/// Writes a journal, as an interrupted publication would leave it behind.
 fn plant_journal(world: &World, journal: &Value) {
     fs::write(world.layout().publishing().join("journal.json"), journal.to_string()).unwrap();
 }

@@ -281,7 +281,7 @@ fn inflated_versions_are_refused_until_the_key_is_revoked() {
     assert!(refused.contains("Run `lastmile-repo revoke`") && !refused.contains("catch-up"), "{refused}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // The server still has the forged timestamp, but it is no longer valid, so publishing is possible again.
+    // The server still has the forged timestamp, but clients no longer accept it, so publishing is possible again.
     world.add("a", "1");
     assert!(reaches_clients_of(&server, &world, "a"));
 }

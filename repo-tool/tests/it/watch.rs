@@ -1,4 +1,4 @@
-//! `renew --watch` as a real process: two processes share a folder, and stop when they are told to.
+//! `renew --watch` as a real process: two processes share a folder, and stop when they receive a signal.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

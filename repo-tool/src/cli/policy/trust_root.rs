@@ -41,7 +41,7 @@ pub(crate) struct Update {
     /// The first root of that repository, which you obtained through a channel that you trust. Needed only once.
     #[arg(long, value_name = "FILE")]
     first_root: Option<PathBuf>,
-    /// Target of that repository that contains the trust root.
+    /// Target in that repository that contains the trust root.
     #[arg(long, value_name = "NAME", default_value = "trusted_root.json")]
     target: String,
     /// Target path in your repository.
