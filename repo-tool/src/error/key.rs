@@ -76,9 +76,8 @@ pub enum RevokeError {
     },
     /// A role would still trust the key, because a second delegation to the role lists the same key.
     #[error(
-        "{role} would still trust the key, because {delegator} also delegates to {role} with this key: remove one of \
-         the delegations \
-         with `lastmile-repo undelegate {role} --from {delegator}`, then revoke the key again"
+        "{role} would still trust the key, because {delegator} also delegates to {role} with this key: remove one of the \
+         delegations with `lastmile-repo undelegate {role} --from {delegator}`, then revoke the key again"
     )]
     StillTrusted {
         /// The role that would still trust the key.
