@@ -12,8 +12,8 @@ use crate::report::roles::RoleStatus;
 /// The maximum length of a line in octets, without the line end (RFC 5545, 3.1).
 const LONGEST_LINE: usize = 75;
 
-/// Returns a calendar with one event for each role that people renew. Timestamp and snapshot are left out, because a
-/// scheduled job renews them.
+/// Returns a calendar with one event for each role that people renew. The calendar does not contain timestamp and
+/// snapshot, because a scheduled job renews them.
 pub(crate) fn text(overview: &Overview) -> String {
     let mut calendar = Lines(String::new());
     calendar.line("BEGIN:VCALENDAR");
@@ -42,7 +42,7 @@ fn event(calendar: &mut Lines, overview: &Overview, role: &RoleStatus) {
     calendar.line(&format!("DESCRIPTION:{}", escaped(&description(role))));
     calendar.line("TRANSP:TRANSPARENT");
     alarm(calendar, "TRIGGER:PT0S", &format!("Renew {name} of {repository}"));
-    // Half of the renewal period has passed: the role is overdue.
+    // The role is overdue when half of its renewal period has passed.
     let overdue = role.renew_from + (role.expires - role.renew_from) / 2;
     let trigger = format!("TRIGGER;VALUE=DATE-TIME:{}", date_time(overdue));
     alarm(calendar, &trigger, &format!("{name} of {repository} is overdue"));
@@ -57,7 +57,7 @@ fn alarm(calendar: &mut Lines, trigger: &str, text: &str) {
     calendar.line("END:VALARM");
 }
 
-/// Describes who can renew a role.
+/// Describes the keys that can renew a role, and the command to run.
 fn description(role: &RoleStatus) -> String {
     let mut text = format!("{} of these keys must sign:\n", role.threshold);
     for key in &role.keys {

@@ -1,5 +1,5 @@
-//! Runs a program of the user with a text on its standard input: without a shell, with a minimal environment, in its own
-//! process group, and only for a limited time.
+//! Runs a program that the user configured, and passes a text to its standard input. The program runs without a shell,
+//! with a minimal environment, in its own process group, and only for a limited time.
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 use lastmile_client::text::printable;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// The only environment variables of the program.
+/// The environment variables of the program. It gets no others.
 const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C.UTF-8")];
 
-/// The number of bytes of the program's error output that are kept.
+/// The maximum number of bytes that are kept of the program's standard error.
 const MOST_SAID: usize = 512;
 
-/// The time for which error output is awaited after a program has ended.
+/// How long to wait for more output on standard error after the program has ended.
 const REST: Duration = Duration::from_secs(1);
 
-/// The time between two looks at whether the program has ended.
+/// The time between two checks whether the program has ended.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Runs a program to its end.
+/// Runs a program, and waits until it has ended or the time limit is reached.
 ///
 /// # Errors
-/// A description of the problem if the program cannot be started, does not end in time, or fails.
+/// Returns a description of the problem if the program cannot be started, does not end in time, or fails.
 pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Duration) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0);
@@ -38,7 +38,7 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
     let stderr = child.stderr.take();
     let input = input.to_vec();
     let (sender, receiver) = channel();
-    // Nothing waits for the end of these threads: a process that has left the process group can keep the pipes open.
+    // Do not wait for these threads to end, because a process that has left the process group can keep the pipes open.
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
     thread::spawn(move || stderr.map(|stderr| first_bytes(stderr, &sender)));
     let ended = wait(&mut child, limit);
@@ -48,7 +48,7 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
         Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&receiver))),
         Some(Err(error)) => Err(format!("waiting for it failed: {error}")),
         None => {
-            // The program itself may have left the group as well.
+            // The program itself may have left the process group too, so kill it separately.
             let _ = child.kill();
             let _ = child.wait();
             Err(format!("it did not end within {} s", limit.as_secs()))
@@ -56,7 +56,7 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
     }
 }
 
-/// Waits for the end of the program. Returns `None` at the time limit.
+/// Waits until the program has ended. Returns `None` if it is still running at the time limit.
 fn wait(child: &mut Child, limit: Duration) -> Option<std::io::Result<std::process::ExitStatus>> {
     let start = Instant::now();
     loop {
@@ -71,12 +71,12 @@ fn wait(child: &mut Child, limit: Duration) -> Option<std::io::Result<std::proce
 
 fn end_group(child: &Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // An error means that no process is left.
+        // Ignore an error, which means that no process of the group is left.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// Reads a stream to its end, and sends its first bytes.
+/// Reads a stream to its end, and sends the first bytes to `sender`.
 fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     let mut room = MOST_SAID;
     let mut part = [0; 4096];
@@ -88,7 +88,7 @@ fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     }
 }
 
-/// Returns the first bytes of the error output as text that follows a message.
+/// Returns the first bytes of the program's standard error, in the form in which they are appended to a message.
 fn said(receiver: &Receiver<Vec<u8>>) -> String {
     let end = Instant::now() + REST;
     let mut kept = Vec::new();
@@ -127,13 +127,13 @@ mod tests {
         let start = Instant::now();
         let stuck = sh("sleep 600 & sleep 600", Duration::from_millis(200));
         assert_eq!(stuck, Err("it did not end within 0 s".to_string()));
-        // A child that the program leaves behind holds the pipes open, but does not delay the end.
+        // A child process that outlives the program holds the pipes open, but `run` does not wait for it.
         assert_eq!(sh("sleep 600 &", LONG), Ok(()));
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }
 
-    /// Starts a process in another session, which keeps the program's input and error output open. Writes its id to the
-    /// file `$1`.
+    /// Starts a process in another session. This process keeps the program's standard input and standard error open.
+    /// Its process ID is written to the file `$1`.
     const LEAVE: &str = "exec 3<&0; echo $(setsid sh -c 'echo $$; exec sleep 60 >/dev/null' <&3 &) > \"$1\"";
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             let file = folder.path().join("id").to_str().unwrap().to_string();
             let arguments = ["-c".to_string(), format!("{LEAVE}; {end}"), "sh".to_string(), file.clone()];
             let start = Instant::now();
-            // The input is longer than the buffer of a pipe.
+            // The input does not fit into the buffer of a pipe.
             let ended = run(Path::new("/bin/sh"), &arguments, &[b'x'; 200_000], limit);
             let elapsed = start.elapsed();
             let id = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();

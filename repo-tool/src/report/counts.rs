@@ -5,7 +5,7 @@ use std::fmt::Display;
 /// The maximum number of names that a message lists. Further names are only counted.
 pub(crate) const NAMED: usize = 8;
 
-/// Joins names with commas. In a long list, only the first names are shown, and the others are counted.
+/// Joins names with commas. Of a long list, shows only the first names and the number of the other names.
 pub(crate) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED);

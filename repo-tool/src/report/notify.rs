@@ -1,7 +1,8 @@
-//! Notifications about changes of state, which are sent to a URL or to a program of the user.
+//! Notifications about changes in the state of a repository. Notifications are sent to a URL or to a program that the
+//! user configured.
 //!
-//! What was delivered is remembered, so that only changes are reported, and a failed delivery is tried again at the next
-//! run. A notification contains neither locations of keys nor credentials.
+//! The last state that each receiver was notified of is stored on disk. Therefore only changes are reported, and a
+//! failed delivery is retried at the next run. A notification contains neither the locations of keys nor credentials.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,22 +20,22 @@ use crate::report::child;
 use crate::report::overview::{Overview, Problem, state_name};
 use crate::{Error, NetworkError};
 
-/// Where to send notifications, from the user's configuration.
+/// The receivers of notifications, from the user's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Receivers {
-    /// A URL that gets the notification with POST.
+    /// A URL to which notifications are sent with POST.
     pub(crate) url: Option<PostUrl>,
-    /// A program and its arguments. It gets the notification on its standard input.
+    /// A program and its arguments. The program reads the notification from standard input.
     pub(crate) command: Vec<String>,
     /// The time limit for each receiver.
     pub(crate) limit: Duration,
 }
 
-/// The state that a receiver knows.
+/// The state of which a receiver was last notified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     state: String,
-    /// The problems, as texts that identify them.
+    /// The identities of the problems; see [`identity`].
     problems: Vec<String>,
 }
 
@@ -46,20 +47,21 @@ impl Known {
         Self { state: state_name(overview.state()).to_string(), problems }
     }
 
-    /// The state that receivers expect of a repository that was never reported.
+    /// The state that is assumed if a receiver was never notified about the repository.
     fn good() -> Self {
         Self { state: "OK".to_string(), problems: Vec::new() }
     }
 }
 
-/// Returns what identifies a problem between two runs. Its text may contain numbers that change.
+/// Returns a text that identifies the same problem in different runs. `Problem::text` is not suitable, because it may
+/// contain numbers that change.
 fn identity(problem: &Problem) -> String {
     let Problem { kind, state, role, url, .. } = problem;
     let part = |text: &Option<String>| text.clone().unwrap_or_default();
     format!("{} {} {} {}", kind.name(), state_name(*state), part(role), part(url))
 }
 
-/// The remembered states, by receiver, in one file per repository.
+/// The state of which each receiver was last notified. There is one file for each repository.
 struct Memory {
     file: Option<PathBuf>,
     known: BTreeMap<String, Known>,
@@ -79,11 +81,11 @@ impl Memory {
     }
 }
 
-/// Sends a notification to each receiver that does not know the state yet. Returns a description of each failed
-/// delivery.
+/// Sends a notification to each receiver that has not been notified of the current state yet. Returns a description of
+/// each failed delivery.
 ///
 /// # Errors
-/// An error if the remembered state cannot be read or written.
+/// Returns an error if the stored state cannot be read or written.
 pub(crate) fn notify(
     overview: &Overview,
     receivers: &Receivers,
@@ -119,7 +121,7 @@ pub(crate) fn notify(
 }
 
 fn post(url: &PostUrl, body: String, limit: Duration) -> Result<(), Error> {
-    // The notification must not be sent to another server, so no redirect is followed.
+    // Follow no redirects, because the notification must not be sent to another server.
     let settings = HttpSettings { redirects: 0, connect_timeout: limit, ..HttpSettings::default() };
     let fetch = HttpFetch::new(&settings).map_err(|error| NetworkError::Setup(error.into()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
@@ -127,7 +129,7 @@ fn post(url: &PostUrl, body: String, limit: Duration) -> Result<(), Error> {
     Ok(posted.map_err(NetworkError::Fetch)?)
 }
 
-/// Returns the notification. Many chat services show the member `text`.
+/// Returns the notification as JSON. The member `text` is included because many chat services show it.
 fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
     let resolved = before.problems.iter().filter(|problem| !now.problems.contains(problem));
     let problem = |problem: &Problem| Problem { text: printable(&problem.text), ..problem.clone() }.json();

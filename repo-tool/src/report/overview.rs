@@ -1,5 +1,5 @@
-//! The state of a repository in a form that monitoring systems, calendars, pages and notifications share: whether it
-//! could be verified, its roles, and its problems.
+//! The state of a repository: whether the repository could be verified, its roles, and its problems. The outputs for
+//! monitoring systems, calendars, pages and notifications are made from this state.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,23 +25,24 @@ pub(crate) struct Overview {
     pub(crate) checked: DateTime<Utc>,
     /// Whether the repository could be read and verified.
     pub(crate) is_up: bool,
-    /// The roles, with the top-level roles first. Without a verified repository, only the root, if it is known.
+    /// The roles, with the top-level roles first. If the repository could not be verified, this list contains at most
+    /// the root.
     pub(crate) roles: Vec<RoleStatus>,
-    /// Problems, with those of roles first.
+    /// The problems, with the problems of roles first.
     pub(crate) problems: Vec<Problem>,
 }
 
 /// A problem that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// How soon it needs attention: a warning or critical.
+    /// The severity of the problem: warning or critical.
     pub(crate) state: MonitorState,
     pub(crate) kind: ProblemKind,
-    /// The role that is affected, if it is only one.
+    /// The affected role, if the problem affects only one role.
     pub(crate) role: Option<String>,
-    /// The URL where the problem was found, without credentials.
+    /// The URL at which the problem was found, without credentials.
     pub(crate) url: Option<String>,
-    /// A description in one line.
+    /// A one-line description.
     pub(crate) text: String,
 }
 
@@ -140,12 +141,12 @@ impl Overview {
         Self { repository, checked, is_up: false, roles: Vec::new(), problems: vec![problem] }
     }
 
-    /// Returns the most urgent state of all problems.
+    /// Returns the most severe state among the problems.
     pub(crate) fn state(&self) -> MonitorState {
         self.problems.iter().map(|problem| problem.state).max().unwrap_or(MonitorState::Ok)
     }
 
-    /// Returns the reasons for the state. Without a problem, the reason is the role that is the first to expire.
+    /// Returns the reasons for the state. If there is no problem, returns one line about the role that expires first.
     pub(crate) fn reasons(&self) -> Vec<String> {
         if !self.problems.is_empty() {
             return self.problems.iter().map(|problem| problem.text.clone()).collect();
@@ -157,8 +158,8 @@ impl Overview {
         first.map(reason).into_iter().collect()
     }
 
-    /// Returns the roles for outputs in which each name may occur only once. The member `roles` contains a role once for
-    /// each role that delegates to it.
+    /// Returns the roles for outputs in which each name may occur only once. In contrast, `roles` contains a role
+    /// several times if several roles delegate to it.
     pub(crate) fn roles_by_name(&self) -> Vec<RoleStatus> {
         let mut places = BTreeMap::new();
         let mut combined: Vec<RoleStatus> = Vec::new();
@@ -172,7 +173,7 @@ impl Overview {
         combined
     }
 
-    /// Returns the members that the JSON documents about a repository share.
+    /// Returns the members that all JSON documents about the state of a repository contain.
     pub(crate) fn json(&self) -> Value {
         json!({
             "repository": self.repository, "checked": format_time(&self.checked), "state": state_name(self.state()),

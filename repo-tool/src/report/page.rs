@@ -1,4 +1,4 @@
-//! The state of a repository as a static page, which contains no scripts and loads nothing.
+//! The state of a repository as a static HTML page without scripts. The page loads no other files.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use crate::report::counts::counted;
 use crate::report::overview::{Overview, Problem, minute, state_name};
 use crate::report::roles::RoleStatus;
 
-/// The only style sheet that the page allows.
+/// The style sheet of the page. The Content-Security-Policy of the page allows no other style sheet.
 const STYLE: &str = include_str!("page.css");
 
 /// Returns the page.
@@ -87,7 +87,7 @@ fn role_item(role: &RoleStatus, overview: &Overview) -> String {
     );
     for key in &role.keys {
         let id: String = key.id.chars().take(8).collect();
-        // The page may be public, so it does not say where the private key is.
+        // The page may be public, so do not show the location of the private key.
         let place = if key.uri.is_some() { ", on this machine" } else { "" };
         let _ = writeln!(item, "<li><code>{}</code> {}{place}</li>", escaped(&id), escaped(key.keytype));
     }
@@ -97,7 +97,8 @@ fn role_item(role: &RoleStatus, overview: &Overview) -> String {
     item + "</ul>\n</li>\n"
 }
 
-/// Returns the longest time that a role has left, in seconds. A bar of full width represents this time.
+/// Returns the longest time in seconds that any role has left before it expires. A bar of full width represents this
+/// time.
 fn longest(overview: &Overview) -> i64 {
     overview.roles.iter().map(|role| (role.expires - overview.checked).num_seconds()).max().unwrap_or_default()
 }

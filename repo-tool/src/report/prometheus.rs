@@ -7,7 +7,7 @@ use lastmile_client::text::printable;
 use crate::report::overview::{Overview, ProblemKind};
 use crate::report::served_status::MirrorStatus;
 
-/// Returns the metrics. `mirrors` are the URLs that were checked.
+/// Returns the metrics. `mirrors` contains the URLs that were checked.
 pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
     let repository = ("repository", overview.repository.as_str());
     let roles = overview.roles_by_name();
@@ -83,7 +83,7 @@ impl Metrics {
     }
 }
 
-/// Escapes the value of a label for terminals, and then as the exposition format demands.
+/// Escapes the value of a label for terminals, and then as the exposition format requires.
 fn escaped(value: &str) -> String {
     printable(value).replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -23,9 +23,9 @@ pub struct RoleStatus {
     pub expires: DateTime<Utc>,
     /// The number of keys that must sign.
     pub threshold: u32,
-    /// Its keys.
+    /// The keys of the role.
     pub keys: Vec<KeyStatus>,
-    /// The number of different keys that lastmile can use to verify the role.
+    /// The number of distinct keys of the role that lastmile can use to verify signatures.
     pub usable_keys: usize,
     /// Listed key IDs that do not identify exactly one usable key.
     pub odd: Vec<Odd>,
@@ -38,23 +38,23 @@ pub struct RoleStatus {
 /// The status of a key of a role.
 #[derive(Clone, Debug)]
 pub struct KeyStatus {
-    /// Its id.
+    /// The key ID.
     pub id: String,
-    /// Its key type.
+    /// The key type.
     pub keytype: &'static str,
     /// The URI of the private key file or the name of the signer, if the private key is on this machine.
     pub uri: Option<String>,
 }
 
 impl RoleStatus {
-    /// Returns whether enough keys can be used to sign the role again.
+    /// Returns whether the role has enough usable keys to be signed again.
     #[must_use]
     pub fn can_be_signed(&self) -> bool {
         self.usable_keys >= self.threshold as usize
     }
 
-    /// Combines the status of two roles that are shown under the same name. The threshold and the keys become those of the
-    /// role that cannot be signed, or else has fewer usable keys.
+    /// Combines the status of two roles that are shown under the same name. Takes the threshold and the keys from the
+    /// role that cannot be signed, or else from the role with fewer usable keys.
     pub(crate) fn combine(&mut self, other: Self) {
         self.version = self.version.max(other.version);
         self.expires = self.expires.min(other.expires);
@@ -81,12 +81,13 @@ impl RoleStatus {
     }
 }
 
-/// What determines when a role is due for renewal.
+/// The rule that determines when a role is due for renewal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Schedule<'a> {
     /// The renewal periods in `repo.toml`.
     Config(&'a Config),
-    /// A role is overdue if it expires within this time. Used for repositories whose `repo.toml` is not on this machine.
+    /// A role is overdue if it expires within this time. This rule is for repositories whose `repo.toml` is not on this
+    /// machine.
     #[cfg(feature = "cli")]
     Within(TimeDelta),
 }
@@ -114,7 +115,7 @@ impl Schedule<'_> {
     }
 }
 
-/// What is known about roles besides their metadata.
+/// The information about roles that is not in their metadata.
 #[derive(Clone, Copy)]
 pub(crate) struct RoleContext<'a> {
     /// The keys on this machine, if the repository's folder is known.
@@ -129,7 +130,7 @@ impl RoleContext<'_> {
         RoleName::TOP_LEVEL.iter().map(|name| self.top_level_role(published, name)).collect()
     }
 
-    /// Reads all delegated roles, and returns their status. Bins that share their keys are combined.
+    /// Reads all delegated roles and returns their status. The status of bins that share their keys is combined.
     pub(crate) fn delegated(&self, published: &mut Published) -> Result<Vec<RoleStatus>, Error> {
         let mut roles = Vec::new();
         let mut bins: Option<(RoleName, RoleStatus)> = None;
@@ -178,7 +179,8 @@ impl RoleContext<'_> {
         Ok(RoleStatus { odd, ..self.role(shown, name, role.version, role.expires, &ring) })
     }
 
-    /// Returns the status of the role `name`, which is shown as `shown`, without its odd keys.
+    /// Returns the status of the role `name`, which is shown under the name `shown`. The list of odd key IDs is left
+    /// empty.
     pub(crate) fn role(
         &self,
         shown: String,
@@ -206,7 +208,7 @@ impl RoleContext<'_> {
     }
 }
 
-/// Returns the number of different keys in a key ring.
+/// Returns the number of distinct keys in a key ring.
 pub(crate) fn usable_keys(ring: &KeyRing) -> usize {
     ring.keys().map(|(_, key)| key).collect::<BTreeSet<_>>().len()
 }

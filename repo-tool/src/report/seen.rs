@@ -1,5 +1,5 @@
-//! The versions that the last look at a repository found, one file per metadata URL in the user's state folder. They
-//! serve only for comparison: nothing is trusted because of them.
+//! The versions that earlier checks of a repository found. The user's state folder contains one file for each metadata
+//! URL. The versions are used only for comparison, and never to decide what to trust.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,8 @@ pub(crate) struct Versions {
     pub(crate) timestamp: u64,
     pub(crate) snapshot: u64,
     pub(crate) targets: u64,
-    /// A digest of the keys of timestamp and snapshot. When these keys are replaced, versions may go back (5.3.11).
+    /// A digest of the keys of timestamp and snapshot. After these keys have been replaced, versions may be lower than
+    /// before (5.3.11).
     online_keys: String,
 }
 
@@ -55,8 +56,9 @@ impl Versions {
         ]
     }
 
-    /// Returns the roles whose version is lower here than in `other`, with the lower and the higher version. Versions of
-    /// other roles than root are comparable only under the same keys of timestamp and snapshot.
+    /// Returns the roles whose version is lower here than in `other`, with the lower and the higher version. Only the
+    /// root's versions are always comparable. The versions of other roles are comparable only if the keys of timestamp
+    /// and snapshot are the same.
     pub(crate) fn behind(&self, other: &Self) -> Vec<(RoleName, u64, u64)> {
         let is_comparable = |role: &RoleName| *role == RoleName::ROOT || self.online_keys == other.online_keys;
         let pairs = self.by_role().into_iter().zip(other.by_role());
@@ -64,7 +66,7 @@ impl Versions {
         behind.map(|((role, ours), (_, theirs))| (role, ours, theirs)).collect()
     }
 
-    /// Returns the highest versions of both looks, so that a rollback is reported until it is over.
+    /// Returns the higher version of each role, so that a rollback is reported until it is over.
     fn highest(&self, before: &Self) -> Self {
         let keeps = self.online_keys == before.online_keys;
         let most = |now: u64, before: u64| if keeps { now.max(before) } else { now };
@@ -90,7 +92,7 @@ fn online_keys(root: &Root) -> String {
     hex::encode(digest.finalize())
 }
 
-/// What a file contains.
+/// The content of a file.
 #[derive(Serialize, Deserialize)]
 struct Look {
     /// The URL, without credentials, for people who read the file.
@@ -98,14 +100,14 @@ struct Look {
     versions: Versions,
 }
 
-/// The folder with the versions that earlier looks found.
+/// The folder with the versions that earlier checks found.
 #[derive(Clone, Debug)]
 pub(crate) struct SeenVersions {
     folder: Option<PathBuf>,
 }
 
 impl SeenVersions {
-    /// Uses a subfolder of the user's state folder. Without a state folder, nothing is remembered.
+    /// Uses a subfolder of the user's state folder. Without a state folder, no versions are stored.
     pub(crate) fn below(state: Option<&Path>) -> Self {
         Self { folder: state.map(|state| state.join("seen")) }
     }
@@ -115,14 +117,14 @@ impl SeenVersions {
         Some(self.folder.as_ref()?.join(format!("{}.json", own::name_of(url.as_str()))))
     }
 
-    /// Returns the versions of the earlier looks. A file that is not valid counts as missing.
+    /// Returns the versions that earlier checks found at a URL. An invalid file counts as missing.
     pub(crate) fn read(&self, url: &BaseUrl) -> Result<Option<Versions>, Error> {
         let Some(path) = self.file(url) else { return Ok(None) };
         let text = own::read(&path)?;
         Ok(text.and_then(|text| serde_json::from_str::<Look>(&text).ok()).map(|look| look.versions))
     }
 
-    /// Remembers the versions at a URL.
+    /// Stores the versions found at a URL.
     pub(crate) fn write(&self, url: &BaseUrl, now: &Versions, before: Option<&Versions>) -> Result<(), Error> {
         let Some(path) = self.file(url) else { return Ok(()) };
         let versions = before.map_or_else(|| now.clone(), |before| now.highest(before));

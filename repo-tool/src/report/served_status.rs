@@ -1,5 +1,5 @@
-//! The status of a repository through the URLs that clients use. Each URL is checked with a client, once as caches
-//! answer and once with a request to bypass them.
+//! The status of a repository at the URLs that clients use. A client checks each URL twice: first with ordinary
+//! requests, which caches may answer, and then with requests that bypass caches.
 //!
 //! The client's clock is at the Unix epoch, so that an expired repository can be described as well.
 
@@ -25,37 +25,37 @@ use crate::report::seen::{SeenVersions, Versions};
 use crate::served::transport::Transport;
 use crate::{Error, Repository, served};
 
-/// Whether to read delegated roles. Each one costs a request.
+/// Whether to read delegated roles. Each delegated role costs a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delegated {
     Skip,
     Read,
 }
 
-/// Whether to remember the versions that this look finds.
+/// Whether to store the versions that this check finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remember {
     Yes,
     No,
 }
 
-/// A check of a repository through URLs.
+/// A check of a repository at its URLs.
 pub(crate) struct ServedCheck<'a> {
-    /// The metadata URL, and those of further mirrors.
+    /// The metadata URLs of the repository and its mirrors.
     pub(crate) urls: &'a [BaseUrl],
     /// The root that the user trusts.
     pub(crate) root: Vec<u8>,
     /// The repository's folder, if it is on this machine.
     pub(crate) folder: Option<&'a mut Repository>,
     pub(crate) delegated: Delegated,
-    /// Without the folder: the time before expiry from which a role needs attention.
+    /// If the folder is not on this machine, a role needs attention when it expires within this time.
     pub(crate) within: TimeDelta,
     pub(crate) now: DateTime<Utc>,
     pub(crate) seen: &'a SeenVersions,
     pub(crate) remember: Remember,
 }
 
-/// The status of a repository through URLs.
+/// The status of a repository at its URLs.
 pub(crate) struct ServedStatus {
     pub(crate) overview: Overview,
     pub(crate) mirrors: Vec<MirrorStatus>,
@@ -63,16 +63,16 @@ pub(crate) struct ServedStatus {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// What a client gets from one URL.
+/// The state that a client gets from one URL.
 pub(crate) struct MirrorStatus {
     pub(crate) url: BaseUrl,
     /// The versions that clients get, if the repository could be verified.
     pub(crate) versions: Option<Versions>,
-    /// The versions on the server behind all caches, if they are higher.
+    /// The versions on the server behind all caches, if they differ.
     pub(crate) behind_caches: Option<Versions>,
-    /// The versions at the last look.
+    /// The versions that earlier checks found.
     pub(crate) before: Option<Versions>,
-    /// What caches reported about `timestamp.json`.
+    /// The caches' reports about `timestamp.json`.
     pub(crate) caches: CacheReport,
 }
 
@@ -110,7 +110,7 @@ impl MirrorStatus {
     }
 }
 
-/// A successful look at one URL.
+/// The result of a successful check of one URL.
 struct Look {
     url: BaseUrl,
     session: blocking::Session,
@@ -122,7 +122,7 @@ impl ServedCheck<'_> {
     /// Checks all URLs. Problems of the repository and its servers are part of the result.
     ///
     /// # Errors
-    /// An error if this machine cannot make the check, for example because the state folder cannot be written.
+    /// Returns an error if the check fails on this machine, for example because the state folder cannot be written.
     pub(crate) fn run(mut self) -> Result<ServedStatus, Error> {
         let mut problems = Vec::new();
         let mut mirrors = Vec::new();
@@ -137,7 +137,7 @@ impl ServedCheck<'_> {
         if let Some(newest) = newest {
             let newest = (newest.url.to_string(), newest.versions.clone());
             problems.extend(mirrors.iter().filter_map(|mirror| mirror.behind(&newest.0, &newest.1)));
-            // A client uses the other mirrors if one cannot be reached.
+            // If one mirror cannot be reached, clients use the other mirrors.
             for problem in problems.iter_mut().filter(|problem| problem.kind == ProblemKind::Unreachable) {
                 problem.state = MonitorState::Warning;
             }
@@ -160,8 +160,8 @@ impl ServedCheck<'_> {
         Ok(ServedStatus { overview, mirrors, folder })
     }
 
-    /// Looks at one URL as clients do, and again behind the caches. If the repository does not verify, `root_seen`
-    /// becomes the newest root that does.
+    /// Checks one URL as clients would, and then again behind the caches. If the repository does not verify, stores the
+    /// newest root that verifies in `root_seen`.
     fn look(
         &self,
         url: &BaseUrl,
@@ -192,7 +192,8 @@ impl ServedCheck<'_> {
         }
         mirror.versions = Some(versions.clone());
         if url.scheme() != "file" {
-            // With the same store, only the next root and the timestamp are requested again if nothing has changed.
+            // Use a copy of the store, so that only the next root and the timestamp are requested again if nothing has
+            // changed.
             let settings = HttpSettings { bypass_caches: true, ..HttpSettings::default() };
             match self.refresh(url, &memory.fork(), &settings, &CacheReports::default()) {
                 Ok(fresh) => {
@@ -238,7 +239,8 @@ impl ServedCheck<'_> {
             problems.push(failed(&look.url, &error));
             Vec::new()
         });
-        // No file is read from this folder: the client has already fetched and verified every role that is needed.
+        // No file is read from this folder, because the client has already fetched and verified every role that is
+        // needed.
         let nowhere = Layout::new(std::path::Path::new("/nonexistent"));
         let overlay = Overlay::new(&nowhere, files.into_iter().collect());
         let mut published = Published::new(overlay, look.session.trusted(), self.root.clone(), look.memory)?;
@@ -250,7 +252,8 @@ impl ServedCheck<'_> {
         Ok(roles)
     }
 
-    /// Returns the status of the root if nothing else could be verified, and the problems of roles that nobody can sign.
+    /// Returns the status of the root, for a repository in which nothing else could be verified. Adds a problem for
+    /// each role that nobody can sign.
     fn root_alone(&self, root: Option<&Verified<Root>>, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
         let Some(root) = root else { return Ok(Vec::new()) };
         for role in RoleName::TOP_LEVEL.iter().filter(|role| **role != RoleName::ROOT) {
@@ -271,7 +274,7 @@ impl MirrorStatus {
         let behind = versions.behind(self.before.as_ref()?);
         let url = &self.url;
         let changes = changes(&behind)?;
-        let mut text = format!("{url} serves an older state than at an earlier look: {changes}");
+        let mut text = format!("{url} serves an older state than at an earlier check: {changes}");
         if let Some(file) = seen.file(&self.url) {
             let file = lastmile_client::text::printable_path(&file);
             text += &format!("; if you restored the repository on purpose, delete {file}");
@@ -287,7 +290,7 @@ impl MirrorStatus {
         Some(Problem::new(MonitorState::Warning, ProblemKind::StaleCache, text).at(url))
     }
 
-    /// Returns the problem that this mirror serves an older state than another one.
+    /// Returns a problem if this mirror serves an older state than the newest mirror.
     fn behind(&self, newest_url: &str, newest: &Versions) -> Option<Problem> {
         let url = &self.url;
         let changes = changes(&self.versions.as_ref()?.behind(newest))?;
@@ -302,21 +305,21 @@ impl MirrorStatus {
     }
 }
 
-/// Returns the value of a header, which any cache can choose, with `?` for characters that are not printable ASCII or that
-/// chat services could read as mark-up.
+/// Replaces some characters in the value of a header with `?`: characters that are not printable ASCII, and characters
+/// that chat services could interpret as mark-up. Any cache can choose the value.
 fn plain(value: &str) -> String {
     let is_plain = |character: char| matches!(character, ' '..='~') && !"<>|&@`".contains(character);
     value.chars().map(|character| if is_plain(character) { character } else { '?' }).collect()
 }
 
-/// Describes versions that are too low.
+/// Describes the versions that are too low. Returns `None` if there are none.
 fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
     let changes = behind.iter().map(|(role, low, high)| format!("{role} version {low} instead of {high}"));
     let changes: Vec<String> = changes.collect();
     (!changes.is_empty()).then(|| changes.join(", "))
 }
 
-/// Returns the problem that a client cannot update from a URL.
+/// Returns the problem for a URL from which a client cannot update.
 fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
     let reason = error.verdict().map_or_else(|| chain(error), |verdict| chain(verdict));
     let (kind, text) = match error {
@@ -329,9 +332,9 @@ fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
     Problem::new(MonitorState::Critical, kind, text).at(url)
 }
 
-/// Returns the newest root that a client has accepted before its refresh failed with `error`. The client stores only roots
-/// that it has verified. If the network failed before the client received a root, its shipped root may be old, so the
-/// newest root is unknown.
+/// Returns the newest root that a client accepted before its refresh failed with `error`. The client stores only roots
+/// that it has verified. Returns `None` if the network failed before the client received a root, because the root that
+/// the client was shipped with may be old.
 fn newest_root(shipped: &[u8], memory: &MemoryStore, error: &ClientError) -> Option<Verified<Root>> {
     let read = |bytes: Vec<u8>| {
         let limits = simulated_client::reading_limits();
@@ -360,7 +363,7 @@ fn delegated_files(look: &Look) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
     Ok(files)
 }
 
-/// Compares what was published in the folder with what is served.
+/// Compares the published state of the folder with the state that a URL serves.
 fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
     let published = &folder.published;
     let Ok(ours) = Versions::of_published(published) else { return Vec::new() };
@@ -400,7 +403,7 @@ fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
     problems
 }
 
-/// Returns the root file with a given version from a URL, or `None` if it does not exist there.
+/// Returns the root file with a given version from a URL, or `None` if the URL does not serve that version.
 pub(crate) fn fetch_root(url: &BaseUrl, version: u64) -> Result<Option<Vec<u8>>, Error> {
     let fetch = Transport::by_scheme()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

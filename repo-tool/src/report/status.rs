@@ -18,9 +18,9 @@ use crate::{Error, Renewal, Repository};
 /// A document of the pending change.
 #[derive(Clone, Debug)]
 pub struct PendingDocument {
-    /// Its role.
+    /// The role of the document.
     pub role: RoleName,
-    /// Its version.
+    /// The version of the document.
     pub version: Version,
     /// The missing signatures. The list is empty if the document has all signatures.
     pub missing: Vec<Missing>,
@@ -70,8 +70,8 @@ impl RolePolicy {
     pub fn text(&self) -> String {
         let role = printable(self.role.as_str());
         match self.rules.as_ref().map(Vec::len) {
-            Some(1) => format!("{role} demands evidence (1 rule)"),
-            Some(rules) => format!("{role} demands evidence ({rules} rules)"),
+            Some(1) => format!("{role} requires evidence (1 rule)"),
+            Some(rules) => format!("{role} requires evidence ({rules} rules)"),
             None => format!("{role} has a malformed policy: clients refuse all its packages"),
         }
     }
@@ -101,8 +101,8 @@ impl Status {
         Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned, policies })
     }
 
-    /// Returns whether the maintainer must act. A role that is due needs no attention yet, because there is time left
-    /// to renew it.
+    /// Returns whether the maintainer must act. A role that is due but not overdue needs no attention yet, because
+    /// there is still time to renew it.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.interrupted || !self.pending.is_empty() || self.most_urgent() >= Some(Renewal::Overdue)

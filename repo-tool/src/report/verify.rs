@@ -1,4 +1,4 @@
-//! A full check of a repository. It updates a client from every root version, and reads all target files.
+//! A full check of a repository. The check updates a client from every root version, and reads all target files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ use crate::{Error, Invocation, PinError, parallel};
 /// The result of a full check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that clients may have been shipped with. The text is the error of a client that was shipped
-    /// with this root, or `None` if the client succeeded.
+    /// Each root version that clients may have been shipped with. If a client that was shipped with this root fails,
+    /// the text is the client's error.
     pub roots: Vec<(Version, Option<String>)>,
     /// The version and the expiry date of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
@@ -110,8 +110,8 @@ impl Verification {
     }
 }
 
-/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` is the form of target file
-/// names.
+/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` is the form of the target
+/// file names.
 ///
 /// # Errors
 /// Fails if there is no repository or a file cannot be read. Problems of the repository are part of the result.
@@ -126,7 +126,7 @@ pub fn directory(
     directory_from(&layout, oldest, now, names, progress)
 }
 
-/// Returns the root from which the check starts: the root that the user gave, or else the oldest root.
+/// Returns the root from which the check starts. This is the root that the user gave, or else the oldest root.
 ///
 /// # Errors
 /// [`Error::Pin`] if the folder lacks the root that the user pinned or gave.
@@ -136,7 +136,7 @@ pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, E
     if RootDigest::of(&start.root) == given.digest {
         return Ok(start.root);
     }
-    // The pinned root is newer than the given root, and the folder has both roots.
+    // `Start::find` returned the pinned root, which is newer than the given root. Find the given root in the folder.
     for version in roots::root_versions(layout)? {
         let root = access::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
         if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
@@ -270,8 +270,8 @@ pub fn url(
     Ok(found)
 }
 
-/// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips the
-/// roots whose clients would make the same update as the previous client. If the oldest client succeeds, returns its
+/// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips each
+/// root whose client would perform the same update as the previous client. If the oldest client succeeds, returns its
 /// session and all targets.
 fn clients(
     found: &mut Verification,
@@ -310,7 +310,7 @@ fn clients(
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
-                // The previous client made the same update, so no client is run for this root.
+                // The client of the previous root performed the same update, so run no client for this root.
                 let stands_for = many && is_played && is_alike(&before, &root);
                 before = root;
                 if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
@@ -334,8 +334,8 @@ fn clients(
     }
 }
 
-/// Returns the reason why a client does not reach the root and at least the timestamp with these versions. Returns
-/// `None` if the client reaches both.
+/// Returns `None` if a client reaches the root with this version, and a timestamp with at least this version.
+/// Otherwise, returns the reason for the failure.
 fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
     match refresh(client, now) {
         Ok(session) if session.trusted().root().version != root => Some("does not reach the newest root".into()),

@@ -253,7 +253,7 @@ fn another_encoding_under_a_known_id_and_a_key_that_no_role_lists_are_shown() {
     let shown = world.shown();
     for line in [
         format!("+ key ed25519 {} (no role lists it)", id_of(&unlisted)),
-        format!("~ the key with the id {known} becomes "),
+        format!("~ the key with the ID {known} becomes "),
         "~ spec_version 1.0.99 (was: spec_version 1.0.34)".to_string(),
     ] {
         assert!(shown.contains(&line), "{line}: {shown}");

@@ -194,7 +194,7 @@ fn a_repository_that_went_back_since_the_last_look_is_reported_until_it_is_ahead
         let ran = site.run(&["status", &site.url(), "--json"]);
         assert_eq!(ran.status, ExitStatus::Findings);
         assert!(ran.problems().contains(&"went-back".to_owned()), "{ran:?}");
-        let text = "serves an older state than at an earlier look: timestamp version 1 instead of 2, snapshot version 1 \
+        let text = "serves an older state than at an earlier check: timestamp version 1 instead of 2, snapshot version 1 \
                     instead of 2, targets version 1 instead of 2";
         assert!(ran.stdout.contains(text), "{ran:?}");
         assert_eq!(ran.json()["mirrors"][0]["versions_before"]["timestamp"], 2);

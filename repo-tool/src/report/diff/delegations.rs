@@ -31,7 +31,7 @@ pub(super) fn explain(
         explanation.lines.compare(old_by_name.get(name).cloned(), Some(description.clone()));
     }
     // 4.5: the order of delegations is their priority. A delegation that is added at the end does not change the
-    // priority of the others.
+    // priority of the other delegations.
     let names = |all: &[(String, String)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let kept: Vec<String> = names(&old).into_iter().filter(|name| new_by_name.contains_key(name)).collect();
     let added = names(&new).into_iter().filter(|name| !old_by_name.contains_key(name));
@@ -49,8 +49,8 @@ pub(super) fn explain(
     explanation.keys(&["delegations"], KeysBefore { keys: Some(&before.keys), rings: &old }, &after.keys, &new, keys);
 }
 
-/// Returns the name and a description of each delegation. A set of bins is described as one delegation, named by its
-/// prefix.
+/// Returns the name and a description of each delegation. A set of bins is described as one delegation, whose name is
+/// the bins' name prefix followed by `-*`.
 fn described(delegations: &Delegations) -> Vec<(String, String)> {
     let bins = Bins::of(delegations);
     let mut all: Vec<(String, String)> = match &delegations.roles {

@@ -25,7 +25,7 @@ const FILES: usize = 20;
 /// their number is shown.
 const DESCRIBED: usize = 1000;
 
-/// The targets, files, keys and roles that change. Each of them is described by one line, even if several of its
+/// The targets, files, keys and roles that change. Each target, file, key or role gets one line, even if several of its
 /// members change.
 #[derive(Default)]
 struct Touched<'c> {
@@ -56,13 +56,13 @@ pub(crate) fn of_document(
 pub(super) enum TargetChanges {
     /// Each change has a line.
     Described,
-    /// Only their numbers are given, because the draft is a bulk change.
+    /// Only the numbers of changes are shown, because the draft is a bulk change.
     Counted,
 }
 
 impl TargetChanges {
     pub(super) fn of(draft: &Draft) -> Self {
-        // This is called for each document, so check the cheap condition first.
+        // This function is called for each document, so check the cheap condition first.
         let are_many = draft.bulk_filled.len() > DESCRIBED
             || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(RoleContent::len).sum::<usize>()
                 > DESCRIBED;
@@ -304,8 +304,8 @@ impl Explanation {
         }
     }
 
-    /// Describes the changed entries of a snapshot or timestamp. Most of these changes follow from changes to other
-    /// roles.
+    /// Describes the changed entries of a snapshot or timestamp. Most of these changes are consequences of changes to
+    /// other roles.
     fn files(&mut self, changes: &[Change<'_>], touched: &BTreeSet<&str>) {
         let versions: BTreeMap<String, _> = changes
             .iter()
@@ -332,7 +332,7 @@ impl Explanation {
     }
 }
 
-/// Finds `segment` in the change's pointer, to return a string slice with the lifetime of the change.
+/// Returns the `segment` of the change's pointer as a string slice that lives as long as the change.
 fn own<'c>(change: &'c Change<'_>, segment: &str) -> &'c str {
     change.pointer.segments().into_iter().find(|own| *own == segment).unwrap_or_default()
 }

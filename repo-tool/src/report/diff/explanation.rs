@@ -1,4 +1,4 @@
-//! The description of a document's changes, while it is being made.
+//! Collects the description of a document's changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -65,7 +65,7 @@ impl<'m> RoleKeyList<'m> {
         &self.name
     }
 
-    /// Returns each key ID once, with the number of times it is listed.
+    /// Returns each key ID once, with the number of times that the role lists it.
     fn ids(&self) -> BTreeMap<&'m KeyId, usize> {
         let mut ids = BTreeMap::new();
         self.keyids.iter().for_each(|id| *ids.entry(id).or_default() += 1);
@@ -77,7 +77,7 @@ impl<'m> RoleKeyList<'m> {
         let described = |(id, count): (&KeyId, usize)| {
             let key = match self.keys.get(id) {
                 Some(key) => described_key(id, key),
-                None => format!("key id {} without a key", id.as_str()),
+                None => format!("key ID {} without a key", id.as_str()),
             };
             let times = if count > 1 { format!(", listed {count} times") } else { String::new() };
             format!("{} {key}{times}", self.name)
@@ -165,7 +165,7 @@ pub(super) fn key_lines(
             (Some(old), Some(new)) if old != new => {
                 let old = old.to_json().to_text();
                 let new = new.to_json().to_text();
-                lines.push(Sign::Changed, &format!("the key with the id {text} becomes {new} (was: {old})"));
+                lines.push(Sign::Changed, &format!("the key with the ID {text} becomes {new} (was: {old})"));
             }
             _ => {}
         }
@@ -181,7 +181,7 @@ pub(super) fn key_lines(
         for (id, count) in ring.ids() {
             let is_usable = ring.keys.get(id).is_some_and(|key| key.public_key().is_ok());
             if old.get(id).copied().unwrap_or(0) < count && (!is_usable || count > 1) {
-                let what = ring.keys.get(id).map_or_else(|| "an id without a key".into(), |key| described_key(id, key));
+                let what = ring.keys.get(id).map_or_else(|| "an ID without a key".into(), |key| described_key(id, key));
                 let place = ring.place.iter().cloned().chain([id.as_str().to_string()]).collect();
                 let times = if count > 1 { format!(", listed {count} times") } else { String::new() };
                 unusual.push((place, format!("{} trusts {what}{times}", ring.name)));

@@ -4,7 +4,7 @@ use lastmile_client::text::printable;
 
 use super::role_diff::Sign;
 
-/// The lines of a description. Control characters in them are escaped.
+/// The lines of a description. Control characters in the lines are escaped.
 #[derive(Default)]
 pub(super) struct Lines(pub(super) Vec<(Sign, String)>);
 

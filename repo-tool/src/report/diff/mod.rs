@@ -23,7 +23,8 @@ use role_diff::family_of;
 pub use role_diff::{Many, RoleDiff, Sign, full_text, json, text};
 pub use unusual::Unusual;
 
-/// Compares the draft with the published state. For a bulk change, target changes are only counted.
+/// Compares the draft with the published state. For a bulk change, counts the target changes instead of describing
+/// them.
 ///
 /// # Errors
 /// [`Error::File`] if a text is on disk and cannot be read.
@@ -52,7 +53,8 @@ pub(crate) fn diff(
             single.push(found);
             continue;
         }
-        // Other changes are described separately for each role, so their lines contain the name of the role.
+        // Changes other than target changes are described for each role separately, so each line needs the name of the
+        // role.
         let name = |(sign, line): (Sign, String)| (sign, format!("{}: {line}", printable(document.role.as_str())));
         found.lines = found.lines.into_iter().map(name).collect();
         let family = family_of(&document.role.to_string());

@@ -1,5 +1,5 @@
-//! Describes the policy of a role: every rule, signer, builder and trust root that a signer is about to sign. Every
-//! value in the policy appears in one of the lines, so no change goes unnoticed.
+//! Describes the policy of a role to the people who are about to sign it: every rule, signer, builder and trust root.
+//! Every value in the policy appears in one of the lines, so signers see every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,12 +29,13 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after
     let old = before.and_then(parse).unwrap_or_default();
     let Some(text) = after else {
         compare(&mut explanation.lines, &old, &Entries::default());
-        explanation.lines.push(Sign::Removed, "policy: this role no longer demands evidence for its packages");
+        explanation.lines.push(Sign::Removed, "policy: this role no longer requires evidence for its packages");
         return;
     };
     match check(text).and_then(|()| parse(text).ok_or_else(|| "not a policy".to_string())) {
         Ok(new) => compare(&mut explanation.lines, &old, &new),
-        // Clients refuse such a policy, or understand it differently, so a signer must accept it by name.
+        // Clients refuse a malformed policy. Newer clients may understand a policy that this version does not.
+        // Therefore a signer must accept such a policy by name.
         Err(problem) => {
             let pointer: Pointer = [MEMBER].into_iter().collect();
             let line = format!("policy: {problem}: {}", shown(text));

@@ -41,9 +41,10 @@ pub struct RoleDiff {
     pub title: String,
     /// The changes.
     pub lines: Vec<(Sign, String)>,
-    /// Changes to the snapshot and the timestamp that follow from the other changes. Only signers see these lines.
+    /// Changes to the snapshot and the timestamp that are consequences of the other changes. Only signers see these
+    /// lines.
     pub routine: Vec<(Sign, String)>,
-    /// The numbers of target changes, if these are counted instead of described.
+    /// The numbers of target changes, if the target changes are counted instead of described.
     pub many: Option<Many>,
     /// Unknown members and keys, which are signed only if the user accepts them by name. `lines` describes them, too.
     pub unusual: Vec<Unusual>,
@@ -127,12 +128,12 @@ impl Many {
     }
 }
 
-/// Returns the name for roles that are described together, such as `bin-*` for bins.
+/// Returns the name under which similar roles are described together, such as `bin-*` for bins.
 pub(super) fn family_of(role: &str) -> String {
     role.rsplit_once('-').map_or_else(|| role.to_string(), |(start, _)| format!("{start}-*"))
 }
 
-/// Formats the changes for people, and summarizes long lists. Control characters in names are escaped.
+/// Formats the changes as text, and summarizes long lists. Control characters in names are escaped.
 #[must_use]
 pub fn text(diffs: &[RoleDiff]) -> String {
     let (delegated, top_level): (Vec<&RoleDiff>, Vec<&RoleDiff>) = diffs.iter().partition(|diff| !diff.is_top_level());
@@ -182,7 +183,7 @@ fn summed_up(family: &[&RoleDiff]) -> String {
     text
 }
 
-/// Formats the complete changes for people who are about to sign.
+/// Formats the complete changes as text, for people who are about to sign.
 #[must_use]
 pub fn full_text(diffs: &[RoleDiff]) -> String {
     let routine = |diff: &RoleDiff| -> String {

@@ -27,8 +27,8 @@ fn a_policy_is_signed_by_the_role_and_shown_as_it_was_written() {
     assert_eq!(json.pointer("/policy/require/0/threshold"), Some(&Value::from(2)));
     let status = maintainer.run(&["status", "--json"]).json();
     assert_eq!(status.pointer("/policies/0/role"), Some(&Value::from("targets")));
-    assert!(maintainer.run(&["status"]).stdout.contains("policy: targets demands evidence (1 rule)"));
-    assert!(maintainer.done(&["verify"]).contains("policy: targets demands evidence (1 rule)"));
+    assert!(maintainer.run(&["status"]).stdout.contains("policy: targets requires evidence (1 rule)"));
+    assert!(maintainer.done(&["verify"]).contains("policy: targets requires evidence (1 rule)"));
     let verified = maintainer.run(&["verify", "--json"]).json();
     assert_eq!(verified.pointer("/policies/0/rules/0"), Some(&Value::from("signed")));
 }
@@ -94,7 +94,7 @@ fn each_change_of_a_policy_has_a_line() {
         assert!(shown.contains(line), "{line}: {shown}");
     }
     let removed = maintainer.done(&["policy", "remove"]);
-    assert!(removed.contains("- policy: this role no longer demands evidence for its packages"), "{removed}");
+    assert!(removed.contains("- policy: this role no longer requires evidence for its packages"), "{removed}");
     assert!(maintainer.signed("targets").get("x-lastmile-policy").is_none());
     assert!(maintainer.run(&["policy", "remove"]).text(ExitStatus::Failed).contains("targets has no policy"));
     assert!(maintainer.run(&["policy", "show"]).text(ExitStatus::Failed).contains("targets has no policy"));
