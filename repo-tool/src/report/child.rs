@@ -88,7 +88,7 @@ fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     }
 }
 
-/// Returns the first bytes of the program's standard error, in the form in which they are appended to a message.
+/// Formats the first bytes of the program's standard error, so that they can be appended to a message.
 fn said(receiver: &Receiver<Vec<u8>>) -> String {
     let end = Instant::now() + REST;
     let mut kept = Vec::new();

@@ -33,7 +33,7 @@ With --monitor, the exit codes are 0 for OK, 1 for a warning, 2 for critical (a 
 renewal period is left) and 3 for unknown.
 
 With a URL, the command shows what clients get there, and compares it with the server behind all caches, with the other
-URLs, with the repository's folder, and with the versions at earlier looks, which are stored in
+URLs, with the repository's folder, and with the versions at earlier checks, which are stored in
 $XDG_STATE_HOME/lastmile-repo. The trusted root is the one given with --root, --root-sha256 or
 $LASTMILE_REPO_ROOT_SHA256, or else the pinned root of the repository with this metadata-url in your configuration.
 Exit code 7 also means that clients cannot reach or refuse the repository.
@@ -53,15 +53,15 @@ pub(crate) struct Args {
     /// Also fetch and show all delegated roles.
     #[arg(long, requires = "urls")]
     pub(crate) delegated: bool,
-    /// Report roles that expire within DAYS, if the folder of the repository, with its renewal periods, is not on this
-    /// machine.
+    /// Report roles that expire within DAYS. If the repository's folder is on this machine, its renewal periods apply
+    /// instead.
     #[arg(long, requires = "urls", value_name = "DAYS", default_value_t = 0)]
     pub(crate) within: u32,
     #[command(flatten)]
     pub(crate) outputs: Outputs,
 }
 
-/// Whether it is known which private keys are on this machine.
+/// Whether the tool knows which private keys are on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Places {
     Known,
@@ -117,7 +117,7 @@ fn folder_status(context: &Context<'_>, args: &Args, output: &Output) -> Result<
     if !status.pinned {
         output.warning(&format!(
             "the root of this repository (SHA-256 {}) is not pinned, so you cannot sign content for it: compare the SHA-256 with \
-             the one that the owners publish, then pass it with --root-sha256",
+             the SHA-256 that the owners publish, then pass it with --root-sha256",
             repository.digest
         ));
     }
@@ -131,7 +131,7 @@ fn name_of(folder: &Path) -> String {
     printable_path(&folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()))
 }
 
-/// Names the roles that are due for renewal.
+/// Tells the user which roles are due for renewal.
 fn note_due(roles: &[RoleStatus], output: &Output) {
     let due = roles.iter().filter(|role| role.renewal == Renewal::Due);
     let due: Vec<String> = due.map(|role| printable(&role.name)).collect();

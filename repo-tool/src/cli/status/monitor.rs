@@ -1,4 +1,4 @@
-//! The answer to a monitoring system: one line and an exit code.
+//! The output for a monitoring system: one line and an exit code.
 
 use lastmile_cli_support::{ExitStatus, MonitorState, Output};
 use lastmile_client::text::printable;
@@ -23,7 +23,7 @@ pub(super) fn monitor(overview: &Overview, output: &Output) -> Result<ExitStatus
     Ok(state.into())
 }
 
-/// Tells a monitoring system that the status could not be determined.
+/// Reports to a monitoring system that the status could not be determined.
 pub(in crate::cli) fn unknown(error: &Error, output: &Output) -> ExitStatus {
     let reason = printable(&chain(error));
     let state = MonitorState::Unknown;

@@ -16,18 +16,18 @@ use crate::report::{calendar, notify, page, prometheus};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Outputs for other programs")]
 pub(crate) struct Outputs {
-    /// Write metrics for Prometheus to FILE, such as a file of node_exporter's textfile collector; `-` prints them
-    /// instead of the status.
+    /// Write metrics for Prometheus to FILE, for example for node_exporter's textfile collector. If FILE is `-`, print
+    /// the metrics instead of the status.
     #[arg(long, value_name = "FILE")]
     pub(crate) prometheus: Option<PathBuf>,
-    /// Write a calendar (.ics) with the dates from which roles should be renewed, except timestamp and snapshot.
+    /// Write a calendar (.ics) with the renewal dates of all roles except timestamp and snapshot.
     #[arg(long, value_name = "FILE")]
     pub(crate) calendar: Option<PathBuf>,
-    /// Write a static page without scripts.
+    /// Write a static HTML page without scripts.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// If the state has changed since the last notification, send it to the url and the command in [monitor] of your
-    /// configuration.
+    /// If the state has changed since the last notification, send the state to the url and the command in the section
+    /// [monitor] of your configuration.
     #[arg(long)]
     pub(crate) notify: bool,
 }
@@ -38,7 +38,7 @@ impl Outputs {
         self.prometheus.as_ref().is_some_and(|file| file.as_os_str() == "-")
     }
 
-    /// Checks the options before anything is done.
+    /// Checks the options before the repository is checked.
     pub(super) fn check(&self, context: &Context<'_>) -> Result<(), Error> {
         if self.prints_metrics() && context.global.json {
             return Err(Error::Usage("--prometheus - cannot be used with --json".to_string()));
@@ -51,7 +51,8 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes all outputs. A failed notification is only a warning, because the next run tries it again.
+    /// Writes all outputs. A failed notification causes only a warning, because the next run sends the notification
+    /// again.
     pub(super) fn write(
         &self,
         overview: &Overview,

@@ -20,7 +20,7 @@ use crate::report::served_status::{Delegated, Remember, ServedCheck, ServedStatu
 use crate::root_digest::RootDigest;
 use crate::{Error, PinError, Repository};
 
-/// The number of roots that are requested to find the one that the user gave by its digest.
+/// The maximum number of roots that are requested to find the root with the digest that the user gave.
 const MOST_ROOTS: u64 = 1024;
 
 /// The root from which a check starts, and the folder of the repository, if it is on this machine.
@@ -103,8 +103,8 @@ fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<ServedSt
     check.run()
 }
 
-/// Finds the root that the user trusts: the one given in this run, or else the pinned root of the repository with one of
-/// these metadata URLs, or else the pinned root of the repository in the folder.
+/// Finds the root that the user trusts. This is the root given in this run, or else the pinned root of the repository
+/// with one of these metadata URLs, or else the pinned root of the repository in the folder.
 fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
     let Some(first) = urls.first() else { return Err(Error::Usage("a URL is required".to_string())) };
     let user = &context.invocation.user;
@@ -148,7 +148,7 @@ fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
     Ok(Found { root, folder })
 }
 
-/// Returns the root from the first URL that serves it, or the error of the last URL.
+/// Returns the root from the first URL that serves the root, or else the error of the last URL.
 fn from_any(urls: &[BaseUrl], get: impl Fn(&BaseUrl) -> Result<Vec<u8>, Error>) -> Result<Vec<u8>, Error> {
     let mut result = Err(Error::Usage("a URL is required".to_string()));
     for url in urls {
@@ -160,7 +160,8 @@ fn from_any(urls: &[BaseUrl], get: impl Fn(&BaseUrl) -> Result<Vec<u8>, Error>) 
     result
 }
 
-/// Returns the digest that identifies the repository in the folder that the command line names, if there is one.
+/// Returns the digest that identifies the repository in the folder given on the command line, if that folder contains a
+/// repository.
 fn oldest_root_here(context: &Context<'_>) -> Option<RootDigest> {
     let layout = context.layout();
     if !layout.config().exists() {
@@ -169,7 +170,7 @@ fn oldest_root_here(context: &Context<'_>) -> Option<RootDigest> {
     roots::oldest_root(&layout).ok().map(|root| RootDigest::of(&root))
 }
 
-/// Returns the folder that the command line names if it has a root with this digest.
+/// Returns the folder given on the command line, if the folder contains a root with this digest.
 fn folder_with(context: &Context<'_>, digest: RootDigest, here: Option<RootDigest>) -> Option<PathBuf> {
     here?;
     let given = GivenRoot { digest, remember: false };
@@ -177,13 +178,13 @@ fn folder_with(context: &Context<'_>, digest: RootDigest, here: Option<RootDiges
     found.is_ok().then(|| context.global.repository.clone())
 }
 
-/// Requests the roots at a URL, one after the other, until one has this digest.
+/// Requests the roots at a URL one after the other, until a root has this digest.
 fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in 1..=MOST_ROOTS {
         match fetch_root(url, version)? {
             Some(root) if RootDigest::of(&root) == digest => return Ok(root),
             Some(_) => {}
-            // The first roots may have been removed from the server, but not roots in the middle of the chain.
+            // The server may lack the first roots, but no roots in the middle of the chain.
             None if version > 1 => break,
             None => {}
         }
