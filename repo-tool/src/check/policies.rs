@@ -44,9 +44,9 @@ struct Scope {
 }
 
 impl Check<'_> {
-    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft and has
-    /// no limits. `reached` is a client that has found the added targets. Returns the published packages that clients
-    /// will refuse after publication.
+    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft and does
+    /// not have the usual limits. `reached` is a client that has found the added targets. Returns the published
+    /// packages that clients will refuse after publication.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,

@@ -59,7 +59,8 @@ pub(crate) struct Init {
     /// Write target files without hashes in their names. Each name can be published only once.
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
-    /// Pattern of target names whose published content must never change; `!PATTERN` excludes names [default: *]
+    /// Pattern of immutable target names, whose published content must never change; `!PATTERN` excludes names
+    /// [default: *]
     #[arg(long, value_name = "PATTERN")]
     pub(crate) immutable: Vec<String>,
     /// Leave the snapshot and timestamp keys unencrypted, for unattended renewal.

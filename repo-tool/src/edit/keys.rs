@@ -154,8 +154,8 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Adds and removes keys of `role`. If the role is a succinct bin, the keys of all bins change, because they are
-    /// shared.
+    /// Adds and removes keys of `role`. If the role is a succinct bin, the keys of all bins change, because the bins
+    /// share their keys.
     ///
     /// # Errors
     /// Returns the errors of [`Edit::rotate_all`].

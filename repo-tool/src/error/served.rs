@@ -147,8 +147,8 @@ pub enum ServedError {
     },
     /// The server has an older root.
     #[error(
-        "the server still has root version {served}, but this folder has version {published}: upload this folder first. Clients \
-         that have the new root refuse anything that is signed with keys it no longer trusts"
+        "the server still has root version {served}, but this folder has version {published}: upload this folder \
+         first. Clients that have the new root refuse anything that is signed with keys that this root no longer trusts"
     )]
     OldRoot {
         /// The version on the server.

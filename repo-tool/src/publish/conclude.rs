@@ -65,7 +65,7 @@ impl Repository {
         let now = self.invocation.now;
         // The expiry date minus the configured lifetime is the time of signing, unless the lifetime has changed since
         // then. If the lifetime was shortened, the computed time is too late. Use the earlier of the times computed for
-        // timestamp and snapshot, so that a shortened lifetime of only one of these roles has no effect.
+        // timestamp and snapshot. A shortened lifetime then has no effect if only one of the two roles has one.
         let signed = |role: &RoleName, expires: DateTime<Utc>| {
             let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
             expires.checked_sub_signed(lifetime).unwrap_or(DateTime::<Utc>::MIN_UTC)

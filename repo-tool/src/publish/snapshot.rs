@@ -4,10 +4,9 @@
 //! the role's file with another file of the same version. Clients would accept that file together with the genuine
 //! snapshot and timestamp.
 //!
-//! Two kinds of bins are listed by version only. The first kind is bins whose signers always have enough keys to sign
-//! snapshot and timestamp as well, so a hash would not add security. The second kind is sets of more than 2^13 bins,
-//! which an earlier version of this tool created. With hashes for all these bins, the snapshot would exceed the limits
-//! of other clients.
+//! Two kinds of bins are listed by version only. For bins whose signers always have enough keys to sign snapshot and
+//! timestamp as well, a hash would not add security. For sets of more than 2^13 bins, which an earlier version of this
+//! tool created, hashes would make the snapshot exceed the limits of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 

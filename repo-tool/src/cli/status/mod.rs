@@ -36,7 +36,7 @@ With a URL, the command shows what clients get there, and compares it with the s
 URLs, with the repository's folder, and with the versions at earlier checks, which are stored in
 $XDG_STATE_HOME/lastmile-repo. The trusted root is the one given with --root, --root-sha256 or
 $LASTMILE_REPO_ROOT_SHA256, or else the pinned root of the repository with this metadata-url in your configuration.
-Exit code 7 also means that clients cannot reach or refuse the repository.
+Exit code 7 also means that clients cannot reach the repository, or refuse it.
 
 Examples:
   lastmile-repo status || mail -s 'repository needs you' me
