@@ -1,5 +1,5 @@
-//! Signs with a key that the main thread cannot read. The key belongs to another thread, which represents a hardware
-//! token, an agent or a key service.
+//! Signs with a key that the main thread cannot read. Only another thread, the agent, has the key. In a real program,
+//! the agent would be a hardware token or a key service.
 //!
 //! ```console
 //! $ cargo run -p lastmile-keys --features sign --example own_signer -- "signed text"
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A message to sign, and the channel for the signature.
+/// A message to sign, and the channel on which the agent returns the signature.
 type Request = (Vec<u8>, Sender<Result<Vec<u8>, SignError>>);
 
 /// A handle to a key that the agent holds.
@@ -44,7 +44,7 @@ struct AgentKey {
 }
 
 impl AgentKey {
-    /// Starts the agent and reads its public key as text.
+    /// Starts the agent in a new thread, and receives its public key as text.
     fn start() -> Result<AgentKey, Box<dyn Error>> {
         let (requests, received) = channel();
         let (sender, public) = channel();

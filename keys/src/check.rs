@@ -1,5 +1,6 @@
-//! Verifies one or several signatures over a message (spec 4.2.2), which may be given in parts. The message is digested
-//! once per digest algorithm, except that ed25519 digests it once per signature, as RFC 8032 requires.
+//! Verifies one or more signatures over a message (TUF specification 4.2.2), which the caller may pass in parts. The
+//! message is hashed once for each digest algorithm. For ed25519, it is hashed once for each signature, as RFC 8032
+//! requires.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,7 +19,7 @@ pub struct SignatureChecks {
 }
 
 enum Check {
-    /// The signature is malformed, so it is valid for no message.
+    /// The signature is malformed, so it is not valid for any message.
     Invalid,
     Ed25519(Box<Ed25519Check>),
     Digested {
@@ -31,7 +32,7 @@ enum Check {
 impl SignatureChecks {
     /// Adds a signature. All signatures must be added before the first part of the message.
     pub fn add(&mut self, key: &PublicKey, signature: &[u8]) {
-        // 4.2.2: the trusted key alone determines the algorithm.
+        // Spec 4.2.2: the trusted key alone determines the algorithm.
         let digest = match key.algorithm() {
             Algorithm::Ed25519(key) => {
                 let check = key.check(signature);
@@ -57,7 +58,7 @@ impl SignatureChecks {
         }
     }
 
-    /// Returns, for each signature in the order of addition, whether it is valid.
+    /// Returns whether each signature is valid, in the order in which the signatures were added.
     #[must_use]
     pub fn finish(self) -> Vec<bool> {
         let digests: Vec<(MessageDigest, Box<[u8]>)> =

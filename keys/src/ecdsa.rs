@@ -1,4 +1,4 @@
-//! ECDSA keys (FIPS 186-5) on P-256 and P-384 (spec 4.2.2), with signatures in strict DER.
+//! ECDSA keys (FIPS 186-5) on P-256 and P-384 (TUF specification 4.2.2), with signatures in strict DER.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier};
@@ -40,7 +40,7 @@ pub(crate) enum EcdsaKey {
 }
 
 impl EcdsaKey {
-    /// Reads a key in PEM, or a point in hexadecimal as in the first Sigstore roots.
+    /// Reads a key in PEM, or a point in hexadecimal, which the first Sigstore roots contain.
     pub(crate) fn from_text(curve: Curve, public: &str) -> Result<Self, KeyError> {
         if public.trim_ascii_start().starts_with('-') {
             return Self::from_spki(curve, &pem::decode_public(public)?);
@@ -94,7 +94,7 @@ impl EcdsaKey {
         }
     }
 
-    /// Returns the digest algorithm: SHA-256 for P-256, SHA-384 for P-384.
+    /// Returns the digest algorithm, which is SHA-256 for P-256 and SHA-384 for P-384.
     pub(crate) fn digest(&self) -> MessageDigest {
         match self {
             Self::P256(_) => MessageDigest::Sha256,
@@ -102,8 +102,8 @@ impl EcdsaKey {
         }
     }
 
-    /// Returns whether the signature is valid for a message with this digest. Both values of s are accepted, because
-    /// signers are not required to normalise s.
+    /// Returns whether the signature is valid for a message with this digest. The lower and the higher value of s are
+    /// both accepted, because signers are not required to normalise s.
     pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::P256(key) => p256::ecdsa::Signature::from_der(signature)

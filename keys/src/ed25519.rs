@@ -1,4 +1,4 @@
-//! Ed25519 keys (RFC 8032, spec 4.2.2), with strict verification.
+//! Ed25519 keys (RFC 8032, TUF specification 4.2.2), with strict verification.
 
 use alloc::string::String;
 
@@ -13,7 +13,8 @@ use crate::sha512::{Precomputed, Sha512};
 pub(crate) struct Ed25519Key(VerifyingKey);
 
 impl Ed25519Key {
-    /// Reads a key of 64 hexadecimal digits in lower or upper case (4.2.2). Keys are written in lower case.
+    /// Reads a key of 64 hexadecimal digits in lower or upper case (TUF specification 4.2.2). [`Ed25519Key::to_hex`]
+    /// writes lower case.
     pub(crate) fn from_hex(public: &str) -> Result<Self, KeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(public, &mut bytes)
@@ -42,7 +43,7 @@ impl Ed25519Key {
     /// Starts to verify a signature. Returns `None` if the signature is malformed.
     ///
     /// Verification is strict, so that all verifiers agree: S must be below the group order, and R must be a point that
-    /// is not of small order. The key was checked in the same way when it was read.
+    /// is not of small order. Keys of small order were already refused when the key was read.
     pub(crate) fn check(&self, signature: &[u8]) -> Option<Ed25519Check> {
         let signature = Signature::from_slice(signature).ok()?;
         VerifyingKey::from_bytes(signature.r_bytes()).ok().filter(|r| !r.is_weak())?;

@@ -7,7 +7,7 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The keytype or the scheme is unknown, or they do not belong together.
+    /// The keytype or the scheme is unknown, or the keytype does not belong to the scheme.
     #[error("keys of keytype {keytype:?} with scheme {scheme:?} are not supported")]
     Unsupported {
         /// The `keytype` in the metadata.
@@ -15,7 +15,7 @@ pub enum KeyError {
         /// The `scheme` in the metadata.
         scheme: String,
     },
-    /// The keytype and the scheme are supported, but `public` is not a valid key. The text says why.
+    /// The keytype and the scheme are supported, but `keyval.public` is not a valid key. The text says why.
     #[error("{0}")]
     Invalid(String),
 }

@@ -1,4 +1,5 @@
-//! Public keys and signers (spec 4.2.2). Only this crate uses signature libraries.
+//! Public keys and signers (TUF specification 4.2.2). Other crates of this project use signature libraries only through
+//! this crate.
 //!
 //! A [`PublicKey`] is read from the members of a key in TUF metadata. The key alone determines the signature algorithm.
 //! Two keys are equal if their key material is equal, even if metadata encodes them differently.

@@ -1,5 +1,5 @@
-//! Compares public keys independently of their encoding. The revocation of a key uses this module to find the key under
-//! every scheme.
+//! Compares public keys independently of their encoding. When a repository revokes a key, this comparison finds the key
+//! under every scheme.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -11,10 +11,10 @@ use crate::public::PublicKey;
 
 /// The key material, independent of its representation in metadata.
 ///
-/// The material does not depend on the keytype, the scheme, the encoding (PEM, hexadecimal, base64, DER) or variants
-/// within an encoding. So the same key is found even under a scheme that this crate cannot verify. RSA keys are equal
-/// if their moduli are equal, because anyone who can sign with one exponent can sign with all of them. Text in an
-/// unknown encoding is compared character by character.
+/// The material does not depend on the keytype, the scheme, the encoding (PEM, hexadecimal, base64, DER) or variants of
+/// an encoding, such as the length of lines in PEM. So the same key is found even under a scheme that this crate cannot
+/// verify. RSA keys are equal if their moduli are equal, because anyone who can sign with one exponent can sign with
+/// all of them. Text in an unknown encoding is compared character by character.
 ///
 /// This comparison is coarser than the equality of [`PublicKey`], and is never used to count signatures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +22,7 @@ pub struct KeyMaterial(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Form {
-    /// The modulus, without leading zeros.
+    /// The modulus of an RSA key, without leading zeros.
     Rsa(Vec<u8>),
     /// A point on an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because keys on different
     /// curves are never equal by chance.
@@ -34,7 +34,8 @@ enum Form {
 }
 
 impl KeyMaterial {
-    /// Returns the material of a key with the text `public` in metadata, for any keytype and scheme.
+    /// Returns the material of a key whose `keyval.public` in metadata is `public`. The keytype and the scheme may be
+    /// anything.
     #[must_use]
     pub fn of_text(public: &str) -> Self {
         let text = public.trim();
@@ -66,7 +67,8 @@ impl Form {
         Self::of_point(bytes).unwrap_or_else(|| Self::Bytes(bytes.to_vec()))
     }
 
-    /// Reads a SubjectPublicKeyInfo (RFC 5280, 4.1) with any algorithm: the algorithm and a bit string.
+    /// Reads a SubjectPublicKeyInfo (RFC 5280, 4.1) that consists of an algorithm and a bit string. Any algorithm is
+    /// accepted.
     fn of_info(der: &[u8]) -> Option<Self> {
         let info = whole(SEQUENCE, der)?;
         let (_, rest) = element(SEQUENCE, info)?;
@@ -78,7 +80,7 @@ impl Form {
         Some(Self::of_rsa(key).or_else(|| Self::of_point(key)).unwrap_or_else(|| Self::Bytes(key.to_vec())))
     }
 
-    /// Reads an RSAPublicKey (RFC 8017, A.1.1): modulus and exponent.
+    /// Reads an RSAPublicKey (RFC 8017, A.1.1), which consists of the modulus and the exponent.
     fn of_rsa(der: &[u8]) -> Option<Self> {
         let (modulus, rest) = element(INTEGER, whole(SEQUENCE, der)?)?;
         let (_, rest) = element(INTEGER, rest)?;
@@ -86,7 +88,8 @@ impl Form {
         rest.is_empty().then_some(Self::Rsa(modulus.get(first..)?.to_vec()))
     }
 
-    /// Reads a point (SEC 1, 2.3.3) on a curve of 256, 384 or 521 bits. Compression keeps only the sign of y.
+    /// Reads a point (SEC 1, 2.3.3) on a curve of 256, 384 or 521 bits. The result is compressed: it contains x and the
+    /// sign of y.
     fn of_point(bytes: &[u8]) -> Option<Self> {
         let (kind, coordinates) = bytes.split_first()?;
         let is_length = |length: usize| matches!(length, 32 | 48 | 66);
@@ -112,8 +115,8 @@ fn whole(tag: u8, der: &[u8]) -> Option<&[u8]> {
     element(tag, der).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
 }
 
-/// Returns the content of the first element and the bytes after it. Lengths with unnecessary bytes are accepted,
-/// because other parsers accept them.
+/// Returns the content of the first element and the bytes after the element. Lengths with unnecessary bytes are
+/// accepted, because other parsers accept them.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

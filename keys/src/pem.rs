@@ -1,4 +1,4 @@
-//! PEM (RFC 7468) with exactly one block. White space may vary; everything else is strict.
+//! Reads and writes PEM (RFC 7468) with exactly one block. White space may vary; everything else is strict.
 
 use alloc::format;
 use alloc::string::String;
@@ -17,7 +17,7 @@ pub(crate) struct Block<'a> {
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
-/// Decodes a text that consists of one PEM block. The error is a message without a full stop.
+/// Decodes a text that consists of one PEM block. The error is a phrase for a message.
 pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     let rest = text.trim_ascii().strip_prefix("-----BEGIN ").ok_or("no PEM block at the start")?;
     let (label, rest) = rest.split_once("-----").ok_or("the first line of the PEM block is invalid")?;
@@ -34,7 +34,7 @@ pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     if !content.trim_start_matches(blank).starts_with(end_of_line)
         || !content.trim_end_matches(blank).ends_with(end_of_line)
     {
-        return Err("the first and the last line of the PEM block must be on lines of their own");
+        return Err("the BEGIN and END markers of the PEM block must be on lines of their own");
     }
     let mut base64 = Zeroizing::new(Vec::with_capacity(content.len()));
     base64.extend(content.bytes().filter(|byte| !byte.is_ascii_whitespace()));
@@ -45,7 +45,7 @@ pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     Ok(Block { label, der })
 }
 
-/// Decodes a text that consists of one `PUBLIC KEY` block (4.2.2), and returns its DER.
+/// Decodes a text that consists of one `PUBLIC KEY` block (TUF specification 4.2.2), and returns its DER.
 pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
     let mut block = decode(text).map_err(KeyError::invalid)?;
     match block.label {
@@ -57,7 +57,7 @@ pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
     }
 }
 
-/// Parses the content of a `PUBLIC KEY` block (RFC 5280, 4.1). Nothing may follow it.
+/// Parses the content of a `PUBLIC KEY` block (RFC 5280, 4.1). Refuses bytes after the key.
 pub(crate) fn public_info(der: &[u8]) -> Result<SubjectPublicKeyInfoRef<'_>, KeyError> {
     SubjectPublicKeyInfoRef::from_der(der)
         .map_err(|error| KeyError::Invalid(format!("the PEM block does not contain a public key: {error}")))

@@ -28,7 +28,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// All schemes, the preferred one first.
+    /// All schemes, with the preferred scheme first.
     pub const ALL: [Scheme; 3] = [Scheme::Ed25519, Scheme::EcdsaP256, Scheme::EcdsaP384];
 
     fn name(self) -> &'static str {
@@ -126,8 +126,8 @@ impl PrivateKey {
 }
 
 impl Secret {
-    /// Creates a key from the first bytes of `bytes`; the scheme determines their number. Returns `None` if these bytes
-    /// are out of range.
+    /// Creates a key from the first bytes of `bytes`. The scheme determines how many bytes are used. Returns `None` if
+    /// these bytes are not a valid private key.
     fn from_bytes(scheme: Scheme, bytes: &[u8; 48]) -> Option<Secret> {
         match scheme {
             Scheme::Ed25519 => bytes.first_chunk().map(|seed| Secret::Ed25519(seed.into())),

@@ -1,4 +1,5 @@
-//! Private keys in PEM: PKCS#8 (RFC 5958), plain or encrypted with a pass-phrase (RFC 8018).
+//! Reads and writes private keys in PEM. The PEM block contains PKCS#8 (RFC 5958), either plain or encrypted with a
+//! pass-phrase (RFC 8018).
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -29,8 +30,8 @@ const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
 
-/// The maximum key derivation parameters in a file. These limits prevent a damaged file from using too much memory or
-/// time.
+/// The largest accepted key derivation parameters in a file. These limits prevent a damaged file from using too much
+/// memory or time.
 pub(crate) const MOST_SCRYPT_BYTES: u64 = 1 << 30;
 pub(crate) const MOST_SCRYPT_P: u16 = 16;
 const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
@@ -54,8 +55,9 @@ pub enum PemError {
 }
 
 impl PrivateKey {
-    /// Reads a PEM block: PKCS#8 plain (`PRIVATE KEY`) or encrypted (`ENCRYPTED PRIVATE KEY`) by PBES2 with scrypt
-    /// or PBKDF2 (HMAC-SHA-2) and AES, as `openssl` and Python's `cryptography` write them.
+    /// Reads a private key from a PEM block with PKCS#8, either plain (`PRIVATE KEY`) or encrypted (`ENCRYPTED PRIVATE
+    /// KEY`). The encryption must be PBES2 with AES and with scrypt or PBKDF2 (HMAC-SHA-2), which `openssl` and
+    /// Python's `cryptography` use.
     ///
     /// If the key is not encrypted, `pass_phrase` is ignored.
     pub fn from_pem(pem: &str, pass_phrase: Option<&[u8]>) -> Result<PrivateKey, PemError> {
@@ -80,7 +82,8 @@ impl PrivateKey {
         }
     }
 
-    /// Writes an `ENCRYPTED PRIVATE KEY` block: PKCS#8 under PBES2 with scrypt and AES-256-CBC.
+    /// Writes the key as an `ENCRYPTED PRIVATE KEY` block. It contains PKCS#8, encrypted by PBES2 with scrypt and
+    /// AES-256-CBC.
     pub fn to_encrypted_pem(&self, pass_phrase: &[u8]) -> Result<Zeroizing<String>, SignError> {
         if pass_phrase.is_empty() {
             return Err(SignError::EmptyPassPhrase);
@@ -95,7 +98,7 @@ impl PrivateKey {
             .map_err(SignError::failed)
     }
 
-    /// Writes a `PRIVATE KEY` block: PKCS#8 without encryption.
+    /// Writes the key as a `PRIVATE KEY` block, which contains PKCS#8 without encryption.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, SignError> {
         self.to_der()
             .and_then(|document| Ok(document.to_pem("PRIVATE KEY", LineEnding::LF)?))
@@ -192,7 +195,9 @@ fn check_cost(kdf: &pbes2::Kdf) -> Result<(), PemError> {
     if in_range {
         return Ok(());
     }
-    Err(PemError::Unsupported("the key derivation of the encrypted private key is out of range".to_string()))
+    Err(PemError::Unsupported(
+        "the key derivation parameters of the encrypted private key are out of range".to_string(),
+    ))
 }
 
 fn new_parameters() -> Result<pbes2::Parameters, SignError> {

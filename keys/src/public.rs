@@ -1,4 +1,4 @@
-//! Public keys in TUF metadata (spec 4.2.2).
+//! Public keys in metadata (TUF specification 4.2.2).
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -13,7 +13,7 @@ use crate::ecdsa::{Curve, EcdsaKey};
 use crate::ed25519::Ed25519Key;
 use crate::rsa::{Padding, RsaKey};
 
-/// A key that verifies signatures. Clones share the key.
+/// A public key, which verifies signatures. Clones share the data.
 ///
 /// Equality, order and hash use only the key *material*. So a key that is listed twice counts once towards a threshold,
 /// even if the two entries differ in keytype, scheme, white space in PEM, or the encoding of the point.
@@ -33,7 +33,7 @@ pub(crate) enum Algorithm {
 }
 
 impl PublicKey {
-    /// Reads `keytype`, `scheme` and `keyval.public` of a key in metadata.
+    /// Creates a key from the members `keytype`, `scheme` and `keyval.public` of a key in metadata.
     ///
     /// | keytype | scheme | public |
     /// |---|---|---|
@@ -44,9 +44,10 @@ impl PublicKey {
     /// PEM must be one `PUBLIC KEY` block (SubjectPublicKeyInfo) with the algorithm and curve of the scheme.
     ///
     /// # Errors
-    /// [`KeyError`] if the names are not supported or the value is not a valid key.
+    /// [`KeyError`] if the keytype and the scheme are not supported, or if `public` is not a valid key.
     pub fn from_tuf(keytype: &str, scheme: &str, public: &str) -> Result<PublicKey, KeyError> {
-        // 4.2.2: the three standard schemes, and their older spellings.
+        // Spec 4.2.2: the specification defines the schemes `ed25519`, `ecdsa-sha2-nistp256` and `rsassa-pss-sha256`.
+        // Existing repositories also use the remaining schemes, and the names of the ecdsa schemes as keytypes.
         let algorithm = match (keytype, scheme) {
             ("ed25519", "ed25519") => Algorithm::Ed25519(Ed25519Key::from_hex(public)?),
             ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {
@@ -104,7 +105,8 @@ impl PublicKey {
         }
     }
 
-    /// Returns the key material: the SubjectPublicKeyInfo in DER (RFC 5280), with uncompressed points.
+    /// Returns the key material, which is the SubjectPublicKeyInfo in DER (RFC 5280). A point on a curve is not
+    /// compressed.
     #[must_use]
     pub fn material(&self) -> &[u8] {
         &self.0.material

@@ -18,7 +18,7 @@ const RSA_ENCRYPTION: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const SEQUENCE: u8 = 0x30;
-/// `[0]`, the optional version of a certificate.
+/// The tag `[0]` of the optional version in a certificate.
 const VERSION: u8 = 0xa0;
 
 impl PublicKey {

@@ -1,4 +1,4 @@
-//! RSA keys (RFC 8017, spec 4.2.2), for verification only.
+//! RSA keys (RFC 8017, TUF specification 4.2.2), for verification only.
 
 use ::rsa::pkcs1::RsaPublicKeyRef;
 use ::rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
@@ -16,8 +16,9 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 /// `id-RSASSA-PSS` (RFC 8017, appendix A.2.3).
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
-/// The accepted sizes of the modulus. The specification requires at least 2048 bits. The verification time grows with
-/// the square of the size, so verification with an 8192-bit key takes 16 times as long as with a 2048-bit key.
+/// The accepted sizes of the modulus, in bits. The specification requires at least 2048 bits. The verification time
+/// grows with the square of the size, so verification with an 8192-bit key takes 16 times as long as with a 2048-bit
+/// key.
 const MODULUS_BITS: core::ops::RangeInclusive<usize> = 2048..=8192;
 /// The maximum size of the exponent in bits. The verification time also grows with the exponent, and nearly all keys
 /// use 65537.
@@ -100,8 +101,8 @@ impl RsaKey {
     }
 }
 
-/// PSS with MGF1, both with the same hash. Any salt length is accepted, because the specification does not require one
-/// (4.2.2) and signers use different lengths.
+/// Returns PSS padding with MGF1. Both use the hash `D`. Any salt length is accepted, because the specification does
+/// not require one (TUF specification 4.2.2) and signers use different lengths.
 fn pss<D: sha2::Digest>() -> Pss<D> {
     Pss { salt_len: None, ..Pss::new() }
 }
@@ -123,7 +124,7 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
 /// Checks the sizes of the modulus and the exponent before any arithmetic.
 fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
     let modulus_bits = bit_length(key.modulus);
-    // 4.2.2: a modulus has at least 2048 bits.
+    // Spec 4.2.2: a modulus has at least 2048 bits.
     if !MODULUS_BITS.contains(&modulus_bits) {
         return Err(KeyError::Invalid(alloc::format!(
             "the rsa modulus has {modulus_bits} bits, expected {} to {}",

@@ -17,10 +17,10 @@ use zeroize::Zeroizing;
 use crate::private_pem::{MOST_SCRYPT_BYTES, MOST_SCRYPT_P, read};
 use crate::{PemError, PrivateKey};
 
-/// The length of the authenticator at the start of a secretbox.
+/// The length of the Poly1305 authenticator at the start of a secretbox, in bytes.
 const TAG_LENGTH: usize = 16;
 
-/// An encrypted private key.
+/// A private key that cosign has encrypted.
 #[derive(Clone, Debug)]
 pub struct SealedKey {
     /// The cost parameter N of scrypt (RFC 7914).
@@ -33,7 +33,7 @@ pub struct SealedKey {
     pub salt: Vec<u8>,
     /// The nonce of the secretbox.
     pub nonce: [u8; 24],
-    /// The secretbox: the authenticator, and then the encrypted PKCS#8.
+    /// The secretbox, which consists of the authenticator and the encrypted PKCS#8.
     pub secretbox: Vec<u8>,
 }
 
@@ -69,7 +69,7 @@ impl SealedKey {
     fn decrypt(&self, key: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
         let (tag, encrypted) = self.secretbox.split_at_checked(TAG_LENGTH)?;
         let mut cipher = XSalsa20::new(key.into(), &self.nonce.into());
-        // The first 32 bytes of the key stream are the key of the authenticator; the message follows them.
+        // The first 32 bytes of the key stream are the Poly1305 key. The bytes after that decrypt the message.
         let mut tag_key = Zeroizing::new([0; 32]);
         cipher.apply_keystream(tag_key.as_mut_slice());
         let expected = Poly1305::new((&*tag_key).into()).compute_unpadded(encrypted);
@@ -85,5 +85,5 @@ impl SealedKey {
 }
 
 fn out_of_range() -> PemError {
-    PemError::Unsupported("the key derivation of the encrypted private key is out of range".into())
+    PemError::Unsupported("the key derivation parameters of the encrypted private key are out of range".into())
 }

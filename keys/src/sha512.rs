@@ -1,5 +1,5 @@
-//! SHA-512 for ed25519, which hashes the whole message (RFC 8032, 5.1.7). For large messages, this hash takes most of
-//! the verification time.
+//! SHA-512 for the verification of ed25519 signatures, which hashes the whole message (RFC 8032, 5.1.7). For large
+//! messages, hashing takes most of the verification time.
 //!
 //! `ed25519-dalek` has a streaming verifier, but it always uses `sha2`, which reaches only two thirds of the speed of
 //! AWS-LC. So this module hashes the message, and [`Precomputed`] passes the result to the library. `Precomputed` does
@@ -55,7 +55,7 @@ impl HashMarker for Sha512 {}
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 
-/// The length of R and the key.
+/// The total length of R and the key, in bytes.
 const PREFIX: usize = 64;
 
 impl OutputSizeUser for Precomputed {

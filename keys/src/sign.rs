@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::PublicKey;
 
-/// A private key, which may be stored outside of this process.
+/// A private key that can sign. It may be stored outside of this process.
 pub trait Signer: Send + Sync {
     /// Returns the public key.
     fn public_key(&self) -> &PublicKey;
@@ -27,7 +27,7 @@ pub enum SignError {
     /// The pass-phrase is empty, so it would not protect the key.
     #[error("the pass-phrase is empty")]
     EmptyPassPhrase,
-    /// The signer refused or failed, for this reason.
+    /// The signer refused or failed. The text gives the reason.
     #[error("{0}")]
     Failed(String),
 }

@@ -2,7 +2,7 @@
 
     python3 keys/tests/vectors.py > keys/tests/it/vectors.rs && cargo fmt -p lastmile-keys
 
-Every run makes new keys. They sign nothing but these tests.
+Every run generates new keys, which are used only in these tests.
 """
 
 import hashlib
@@ -98,18 +98,18 @@ def ed25519_vectors():
         return int.from_bytes(hashlib.sha512(r + public + MESSAGE).digest(), "little") % L
 
     r = pack((0, 1))
-    const("ED25519_SMALL_R", "A signature with R of order 1 and a matching S, so the equation of RFC 8032 holds.",
+    const("ED25519_SMALL_R", "A signature with R of order 1 and a matching S, so the verification equation of RFC 8032 holds.",
           r + (challenge(r, public) * a % L).to_bytes(32, "little"))
     t = torsion()
     r = pack(add(mul(12345, BASE), t))
-    const("ED25519_MIXED_R", "A signature with R of mixed order: the equation holds only after multiplication by 8.",
+    const("ED25519_MIXED_R", "A signature with R of mixed order: the verification equation holds only after multiplication by 8.",
           r + ((12345 + challenge(r, public) * a) % L).to_bytes(32, "little"))
     mixed = pack(add(mul(a, BASE), t))
-    const("ED25519_MIXED", "An ed25519 key of mixed order.", mixed)
+    const("ED25519_MIXED", "An ed25519 key whose point has mixed order.", mixed)
     nonce = 1
     while challenge(r := pack(mul(nonce, BASE)), mixed) % 8 == 0:
         nonce += 1
-    const("ED25519_MIXED_SIGNATURE", "A signature under the key of mixed order: the equation holds only after multiplication by 8.",
+    const("ED25519_MIXED_SIGNATURE", "A signature under the key of mixed order: the verification equation holds only after multiplication by 8.",
           r + ((nonce + challenge(r, mixed) * a) % L).to_bytes(32, "little"))
     points = {pack(mul(i, t)) for i in range(8)}
     for y, sign in [(0, 1), (1, 1), (P - 1, 1), (P, 0), (P, 1), (P + 1, 0), (P + 1, 1)]:
@@ -122,7 +122,7 @@ def ed25519_vectors():
         y += 1
     assert y < 19
     const("ED25519_NON_CANONICAL", "A point of large order, encoded with y + p instead of y.", (y + P).to_bytes(32, "little"))
-    const("ED25519_CANONICAL", "The same point in its canonical encoding.", y.to_bytes(32, "little"))
+    const("ED25519_CANONICAL", "The point of `ED25519_NON_CANONICAL` in its canonical encoding.", y.to_bytes(32, "little"))
 
 
 # --- ECDSA -----------------------------------------------------------------------------------------------
@@ -136,18 +136,18 @@ def ecdsa_vectors(name, curve, digest, order):
     const(f"{name}_COMPRESSED", f"The compressed point of the ecdsa key on {curve.name}.",
           public.public_bytes(ser.Encoding.X962, ser.PublicFormat.CompressedPoint))
     pem = public.public_bytes(*SPKI)
-    const(f"{name}_COMPRESSED_PEM", "The key with a compressed point, as openssl writes it.",
+    const(f"{name}_COMPRESSED_PEM", f"`{name}` with a compressed point, as openssl writes it.",
           openssl("ec", "-pubin", "-pubout", "-conv_form", "compressed", stdin=pem).decode())
-    const(f"{name}_EXPLICIT_PEM", "The key with the parameters of the curve instead of its name.",
+    const(f"{name}_EXPLICIT_PEM", f"`{name}` with the parameters of the curve instead of the name of the curve.",
           openssl("ec", "-pubin", "-pubout", "-param_enc", "explicit", stdin=pem).decode())
     r, s = utils.decode_dss_signature(key.sign(MESSAGE, ec.ECDSA(digest)))
     low, high = sorted((s, order - s))
-    const(f"{name}_SIGNATURE", "A signature that the key made, with the lower value of s.", utils.encode_dss_signature(r, low))
-    const(f"{name}_HIGH_S", "The same signature with the higher value of s.", utils.encode_dss_signature(r, high))
+    const(f"{name}_SIGNATURE", f"A signature by the key `{name}`, with the lower value of s.", utils.encode_dss_signature(r, low))
+    const(f"{name}_HIGH_S", f"`{name}_SIGNATURE` with the higher value of s.", utils.encode_dss_signature(r, high))
     other = hashes.SHA384() if isinstance(digest, hashes.SHA256) else hashes.SHA256()
-    const(f"{name}_OTHER_HASH", f"A signature that the key made over the {other.name} of the message.", key.sign(MESSAGE, ec.ECDSA(other)))
+    const(f"{name}_OTHER_HASH", f"A signature by the key `{name}` over the {other.name} digest of the message.", key.sign(MESSAGE, ec.ECDSA(other)))
     size = (curve.key_size + 7) // 8
-    const(f"{name}_P1363", "The same signature as the concatenation of r and s.", r.to_bytes(size, "big") + low.to_bytes(size, "big"))
+    const(f"{name}_P1363", f"`{name}_SIGNATURE` as the concatenation of r and s.", r.to_bytes(size, "big") + low.to_bytes(size, "big"))
 
 
 # --- RSA -------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def rsa_vectors():
     key = rsa.generate_private_key(65537, 2048)
     n = key.public_key().public_numbers().n
     const("RSA", "An rsa key of 2048 bits.", key.public_key().public_bytes(*SPKI).decode())
-    const("RSA_PKCS1", "The rsa key as PKCS#1.",
+    const("RSA_PKCS1", "The key `RSA` as PKCS#1.",
           key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.PKCS1).decode())
     sha = {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512()}
     for salt in (0, 20, 32, 256 - 32 - 2):
@@ -188,7 +188,7 @@ def rsa_vectors():
               key.sign(MESSAGE, padding.PKCS1v15(), sha[256]))
     key = openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
     const("RSA_PSS_OID", "An rsa key with the algorithm id-RSASSA-PSS.", openssl("pkey", "-pubout", stdin=key).decode())
-    const("CERTIFICATE", "A certificate.", openssl(
+    const("CERTIFICATE", "A certificate of a key on P-256.", openssl(
         "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x",
         "-days", "1", "-keyout", "/dev/null").decode())
 
@@ -207,7 +207,7 @@ def private_vectors():
         const(f"PRIVATE_{name}_ENCRYPTED", f"`PRIVATE_{name}` encrypted with the pass-phrase `correct horse`, by PBKDF2 and AES-256-CBC.",
               key.private_bytes(*PKCS8, phrase).decode())
         const(f"PRIVATE_{name}_PUBLIC", f"The public key of `PRIVATE_{name}`.", key.public_key().public_bytes(*SPKI).decode())
-    const("PRIVATE_RSA", "An rsa key.", rsa.generate_private_key(65537, 2048).private_bytes(*PKCS8, ser.NoEncryption()).decode())
+    const("PRIVATE_RSA", "A private rsa key of 2048 bits.", rsa.generate_private_key(65537, 2048).private_bytes(*PKCS8, ser.NoEncryption()).decode())
     const("PRIVATE_SEC1", "A private key in the format that openssl wrote before PKCS#8.", keys["P256"].private_bytes(
         ser.Encoding.PEM, ser.PrivateFormat.TraditionalOpenSSL, ser.NoEncryption()).decode())
     k1 = ec.generate_private_key(ec.SECP256K1())

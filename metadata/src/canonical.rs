@@ -1,11 +1,13 @@
-//! Canonical JSON (spec 4.1). In one pass, this module converts received text to the bytes that signatures cover.
+//! Canonical JSON (TUF specification 4.1). In one pass, this module converts received text to the bytes that signatures
+//! cover.
 //!
-//! Text that is already canonical is not converted. The module `reader` then reads values from the canonical bytes.
+//! Files that are already canonical need no conversion. In both cases, the module `reader` then reads the values from
+//! the canonical bytes.
 //!
 //! serde_json tokenizes the text, and this module decides which text is accepted. In canonical text, there is no
 //! whitespace, members are sorted by code point, all numbers are integers, and only `"` and `\` are escaped. Duplicate
-//! members, other numbers and deep nesting are refused. Canonical text may contain unescaped control characters, so it
-//! is not always valid JSON.
+//! members, numbers that are not integers, and deep nesting are refused. Canonical text may contain unescaped control
+//! characters, so it is not always valid JSON.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -20,7 +22,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use crate::escapes::{has_escapes, string_length, unescape};
 use crate::{ErrorKind, Location};
 
-/// The maximum nesting of arrays and objects.
+/// The maximum nesting depth of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
 // Phrases for error messages. They describe requirements beyond those of JSON.
@@ -31,7 +33,7 @@ const INTEGERS: &str = "an integer of at most 64 bits";
 const LENGTH: &str = "less than 4 GiB";
 const ESCAPES: &str = "a valid escape";
 
-/// Members that the specification does not define. They are preserved, but not used.
+/// Members that this crate does not know. They are preserved when the metadata is written, but not used.
 pub type Unknown = BTreeMap<String, Json>;
 
 /// A JSON value in canonical form.
@@ -42,7 +44,8 @@ impl Json {
     /// Parses JSON text and converts it to canonical form.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] if the text is not JSON or has no canonical form (floats, duplicate members).
+    /// [`ErrorKind::Malformed`] if the text is not JSON, or if it has no canonical form, for example because it
+    /// contains floats or duplicate members.
     pub fn parse(text: &str) -> Result<Self, ErrorKind> {
         canonicalize(text).map(Self)
     }
@@ -153,8 +156,8 @@ impl<'de> Visitor<'de> for Canonical<'_> {
         Ok(())
     }
 
-    // 4.1: each integer has exactly one spelling. serde_json passes everything other than a plain 64-bit integer to
-    // `visit_f64`.
+    // Spec 4.1: each integer has exactly one spelling. serde_json passes every number that is not written as a plain
+    // 64-bit integer to `visit_f64`.
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.out.push_str(&value.to_string());
         Ok(())
@@ -166,7 +169,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        // 4.1: floats are refused.
+        // Spec 4.1: floats are refused.
         Err(E::custom(INTEGERS))
     }
 
@@ -214,7 +217,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
                     (self.out.get(previous).unwrap_or_default(), self.out.get(name.clone()).unwrap_or_default());
                 match compare_names(names.0, names.1) {
                     Ordering::Less => {}
-                    // 4.1: a duplicate member is refused, even if its name is escaped differently.
+                    // Spec 4.1: a duplicate member is refused, even if its name is escaped differently.
                     Ordering::Equal => return Err(A::Error::custom(MEMBERS)),
                     Ordering::Greater => sorted = false,
                 }
@@ -224,7 +227,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
             self.out.push(':');
             members.next_value_seed(self.deeper()?)?;
         }
-        // 4.1: the members are sorted by code point.
+        // Spec 4.1: the members are sorted by code point.
         if !sorted {
             let members = sort_members(self.out, &starts).map_err(A::Error::custom)?;
             self.out.truncate(open);
@@ -311,12 +314,13 @@ fn name_at(text: &str, start: usize) -> &str {
     rest.get(..string_length(rest.as_bytes())).unwrap_or_default()
 }
 
-/// Compares two escaped names by their unescaped code points. In UTF-8, the byte order is the code point order.
+/// Compares two escaped names by their unescaped code points. In UTF-8, sorting by bytes gives the same order as
+/// sorting by code points.
 fn compare_names(one: &str, other: &str) -> Ordering {
     if has_escapes(one) || has_escapes(other) { unescape(one).cmp(&unescape(other)) } else { one.cmp(other) }
 }
 
-/// Returns a canonical string, in which only `"` and `\` are escaped (4.1).
+/// Returns `value` as a string in canonical JSON, in which only `"` and `\` are escaped (TUF specification 4.1).
 pub(crate) fn string(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     push_string(&mut out, value);

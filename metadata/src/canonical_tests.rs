@@ -70,7 +70,8 @@ fn f_cj_5_duplicate_members_are_refused() {
 
 #[test]
 fn escaped_names_sort_by_their_unescaped_text() {
-    // `\` (0x5c) sorts between `A` and `a`, and `"` (0x22) sorts before all of them, although `\` and `"` are escaped.
+    // `\` (0x5c) sorts between `A` and `a`, and `"` (0x22) sorts before all other names, although `\` and `"` are
+    // escaped.
     assert_eq!(canonical(r#"{"a":1,"\\":2,"A":3,"\"":4}"#).unwrap(), r#"{"\"":4,"A":3,"\\":2,"a":1}"#);
 }
 

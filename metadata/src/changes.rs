@@ -1,7 +1,7 @@
-//! Compares two versions of signed JSON (spec 4.1), and reports every changed value with its location.
+//! Compares two versions of signed JSON (TUF specification 4.1), and reports every changed value with its location.
 //!
 //! This module compares JSON without knowing the metadata formats, so it cannot miss a member. It reads both versions
-//! in parallel without building a tree, and skips equal values by comparing their bytes.
+//! side by side without building a tree, and skips equal values by comparing their bytes.
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::reader::{Item, Reader};
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// Returns the names of the members that lead to the value.
+    /// Returns the names of the members and array elements that lead to the value.
     #[must_use]
     pub fn segments(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
@@ -77,8 +77,8 @@ pub enum ChangeKind<'t> {
     Order,
 }
 
-/// Returns the changes from `before` to `after`, which must both be canonical. Members of the outermost object are
-/// skipped if `is_skipped` returns `true` for their names.
+/// Returns the changes from `before` to `after`, which must both be canonical. If `before` is `None`, everything in
+/// `after` counts as added. Members of the outermost object are skipped if `is_skipped` returns `true` for their names.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] for text that is not canonical.
@@ -166,7 +166,7 @@ impl<'t> Walk<'t, '_> {
         self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Value { before, after } });
     }
 
-    /// Compares two objects, whose members are sorted.
+    /// Compares two objects. The members of both are sorted by name.
     fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
         let mut old = Members::of(before)?;
         let mut new = Members::of(after)?;

@@ -1,8 +1,8 @@
-//! The envelope of every metadata file (spec 4.2.1). It contains `signed`, and the signatures over the canonical form
-//! of `signed`.
+//! The envelope of every metadata file (TUF specification 4.2.1). It contains `signed`, and the signatures over the
+//! canonical form of `signed`.
 //!
-//! The types express trust: an [`Envelope`] is not trusted, and its content has not been parsed. `verify` converts it
-//! into a [`Verified`](crate::Verified).
+//! The types show what is trusted: an [`Envelope`] is not trusted, and its content has not been parsed.
+//! [`Envelope::verify`] converts it into a [`Verified`](crate::Verified), which is trusted.
 
 use alloc::collections::BTreeSet;
 use alloc::string::{FromUtf8Error, String, ToString};
@@ -38,7 +38,7 @@ impl fmt::Debug for Received {
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
-    /// The canonical form of the file. If the received text is canonical, this is the same text.
+    /// The canonical form of the file. If the received text is canonical, this is the received text itself.
     canonical: Arc<String>,
     /// Whether the text is known to be canonical. If this is false, the text is checked when `signed` is read.
     is_canonical: bool,
@@ -50,9 +50,9 @@ pub struct Envelope<R> {
 }
 
 impl<R> Envelope<R> {
-    /// Reads the envelope of a file with at most `most_signatures` signatures.
+    /// Reads the envelope of a file. Refuses a file with more than `most_signatures` signatures.
     pub(crate) fn read(received: Vec<u8>, most_signatures: u32) -> Result<Self, ErrorKind> {
-        // 4.1: the text is UTF-8. It is never normalised.
+        // Spec 4.1: the text is UTF-8. It is never normalised.
         let received = Arc::new(String::from_utf8(received).map_err(|error| not_utf8(&error))?);
         match Self::read_published(&received, most_signatures)? {
             Some(envelope) => Ok(envelope),
@@ -60,10 +60,11 @@ impl<R> Envelope<R> {
         }
     }
 
-    /// Reads a file in the usual published form: canonical except for control characters, with `signed` as the last
-    /// member. Returns `None` if the file has a different form.
+    /// Reads a file in the usual published form, in which the signatures come first and `signed` comes last. Assumes
+    /// that the text is canonical; later steps check this. Returns `None` if the file has a different form.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
-        // Valid JSON escapes control characters, while canonical text does not.
+        // JSON requires escapes for control characters, but canonical text contains them unescaped, so the canonical
+        // reader would accept them.
         let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
         if !received.ends_with('}') || received.as_bytes().chunks(4096).any(has_controls) {
             return Ok(None);
@@ -97,13 +98,13 @@ impl<R> Envelope<R> {
                     value.skip()?;
                     signed = Some(start..value.position());
                 }
-                // A21: no signature covers any other member of the envelope.
+                // POUF A21: no signature covers any other member of the envelope.
                 _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
         reader.end()?;
-        // 4.2.1: both members are required.
+        // Spec 4.2.1: `signed` and `signatures` are required.
         let signed = signed.ok_or_else(|| ErrorKind::missing("signed"))?;
         let signatures = signatures.ok_or_else(|| ErrorKind::missing("signatures"))?;
         Ok(Self {
@@ -136,13 +137,14 @@ impl<R> Envelope<R> {
         &self.received
     }
 
-    /// Returns the signatures as received. Each key ID occurs once.
+    /// Returns the signatures as received, valid or not. No key ID occurs twice.
     #[must_use]
     pub fn signatures(&self) -> &[Signature] {
         &self.signatures
     }
 
-    /// Returns the text that the signatures cover, which is the canonical form of `signed` as received (4.1).
+    /// Returns the text that the signatures cover, which is the canonical form of `signed` as received (TUF
+    /// specification 4.1).
     #[must_use]
     #[expect(clippy::expect_used, reason = "the range was found in this text, which never changes")]
     pub fn signed(&self) -> &str {
@@ -190,7 +192,7 @@ impl<R: Role> Envelope<R> {
         self.content().map_err(|kind| kind.of(role))
     }
 
-    /// Parses `signed`. The values are read from the same text that the signatures cover (4.1).
+    /// Parses `signed`. The values are read from the same text that the signatures cover (TUF specification 4.1).
     pub(crate) fn content(&self) -> Result<R, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         let content = R::read(&mut reader, &self.canonical).map_err(|kind| kind.within("signed"))?;
@@ -210,7 +212,7 @@ fn not_utf8(error: &FromUtf8Error) -> ErrorKind {
     ErrorKind::expected("UTF-8 text").but_found(found).at(Location::of_offset(bytes, offset))
 }
 
-/// Returns the file in its published form, which is valid JSON without whitespace.
+/// Returns a metadata file with `signed` and `signatures`, as valid JSON without whitespace.
 ///
 /// `signed` must be canonical, as [`Role::write`] returns it.
 #[must_use]
@@ -254,7 +256,7 @@ fn read_signatures(reader: &mut Reader<'_>, most: u32) -> Result<Vec<Signature>,
             return Err(ErrorKind::LimitReached { limit: Limit::Signatures, value: most.into() });
         }
         let signature = Signature::read(value)?;
-        // 4.2.1, A1: each key ID may occur at most once, even if one of its signatures is invalid.
+        // Spec 4.2.1, POUF A1: each key ID may occur at most once, even if one of its signatures is invalid.
         if !seen.insert(signature.keyid.clone()) {
             return Err(ErrorKind::DuplicateSignature(signature.keyid));
         }

@@ -26,11 +26,11 @@ pub enum ErrorKind {
     /// A required file does not exist.
     #[error("the file is missing")]
     Absent,
-    /// Two signatures have the same key ID (4.2.1).
+    /// Two signatures have the same key ID (TUF specification 4.2.1).
     #[error("key ID {} has more than one signature", Quoted(.0.as_str()))]
     DuplicateSignature(KeyId),
-    /// The metadata has expired, because of a freeze attack or because the repository is not maintained (5.3.10, 5.4.4,
-    /// 5.5.6, 5.6.5).
+    /// The metadata has expired. Either an attacker withholds newer metadata (a freeze attack), or the repository is no
+    /// longer maintained (TUF specification 5.3.10, 5.4.4, 5.5.6, 5.6.5).
     #[error("expired at {}; your clock says {}", format_time(expires), format_time(start_time))]
     Expired {
         /// The expiry time of the metadata.
@@ -38,7 +38,7 @@ pub enum ErrorKind {
         /// The time at which the update started.
         start_time: DateTime<Utc>,
     },
-    /// A hash differs from the hash that trusted metadata lists.
+    /// A hash of the file differs from the hash that trusted metadata lists.
     #[error("{algorithm} is {found}, expected {expected}")]
     HashMismatch {
         /// The name of the algorithm.
@@ -48,7 +48,7 @@ pub enum ErrorKind {
         /// The hash of the received file, in hexadecimal.
         found: String,
     },
-    /// The length differs from the length that trusted metadata lists.
+    /// The length of the file differs from the length that trusted metadata lists.
     #[error("has {found} bytes, expected {expected}")]
     LengthMismatch {
         /// The listed length, in bytes.
@@ -74,7 +74,8 @@ pub enum ErrorKind {
         /// The value of the limit.
         value: u64,
     },
-    /// For another role, the file lists a lower version than the one already trusted (5.4.3.2, 5.5.5).
+    /// The file lists, for another role, a lower version than the version of that role that is already trusted (TUF
+    /// specification 5.4.3.2, 5.5.5).
     #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
         /// The listed role.
@@ -101,16 +102,16 @@ pub enum ErrorKind {
     /// The delegator does not delegate to the role.
     #[error("not delegated by {}", Quoted(.0.as_str()))]
     NotDelegated(RoleName),
-    /// The snapshot does not list the role (5.5, 5.6).
+    /// The snapshot does not list the role (TUF specification 5.5, 5.6).
     #[error("not listed in the snapshot")]
     NotListed,
-    /// The snapshot no longer lists a role that an earlier snapshot listed (5.5.5).
+    /// The snapshot no longer lists a role that an earlier snapshot listed (TUF specification 5.5.5).
     #[error("rollback: no longer lists {}", Quoted(listed.as_str()))]
     Removed {
         /// The role that is no longer listed.
         listed: RoleName,
     },
-    /// The version is lower than the trusted version (5.3.5, 5.4.3.1).
+    /// The version of the file is lower than the version that is already trusted (TUF specification 5.3.5, 5.4.3.1).
     #[error("rollback: version {found}, but version {trusted} is already trusted")]
     Rollback {
         /// The version that is already trusted.
@@ -118,7 +119,8 @@ pub enum ErrorKind {
         /// The lower version that was received.
         found: Version,
     },
-    /// A stored file and the record of trusted versions are both damaged, so the client could not detect a rollback.
+    /// A stored file and the record of trusted versions ([`Floors`](crate::Floors)) are both damaged, so the client
+    /// could not detect a rollback.
     #[error("the stored copy and the record of trusted versions are both damaged")]
     StateLost,
     /// Another process changed a stored file while it was in use. The new content is not trusted.
@@ -132,7 +134,7 @@ pub enum ErrorKind {
         /// The number of required keys.
         threshold: Threshold,
     },
-    /// A key is listed under an ID other than its hash (4.3), and
+    /// A key is listed under an ID other than its hash (TUF specification 4.3), and
     /// [`Limits::strict_key_ids`](crate::Limits::strict_key_ids) is on.
     #[error("key ID {} is not the hash of its key, expected {expected}", Quoted(found.as_str()))]
     WrongKeyId {
@@ -141,10 +143,10 @@ pub enum ErrorKind {
         /// The ID under which the key is listed.
         found: KeyId,
     },
-    /// The metadata was written for another major version of the specification (4.3).
+    /// The metadata was written for another major version of the specification (TUF specification 4.3).
     #[error("specification version `{}` is not supported", Quoted(.0))]
     UnsupportedSpecVersion(String),
-    /// The member `_type` names a different kind of role (4.2.1).
+    /// The member `_type` names a different kind of role (TUF specification 4.2.1).
     #[error("type is `{}`, expected `{expected}`", Quoted(found))]
     WrongType {
         /// The expected type.
@@ -152,7 +154,7 @@ pub enum ErrorKind {
         /// The type of the file.
         found: String,
     },
-    /// The version differs from the version that trusted metadata requires (5.3.5, 5.5.4, 5.6.4).
+    /// The version differs from the version that trusted metadata requires (TUF specification 5.3.5, 5.5.4, 5.6.4).
     #[error("version is {found}, expected {expected}")]
     WrongVersion {
         /// The required version.
@@ -163,12 +165,13 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns this kind as an error about `role`.
+    /// Returns an [`Error`] of this kind about `role`.
     pub(crate) fn of(self, role: &RoleName) -> Error {
         Error { role: role.clone(), kind: self }
     }
 
-    /// Returns an error about the value that is being read. [`ErrorKind::within`] adds the location of the value.
+    /// Returns the error for a malformed value. `expected` describes the value that was expected. [`ErrorKind::within`]
+    /// adds the location of the value.
     #[cold]
     pub(crate) fn expected(expected: &'static str) -> Self {
         Self::Malformed { at: Location::Document, expected, found: None }
@@ -238,9 +241,11 @@ pub enum Location {
     /// The document as a whole.
     Document,
     /// The location of a value, given by the names of the members that lead to it, such as
-    /// `signed.roles.root.threshold`. Array elements have no names, and long names are cut after 100 characters.
+    /// `signed.roles.root.threshold`. Array elements do not appear in the location, because they have no names. Long
+    /// names are cut after 100 characters.
     Member(String),
-    /// A position in text that is not JSON or has no canonical form. Lines and columns are counted from 1.
+    /// A position in the file, for text that is not valid JSON or cannot be converted to canonical JSON. Lines and
+    /// columns are counted from 1.
     Text {
         /// The line.
         line: usize,
@@ -325,8 +330,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Returns the beginning of a text. It is one character longer than [`QUOTED`], so that [`Quoted`] can tell whether the
-/// text was cut.
+/// Returns at most the first `QUOTED + 1` characters of a text. From the additional character, [`Quoted`] can tell that
+/// the text was cut.
 pub(crate) fn quote(text: &str) -> String {
     text.chars().take(QUOTED + 1).collect()
 }

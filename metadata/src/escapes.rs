@@ -1,9 +1,9 @@
-//! Escapes in canonical strings (spec 4.1), in which only quotes and backslashes are escaped.
+//! Escapes in canonical strings (TUF specification 4.1), in which only quotes and backslashes are escaped.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 
-/// Returns the number of bytes before the closing quote.
+/// Returns the number of bytes before the closing quote of a string. `bytes` starts after the opening quote.
 pub(crate) fn string_length(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(next) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {

@@ -1,6 +1,6 @@
 //! The record of trusted versions. It is stored separately from the metadata files for two reasons. A damaged metadata
-//! file must not make a rollback possible (5.4.3, 5.5.5), and a key rotation must be handled exactly once, even after a
-//! crash (5.3.11).
+//! file must not make a rollback possible, and a key rotation must be handled exactly once, even after a crash (TUF
+//! specification 5.4.3, 5.5.5, 5.3.11).
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -21,8 +21,8 @@ const LOST: &str = "what was trusted before is lost";
 /// end a line.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The lowest versions that the client still accepts. They make sure that versions never decrease (4.3), even if a
-/// stored file is damaged (D3).
+/// The record of trusted versions. It contains the lowest versions that the client still accepts, so that versions
+/// never decrease (TUF specification 4.3), even if a stored file is damaged (POUF D3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
     /// Whether the record was damaged and has not been rebuilt from the stored metadata files yet. As long as this is
@@ -32,13 +32,13 @@ pub struct Floors {
     pub(crate) root: Version,
     /// A digest of the timestamp and snapshot keys that this root lists.
     pub(crate) online_keys: String,
-    /// The version of the timestamp, and the version of the snapshot that it lists.
+    /// The version of the timestamp, and the version of the snapshot that this timestamp lists.
     pub(crate) timestamp: Option<(Version, Version)>,
-    /// The version of the snapshot, and the versions that it lists.
+    /// The version of the snapshot, and the versions that this snapshot lists.
     pub(crate) snapshot: Option<RoleFloors>,
 }
 
-/// The version of the snapshot, and the versions that it lists for targets roles.
+/// The version of a snapshot, and the versions that this snapshot lists for targets roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleFloors {
     pub(crate) version: Version,
@@ -50,7 +50,7 @@ pub(crate) struct RoleFloors {
     lines: String,
 }
 
-/// The state of the record of trusted versions in a store.
+/// The state of the record of trusted versions in the client's store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredFloors {
     /// No record has ever been stored.
@@ -70,9 +70,9 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    /// Checks that every previously listed role is still listed, with the same or a higher version (5.5.5). Returns the
-    /// lowest versions that are acceptable after `snapshot`, or `None` if this record already comes from the same
-    /// snapshot.
+    /// Checks that every previously listed role is still listed, with the same or a higher version (TUF specification
+    /// 5.5.5). Returns the lowest versions that are acceptable after `snapshot`, or `None` if this record already comes
+    /// from the same snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -97,8 +97,8 @@ impl Floors {
         text + &checksum
     }
 
-    /// Returns whether `record` contains these versions. `record` must come from [`Floors::to_text`] or have been
-    /// accepted by [`Floors::from_text`].
+    /// Returns whether `record` contains exactly these versions. `record` must come from [`Floors::to_text`] or have
+    /// been accepted by [`Floors::from_text`].
     #[must_use]
     pub fn is_recorded(&self, record: &str) -> bool {
         let rest = record.strip_prefix(&self.head()).and_then(|rest| rest.strip_prefix(self.lines()));
@@ -177,7 +177,7 @@ impl RoleFloors {
     /// `snapshot`.
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
-        // A17: old snapshots also list the root, whose version is recorded separately.
+        // POUF A17: old snapshots also list the root, whose version is recorded separately.
         let others = [RoleName::ROOT, RoleName::TIMESTAMP, RoleName::SNAPSHOT];
         let is_targets = |role: &str| others.iter().all(|other| other.as_str() != role);
         for (role, version) in snapshot.versions().filter(|(role, _)| is_targets(role)) {
@@ -189,7 +189,8 @@ impl RoleFloors {
         Self { version: snapshot.version, digest, lines }
     }
 
-    /// Checks that every previously listed role is still listed, with the same or a higher version (5.5.5).
+    /// Checks that every previously listed role is still listed, with the same or a higher version (TUF specification
+    /// 5.5.5).
     pub(crate) fn check(&self, new: &Self) -> Result<(), ErrorKind> {
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
@@ -220,7 +221,7 @@ fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), E
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());
     let (Some(listed), Some(trusted)) = (role, version(trusted)) else { return Err(ErrorKind::StateLost) };
     match found.map(version) {
-        // 5.5.5: no listed file disappears, and no listed version decreases.
+        // Spec 5.5.5: no listed file disappears, and no listed version decreases.
         None => Err(ErrorKind::Removed { listed }),
         Some(Some(found)) if found < trusted => Err(ErrorKind::ListedRollback { listed, trusted, found }),
         Some(Some(_)) => Ok(()),

@@ -1,4 +1,4 @@
-//! The hashes that metadata lists for files (spec 4.4, 4.5, 5.7), and a streaming verifier.
+//! The hashes that metadata lists for files (TUF specification 4.4, 4.5, 5.7), and a streaming verifier.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -43,7 +43,7 @@ impl Algorithm {
         }
     }
 
-    /// Describes a digest of this algorithm in metadata, for error messages.
+    /// Describes how metadata writes a digest of this algorithm, for error messages.
     fn digits(self) -> &'static str {
         match self {
             Self::Sha256 => "64 hexadecimal digits",
@@ -66,7 +66,7 @@ pub struct Hashes {
     unknown: BTreeMap<String, Json>,
 }
 
-/// A digest, stored without an allocation because a role may list millions of targets.
+/// A digest. It is stored without an allocation, because a role may list millions of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
     algorithm: Algorithm,
@@ -120,7 +120,8 @@ impl Hashes {
         self.unknown.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns the hexadecimal digests that consistent snapshots use as file name prefixes (6.2.1), shortest first.
+    /// Returns the hexadecimal digests that consistent snapshots use as file name prefixes (TUF specification 6.2.1),
+    /// shortest first.
     pub fn prefixes(&self) -> impl Iterator<Item = String> {
         self.known().map(|(_, digest)| hex::encode(digest))
     }
@@ -139,8 +140,8 @@ impl Hashes {
         Self::members(reader, |_, _, _| {})
     }
 
-    /// Calls `member` with the name and the value of each member. For a known algorithm, the value consists of the
-    /// hexadecimal digits.
+    /// Calls `member` with the name and the value of each member. For a known algorithm, the value consists of
+    /// hexadecimal digits. For an unknown algorithm, it is canonical JSON.
     fn members(
         reader: &mut Reader<'_>,
         mut member: impl FnMut(&str, Option<Algorithm>, &str),
@@ -148,7 +149,7 @@ impl Hashes {
         let mut is_empty = true;
         reader.object(|name, value| {
             is_empty = false;
-            // A15: hashes of unknown algorithms are ignored.
+            // POUF A15: hashes of unknown algorithms are ignored.
             let Some(algorithm) = Algorithm::named(name) else {
                 member(name, None, value.skip()?);
                 return Ok(());
@@ -163,7 +164,7 @@ impl Hashes {
             member(name, Some(algorithm), &digits);
             Ok(())
         })?;
-        // 4.4: at least one hash is required.
+        // Spec 4.4: at least one hash is required.
         if is_empty { Err(ErrorKind::expected("at least one hash")) } else { Ok(()) }
     }
 
@@ -172,7 +173,7 @@ impl Hashes {
         canonical::object(known, &self.unknown)
     }
 
-    /// Returns whether at least one algorithm is known, so that a file can be verified.
+    /// Returns whether at least one hash has a known algorithm, so that a file can be verified.
     pub(crate) fn is_usable(&self) -> bool {
         self.known().next().is_some()
     }
@@ -195,7 +196,7 @@ impl Hashes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// The length differs from the listed length.
+    /// The length of the file differs from the listed length.
     #[error("has {found} bytes, expected {expected}")]
     Length {
         /// The listed length, in bytes.
@@ -204,7 +205,7 @@ pub enum FileError {
         /// it was refused.
         found: u64,
     },
-    /// A hash differs from the listed hash.
+    /// A hash of the file differs from the listed hash.
     #[error("{algorithm} is {found}, expected {expected}")]
     Hash {
         /// The name of the algorithm.
@@ -229,7 +230,8 @@ impl From<FileError> for ErrorKind {
     }
 }
 
-/// Verifies the exact length and every known hash of a file that is read in parts (5.7.3).
+/// Verifies a file that is read in parts against its listed length and every listed hash of a known algorithm (TUF
+/// specification 5.7.3).
 #[derive(Clone)]
 pub struct HashingVerifier {
     expected: Hashes,
@@ -263,7 +265,8 @@ impl HashingVerifier {
     /// Finishes the verification of the file.
     ///
     /// # Errors
-    /// [`FileError`] if the length or a hash differs, or if no hash of a supported algorithm is listed.
+    /// [`FileError`] if the length or a hash differs from the listed value, or if no hash of a supported algorithm is
+    /// listed.
     pub fn finish(self) -> Result<(), FileError> {
         if !self.expected.is_usable() {
             return Err(FileError::NoSupportedHash);

@@ -1,4 +1,4 @@
-//! Tests of listed hashes and of the streaming verifier.
+//! Tests of the hashes that metadata lists, and of the verifier that reads a file in parts.
 
 use super::*;
 

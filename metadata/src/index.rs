@@ -64,12 +64,12 @@ impl<E: Entry> Index<E> {
         self.changes.get(name).map_or_else(|| self.position(name).is_ok(), Option::is_some)
     }
 
-    /// Sets or replaces a member.
+    /// Adds or replaces a member.
     pub(crate) fn insert(&mut self, name: &str, entry: E) {
         self.changes.insert(name.to_string(), Some(entry));
     }
 
-    /// Sets or replaces many members, which must be sorted by name and have distinct names. All members are written to
+    /// Adds or replaces many members, which must be sorted by name and have distinct names. All members are written to
     /// one text, so each member needs only the memory for its text and four more bytes.
     ///
     /// # Errors
@@ -124,8 +124,8 @@ impl<E: Entry> Index<E> {
         self.merged(|start| self.member(start), Clone::clone).map(|(name, entry)| (name.into_owned(), entry))
     }
 
-    /// Returns a part of each member, in the order of the names. `read` reads the part from the text of an unchanged
-    /// member, and `changed` takes it from a changed member.
+    /// Returns the name of each member with a part of its value, in the order of the names. `read` reads the part from
+    /// the text of an unchanged value, and `changed` takes it from a changed value.
     pub(crate) fn each<'a, V>(
         &'a self,
         read: impl Fn(&mut Reader<'_>) -> Result<V, ErrorKind> + 'a,

@@ -1,4 +1,4 @@
-//! Keys in metadata (spec 4.2.2), and the only code that counts signatures.
+//! Keys in metadata (TUF specification 4.2.2), and thresholds of signatures. Only this module counts signatures.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -13,9 +13,10 @@ use crate::changes::member;
 use crate::reader::Reader;
 use crate::{ErrorKind, Json, KeyId, Signature, Threshold};
 
-/// A key in metadata, including its unknown members.
+/// A key in metadata, including members that this crate does not know.
 ///
-/// A key with an unknown type or scheme, or with an invalid value, is preserved, but its signatures never count.
+/// A key with an unknown type or scheme, or with an invalid value, is preserved when the metadata is written, but
+/// signatures by such a key never count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     canonical: String,
@@ -23,7 +24,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Creates the standard representation of `key`.
+    /// Creates the metadata representation of `key`, with the standard names of its type and its scheme.
     #[must_use]
     pub fn from_public(key: &PublicKey) -> Self {
         let none = BTreeMap::new();
@@ -36,7 +37,7 @@ impl Key {
         Self { canonical: canonical::object(members, &none), public: Ok(key.clone()) }
     }
 
-    /// Parses a key in canonical text.
+    /// Parses a key from canonical JSON.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text is not a key object.
@@ -91,8 +92,8 @@ impl Key {
         Reader::new(value).string().expect("text").into_owned()
     }
 
-    /// Computes the key ID as the specification defines it (4.2.1, 4.3). It is the SHA-256 of the canonical form, in
-    /// hexadecimal.
+    /// Computes the key ID as TUF specification 4.2.1 and 4.3 define it. The ID is the SHA-256 of the canonical form of
+    /// the key, in hexadecimal.
     #[must_use]
     pub fn keyid(&self) -> KeyId {
         KeyId::new(hex::encode(Sha256::digest(self.canonical.as_bytes())))
@@ -121,7 +122,7 @@ impl Key {
             }
             Ok(())
         })?;
-        // 4.2.2: a key has a type, a scheme and a value.
+        // Spec 4.2.2: a key has a type, a scheme and a value.
         let keytype = keytype.ok_or_else(|| ErrorKind::missing("keytype"))?;
         let scheme = scheme.ok_or_else(|| ErrorKind::missing("scheme"))?;
         let public = match public {
@@ -136,8 +137,8 @@ impl Key {
     }
 }
 
-/// Reads an object that maps key IDs to keys. Each ID maps to exactly one key (4.3), because duplicate members are
-/// refused.
+/// Reads an object that maps key IDs to keys. Each ID maps to exactly one key (TUF specification 4.3), because
+/// duplicate members are refused.
 pub(crate) fn read_keys(reader: &mut Reader<'_>) -> Result<BTreeMap<KeyId, Key>, ErrorKind> {
     let mut keys = BTreeMap::new();
     reader.object(|id, key| {
@@ -175,7 +176,7 @@ pub(crate) fn read_threshold(reader: &mut Reader<'_>) -> Result<Threshold, Error
     number.and_then(Threshold::new).ok_or_else(|| reader.expected_at(start, "a threshold of at least 1"))
 }
 
-/// The keys and the threshold that a delegator lists for a role (1.5). Clones share this data.
+/// The keys and the threshold that a delegator lists for a role (TUF specification 1.5). Clones share this data.
 #[derive(Clone, Debug)]
 pub struct KeyRing(Arc<Ring>);
 
@@ -193,10 +194,10 @@ impl KeyRing {
     /// Creates a key ring from the key IDs of a role, which are looked up in `keys`. IDs without a usable key are
     /// omitted.
     pub(crate) fn new(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId], threshold: Threshold) -> Self {
-        // TAP 12: an ID is looked up only among the keys of the same file. 4.2.2, A14: an ID without a usable key does
-        // not count.
+        // TAP 12: an ID is looked up only among the keys of the same file. Spec 4.2.2, POUF A14: an ID without a usable
+        // key does not count.
         let usable = |id: &KeyId| Some((id.clone(), keys.get(id)?.public_key().ok()?.clone()));
-        // 4.3: an ID that is listed twice counts once.
+        // Spec 4.3: an ID that is listed twice counts once.
         let keys: BTreeMap<KeyId, PublicKey> = keyids.iter().filter_map(usable).collect();
         let fingerprint = fingerprint(&keys, threshold);
         Self(Arc::new(Ring { keys, threshold, fingerprint }))
@@ -208,7 +209,7 @@ impl KeyRing {
         self.0.threshold
     }
 
-    /// Returns the usable keys.
+    /// Returns the keys that can verify signatures, with their IDs.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &PublicKey)> {
         self.0.keys.iter()
     }
@@ -222,7 +223,7 @@ impl KeyRing {
         check.signers()
     }
 
-    /// Starts a check of `signatures` over a text that is passed in parts.
+    /// Starts to verify `signatures` over a text that the caller passes in parts.
     pub(crate) fn check(&self, signatures: &[Signature]) -> RingCheck {
         let mut check =
             RingCheck { threshold: self.0.threshold, keys: Vec::new(), signatures: SignatureChecks::default() };
@@ -253,7 +254,7 @@ fn fingerprint(keys: &BTreeMap<KeyId, PublicKey>, threshold: Threshold) -> Finge
     digest.finalize().into()
 }
 
-/// Checks whether enough keys have signed a text that is passed in parts.
+/// Checks whether enough keys have signed a text that the caller passes in parts.
 pub(crate) struct RingCheck {
     threshold: Threshold,
     /// The keys whose signatures are checked, in the order of the signatures.
@@ -266,8 +267,8 @@ impl RingCheck {
         self.signatures.update(part);
     }
 
-    /// Returns the distinct signers. Only this function counts signatures, and it counts public keys, not key IDs
-    /// (5.3.4, A3, TAP 12).
+    /// Returns one key ID for each public key that made a valid signature. Only this function counts signatures, and it
+    /// counts public keys, not key IDs (TUF specification 5.3.4, POUF A3, TAP 12).
     fn signers(self) -> Vec<KeyId> {
         let mut counted: BTreeSet<PublicKey> = BTreeSet::new();
         let valid = self.keys.into_iter().zip(self.signatures.finish()).filter(|(_, is_valid)| *is_valid);
@@ -307,7 +308,7 @@ mod tests {
                 (known.material(), keytype.into(), "of tomorrow".into())
             );
         }
-        // A key without a public value uses the text of `keyval` as its material.
+        // If `keyval` has no text member `public`, the text of `keyval` is the key material.
         let without = ["{}", r#"{"public":1}"#, r#"{"identity":"a"}"#].map(|keyval| with("x", keyval).material());
         assert!(without.iter().all(|material| *material != known.material()) && without[0] != without[1]);
         assert!(Key::parse("{}").is_err());

@@ -1,11 +1,11 @@
-//! The IDs of keys (spec 4.2.1, TAP 12).
+//! The IDs of keys (TUF specification 4.2.1, TAP 12).
 
 use alloc::sync::Arc;
 use core::fmt;
 
 use crate::text::Printable;
 
-/// The ID of a key within one file. It is opaque text (A2, TAP 12). By convention, it is the hash of the key.
+/// The ID of a key within one file. It is opaque text (POUF A2, TAP 12). By convention, it is the hash of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Arc<str>);
 

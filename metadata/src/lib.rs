@@ -1,15 +1,19 @@
-//! The TUF metadata formats (spec 4) and the client workflow (spec 5), as a state machine that requests files and
-//! verifies them.
+//! The metadata formats and the client workflow of TUF (TUF specification 4 and 5), as a state machine that requests
+//! files and verifies them.
 //!
-//! This crate uses no files, no network, no clock and no private keys. It takes bytes and returns verified metadata or
-//! errors:
+//! This crate accesses no files, no network and no clock, and holds no private keys. The caller passes in the bytes of
+//! files and gets back verified metadata or errors. An update goes through these types:
 //!
 //! ```text
 //! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → Found
 //! ```
 //!
-//! `UpdateRoot`, `UpdateTimestamp`, `UpdateSnapshot`, `UpdateTargets` and `TargetSearch` are [`Stage`]s. A stage owns
-//! the metadata that is trusted so far, so code that verifies a snapshot before its timestamp does not compile.
+//! `UpdateRoot`, `UpdateTimestamp`, `UpdateSnapshot`, `UpdateTargets` and `TargetSearch` implement [`Stage`]: each of
+//! them requests files, verifies them, and returns the next type in the chain. A stage owns the metadata that is
+//! trusted so far, so code that verifies a snapshot before its timestamp does not compile.
+//!
+//! In comments, "Spec 5.3.4" refers to a section of the TUF specification, and "POUF A4" refers to a numbered decision in
+//! `docs/pouf.md`, which describes this implementation.
 #![no_std]
 
 extern crate alloc;

@@ -1,8 +1,8 @@
-//! The names of the limits of one update, for error messages.
+//! The names of the fields of [`Limits`](crate::Limits), for error messages.
 
 use core::fmt;
 
-/// A field of [`Limits`](crate::Limits) to which an error refers. It is displayed as the name of the field.
+/// Identifies the field of [`Limits`](crate::Limits) that an error is about. `Display` writes the name of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -33,7 +33,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Returns the name of the field.
+    /// Returns the name of the field in [`Limits`](crate::Limits).
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

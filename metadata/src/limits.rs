@@ -1,27 +1,28 @@
-//! The limits of one update. They include the limits W, X, Y and Z of the specification.
+//! The limits that a client sets for one update. They include the limits W, X, Y and Z of the TUF specification.
 
 use alloc::collections::BTreeMap;
 
 use crate::{Error, ErrorKind, Key, KeyId, Limit, RoleName};
 
-/// The limits of one update, as numbers of bytes or items.
+/// The limits of one client update. Fields whose names end in `_length` are in bytes. The other numbers count items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The maximum length of a root file (W, 5.3.3).
+    /// The maximum length of a root file (W in TUF specification 5.3.3).
     pub root_length: u64,
-    /// The maximum length of the timestamp file (X, 5.4.1).
+    /// The maximum length of the timestamp file (X in TUF specification 5.4.1).
     pub timestamp_length: u64,
-    /// The maximum length of a snapshot whose length the timestamp does not list (5.5.1).
+    /// The maximum length of a snapshot whose length the timestamp does not list (TUF specification 5.5.1).
     pub snapshot_length: u64,
-    /// The maximum length of a targets file whose length the snapshot does not list (Z, 5.6.1).
+    /// The maximum length of a targets file whose length the snapshot does not list (Z in TUF specification 5.6.1).
     pub targets_length: u64,
     /// The maximum length of a snapshot or targets file whose length is listed. This limit bounds how much data an
     /// attacker with a stolen timestamp or snapshot key can make a client read and hold in memory.
     pub listed_length: u64,
-    /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues with the following root.
+    /// The maximum number of new roots in one update (Y in TUF specification 5.3.3). When an update reaches this limit,
+    /// the next update continues with the following root.
     pub root_updates: u32,
-    /// The maximum number of delegated roles that one search visits (5.6.7.1).
+    /// The maximum number of delegated roles that one search for a target visits (TUF specification 5.6.7.1).
     pub roles_visited: u32,
     /// The maximum number of delegated roles that a listing of all targets reads.
     pub roles_listed: u32,
@@ -29,15 +30,15 @@ pub struct Limits {
     /// target, listing a delegation, visiting a role in the search for a target, comparing a path with a pattern, and
     /// verifying 256 bytes of a role.
     pub list_steps: u64,
-    /// The maximum number of delegations between the top-level targets role and another role.
+    /// The maximum number of delegations in a chain from the top-level targets role to a delegated role.
     pub delegation_depth: u32,
     /// The maximum number of signatures in one file, valid or not.
     pub signatures: u32,
     /// The maximum number of keys in a root or in the delegations of a targets role.
     pub keys: u32,
-    /// Whether every key must be listed under the ID that the specification defines (4.3). The default is `false`,
-    /// because some existing repositories use other IDs. Such IDs are safe, because an ID is looked up only within its
-    /// file, and thresholds count keys, not IDs.
+    /// Whether every key must be listed under the ID that TUF specification 4.3 defines. The default is `false`,
+    /// because some existing repositories use different IDs. Different IDs are safe, because an ID is looked up only
+    /// within the file that lists it, and thresholds count keys, not IDs.
     pub strict_key_ids: bool,
 }
 
@@ -45,11 +46,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             root_length: 512_000,
-            // 4.6: the timestamp is small.
+            // Spec 4.6: the timestamp is small.
             timestamp_length: 16_384,
             snapshot_length: 16_000_000,
             targets_length: 64_000_000,
-            // A file with one million targets has about 140 million bytes.
+            // A targets file that lists one million targets has about 140 million bytes.
             listed_length: 256_000_000,
             root_updates: 256,
             roles_visited: 32,
@@ -66,7 +67,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks the listed length of the file of `role` before the file is requested.
+    /// Checks that the listed length of the file of `role` is at most [`Limits::listed_length`]. Call this before
+    /// requesting the file.
     pub(crate) fn check_listed(&self, role: &RoleName, listed: Option<u64>) -> Result<(), Error> {
         match listed {
             Some(listed) if listed > self.listed_length => {
@@ -96,7 +98,7 @@ fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// A limit on the number of steps.
+/// Counts the remaining steps of an operation with a limited number of steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     limit: Limit,

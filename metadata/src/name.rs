@@ -1,4 +1,5 @@
-//! The names of roles and targets, their forms in URLs and on disk, and the versions of roles (spec 3.1.2, 4.5, 6.2).
+//! The names of roles and targets, their forms in URLs and on disk, and the versions of roles (TUF specification 3.1.2,
+//! 4.5, 6.2).
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -10,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::text::Printable;
 
-/// The characters to encode in a URL segment or a file name: all characters except `A–Z a–z 0–9 - . _ ~`.
+/// The characters to percent-encode in a URL segment or a file name: all characters except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Like [`ENCODED`], but keeps the `/` of target paths.
 const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
@@ -23,7 +24,7 @@ impl Version {
     /// The first version.
     pub const ONE: Self = Self(NonZeroU64::MIN);
 
-    /// Creates a version. Returns `None` if the number is out of range (4.3, A16).
+    /// Creates a version. Returns `None` if the number is out of range (TUF specification 4.3, POUF A16).
     #[must_use]
     pub fn new(version: u64) -> Option<Self> {
         NonZeroU64::new(version).filter(|version| version.get() <= i64::MAX.unsigned_abs()).map(Self)
@@ -48,7 +49,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// The reason why a name cannot be used.
+/// The error for the name of a role or the path of a target that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name `{}` {reason}", Printable(name))]
 pub struct NameError {
@@ -69,17 +70,17 @@ impl NameError {
 pub struct RoleName(Cow<'static, str>);
 
 impl RoleName {
-    /// `root`
+    /// The name of the root role.
     pub const ROOT: Self = Self(Cow::Borrowed("root"));
-    /// `timestamp`
+    /// The name of the timestamp role.
     pub const TIMESTAMP: Self = Self(Cow::Borrowed("timestamp"));
-    /// `snapshot`
+    /// The name of the snapshot role.
     pub const SNAPSHOT: Self = Self(Cow::Borrowed("snapshot"));
-    /// `targets`
+    /// The name of the top-level targets role.
     pub const TARGETS: Self = Self(Cow::Borrowed("targets"));
-    /// The four roles that every root must list (4.3).
+    /// The four roles that every root must list (TUF specification 4.3).
     pub const TOP_LEVEL: [Self; 4] = [Self::ROOT, Self::TIMESTAMP, Self::SNAPSHOT, Self::TARGETS];
-    /// The two roles that are signed automatically with every publication, and whose keys are therefore online.
+    /// The two roles that a repository signs automatically whenever it publishes. Their keys must therefore be online.
     pub const ONLINE: [Self; 2] = [Self::SNAPSHOT, Self::TIMESTAMP];
 
     /// Creates the name of a delegated role.
@@ -92,7 +93,7 @@ impl RoleName {
         if name.is_empty() {
             return Err(NameError::new(name, "is empty"));
         }
-        // A13: a delegated role must not have the name of a top-level role.
+        // POUF A13: a delegated role must not have the name of a top-level role.
         if reserved.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             return Err(NameError::new(name, "belongs to a top-level role"));
         }
@@ -111,8 +112,8 @@ impl RoleName {
         }
     }
 
-    /// Creates the name of a bin. Such a name contains a hyphen, so it is neither empty nor the name of a top-level
-    /// role.
+    /// Creates the name of a hash bin (TAP 15). Such a name contains a hyphen, so it is neither empty nor the name of a
+    /// top-level role.
     pub(crate) fn bin(name: String) -> Self {
         debug_assert!(name.contains('-'), "{name}");
         Self(Cow::Owned(name))
@@ -136,9 +137,9 @@ impl RoleName {
         Self::ONLINE.contains(self)
     }
 
-    /// Returns the file name of the role below the metadata URL (3.1.2, 6.2.1): `NAME.json` or `VERSION.NAME.json`.
-    /// Every byte of the name outside `A–Z a–z 0–9 - . _ ~` is percent-encoded (A11), so the files of all roles are in
-    /// one folder (3.1.2.1).
+    /// Returns the name of the role's file, relative to the metadata URL (TUF specification 3.1.2, 6.2.1): `NAME.json`
+    /// or `VERSION.NAME.json`. Every byte of the name outside `A–Z a–z 0–9 - . _ ~` is percent-encoded (POUF A11), so
+    /// the files of all roles are in one folder (TUF specification 3.1.2.1).
     #[must_use]
     pub fn file_name(&self, version: Option<Version>) -> String {
         let name = utf8_percent_encode(&self.0, ENCODED);
@@ -175,13 +176,13 @@ impl TargetPath {
         &self.0
     }
 
-    /// Returns the percent-encoded path of the target below the targets URL (5.7.3). If there is a `prefix`, the prefix
-    /// and a dot are inserted before the last segment.
+    /// Returns the percent-encoded path of the target, relative to the targets URL (TUF specification 5.7.3). If
+    /// `prefix` is not `None`, inserts the prefix and a dot before the last segment.
     ///
     /// # Errors
     /// [`NameError`] if one of the segments is empty, `.` or `..`, because URL parsers remove such segments.
     pub fn url_path(&self, prefix: Option<&str>) -> Result<String, NameError> {
-        // 4.5, A12: a path is relative, and never leads outside the targets URL.
+        // Spec 4.5, POUF A12: a path is relative, and never leads outside the targets URL.
         if self.0.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(NameError::new(&self.0, "has an empty segment, `.` or `..`, which URL parsers remove"));
         }
@@ -204,10 +205,10 @@ impl TargetPath {
     ///
     /// # Errors
     /// [`NameError`] if the path is absolute, or contains a control character, a bidirectional character or one of the
-    /// characters `\ : < > " | ? *`. Also if a segment is empty, `.`, `..`, longer than 255 bytes or a reserved device
-    /// name, or ends in a dot or a space.
+    /// characters `\ : < > " | ? *`. The same error is returned if a segment is empty, `.`, `..`, longer than 255 bytes
+    /// or a reserved device name, or if a segment ends in a dot or a space.
     pub fn file_path(&self) -> Result<&str, NameError> {
-        // D8: each segment is a safe file name.
+        // POUF D8: each segment is a safe file name.
         for segment in self.0.split('/') {
             if let Some(reason) = refusal(segment) {
                 return Err(NameError::new(&self.0, reason));
@@ -224,6 +225,7 @@ impl fmt::Display for TargetPath {
 }
 
 /// Returns the reason why a path segment is not a safe file name, as a phrase that follows the name in a message.
+/// Returns `None` if the segment is safe.
 fn refusal(segment: &str) -> Option<&'static str> {
     let stem = segment.split('.').next().unwrap_or_default().trim_end();
     match segment {

@@ -1,5 +1,5 @@
-//! Reads date-times (spec 4.2.3). This crate writes only whole seconds in UTC, but also reads the fractions and offsets
-//! of RFC 3339.
+//! Reads date-times (TUF specification 4.2.3). This crate writes only whole seconds in UTC, but also reads the
+//! fractions and offsets of RFC 3339.
 
 use chrono::{DateTime, Utc};
 
@@ -8,13 +8,13 @@ use crate::ErrorKind;
 /// Parses a date-time of the form `YYYY-MM-DDTHH:MM:SS`, followed by an optional fraction, and by `Z` or a numeric
 /// offset.
 ///
-/// The specification allows only whole seconds and `Z`, but early Sigstore roots have fractions and offsets.
+/// The TUF specification allows only whole seconds and `Z`, but early Sigstore roots have fractions and offsets.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text has a different form, or has the second 60 or the year 0.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z").but_found_text(text);
-    // 4.2.3, D7: accept the specified form, and also fractions and numeric offsets.
+    // Spec 4.2.3, POUF D7: accept the specified form, and also fractions and numeric offsets.
     if !has_the_shape(text.as_bytes()) || text.starts_with("0000") || text.get(17..19) == Some("60") {
         return Err(refused());
     }

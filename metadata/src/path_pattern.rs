@@ -1,4 +1,4 @@
-//! Path patterns and hash prefixes, which determine the targets that a delegation covers (spec 4.5).
+//! Path patterns and hash prefixes, which determine the targets that a delegation covers (TUF specification 4.5).
 //!
 //! The specification requires "shell-style wildcards" without defining them. In this implementation, `*` matches any
 //! number of characters within one segment, and `?` matches exactly one character other than `/`. Every other character
@@ -28,11 +28,11 @@ impl PathPattern {
         &self.0
     }
 
-    /// Returns whether the pattern covers the path (4.5, D1). Matching takes linear time in the lengths of the pattern
-    /// and the path, because it does not backtrack over stars.
+    /// Returns whether the pattern covers the path (TUF specification 4.5, POUF D1). Matching takes linear time in the
+    /// lengths of the pattern and the path, because it does not backtrack over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
-        // 4.5: a wildcard does not match a slash, so segments are matched one by one.
+        // Spec 4.5: a wildcard does not match a slash, so segments are matched one by one.
         let mut patterns = self.0.split('/');
         let mut segments = path.as_str().split('/');
         loop {
@@ -54,7 +54,7 @@ impl fmt::Display for PathPattern {
 /// Matches one segment in linear time. The stars divide a pattern into pieces of fixed length, and choosing the
 /// leftmost match of each piece never excludes a match of the whole pattern.
 fn matches_segment(pattern: &str, segment: &str) -> bool {
-    // 4.5: `*` matches any number of characters.
+    // Spec 4.5: `*` matches any number of characters.
     let Some((first, rest)) = pattern.split_once('*') else {
         return piece_length(pattern, segment) == Some(segment.len());
     };
@@ -76,12 +76,13 @@ fn matches_segment(pattern: &str, segment: &str) -> bool {
     })
 }
 
-/// Returns the number of bytes at the start of `text` that `piece` matches. `piece` contains no star.
+/// Returns the number of bytes at the start of `text` that `piece` matches, or `None` if `piece` does not match there.
+/// `piece` contains no star.
 fn piece_length(piece: &str, text: &str) -> Option<usize> {
     let mut characters = text.chars();
     for expected in piece.chars() {
         let found = characters.next()?;
-        // 4.5: `?` matches one character. D1: every other character matches itself.
+        // Spec 4.5: `?` matches one character. POUF D1: every other character matches itself.
         if expected != '?' && expected != found {
             return None;
         }
@@ -124,7 +125,7 @@ impl HashPrefix {
     /// [`ErrorKind::Malformed`] if the prefix is empty, has more than 64 digits, or contains characters other than
     /// `0–9 a–f`.
     pub fn new(prefix: &str) -> Result<Self, ErrorKind> {
-        // 4.5: a prefix is hexadecimal.
+        // Spec 4.5: a prefix is hexadecimal.
         let refused = || ErrorKind::expected("1 to 64 lower-case hexadecimal digits").but_found_text(prefix);
         let digits = u8::try_from(prefix.len()).ok().filter(|digits| *digits > 0).ok_or_else(refused)?;
         let mut hash = [0; 32];
@@ -185,12 +186,13 @@ impl fmt::Debug for HashPrefix {
     }
 }
 
-/// Returns the hash of a path, as used by `path_hash_prefixes` (4.5).
+/// Returns the hash of a path, as used by `path_hash_prefixes` (TUF specification 4.5).
 pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
 
-/// Returns the first 64 bits of the SHA-256 of a path, which determine the bin of the path (4.5, TAP 15).
+/// Returns the first 64 bits of the SHA-256 of a path, which determine the bin of the path (TUF specification 4.5, TAP
+/// 15).
 #[must_use]
 pub fn hash_start(path: &str) -> u64 {
     let digest = Sha256::digest(path.as_bytes());
@@ -301,7 +303,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Returns all strings of up to `longest` characters.
+    /// Returns all strings of at most `longest` characters from `alphabet`.
     pub(crate) fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
         let mut all = alloc::vec![String::new()];
         let mut start = 0;
@@ -346,7 +348,7 @@ pub(crate) mod tests {
 
     #[test]
     fn f_4_5_10_prefixes_are_lower_case_hexadecimal_of_the_sha256_of_the_path() {
-        // SHA-256 of `foo.txt` begins with ddab29ff.
+        // The SHA-256 of `foo.txt` begins with ddab29ff.
         let path = TargetPath::new("foo.txt").unwrap();
         for (prefix, covered) in [("d", true), ("dda", true), ("ddab29ff", true), ("ddab29f0", false), ("0", false)] {
             assert_eq!(HashPrefix::new(prefix).unwrap().matches(&path), covered, "{prefix}");

@@ -1,4 +1,5 @@
-//! Reads canonical text value by value (spec 4.1), directly from the signed bytes and without building a tree.
+//! Reads canonical text value by value (TUF specification 4.1), directly from the signed bytes and without building a
+//! tree.
 //!
 //! The reader accepts only canonical text, which has sorted members, no whitespace, only two escapes, and integers
 //! without leading zeros. Therefore, if the reader accepts a file as it was received, the file needs no canonical copy.
@@ -49,7 +50,7 @@ impl<'a> Reader<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    /// Checks that the text ends here.
+    /// Checks that the text ends at the current position.
     pub(crate) fn end(&self) -> Result<(), ErrorKind> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
@@ -66,7 +67,7 @@ impl<'a> Reader<'a> {
         ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
     }
 
-    /// Reads an object. `member` must read or skip each value.
+    /// Reads an object. Calls `member` with the name of each member; `member` must read or skip the value.
     pub(crate) fn object(
         &mut self,
         mut member: impl FnMut(&str, &mut Self) -> Result<(), ErrorKind>,
@@ -84,8 +85,8 @@ impl<'a> Reader<'a> {
         while self.has_next(b'}', if previous.is_none() { Item::First } else { Item::Later })? {
             let start = self.at;
             let name = self.name()?;
-            // 4.1: members are sorted by code point, and none occurs twice. In UTF-8, the byte order is the code point
-            // order.
+            // Spec 4.1: members are sorted by code point, and none occurs twice. In UTF-8, sorting by bytes gives the
+            // same order as sorting by code points.
             if previous.is_some_and(|previous| previous >= name) {
                 return Err(ErrorKind::expected("members in order"));
             }
@@ -95,7 +96,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads an array. `element` must read or skip each value.
+    /// Reads an array. Calls `element` for each element; `element` must read or skip the value.
     pub(crate) fn array(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<(), ErrorKind>,
@@ -167,8 +168,7 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Reads the next value, and adds it to `unknown` as the member `name`, which the specification does not define
-    /// (F-4-1).
+    /// Reads the next value, and adds it to `unknown` as the member `name`, which this crate does not know.
     pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
         unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
         Ok(())
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
         };
-        // 4.1: each integer has exactly one spelling.
+        // Spec 4.1: each integer has exactly one spelling.
         let padded = digits.starts_with('0') && length > 1;
         if !is_in_range || padded {
             return Err(self.expected("an integer"));

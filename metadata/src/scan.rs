@@ -23,7 +23,7 @@ pub(crate) struct Scanned {
     pub(crate) blocks: Vec<[u8; 32]>,
     /// The position of each target in the file.
     pub(crate) starts: Vec<u32>,
-    /// The end of the last target in the file.
+    /// The position after the last target in the file.
     pub(crate) end: u64,
     /// The role without its targets.
     pub(crate) rest: Targets,
@@ -39,7 +39,7 @@ pub(crate) struct Scan {
     window: Vec<u8>,
     read: u64,
     /// The minimum length of the window for the next attempt to parse it. Without this minimum, a long value would be
-    /// parsed again with each part.
+    /// parsed again whenever another part is received.
     retry_at: usize,
     state: ScanState,
     /// The text of `signed` that was parsed, without the targets.
@@ -93,11 +93,12 @@ impl Scan {
         }
         self.digest(part);
         let signed = within(part, self.taken, &self.signed);
-        // Only the closing bracket of the envelope may follow `signed`.
+        // Only the closing brace of the envelope may follow `signed`.
         let after = within(part, self.taken, &(self.signed.end..u64::MAX));
         self.failed |= !after.is_empty() && after != b"}";
         self.taken += part.len() as u64;
-        // Valid JSON escapes control characters, while canonical text does not.
+        // JSON requires escapes for control characters, but canonical text contains them unescaped, so the parser would
+        // accept them.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
         self.window.extend_from_slice(signed);
         if self.window.len() >= self.retry_at {
@@ -142,8 +143,8 @@ impl Scan {
     /// Parses as much of the window as possible.
     fn advance(&mut self) {
         let window = mem::take(&mut self.window);
-        // Parse only the valid UTF-8, because a part may end within a character. The remaining bytes are validated
-        // again later, which is fast.
+        // Parse the text only up to the first incomplete or invalid character, because a part may end within a
+        // character. The bytes that are not parsed now are validated again later, which is fast.
         let whole = from_utf8(&window).map_or_else(|error| error.valid_up_to(), str::len);
         let text = window.get(..whole).and_then(|whole| from_utf8(whole).ok()).unwrap_or_default();
         let mut at = 0;

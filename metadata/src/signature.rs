@@ -1,4 +1,4 @@
-//! The signatures in an envelope (spec 4.2.1).
+//! The signatures in an envelope (TUF specification 4.2.1).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,10 +12,10 @@ use crate::{ErrorKind, KeyId, Unknown};
 pub struct Signature {
     /// The ID of the key to which the signature is attributed.
     pub keyid: KeyId,
-    /// The bytes of the signature. If the text was not hexadecimal, there are no bytes, and the signature is never
-    /// valid.
+    /// The bytes of the signature. If `sig` in the file is not hexadecimal, this field is empty and the signature is
+    /// never valid.
     pub sig: Vec<u8>,
-    /// Other members, which are preserved.
+    /// Members that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
 }
 
@@ -33,7 +33,7 @@ impl Signature {
         reader.object(|name, value| {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
-                // 4.2.1: text that is not hexadecimal is an invalid signature, but not an error.
+                // Spec 4.2.1: text that is not hexadecimal is an invalid signature, but not an error.
                 "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
                 _ => value.keep(name, &mut unknown)?,
             }

@@ -104,7 +104,7 @@ pub(crate) struct StoredTargets {
     blocks: Arc<Vec<[u8; 32]>>,
     /// The position of each target in the file, in the order of the paths.
     starts: Arc<Vec<u32>>,
-    /// The end of the last target in the file.
+    /// The position after the last target in the file.
     end: u64,
     /// The role without its targets.
     rest: Targets,
@@ -128,9 +128,9 @@ impl StoredTargets {
         if !file.pass(&mut |part| scan.update(part), &mut judge) {
             return Err(ErrorKind::StoredFileChanged);
         }
-        // 5.6.2
+        // Spec 5.6.2: check the listed hashes.
         listed.map_or(Ok(()), HashingVerifier::finish)?;
-        // 5.6.3
+        // Spec 5.6.3: check the signatures.
         signers.finish()?;
         let scanned = scan.finish()?;
         Ok(Self {
@@ -218,8 +218,8 @@ impl fmt::Debug for StoredTargets {
     }
 }
 
-/// Returns the signatures and the position of `signed`. This result must not be trusted until the scan has checked the
-/// whole file.
+/// Reads the beginning of a file, and returns the signatures and the position of `signed`. This result must not be
+/// trusted until the scan has checked the whole file.
 fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
     let mut head = vec![0; usize::try_from(file.length()).unwrap_or(LONGEST_HEAD).min(LONGEST_HEAD)];
     if !file.read(0, &mut head) {

@@ -1,5 +1,5 @@
-//! Tests of roles that are read from a file. For parts of any length, the results must be the same as for roles in
-//! memory, and concurrent changes must be detected.
+//! Tests of targets roles that are read from a file in parts. For parts of any length, the results must be the same as
+//! for roles in memory. Changes to the file during use must be detected.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -26,7 +26,7 @@ impl Disk {
         Self { bytes: bytes.iter().copied().map(AtomicU8::new).collect(), length: AtomicUsize::new(bytes.len()) }
     }
 
-    /// Replaces the content with `bytes`, which must not be longer.
+    /// Replaces the content with `bytes`, which must not be longer than the content.
     fn replace(&self, bytes: &[u8]) {
         self.bytes.iter().zip(bytes).for_each(|(place, byte)| place.store(*byte, Relaxed));
         self.length.store(bytes.len(), Relaxed);
@@ -49,7 +49,7 @@ impl RandomAccess for Disk {
     }
 }
 
-/// A file that is passed in parts of a given length.
+/// A file that [`RandomAccess::pass`] passes in parts of a given length.
 #[derive(Debug)]
 struct Cut(Disk, usize);
 

@@ -19,7 +19,7 @@ pub struct SuccinctRoles {
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign each bin.
     pub threshold: Threshold,
-    /// Other members, which are preserved.
+    /// Members that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
     bit_length: u32,
     name_prefix: String,
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn tap_15_the_first_bits_of_the_hash_choose_the_bin() {
-        // SHA-256 of `foo.txt` begins with ddab29ff.
+        // The SHA-256 of `foo.txt` begins with ddab29ff.
         let path = TargetPath::new("foo.txt").unwrap();
         for (bits, bin) in
             [(1, "bins-1"), (4, "bins-d"), (5, "bins-1b"), (8, "bins-dd"), (10, "bins-376"), (32, "bins-ddab29ff")]

@@ -21,8 +21,8 @@ impl fmt::Display for Printable<'_> {
 /// Returns whether a character must be escaped when untrusted text is shown on a terminal. Such a character controls
 /// the terminal, is invisible, looks like a space, or reorders the text around it.
 ///
-/// The unprintable characters are control characters, bidirectional marks, line separators, characters without width,
-/// fillers, and all spaces except U+0020.
+/// The unprintable characters are control characters, bidirectional controls, line separators, zero-width characters,
+/// Hangul fillers, the blank Braille pattern, and all spaces except U+0020.
 #[must_use]
 pub fn is_unprintable(character: char) -> bool {
     character.is_control()

@@ -1,4 +1,4 @@
-//! The number of keys that must sign for a role (spec 4.3, 4.5).
+//! The number of keys that must sign for a role (TUF specification 4.3, 4.5).
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -11,7 +11,7 @@ impl Threshold {
     /// The threshold of one key.
     pub const ONE: Self = Self(NonZeroU32::MIN);
 
-    /// Creates a threshold. Returns `None` for zero (4.3, 4.5).
+    /// Creates a threshold. Returns `None` for zero (TUF specification 4.3, 4.5).
     #[must_use]
     pub fn new(threshold: u32) -> Option<Self> {
         NonZeroU32::new(threshold).map(Self)

@@ -23,7 +23,7 @@ pub struct TrustedMetadata {
     pub(crate) targets: VerifiedTargets,
     /// The delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// The routers for the delegations of the roles, if a large number of searches is expected.
+    /// An index of the delegations of each role, if a large number of searches is expected.
     routers: Option<BTreeMap<TrustedWith, Arc<Router>>>,
 }
 
@@ -83,7 +83,7 @@ impl TrustedMetadata {
         self.delegated.get(&(role.clone(), ring.fingerprint()))
     }
 
-    /// Returns the time at which this metadata was verified (5.1).
+    /// Returns the start time of the update, for which the expiry of all metadata is checked (TUF specification 5.1).
     #[must_use]
     pub fn start_time(&self) -> DateTime<Utc> {
         self.update.start_time
@@ -101,12 +101,12 @@ impl TrustedMetadata {
         self.routers = Some(routers.collect());
     }
 
-    /// Returns the router for the delegations of the top-level targets role, if there is one.
+    /// Returns the index of the delegations of the top-level targets role, if there is one.
     pub(crate) fn top_level_router(&self) -> Option<&Router> {
         self.routers.as_ref()?.get(&top_level()).map(|router| &**router)
     }
 
-    /// Returns the router for the delegations of a delegated role, if there is one.
+    /// Returns the index of the delegations of a delegated role, if there is one.
     pub(crate) fn router(&self, edge: &Edge) -> Option<&Router> {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
@@ -135,7 +135,7 @@ impl TrustedMetadata {
     }
 }
 
-/// Returns the identifier of the top-level targets role. No delegated role can have the same name.
+/// Returns the key of the top-level targets role in the map of indexes. No delegated role can have the same name.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }

@@ -24,9 +24,9 @@ enum Backing {
 }
 
 impl VerifiedTargets {
-    /// Verifies the file against the listed length and hashes (5.6.2) and with the key ring (5.6.3). If the bytes are
-    /// the same as before, reuses parsed content: either `known` from an earlier update, or `same`, which was verified
-    /// with other keys.
+    /// Verifies the file against the listed length and hashes, and with the key ring (TUF specification 5.6.2, 5.6.3).
+    /// If the bytes are the same as before, reuses parsed content: either `known` from an earlier update, or `same`,
+    /// which was verified with other keys.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,
@@ -53,7 +53,7 @@ impl VerifiedTargets {
         required.verify(bytes).map(|targets| Self(Backing::Held(Arc::new(targets))))
     }
 
-    /// Returns the common members of the role.
+    /// Returns the members that all roles have.
     #[must_use]
     pub fn header(&self) -> &Header {
         match &self.0 {
@@ -84,7 +84,7 @@ impl VerifiedTargets {
     }
 
     /// Returns the target that this role itself lists for `path`. This function does not check whether the role is
-    /// trusted for `path`; a search does.
+    /// trusted for `path`. [`TrustedMetadata::search`](crate::TrustedMetadata::search) does.
     ///
     /// # Errors
     /// [`ErrorKind::StoredFileChanged`] if the role is read from a file that has changed.
@@ -126,7 +126,7 @@ impl VerifiedTargets {
         }
     }
 
-    /// Returns the metadata, or `None` if the role is read from a file.
+    /// Returns the metadata if it is held in memory, or `None` if the role is read from a file.
     #[must_use]
     pub fn held(&self) -> Option<&Arc<Verified<Targets>>> {
         match &self.0 {

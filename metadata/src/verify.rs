@@ -1,8 +1,8 @@
-//! Verification of a file (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). Only this module turns a file into
-//! trusted metadata.
+//! Verification of a file (TUF specification 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). The module `stored`
+//! verifies large targets files. No other code turns a file into trusted metadata.
 //!
-//! First, the limits are checked, then the listed length and hashes, and then the signatures. The signed content is
-//! parsed only after all these checks.
+//! First, the listed length and hashes are checked, then the number of signatures, and then the signatures themselves.
+//! The signed content is parsed only after all these checks.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,10 +17,10 @@ use crate::{Error, ErrorKind, KeyRing, Limits, MetaFile, Received, Role, RoleNam
 pub(crate) struct Required<'a> {
     /// The role of the file.
     pub(crate) role: &'a RoleName,
-    /// The keys and the threshold that the role's delegator lists.
+    /// The keys and the threshold that the delegator lists for the role.
     pub(crate) ring: &'a KeyRing,
-    /// The version, length and hashes that trusted metadata lists for the file, or `None` for root and timestamp, which
-    /// are not listed.
+    /// The version, length and hashes that trusted metadata lists for the file, or `None` if the file is not compared
+    /// with such a listing. Root and timestamp are never listed.
     pub(crate) listed: Option<&'a MetaFile>,
     /// The limits of the client.
     pub(crate) limits: &'a Limits,
@@ -33,18 +33,19 @@ impl Required<'_> {
     }
 
     fn judge<R: Role>(&self, bytes: Vec<u8>) -> Result<Verified<R>, ErrorKind> {
-        // 1.5, 4.1: whether the file is trusted depends only on these checks of the received bytes, not on the
+        // Spec 1.5, 4.1: whether the file is trusted depends only on these checks of the received bytes, not on the
         // connection.
         self.check_listed(&bytes)?;
         Verified::of(Envelope::read(bytes, self.limits.signatures)?, self.ring)
     }
 
-    /// Checks the listed length and hashes of a file in memory (5.5.2, 5.6.2).
+    /// Checks the listed length and hashes of a file in memory (TUF specification 5.5.2, 5.6.2).
     pub(crate) fn check_listed(&self, bytes: &[u8]) -> Result<(), ErrorKind> {
         self.listed.map_or(Ok(()), |listed| listed.check(bytes))
     }
 
-    /// Checks the listed length of a file, and returns a verifier for the listed hashes (5.5.2, 5.6.2).
+    /// Checks the listed length of a file, and returns a verifier for the listed hashes (TUF specification 5.5.2,
+    /// 5.6.2).
     pub(crate) fn listed_hashes(&self, length: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
         self.listed.map_or(Ok(None), |listed| listed.verifier(length))
     }
@@ -52,7 +53,7 @@ impl Required<'_> {
 
 impl<R: Role> Envelope<R> {
     /// Verifies the file with `ring`, which contains the keys and the threshold that the delegator lists for `role`. A
-    /// root must also be signed by a threshold of its own keys (5.3.4).
+    /// root must also be signed by a threshold of its own keys (TUF specification 5.3.4).
     ///
     /// # Errors
     /// [`ErrorKind::ThresholdNotMet`] if too few keys have signed. Otherwise [`ErrorKind::Malformed`],
@@ -78,14 +79,15 @@ impl Verified<Root> {
     }
 }
 
-/// Metadata that a threshold of the right keys has signed. It dereferences to its content.
+/// Metadata that was verified with the keys and the threshold of its role. It dereferences to the signed content.
 pub struct Verified<R> {
     file: Envelope<R>,
     content: R,
 }
 
 impl<R: Role> Verified<R> {
-    /// Verifies the file with `ring`. A root must also be signed by a threshold of its own keys (5.3.4).
+    /// Verifies the file with `ring`. A root must also be signed by a threshold of its own keys (TUF specification
+    /// 5.3.4).
     pub(crate) fn of(file: Envelope<R>, ring: &KeyRing) -> Result<Self, ErrorKind> {
         let checked = check(&file, ring).and_then(|()| file.content());
         match checked {
@@ -111,7 +113,7 @@ impl<R: Role> Verified<R> {
         Required { role, ring, listed: None, limits }.verify(bytes)
     }
 
-    /// Returns the file to store, byte for byte as received (4.1).
+    /// Returns the file to store, byte for byte as received (TUF specification 4.1).
     #[must_use]
     pub fn bytes(&self) -> &Received {
         self.file.received()
@@ -132,7 +134,7 @@ impl<R: Role> Verified<R> {
     /// Verifies the signatures of the file with a different key ring.
     ///
     /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`].
+    /// [`ErrorKind::ThresholdNotMet`] if too few of these keys have signed.
     pub fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<(), Error> {
         check(&self.file, ring).map_err(|kind| kind.of(role))
     }

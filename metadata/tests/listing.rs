@@ -34,7 +34,7 @@ fn repository(roles: &[String], patterns: &[String], paths: &[String]) -> Reposi
     repository
 }
 
-/// Lists all targets with at most `steps` steps, and returns their number.
+/// Lists all targets with at most `steps` steps, and returns the number of targets.
 fn list(repository: &mut Repository, steps: u64) -> Result<usize, Error> {
     let mut limits = Limits::default();
     limits.list_steps = steps;

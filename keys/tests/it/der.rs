@@ -1,6 +1,6 @@
 //! Writes DER by hand, so that tests can also write invalid DER.
 
-/// Returns a DER element: the tag, the length in the shortest form, and the content.
+/// Returns a DER element, which consists of the tag, the length in the shortest form, and the content.
 pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut der = vec![tag];

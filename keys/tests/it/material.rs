@@ -83,7 +83,7 @@ fn an_rsa_key_is_identified_by_its_modulus() {
     ]);
     assert_ne!(KeyMaterial::of_text(RSA), KeyMaterial::of_text(RSA_2049));
     assert_ne!(KeyMaterial::of_text(RSA), KeyMaterial::of_text(RSA_4096));
-    // A key with the algorithm RSASSA-PSS is also identified by its modulus, not by its whole encoding.
+    // A key with the algorithm RSASSA-PSS is identified by its modulus too, not by its whole encoding.
     assert_ne!(KeyMaterial::of_text(RSA_PSS_OID).to_string(), hex::encode(unpem(RSA_PSS_OID)));
 }
 

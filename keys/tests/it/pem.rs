@@ -95,7 +95,7 @@ fn f_4_2_2_5_other_kinds_of_blocks_are_refused() {
     for public in [CERTIFICATE, RSA_PKCS1, PRIVATE_SEC1, PRIVATE_P256, PRIVATE_RSA, PRIVATE_SCRYPT] {
         refused(public);
     }
-    // The keys are also refused under the expected label.
+    // The content of these blocks is also refused under the label `PUBLIC KEY`.
     for public in [CERTIFICATE, RSA_PKCS1, PRIVATE_SEC1, PRIVATE_P256, PRIVATE_RSA, PRIVATE_SCRYPT] {
         refused(&pem("PUBLIC KEY", &unpem(public)));
     }

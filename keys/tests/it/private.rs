@@ -115,7 +115,7 @@ fn debug_shows_no_secret() {
         assert!(shown.contains(&key.public_key().public()), "{shown}");
         assert!(!shown.contains("abab") && !shown.contains("171"), "{shown}");
     }
-    // The secret scalars of the ecdsa keys, read from their PKCS#8 files.
+    // For the ecdsa keys, read the secret scalar from the PKCS#8 encoding.
     for scheme in [Scheme::EcdsaP256, Scheme::EcdsaP384] {
         let key = PrivateKey::from_seed(scheme, &[0xab; 32]).unwrap();
         let der = crate::der::unpem(&key.to_pem().unwrap());

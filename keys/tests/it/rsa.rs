@@ -185,7 +185,7 @@ fn f_4_2_2_5_the_parameters_of_rsa_encryption_are_null() {
 #[test]
 fn f_4_2_2_5_pkcs1_is_refused() {
     assert!(refused(RSA_PKCS1).contains("RSA PUBLIC KEY"));
-    // The key is also refused under the other label.
+    // The key is also refused under the label `PUBLIC KEY`.
     refused(&pem("PUBLIC KEY", &unpem(RSA_PKCS1)));
 }
 

@@ -20,16 +20,16 @@ pub(crate) const ED25519_SIGNATURE: &str = "bbe5851ce78bae45fb75ce2de379f871848b
 /// The ed25519 signature with S replaced by S + L.
 pub(crate) const ED25519_LARGE_S: &str = "bbe5851ce78bae45fb75ce2de379f871848ba113402ff679172f000efd7f525ae8475fce59d40d548dd4f2501e5a9128ff781cfbeffd9ca700dddb0b9a832410";
 
-/// A signature with R of order 1 and a matching S, so the equation of RFC 8032 holds.
+/// A signature with R of order 1 and a matching S, so the verification equation of RFC 8032 holds.
 pub(crate) const ED25519_SMALL_R: &str = "0100000000000000000000000000000000000000000000000000000000000000322ebee9c2faf55e2d123224f3e7c4b7a3c12763f01cc439211882b229892701";
 
-/// A signature with R of mixed order: the equation holds only after multiplication by 8.
+/// A signature with R of mixed order: the verification equation holds only after multiplication by 8.
 pub(crate) const ED25519_MIXED_R: &str = "40a4cf5c611d737a2f1c6fcca84d9cabfed80987f186a5a6c57e629bff1af27f40142e0ebfb3c71df326fafa45758ba0ef3287d0ffaa6bccef53f8ce5ee3aa06";
 
-/// An ed25519 key of mixed order.
+/// An ed25519 key whose point has mixed order.
 pub(crate) const ED25519_MIXED: &str = "99c6999a74ebe4ca4c368543459c56d3d54a02221983f8c8aaa550d7fc076b9e";
 
-/// A signature under the key of mixed order: the equation holds only after multiplication by 8.
+/// A signature under the key of mixed order: the verification equation holds only after multiplication by 8.
 pub(crate) const ED25519_MIXED_SIGNATURE: &str = "58666666666666666666666666666666666666666666666666666666666666666b693088017913ae683da8e51c0918ae1160bc0dd2f25869e50758ff9ec83e09";
 
 /// Every encoding of every point whose order divides 8.
@@ -53,7 +53,7 @@ pub(crate) const ED25519_SMALL_ORDER: [&str; 14] = [
 /// A point of large order, encoded with y + p instead of y.
 pub(crate) const ED25519_NON_CANONICAL: &str = "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f";
 
-/// The same point in its canonical encoding.
+/// The point of `ED25519_NON_CANONICAL` in its canonical encoding.
 pub(crate) const ED25519_CANONICAL: &str = "0300000000000000000000000000000000000000000000000000000000000000";
 
 /// An ecdsa key on secp256r1.
@@ -69,14 +69,14 @@ pub(crate) const P256_POINT: &str = "044cbd69e233083d2feb3e30a9fe5c253b116b4b86d
 /// The compressed point of the ecdsa key on secp256r1.
 pub(crate) const P256_COMPRESSED: &str = "034cbd69e233083d2feb3e30a9fe5c253b116b4b86d225b93c460819f8e3fb4e5e";
 
-/// The key with a compressed point, as openssl writes it.
+/// `P256` with a compressed point, as openssl writes it.
 pub(crate) const P256_COMPRESSED_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
 MDkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDIgADTL1p4jMIPS/rPjCp/lwlOxFrS4bS\n\
 Jbk8RggZ+OP7Tl4=\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// The key with the parameters of the curve instead of its name.
+/// `P256` with the parameters of the curve instead of the name of the curve.
 pub(crate) const P256_EXPLICIT_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
 MIIBSzCCAQMGByqGSM49AgEwgfcCAQEwLAYHKoZIzj0BAQIhAP////8AAAABAAAA\n\
 AAAAAAAAAAAA////////////////MFsEIP////8AAAABAAAAAAAAAAAAAAAA////\n\
@@ -88,16 +88,16 @@ a0uG0iW5PEYIGfjj+05enUoGFQqqxC18lC7Rfc+QmfcIKNhaJlhqQRzemTMzm28=\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// A signature that the key made, with the lower value of s.
+/// A signature by the key `P256`, with the lower value of s.
 pub(crate) const P256_SIGNATURE: &str = "3044022035b0b093103a46dc22f48484510afa77c2f373da5300020543b73cb09ca8cefa02203e20da8dece093ee42b701e7e453bc7efb8fa432fac34de62b78edd35c149066";
 
-/// The same signature with the higher value of s.
+/// `P256_SIGNATURE` with the higher value of s.
 pub(crate) const P256_HIGH_S: &str = "3045022035b0b093103a46dc22f48484510afa77c2f373da5300020543b73cb09ca8cefa022100c1df2571131f6c12bd48fe181bac4380c157567aac54509ec840dcefa04e94eb";
 
-/// A signature that the key made over the sha384 of the message.
+/// A signature by the key `P256` over the sha384 digest of the message.
 pub(crate) const P256_OTHER_HASH: &str = "3045022100ce6087a7282da47bdab97b423ef98a0e2b868a30c83bfb4b2a5ae8488f4c675d02204889e9ef179950ab3dad42efcb2eb2a948ffca49287013214125c12a86d8796e";
 
-/// The same signature as the concatenation of r and s.
+/// `P256_SIGNATURE` as the concatenation of r and s.
 pub(crate) const P256_P1363: &str = "35b0b093103a46dc22f48484510afa77c2f373da5300020543b73cb09ca8cefa3e20da8dece093ee42b701e7e453bc7efb8fa432fac34de62b78edd35c149066";
 
 /// An ecdsa key on secp384r1.
@@ -115,14 +115,14 @@ pub(crate) const P384_POINT: &str = "04b9707e91ffc6eba1b0985b47d46fa11f9c9240273
 pub(crate) const P384_COMPRESSED: &str =
     "03b9707e91ffc6eba1b0985b47d46fa11f9c9240273e5ed82aea4bc661ba6f33e7304f0e8617162b5a17bf3154433b9ea2";
 
-/// The key with a compressed point, as openssl writes it.
+/// `P384` with a compressed point, as openssl writes it.
 pub(crate) const P384_COMPRESSED_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
 MEYwEAYHKoZIzj0CAQYFK4EEACIDMgADuXB+kf/G66GwmFtH1G+hH5ySQCc+Xtgq\n\
 6kvGYbpvM+cwTw6GFxYrWhe/MVRDO56i\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// The key with the parameters of the curve instead of its name.
+/// `P384` with the parameters of the curve instead of the name of the curve.
 pub(crate) const P384_EXPLICIT_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
 MIIBzDCCAWQGByqGSM49AgEwggFXAgEBMDwGByqGSM49AQECMQD/////////////\n\
 /////////////////////////////v////8AAAAAAAAAAP////8wewQw////////\n\
@@ -137,16 +137,16 @@ nJJAJz5e2CrqS8Zhum8z5zBPDoYXFitaF78xVEM7nqIv6KY74awO7flDj+N0RhTi\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// A signature that the key made, with the lower value of s.
+/// A signature by the key `P384`, with the lower value of s.
 pub(crate) const P384_SIGNATURE: &str = "3065023100cdc2a26d891454ca15ae6111abc01f12263a1db2d120c7fdc1e8bd6d40572d1c4b3ab8ff17d0712bc1af7b8809e0f9fd02300109233a5e2c4f0f5c8b4a6bc2c4c45e2545a8ef12cf351c83b4aead280843cadc7126be1364b83cb638e96abababfb5";
 
-/// The same signature with the higher value of s.
+/// `P384_SIGNATURE` with the higher value of s.
 pub(crate) const P384_HIGH_S: &str = "3066023100cdc2a26d891454ca15ae6111abc01f12263a1db2d120c7fdc1e8bd6d40572d1c4b3ab8ff17d0712bc1af7b8809e0f9fd023100fef6dcc5a1d3b0f0a374b5943d3b3ba1daba5710ed30cae343ae9ed4cc2eea147ba8e6f4354bef3e36b33000120a69be";
 
-/// A signature that the key made over the sha256 of the message.
+/// A signature by the key `P384` over the sha256 digest of the message.
 pub(crate) const P384_OTHER_HASH: &str = "30640230407bf1a48fc2acffce1e3cd9bd4b06765d663123a4b4df3ad9d8a129ee470f53ba1bb1c318883125482bda30301dcbe5023052b4da72caa222272c9eadf70a7c2283bca48a0d985a32c04f763fe6445bf78bce88628cc9f2997d0342d30ae7daa41f";
 
-/// The same signature as the concatenation of r and s.
+/// `P384_SIGNATURE` as the concatenation of r and s.
 pub(crate) const P384_P1363: &str = "cdc2a26d891454ca15ae6111abc01f12263a1db2d120c7fdc1e8bd6d40572d1c4b3ab8ff17d0712bc1af7b8809e0f9fd0109233a5e2c4f0f5c8b4a6bc2c4c45e2545a8ef12cf351c83b4aead280843cadc7126be1364b83cb638e96abababfb5";
 
 /// An rsa key of 2048 bits.
@@ -161,7 +161,7 @@ YwIDAQAB\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// The rsa key as PKCS#1.
+/// The key `RSA` as PKCS#1.
 pub(crate) const RSA_PKCS1: &str = "-----BEGIN RSA PUBLIC KEY-----\n\
 MIIBCgKCAQEAjgFzRbnUK/Djk4f02oV+qMqKnO3R7s5chVlbdlByqP68X0JGVDJg\n\
 sbmZecyWNu0Cv9VqLLgJchVFPBWhJecVSGH123LiFhhgYQgKHvh74QrH20fR8lGM\n\
@@ -255,7 +255,7 @@ AwEAAQ==\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// A certificate.
+/// A certificate of a key on P-256.
 pub(crate) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
 MIIBbDCCAROgAwIBAgIUVphaFJvA3gl6BJxI4xrqSDJfKDMwCgYIKoZIzj0EAwIw\n\
 DDEKMAgGA1UEAwwBeDAeFw0yNjExMjIxMTM4NDhaFw0yNjExMjMxMTM4NDhaMAwx\n\
@@ -344,7 +344,7 @@ G0dDQnr2+lfIlnhgM6RNgkS+X0AGGdXB\n\
 -----END PUBLIC KEY-----\n\
 ";
 
-/// An rsa key.
+/// A private rsa key of 2048 bits.
 pub(crate) const PRIVATE_RSA: &str = "-----BEGIN PRIVATE KEY-----\n\
 MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQCy/9QynnTzX7EC\n\
 DWRGWKULoCi5kY6HmMCEmpfrO3Pr/c0gfHUTG6F/iivAsmmYZdVcsLG4gKQ5al2q\n\

@@ -1,4 +1,5 @@
-//! Delegations (spec 4.5), which list the roles that a targets role trusts, and the paths for which it trusts them.
+//! Delegations (TUF specification 4.5), which list the roles that a targets role trusts, and the paths for which it
+//! trusts them.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -20,14 +21,14 @@ pub struct Delegations {
     pub keys: BTreeMap<KeyId, Key>,
     /// The delegated roles.
     pub roles: DelegatedRoles,
-    /// Other members, which are preserved.
+    /// Members that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
 }
 
 /// The delegated roles of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DelegatedRoles {
-    /// A list of roles in order of priority (4.5). Each name occurs once.
+    /// A list of roles in order of priority (TUF specification 4.5). Each name occurs once.
     Listed(Vec<Delegation>),
     /// Succinct hash bins (TAP 15).
     Succinct(SuccinctRoles),
@@ -45,11 +46,11 @@ pub struct Delegation {
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign.
     pub threshold: Threshold,
-    /// Whether a search for a covered path ends after this role and its descendants.
+    /// Whether a search for a path that this delegation covers ends after the delegated role and its descendants.
     pub terminating: bool,
     /// The target paths for which the role is trusted.
     pub paths: Paths,
-    /// Other members, which are preserved.
+    /// Members that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
 }
 
@@ -86,7 +87,8 @@ impl Delegations {
         Self { keys: BTreeMap::new(), roles: DelegatedRoles::Listed(Vec::new()), unknown: Unknown::new() }
     }
 
-    /// Returns the keys and the threshold of the delegated role `role`. `delegator` is the role with these delegations.
+    /// Returns the keys and the threshold of the delegated role `role`. `delegator` is the role that contains these
+    /// delegations. It is used only in the error.
     ///
     /// # Errors
     /// [`ErrorKind::NotDelegated`] if there is no delegation to `role`.
@@ -101,8 +103,8 @@ impl Delegations {
         Ok(self.ring(keyids, threshold))
     }
 
-    /// Returns whether `role` is a bin, that is, a role that is trusted for paths with certain hashes (TAP 15 and
-    /// `path_hash_prefixes`).
+    /// Returns whether `role` is a hash bin, that is, a role that is trusted for the paths whose hashes begin with
+    /// certain digits (TAP 15 or `path_hash_prefixes`).
     #[must_use]
     pub fn is_bin(&self, role: &RoleName) -> bool {
         match &self.roles {
@@ -113,8 +115,8 @@ impl Delegations {
         }
     }
 
-    /// Returns the roles to visit for `path` in order of priority, and for each role, whether its delegation is
-    /// terminating.
+    /// Returns the delegated roles that a search for `path` visits, in order of priority, and for each role, whether
+    /// its delegation is terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
         self.rings_covering(path).map(|(role, _, terminating)| (role, terminating)).collect()
@@ -128,14 +130,14 @@ impl Delegations {
         let mut rings = Rings::of(self);
         let covering = listed
             .iter()
-            // 2.1.2: a role is trusted only for the paths that a delegation to it covers.
+            // Spec 2.1.2: a role is trusted only for the paths that a delegation to it covers.
             .filter(move |delegation| delegation.paths.cover_hashed(path, &hash))
             .map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
-        // TAP 15, A20: succinct roles are never terminating.
+        // TAP 15, POUF A20: succinct roles are never terminating.
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
-    /// Returns the bin of `path`: the first role that covers it by a hash prefix.
+    /// Returns the hash bin of `path`, which is the first role that is trusted for `path` because of a hash prefix.
     #[must_use]
     pub fn bin_for(&self, path: &TargetPath) -> Option<RoleName> {
         let hash = hash_of(path);
@@ -212,8 +214,8 @@ impl Delegations {
     }
 }
 
-/// Creates the key rings of delegations. Adjacent delegations with the same keys share one key ring, because many
-/// delegations often use the same few keys.
+/// Creates the key rings of delegations. Adjacent delegations with the same keys and threshold share one key ring,
+/// because many delegations often use the same few keys.
 pub(super) struct Rings<'d> {
     delegations: &'d Delegations,
     last: Option<(&'d [KeyId], KeyRing)>,
@@ -244,7 +246,8 @@ impl Default for Delegations {
 }
 
 impl Delegation {
-    /// Reads a delegation. `like` is the list of key IDs of the previous delegation.
+    /// Reads a delegation. `like` contains the key IDs of the previous delegation, whose memory is shared where the IDs
+    /// are equal.
     fn read(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Self, ErrorKind> {
         let mut name = None;
         let mut keyids = None;
@@ -262,7 +265,7 @@ impl Delegation {
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(read_threshold(value)?),
-                // 4.5: `terminating` is a boolean. If it is missing, the role is not terminating.
+                // Spec 4.5: `terminating` is a boolean. If it is missing, the role is not terminating.
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
@@ -273,11 +276,11 @@ impl Delegation {
         let paths = match (patterns, prefixes) {
             (Some(patterns), None) => Paths::Patterns(patterns),
             (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
-            // 4.5: a delegation has either paths or hash prefixes.
+            // Spec 4.5: a delegation has either paths or hash prefixes.
             (Some(_), Some(_)) => {
                 return Err(ErrorKind::expected("at most one of the members paths and path_hash_prefixes"));
             }
-            // 4.5: a delegation without paths covers nothing.
+            // Spec 4.5: a delegation without paths covers nothing.
             (None, None) => Paths::Patterns(Vec::new()),
         };
         let name = name.ok_or_else(|| ErrorKind::missing("name"))?;
@@ -314,7 +317,7 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         roles.push(Delegation::read(value, like)?);
         Ok(())
     })?;
-    // 4.5: each name must occur once, because the position of a role defines its priority. Sort the names only if
+    // Spec 4.5: each name must occur once, because the position of a role defines its priority. Sort the names only if
     // necessary, because the names of bins are usually already sorted.
     let mut names: Vec<&RoleName> = roles.iter().map(|delegation| &delegation.name).collect();
     if !names.is_sorted() {
@@ -373,7 +376,7 @@ mod tests {
 
     #[test]
     fn f_4_5_10_and_f_4_5_12_covering_roles_are_returned_with_their_rings() {
-        // SHA-256 of `foo.txt` begins with ddab29ff.
+        // The SHA-256 of `foo.txt` begins with ddab29ff.
         let prefixes = |prefix| Paths::HashPrefixes(alloc::vec![HashPrefix::new(prefix).unwrap()]);
         let patterns = |pattern: &str| Paths::Patterns(alloc::vec![PathPattern::new(pattern)]);
         let of_two = Delegation { threshold: Threshold::new(2).unwrap(), ..delegation("e", patterns("*.txt"), "k") };

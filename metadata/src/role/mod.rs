@@ -1,4 +1,4 @@
-//! The common parts of the four kinds of roles (spec 4.3 to 4.6).
+//! The common parts of the four kinds of roles (TUF specification 4.3 to 4.6).
 
 pub(crate) mod delegations;
 mod pattern_index;
@@ -22,7 +22,8 @@ use crate::{ErrorKind, KeyRing, Unknown, Version, format_time, parse_time};
 /// The version of the specification that this crate implements and writes into metadata.
 pub const SPEC_VERSION: &str = "1.0.34";
 
-/// A kind of metadata. The value is the content of `signed`.
+/// The content of `signed` in one of the four kinds of metadata: [`Root`](crate::Root),
+/// [`Timestamp`](crate::Timestamp), [`Snapshot`](crate::Snapshot) or [`Targets`](crate::Targets).
 pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     /// The value of `_type`.
     const TYPE: &'static str;
@@ -35,7 +36,7 @@ pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind>;
 
     /// Returns the key ring that this metadata must satisfy in addition to the key ring of its delegator. Only a root
-    /// has such a key ring (5.3.4).
+    /// has such a key ring (TUF specification 5.3.4).
     #[doc(hidden)]
     fn own_key_ring(&self) -> Result<Option<KeyRing>, ErrorKind> {
         Ok(None)
@@ -55,12 +56,12 @@ pub struct Header {
     pub version: Version,
     /// The time at which the metadata expires.
     pub expires: DateTime<Utc>,
-    /// Members of the role that the specification does not define. They are preserved.
+    /// Members of the role that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
 }
 
 impl Header {
-    /// Creates the header of new metadata, with the implemented version of the specification.
+    /// Creates the header of new metadata, with [`SPEC_VERSION`] as the version of the specification.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
         Self { spec_version: SPEC_VERSION.to_string(), version, expires, unknown: Unknown::new() }
@@ -78,7 +79,7 @@ impl Header {
     }
 }
 
-/// Seals one of the four role types, and makes it dereference to its header.
+/// Implements the private trait `Sealed` for one of the four role types, and makes the type dereference to its header.
 macro_rules! has_header {
     ($role:ty) => {
         impl crate::role::sealed::Sealed for $role {}
@@ -116,7 +117,7 @@ impl HeaderFields {
         match name {
             "_type" => {
                 let found = value.string()?;
-                // 4.2.1: the type must be the type of the expected role.
+                // Spec 4.2.1: the type must be the type of the expected role.
                 if found != R::TYPE {
                     return Err(ErrorKind::WrongType { expected: R::TYPE, found: quote(&found) });
                 }
@@ -124,7 +125,7 @@ impl HeaderFields {
             }
             "spec_version" => {
                 let found = value.string()?;
-                // 4.3: only known versions of the specification are supported.
+                // Spec 4.3: metadata for an unknown major version of the specification is refused.
                 if !is_supported(&found) {
                     return Err(ErrorKind::UnsupportedSpecVersion(quote(&found)));
                 }
@@ -148,14 +149,15 @@ impl HeaderFields {
     }
 }
 
-/// Reads a version, which is an integer of at least 1 (4.3).
+/// Reads a version, which is an integer of at least 1 (TUF specification 4.3).
 fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     let start = reader.position();
     let number = reader.unsigned().ok();
     number.and_then(Version::new).ok_or_else(|| reader.expected_at(start, "a version from 1 to 2^63-1"))
 }
 
-/// Returns whether the major version is supported (TAP 6, A19). Repositories use `1`, `1.0` and forms like `1.0.34`.
+/// Returns whether the major version of the specification is supported (TAP 6, POUF A19). Repositories use `1`, `1.0`
+/// and forms like `1.0.34`.
 fn is_supported(spec_version: &str) -> bool {
     let mut parts = spec_version.split('.');
     let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());

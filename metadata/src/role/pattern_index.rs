@@ -1,9 +1,9 @@
-//! An index of path patterns (spec 4.5), which finds the patterns that match a path without comparing the path with
-//! every pattern.
+//! An index of path patterns (TUF specification 4.5), which finds the patterns that match a path without comparing the
+//! path with every pattern.
 //!
 //! A pattern matches only paths that begin with the text before its first wildcard and end with the text after its last
 //! wildcard. The index first looks up patterns by their literal beginning. Patterns with wildcards are then also looked
-//! up by their literal end. Only the patterns that are found in this way are compared with the path.
+//! up by their literal end. Only the patterns that these lookups find are compared with the path.
 
 use alloc::vec::Vec;
 
@@ -13,7 +13,7 @@ use crate::{ErrorKind, PathPattern, TargetPath};
 /// The wildcards of a pattern.
 const WILDCARDS: [char; 2] = ['*', '?'];
 
-/// Comparing this number of bytes costs one step of a budget.
+/// Comparing this number of bytes costs one step of a [`Budget`].
 const BYTES_PER_STEP: usize = 64;
 
 /// An index of the patterns of many delegations.
@@ -25,13 +25,13 @@ pub(super) struct PatternIndex {
 /// The patterns that begin with the same literal text.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// The delegations that list the literal text itself, without wildcards, as a pattern.
+    /// The indices of the delegations that list the literal text itself, without wildcards, as a pattern.
     exact: Vec<usize>,
     /// The patterns with wildcards, indexed by the reversed literal text at their end.
     by_end: Prefixes<Vec<Pattern>>,
 }
 
-/// A pattern with wildcards, and the delegations that list it.
+/// A pattern with wildcards, and the indices of the delegations that list it.
 #[derive(Clone, Debug)]
 struct Pattern {
     pattern: PathPattern,
@@ -39,8 +39,8 @@ struct Pattern {
 }
 
 impl PatternIndex {
-    /// Creates an index of patterns. Each pattern is paired with the number of the delegation that lists it. The
-    /// numbers must be in ascending order.
+    /// Creates an index of patterns. Each pattern is paired with the index of the delegation that lists it. The indices
+    /// must be in ascending order.
     pub(super) fn of<'p>(patterns: impl Iterator<Item = (&'p PathPattern, usize)>) -> Self {
         let mut all: Vec<(&str, &PathPattern, usize)> =
             patterns.map(|(pattern, delegation)| (literal_start(pattern.as_str()), pattern, delegation)).collect();
@@ -52,7 +52,7 @@ impl PatternIndex {
         Self { by_start: Prefixes::of(groups.collect()) }
     }
 
-    /// For each pattern that matches `path`, calls `found` with the numbers of the delegations that list the pattern.
+    /// For each pattern that matches `path`, calls `found` with the indices of the delegations that list the pattern.
     pub(super) fn matching<'i>(
         &'i self,
         path: &TargetPath,
@@ -143,7 +143,7 @@ impl<T> Prefixes<T> {
     /// Creates a map from sorted, distinct strings.
     fn of(sorted: Vec<(Vec<u8>, T)>) -> Self {
         let mut all: Vec<(Vec<u8>, T, usize)> = Vec::with_capacity(sorted.len());
-        // The indices, plus 1, of the last string and of all strings that are prefixes of the last string.
+        // The indices in `all`, each plus 1, of the last string and of the strings that are prefixes of it.
         let mut open: Vec<usize> = Vec::new();
         for (text, value) in sorted {
             let begins = |after: &usize| {
@@ -227,7 +227,7 @@ mod tests {
     fn b1_comparing_with_very_many_patterns_stops_at_the_budget() {
         let patterns: Vec<_> = (0..1_000).map(|number| PathPattern::new(alloc::format!("*{number}*"))).collect();
         let index = PatternIndex::of(patterns.iter().enumerate().map(|(number, pattern)| (pattern, number)));
-        // Comparing a long path takes more steps.
+        // Comparing a long path takes more steps than comparing a short path.
         let short = TargetPath::new("x7x").unwrap();
         let long = TargetPath::new("x7".repeat(64)).unwrap();
         for (path, most, is_enough) in

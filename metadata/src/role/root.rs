@@ -1,4 +1,4 @@
-//! The root role (spec 4.3), which lists the keys of all top-level roles.
+//! The root role (TUF specification 4.3), which lists the keys of all top-level roles.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -14,13 +14,14 @@ use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, TargetNames, Thresh
 /// The content of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
-    /// The common members of all roles.
+    /// The members that all roles have.
     pub header: Header,
-    /// Whether file names contain versions and hashes (6.2.1).
+    /// Whether file names contain versions and hashes (TUF specification 6.2.1).
     pub consistent_snapshot: bool,
     /// All keys, by the IDs under which the root lists them.
     pub keys: BTreeMap<KeyId, Key>,
-    /// The keys of each role. The four top-level roles are always listed, and other names are preserved.
+    /// The keys and the threshold of each role. The four top-level roles are always listed. Entries with other names
+    /// are preserved.
     pub roles: BTreeMap<RoleName, RoleKeys>,
 }
 
@@ -31,12 +32,12 @@ pub struct RoleKeys {
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign.
     pub threshold: Threshold,
-    /// Other members, which are preserved.
+    /// Members that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
 }
 
 impl RoleKeys {
-    /// Creates the entry for a role from its keys and its threshold.
+    /// Creates the entry for a role from the IDs of its keys and its threshold.
     #[must_use]
     pub fn new(keyids: Vec<KeyId>, threshold: Threshold) -> Self {
         Self { keyids, threshold, unknown: Unknown::new() }
@@ -75,9 +76,9 @@ impl Root {
         Ok(KeyRing::new(&self.keys, &keys.keyids, keys.threshold))
     }
 
-    /// Returns the version in the name of a metadata file (6.2.1). The file name of a root always contains a version,
-    /// and the file name of a timestamp never does. The file names of other roles contain a version if the repository
-    /// uses consistent snapshots.
+    /// Returns the version that is part of the name of a metadata file, or `None` if the name contains no version (TUF
+    /// specification 6.2.1). The file name of a root always contains a version, and the file name of a timestamp never
+    /// does. The file names of other roles contain a version if the repository uses consistent snapshots.
     #[must_use]
     pub fn version_in_name(&self, role: &RoleName, version: Version) -> Option<Version> {
         let has_version = match role.as_str() {
@@ -88,19 +89,19 @@ impl Root {
         has_version.then_some(version)
     }
 
-    /// Returns how target files are named. With consistent snapshots, this is `configured`. Otherwise, the names have
-    /// no hash prefixes.
+    /// Returns how target files are named. In a repository with consistent snapshots, they are named as `configured`
+    /// says. In any other repository, their names have no hash prefixes.
     #[must_use]
     pub fn target_names(&self, configured: TargetNames) -> TargetNames {
         if self.consistent_snapshot { configured } else { TargetNames::Plain }
     }
 
-    /// Returns a digest of the key rings of the online roles. If the digest changes, keys or thresholds of these roles
-    /// have changed, which counts as a key rotation (5.3.11).
+    /// Returns a text that identifies the keys and thresholds of the timestamp and snapshot roles. If a new root
+    /// changes this text, the change counts as a key rotation (TUF specification 5.3.11).
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not list the four roles")]
     pub(crate) fn online_keys(&self) -> String {
         let ring = |role| self.key_ring(&role).expect("a role that every root lists");
-        // Stored records contain this digest, so the order of the roles must not change.
+        // Clients store this text in their records of trusted versions, so the order of the roles must not change.
         [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()
     }
 }
@@ -117,7 +118,7 @@ impl Role for Root {
         let mut consistent_snapshot = false;
         reader.object(|name, value| {
             match name {
-                // 4.3: `consistent_snapshot` is a boolean that may be missing.
+                // Spec 4.3: `consistent_snapshot` is a boolean that may be missing.
                 "consistent_snapshot" => consistent_snapshot = value.boolean()?,
                 "keys" => keys = Some(read_keys(value)?),
                 "roles" => roles = Some(read_roles(value)?),
@@ -126,10 +127,10 @@ impl Role for Root {
             Ok(())
         })?;
         let header = header.finish()?;
-        // 4.3: all members except `consistent_snapshot` are required.
+        // Spec 4.3: all members except `consistent_snapshot` are required.
         let keys = keys.ok_or_else(|| ErrorKind::missing("keys"))?;
         let roles = roles.ok_or_else(|| ErrorKind::missing("roles"))?;
-        // 4.3: the four top-level roles are required.
+        // Spec 4.3: the four top-level roles are required.
         if let Some(missing) = RoleName::TOP_LEVEL.iter().find(|role| !roles.contains_key(*role)) {
             return Err(ErrorKind::missing(missing.as_str()).within("roles"));
         }

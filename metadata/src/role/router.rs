@@ -1,5 +1,5 @@
-//! An index of delegations (spec 4.5, TAP 15), which finds the delegations that cover a path without checking every
-//! delegation. The index finds the same delegations as [`Delegations::covering`].
+//! An index of delegations (TUF specification 4.5, TAP 15), which finds the delegations that cover a path without
+//! checking every delegation. The index finds the same delegations as [`Delegations::covering`].
 
 use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use crate::{ErrorKind, HashPrefix, KeyRing, PathPattern, RoleName, SuccinctRoles
 /// The number of hexadecimal digits in the first 64 bits of a hash.
 const DIGITS_OF_START: u8 = 16;
 
-/// Adding this number of keys to a key ring costs one step of a budget.
+/// Adding this number of keys to a key ring costs one step of a [`Budget`].
 const KEYS_PER_STEP: usize = 4;
 
 /// An index of the delegations of one role, for looking up a large number of paths.
@@ -61,8 +61,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether the role delegates to bins and the bin of a path can be determined from its
-    /// [`hash_start`](crate::hash_start) alone.
+    /// Returns whether the role delegates to hash bins, and the bin of a path can be determined from the
+    /// [`hash_start`](crate::hash_start) of the path alone.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
@@ -71,8 +71,8 @@ impl Router {
         }
     }
 
-    /// Returns the index of the bin of a path with this [`hash_start`](crate::hash_start). The bin is the first
-    /// delegation that covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
+    /// Returns the index of the hash bin of a path with the given [`hash_start`](crate::hash_start). The bin is the
+    /// first delegation that covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
     #[must_use]
     pub fn bin(&self, hash_start: u64) -> Option<usize> {
         match &self.0 {

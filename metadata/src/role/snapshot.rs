@@ -1,4 +1,4 @@
-//! The snapshot role (spec 4.4), which lists the versions of all targets roles in a repository state.
+//! The snapshot role (TUF specification 4.4), which lists the versions of all targets roles in a repository state.
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -12,7 +12,7 @@ use crate::index::{Entry, Index};
 use crate::reader::Reader;
 use crate::{ErrorKind, Hashes, HashingVerifier, Json, RoleName, Unknown, Version};
 
-/// The version, length and hashes that are listed for a metadata file (4.4).
+/// The version, length and hashes that are listed for a metadata file (TUF specification 4.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaFile {
     /// The version of the file.
@@ -21,7 +21,7 @@ pub struct MetaFile {
     pub length: Option<u64>,
     /// The hashes of the file, if they are listed.
     pub hashes: Option<Hashes>,
-    /// Other members, which are preserved.
+    /// Members that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
 }
 
@@ -32,8 +32,8 @@ impl MetaFile {
         Self { version, length: None, hashes: None, unknown: Unknown::new() }
     }
 
-    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). Values
-    /// that are not listed are not checked.
+    /// Checks a file against the listed length and every listed hash of a known algorithm (TUF specification 5.4.2,
+    /// 5.5.2, 5.6.2). Values that are not listed are not checked.
     ///
     /// # Errors
     /// [`ErrorKind::LengthMismatch`], [`ErrorKind::HashMismatch`] or [`ErrorKind::NoSupportedHash`].
@@ -44,7 +44,7 @@ impl MetaFile {
 
     /// Compares the length of a file with the listed length, and returns a verifier for the listed hashes.
     pub(crate) fn verifier(&self, found: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
-        // A18: the length and the hashes are checked separately.
+        // POUF A18: the length and the hashes are each checked if they are listed.
         match self.length {
             Some(expected) if expected != found => Err(ErrorKind::LengthMismatch { expected, found }),
             _ => Ok(self.hashes.as_ref().map(|hashes| hashes.verifier(self.length))),
@@ -81,7 +81,7 @@ fn read_members<'t, H>(
     reader.object(|name, value| {
         match name {
             "version" => version = Some(read_version(value)?),
-            // 4.4: the length and the hashes may be missing.
+            // Spec 4.4: the length and the hashes may be missing.
             "length" => length = Some(value.unsigned()?),
             "hashes" => hashes = Some(read_hashes(value)?),
             _ => unknown(name, value.skip()?),
@@ -108,7 +108,7 @@ impl Entry for MetaFile {
 /// The content of a snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The common members of all roles.
+    /// The members that all roles have.
     pub header: Header,
     meta: Index<MetaFile>,
 }
@@ -120,7 +120,7 @@ impl Snapshot {
         Self { header: Header::new(version, expires), meta: Index::default() }
     }
 
-    /// Returns the entry of `role`.
+    /// Returns the entry for `role`, if the snapshot lists it.
     #[must_use]
     pub fn meta(&self, role: &RoleName) -> Option<MetaFile> {
         self.meta.find(&role.as_listed())
@@ -156,8 +156,9 @@ impl Snapshot {
         self.meta.insert(&role.as_listed(), file);
     }
 
-    /// Removes the entry of `role`, and returns whether it was listed. Clients that trust an earlier snapshot with
-    /// `role` refuse the changed snapshot (5.5.5) until the keys of the snapshot role are rotated.
+    /// Removes the entry for `role`, and returns whether it was listed. Clients that trust an earlier snapshot with
+    /// `role` refuse the changed snapshot (TUF specification 5.5.5) until the keys of the timestamp or snapshot role
+    /// are rotated.
     pub fn remove(&mut self, role: &RoleName) -> bool {
         self.meta.remove(&role.as_listed())
     }
@@ -177,8 +178,8 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
 }
 
 impl RoleName {
-    /// Returns the name under which a snapshot lists the role (4.4, 6.2.1). The name consists of the raw role name and
-    /// `.json`, without a version.
+    /// Returns the name under which a snapshot lists the role (TUF specification 4.4, 6.2.1). The name consists of the
+    /// raw role name and `.json`, without a version.
     fn as_listed(&self) -> String {
         self.as_str().to_string() + ".json"
     }

@@ -1,4 +1,4 @@
-//! Targets roles (spec 4.5). The module `delegations` contains their delegations.
+//! Targets roles (TUF specification 4.5). The module `delegations` contains their delegations.
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -16,8 +16,8 @@ use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, Ta
 pub enum TargetNames {
     /// The name is the target path.
     Plain,
-    /// The name is the target path with a listed hash in front of the file name (spec 6.2.1). Only repositories with
-    /// consistent snapshots use such names.
+    /// The name is the target path with one of the listed hashes and a dot before the last segment (TUF specification
+    /// 6.2.1). Only repositories with consistent snapshots use such names.
     HashPrefixed,
 }
 
@@ -26,13 +26,13 @@ pub enum TargetNames {
 pub struct TargetFile {
     /// The path of the target.
     pub path: TargetPath,
-    /// The length in bytes.
+    /// The length of the file in bytes.
     pub length: u64,
-    /// The hashes.
+    /// The hashes of the file.
     pub hashes: Hashes,
-    /// An opaque object with data for the application.
+    /// The member `custom`, an opaque object with data for the application.
     pub custom: Option<Json>,
-    /// Other members, which are preserved.
+    /// Members that this crate does not know. They are preserved when the metadata is written.
     pub unknown: Unknown,
 }
 
@@ -43,19 +43,20 @@ impl TargetFile {
         Self { path, length, hashes, custom: None, unknown: Unknown::new() }
     }
 
-    /// Returns a verifier for the exact length and every known hash of the file (5.7.3).
+    /// Returns a verifier that checks a file against the listed length and every listed hash of a known algorithm (TUF
+    /// specification 5.7.3).
     #[must_use]
     pub fn verifier(&self) -> HashingVerifier {
         self.hashes.verifier(Some(self.length))
     }
 
-    /// Returns the path of the file below the targets URL (5.7.3).
+    /// Returns the path of the file, relative to the targets URL (TUF specification 5.7.3).
     ///
     /// # Errors
     /// Returns the errors of [`TargetPath::url_path`].
     pub fn url_path(&self, names: TargetNames) -> Result<String, NameError> {
         let prefix = match names {
-            // 3.1.1: the name has no hash.
+            // Spec 3.1.1: the name has no hash.
             TargetNames::Plain => None,
             TargetNames::HashPrefixed => self.hashes.prefixes().next(),
         };
@@ -89,7 +90,7 @@ impl<'a, H> TargetFields<'a, H> {
                 "custom" => {
                     let start = value.position();
                     let object = value.skip()?;
-                    // 4.5: `custom` is an object, which is passed to the application unchanged.
+                    // Spec 4.5: `custom` is an object, which is passed to the application unchanged.
                     if !object.starts_with('{') {
                         return Err(value.expected_at(start, "an object"));
                     }
@@ -99,7 +100,7 @@ impl<'a, H> TargetFields<'a, H> {
             }
             Ok(())
         })?;
-        // 4.5: the length and the hashes are required.
+        // Spec 4.5: the length and the hashes are required.
         let length = length.ok_or_else(|| ErrorKind::missing("length"))?;
         let hashes = hashes.ok_or_else(|| ErrorKind::missing("hashes"))?;
         Ok(Self { length, hashes, custom, unknown })
@@ -133,7 +134,7 @@ impl Entry for TargetFile {
 /// The content of the top-level targets role or of a delegated role.
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// The common members of all roles.
+    /// The members that all roles have.
     pub header: Header,
     /// The delegations to other roles.
     pub delegations: Option<Delegations>,
@@ -148,7 +149,7 @@ impl Targets {
     }
 
     /// Returns the target that this role itself lists for `path`. This function does not check whether the role is
-    /// trusted for `path`; a search does.
+    /// trusted for `path`. [`TrustedMetadata::search`](crate::TrustedMetadata::search) does.
     #[must_use]
     pub fn target(&self, path: &TargetPath) -> Option<TargetFile> {
         self.targets.find(path.as_str())
@@ -212,7 +213,7 @@ impl Targets {
 has_header!(Targets);
 
 impl Role for Targets {
-    // 4.5: this is the type of the top-level role and of delegated roles.
+    // Spec 4.5: this is the type of the top-level role and of delegated roles.
     const TYPE: &'static str = "targets";
 
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
@@ -228,7 +229,7 @@ impl Role for Targets {
             Ok(())
         })?;
         let header = header.finish()?;
-        // 4.5: `targets` may be empty, but not missing.
+        // Spec 4.5: `targets` may be empty, but not missing.
         Ok(Self { header, delegations, targets: targets.ok_or_else(|| ErrorKind::missing("targets"))? })
     }
 

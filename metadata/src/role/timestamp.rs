@@ -1,4 +1,4 @@
-//! The timestamp role (spec 4.6), which lists the newest snapshot.
+//! The timestamp role (TUF specification 4.6), which lists the newest snapshot.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -11,9 +11,9 @@ use crate::{ErrorKind, MetaFile, Unknown};
 /// The content of a timestamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timestamp {
-    /// The common members of all roles.
+    /// The members that all roles have.
     pub header: Header,
-    /// The newest snapshot.
+    /// The version, length and hashes of the newest snapshot.
     pub snapshot: MetaFile,
 }
 
@@ -27,7 +27,7 @@ impl Role for Timestamp {
         let mut snapshot = None;
         reader.object(|name, value| match name {
             "meta" => value.object(|name, value| {
-                // 4.6: a timestamp may list only snapshot.json.
+                // Spec 4.6: a timestamp may list only snapshot.json.
                 if name != "snapshot.json" {
                     return Err(ErrorKind::expected("no file except snapshot.json"));
                 }

@@ -17,7 +17,7 @@ use crate::{
 /// The number of bytes of a role that are verified in one step.
 const BYTES_PER_STEP: u64 = 256;
 
-/// A stage that lists all targets.
+/// A [`Stage`] that lists all targets that a search would find.
 ///
 /// Once all roles are loaded, the stage searches for every target. The running time is proportional to the length of
 /// the metadata, and bounded by [`Limits::list_steps`](crate::Limits::list_steps). A caller that needs to be able to
@@ -66,7 +66,8 @@ impl<'t> Listing<'t> {
         listing
     }
 
-    /// Searches for at most `most` of the targets, once all roles are loaded. Returns whether more targets remain.
+    /// If all roles are loaded, searches for at most `most` of the remaining targets. Returns whether targets still
+    /// remain after that.
     pub fn search_some(&mut self, most: usize) -> bool {
         for _ in 0..most {
             if self.failed.is_some() || !self.to_visit.is_empty() {
@@ -102,7 +103,7 @@ impl<'t> Listing<'t> {
         self.check_next()
     }
 
-    /// Checks the limits for the next role.
+    /// Checks whether the limits allow a visit to the next role.
     fn check_next(&mut self) -> Result<(), Error> {
         let Some(edge) = self.to_visit.last() else { return Ok(()) };
         let most_depth = self.trusted.update.limits.delegation_depth;
@@ -117,7 +118,8 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // If several roles delegate to the same large role, the role is verified once for each delegator.
+        // If several roles delegate to the same large role, the role is verified once for each delegator, so each
+        // verification must use steps.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
         self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;

@@ -1,8 +1,7 @@
-//! The client workflow (spec 5), a chain of stages that request files and verify them.
+//! The client workflow (TUF specification 5) as a chain of [`Stage`]s, which request files and verify them.
 //!
-//! Stored metadata with valid signatures may have expired, or may not match its listed version, length or hashes. It is
-//! still used to detect a rollback: the client accepts no lower version. The client does not use such metadata for
-//! anything else.
+//! A stored file with valid signatures may have expired, or may differ from the listed version, length or hashes. The
+//! client then uses the file only to detect rollbacks: it accepts no lower version of the role.
 
 pub(crate) mod listing;
 pub(crate) mod root;
@@ -24,7 +23,7 @@ use crate::{
     Verified, Version,
 };
 
-/// A request for a file that a stage needs.
+/// A request for a file that a [`Stage`] needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The role whose file is needed.
@@ -39,7 +38,7 @@ pub struct Request {
 
 impl Request {
     /// Returns the request for the timestamp. The file name of a timestamp has no version, and no metadata lists its
-    /// length (5.4.1).
+    /// length (TUF specification 5.4.1).
     #[must_use]
     pub fn timestamp(limits: &Limits) -> Self {
         Self {
@@ -56,21 +55,22 @@ impl Request {
         self.role.file_name(self.version)
     }
 
-    /// Returns whether the file may be absent. Only a newer root may be absent (5.3.3).
+    /// Returns whether the file may be absent. Only a newer root may be absent (TUF specification 5.3.3).
     #[must_use]
     pub fn may_be_absent(&self) -> bool {
         self.role == RoleName::ROOT
     }
 }
 
-/// Returns the maximum length of a file in bytes, and the limit that determines this maximum (4.4). If metadata lists
-/// the length of the file, the limit is `None`.
+/// Returns the maximum length of a file in bytes, and the limit that determines this maximum (TUF specification 4.4).
+/// If metadata lists the length of the file, that length is the maximum, and the limit is `None`.
 fn most_bytes(listed: Option<u64>, limit: Limit, value: u64) -> (u64, Option<Limit>) {
     listed.map_or((value, Some(limit)), |length| (length, None))
 }
 
-/// A stage of the workflow. For each [`Request`], the caller offers the stored copy. If the copy does not satisfy the
-/// request, the caller fetches the file and applies it.
+/// One step of the client workflow. For each [`Request`], the caller passes the stored copy of the file to
+/// [`Stage::recall`]. If the copy does not satisfy the request, the caller fetches the file and passes it to
+/// [`Stage::apply`]. When there are no more requests, the caller calls [`Stage::finish`].
 pub trait Stage {
     /// The result of the stage, usually the next stage.
     type Next;
@@ -78,8 +78,8 @@ pub trait Stage {
     /// Returns the next request, or `None` if the stage needs no more files.
     fn request(&self) -> Option<Request>;
 
-    /// Returns the first `most` requests that will follow the next request if no file is refused. Callers use these
-    /// requests to fetch files in parallel. A stage that knows only the next request returns an empty list.
+    /// Returns at most `most` of the requests that will follow the next request if no file is refused. Callers use
+    /// these requests to fetch files in parallel. A stage that knows only the next request returns an empty list.
     fn upcoming(&self, most: usize) -> Vec<Request> {
         let _ = most;
         Vec::new()
@@ -92,9 +92,10 @@ pub trait Stage {
         false
     }
 
-    /// Offers the stored copy, and returns whether it satisfies the request. Always offer the stored copy: even if it
-    /// does not satisfy the request, its version may prevent a rollback. If the record of trusted versions is damaged,
-    /// the stage refuses fetched files until it has been offered a valid stored copy.
+    /// Offers the stored copy of the requested file to the stage. Returns whether the copy satisfies the request.
+    /// Always offer the stored copy: even if it does not satisfy the request, its version may prevent a rollback. If
+    /// the record of trusted versions is damaged, the stage refuses fetched files until it has been offered a valid
+    /// stored copy.
     fn recall(&mut self, stored: FileContent) -> bool;
 
     /// Verifies a fetched file. Pass `None` only if the server reports that the file does not exist. For other
@@ -126,14 +127,15 @@ pub(crate) struct Update {
     pub(crate) start_time: DateTime<Utc>,
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
-    /// Whether to ignore the stored timestamp and snapshot because keys of the online roles were rotated (5.3.11).
+    /// Whether to ignore the stored timestamp and snapshot because keys of these roles were rotated (TUF specification
+    /// 5.3.11).
     pub(crate) forgets_stored: bool,
-    /// The targets role that an earlier update in this process verified.
+    /// The top-level targets role that an earlier update in this process verified.
     pub(crate) known: Option<ReusableTargets>,
 }
 
 impl Update {
-    /// Verifies a file of a role whose keys the root lists (5.4.2, 5.5.3).
+    /// Verifies a file of a role whose keys the root lists (TUF specification 5.4.2, 5.5.3).
     fn verified<R: Role>(
         &self,
         role: &RoleName,
@@ -144,7 +146,7 @@ impl Update {
         Required { role, ring: &ring, listed, limits: &self.limits }.verify(bytes)
     }
 
-    /// Checks that metadata expires after the update started (4.3, 5.3.10, 5.4.4, 5.5.6, 5.6.5).
+    /// Checks that metadata expires after the update started (TUF specification 4.3, 5.3.10, 5.4.4, 5.5.6, 5.6.5).
     pub(crate) fn check_expiry(&self, role: &RoleName, expires: DateTime<Utc>) -> Result<(), Error> {
         if expires <= self.start_time {
             return Err(ErrorKind::Expired { expires, start_time: self.start_time }.of(role));
@@ -152,8 +154,8 @@ impl Update {
         Ok(())
     }
 
-    /// Returns the version to use in a file name (6.2.1). This is `version` if the newest root enables consistent
-    /// snapshots (5.3.12), and `None` otherwise.
+    /// Returns the version to use in a file name (TUF specification 5.3.12, 6.2.1). This is `version` if the newest
+    /// root enables consistent snapshots, and `None` otherwise.
     pub(crate) fn prefix(&self, version: Version) -> Option<Version> {
         self.root.consistent_snapshot.then_some(version)
     }

@@ -1,4 +1,4 @@
-//! The update of the root role (spec 5.1 to 5.3).
+//! The update of the root role (TUF specification 5.1 to 5.3).
 
 use alloc::vec::Vec;
 
@@ -23,8 +23,8 @@ pub struct UpdateRoot {
 }
 
 impl UpdateRoot {
-    /// Starts an update from the root that was shipped with the application (5.2). All files of the update are verified
-    /// at `start_time` (5.1).
+    /// Starts an update from the root that was shipped with the application (TUF specification 5.1, 5.2). A file of the
+    /// update is refused if it expires at or before `start_time`.
     ///
     /// # Errors
     /// Returns an error if the shipped root is malformed or not signed by its own keys.
@@ -34,8 +34,8 @@ impl UpdateRoot {
         start_time: DateTime<Utc>,
         limits: Limits,
     ) -> Result<Self, Error> {
-        // 1.5, 5.2: the shipped root is always trusted, even if it has expired. Its own signatures are verified only to
-        // detect a damaged file.
+        // Spec 1.5, 5.2: the shipped root is always trusted, even if it has expired. Its own signatures are verified
+        // only to detect a damaged file.
         let root = Verified::of_itself(shipped, &limits)?;
         limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
@@ -43,14 +43,15 @@ impl UpdateRoot {
             StoredFloors::FirstRun => Floors::under(&root),
             StoredFloors::Lost => Floors { lost: true, ..Floors::under(&root) },
         };
-        // A new release of the application may contain a newer root than the root in the record.
+        // A new release of the application may ship a root that is newer than the recorded root and lists different
+        // keys.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new(Limit::RootUpdates, u64::from(limits.root_updates));
         let update = Update { root, start_time, limits, floors, forgets_stored, known: None };
         Ok(Self { update, fetches, at_the_newest: false, state_lost: false })
     }
 
-    /// Reuses the targets role that an earlier update in this process verified.
+    /// Allows the update to reuse the targets role that an earlier update in this process verified.
     #[must_use]
     pub fn reusing(mut self, known: Option<ReusableTargets>) -> Self {
         self.update.known = known;
@@ -66,11 +67,11 @@ impl UpdateRoot {
     fn accept(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         let role = &RoleName::ROOT;
         let trusted = &self.update.root;
-        // 5.3.4: the new root must be signed by the keys of the trusted root and, like every root, by its own keys. If
-        // the new root is refused, the current root remains trusted.
+        // Spec 5.3.4: the new root must be signed by the keys of the trusted root and, like every root, by its own
+        // keys. If the new root is refused, the current root remains trusted.
         let next = self.update.verified::<Root>(role, None, bytes)?;
         self.update.limits.check_keys(role, &next.keys)?;
-        // 5.3.5: the new root must have exactly the next version.
+        // Spec 5.3.5: the new root must have exactly the next version.
         let expected = trusted.version.next();
         if expected != Some(next.version) {
             let trusted = trusted.version;
@@ -80,9 +81,9 @@ impl UpdateRoot {
             };
             return Err(kind.of(role));
         }
-        // 5.3.6: a root that is not the newest may have expired.
-        // 5.3.11, A4: compare the keys at each step. An earlier update has handled the rotations up to the recorded
-        // root.
+        // Spec 5.3.6: a root that is not the newest may have expired.
+        // Spec 5.3.11, POUF A4: compare the timestamp and snapshot keys of each root with those of the previous root.
+        // An earlier update has already handled the rotations up to the recorded root.
         let is_new = next.version > self.update.floors.root;
         self.update.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
         self.update.root = next;
@@ -94,7 +95,7 @@ impl Stage for UpdateRoot {
     type Next = UpdateTimestamp;
 
     fn request(&self) -> Option<Request> {
-        // 5.3.1, 5.3.3: request one root after the other, each with at most W bytes.
+        // Spec 5.3.1, 5.3.3: request one root after the other, each with at most W bytes.
         if self.at_the_newest {
             return None;
         }
@@ -107,7 +108,7 @@ impl Stage for UpdateRoot {
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
-        // 5.2: continue from the newest root of the previous update.
+        // Spec 5.2: continue from the newest root of the previous update.
         let forgets_stored = self.update.forgets_stored;
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
@@ -125,11 +126,11 @@ impl Stage for UpdateRoot {
             if self.state_lost {
                 return Err(ErrorKind::StateLost.of(&RoleName::ROOT));
             }
-            // 5.3.3: only a root that does not exist ends the chain.
+            // Spec 5.3.3: the chain of roots ends only if the next root does not exist.
             self.at_the_newest = true;
             return Ok(None);
         };
-        // 5.3.3: accept at most Y roots in one update. The next update continues here.
+        // Spec 5.3.3: accept at most Y roots in one update. The next update continues after this root.
         if self.fetches.check().is_err() {
             self.at_the_newest = true;
             return Ok(None);
@@ -150,16 +151,16 @@ impl Stage for UpdateRoot {
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
         }
-        // 5.3.5: the root must not be older than a root that was trusted before.
+        // Spec 5.3.5: the root must not be older than a root that was trusted before.
         let trusted = self.update.floors.root;
         if root.version < trusted {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
         }
-        // 5.3.10: check the expiry of the final root only. If the limit on new roots was reached, this root may not be
-        // the newest root.
+        // Spec 5.3.10: check the expiry of the final root only. If the limit on new roots was reached, this root may
+        // not be the newest root.
         let behind = self.fetches.check().err().map(|kind| kind.of(role));
         self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
-        // 5.3.11: forget timestamp and snapshot if the keys of one of these roles were rotated.
+        // Spec 5.3.11: forget timestamp and snapshot if the keys of one of these roles were rotated.
         if self.update.forgets_stored {
             self.update.floors = Floors::under(root);
         }

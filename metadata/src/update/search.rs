@@ -1,9 +1,9 @@
-//! The search for a target (spec 5.6.7), which is a pre-order, depth-first traversal of the delegations in the order of
-//! priority.
+//! The search for a target (TUF specification 5.6.7), which is a pre-order, depth-first traversal of the delegations in
+//! the order of priority.
 //!
 //! The search ends at the first role that lists the target, at a role that is missing or invalid, after a terminating
-//! delegation that covers the path, or at the limit of visited roles. Each role is visited once, with the keys listed
-//! by the delegator that the search reached first.
+//! delegation that covers the path, or at the limit of visited roles. Each role is visited at most once. If several
+//! visited roles delegate to it, the keys that the first of these delegators lists are used.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -43,7 +43,8 @@ enum State {
 }
 
 impl TrustedMetadata {
-    /// Starts a search for a target (5.6.7). Returns a stage that requests the delegated roles that the search visits.
+    /// Starts a search for a target (TUF specification 5.6.7). Returns a stage that requests the delegated roles that
+    /// the search visits.
     #[must_use]
     pub fn search(&mut self, path: TargetPath) -> TargetSearch<'_> {
         TargetSearch::start(self, path)
@@ -63,7 +64,7 @@ impl<'t> TargetSearch<'t> {
         Self { trusted, walk, state }
     }
 
-    /// Searches for a target in the loaded roles only. The search uses some of `steps`.
+    /// Searches for a target in the loaded roles only, and subtracts the steps of the search from `steps`.
     pub(crate) fn find_loaded(
         trusted: &'t mut TrustedMetadata,
         path: TargetPath,
@@ -122,8 +123,8 @@ impl Stage for TargetSearch<'_> {
     fn finish(self) -> Result<Option<Found>, Error> {
         match self.state {
             State::Ended(result) => result.map(|found| found.map(|found| *found)),
-            // 5.6.7, A10: a required role is missing or invalid. The search ends with an error instead of skipping to a
-            // later role.
+            // Spec 5.6.7, POUF A10: a required role is missing or invalid. The search ends with an error instead of
+            // skipping to a later role.
             State::Needs(edge) => Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())),
         }
     }
@@ -141,7 +142,8 @@ struct Walk {
     /// The terminating role, if the search has reached one. After this role and its descendants, the search visits no
     /// other roles.
     terminated_by: Option<RoleName>,
-    /// The remaining steps of the listing to which this search belongs.
+    /// The remaining steps of the listing to which this search belongs. A search for a single target has no limit on
+    /// steps.
     steps: Budget,
     most_depth: u32,
 }
@@ -159,7 +161,7 @@ impl Walk {
     /// Visits roles until a role must be loaded or the search ends.
     fn advance(&mut self, trusted: &TrustedMetadata) -> State {
         while let Some(edge) = self.to_visit.pop() {
-            // 5.6.7.1, A8: visit no role twice. Roles are remembered by name.
+            // Spec 5.6.7.1, POUF A8: visit no role twice. Roles are remembered by name.
             if self.visited.contains(edge.role()) {
                 continue;
             }
@@ -167,8 +169,8 @@ impl Walk {
                 return State::Ended(Err(kind.of(edge.role())));
             }
             let Some(role) = trusted.role(&edge) else {
-                // 5.6.7.1, A9: limit the number of visited roles. The error differs from the error for a missing
-                // target.
+                // Spec 5.6.7.1, POUF A9: limit the number of visited roles. The error for this limit differs from the
+                // error for a target that does not exist.
                 return match self.visits.check() {
                     Ok(()) => State::Needs(edge),
                     Err(kind) => State::Ended(Err(kind.of(edge.role()))),
@@ -194,7 +196,7 @@ impl Walk {
         // The search is depth-first, so the delegator is the role that was visited last at the level above.
         self.chain.truncate(depth as usize);
         self.chain.push((name.clone(), role.clone()));
-        // 5.6.7.1: the first role that lists the target ends the search.
+        // Spec 5.6.7.1: the first role that lists the target ends the search.
         match role.target(&self.path) {
             Ok(None) => {}
             Ok(Some(target)) if target.hashes.is_usable() => {
@@ -209,7 +211,8 @@ impl Walk {
         }
         let delegations = role.delegations()?;
         let most = self.most_delegations();
-        // 4.5: follow only delegations that cover the path, so that each delegation in the chain covers the target.
+        // Spec 4.5: follow only delegations that cover the path, so that each delegation in the chain covers the
+        // target.
         let covering = match router {
             Some(router) => delegations.rings_by(router, &self.path, most, &mut self.steps),
             None => Ok(delegations.rings_covering(&self.path).take(most).collect()),
@@ -228,12 +231,12 @@ impl Walk {
     }
 
     fn push_delegations(&mut self, name: &RoleName, depth: u32, covering: Vec<(RoleName, KeyRing, bool)>) {
-        // 5.6.7.2: visit the delegations in order, so push them onto the stack in reverse.
+        // Spec 5.6.7.2: visit the delegations in order, so push them onto the stack in reverse.
         let mut next = Vec::new();
         for (role, ring, terminating) in covering {
             next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
-            // 5.6.7.2.1, A7: after this role and its descendants, visit no other role. 5.6.7.2.2: otherwise, the next
-            // delegation follows.
+            // Spec 5.6.7.2.1, POUF A7: after this role and its descendants, visit no other role. Spec 5.6.7.2.2:
+            // otherwise, the next delegation follows.
             if terminating {
                 self.to_visit.clear();
                 self.terminated_by = next.last().map(|edge| edge.role().clone());

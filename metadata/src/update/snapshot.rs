@@ -1,4 +1,4 @@
-//! The update of the snapshot role (spec 5.5).
+//! The update of the snapshot role (TUF specification 5.5).
 
 use alloc::vec::Vec;
 
@@ -34,7 +34,7 @@ impl UpdateSnapshot {
         self.update.verified(&RoleName::SNAPSHOT, listed, bytes)
     }
 
-    /// Checks that the snapshot has the version that the timestamp lists (5.5.4).
+    /// Checks that the snapshot has the version that the timestamp lists (TUF specification 5.5.4).
     fn check_version(&self, snapshot: &Snapshot) -> Result<(), ErrorKind> {
         let expected = self.timestamp.snapshot.version;
         let found = snapshot.version;
@@ -49,7 +49,7 @@ impl Stage for UpdateSnapshot {
         if self.snapshot.is_some() {
             return None;
         }
-        // 5.5.1: the file name contains the listed version, and the length is limited.
+        // Spec 5.5.1: the file name contains the listed version, and the length is limited.
         let listed = &self.timestamp.snapshot;
         self.update.limits.check_listed(&RoleName::SNAPSHOT, listed.length).ok()?;
         let (max_length, limit) = most_bytes(listed.length, Limit::SnapshotLength, self.update.limits.snapshot_length);
@@ -61,8 +61,8 @@ impl Stage for UpdateSnapshot {
         if self.update.forgets_stored {
             return false;
         }
-        // 5.5.5, A5: if the current keys have signed the stored snapshot, no lower versions are accepted, even if the
-        // stored snapshot has expired or is superseded.
+        // Spec 5.5.5, POUF A5: if the current keys have signed the stored snapshot, no lower versions are accepted,
+        // even if the stored snapshot has expired or is superseded.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
         // Ignore an older copy that somebody has put back into the store.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
@@ -70,7 +70,7 @@ impl Stage for UpdateSnapshot {
         // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.
         self.update.floors.lost = false;
         self.state_lost = false;
-        // 5.5.2, 5.5.4: the copy answers the request only if the timestamp lists it.
+        // Spec 5.5.2, 5.5.4: the copy answers the request only if the timestamp lists it.
         let answers = self.check_version(&stored).is_ok() && self.timestamp.snapshot.check(stored.bytes()).is_ok();
         self.snapshot = if answers { Some(stored) } else { None };
         answers
@@ -82,15 +82,16 @@ impl Stage for UpdateSnapshot {
             return Err(ErrorKind::StateLost.of(role));
         }
         let bytes = fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?;
-        // 5.5.2, 5.5.3: check the hashes that the timestamp lists, and the signatures by the snapshot keys of the root.
+        // Spec 5.5.2, 5.5.3: check the hashes that the timestamp lists, and the signatures by the snapshot keys of the
+        // root.
         let new = self.verified(Some(&self.timestamp.snapshot), bytes)?;
-        // 5.5.4: check the version that the timestamp lists.
+        // Spec 5.5.4: check the version that the timestamp lists.
         self.check_version(&new).map_err(|kind| kind.of(role))?;
-        // 5.5.5: no listed version decreases, and no listed file disappears.
+        // Spec 5.5.5: no listed version decreases, and no listed file disappears.
         let floors = self.update.floors.check_snapshot(&new).map_err(|kind| kind.of(role))?;
-        // 5.5.6: the new snapshot must not have expired.
+        // Spec 5.5.6: the new snapshot must not have expired.
         self.update.check_expiry(role, new.expires)?;
-        // 5.5.7: return the snapshot for storing.
+        // Spec 5.5.7: return the snapshot so that the caller stores it.
         let bytes = new.bytes().clone();
         self.update.floors.raise_snapshot(floors);
         self.snapshot = Some(new);
@@ -106,7 +107,7 @@ impl Stage for UpdateSnapshot {
         self.update.limits.check_listed(role, self.timestamp.snapshot.length)?;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let snapshot = self.snapshot.ok_or_else(|| kind.of(role))?;
-        // 5.5.6: a stored snapshot may have expired since it was stored.
+        // Spec 5.5.6: a stored snapshot may have expired since it was stored.
         self.update.check_expiry(role, snapshot.expires)?;
         Ok(UpdateTargets::start(self.update, self.timestamp, snapshot))
     }

@@ -1,4 +1,5 @@
-//! The update of the targets role (spec 5.6.1 to 5.6.6). The same function also verifies delegated roles.
+//! The update of the targets role (TUF specification 5.6.1 to 5.6.6). The function [`verify_targets`] verifies both
+//! this role and delegated roles.
 
 use alloc::sync::Arc;
 
@@ -32,7 +33,7 @@ impl UpdateTargets {
     }
 
     fn verified(&self, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // 1.5: the root lists the targets keys, so an attacker who has only the online keys cannot list targets.
+        // Spec 1.5: the root lists the targets keys, so an attacker who has only the online keys cannot list targets.
         let role = &RoleName::TARGETS;
         verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file, None)
     }
@@ -55,7 +56,7 @@ impl Stage for UpdateTargets {
 
     fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
         let file = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
-        // 5.6.6: return the role for storing.
+        // Spec 5.6.6: return the role so that the caller stores it.
         let targets = self.targets.insert(self.verified(file)?);
         Ok(Some(targets.to_store()))
     }
@@ -73,7 +74,8 @@ impl Stage for UpdateTargets {
 }
 
 impl TrustedMetadata {
-    /// Returns the request for the file of a delegated role, for [`TrustedMetadata::verify_delegated`] (5.6.1).
+    /// Returns the request for the file of a delegated role, for [`TrustedMetadata::verify_delegated`] (TUF
+    /// specification 5.6.1).
     ///
     /// # Errors
     /// [`ErrorKind::NotListed`], or [`ErrorKind::ListedTooLong`] if the listed length exceeds a limit.
@@ -82,8 +84,8 @@ impl TrustedMetadata {
         request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
     }
 
-    /// Verifies the file of a delegated role (5.6.1 to 5.6.6). `ring` must be one of the [rings](crate::Delegations::rings) of a
-    /// delegator.
+    /// Verifies the file of a delegated role (TUF specification 5.6.1 to 5.6.6). `ring` must be the key ring that a
+    /// delegator lists for the role, as returned by [`Delegations::rings`](crate::Delegations::rings).
     ///
     /// # Errors
     /// Returns an error if the file is refused.
@@ -96,17 +98,18 @@ impl TrustedMetadata {
         verify_targets(&self.update, &self.snapshot, role, ring, file, None)
     }
 
-    /// Verifies the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
+    /// Verifies the file of a delegated role with the keys that its delegator lists (TUF specification 5.6.1 to 5.6.6).
     pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
         // Reuse the parsed content if the same bytes have already been verified with other keys.
         let next = self.delegated.range((edge.role().clone(), Fingerprint::default())..).next();
         let same = next.filter(|((role, _), _)| role == edge.role()).and_then(|(_, targets)| targets.held());
-        // 3.1.2.1: only the keys that the direct delegator lists count.
+        // Spec 3.1.2.1: only the keys that the direct delegator lists count.
         verify_targets(&self.update, &self.snapshot, edge.role(), edge.ring(), file, same)
     }
 }
 
-/// Returns the request for the file of a targets role (5.6.1), or `None` if the snapshot does not list the role.
+/// Returns the request for the file of a targets role (TUF specification 5.6.1), or `None` if the snapshot does not
+/// list the role.
 pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
     update.limits.check_listed(role, listed.length).ok()?;
@@ -124,8 +127,9 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     }
 }
 
-/// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted (4.5).
-/// `same` is the same role if it has already been verified with other keys.
+/// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted (TUF
+/// specification 4.5). `same` is the result of an earlier verification of the same role with other keys, if there is
+/// one.
 fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,
@@ -134,19 +138,19 @@ fn verify_targets(
     file: FileContent,
     same: Option<&Arc<Verified<Targets>>>,
 ) -> Result<VerifiedTargets, Error> {
-    // 4.4: the snapshot lists every targets role.
+    // Spec 4.4: the snapshot lists every targets role.
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
-    // 5.6.2, 5.6.3: check the listed hashes, and the signatures by the keys that the delegator lists.
+    // Spec 5.6.2, 5.6.3: check the listed hashes, and the signatures by the keys that the delegator lists.
     let required = Required { role, ring, listed: Some(&listed), limits: &update.limits };
     let targets = VerifiedTargets::verify(update.known.as_ref(), same, &required, file)?;
-    // 5.6.4: the role must have the listed version.
+    // Spec 5.6.4: the role must have the listed version.
     if targets.version() != listed.version {
         return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version() }.of(role));
     }
     if let Some(delegations) = targets.delegations() {
         update.limits.check_keys(role, &delegations.keys)?;
     }
-    // 5.6.5: the role must not have expired.
+    // Spec 5.6.5: the role must not have expired.
     update.check_expiry(role, targets.expires())?;
     Ok(targets)
 }

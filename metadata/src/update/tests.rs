@@ -74,7 +74,8 @@ fn snapshot(number: u64, targets: u64, online: u8) -> Vec<u8> {
     signed(&snapshot, online)
 }
 
-/// A client with stored files and a record of trusted versions. It updates root, timestamp and snapshot.
+/// A client with stored files and a record of trusted versions. Its method `update` updates root, timestamp and
+/// snapshot.
 struct TestClient {
     files: BTreeMap<String, Vec<u8>>,
     record: String,
@@ -247,7 +248,7 @@ fn first_record() -> Floors {
     start.floors().unwrap().clone()
 }
 
-/// Updates all four roles, and reuses the targets role `known` of an earlier update.
+/// Updates all four roles. If `known` is not `None`, the update may reuse this targets role of an earlier update.
 fn trust(
     known: Option<ReusableTargets>,
     online: u8,

@@ -1,4 +1,4 @@
-//! The update of the timestamp role (spec 5.4).
+//! The update of the timestamp role (TUF specification 5.4).
 
 use alloc::vec::Vec;
 
@@ -25,15 +25,16 @@ impl UpdateTimestamp {
         Self { update, trusted: None, answered: false, state_lost, behind }
     }
 
-    /// Returns whether the keys of timestamp or snapshot were rotated (5.3.11). If so, the caller must first delete the
-    /// stored copies of both roles and store [`Stage::floors`]. A stored copy that is offered anyway is ignored.
+    /// Returns whether the keys of timestamp or snapshot were rotated (TUF specification 5.3.11). If so, the caller
+    /// must delete the stored copies of both roles, and store the record that [`Stage::floors`] returns, before it
+    /// continues with this stage. The stage ignores a stored copy that is offered anyway.
     #[must_use]
     pub fn forgets_stored(&self) -> bool {
         self.update.forgets_stored
     }
 
     fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Timestamp>, Error> {
-        // 5.4.2: the timestamp keys that the root lists must have signed the file.
+        // Spec 5.4.2: the timestamp keys that the root lists must have signed the file.
         self.update.verified(&RoleName::TIMESTAMP, None, bytes).map_err(|verdict| match &self.behind {
             Some(behind) if matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) => behind.clone(),
             _ => verdict,
@@ -48,7 +49,7 @@ impl Stage for UpdateTimestamp {
         if self.answered {
             return None;
         }
-        // 5.4.1: read at most X bytes.
+        // Spec 5.4.1: read at most X bytes.
         Some(Request::timestamp(&self.update.limits))
     }
 
@@ -56,7 +57,7 @@ impl Stage for UpdateTimestamp {
         if self.update.forgets_stored {
             return false;
         }
-        // A5: a stored timestamp counts only if the current keys have signed it, but it may have expired.
+        // POUF A5: a stored timestamp counts only if the current keys have signed it, but it may have expired.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
         // Ignore an older copy that somebody has put back into the store.
@@ -77,8 +78,8 @@ impl Stage for UpdateTimestamp {
         let new =
             self.verified(fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?)?;
         if let Some((trusted, snapshot)) = self.update.floors.timestamp {
-            // 5.4.3.1: the new timestamp must not be older than the trusted timestamp. If the versions are equal, the
-            // trusted timestamp is kept (A6).
+            // Spec 5.4.3.1: the new timestamp must not be older than the trusted timestamp. If the versions are equal,
+            // the trusted timestamp is kept (POUF A6).
             if new.version < trusted {
                 return Err(ErrorKind::Rollback { trusted, found: new.version }.of(role));
             }
@@ -86,7 +87,7 @@ impl Stage for UpdateTimestamp {
                 self.answered = true;
                 return Ok(None);
             }
-            // 5.4.3.2: the listed snapshot must not be older than the trusted one either.
+            // Spec 5.4.3.2: the listed snapshot must not be older than the trusted snapshot.
             if new.snapshot.version < snapshot {
                 let kind = ErrorKind::ListedRollback {
                     listed: RoleName::SNAPSHOT,
@@ -96,9 +97,9 @@ impl Stage for UpdateTimestamp {
                 return Err(kind.of(role));
             }
         }
-        // 5.4.4: the new timestamp must not have expired.
+        // Spec 5.4.4: the new timestamp must not have expired.
         self.update.check_expiry(role, new.expires)?;
-        // 5.4.5: return the timestamp for storing.
+        // Spec 5.4.5: return the timestamp so that the caller stores it.
         let bytes = new.bytes().clone();
         self.update.floors.raise_timestamp(&new);
         self.trusted = Some(new);
@@ -114,7 +115,7 @@ impl Stage for UpdateTimestamp {
         let role = &RoleName::TIMESTAMP;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let timestamp = self.trusted.ok_or_else(|| kind.of(role))?;
-        // 5.4.4: a trusted timestamp that was stored earlier may have expired since then.
+        // Spec 5.4.4: a trusted timestamp that was stored earlier may have expired since then.
         self.update.check_expiry(role, timestamp.expires)?;
         Ok(UpdateSnapshot::start(self.update, timestamp))
     }
