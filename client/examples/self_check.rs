@@ -6,8 +6,8 @@
 //! /usr/bin/app is identical to the published target app
 //! ```
 //!
-//! Without the last argument, the example checks its own executable. If the network fails, it uses the metadata that
-//! this machine already trusts.
+//! Without the last argument, the example checks its own executable. If the network fails, the example uses the
+//! metadata that this machine already trusts.
 
 #![expect(clippy::disallowed_methods, reason = "an example is a program and may use the file system directly")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to the terminal")]

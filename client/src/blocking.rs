@@ -34,7 +34,7 @@ impl Updater {
         Ok(Updater { inner: updater, runtime: Arc::new(runtime) })
     }
 
-    /// See [`crate::Updater::prepare`].
+    /// The blocking version of [`crate::Updater::prepare`].
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Updater {
         self.runtime.block_on(self.inner.prepare())
     }
 
-    /// See [`crate::Updater::prepare_at`].
+    /// The blocking version of [`crate::Updater::prepare_at`].
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Updater {
         self.runtime.block_on(self.inner.prepare_at(time))
     }
 
-    /// See [`crate::Updater::refresh`].
+    /// The blocking version of [`crate::Updater::refresh`].
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Updater {
         self.session(self.inner.refresh())
     }
 
-    /// See [`crate::Updater::refresh_at`].
+    /// The blocking version of [`crate::Updater::refresh_at`].
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Updater {
         self.session(self.inner.refresh_at(time))
     }
 
-    /// See [`crate::Updater::offline`].
+    /// The blocking version of [`crate::Updater::offline`].
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Updater {
         self.session(self.inner.offline())
     }
 
-    /// See [`crate::Updater::offline_at`].
+    /// The blocking version of [`crate::Updater::offline_at`].
     ///
     /// # Errors
     ///
@@ -101,13 +101,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// See [`crate::Session::trusted`].
+    /// Returns the trusted metadata, as [`crate::Session::trusted`] does.
     #[must_use]
     pub fn trusted(&self) -> &TrustedMetadata {
         self.inner.trusted()
     }
 
-    /// See [`crate::Session::target`].
+    /// The blocking version of [`crate::Session::target`].
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl Session {
         self.runtime.block_on(self.inner.target(path))
     }
 
-    /// See [`crate::Session::find`].
+    /// The blocking version of [`crate::Session::find`].
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl Session {
         self.runtime.block_on(self.inner.find(path))
     }
 
-    /// See [`crate::Session::find_all`].
+    /// The blocking version of [`crate::Session::find_all`].
     ///
     /// # Errors
     ///
@@ -134,12 +134,12 @@ impl Session {
         self.runtime.block_on(self.inner.find_all(paths))
     }
 
-    /// See [`crate::Session::expect_many_searches`].
+    /// Builds an index that makes searches faster; see [`crate::Session::expect_many_searches`].
     pub fn expect_many_searches(&mut self) {
         self.inner.expect_many_searches();
     }
 
-    /// See [`crate::Session::list`].
+    /// The blocking version of [`crate::Session::list`].
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Session {
         self.runtime.block_on(self.inner.list())
     }
 
-    /// See [`crate::Session::judge`].
+    /// The blocking version of [`crate::Session::judge`].
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Session {
         self.runtime.block_on(self.inner.judge(target))
     }
 
-    /// See [`crate::Session::judge_stored`].
+    /// The blocking version of [`crate::Session::judge_stored`].
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl Session {
         self.runtime.block_on(self.inner.judge_stored(target))
     }
 
-    /// See [`crate::Session::download`].
+    /// The blocking version of [`crate::Session::download`].
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Session {
         self.runtime.block_on(self.inner.download(target, path))
     }
 
-    /// See [`crate::Session::download_with_progress`].
+    /// The blocking version of [`crate::Session::download_with_progress`].
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl Session {
         self.runtime.block_on(self.inner.download_with_progress(target, path, progress))
     }
 
-    /// See [`crate::Session::download_below`].
+    /// The blocking version of [`crate::Session::download_below`].
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl Session {
         self.runtime.block_on(self.inner.download_below(target, folder))
     }
 
-    /// See [`crate::Session::download_below_with_progress`].
+    /// The blocking version of [`crate::Session::download_below_with_progress`].
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl Session {
         self.runtime.block_on(self.inner.download_below_with_progress(target, folder, progress))
     }
 
-    /// See [`crate::Session::download_all`].
+    /// The blocking version of [`crate::Session::download_all`].
     pub fn download_all(
         &self,
         targets: &[Target],
@@ -224,7 +224,7 @@ impl Session {
         self.runtime.block_on(self.inner.download_all(targets, folder, at_once))
     }
 
-    /// See [`crate::Session::download_all_with_progress`].
+    /// The blocking version of [`crate::Session::download_all_with_progress`].
     pub fn download_all_with_progress(
         &self,
         targets: &[Target],
@@ -235,10 +235,10 @@ impl Session {
         self.runtime.block_on(self.inner.download_all_with_progress(targets, folder, at_once, progress))
     }
 
-    /// See [`crate::Session::MAX_READ_LENGTH`].
+    /// The maximum length of a target for [`Session::read`]; see [`crate::Session::MAX_READ_LENGTH`].
     pub const MAX_READ_LENGTH: u64 = crate::Session::MAX_READ_LENGTH;
 
-    /// See [`crate::Session::read`].
+    /// The blocking version of [`crate::Session::read`].
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ pub struct UpdaterBuilder {
 
 impl Updater {
     /// Returns a builder for an updater that trusts `shipped_root`, the content of a `root.json` file. Ship this file
-    /// with the program, or get it from the maintainers through a channel that you trust (2.1.1), never from the
+    /// with the program, or get it from the maintainers through a channel that you trust (spec 2.1.1), never from the
     /// repository.
     pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
         UpdaterBuilder::new(shipped_root.into())
@@ -103,12 +103,12 @@ impl UpdaterBuilder {
         UpdaterBuilder { events: Arc::new(sink), ..self }
     }
 
-    /// Sets what a refresh does if no mirror can be reached. By default, the refresh fails.
+    /// Sets what [`Updater::refresh`] does if no mirror can be reached. By default, the refresh fails.
     pub fn unreachable(self, unreachable: Unreachable) -> UpdaterBuilder {
         UpdaterBuilder { unreachable, ..self }
     }
 
-    /// Sets how long to wait for another process that refreshes or writes to the same store. The default is five
+    /// Sets how long to wait while another process refreshes the same store or writes to it. The default is five
     /// minutes. A refresh waits until another process has finished refreshing. Operations that only read the store do
     /// not wait.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
@@ -116,8 +116,8 @@ impl UpdaterBuilder {
     }
 
     /// Sets how the target files of a repository with consistent snapshots are named. The default is `HASH.NAME` (spec
-    /// 5.7.3). Set [`TargetNames::Plain`] for repositories that have unique target names without a hash prefix (spec
-    /// 3.1.1).
+    /// 5.7.3). Set [`TargetNames::Plain`] for repositories whose target names are unique and therefore need no hash
+    /// prefix (spec 3.1.1).
     pub fn target_names(self, target_names: TargetNames) -> UpdaterBuilder {
         UpdaterBuilder { target_names, ..self }
     }
@@ -136,15 +136,15 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets the local policy, which adds requirements to those of the repository, and can make exceptions.
+    /// Sets the local policy. It adds requirements to those of the repository, and can exempt targets from policies.
     #[cfg(feature = "attest")]
     pub fn local_policy(mut self, local: lastmile_attest::LocalPolicy) -> UpdaterBuilder {
         self.policies.local = local;
         self
     }
 
-    /// Sets a callback with which the application decides whether a target may be downloaded. The callback runs only
-    /// after the policies are satisfied.
+    /// Sets a callback that decides for the application whether a target may be downloaded. The callback runs only for
+    /// targets that the policies allow.
     #[cfg(feature = "attest")]
     pub fn approve(mut self, approve: impl Approve) -> UpdaterBuilder {
         self.policies.approve = Some(Box::new(approve));

@@ -1,5 +1,5 @@
-//! Reads the clock, and warns when it may be wrong. The warning does not affect verification, which uses the time of
-//! the clock or a time that the application passes.
+//! Reads this machine's clock, and warns when the clock may be wrong. The warning does not affect verification, which
+//! uses the time of the clock or a time that the application passes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::ErrorKind;
@@ -17,8 +17,9 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Warns if metadata has expired at `now`, the time of this machine's clock, or if the server's clock shows a very
-/// different time. `before` is the time of this machine's clock at the last refresh.
+/// Sends an event if the server's clock differs from `now`, the time of this machine's clock, by more than the
+/// tolerance. Also sends an event if `failure` reports expired metadata and there is a time to compare `now` with: the
+/// server's time, or `before`, the time of this machine's clock at the last refresh.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,
     now: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Drives the stages of the workflow (spec 5) with files from the store and mirrors. Only this module calls `apply`.
+//! Runs the stages of the workflow (spec 5) with stored and fetched files. Only this module calls [`Stage::apply`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use crate::update_context::UpdateContext;
 /// timestamp.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
-/// The maximum number of files of one stage that are considered for prefetching at a time.
+/// The maximum number of upcoming files of a stage that are considered for prefetching at a time.
 const MAX_CONSIDERED: usize = 64;
 
-/// The source of metadata files for the driver.
+/// Where a [`Driver`] gets metadata files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The store and, if a stored copy is missing or outdated, the mirrors. Accepted files are stored.
@@ -37,7 +37,7 @@ pub(crate) enum Source {
     Store,
 }
 
-/// When the driver writes to the store.
+/// When a [`Driver`] writes to the store.
 enum Writing<'a> {
     /// Never, because the driver uses only stored files.
     Never,
@@ -47,7 +47,7 @@ enum Writing<'a> {
     Beside(Received),
 }
 
-/// Supplies the stages of the workflow with files.
+/// Supplies the files that each [`Stage`] of the workflow requests.
 pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
     writing: Writing<'a>,
@@ -97,7 +97,7 @@ impl<'a> Driver<'a> {
         matches!(self.writing, Writing::Never)
     }
 
-    /// Removes the stored timestamp and snapshot (5.3.11).
+    /// Removes the stored timestamp and snapshot (spec 5.3.11).
     pub(crate) fn forget(&mut self) {
         if let Writing::Together(changes) = &mut self.writing {
             changes.remove(StoredFile::Role(RoleName::TIMESTAMP));
@@ -105,7 +105,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Allows the lost record of trusted versions to be written again. Call this once all trusted versions are known.
+    /// Allows a new record of trusted versions to replace a lost one. Call this once all trusted versions are known.
     pub(crate) fn complete_floors(&mut self) {
         if self.floors == FloorsRecord::Lost {
             self.floors = FloorsRecord::Text(None);
@@ -115,8 +115,8 @@ impl<'a> Driver<'a> {
     /// Runs one stage to completion, and returns the next stage.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
-        // W-5-0: store the record of trusted versions even after an error: metadata that became trusted before the
-        // error stays trusted.
+        // Store the record of trusted versions even after an error, because metadata that became trusted before the
+        // error stays trusted (W-5-0 in tests/spec-rows.txt).
         self.keep_floors(stage.floors())?;
         fed?;
         Ok(stage.finish()?)
@@ -138,8 +138,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Prefetches files that the stage will need later and that the store lacks. Errors are reported when the stage
-    /// needs the file.
+    /// Prefetches files that the stage will need later and that the store lacks. Errors are reported only when the
+    /// stage needs the file.
     fn queue_upcoming<S: Stage>(&mut self, stage: &S, request: &Request) {
         if !self.considered.insert(request.file_name()) {
             return;
@@ -190,7 +190,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Tries the mirrors in order until the stage accepts a file. After a refused file, the next mirror is tried
-    /// (decision D6 in docs/pouf.md). If no mirror is left, the error reports every failure (1.5).
+    /// (decision D6 in docs/pouf.md). If no mirror is left, the error lists every failure (spec 1.5).
     async fn fetch_and_apply<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -234,7 +234,7 @@ impl<'a> Driver<'a> {
     /// Offers the answers from the other mirrors to the stage, and returns the newest valid file. The mirror `first`
     /// has either reported that there is no newer root, or sent the timestamp `kept`. That mirror may be out of date or
     /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
-    /// Failed requests are not retried, and slow requests get only a little more time.
+    /// Failed requests are not retried, and slow requests get only [`SECOND_OPINIONS`] more time.
     async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -272,7 +272,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answer from another mirror to the stage. Returns `None` if the mirror does not deliver the file.
-    /// Returns `Err(None)` if the mirror is only out of date or too slow, so that such a mirror does not cause a
+    /// Returns `Err(None)` if the mirror is only out of date or too slow, because such a mirror must not cause a
     /// warning at every refresh.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
@@ -367,7 +367,7 @@ impl<'a> Driver<'a> {
         self.context.stored(request, |file, longest| self.open(file, longest))
     }
 
-    /// Stores the received bytes of a file that a stage has accepted (4.1), before the next request (5.3.7, 5.3.8).
+    /// Stores the received bytes of a file that a stage has accepted, before the next request (spec 4.1, 5.3.7, 5.3.8).
     async fn keep(&mut self, request: &Request, kept: Accepted) -> Result<(), Error> {
         let role = StoredFile::Role(request.role.clone());
         match &mut self.writing {
@@ -429,7 +429,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Drives a stage to completion with only stored files, without requests or changes to the store (D5 in docs/pouf.md).
+/// Runs a stage with only stored files. Makes no requests and does not change the store (decision D5 in docs/pouf.md).
 pub(crate) fn drive_stored<S: Stage>(
     context: &UpdateContext,
     store: &LockedStore<'_>,

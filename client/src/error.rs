@@ -42,14 +42,14 @@ pub enum Error {
     /// expects, or an attacker may be sending endless data.
     #[error(transparent)]
     Limit(RefusedError),
-    /// No mirror delivered the file.
+    /// A file could not be fetched from any mirror.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// This machine failed to read or write a file, or another process holds the lock on the store.
     #[error(transparent)]
     Local(#[from] LocalError),
-    /// The store lacks a role that was never fetched and is needed offline, or the record of trusted versions is
-    /// damaged, so a rollback could not be detected.
+    /// The store lacks a role that is needed offline and was never fetched, or its record of trusted versions is
+    /// damaged or missing. Without that record, the client could not detect a rollback.
     #[error("{}", state_problem(.0))]
     State(#[source] lastmile_metadata::Error),
     /// No trusted role lists this target.
@@ -77,8 +77,8 @@ pub enum Error {
     #[cfg(not(feature = "attest"))]
     #[error("{0} has a policy for its packages, but lastmile-client was built without the feature `attest`")]
     PoliciesNotSupported(lastmile_metadata::RoleName),
-    /// The configuration is unusable: there is no mirror or no TLS provider, or a proxy or certificate authority cannot
-    /// be used.
+    /// The configuration is unusable. For example, there is no mirror, no cryptography provider for TLS is available,
+    /// or a URL, a proxy or a certificate authority cannot be used.
     #[error("{0}")]
     Config(String),
 }
@@ -96,7 +96,8 @@ impl Error {
     }
 }
 
-/// Converts a metadata error. A missing role or a damaged record of versions is an error in the store, not a refusal.
+/// Converts a metadata error. A missing role or a damaged record of trusted versions becomes [`Error::State`], because
+/// the store is at fault and no file was refused.
 impl From<lastmile_metadata::Error> for Error {
     fn from(verdict: lastmile_metadata::Error) -> Error {
         match verdict.kind {
@@ -134,7 +135,7 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
 #[non_exhaustive]
 pub struct RefusedError {
     /// The reason why the file was refused. If several mirrors sent refused files, this is the last refusal that is not
-    /// about a limit, or else the last refusal.
+    /// about a limit. If all refusals are about limits, this is the last refusal.
     #[source]
     pub refusal: Refusal,
     /// The failures of all mirrors that were tried for this file, in order.
@@ -218,7 +219,7 @@ impl Refusal {
     }
 }
 
-/// Describes the source of a length limit, for error messages.
+/// Describes, for error messages, whether a limit of the client or signed metadata determines the maximum length.
 fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
@@ -264,14 +265,14 @@ pub enum MirrorReason {
     Refused(#[from] Refusal),
 }
 
-/// Combines the failures of all mirrors into one error. A file that must not be trusted takes precedence over a file
-/// that exceeds a limit, which takes precedence over a network failure.
+/// Combines the failures of all mirrors into one error. If their kinds differ, a file that must not be trusted takes
+/// precedence over a file that exceeds a limit, and both take precedence over a network failure.
 pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     let refusals = mirrors.iter().rev().filter_map(|failure| match &failure.reason {
         MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    // Pick the last refusal that is not about a limit, or else the last refusal.
+    // Pick the last refusal that is not about a limit. If all are about limits, pick the last one.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
         return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }
@@ -294,7 +295,7 @@ pub struct LocalError {
     pub operation: &'static str,
     /// The path of the file or directory.
     pub path: PathBuf,
-    /// The underlying I/O error.
+    /// The I/O error that caused this error.
     #[source]
     pub error: io::Error,
     /// A suggestion on how to resolve the error.
@@ -339,7 +340,7 @@ impl LocalError {
         LocalError { hint: Some(hint.into()), ..self }
     }
 
-    /// Returns whether the file exists but is unusable: a link, too long, or malformed.
+    /// Returns whether the file exists but is unusable, for example because it is a link, too long, or malformed.
     #[must_use]
     pub fn is_unusable_content(&self) -> bool {
         self.error.kind() == io::ErrorKind::InvalidData

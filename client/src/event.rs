@@ -46,7 +46,7 @@ pub enum Transfer {
 pub enum Event {
     /// Another process holds the lock on the store, and the client waits for the lock.
     Waiting {
-        /// The name of the store.
+        /// A description of the store, for messages.
         store: String,
     },
     /// This machine's clock shows an earlier time than at the last refresh (decision D4 in docs/pouf.md).
@@ -66,8 +66,8 @@ pub enum Event {
         /// The time of this machine's clock at the last refresh, if there was one.
         before: Option<DateTime<Utc>>,
     },
-    /// A stored file is unusable and is fetched again. If the record of trusted versions is damaged as well, the client
-    /// reports an error.
+    /// A stored file is unusable. The client ignores the file, and fetches it again unless it works offline. If the
+    /// record of trusted versions is damaged as well, the update fails.
     UnusableFile {
         /// The reason why the file is unusable.
         reason: String,
@@ -84,11 +84,11 @@ pub enum Event {
     UsingStored {
         /// The reason why the refresh failed.
         reason: String,
-        /// The time at which the first role of the stored metadata expires. From then on, the client refuses the stored
-        /// metadata.
+        /// The time at which the first role of the stored metadata expires. From then on, the client refuses to use the
+        /// stored metadata.
         until: DateTime<Utc>,
     },
-    /// A target was not downloaded, because the correct file already exists at this path.
+    /// A target was not downloaded, because the correct file already exists at `path`.
     AlreadyThere {
         /// The path of the target.
         target: TargetPath,
@@ -113,8 +113,8 @@ impl std::fmt::Display for Event {
             }
             Event::ClockSteppedBack { now, before } => write!(
                 f,
-                "this machine's clock reads {}, but read {} at the last refresh; if it is wrong, expired metadata may be \
-                 accepted or valid metadata refused",
+                "this machine's clock reads {}, but read {} at the last refresh; if the clock is wrong, expired metadata may \
+                 be accepted or valid metadata refused",
                 format_time(now),
                 format_time(before)
             ),

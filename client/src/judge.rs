@@ -1,5 +1,5 @@
-//! Evaluates the policies for a target before it is downloaded. Finds and reads the evidence for the target and the
-//! trust roots of the policies, and passes both to `lastmile-attest`.
+//! Evaluates the policies for a target before the target is downloaded. Finds and reads the evidence for the target and
+//! the trust roots of the policies, and passes them to the crate `lastmile-attest`, which returns a [`Verdict`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::store::evidence;
 use crate::target::Target;
 
-/// The requirements for a target, and the files that are needed to evaluate them.
+/// The requirements of all policies for a target, and the files that are needed to check them.
 #[derive(Clone, Debug)]
 pub(crate) struct Demanded {
     demands: Demands,
@@ -30,12 +30,12 @@ pub(crate) struct Demanded {
     last: LastVerdict,
 }
 
-/// The last verdict on a target, and the time as of which the policies were evaluated. Clones of a target share the
-/// verdict.
+/// The last [`Verdict`] on a target, and the time as of which the policies were evaluated. Clones of a [`Target`] share
+/// this value.
 type LastVerdict = Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>;
 
 impl Demanded {
-    /// Returns the requirements for a target, or `None` if no rule applies to the target.
+    /// Returns the requirements for a target, or `None` if no rule of any policy applies to the target.
     pub(crate) fn on(found: &Found, local: &LocalPolicy) -> Result<Option<Demanded>, DemandsError> {
         let demands = Demands::on(found, local)?;
         if demands.is_empty() {
@@ -46,8 +46,9 @@ impl Demanded {
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
-    /// Returns the paths for which the repository must be searched. If the policy gives no SHA-256 for a trust root,
-    /// the role that signs the policy must list the trust root, so there is no need to search for it.
+    /// Returns the target paths of the evidence and the trust roots for which the delegations must be searched. If a
+    /// policy gives no SHA-256 for a trust root, the role that signs the policy must list the trust root, so no search
+    /// is needed.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));
@@ -82,12 +83,13 @@ enum EvidenceSource {
 }
 
 impl Session {
-    /// Evaluates the policies on the target's delegation chain and the local policy, as of the time at which the
-    /// session started. Reads the evidence and the trust roots from the store, and fetches those that are not stored.
-    /// Never fetches the target itself.
+    /// Evaluates the local policy and the policies of the roles on the target's delegation chain, as of the time at
+    /// which the session started. The returned verdict states for each rule whether the evidence satisfies the rule.
+    /// Reads the evidence and the trust roots from the store, and fetches the files that are not stored. Never fetches
+    /// the target itself.
     ///
-    /// Every download calls this method first, and refuses a target whose verdict does not pass [`Verdict::check`]. A
-    /// session evaluates the policies for each target only once.
+    /// Every download calls this method first, and refuses the target if [`Verdict::check`] returns an error. A session
+    /// evaluates the policies for each target only once.
     ///
     /// # Errors
     ///
@@ -96,7 +98,7 @@ impl Session {
         self.judge_with(target, EvidenceSource::StoreAndMirrors).await
     }
 
-    /// Like [`judge`](Session::judge), but makes no requests.
+    /// Like [`judge`](Session::judge), but makes no network requests.
     ///
     /// # Errors
     ///
@@ -129,10 +131,10 @@ impl Session {
         Ok(())
     }
 
-    /// Searches for the evidence for `targets` and the trust roots of their policies. Both are verified as TUF targets,
-    /// but policies do not apply to them, because requiring evidence for evidence would never end. Evidence is verified
-    /// by its signatures. A trust root must be listed by the role that signs the policy, or have the hash that the
-    /// policy gives.
+    /// Finds the evidence files for `targets` and the trust roots of their policies. These files are TUF targets and
+    /// are verified as such, but policies do not apply to them; otherwise evidence would need further evidence.
+    /// Instead, evidence is verified by its own signatures. A trust root must be listed by the role that signs the
+    /// policy, or have the hash that the policy gives.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
             return Ok(());
@@ -182,8 +184,8 @@ impl Session {
         Ok(verdict)
     }
 
-    /// Returns the content of a trust root. Targets can share a trust root. If several downloads need the same trust
-    /// root, the other downloads wait here until the first download has read it.
+    /// Returns the content of a trust root. If several downloads need the same trust root, the first download reads it,
+    /// and the other downloads wait here until it has been read.
     async fn trust_root(&self, file: &TargetFile, source: EvidenceSource) -> Result<Arc<[u8]>, Error> {
         let mut known = self.trust_roots.lock().await;
         if let Some((_, content)) = known.iter().find(|(known, _)| known == file) {

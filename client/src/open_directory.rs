@@ -1,5 +1,5 @@
-//! Directories whose entries are opened without following links, and files that get their final name only when they are
-//! complete.
+//! Directories whose entries are opened without following symbolic links, and files that get their final name only when
+//! they are complete.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -39,7 +39,7 @@ pub(crate) struct OpenDirectory {
 }
 
 impl OpenDirectory {
-    /// Opens the directory at `path`. Links in `path` are followed, because the caller chose this path.
+    /// Opens the directory at `path`. Symbolic links in `path` are followed, because the caller chose this path.
     pub(crate) fn open(path: &Path) -> Result<OpenDirectory, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
             .map_err(|error| LocalError::new("open the directory", path, error).naming_the_owner())?;
@@ -72,7 +72,7 @@ impl OpenDirectory {
         entered.ok_or_else(missing)
     }
 
-    /// Opens the subdirectory `name`, if it exists. A link is an error.
+    /// Opens the subdirectory `name`, if it exists. A symbolic link is an error.
     pub(crate) fn enter(&self, name: &str) -> Result<Option<OpenDirectory>, LocalError> {
         match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(handle) => Ok(Some(OpenDirectory { handle, path: self.path_of(name) })),
@@ -151,7 +151,8 @@ impl OpenDirectory {
         temporary.replace(self, name)
     }
 
-    /// Creates a temporary file with a random name. Dropping the file removes it, unless it was finished.
+    /// Creates a temporary file with a random name. Dropping the returned value removes the file, unless
+    /// [`Temporary::finish`] has given it its final name.
     pub(crate) fn temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         let create = |path: &Path| disk::create(self.place(path.file_name().unwrap_or_default()), mode);
         let (file, path) = disk::create_unique(&self.path, TEMPORARY.0, TEMPORARY.1, create)
@@ -159,12 +160,13 @@ impl OpenDirectory {
         Ok(Temporary { file, path, is_finished: false })
     }
 
-    /// Creates a temporary file and locks it. Use this in a directory that is not locked itself, so that other
-    /// processes do not consider the file abandoned.
+    /// Creates a temporary file and locks it. Use this method in a directory that is not locked itself. The lock
+    /// prevents other processes from removing the file as abandoned.
     pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         loop {
             let temporary = self.temporary(mode)?;
-            // On a file system without locks, the file need not be locked: no process removes abandoned files there.
+            // On a file system without locks, the file need not be locked, because no process removes abandoned files
+            // there.
             if temporary.file.hold().unwrap_or(true) {
                 return Ok(temporary);
             }
@@ -240,7 +242,8 @@ impl OpenDirectory {
 /// Returns an error if users other than the owner can change this open file or directory.
 pub(crate) fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
     let access = Access::of(file).map_err(|error| LocalError::new("examine", path, error))?;
-    // Root may run this program on the files of another user, so root also accepts files that belong to another user.
+    // The user root may run this program on the files of another user. For root, the files may therefore belong to any
+    // user.
     access.ensure_unwritable_or_root().map_err(|exposure| {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string());
         LocalError::new("trust", path, error).with_hint(exposure.remedy(&printable_path(path)))
@@ -256,13 +259,13 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     })
 }
 
-/// The directories in which this updater has already removed abandoned files.
+/// The directories in which this updater has already removed temporary files that earlier processes abandoned.
 #[derive(Debug, Default)]
 pub(crate) struct CleanedDirs(Mutex<BTreeSet<PathBuf>>);
 
 impl CleanedDirs {
-    /// Removes abandoned files from `folder` if this is the first call for this folder. Errors are ignored, because a
-    /// directory that cannot be listed may still be writable.
+    /// Removes abandoned temporary files from `folder` if this is the first call for this folder. Errors are ignored,
+    /// because a directory that cannot be listed may still be writable.
     pub(crate) fn clean_once(&self, folder: &OpenDirectory) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
             let _ = folder.remove_leftovers();
@@ -275,7 +278,7 @@ fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
 
-/// A temporary file. The file is removed when this value is dropped, unless the file was finished.
+/// A temporary file. Dropping this value removes the file, unless [`Temporary::finish`] has given it its final name.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) file: NewFile,
@@ -289,10 +292,10 @@ impl Temporary {
         LocalError::new(operation, &self.path, error)
     }
 
-    /// Like [`finish`](Temporary::finish), but preserves ownership if root runs this program: the file gets the owner
-    /// and group of the file that it replaces. If there is no such file, the new file gets the owner and group of the
-    /// directory. This method is not used for targets, because a verified target must not belong to a user who could
-    /// change it.
+    /// Like [`finish`](Temporary::finish), but preserves ownership if the user root runs this program: the file gets
+    /// the owner and group of the file that it replaces. If there is no such file, the new file gets the owner and
+    /// group of the directory. This method is not used for targets, because a verified target must not belong to a user
+    /// who could change it.
     fn replace(self, folder: &OpenDirectory, name: &str) -> Result<(), LocalError> {
         self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
         self.finish(folder, name)
@@ -311,7 +314,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_finished {
-            // If removing the file fails, a later process removes it.
+            // Ignore an error: a later process removes the file.
             let _ = disk::remove(&self.path);
         }
     }

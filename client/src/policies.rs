@@ -6,7 +6,7 @@ use lastmile_attest::{LocalPolicy, Verdict};
 #[cfg(feature = "attest")]
 use lastmile_metadata::TargetFile;
 
-/// The name of the member that contains the policy in a targets role.
+/// The name of the member of a targets role that contains the policy of that role.
 #[cfg(any(test, not(feature = "attest")))]
 pub(crate) const MEMBER: &str = "x-lastmile-policy";
 
@@ -21,7 +21,7 @@ pub(crate) struct Policies {
     pub(crate) approve: Option<Box<dyn Approve>>,
 }
 
-/// Decides for the application whether a target may be downloaded, after all policies have been satisfied.
+/// Decides for the application whether a target may be downloaded. Called only for targets that all policies allow.
 ///
 /// The session calls [`approve`](Approve::approve) before each download, with the verdict on the target. The verdict
 /// has no rules if no policy applies to the target.
@@ -32,7 +32,7 @@ pub trait Approve: Send + Sync + 'static {
     /// # Errors
     ///
     /// The reason why the target must not be downloaded. The session then refuses the target with
-    /// [`Refusal::NotApproved`](crate::Refusal::NotApproved), and does not request it.
+    /// [`Refusal::NotApproved`](crate::Refusal::NotApproved), and does not request the target.
     fn approve(&self, target: &TargetFile, verdict: &Verdict) -> Result<(), String>;
 }
 

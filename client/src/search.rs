@@ -7,9 +7,10 @@ use lastmile_metadata::{Found, Stage, TargetPath, TargetSearch, TrustedMetadata}
 use crate::driver::Driver;
 use crate::error::Error;
 
-/// Searches for all paths in rounds. In each round, every search advances until it needs a file; these files are
-/// fetched in parallel and then verified in the order of the paths. `convert` reduces each result to what the caller
-/// needs, so that the delegation chains of many targets need not be in memory at the same time.
+/// Searches for all paths in rounds. In each round, every search advances until it needs a metadata file that is not
+/// stored. The files needed by all searches are fetched in parallel, and then verified in the order of the paths.
+/// `convert` reduces each result to what the caller needs, so that the delegation chains of many targets need not be in
+/// memory at the same time.
 pub(crate) async fn search_all<T>(
     driver: &mut Driver<'_>,
     trusted: &mut TrustedMetadata,
@@ -46,7 +47,7 @@ pub(crate) async fn search_all<T>(
                 Ok(()) => *found = finish(search),
                 Err(error) => {
                     *found = Err(error);
-                    // Return only the first error, and stop the searches after it.
+                    // Stop the searches for later paths, because only the first error is returned.
                     break;
                 }
             }

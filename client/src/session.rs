@@ -15,7 +15,8 @@ use crate::search::search_all;
 use crate::target::Target;
 use crate::update_context::UpdateContext;
 
-/// The number of targets that `list` searches for before it yields, so that it can be cancelled.
+/// The number of targets that [`Session::list`] searches for before it yields. The caller can cancel it only at a
+/// yield.
 const SEARCHES_AT_ONCE: usize = 256;
 
 /// The trusted metadata of one update cycle. All metadata is verified as of the time at which the cycle started, so a
@@ -60,7 +61,7 @@ impl Session {
     /// target path; otherwise the same errors as [`find`](Session::find).
     pub async fn target(&mut self, path: impl AsRef<str>) -> Result<Target, Error> {
         let path = TargetPath::new(path.as_ref())?;
-        // 5.7.2: a target that no role lists is an error.
+        // Spec 5.7.2: a target that no role lists is an error.
         self.find(&path).await?.ok_or(Error::NoSuchTarget(path))
     }
 
@@ -109,9 +110,9 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the entry of every target that [`find`](Session::find) would find, sorted by path. To download a target,
-    /// call [`find`](Session::find) with its path. Fetches all delegated roles. The running time is proportional to the
-    /// length of the metadata and is bounded by `Limits::list_steps`.
+    /// Returns the length, hashes and custom data of every target that [`find`](Session::find) would find, sorted by
+    /// path. To download a target, call [`find`](Session::find) with its path. Fetches all delegated roles. The running
+    /// time is proportional to the length of the metadata and is bounded by `Limits::list_steps`.
     ///
     /// # Errors
     ///
@@ -135,7 +136,7 @@ impl Session {
     }
 
     /// Downloads a target to exactly `path`, and returns the path. The parent directory must exist. If the correct file
-    /// already exists there, it is not downloaded again.
+    /// already exists there, the target is not downloaded again.
     ///
     /// If a policy applies to the target, the evidence is fetched and verified first. The target is requested only if
     /// the evidence satisfies all requirements.
@@ -194,7 +195,7 @@ impl Session {
     }
 
     /// Downloads several targets to their own paths below `folder`, at most `at_once` at the same time. The results are
-    /// in the order of the targets. A failed download does not stop the others.
+    /// in the order of the targets. A failed download does not stop the other downloads.
     pub async fn download_all(
         &self,
         targets: &[Target],
@@ -237,8 +238,8 @@ impl Session {
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await
     }
 
-    /// Without the feature `attest`, no target has requirements, because finding a target to which a policy applies is
-    /// an error.
+    /// Permits every target: without the feature `attest`, the search for a target has already failed if a policy on
+    /// its delegation chain must be enforced.
     #[cfg(not(feature = "attest"))]
     async fn permit(&self, _target: &Target) -> Result<(), Error> {
         Ok(())

@@ -25,8 +25,8 @@ fn binned() -> FarAway {
     far_away
 }
 
-/// Publishes every role at version `version`. If `deep` is true, each bin delegates to another role of its own and to a
-/// role shared by all bins.
+/// Publishes every role except root at version `version`. If `deep` is true, each bin delegates to two roles: a role of
+/// its own, and a role that all bins share.
 fn publish_bins(far_away: &FarAway, version: usize, deep: bool) {
     let repository = &far_away.repository;
     let signed = |kind: &str, member: &str, value: Value| {
@@ -201,8 +201,7 @@ async fn after_a_mirror_has_failed_files_are_prefetched_from_the_next_one() {
         1 + 1 + 16,
         "expected mirror a to be asked for the role `bins`, bin 0 and 16 prefetched bins: {asked:?}"
     );
-    // The search takes one round trip for the role `bins`, one each for bin 0 from mirror a and from mirror b, and two
-    // for the other bins.
+    // Listing takes one round trip for the role `bins`, two for bin 0 (one to each mirror), and two for the other bins.
     assert_eq!(waits(before), 1 + 2 + 2);
 }
 

@@ -13,11 +13,11 @@ use crate::update_context::UpdateContext;
 /// The maximum length, in bytes, of the record of trusted versions. The record grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
-/// How far the clock may be behind the time of the last refresh without a warning. A small difference is normal,
-/// because a refresh reads the clock before it waits for other processes that use the same store.
+/// How far this machine's clock may be behind the time of the last refresh without causing a warning. A small
+/// difference is normal, because a refresh reads the clock before it waits for other processes that use the same store.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
-/// The state from which an update starts.
+/// The state of the store from which an update starts.
 pub(crate) struct Start {
     pub(crate) stage: UpdateRoot,
     pub(crate) floors: FloorsRecord,
@@ -30,8 +30,8 @@ pub(crate) struct Start {
 pub(crate) enum FloorsRecord {
     /// The text of the stored record, or of the record that will be stored. `None` if there is no record yet.
     Text(Option<String>),
-    /// The stored record is lost. No new record is written until all trusted versions are known again, because a new
-    /// record would hide the loss.
+    /// The stored record is damaged or missing. No new record is written until all trusted versions are known again,
+    /// because a new record would hide the loss.
     Lost,
 }
 
@@ -94,7 +94,7 @@ impl Start {
                 // Another process may have read the clock after this process, but refreshed before this process did.
                 Some(before) if before - now <= CLOCK_TOLERANCE => {}
                 later => {
-                    // D4: report a clock that has stepped back. This is not an error.
+                    // Report a clock that has stepped back, but do not fail (decision D4 in docs/pouf.md).
                     if let Some(before) = later {
                         context.events.handle(&Event::ClockSteppedBack { now, before });
                     }
@@ -111,7 +111,7 @@ impl Start {
     }
 }
 
-/// Returns whether the store contains any role other than the shipped root.
+/// Returns whether the store contains any metadata other than the shipped root.
 fn is_used(context: &UpdateContext, store: &LockedStore<'_>, shipped: &[u8]) -> Result<bool, Error> {
     for role in RoleName::TOP_LEVEL {
         let longest = context.longest(&role);

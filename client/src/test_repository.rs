@@ -1,4 +1,5 @@
-//! A small repository in memory for the unit tests of the client. The tests of the workflow are in `tests/`.
+//! A small repository in memory for the unit tests of the client. The tests of the workflow are in the folder `tests`
+//! of the workspace.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -60,7 +61,7 @@ pub(crate) fn expires() -> String {
     lastmile_metadata::format_time(&(now() + TimeDelta::days(1)))
 }
 
-/// Returns a root metadata file, signed by `root_key`, that has one key for each role.
+/// Returns a root metadata file with one key for each role, signed by `root_key`.
 pub(crate) fn root(version: u64, root_key: &str, online_key: &str) -> Vec<u8> {
     let role = |name: &str| json!({ "keyids": [keyid(name)], "threshold": 1 });
     let keys: serde_json::Map<_, _> =
@@ -173,7 +174,7 @@ impl Fetch for TestRepository {
 /// The delay with which [`FarAway`] answers.
 pub(crate) const DELAY: Duration = Duration::from_millis(300);
 
-/// A repository that answers with a delay. For some URLs, the first answers come from `at_first`.
+/// A repository that answers with a delay. `at_first` contains, for some URLs, other answers to the first requests.
 #[derive(Clone, Default)]
 pub(crate) struct FarAway {
     pub(crate) repository: TestRepository,

@@ -31,7 +31,7 @@ async fn an_application_can_use_stored_metadata_while_no_mirror_can_be_reached()
     let lenient = lenient.build().unwrap();
     let timestamp = repository.file("timestamp.json");
     repository.answer("http://a/timestamp.json", Err(FetchError::NotFound));
-    // Without stored metadata, there is nothing to use.
+    // Without stored metadata, the refresh fails.
     assert!(matches!(lenient.refresh_at(now()).await, Err(Error::Network(_))));
     repository.put("timestamp.json", &timestamp);
     lenient.refresh_at(now()).await.unwrap();
@@ -49,7 +49,7 @@ async fn an_application_can_use_stored_metadata_while_no_mirror_can_be_reached()
     assert!(recorded[0].to_string().starts_with(&text), "{}", recorded[0]);
     // A delegated role that is not stored is still fetched.
     session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap().unwrap();
-    // By default, a refresh without a mirror fails, and expired or refused metadata is always an error.
+    // By default, a refresh fails if no mirror can be reached. Expired or refused metadata is always an error.
     assert!(matches!(
         repository.updater().store(store()).build().unwrap().refresh_at(now()).await,
         Err(Error::Network(_))

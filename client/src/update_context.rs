@@ -44,8 +44,7 @@ pub(crate) struct UpdateContext {
 }
 
 impl UpdateContext {
-    /// Returns the maximum length of a stored copy of `role`. A stored copy may be longer if metadata lists a greater
-    /// length.
+    /// Returns the maximum length of a stored copy of `role`, unless trusted metadata lists a greater length.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
             "root" => self.limits.root_length,
@@ -59,14 +58,14 @@ impl UpdateContext {
     pub(crate) fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
         let file = match request.version {
             Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
-            // 5.5.7: the name in the store has no version.
+            // Spec 5.5.7: the name in the store has no version.
             _ => StoredFile::Role(request.role.clone()),
         };
         (file, self.longest(&request.role).max(request.max_length))
     }
 
-    /// Calls `open` to open the stored copy of the requested file. A file that this store would never write, such as a
-    /// link, is returned as an empty file, which is then refused as damaged.
+    /// Calls `open` to open the stored copy of the requested file. If the file is unusable, for example because it is a
+    /// link, returns an empty file, which is then refused as damaged.
     pub(crate) fn stored(
         &self,
         request: &Request,
@@ -83,7 +82,7 @@ impl UpdateContext {
         }
     }
 
-    /// Sends an event that reports this failure of a mirror, if any, and says that the next mirror is tried.
+    /// If a mirror failed, sends an event that reports the failure and says that the next mirror will be tried.
     pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
             let url = url.clone();

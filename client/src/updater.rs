@@ -39,7 +39,7 @@ impl Updater {
         self.prepare_at(now()).await
     }
 
-    /// Like [`prepare`](Updater::prepare), but uses `time` instead of the clock.
+    /// Like [`prepare`](Updater::prepare), but uses `time` instead of the time of this machine's clock.
     ///
     /// # Errors
     ///
@@ -54,12 +54,12 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// After any [`Error`], previously trusted metadata stays trusted, and a later refresh continues from there.
+    /// After any [`Error`], previously trusted metadata stays trusted, and a later refresh starts from this metadata.
     ///
     /// # Cancellation
     ///
-    /// The future can be dropped at any time. The files that have become trusted are then stored, unless another
-    /// process keeps the store locked, and the next refresh continues from there.
+    /// The future can be dropped at any time. The files that have already become trusted are then stored, unless
+    /// another process keeps the store locked. The next refresh starts from the stored files.
     pub async fn refresh(&self) -> Result<Session, Error> {
         self.refresh_at(now()).await
     }
@@ -68,7 +68,7 @@ impl Updater {
     /// this in tests, on machines with another source of time, or to verify several repositories as of the same time.
     ///
     /// With a `time` in the past, metadata that has expired since then is accepted. A machine without a clock can pass
-    /// the time of another source (7.1).
+    /// the time of another source (spec 7.1).
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Updater {
     pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         match self.refresh_from_mirrors(time).await {
             Err(Error::Network(error)) if self.context.unreachable == Unreachable::UseStored => {
-                // Without valid stored metadata, report why the mirrors could not be used.
+                // If there is no valid stored metadata, report why the mirrors could not be used.
                 let Ok(trusted) = self.stored_at(time).await else { return Err(error.into()) };
                 let reason = format!("{error}: {}", error.cause);
                 self.context.events.handle(&Event::UsingStored { reason, until: first_expiry(&trusted) });
@@ -165,7 +165,7 @@ impl Updater {
         driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() {
-            // 5.3.11: write the record of the lowest accepted versions last, because a new record signals that the
+            // Spec 5.3.11: write the record of the lowest accepted versions last, because a new record signals that the
             // stored files have been removed.
             driver.forget();
             driver.complete_floors();
@@ -173,8 +173,8 @@ impl Updater {
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
-        // The stored copies have shown the lowest accepted version of every role, so a lost record of these versions
-        // can be written again.
+        // All stored copies have been read, so the lowest version that the client may accept is known for every role. A
+        // lost record of these versions can therefore be written again.
         driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;

@@ -110,7 +110,7 @@ async fn d3_if_the_record_and_a_copy_are_damaged_every_refresh_is_refused_until_
             if is_deleted { std::fs::remove_file(path).unwrap() } else { std::fs::write(path, b"x").unwrap() }
         }
         for _ in 0..2 {
-            // The error is about the store and not about a mirror.
+            // The error must blame the store, not a mirror.
             let Err(Error::State(verdict)) = updater.refresh_at(now()).await else { panic!() };
             assert_eq!(verdict.kind, ErrorKind::StateLost);
         }
@@ -323,7 +323,7 @@ async fn c6_waiting_for_another_process_does_not_count_as_a_clock_step() {
     let store = DirectoryStore::open(dir.path()).unwrap();
     let updater = repository.updater().store(store).event_sink(noted.clone()).build().unwrap();
     updater.refresh_at(now()).await.unwrap();
-    // Each of these processes has read its clock a little earlier than the process that refreshed first.
+    // Simulate processes that read the clock a little earlier than the process that refreshed first.
     for seconds in [1, 300, 3_600] {
         updater.refresh_at(now() - TimeDelta::seconds(seconds)).await.unwrap();
     }
@@ -435,7 +435,7 @@ async fn a_timestamp_that_no_mirror_has_is_a_network_error() {
     assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::NotFound), "{error:?}");
 }
 
-/// A repository whose second mirror answers with this delay.
+/// A repository whose second mirror delays each answer by the given duration.
 struct Late(TestRepository, std::time::Duration);
 
 impl crate::net::fetch::Fetch for Late {

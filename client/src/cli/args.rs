@@ -125,7 +125,7 @@ impl Network {
     }
 }
 
-/// All limits that `--limit` can set: the limits on metadata, and the number of redirects.
+/// All limits that `--limit` can set: the limits on metadata, and the maximum number of redirects.
 #[derive(Debug)]
 pub(super) struct AllLimits {
     pub(super) metadata: Limits,
@@ -145,7 +145,7 @@ pub(super) struct Limit {
     value: u64,
 }
 
-/// Selects the field of one limit.
+/// Returns a reference to the field of one limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Set {
     Bytes(fn(&mut Limits) -> &mut u64),
@@ -377,17 +377,17 @@ pub(super) struct Get {
     pub(super) source: MetadataSource,
 }
 
-/// The targets are named by `--as`, `--explain` or `--below`.
+/// The arguments of `verify`. One of `--as`, `--explain` and `--below` determines the targets.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("named").required(true))]
 pub(super) struct Verify {
-    /// The file; with `--below`, one or more files
+    /// The file to verify; with `--below`, one or more files
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[cfg_attr(feature = "attest", arg(required_unless_present = "explain"))]
     #[cfg_attr(not(feature = "attest"), arg(required = true))]
     pub(super) files: Vec<PathBuf>,
 
-    /// The target's path
+    /// The path of the target that the file must match
     #[arg(long = "as", value_name = "TARGET", group = "named")]
     pub(super) target: Option<String>,
 
@@ -406,7 +406,7 @@ pub(super) struct Verify {
     pub(super) policy: PolicyFile,
 }
 
-/// The file with the local policy, for one run.
+/// The option that sets the local policy for one run.
 #[derive(Debug, Args)]
 pub(super) struct PolicyFile {
     /// Also enforce the local policy in this file (TOML or JSON), and allow its exceptions
@@ -416,7 +416,7 @@ pub(super) struct PolicyFile {
     pub(super) path: Option<PathBuf>,
 }
 
-/// The source of the metadata.
+/// The option that chooses between new and stored metadata.
 #[derive(Debug, Args)]
 pub(super) struct MetadataSource {
     /// Use the stored metadata instead of requesting new metadata

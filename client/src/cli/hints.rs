@@ -7,7 +7,7 @@ use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
 use crate::error::{Error, LocalError, NetworkError, Refusal};
 use crate::net::fetch::{FetchError, TlsProblem};
 
-/// Returns a hint on how to resolve this error.
+/// Returns a hint on how to resolve this error, if there is one.
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
         Error::Refused(error) | Error::Limit(error) => of_refusal(&error.refusal),
@@ -53,7 +53,7 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         #[cfg(feature = "attest")]
         Refusal::Policy(refused) => {
             return Some(format!(
-                "run `lastmile verify --explain {}` to see all rules and what was found",
+                "run `lastmile verify --explain {}` to see which rules are not satisfied, and why",
                 refused.path
             ));
         }
@@ -87,7 +87,8 @@ fn of_verdict(kind: &ErrorKind) -> Option<&'static str> {
             "a newer version of this program may support this version of the specification"
         }
         ErrorKind::HashMismatch { .. } | ErrorKind::LengthMismatch { .. } | ErrorKind::WrongVersion { .. } => {
-            "the files on the mirror do not belong to the same state; if the mirror is being updated, try again later"
+            "the files on the mirror are from different versions of the repository; if the mirror is being updated, \
+             try again later"
         }
         _ => return None,
     })

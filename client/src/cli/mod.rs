@@ -1,4 +1,4 @@
-//! The program `lastmile` as a function of its arguments and its environment.
+//! The implementation of the program `lastmile`, as a function of its arguments and its environment.
 
 mod args;
 mod completions;
@@ -68,9 +68,9 @@ impl App<'_> {
             .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
         runtime.block_on(async {
             tokio::select! {
-                // `biased` polls the command first. Before its first await, the command reads the files that the user
-                // named, which may be pipes. The signal handlers are not installed yet at that time, so a signal ends
-                // the process as usual.
+                // `biased` polls the command first. Before its first await, the command reads the files given on the
+                // command line, which may be pipes. The signal handlers are not installed yet at that time, so a signal
+                // ends the process as usual.
                 biased;
                 ended = self.command(command) => ended,
                 () = interrupted() => Err(Failure::failed("interrupted").with_kind("interrupted")),

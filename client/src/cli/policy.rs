@@ -18,7 +18,8 @@ use crate::error::LocalError;
 const LONGEST_POLICY: u64 = 1024 * 1024;
 
 impl App<'_> {
-    /// Sets the local policy: the policy given for this run, or else the policy in the settings of the repository.
+    /// Sets the local policy: the policy given on the command line, or else the policy in the settings of the
+    /// repository.
     pub(super) fn with_local_policy(
         &self,
         builder: UpdaterBuilder,
@@ -96,7 +97,8 @@ fn proof_document(proof: &Proof) -> Value {
     })
 }
 
-/// Returns the lines that explain a verdict: each rule, its requirements, and the proofs or what was found instead.
+/// Returns the lines that explain a verdict. They show each rule and its requirement, with the proofs that satisfy the
+/// rule or with what was found instead.
 pub(super) fn lines(verdict: &Verdict) -> Vec<String> {
     let path = verdict.path();
     if verdict.rules().is_empty() {

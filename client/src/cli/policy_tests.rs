@@ -119,7 +119,9 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
         "{}",
         ran.stderr
     );
-    assert!(ran.stderr.ends_with("hint: run `lastmile verify --explain x` to see all rules and what was found\n"));
+    assert!(
+        ran.stderr.ends_with("hint: run `lastmile verify --explain x` to see which rules are not satisfied, and why\n")
+    );
     assert!(!std::path::Path::new(&home.path("out")).exists());
     let document = json(&get(&home, &["--json"]));
     let error = &document["targets"][0]["error"];
@@ -188,10 +190,10 @@ fn a_local_policy_can_be_set_for_a_repository() {
     let ran = get(&home, &[]);
     assert_eq!(ran.status, ExitStatus::Refused);
     assert!(ran.stderr.contains("the rule `audited` of the local policy"), "{}", ran.stderr);
-    // A policy for one run replaces the one in the settings.
+    // A policy given with `--policy` replaces the policy in the settings for one run.
     let other = local(&home, "other.toml", "version = 1\n");
     assert_eq!(get(&home, &["--policy", &other]).status, ExitStatus::Done);
-    // A policy that disappears or becomes unusable is never ignored.
+    // If the policy file is missing or unusable, the command fails; the policy is never ignored.
     for text in [Some("version = 7"), Some("version = "), None] {
         match text {
             Some(text) => std::fs::write(&file, text).unwrap(),
@@ -215,7 +217,7 @@ fn verify_checks_several_files_below_a_folder() {
     let unknown = home.path("out/none");
     let ran = home.run(&["verify", &good, &good, "--below", &out]);
     assert_eq!((ran.status, ran.stdout), (ExitStatus::Done, format!("{good}: verified as x\n").repeat(2)));
-    // Each file has its own verdict, and the last error determines the exit status.
+    // Each file is verified separately, and the last error determines the exit status.
     let all = ["verify", &unknown, &good, &evidence, "--below", &out];
     let ran = home.run(&all);
     assert_eq!((ran.status, ran.stdout), (ExitStatus::Refused, format!("{good}: verified as x\n")));
@@ -227,7 +229,7 @@ fn verify_checks_several_files_below_a_folder() {
     assert_eq!(document["targets"][0]["error"]["kind"], json!("no-such-target"));
     assert_eq!(document["targets"][1]["policy"]["satisfied"], json!(true));
     assert_eq!(document["targets"][2]["error"]["exit_code"], json!(5));
-    // A package that the policy refuses is refused here too.
+    // `verify --below` also enforces the policy.
     let policy = local(&home, "local.json", &policy("somebody", "audited").to_string());
     let ran = home.run(&["verify", &good, "--below", &out, "--policy", &policy]);
     assert_eq!(ran.status, ExitStatus::Refused, "{}", ran.stderr);

@@ -285,7 +285,7 @@ fn write_settings(folder: &OpenDirectory, settings: &RepositorySettings) -> Resu
     folder.write(SETTINGS, &text, PRIVATE)
 }
 
-/// Returns whether `path` is an existing file, or an error if that cannot be determined.
+/// Returns whether `path` is an existing file. Returns an error if the file system does not allow this check.
 fn is_file(path: &Path) -> Result<bool, LocalError> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {

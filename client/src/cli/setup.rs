@@ -46,7 +46,7 @@ impl App<'_> {
         })
     }
 
-    /// Returns the repository named by `--repository`, or the only trusted one.
+    /// Returns the repository that `--repository` names, or the only trusted repository.
     pub(super) fn repository(&self) -> Result<Repository, Failure> {
         let all = self.repositories()?;
         if let Some(name) = &self.common.repository {
@@ -205,8 +205,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
     read_at_most(path, LONGEST_CA_FILE)
 }
 
-/// Reads a file named by the user. Links are followed and pipes are allowed, but a file that other users can change is
-/// refused.
+/// Reads a file at a path that the user chose. Follows links and accepts pipes, but refuses a file that other users can
+/// change.
 pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
     let failed = |error| LocalError::new("read", path, error).naming_the_owner();
     let file = named::open(path).map_err(failed)?;

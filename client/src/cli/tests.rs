@@ -1,4 +1,4 @@
-//! Tests of the command as a function: what it writes to standard output and standard error, and its exit status.
+//! Tests of the program `lastmile`, called as a function: its standard output, its standard error and its exit status.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -122,7 +122,7 @@ fn an_exceeded_limit_is_reported_with_its_value_and_the_option_that_raises_it() 
     let home = Home::trusting();
     for (limit, value) in [("timestamp_length", 10), ("snapshot_length", 10), ("signatures", 0), ("keys", 1)] {
         let ran = home.run(&["refresh", "--json", "--limit", &format!("{limit}={value}")]);
-        // The kind is `limit`, not `refused`: the repository may simply be larger than expected.
+        // The kind is `limit`, not `untrusted`, because the repository may simply be larger than expected.
         assert_eq!((ran.status, &json(&ran)["error"]["kind"]), (ExitStatus::Failed, &Value::from("limit")));
         assert!(ran.stderr.contains(&format!("limit `{limit}`")), "{}", ran.stderr);
         assert!(ran.stderr.contains(&value.to_string()), "{}", ran.stderr);

@@ -40,7 +40,7 @@ impl App<'_> {
         let root = verified(bytes)?;
         if root.expires <= self.now {
             self.output.note(&format!(
-                "this root expired at {}; the repository must provide a newer one",
+                "this root expired at {}; the repository must provide a newer root",
                 format_time(&root.expires)
             ));
         }
@@ -151,7 +151,7 @@ fn taken(known: &Repository, root: &Verified<Root>) -> Failure {
         .with_hint(format!("choose another name, or remove that repository and all its trusted metadata with `lastmile trust remove {name}`"))
 }
 
-/// Checks the URLs of mirrors. If no targets URLs are given, they are derived from the metadata URLs.
+/// Checks the URLs of mirrors. If there are no targets URLs, derives them from the metadata URLs.
 fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, Failure> {
     if !targets.is_empty() && targets.len() != metadata.len() {
         return Err(Failure::usage(format!(

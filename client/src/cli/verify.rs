@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::target::Target;
 use crate::text::printable_path;
 
-/// The result of the verification of one target: its JSON document, and lines for people.
+/// The result of verifying one target: its JSON document, and lines of text for people.
 type Verified = (Value, Vec<String>);
 
 impl App<'_> {
@@ -76,7 +76,7 @@ impl App<'_> {
         last.map_or(Ok(ExitStatus::Done), Err)
     }
 
-    /// Shows the verdict on a target, after verifying the file if there is one.
+    /// Verifies the file, if there is one, and shows whether each rule of the policies is satisfied.
     #[cfg(feature = "attest")]
     async fn explain(&self, session: &Session, target: &Target, file: Option<&Path>) -> Result<ExitStatus, Failure> {
         let (mut document, mut lines) = checked(target, file).await?;
@@ -104,7 +104,7 @@ async fn verified(session: &Session, target: &Target, file: Option<&Path>) -> Re
     Ok(checked)
 }
 
-/// Compares a file, if there is one, with the entry of a target.
+/// Compares a file, if there is one, with the listed length and hashes of a target.
 async fn checked(target: &Target, file: Option<&Path>) -> Result<Verified, Failure> {
     let mut document = described(target);
     let Some(file) = file else { return Ok((document, Vec::new())) };

@@ -1,4 +1,4 @@
-//! The path to which a target is downloaded. Links below the chosen folder are never followed (decision D8 in
+//! The path to which a target is downloaded. Symbolic links below the chosen folder are never followed (decision D8 in
 //! docs/pouf.md).
 
 use std::io::Read;
@@ -10,7 +10,7 @@ use lastmile_metadata::{NameError, TargetFile};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
 use crate::open_directory::{CleanedDirs, OpenDirectory, PUBLIC, Temporary, is_temporary};
 
-/// The file name of a download in an open directory.
+/// The directory and the file name to which a target is downloaded.
 #[derive(Debug)]
 pub(crate) struct Destination {
     folder: OpenDirectory,
@@ -18,8 +18,8 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// Returns the destination at the target's own path below `folder_path` (5.7.3). Creates missing subdirectories,
-    /// and does not follow links (decision D8 in docs/pouf.md).
+    /// Returns the destination at the target's own path below `folder_path` (spec 5.7.3). Creates missing
+    /// subdirectories, and does not follow symbolic links (decision D8 in docs/pouf.md).
     pub(crate) fn below(folder_path: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
         let mut folder = OpenDirectory::make(folder_path, PUBLIC)?;

@@ -1,5 +1,5 @@
-//! Downloads a target (spec 5.7). The bytes stream through a verifier into memory or into a temporary file, which gets
-//! its final name only after every check has passed.
+//! Downloads a target (spec 5.7). The received bytes are verified, and stored in memory or in a temporary file. The
+//! file gets its final name only after every check has passed.
 
 mod destination;
 mod target_writer;
@@ -72,7 +72,8 @@ async fn fetch_to(
     Ok(())
 }
 
-/// Downloads `target` into `content`, and returns the content after every check has passed (G-2-1).
+/// Downloads `target` into `content`, and returns the content after every check has passed (G-2-1 in
+/// tests/spec-rows.txt).
 async fn fetch<C: Content>(
     context: &UpdateContext,
     target: &TargetFile,
@@ -137,7 +138,7 @@ impl<C: Content> Download<'_, C> {
             let verdict = match self.fetch_rest(context, url, &retries).await {
                 Ok(()) if self.received < self.target.length && self.received > before => {
                     // The body ended early: either the transfer was interrupted, or the file is too short. The next
-                    // request shows which it was.
+                    // request shows which of the two happened.
                     let error = format!("after {} of {} bytes", self.received, self.target.length);
                     retries.pause_after(FetchError::Cut(error)).await?;
                     continue;
@@ -220,7 +221,7 @@ async fn disk_failure<C: Content>(writer: TargetWriter<C>) -> Error {
     }
 }
 
-/// Runs disk work on another thread, so that it does not delay the network.
+/// Runs disk operations on another thread, so that they do not delay network requests.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
 ) -> Result<T, LocalError> {

@@ -1,5 +1,5 @@
-//! Verifies the bytes of a target and writes them to a temporary file or to memory. A separate thread does this, so
-//! that hashing and writing do not delay the network.
+//! Verifies the bytes of a target and writes them to a temporary file or to memory. Uses a separate thread, so that
+//! hashing and writing do not delay network requests.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::open_directory::Temporary;
 /// KiB, so a download uses a few MiB of memory.
 const PARTS: usize = 8;
 
-/// The number of unsynced bytes at which a sync of the file is started while the download continues.
+/// The number of unsynced bytes after which a sync of the file starts, while the download continues.
 const SYNC_AFTER: usize = 32 * 1024 * 1024;
 
 enum WriterCommand {
@@ -25,7 +25,7 @@ enum WriterCommand {
     Verify(oneshot::Sender<Result<(), FileError>>),
 }
 
-/// Receives the bytes of a target, in memory or in a file.
+/// Where the bytes of a target are written: memory or a file.
 pub(crate) trait Content: Send + 'static {
     /// Appends the next bytes of the target.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
@@ -116,7 +116,7 @@ impl<C: Content> TargetWriter<C> {
         verdict.await.ok()
     }
 
-    /// Returns the content.
+    /// Waits until everything has been written, and returns the content, or the error if the disk failed.
     pub(crate) async fn finish(self) -> Result<C, LocalError> {
         drop(self.commands);
         self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))

@@ -1,5 +1,5 @@
-//! The base URLs of mirrors. Every base URL is checked in the same way, and its user name and password are hidden when
-//! it is printed.
+//! The base URLs of mirrors. Every base URL is checked when it is created, and its user name and password are hidden
+//! when it is printed.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ impl BaseUrl {
         &self.0
     }
 
-    /// Returns the URL of the folder `name` below this one. The name must be percent-encoded.
+    /// Returns the URL of the folder `name` in this folder. The name must be percent-encoded.
     #[must_use]
     pub fn folder(&self, name: &str) -> BaseUrl {
         BaseUrl(format!("{}{}/", self.0, name.trim_matches('/')))
@@ -71,8 +71,8 @@ impl BaseUrl {
 
     /// Returns the URL of the file `name`, which must be percent-encoded and is appended unchanged.
     ///
-    /// This method does not use `Url::join`, because a name that looks like a URL would then change the host. Security
-    /// advisories of several TUF implementations describe this attack.
+    /// This method does not use `Url::join`, because a name that looks like a URL would then change the host. Several
+    /// TUF implementations had this vulnerability.
     #[must_use]
     pub fn file(&self, name: &str) -> FileUrl {
         FileUrl(format!("{}{name}", self.0))
@@ -146,7 +146,7 @@ pub enum BaseUrlProblem {
     /// A `file` URL has no absolute path, or names another machine.
     #[error("it does not have the form `file:///absolute/path/`")]
     NotAbsolute,
-    /// The URL has a query or a fragment, so no file name can be appended to it.
+    /// The URL has a query or a fragment, so a file name cannot be appended to the URL.
     #[error("it contains `?` or `#`")]
     QueryOrFragment,
     /// The URL has characters that must be percent-encoded.

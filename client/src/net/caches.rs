@@ -1,12 +1,12 @@
 //! Response headers in which caches between the client and the server describe a response. Nothing in these headers is
-//! authenticated; they only help people to find a cache that serves an outdated file.
+//! authenticated; they only help administrators to find a cache that serves an outdated file.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderMap;
 
-/// The maximum number of characters of a header that is recorded.
+/// The maximum number of characters that are recorded of each header.
 const LONGEST: usize = 200;
 
 /// The headers in which caches describe a response.
@@ -16,7 +16,7 @@ pub struct CacheReport {
     pub age: Option<String>,
     /// `Via`: the proxies between the server and the client (RFC 9110, 7.6.3).
     pub via: Option<String>,
-    /// `X-Cache`: a common header, such as `HIT from cache.example.org`.
+    /// `X-Cache`: a common nonstandard header with a value such as `HIT from cache.example.org`.
     pub x_cache: Option<String>,
     /// `Cache-Status`: how each cache handled the request (RFC 9211).
     pub cache_status: Option<String>,
@@ -40,7 +40,7 @@ impl CacheReport {
     }
 }
 
-/// The reports of caches about the latest response from each URL. Clones share the same record.
+/// The reports of caches about the latest response from each URL. Clones share the reports.
 #[derive(Debug, Clone, Default)]
 pub struct CacheReports(Arc<Mutex<BTreeMap<String, CacheReport>>>);
 

@@ -1,7 +1,7 @@
 //! Decompresses metadata as it arrives, on a separate thread and within limits.
 //!
 //! The compressed body must not be longer than the maximum length of the file plus the overhead of the coding. The
-//! decoder runs at most a few parts ahead of the reader, and stops when the body is dropped.
+//! decoder is at most a few parts ahead of the reader, and stops when the returned body is dropped.
 
 use std::io::{self, BufRead, Read};
 
@@ -23,7 +23,7 @@ const WINDOW: u64 = 8 * 1024 * 1024;
 /// The number of bytes per decoded part.
 const PART: usize = 64 * 1024;
 
-/// The number of parts buffered before and after the decoder.
+/// The maximum number of encoded parts that wait for the decoder, and of decoded parts that wait for the reader.
 const PARTS: usize = 4;
 
 type Body = BoxStream<'static, Result<Bytes, FetchError>>;
@@ -53,7 +53,7 @@ impl Coding {
 }
 
 /// Returns the maximum length of a compressed file. Incompressible content, such as a small file full of hashes, grows
-/// by some bytes per block and per file. This function allows more growth than either coding causes.
+/// by some bytes per block and per file. The returned maximum allows more growth than gzip or zstd can cause.
 fn longest_encoding(max_length: u64) -> u64 {
     max_length.saturating_add(max_length / 256).saturating_add(256)
 }
@@ -86,7 +86,7 @@ pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
     stream::unfold(Some(next), move |next| async move {
         let mut next = next?;
         match next().await {
-            // An empty part marks the end.
+            // The decoder sends an empty part at the end.
             Some(Ok(part)) if part.is_empty() => None,
             Some(Ok(part)) => Some((Ok(part), Some(next))),
             Some(Err(error)) => Some((Err(error), None)),
@@ -100,7 +100,8 @@ fn undecodable(coding: Coding, problem: &str) -> FetchError {
     FetchError::Undecodable { coding: coding.name(), problem: problem.to_owned() }
 }
 
-/// Decodes until the end or an error, and sends an empty part at the end. Sending fails only if the body was dropped.
+/// Decodes until the body ends or an error occurs. Sends an empty part at the end, or else the error. Sending fails
+/// only if the body was dropped.
 fn work(coding: Coding, mut source: Source, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) {
     let outcome = match decode(coding, &mut source, outbox) {
         Ok(()) => Ok(Bytes::new()),

@@ -121,7 +121,7 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// The reason why a file could not be fetched. These errors do not indicate whether the repository can be trusted.
+/// The reason why a file could not be fetched. These errors say nothing about whether the repository can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -143,7 +143,8 @@ pub enum FetchError {
     /// The network requires a login before it forwards requests (HTTP 511).
     #[error("the network requires a login (HTTP status 511)")]
     NetworkLogin,
-    /// The response is not a metadata file but, for example, the login page of a network or the error page of a server.
+    /// The response is not a metadata file. It may be, for example, the login page of a network or the error page of a
+    /// server.
     #[error("{}", if *is_page { "received a web page instead of metadata" } else { "the response is not metadata" })]
     NotMetadata {
         /// Whether the response begins like a web page.
@@ -180,7 +181,7 @@ pub enum FetchError {
     /// The server redirected too many times for one file.
     #[error("redirected more than {redirects} times (limit `redirects`)")]
     TooManyRedirects {
-        /// The limit.
+        /// The maximum number of redirects.
         redirects: u32,
     },
     /// The body has a transfer coding that the client did not request.
@@ -219,11 +220,11 @@ pub enum TlsProblem {
     Expired,
     /// The certificate is not valid yet.
     NotYetValid,
-    /// The certificate is for another name.
+    /// The certificate is for another server name.
     OtherName,
     /// No trusted certificate authority has issued the certificate, or the system has no certificate authorities.
     UnknownIssuer,
-    /// Another error in the certificate or the handshake.
+    /// The certificate or the TLS handshake has another error.
     Other,
 }
 

@@ -1,5 +1,5 @@
-//! The transport for HTTP and HTTPS, which uses reqwest and limits every wait. The transport accepts compressed
-//! metadata, but requests targets uncompressed.
+//! The transport for HTTP and HTTPS, which uses reqwest and has a time limit for every wait. The transport accepts
+//! compressed metadata, but requests targets uncompressed.
 
 use std::error::Error as _;
 use std::io;
@@ -26,9 +26,11 @@ use crate::net::fetch::{Fetch, FetchError, Response, TlsProblem};
 use crate::net::proxy::{Proxies, ProxyChoice};
 use crate::net::tls::{Authorities, default_provider};
 
-/// The limits for reading the body of an error response: the length in bytes, and the time. The connection can be
-/// reused if the whole body was read within these limits.
+/// The maximum number of bytes that are read of the body of an error response. The connection can be reused only if
+/// the whole body has been read.
 const FEW_WORDS: usize = 16 * 1024;
+
+/// The maximum time for reading the body of an error response.
 const SHORTLY: Duration = Duration::from_secs(1);
 
 /// The message of hyper's error when a proxy answers `CONNECT` with the status 407. The error has no public type.
@@ -43,7 +45,7 @@ pub struct HttpSettings {
     pub user_agent: String,
     /// The maximum time for making a connection.
     pub connect_timeout: Duration,
-    /// The maximum time for which the server may send nothing, before or during the body.
+    /// The maximum time to wait for data from the server, both before the response and between two parts of its body.
     pub gap_timeout: Duration,
     /// The maximum number of consecutive redirects for one file.
     pub redirects: u32,
@@ -54,8 +56,8 @@ pub struct HttpSettings {
     /// Whether HTTP 403 means "not found" (decision D2 in docs/pouf.md). Some object stores respond with 403 instead of
     /// 404 if the client has no permission to list files. If this is false, 403 is an error.
     pub forbidden_means_absent: bool,
-    /// Whether to ask caches on the way to fetch every file from the server again (`Cache-Control: no-cache`). This is
-    /// useful for finding a cache that serves outdated metadata.
+    /// Whether to ask the caches between the client and the server to fetch every file again (`Cache-Control:
+    /// no-cache`). This is useful for finding a cache that serves outdated metadata.
     pub bypass_caches: bool,
 }
 
@@ -131,13 +133,14 @@ impl HttpFetch {
         })
     }
 
-    /// Records in `reports` what caches report about the latest response from each URL.
+    /// Records in `reports` the headers in which caches describe the latest response from each URL.
     #[must_use]
     pub fn cache_reports(self, reports: CacheReports) -> HttpFetch {
         HttpFetch { cache_reports: Some(reports), ..self }
     }
 
-    /// Returns the HTTP client, which has the same settings. This method is meant for this project's own programs.
+    /// Returns the HTTP client of this transport, with all its settings. Only this project's own programs use this
+    /// method.
     #[doc(hidden)]
     #[must_use]
     pub fn client(&self) -> Client {
@@ -183,7 +186,7 @@ impl HttpFetch {
         match status {
             StatusCode::OK => Ok(0),
             StatusCode::PARTIAL_CONTENT if asked > 0 => check_range(headers, asked),
-            // 5.3.3: only these answers mean that a root does not exist.
+            // Spec 5.3.3: only these answers mean that a root does not exist.
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::NotFound),
             StatusCode::FORBIDDEN if self.forbidden_means_absent => Err(FetchError::NotFound),
             StatusCode::UNAUTHORIZED => Err(FetchError::Unauthorized),
@@ -253,8 +256,8 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// Returns the body unchanged, or an error if the body begins like a web page. Some networks answer with their login
-/// page, and some broken servers with an error page. Such a page says nothing about the repository.
+/// Returns the body unchanged, or an error if the body begins like a web page. Some networks answer every request with
+/// their login page, and some broken servers answer with an error page. Such a page says nothing about the repository.
 fn unless_page(body: Body) -> Body {
     let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
         let part = body.next().await?;
@@ -358,7 +361,7 @@ fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && name != plain).collect()
 }
 
-/// Checks that a partial response starts at the requested offset.
+/// Returns the requested offset if a partial response starts there, or else an error.
 fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = value
@@ -392,7 +395,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
     let now = date_of(headers.get(DATE)?)?;
-    // A date in the past asks for no wait at all.
+    // If the date is in the past, the server asks for no wait at all.
     Some((until - now).to_std().unwrap_or_default())
 }
 

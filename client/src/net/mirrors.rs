@@ -31,8 +31,8 @@ impl Mirrors {
         }
     }
 
-    /// Returns all mirrors in order (4.7). Mirrors that failed during this update come last, so that the client tries a
-    /// broken or malicious mirror once per update instead of once per file.
+    /// Returns all mirrors in order (spec 4.7). Mirrors that failed during this update come last, so that the client
+    /// tries a broken or malicious mirror once per update instead of once per file.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = MirrorHandle<'_>> {
         let (failed, good): (Vec<_>, Vec<_>) =
             self.mirrors.iter().partition(|(_, failed)| failed.load(Ordering::Relaxed));

@@ -40,8 +40,8 @@ impl fmt::Debug for PostUrl {
     }
 }
 
-/// Sends a JSON document with POST, once. `limit` is the maximum time for the whole request. Create `fetch` without
-/// redirects, so that the document is sent to no other server.
+/// Sends a JSON document in a single POST request, without retries. `limit` is the maximum time for the whole request.
+/// Create `fetch` with `redirects: 0`, so that the document is not sent to another server.
 ///
 /// # Errors
 ///

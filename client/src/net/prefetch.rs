@@ -1,8 +1,8 @@
 //! Requests files before the workflow needs them, so that several round trips overlap.
 //!
-//! Prefetching changes only the timing. A prefetched request replaces the first attempt to fetch a file: it has the
-//! same length limit, fails with the same errors, and is followed by the same retries. Files are verified later, when
-//! the workflow needs them.
+//! Prefetching changes only the time at which files are requested. A prefetched request replaces the first attempt to
+//! fetch a file: it has the same length limit, fails with the same errors, and is followed by the same retries. Files
+//! are verified later, when the workflow needs them.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -18,8 +18,9 @@ use crate::net::fetch::{Fetch, FetchError, Reading};
 /// The maximum number of prefetch requests that run at the same time.
 const MAX_IN_FLIGHT: usize = 16;
 
-/// The maximum number of bytes read of a prefetched file before the workflow needs it. Together with the length limit
-/// of the file that the workflow is reading, this limit bounds the memory that a mirror can make the client use.
+/// The maximum number of bytes read of a prefetched file before the workflow needs it. This limit, together with the
+/// length limit of the file that the workflow is reading, bounds the memory that a malicious mirror can make the client
+/// use.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
 /// The queued and running prefetch requests. Dropping this value cancels them.
@@ -65,7 +66,7 @@ impl<'a> Prefetch<'a> {
     pub(crate) fn take(&mut self, url: &FileUrl, max_length: u64) -> Option<(Attempt<'a>, bool)> {
         let found = self.in_flight.iter().position(|request| request.url == *url && request.max_length == max_length);
         let Some(found) = found else {
-            // A prefetched request with a different length limit cannot be used.
+            // The caller now requests the file itself, so the queued request is no longer needed.
             if let Some(found) = self.queued.iter().position(|(queued, _)| queued == url) {
                 self.queued.remove(found);
             }

@@ -1,8 +1,8 @@
 //! Retries of temporary network failures, with back-off, jitter, and one deadline for each file. Refused files are
 //! never retried.
 //!
-//! The crate `backon` cannot be used here, because it counts all attempts. This module resets the number of retries and
-//! the pause, but not the deadline, whenever the client has received bytes.
+//! This module resets the number of retries and the pause, but not the deadline, whenever the client has received
+//! bytes. The crate `backon` cannot do this.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct RetryPolicy {
     /// The maximum pause, even if the server asks for a longer one.
     pub longest_pause: Duration,
     /// The maximum time for one file from one mirror, including pauses. Targets get additional time in proportion to
-    /// their length; see `slowest`.
+    /// their length; see [`slowest`](RetryPolicy::slowest).
     pub deadline: Duration,
     /// The lowest acceptable download rate for a target, in bytes per second.
     pub slowest: u32,
@@ -74,8 +74,8 @@ impl Retries {
     ///
     /// # Errors
     ///
-    /// Returns `error` if another attempt is pointless: the failure is not temporary, no retries are left, or the
-    /// deadline is too close.
+    /// Returns `error` if the failure is not temporary, no retries are left, or the pause would not end before the
+    /// deadline.
     pub(crate) async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
         if !error.may_pass() || self.left == 0 {
             return Err(error);

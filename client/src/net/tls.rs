@@ -3,7 +3,7 @@
 //!
 //! There are two reasons for reading the system's authorities late. Some systems store them in hundreds of files, and
 //! reading these files takes longer than a whole refresh over HTTP. Also, plain HTTP must work on systems without
-//! authorities. Only rustls and the system's verifier verify certificates.
+//! authorities. This module does not verify certificates itself: rustls and the system's verifier do.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,7 @@ pub(crate) struct Authorities {
     provider: Arc<CryptoProvider>,
     /// Authorities that are trusted in addition to the system's.
     named: Vec<CertificateDer<'static>>,
-    /// `None` until the system's authorities have been read. If reading fails, the next use tries again.
+    /// `None` until the system's authorities have been read. If reading fails, the next verification tries again.
     verifier: Mutex<Option<Arc<Verifier>>>,
     is_expected: AtomicBool,
 }
@@ -38,7 +38,8 @@ impl Authorities {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](error::Error::Config) if a bundle has no certificate or an unusable one.
+    /// [`Error::Config`](error::Error::Config) if a bundle contains no certificate, or a certificate that cannot be
+    /// used.
     pub(crate) fn new(bundles: &[Vec<u8>], provider: Arc<CryptoProvider>) -> Result<Arc<Authorities>, error::Error> {
         let mut named = Vec::new();
         for bundle in bundles {

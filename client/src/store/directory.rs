@@ -28,8 +28,8 @@ const LARGE: u64 = 8 * 1024 * 1024;
 
 /// A store for the trusted metadata of one repository in its own directory.
 ///
-/// The trusted metadata of a role is stored in `DIR/ROLE.json`. Every byte of the role's name outside `A–Z a–z 0–9 _ .
-/// - ~` is percent-encoded. Directories are created with mode 0700, files with 0600.
+/// The trusted metadata of a role is stored in `DIR/ROLE.json`. In the role's name, every byte except ASCII letters,
+/// digits, `_`, `.`, `-` and `~` is percent-encoded. Directories are created with mode 0700, files with mode 0600.
 #[derive(Debug)]
 pub struct DirectoryStore {
     path: PathBuf,
@@ -58,7 +58,7 @@ impl DirectoryStore {
     /// # Errors
     ///
     /// Any I/O error. Also an error if other users can change the directory, or if `state` is a symbolic link, because
-    /// other users could then remove the record of versions, which protects against rollback.
+    /// other users could then remove the record of trusted versions, without which the client cannot detect a rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = OpenDirectory::make(&path, PRIVATE)?;
@@ -68,8 +68,8 @@ impl DirectoryStore {
         Ok(DirectoryStore::with_access(path, Access::ReadWrite { roles, state }))
     }
 
-    /// Opens the store in `path` for reading. Never writes or creates anything, even if the store does not exist, so it
-    /// works on a read-only file system.
+    /// Opens the store in `path` for reading. Never writes or creates anything, even if the store does not exist, so
+    /// this function works on a read-only file system.
     ///
     /// # Errors
     ///
@@ -192,7 +192,8 @@ impl Store for DirectoryStore {
                 }
                 Ok(Some(Box::new(lock)))
             }
-            // If the lock file does not exist or cannot be opened, no other process can hold the lock to write.
+            // If the lock file does not exist, no process holds the lock. If the file exists but cannot be opened, read
+            // without the lock.
             Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_existing_lock(name)) {
                 Some(Ok(None)) => Ok(None),
                 Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),
@@ -294,7 +295,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path()).unwrap();
         let leftover = dir.path().join(".lastmile-0123456789ab.part");
-        // Leftover files are removed only when the store's files are locked for the first time.
+        // Leftover files are removed only when this process takes the lock on the files for the first time.
         for (kind, stays) in [(LockKind::Refresh, true), (LockKind::Files, false), (LockKind::Files, true)] {
             std::fs::write(&leftover, b"half").unwrap();
             drop(store.try_lock(kind).unwrap());

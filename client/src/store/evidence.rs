@@ -1,6 +1,6 @@
 //! Stores evidence and trust roots, so that policies can be evaluated again without a network. The files are named by
-//! their SHA-256 and verified whenever they are read. Their number and total length are limited; the least recently
-//! used files are removed first.
+//! their SHA-256 and verified whenever they are read. The number and the total length of the stored files are limited;
+//! the least recently used files are removed first.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use lastmile_metadata::{Algorithm, FileContent, TargetFile};
@@ -44,8 +44,8 @@ pub(crate) async fn keep(
     let work = |store: &LockedStore<'_>| {
         let mut index = Index::read(store)?;
         index.set(Entry { sha256, length: file.length, used: time.date_naive() });
-        // Remove old files before the index is written, and add the new file afterwards. The index then lists every
-        // existing file even after a crash, so no file stays in the store forever.
+        // Remove old files before the index is written, and add the new file afterwards. Even after a crash, the index
+        // then lists every existing file, so no file stays in the store forever.
         for entry in index.remove_excess() {
             store.remove(&StoredFile::Evidence(entry.sha256))?;
         }
@@ -55,7 +55,7 @@ pub(crate) async fn keep(
     store.exclusively(work).await
 }
 
-/// Records that a stored file was needed at `time`. Writes at most once a day.
+/// Records that a stored file was needed at `time`. Writes to the store at most once a day for each file.
 pub(crate) async fn mark_used(store: &SharedStore, file: &TargetFile, time: DateTime<Utc>) -> Result<(), Error> {
     let Some(sha256) = sha256_of(file) else { return Ok(()) };
     let entry = Entry { sha256, length: file.length, used: time.date_naive() };

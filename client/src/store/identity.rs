@@ -55,9 +55,9 @@ impl StoreIdentity {
 
     /// Checks that `store` belongs to the repository of the shipped root `shipped`, and returns the identity to store.
     ///
-    /// If the store was never used with this shipped root, the root must belong to the chain of stored roots. This
-    /// means that the root must have a root key in common with the newest stored root, or with a stored root of the
-    /// same, the previous or the next version.
+    /// If the store was never used with this shipped root, the shipped root must have a root key in common with a
+    /// stored root: either with the newest stored root, or with a stored root of the same, the previous or the next
+    /// version.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,
@@ -72,7 +72,7 @@ impl StoreIdentity {
             return Ok(identity);
         }
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped.to_vec())?;
-        // G-3-1: a store never contains files of two repositories.
+        // A store never contains files of two repositories (G-3-1 in tests/spec-rows.txt).
         if !is_of_this_chain(store, &shipped.unverified(&RoleName::ROOT)?, max_length)? {
             let problem = "it belongs to another repository: its roots and the shipped root have \
                            no key in common";

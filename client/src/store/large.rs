@@ -16,7 +16,7 @@ const PART: usize = 256 * 1024;
 /// The maximum number of parts by which one reader may be ahead of the other.
 const AHEAD: usize = 8;
 
-/// An open file, which stays the same even if another file is renamed to its path.
+/// An open file. Its content stays the same even if another file is renamed to its path.
 #[derive(Debug)]
 pub(crate) struct LargeFile {
     file: File,
@@ -33,7 +33,7 @@ impl LargeFile {
         let mut offset = 0;
         let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
-            // Allocating costs more than reading, so reuse the buffer of a part that the other reader must have
+            // Allocating costs more than reading, so reuse the buffer of a part that the other reader has certainly
             // finished.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();

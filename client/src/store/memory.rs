@@ -15,7 +15,7 @@ pub struct MemoryStore {
     is_refreshed: Arc<AtomicBool>,
 }
 
-/// The stored files. `Arc` lets forks share the files that have not changed in either fork.
+/// The stored files. The content is in an `Arc`, so that a store and its fork share the files that neither has changed.
 type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {

@@ -56,8 +56,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any I/O error. An error for which [`LocalError::is_unusable_content`] returns true means that the file cannot
-    /// come from this store, for example because it is a link or is longer than `max_length` bytes. The client then
+    /// Any I/O error. An error for which [`LocalError::is_unusable_content`] returns true means that this store cannot
+    /// have written the file, for example because it is a link or is longer than `max_length` bytes. The client then
     /// continues without the file.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
@@ -83,7 +83,7 @@ pub trait Store: Send + Sync + 'static {
     /// Any I/O error.
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError>;
 
-    /// Replaces the file with an accepted file.
+    /// Replaces the content of `file` with `kept`, a metadata file that the client has verified.
     ///
     /// # Errors
     ///
@@ -113,6 +113,6 @@ pub trait Store: Send + Sync + 'static {
     /// Any I/O error.
     fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError>;
 
-    /// Returns the name of this store for messages.
+    /// Returns a description of this store for messages, such as its path.
     fn description(&self) -> String;
 }

@@ -10,8 +10,8 @@ use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The changes that one refresh has made but not yet written. Files that are read through this type already include the
-/// changes.
+/// The changes that one refresh has made but not yet written. Reading a file through this type returns the content that
+/// the file will have after the changes.
 pub(crate) struct PendingChanges<'a> {
     store: &'a SharedStore,
     /// The identity that this refresh has written to the store. Every refresh writes a different identity.
@@ -19,7 +19,8 @@ pub(crate) struct PendingChanges<'a> {
     changes: Vec<Change>,
 }
 
-/// A change to the store. Changes are written in order, so a crash between two changes is harmless.
+/// A change to the store. Changes are written in the order in which they were made, so a crash between two changes is
+/// harmless.
 enum Change {
     Keep(Vec<StoredFile>, Accepted),
     Write(StoredFile, Vec<u8>),
@@ -50,7 +51,7 @@ impl Change {
 }
 
 impl<'a> PendingChanges<'a> {
-    /// Creates an empty list of changes for a refresh that has written the identity `ours`.
+    /// Creates an empty list of changes for a refresh that has written `ours` to the store as its identity.
     pub(crate) fn new(store: &'a SharedStore, ours: StoreIdentity) -> PendingChanges<'a> {
         PendingChanges { store, ours, changes: Vec::new() }
     }
@@ -87,7 +88,7 @@ impl<'a> PendingChanges<'a> {
     }
 }
 
-/// Writes the changes made by a cancelled refresh, so that the files that it has accepted are not lost.
+/// Writes the changes made by a cancelled refresh, so that files which the refresh has accepted are not lost.
 impl Drop for PendingChanges<'_> {
     fn drop(&mut self) {
         let changes = take(&mut self.changes);

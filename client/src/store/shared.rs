@@ -1,5 +1,6 @@
-//! A store that several processes use. The lock on its files is held only while files are read or written, never during
-//! network requests. To ensure this, work that needs the lock is passed as a closure, which cannot await anything.
+//! A store that several processes use. A process holds the lock on the files only while it reads or writes them, never
+//! during network requests. To ensure this, work that needs the lock is passed as a closure, which cannot await
+//! anything.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
 /// The maximum number of attempts to take the lock in code that blocks its thread between attempts.
 const BLOCKING_ATTEMPTS: u32 = 10;
 
-/// A store whose files change only while its lock is held.
+/// A store whose files change only while a process holds the lock on them.
 pub(crate) struct SharedStore {
     store: Box<dyn Store>,
     events: Arc<dyn EventSink>,
@@ -52,8 +53,8 @@ impl SharedStore {
         work(&LockedStore(&*self.store))
     }
 
-    /// Like [`exclusively`](SharedStore::exclusively), but for use in destructors. Blocks for a short time, and does
-    /// nothing if another process still holds the lock after this time.
+    /// Like [`exclusively`](SharedStore::exclusively), but for `Drop` implementations, which cannot await. Blocks for a
+    /// short time, and does nothing if another process still holds the lock after this time.
     pub(crate) fn exclusively_if_free(&self, work: impl FnOnce(&LockedStore<'_>)) {
         for _ in 0..BLOCKING_ATTEMPTS {
             match self.store.try_lock(LockKind::Files) {

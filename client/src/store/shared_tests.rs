@@ -58,11 +58,12 @@ async fn b2_local_commands_do_not_wait_for_a_refresh() {
             assert!((&mut refresh).now_or_never().is_none(), "{file}");
             tokio::task::yield_now().await;
         }
-        // Local commands still see the state before the refresh, although the refresh has accepted some new files.
+        // Offline sessions still see the metadata from before the refresh, although the refresh has accepted some new
+        // files.
         let mut local = offline(dir.path()).offline_at(now()).await.unwrap();
         assert_eq!(local.trusted().timestamp().version.get(), 1, "{file}");
         assert_eq!(local.list().await.unwrap().len(), 2, "{file}");
-        // The older session also still works.
+        // The session that was created before the refresh still works.
         assert!(session.find(&TargetPath::new("x").unwrap()).await.unwrap().is_some());
         // Only another refresh has to wait. This refresh fails here, because the test sets the maximum wait to zero.
         let other = updater(repository.clone(), dir.path()).refresh_at(now()).await;
@@ -131,7 +132,7 @@ async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();
-    // Prepare a store with version 3, as written by another program that does not use the refresh lock.
+    // Prepare a store with version 3 of the repository, as if another program without the refresh lock had written it.
     let newer = TestRepository::new();
     let newer_dir = tempfile::tempdir().unwrap();
     newer.publish(3, "online");
@@ -181,8 +182,9 @@ fn b15_the_lock_of_a_removed_file_does_not_count() {
     for (kind, name) in [(LockKind::Files, "lock"), (LockKind::Refresh, "refresh.lock")] {
         let path = dir.path().join("state").join(name);
         let first = store(dir.path()).try_lock(kind).unwrap();
-        // Another process has opened the lock file and waits for the lock. Then the process that holds the lock removes
-        // the file and ends. The other process must not treat its lock on the removed file as the lock on the store.
+        // A second process has opened the lock file and waits for the lock. Then the first process, which holds the
+        // lock, removes the file and ends. The second process must not treat its lock on the removed file as the lock
+        // on the store.
         let waiting = std::fs::File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         drop(first);
