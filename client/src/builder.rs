@@ -71,7 +71,7 @@ impl UpdaterBuilder {
     }
 
     /// Adds a mirror with a lower priority than all mirrors added so far. The URLs must be percent-encoded and are used
-    /// unchanged; [`build`](UpdaterBuilder::build) checks them as [`BaseUrl::new`] does.
+    /// unchanged; [`build`](UpdaterBuilder::build) checks them by the rules of [`BaseUrl::new`].
     pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
         self.mirrors.push((metadata_url.into(), targets_url.into()));
         self

@@ -122,7 +122,7 @@ impl<'a> Driver<'a> {
         Ok(stage.finish()?)
     }
 
-    /// The main loop of the client. Offers the stage the stored copy of each requested file. If the stage does not
+    /// The main loop of the client. Offers the stored copy of each requested file to the stage. If the stage does not
     /// accept that copy, fetches the file from the mirrors, and stores the file once the stage has accepted it.
     pub(crate) async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         loop {
@@ -232,9 +232,9 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answers from the other mirrors to the stage, and returns the newest valid file. The mirror `first`
-    /// has either reported that there is no newer root, or sent the timestamp `kept`. That mirror may be out of date or
-    /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
-    /// Failed requests are not retried, and slow requests get only [`SECOND_OPINIONS`] more time.
+    /// has either reported that there is no newer root, or sent the timestamp `kept`. The mirror `first` may be out of
+    /// date or withhold a newer file. The requests to the other mirrors were sent at the same time as the request to
+    /// `first`. Failed requests are not retried, and slow requests get only [`SECOND_OPINIONS`] more time.
     async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -455,7 +455,7 @@ enum Offered {
     NotEnough(Request),
 }
 
-/// Offers the stage the stored copy of the next file that it requests.
+/// Offers the stored copy of the next requested file to the stage.
 fn offer_stored<S: Stage>(
     stage: &mut S,
     stored: impl FnOnce(&Request) -> Result<Option<FileContent>, LocalError>,

@@ -95,7 +95,7 @@ pub enum Event {
         /// The path of the existing file.
         path: PathBuf,
     },
-    /// A target is downloaded although a policy refuses it, because the local policy makes an exception for it.
+    /// A target is downloaded although a policy refuses it, because the local policy makes an exception for the target.
     #[cfg(feature = "attest")]
     PolicyException {
         /// The path of the target.

@@ -75,7 +75,7 @@ impl Demanded {
     }
 }
 
-/// The places from which evidence and trust roots are read.
+/// Where evidence and trust roots are read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EvidenceSource {
     StoreAndMirrors,
@@ -121,7 +121,8 @@ impl Session {
         approved.map_err(|reason| refusal(Refusal::NotApproved { path: target.path.clone(), reason }))
     }
 
-    /// Returns an error if the verdict refuses the target, and reports an exception of the local policy.
+    /// Returns an error if the verdict refuses the target. Sends an event if the local policy makes an exception for
+    /// the target.
     pub(crate) fn enforce(&self, verdict: &Verdict) -> Result<(), Error> {
         verdict.check().map_err(|refused| refusal(Refusal::Policy(Box::new(refused))))?;
         if let Some(reason) = verdict.exception() {

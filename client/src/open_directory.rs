@@ -273,7 +273,7 @@ impl CleanedDirs {
     }
 }
 
-/// Returns the mode of a directory for files with the mode `mode`.
+/// Returns the mode of directories that contain files with the mode `mode`.
 fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }

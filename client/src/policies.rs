@@ -1,5 +1,5 @@
 //! The policy settings of an updater: whether to ignore the policies of the repository, the local policy, and the
-//! application's own decision.
+//! callback that decides for the application.
 
 #[cfg(feature = "attest")]
 use lastmile_attest::{LocalPolicy, Verdict};

@@ -15,7 +15,7 @@ use crate::search::search_all;
 use crate::target::Target;
 use crate::update_context::UpdateContext;
 
-/// The number of targets that [`Session::list`] searches for before it yields. The caller can cancel it only at a
+/// The number of targets that [`Session::list`] searches for between two yields. The call can be cancelled only at a
 /// yield.
 const SEARCHES_AT_ONCE: usize = 256;
 
@@ -168,8 +168,8 @@ impl Session {
         self.fetch(target, Destination::file(path.as_ref())?, progress).await
     }
 
-    /// Downloads a target to its own path below `folder`, and returns the path of the file. Links below `folder` are
-    /// not followed.
+    /// Downloads a target to its own path below `folder`, and returns the path of the file. Symbolic links below
+    /// `folder` are not followed.
     ///
     /// # Errors
     ///

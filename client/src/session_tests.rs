@@ -76,7 +76,7 @@ fn bin_urls(bins: impl IntoIterator<Item = usize>) -> Vec<String> {
     bins.into_iter().map(|bin| format!("http://a/1.bin{bin}.json")).collect()
 }
 
-/// Returns the number of round trips that have passed since `before`.
+/// Returns the number of round trips for which the client has waited since `before`.
 fn waits(before: tokio::time::Instant) -> u128 {
     before.elapsed().as_millis() / DELAY.as_millis()
 }

@@ -36,7 +36,7 @@ pub(crate) enum FloorsRecord {
 }
 
 impl Start {
-    /// Reads the state for an update at `now`. Does not change the store.
+    /// Reads the state for an update that verifies metadata as of `now`. Does not change the store.
     pub(crate) fn read(
         context: &UpdateContext,
         store: &LockedStore<'_>,

@@ -140,7 +140,7 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Returns the first byte position of the requested range, or 0 without a range.
+/// Returns the first byte position of the requested range, or 0 if the request has no range.
 pub(crate) fn offset(head: &str) -> usize {
     let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("range: bytes="));
     line.and_then(|line| line[13..].trim_end_matches('-').parse().ok()).unwrap_or(0)

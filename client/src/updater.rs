@@ -15,7 +15,7 @@ use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
 use crate::update_context::{Unreachable, UpdateContext};
 
-/// The maximum number of times that a refresh starts. A refresh starts again if another process has changed the store.
+/// The maximum number of attempts of one refresh. A refresh starts again if another process has changed the store.
 const MOST_STARTS: u32 = 3;
 
 /// Updates the trusted metadata of one repository.

@@ -191,7 +191,7 @@ async fn d6_every_mirror_is_tried_and_reported_with_its_failure() {
     repository.answer("http://a/timestamp.json", Ok(b"{}".to_vec()));
     repository.answer("http://b/2.root.json", Err(FetchError::Status(503)));
     updater.refresh_at(now()).await.unwrap();
-    // Every mirror is asked once for the next root. A mirror that fails to answer is not asked again.
+    // Every mirror is asked once for the next root. A mirror that fails to answer is not asked for the root again.
     let asked = ["a/2.root.json", "b/2.root.json", "a/timestamp.json", "b/timestamp.json", "b/1.snapshot.json"];
     let asked = asked.into_iter().chain(["b/1.targets.json"]).map(|name| format!("http://{name}"));
     assert_eq!(repository.take_requests(), asked.collect::<Vec<_>>());
@@ -261,7 +261,7 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     std::fs::write(dir.path().join("state/stamp.json"), br#"{"format":2,"other":[]}"#).unwrap();
     let error = updater.refresh_at(now()).await.err().unwrap();
     let Error::Local(error) = error else { panic!("{error:?}") };
-    assert!(error.hint.unwrap().contains("the version of the program that wrote it"));
+    assert!(error.hint.unwrap().contains("the version of the program that wrote the store"));
     assert_eq!(read(dir.path(), "state/stamp.json"), br#"{"format":2,"other":[]}"#);
 }
 

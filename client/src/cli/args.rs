@@ -103,7 +103,7 @@ pub(super) struct Network {
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) ca_file: Vec<PathBuf>,
 
-    /// Set a limit on metadata or redirects, in bytes or as a count; can be repeated. Names: root_length,
+    /// Set a limit on metadata (in bytes or as a count) or on redirects; can be repeated. Names: root_length,
     /// timestamp_length, snapshot_length, targets_length, listed_length, root_updates, roles_visited, roles_listed,
     /// list_steps, delegation_depth, signatures, keys, redirects
     #[arg(long = "limit", global = true, hide_short_help = true, value_name = "NAME=VALUE", value_parser = limit)]
@@ -298,8 +298,8 @@ pub(super) struct Add {
     #[arg(long = "metadata-url", value_name = "URL", required = true, value_hint = ValueHint::Url)]
     pub(super) metadata_urls: Vec<String>,
 
-    /// The base URL of the targets, once for each metadata URL [default: `targets/` next to a
-    /// metadata URL that ends in `/metadata/`, otherwise below it]
+    /// The base URL of the targets, once for each metadata URL [default: `targets/` next to a metadata URL that ends in
+    /// `/metadata/`, otherwise below the metadata URL]
     #[arg(long = "targets-url", value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) targets_urls: Vec<String>,
 

@@ -91,7 +91,7 @@ impl App<'_> {
     }
 }
 
-/// Adds the members of the object `more` to the object `document`.
+/// Adds the members of the JSON object `more` to the JSON object `document`.
 pub(super) fn merge(document: &mut Value, more: &Value) {
     if let (Some(document), Some(more)) = (document.as_object_mut(), more.as_object()) {
         document.extend(more.clone());

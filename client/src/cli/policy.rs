@@ -1,4 +1,4 @@
-//! Reads the local policy from a file, and formats verdicts as text and as JSON.
+//! Reads the local policy from a file, and formats verdicts, the results of evaluating policies, as text and as JSON.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! The trusted repositories, each under its own name. Each repository has its own folder with the shipped root, the
-//! settings and the store, so the files of two repositories are never mixed.
+//! The trusted repositories. Each repository has a name and its own folder with the shipped root, the settings and the
+//! store, so the files of two repositories are never mixed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -140,7 +140,7 @@ pub(crate) struct Repositories {
 }
 
 impl Repositories {
-    /// Uses the directory `path`, which is created when the first repository is added.
+    /// Returns the repositories in the directory `path`. The directory is created when the first repository is added.
     #[must_use]
     pub(crate) fn at(path: impl Into<PathBuf>) -> Repositories {
         Repositories { path: path.into() }

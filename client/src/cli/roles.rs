@@ -31,7 +31,7 @@ impl TrustedRole {
     }
 }
 
-/// Returns the four top-level roles.
+/// Returns the version and expiry of the four top-level roles.
 pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
     let root = trusted.root();
     let timestamp = trusted.timestamp();

@@ -1,4 +1,5 @@
-//! Lists the common options that each command does not use. Help hides these options, and the parser refuses them.
+//! Lists, for each command, the common options that the command does not use. The help text of the command hides these
+//! options, and the parser refuses them.
 
 use std::ffi::OsString;
 
@@ -14,7 +15,7 @@ const NETWORK: &[&str] = &["verbose", "timeout", "deadline", "retries", "proxy",
 /// argument instead.
 const ONE_REPOSITORY: &[&str] = &["repository", "verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
-/// All common options. Commands that print text about the program itself use none of them.
+/// All common options. Commands that print text about the program itself use none of these options.
 const ALL: &[&str] = &[
     "repository",
     "state_dir",

@@ -1,4 +1,4 @@
-//! Finds the repository that a command works on, and makes an updater for it.
+//! Finds the repository that a command uses, and creates an [`Updater`] for this repository.
 
 use std::path::{Path, PathBuf};
 

@@ -137,7 +137,7 @@ impl Verify {
     }
 }
 
-/// Returns an error if `file` does not have the content of `target`.
+/// Returns an error if the content of `file` is not the content of `target`.
 async fn check_file(file: &Path, target: &TargetFile) -> Result<(), Failure> {
     let Err(error) = check(file, target).await? else { return Ok(()) };
     let refusal = Refusal::Target { path: target.path.clone(), error };

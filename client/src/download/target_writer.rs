@@ -155,7 +155,7 @@ fn work<C: Content>(
     Ok(content)
 }
 
-/// Syncs a large file while it is still growing, so the last sync is fast.
+/// Syncs a large file while it is still growing, so that the final sync is fast.
 #[derive(Default)]
 struct Syncing {
     unsynced: usize,

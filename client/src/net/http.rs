@@ -33,7 +33,8 @@ const FEW_WORDS: usize = 16 * 1024;
 /// The maximum time for reading the body of an error response.
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// The message of hyper's error when a proxy answers `CONNECT` with the status 407. The error has no public type.
+/// The message of hyper's error when a proxy answers `CONNECT` with the status 407. This error has no public type, so
+/// it is recognized by its message.
 const TUNNEL_UNAUTHORIZED: &str = "proxy authorization required";
 
 type Body = BoxStream<'static, Result<Bytes, FetchError>>;
@@ -240,7 +241,7 @@ impl Fetch for HttpFetch {
             let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
             let (offset, answer) = self.ask(&url, request, 0).await?;
             check_transfer(answer.headers())?;
-            // Decode only the codings that the client requested. Pass on every other body unchanged; the signatures are
+            // Decode only the codings that the client requested. Return every other body unchanged; the signatures are
             // checked later.
             let body = match asked_coding(answer.headers()) {
                 Some(coding) => decoded(coding, self.body(answer), max_length),
@@ -353,7 +354,7 @@ fn asked_coding(headers: &HeaderMap) -> Option<Coding> {
     }
 }
 
-/// Returns the codings listed in a header, except `plain`.
+/// Returns the codings that the header `name` lists, not counting `plain`, the coding that changes nothing.
 fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let names = values.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>());

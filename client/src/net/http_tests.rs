@@ -277,7 +277,8 @@ async fn a_failed_handshake_is_reported_as_a_permanent_failure() {
     let url = format!("https://{}/x", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // Read the TLS ClientHello first; otherwise the client would report an interrupted connection instead.
+            // Read the TLS ClientHello first; otherwise the client would report an interrupted connection instead of a
+            // TLS error.
             let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 This is not TLS\r\n\r\n").await;
         }

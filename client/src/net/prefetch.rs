@@ -49,8 +49,8 @@ impl<'a> Prefetch<'a> {
         Prefetch { fetch, queued: VecDeque::new(), in_flight: Vec::new() }
     }
 
-    /// Queues a request for the file at `url`, of at most `max_length` bytes. The request starts during the next
-    /// [`poll_beside`](Prefetch::poll_beside).
+    /// Queues a request for the file at `url`, which may have at most `max_length` bytes. The request starts during the
+    /// next [`poll_beside`](Prefetch::poll_beside).
     pub(crate) fn queue(&mut self, url: FileUrl, max_length: u64) {
         self.queued.push_back((url, max_length));
     }

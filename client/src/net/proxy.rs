@@ -50,10 +50,10 @@ pub struct ProxyVariables {
 
 impl ProxyVariables {
     /// Reads the variables through the function `variable`. `http_proxy` applies to `http` URLs, `https_proxy` to
-    /// `https` URLs, and `all_proxy` to both schemes unless the variable of the scheme is set; `no_proxy` lists
-    /// exceptions. The names may also be in upper case; if both variables are set, the lower-case variable takes
-    /// precedence. An empty variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because in a
-    /// CGI program the remote client controls the value of `HTTP_PROXY`.
+    /// `https` URLs, and `all_proxy` to each scheme whose own variable is not set; `no_proxy` lists exceptions. The
+    /// names may also be in upper case; if both variables are set, the lower-case variable takes precedence. An empty
+    /// variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because in a CGI program the
+    /// remote client controls the value of `HTTP_PROXY`.
     ///
     /// The scheme of a proxy URL can be `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the default is
     /// `http`. The entries of `no_proxy` are separated by commas or spaces. An entry is a domain (which includes its
@@ -334,10 +334,10 @@ mod tests {
             ("0.0.0.0/0", &["http://1.2.3.4/"], &["http://h/"]),
         ] {
             for url in direct {
-                assert!(is_direct(no_proxy, url), "{no_proxy} includes {url}");
+                assert!(is_direct(no_proxy, url), "`no_proxy={no_proxy}` must apply to {url}");
             }
             for url in others {
-                assert!(!is_direct(no_proxy, url), "`no_proxy={no_proxy}` must apply to {url}");
+                assert!(!is_direct(no_proxy, url), "`no_proxy={no_proxy}` must not apply to {url}");
             }
         }
     }

@@ -40,7 +40,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Starts the deadline for fetching a file of at most `length` bytes.
+    /// Returns the retries for one file of at most `length` bytes, and starts the time until its deadline.
     #[must_use]
     pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));

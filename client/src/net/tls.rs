@@ -1,9 +1,9 @@
 //! TLS configuration: the cryptography provider, and the certificate authorities of the system and of the user. The
-//! system's authorities are read when the first server certificate is verified.
+//! system's authorities are read only when HTTPS is used for the first time.
 //!
-//! There are two reasons for reading the system's authorities late. Some systems store them in hundreds of files, and
-//! reading these files takes longer than a whole refresh over HTTP. Also, plain HTTP must work on systems without
-//! authorities. This module does not verify certificates itself: rustls and the system's verifier do.
+//! There are two reasons for not reading the system's authorities earlier. First, some systems store them in hundreds
+//! of files, and reading these files takes longer than a whole refresh over HTTP. Second, plain HTTP must work on
+//! systems without authorities. This module does not verify certificates itself: rustls and the system's verifier do.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

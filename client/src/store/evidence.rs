@@ -9,16 +9,16 @@ use crate::error::{Error, LocalError};
 use crate::store::StoredFile;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The maximum number of stored files.
+/// The maximum number of evidence files and trust roots in the store.
 const MAX_FILES: usize = 1024;
 
-/// The maximum total length of the stored files in bytes.
+/// The maximum total length, in bytes, of the evidence files and trust roots in the store.
 const MAX_TOTAL_LENGTH: u64 = 64 * 1024 * 1024;
 
 /// The maximum length of the index in bytes. Each line of the index has fewer than 128 bytes.
 const LONGEST_INDEX: u64 = 128 * MAX_FILES as u64;
 
-/// Returns the stored content of `file`, or `None` if the file is missing or damaged.
+/// Returns the stored content of `file`, or `None` if the stored file is missing or damaged.
 pub(crate) fn read(store: &SharedStore, file: &TargetFile) -> Result<Option<Vec<u8>>, LocalError> {
     let Some(sha256) = sha256_of(file) else { return Ok(None) };
     let stored = match store.open(&StoredFile::Evidence(sha256), file.length) {
@@ -76,7 +76,8 @@ fn sha256_of(file: &TargetFile) -> Option<[u8; 32]> {
     digest.try_into().ok()
 }
 
-/// The index of the stored files. Each line has the SHA-256, the length and the day of the last use.
+/// The index of the stored evidence files and trust roots. Each line has the SHA-256, the length and the day of the
+/// last use.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Index(Vec<Entry>);
 

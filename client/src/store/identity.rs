@@ -48,7 +48,7 @@ impl StoreIdentity {
             let problem =
                 format!("it has format {format}, but this version of the program supports only format {FORMAT}");
             return Err(LocalError::invalid("use", store.description(), problem)
-                .with_hint("use the version of the program that wrote it, or choose another directory"));
+                .with_hint("use the version of the program that wrote the store, or choose another directory"));
         }
         Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
     }

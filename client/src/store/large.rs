@@ -1,4 +1,4 @@
-//! Large stored or fetched files, which are read in parts by two readers at the same time.
+//! Large metadata files, stored or just fetched. Two readers can read such a file in parts at the same time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,7 +13,7 @@ use lastmile_metadata::RandomAccess;
 /// The number of bytes per part.
 const PART: usize = 256 * 1024;
 
-/// The maximum number of parts by which one reader may be ahead of the other.
+/// The maximum number of parts by which one reader may be ahead of the other reader.
 const AHEAD: usize = 8;
 
 /// An open file. Its content stays the same even if another file is renamed to its path.

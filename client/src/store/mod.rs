@@ -33,7 +33,7 @@ pub enum StoredFile {
     EvidenceIndex,
 }
 
-/// A held lock on a store. Dropping it releases the lock.
+/// A guard for a lock on a store. Dropping the guard releases the lock.
 pub type StoreLock = Box<dyn Send + Sync>;
 
 /// The kind of a lock on a store.
@@ -50,7 +50,7 @@ pub enum LockKind {
 /// A store for the trusted metadata of one repository.
 ///
 /// Writes must be atomic and durable: after a crash, a file has either its old or its new content. The client writes
-/// only while it holds [`LockKind::Files`], and only files that have passed every check.
+/// only while it holds [`LockKind::Files`], and stores only metadata that has passed every check.
 pub trait Store: Send + Sync + 'static {
     /// Reads a file. Returns `None` if it does not exist.
     ///

@@ -16,7 +16,7 @@ use crate::store::{LockKind, Store, StoreLock, StoredFile};
 /// The pause between two attempts to take a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The time to wait for the lock on the files before an event reports the wait. This lock is usually held for
+/// How long to wait for the lock on the files before an event reports the wait. This lock is usually held for
 /// milliseconds.
 const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
 
@@ -30,7 +30,7 @@ pub(crate) struct SharedStore {
     lock_wait: Duration,
 }
 
-/// The held lock for refreshing. Dropping it releases the lock.
+/// A guard for the refresh lock. Dropping the guard releases the lock.
 pub(crate) struct RefreshLock {
     _lock: StoreLock,
 }
@@ -71,7 +71,7 @@ impl SharedStore {
         Ok(RefreshLock { _lock: self.lock(LockKind::Refresh).await? })
     }
 
-    /// Takes a lock. Sends one event if it has to wait.
+    /// Takes a lock. Waits while another process holds the lock, and reports a longer wait with one event.
     async fn lock(&self, kind: LockKind) -> Result<StoreLock, Error> {
         let mut waited = Duration::ZERO;
         let mut is_reported = false;
@@ -120,7 +120,7 @@ impl LockedStore<'_> {
         self.0.write(file, bytes)
     }
 
-    /// Replaces the file with an accepted file.
+    /// Replaces the content of `file` with `kept`, a metadata file that the client has verified.
     pub(crate) fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
         self.0.keep(file, kept)
     }
