@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     let sizes: Vec<usize> = std::env::args().skip(1).map(|size| size.parse()).collect::<std::result::Result<_, _>>()?;
     let sizes = if sizes.is_empty() { vec![10_000, 100_000, 1_000_000, 10_000_000] } else { sizes };
     let mut out = io::stdout().lock();
-    writeln!(out, "| targets | bins | listed with | first | gzip | zstd | returning | gzip | zstd | error of the formula |")?;
+    writeln!(out, "| targets | bins | listed with | first | gzip | zstd | returning | gzip | zstd | formula error |")?;
     writeln!(out, "|---:|---:|---|---:|---:|---:|---:|---:|---:|---|")?;
     for (targets, shape) in sizes.into_iter().flat_map(|targets| SHAPES.map(|shape| (targets, shape))) {
         let bins = shape.map_or("–".to_string(), |bits| format!("2^{bits}"));
