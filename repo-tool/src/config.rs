@@ -1,5 +1,5 @@
-//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hash algorithms and private key files. Other
-//! values, such as versions and expiry dates, are computed.
+//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hash algorithms and private key files. Values
+//! such as versions and expiry dates are computed and do not appear in the file.
 //!
 //! The file is edited in place, so that comments, the order of entries and the formatting are preserved.
 
@@ -64,7 +64,7 @@ impl RoleConfig {
     }
 
     /// Returns the expiry date of metadata that is signed at the time `now`. The date is in whole seconds (spec 4.2.3).
-    /// It is at most the end of the year 9999, because the format has only four digits for the year.
+    /// It is at most the end of the year 9999, because dates in TUF metadata have only four digits for the year.
     #[must_use]
     pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.with_nanosecond(0).unwrap_or(now);
@@ -113,20 +113,20 @@ impl RoleConfig {
     }
 }
 
-/// The configuration of a repository, together with its source text.
+/// The configuration of a repository, together with the text of `repo.toml`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Whether the names of metadata files contain their version (spec 6.2).
     pub consistent_snapshot: bool,
-    /// Whether the names of target files contain their hashes (spec 6.2.1). If they do not, a repository with
-    /// consistent snapshots can publish each target name only once.
+    /// Whether the names of target files contain their hashes (spec 6.2.1). Without hashes in the file names, a
+    /// repository with consistent snapshots can publish each target name only once.
     pub hash_prefixed_targets: bool,
-    /// The hash algorithms for targets. There is at least one algorithm. If target file names contain hashes, each file
-    /// is published under one name for each algorithm.
+    /// The hash algorithms for targets. There is at least one algorithm. If the names of target files contain hashes,
+    /// each file is published once per algorithm, under a name with that hash.
     pub hashes: Vec<Algorithm>,
     /// The content codings in which compressed copies of metadata files are published.
     pub compress: Vec<Coding>,
-    /// The patterns of immutable target names. The content of a target with such a name must not change after
+    /// The patterns that match the names of immutable targets. The content of an immutable target must not change after
     /// publication.
     pub immutable: Immutable,
     roles: BTreeMap<String, RoleConfig>,
@@ -264,7 +264,7 @@ impl Config {
         self.hash_prefixed_targets = false;
     }
 
-    /// Sets the patterns of immutable target names.
+    /// Sets the patterns that match the names of immutable targets.
     pub fn set_immutable(&mut self, immutable: Immutable) {
         put(self.document.as_table_mut(), "immutable", Value::from_iter(immutable.texts()));
         self.immutable = immutable;
@@ -298,7 +298,7 @@ impl Config {
             .unwrap_or_else(|| RoleConfig::default_for(role))
     }
 
-    /// Returns the URIs of all configured keys, without duplicates.
+    /// Returns the URIs of the keys in all entries, without duplicates.
     #[must_use]
     pub fn key_uris(&self) -> Vec<KeyUri> {
         let all: std::collections::BTreeSet<_> = self.roles.values().flat_map(|role| &role.keys).cloned().collect();

@@ -18,7 +18,7 @@ use crate::check::finding::Finding;
 use crate::files::spool::{Spool, SpooledText};
 use crate::{DraftError, Error};
 
-/// The text of a document in a pending change, with the signatures that it has so far.
+/// The text of a [`Document`] in a pending change, with the signatures that it has so far.
 #[derive(Clone, Debug)]
 pub struct Prior {
     /// The canonical bytes that the signatures cover.
@@ -27,13 +27,13 @@ pub struct Prior {
     pub signatures: Vec<Signature>,
 }
 
-/// The key rings that must sign a document, and the key ring that should also sign it.
+/// The key rings that must sign a [`Document`], and a key ring that should sign it too, but need not.
 #[derive(Clone, Debug, Default)]
 pub struct Rings {
     /// The key rings that must all reach their threshold.
     pub required: Vec<KeyRing>,
-    /// The key ring before a rotation. If this key ring also reaches its threshold, clients that are in the middle of
-    /// an update accept the file.
+    /// The role's key ring before its keys were rotated. If this key ring also reaches its threshold, clients that are
+    /// in the middle of an update accept the file.
     pub wanted: Option<KeyRing>,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// The text of a document.
+/// The canonical text of a document, either in memory or in a temporary file.
 #[derive(Clone, Debug)]
 enum SignedText {
     Held(Arc<String>),
@@ -259,15 +259,15 @@ impl Document {
         self.signers.insert((id.clone(), key.clone()));
     }
 
-    /// Adds a signature. Removes an earlier signature with the same key ID, because 4.2.1 allows only one signature for
-    /// each key ID.
+    /// Adds a signature. Removes an earlier signature with the same key ID, because the TUF specification (4.2.1)
+    /// allows only one signature for each key ID.
     pub(crate) fn put(&mut self, id: &KeyId, sig: Vec<u8>) {
         self.signatures.retain(|signature| signature.keyid != *id);
         self.signatures.push(Signature::new(id.clone(), sig));
         self.file.take();
     }
 
-    /// Returns the signatures that are missing for publication. The list is empty if there are enough signatures.
+    /// Returns the signatures that the document still needs before it can be published.
     #[must_use]
     pub fn missing(&self) -> Vec<Missing> {
         let lacking = self.rings.required.iter().map(|ring| (ring, self.lacking(ring)));
@@ -308,13 +308,13 @@ impl Document {
         if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }
 
-    /// Returns whether clients that still use the previous root trust the document too.
+    /// Returns whether clients that still use the previous root would trust the document too.
     #[must_use]
     pub fn holds_before(&self) -> bool {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)
     }
 
-    /// Returns the key rings that sign the document.
+    /// Returns the key rings that must or should sign the document.
     #[must_use]
     pub fn rings(&self) -> &Rings {
         &self.rings

@@ -1,5 +1,5 @@
-//! A change before publication. Edits (`edit/`) change the content of roles. Then `publish/completion.rs` creates and
-//! signs the documents of the changed roles.
+//! A change that has not been published. First, an [`Edit`](crate::Edit) changes the content of roles. Then
+//! `publish/completion.rs` creates and signs the documents of the changed roles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub struct Draft {
     pub(crate) root: Option<Root>,
     /// The top-level targets role and the delegated roles, if they change.
     pub(crate) targets: BTreeMap<RoleName, RoleContent>,
-    /// The delegators of each delegated role that changes.
+    /// The roles that delegate to each changed delegated role.
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// The online roles (timestamp and snapshot) that are signed again even if no file that they list changes.
     pub(crate) again: BTreeSet<RoleName>,
@@ -43,16 +43,16 @@ pub struct Draft {
     /// The roles to which many targets were added at once. `touched` does not contain these targets, but the simulated
     /// clients must find each new target of these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
-    /// The partly signed documents of the pending change that this draft does not edit.
+    /// Partly signed documents from the pending change. This draft does not edit them.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
     /// Whether this draft continues the pending change in `staged/`.
     pub(crate) from_staged: bool,
     /// The configuration, if it changes.
     pub(crate) config: Option<Config>,
-    /// The requests from other publishers that are published with this draft.
+    /// The names of the requests in the queue (`publish/queue.rs`) whose changes are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// The additional key rings that must sign a role. Without their signatures, a pending change that is not part of
-    /// this draft could no longer be published.
+    /// The key rings of roles after a pending change that is not part of this draft. They must sign the roles too.
+    /// Otherwise, the pending change could no longer be published.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 
@@ -103,7 +103,7 @@ impl Draft {
         &self.touched
     }
 
-    /// Returns the names of the requests from other publishers that are published with this draft.
+    /// Returns the names of the requests from other processes whose changes are published with this draft.
     #[must_use]
     pub fn requests(&self) -> &[String] {
         &self.requests

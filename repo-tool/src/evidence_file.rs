@@ -1,4 +1,4 @@
-//! Evidence files on disk. Each line of such a file is a bundle for the same package.
+//! Evidence files on disk. Each line is one bundle, and all bundles in a file are for the same package.
 
 use std::path::Path;
 
@@ -34,8 +34,8 @@ pub(crate) struct NewContent {
     pub(crate) is_new: bool,
 }
 
-/// Writes a new bundle to the evidence file `path`. Several commands may do this at the same time without losing a
-/// bundle.
+/// Writes a new bundle to the evidence file `path`. If several commands add bundles at the same time, no bundle is
+/// lost.
 ///
 /// # Errors
 /// Returns an error if a bundle cannot be added to the existing file, or if the file cannot be written.
@@ -84,7 +84,7 @@ pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Exi
     Ok(NewContent { items: after.items().len(), bytes, is_new: true })
 }
 
-/// Writes an evidence file, or replaces it, in one step.
+/// Creates or replaces an evidence file atomically.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (mut file, new) = disk::create_unique(folder, ".evidence-", "", |path| disk::create(path, 0o666))

@@ -1,5 +1,5 @@
-//! The patterns of immutable target names (`immutable` in `repo.toml`). The content of a target with such a name must
-//! not change after publication.
+//! The patterns that match the names of immutable targets (`immutable` in `repo.toml`). The content of an immutable
+//! target must not change after publication.
 //!
 //! The patterns have the syntax of path patterns in delegations: `*` and `?` do not match `/`. As in `.gitignore`, a
 //! pattern without `/` applies to file names in every folder, and a pattern with the prefix `!` excludes the names that
@@ -10,7 +10,8 @@ use lastmile_metadata::{PathPattern, TargetFile, TargetPath};
 use crate::edit::path_patterns::is_useless;
 use crate::{Error, InvalidInput};
 
-/// The patterns of immutable target names. The content of a target with such a name must not change after publication.
+/// The patterns that match the names of immutable targets. The content of an immutable target must not change after
+/// publication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Immutable {
     rules: Vec<Rule>,
@@ -38,13 +39,14 @@ enum Scope {
 }
 
 impl Immutable {
-    /// Returns the setting for new repositories, in which all target names are immutable.
+    /// Returns the setting for new repositories. In them, all targets are immutable.
     #[must_use]
     pub fn all() -> Self {
         Self { rules: vec![Rule::parse("*")] }
     }
 
-    /// Returns the setting for repositories without the entry `immutable`, in which no target name is immutable.
+    /// Returns the setting for repositories whose `repo.toml` has no entry `immutable`. In them, no target is
+    /// immutable.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -77,7 +79,7 @@ impl Immutable {
         decides.is_some_and(|rule| rule.effect == Effect::Include)
     }
 
-    /// Returns whether `new` would change the content of a published target with an immutable name.
+    /// Returns whether `new` would change the content of an immutable target that is already published.
     pub(crate) fn forbids(&self, published: &TargetFile, new: &TargetFile) -> bool {
         !self.rules.is_empty() && !has_same_bytes(published, new) && self.covers(&new.path)
     }
@@ -101,8 +103,8 @@ impl Rule {
     }
 }
 
-/// Returns whether both entries have the same length, at least one hash algorithm in common, and equal hashes for every
-/// common algorithm.
+/// Returns whether two target entries have the same length, at least one hash algorithm in common, and equal hashes for
+/// every common algorithm.
 pub(crate) fn has_same_bytes(one: &TargetFile, other: &TargetFile) -> bool {
     let common = one.hashes.known().filter_map(|(algorithm, digest)| {
         let same = other.hashes.known().find(|(name, _)| *name == algorithm)?;

@@ -1,4 +1,4 @@
-//! Creates a repository, with its keys, its configuration, and the first version of every role.
+//! Creates a repository: its keys, its configuration, and the first version of every role.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub struct NewRepository {
     pub consistent_snapshot: bool,
     /// Whether the names of target files contain their hashes.
     pub hash_prefixed_targets: bool,
-    /// The patterns of immutable target names. The content of a target with such a name must not change after
+    /// The patterns that match the names of immutable targets. The content of an immutable target must not change after
     /// publication.
     pub immutable: Immutable,
     /// The thresholds that differ from the default, by role.
@@ -59,8 +59,8 @@ pub struct NewRepository {
 }
 
 impl NewRepository {
-    /// Returns secure default settings: consistent snapshots, immutable target names, 3 root keys with a threshold of
-    /// 2, and one key for each other role.
+    /// Returns secure default settings: consistent snapshots, immutable targets, 3 root keys with a threshold of 2, and
+    /// one key for each other role.
     #[must_use]
     pub fn new(keys: Protection) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl NewRepository {
     }
 
     /// Returns the number of keys to generate for `role`. This is the threshold of the role, plus one spare key for
-    /// root (R-x-4).
+    /// root (rule R-x-4 in `tests/spec-rows.txt`).
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
@@ -149,7 +149,7 @@ impl NewRepository {
     }
 
     /// Performs all checks of [`NewRepository::create`], but does not write any file. The keys in the result are
-    /// examples.
+    /// examples, which are not stored.
     ///
     /// # Errors
     /// Returns the errors of [`NewRepository::create`].
@@ -282,8 +282,8 @@ impl NewRepository {
             .collect();
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
-        // R-x-3: every repository gets its own keys. Generate the keys in parallel, because encrypting a key takes a
-        // third of a second.
+        // Every repository gets its own keys (rule R-x-3 in `tests/spec-rows.txt`). Generate the keys in parallel,
+        // because encrypting a key takes a third of a second.
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");

@@ -41,7 +41,8 @@ pub struct Invocation {
     /// The private key files that `repo.toml` may name in this run although they are outside the repository's folder.
     /// The user's configuration may allow further files.
     pub allowed_keys: Vec<PathBuf>,
-    /// The signers that are not key files. Each of them may sign in every repository that this run opens.
+    /// The signers other than key files, such as hardware tokens. Each signer may sign in every repository that this
+    /// run opens.
     pub signers: Vec<NamedSigner>,
     /// The users who may change the repository.
     pub sharing: Sharing,
@@ -91,8 +92,8 @@ impl Invocation {
     }
 }
 
-/// Whether to compare the repository with the server before publishing. The comparison requires a metadata URL in the
-/// user's configuration.
+/// Whether to compare the repository with the metadata on the server before publishing. This requires a metadata URL in
+/// the user's configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServedState {
     /// Compare the repository with the server. Refuse to publish if the server has newer metadata or cannot be reached.

@@ -15,8 +15,8 @@ enum Conversion {
 const OPENSSL: Conversion = Conversion::Command("openssl pkcs8 -topk8 -in {from} -out {to}");
 const RSA: Conversion =
     Conversion::None("lastmile-repo cannot sign with RSA keys; make a new key with `lastmile-repo key generate`");
-/// The command that converts an Ed25519 key. It uses Python, because ssh-keygen up to version 9.5 cannot write Ed25519
-/// keys in PKCS#8.
+/// The command that converts an Ed25519 key from OpenSSH format. It uses Python, because ssh-keygen up to version 9.5
+/// cannot write Ed25519 keys in PKCS#8.
 const OPEN_SSH_ED25519: Conversion = Conversion::Command(
     "python3 -c 'import sys; from cryptography.hazmat.primitives.serialization import *; \
      print(load_ssh_private_key(open(sys.argv[1], \"rb\").read(), None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, \
@@ -29,7 +29,7 @@ const SECURESYSTEMSLIB: Conversion = Conversion::Command(
      PrivateFormat.PKCS8, NoEncryption()).decode())' {from} > {to}",
 );
 
-/// Returns an error with conversion advice if a key file has a known format that cannot be read.
+/// If a key file has a known format that this tool cannot read, returns an error that says what to do.
 pub(crate) fn foreign(bytes: &[u8], path: &Path) -> Option<KeyReason> {
     let (format, conversion) = recognized(bytes)?;
     let advice = match conversion {
@@ -101,9 +101,11 @@ fn binary(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
     }
 }
 
-/// The possible base64 encodings of `ssh-ed25519`, which depend on the offset of the text in the encoded data.
+/// The three possible base64 encodings of the text `ssh-ed25519`. The encoding depends on the offset of the text in the
+/// encoded data.
 const ED25519_TYPE: [&str; 3] = ["c3NoLWVkMjU1MT", "NzaC1lZDI1NTE5", "zc2gtZWQyNTUxO"];
-/// The possible base64 encodings of `ssh-rsa`, which depend on the offset of the text in the encoded data.
+/// The three possible base64 encodings of the text `ssh-rsa`. The encoding depends on the offset of the text in the
+/// encoded data.
 const RSA_TYPE: [&str; 3] = ["c3NoLXJzY", "NzaC1yc2", "zc2gtcnNh"];
 
 /// Determines the type of an OpenSSH private key, and how to convert the key. An OpenSSH file contains the public key

@@ -29,14 +29,14 @@ use crate::{Error, InvalidInput, KeyReason, PathError, cosign_key, key_formats};
 const LONGEST: u64 = 1 << 20;
 /// The maximum length of a key's name, which is its file name without the extension.
 const LONGEST_NAME: usize = 240;
-/// The maximum length of the part of a key's name that is made from a role name.
+/// The maximum length of a key name's stem, which [`file_stem`] derives from a role name.
 const LONGEST_STEM: usize = 200;
 
 /// A private key file.
 struct KeyFile {
     name: String,
     path: PathBuf,
-    /// Whether links to the file are followed. Links are followed only outside the repository's folder.
+    /// Whether to follow symbolic links to the file. See [`links_of`].
     links: Links,
     public: OnceLock<PublicKey>,
     private: Mutex<Option<Arc<PrivateKey>>>,
@@ -140,8 +140,8 @@ impl KeyStore {
         self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
     }
 
-    /// Returns the URIs of the private key files that contain the key `public`, and opens each file to confirm this.
-    /// Ignores signers, and files that cannot be opened.
+    /// Returns the URIs of the private key files that contain the key `public`. Opens each file to make sure that it
+    /// does. Ignores signers, and files that cannot be opened.
     #[must_use]
     pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
         let phrases = self.phrases.as_ref();
@@ -186,7 +186,7 @@ impl KeyStore {
         Some(pem.contains("ENCRYPTED PRIVATE KEY") || cosign_key::is_cosign(&pem))
     }
 
-    /// Starts to open the files of these keys in the background. Each file is opened in its own thread, because opening
+    /// Starts opening the files of these keys in the background. Each file is opened in its own thread, because opening
     /// an encrypted key takes a third of a second. Skips keys for which there is a signer.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
         let keys = keys.into_iter().filter(|key| self.signer_of(key).is_none());
@@ -199,7 +199,7 @@ impl KeyStore {
     }
 
     /// Returns the signer for `public`. This is the signer that the calling program provided, or else the private key
-    /// file. Returns `None` if neither exists.
+    /// file. Returns `None` if there is neither a signer nor a file.
     ///
     /// # Errors
     /// [`Error::Key`] if the file cannot be opened.
@@ -211,7 +211,8 @@ impl KeyStore {
     }
 
     /// Returns a signer that uses the key file of `public`, never a signer that the program provided. The proof of a
-    /// revocation signs forged files with this signer. Hardware tokens and key services should not sign such files.
+    /// revocation (`revoke/proof.rs`) uses this signer to sign forged files, which hardware tokens and key services
+    /// should not sign.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].
@@ -304,8 +305,8 @@ impl KeyFile {
     }
 }
 
-/// Returns whether links to a key file are followed. They are followed only if the file is outside the repository's
-/// folder, because then the user has specified or allowed the file.
+/// Returns whether to follow symbolic links to a key file. Links are followed only if the file is outside the
+/// repository's folder, because then the user has specified or allowed the file.
 fn links_of(repository: &Path, uri: &KeyUri) -> Links {
     if uri.is_below(repository) { Links::Refuse } else { Links::Follow }
 }
@@ -351,7 +352,7 @@ pub enum Protection {
     PassPhrase(Zeroizing<Vec<u8>>),
     /// The key is not encrypted, so anyone who can read the file can use the key.
     None,
-    /// The key is an example in a dry run, and is not written.
+    /// The key is an example for a dry run and is not written.
     NotWritten,
 }
 
@@ -442,7 +443,7 @@ pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
 }
 
-/// Returns whether the file at `path` contains a private key in PEM. The name of the file does not matter.
+/// Returns whether the file at `path` contains a private key in PEM, whatever its name is.
 pub(crate) fn is_private_key(path: &Path) -> Result<bool, Error> {
     let bytes = Zeroizing::new(links::read_through(path, Links::Follow, LONGEST)?.unwrap_or_default());
     Ok(String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----"))

@@ -1,9 +1,10 @@
-//! Creates, changes, signs and publishes TUF repositories (spec 6). Each publication is checked with simulated clients.
+//! Creates, changes, signs and publishes TUF repositories (TUF specification 6). Simulated clients check each change
+//! before it is published.
 //!
 //! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change takes three
-//! steps: [`Repository::open_for_change`] reads and verifies the published files as a client would, an [`Edit`] changes
-//! a draft, and [`Repository::conclude`] publishes the draft after two simulated clients have accepted it. If
-//! signatures are missing, `conclude` stages the draft as a pending change.
+//! steps: [`Repository::open_for_change`] reads and verifies the published files as a client would, an [`Edit`] makes
+//! changes in a [`Draft`], and [`Repository::conclude`] publishes the draft after two simulated clients have accepted
+//! it. If signatures are missing, `conclude` stores the draft as a pending change in `staged/`.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests create the files that they need"))]
 

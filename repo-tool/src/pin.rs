@@ -3,7 +3,7 @@
 //! A repository's folder cannot authenticate itself, because in a forged folder, all files verify with the forged root.
 //! Therefore, keys sign for root, targets, delegated roles and bins only if the published state was verified from a
 //! root that this user has pinned. If no root is pinned, keys may sign only snapshots and timestamps, which cannot list
-//! packages. Even for these roles, a key may sign only if it belongs to no other role.
+//! packages. Even for these roles, a key may sign only if no other role lists it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
     layout.metadata().join(format!("{version}.root.json"))
 }
 
-/// Returns the root with the digest `digest` from the metadata folder.
+/// Returns the content of the root file in the metadata folder whose digest is `digest`.
 fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in roots::root_versions(layout)? {
         let path = root_file(layout, version);

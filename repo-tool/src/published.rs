@@ -38,13 +38,14 @@ pub struct Published {
 /// A targets role that has been read.
 #[derive(Clone, Debug)]
 struct KnownRole {
-    /// The content of the role. It is shared, because a role with many delegations is large.
+    /// The content of the role. Callers share it instead of cloning it, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
     /// The role that delegates to this role, or `None` for the top-level targets role.
     delegator: Option<RoleName>,
 }
 
-/// A role, with its delegating role and the key ring in the delegation. The top-level targets role has neither.
+/// A role, the role that delegates to it, and the key ring in the delegation. The top-level targets role has no
+/// delegating role and no such key ring.
 type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
@@ -90,8 +91,8 @@ impl Published {
         &self.files
     }
 
-    /// Returns the same state, but reads all files from the folder. The files in memory must already have been written
-    /// to the folder.
+    /// Returns the same state, which reads all files from the folder from now on. The files in memory must already have
+    /// been written to the folder.
     pub(crate) fn written(self) -> Self {
         let files = Overlay::published(self.files.layout());
         Self { files, ..self }
@@ -150,7 +151,7 @@ impl Published {
         Ok(())
     }
 
-    /// Reads each of the `roles` that is published and has not been read yet. `delegator` must delegate to each of
+    /// Reads those of the `roles` that are published and have not been read yet. `delegator` must delegate to each of
     /// these roles.
     ///
     /// # Errors
@@ -398,7 +399,8 @@ impl Published {
         Err(NotFound::Delegation { role: role.clone() }.into())
     }
 
-    /// Reads and verifies a role (5.6). The role is verified because files in the folder are not trusted.
+    /// Reads and verifies a role (TUF specification 5.6). The role is verified because files in the folder are not
+    /// trusted.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
         let verify = || {
             let file = read(&self.files, &self.trusted.delegated_request(role)?)?;

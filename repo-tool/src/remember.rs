@@ -13,8 +13,8 @@ impl Repository {
         &self.authority
     }
 
-    /// Pins the newest root, which was verified from the root that the user trusts, and stores which repository is in
-    /// the folder. Does nothing if the user trusts no root, or trusts a root only for this run.
+    /// Pins the newest root, which was verified from the root that the user trusts, and records which repository the
+    /// folder contains. Does nothing if the user trusts no root, or trusts a root only for this run.
     ///
     /// # Errors
     /// Returns an error if the user's configuration cannot be written.

@@ -17,7 +17,7 @@ pub enum Renewal {
 }
 
 impl Renewal {
-    /// Returns the name of the urgency in JSON.
+    /// Returns the name that stands for this urgency in JSON output.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

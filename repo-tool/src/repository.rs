@@ -27,7 +27,7 @@ use crate::published::Published;
 use crate::root_digest::RootDigest;
 use crate::{Error, FailingPackages, PublicationError, names};
 
-/// A repository. When it was opened, it was verified as a client would verify it.
+/// A repository on disk. Opening a repository verifies it as a client would.
 pub struct Repository {
     /// The paths of the repository.
     pub layout: Layout,
@@ -40,8 +40,7 @@ pub struct Repository {
     /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// Versions that exist on the server but not in this folder, each with its role. These versions must not be issued
-    /// again.
+    /// The roles' versions that exist on the server but not in this folder. These versions must not be issued again.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether the repository has been compared with the server.
     #[cfg(feature = "http")]
@@ -208,7 +207,7 @@ impl Repository {
     /// the number of files processed.
     ///
     /// # Errors
-    /// [`Error::Private`] if files must stay private, [`Error::NotFound`] if the role does not exist, and
+    /// [`Error::Private`] if some of the files must stay private, [`Error::NotFound`] if the role does not exist, and
     /// [`Error::File`] if a file cannot be read.
     pub fn add_files(
         &mut self,
@@ -263,7 +262,7 @@ impl Repository {
     }
 
     /// Returns the files to publish for the copies in `.publishing/`, each with its final path. If a target is
-    /// published at several paths, creates one more link to the copy for each additional path.
+    /// published at several paths, creates a hard link to the copy for each additional path.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
@@ -275,7 +274,7 @@ impl Repository {
         Ok(files)
     }
 
-    /// Adds targets to a role, and their files to the new files of the draft.
+    /// Adds targets to a role, and adds their files to the draft.
     pub(crate) fn list_files(
         &mut self,
         draft: Draft,
@@ -333,8 +332,8 @@ impl Repository {
         self.lock = None;
     }
 
-    /// Starts to open keys in the background. These are the keys of the given roles, and the keys of snapshot and
-    /// timestamp, which every publication needs.
+    /// Starts opening the keys of the given roles in the background, and the keys of snapshot and timestamp, which
+    /// every publication needs.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {

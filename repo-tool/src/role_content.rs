@@ -1,4 +1,5 @@
-//! The content of a targets role in a draft. After a bulk change, the content is on disk; otherwise, it is in memory.
+//! The content of a targets role in a draft. After many targets were added at once, the content is on disk. Otherwise,
+//! it is in memory.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(crate) struct SpooledRole {
 }
 
 impl RoleContent {
-    /// Writes `targets` to a spool.
+    /// Writes `targets` to the temporary file `spool`.
     ///
     /// # Errors
     /// [`Error::File`] if the text cannot be written, for example because the disk is full.
@@ -66,7 +67,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the spool that holds this role, or `None` if the role is held in memory.
+    /// Returns the temporary file that contains this role, or `None` if the role is in memory.
     pub(crate) fn spool(&self) -> Option<&Arc<Spool>> {
         match self {
             Self::Held(_) => None,

@@ -310,8 +310,8 @@ fn lock(folder: &Path) -> Result<File, Error> {
     lock::lock(&folder.join(".lastmile-repo.lock"))
 }
 
-/// Reads a file. Returns `None` if the file does not exist. The file must belong to this user or to the user root, and
-/// nobody else may be able to write to it. Links are followed, because the user specified the file.
+/// Reads a file. Returns `None` if the file does not exist. The file must belong to this user or to the superuser, and
+/// nobody else may be able to write to it. Symbolic links are followed, because the user specified the file.
 pub(crate) fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

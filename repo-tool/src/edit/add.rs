@@ -17,15 +17,15 @@ const MANY: usize = 1000;
 pub struct AddOptions {
     /// The custom data of the added targets.
     pub custom: Custom,
-    /// Whether targets are refused if the role delegates their paths.
+    /// Whether to refuse targets whose paths the role delegates to another role.
     pub delegated: DelegatedPaths,
-    /// Whether published targets with immutable names may be replaced.
+    /// Whether immutable targets that are already published may be replaced.
     pub published: PublishedTargets,
     /// The evidence for one of the added targets.
     pub evidence: Option<PackageEvidence>,
 }
 
-/// Whether a published target with an [immutable](crate::Immutable) name may be replaced by a file with different
+/// Whether an [immutable](crate::Immutable) target that is already published may be replaced by a file with different
 /// content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PublishedTargets {
@@ -37,13 +37,13 @@ pub enum PublishedTargets {
 }
 
 /// Whether a target may be added to a role that delegates the path of the target to another role. Clients then find the
-/// target of the delegating role, which hides the target of the delegated role.
+/// target in the delegating role. It hides any target with the same path in the delegated role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DelegatedPaths {
     /// Refuse the target.
     #[default]
     Refuse,
-    /// Add the target, which then hides the target of the delegated role.
+    /// Add the target, even if it hides a target in the delegated role.
     Hide,
 }
 
@@ -60,8 +60,8 @@ impl AddOptions {
         Self { evidence: Some(evidence), ..self }
     }
 
-    /// Returns whether a target is an evidence file for another target. Custom data that the user gives is set only on
-    /// the package itself.
+    /// Returns whether a target is an evidence file for another target. Evidence files do not get the custom data that
+    /// the user specifies for the package.
     pub(crate) fn is_evidence(&self, path: &TargetPath) -> bool {
         self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
     }
@@ -81,7 +81,7 @@ impl AddOptions {
         }
     }
 
-    /// Allows replacing published targets that have immutable names.
+    /// Allows replacing immutable targets that are already published.
     #[must_use]
     pub fn replace_published(self) -> Self {
         Self { published: PublishedTargets::Replace, ..self }
@@ -94,7 +94,7 @@ impl AddOptions {
     }
 }
 
-/// The custom data of new target files.
+/// The custom data that added targets get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Custom {
     /// A target that is replaced keeps its custom data. A new target has no custom data.
@@ -204,7 +204,7 @@ impl Edit<'_> {
     }
 }
 
-/// Refuses to replace the content of published targets with immutable names.
+/// Refuses to replace the content of immutable targets that are already published.
 pub(super) fn refuse_replacing(paths: Vec<TargetPath>) -> Result<(), Error> {
     if paths.is_empty() { Ok(()) } else { Err(EditError::Immutable { paths }.into()) }
 }

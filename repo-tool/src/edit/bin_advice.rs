@@ -2,8 +2,8 @@
 //!
 //! A client that looks for one target fetches the timestamp, the snapshot and one bin. With more bins, each bin is
 //! smaller, but the snapshot is larger, because it lists every bin. A bin takes 132 bytes in the snapshot if it is
-//! listed with length and hash, and 31 bytes if it is listed by version ([`crate::publish::snapshot`]). The formula and
-//! measurements are in docs/scale.md.
+//! listed with length and hash, and 31 bytes if it is listed by version only (see [`crate::publish::snapshot`]). The
+//! formula and measurements are in docs/scale.md.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Role as _, RoleName, Targets, Version};
@@ -12,12 +12,12 @@ use crate::Error;
 use crate::edit::Edit;
 use crate::edit::bins::Bins;
 
-/// The number of targets in the sample whose size is measured.
+/// The maximum number of targets whose sizes are measured to compute the average.
 const MEASURED: usize = 1000;
 /// The assumed number of targets that a new client fetches: one package and its dependencies.
 const FIRST: u64 = 10;
-/// The length in bytes of a bin's snapshot entry without length and hash, such as `"bin-0000.json":{"version":1},`. One
-/// byte is added, because later versions have more digits.
+/// The length in bytes of a bin's snapshot entry without length and hash, such as `"bin-0000.json":{"version":1},`.
+/// This includes one more byte, because later versions have more digits.
 const VERSION_ENTRY: u64 = 31;
 /// The length in bytes of a snapshot entry with version, length and SHA-256.
 const HASH_ENTRY: u64 = 132;
@@ -181,8 +181,8 @@ impl Proposal {
 }
 
 impl Proposal {
-    /// Explains whether the snapshot lists the bins by version or with a hash. For bins with a hash, also states how
-    /// many bytes clients would fetch if the snapshot listed the bins by version.
+    /// Explains whether the snapshot lists the bins by version or with a hash. If the snapshot lists them with a hash,
+    /// also states how many bytes clients would fetch if it listed them by version.
     fn entries_text(load: &Workload) -> String {
         if load.by_version {
             return format!(

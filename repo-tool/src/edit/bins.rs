@@ -85,7 +85,7 @@ impl Bins {
         shape(self) == shape(other)
     }
 
-    /// Returns the first bin. Because the bins share their keys, the first one can represent all of them.
+    /// Returns the first bin. Because the bins share their keys, the first bin can represent all bins.
     #[must_use]
     pub fn first(&self) -> RoleName {
         self.shape.bin(0)

@@ -65,7 +65,7 @@ impl TargetSource for Moving {
     }
 }
 
-/// A role, and the numbers that identify its new targets in the source.
+/// A role, and the numbers that identify its new targets in the [`TargetSource`].
 type Share = (RoleName, Vec<u32>);
 
 impl Edit<'_> {
@@ -157,7 +157,8 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
 }
 
 /// Copies `before`, and adds the targets of `source` with these `numbers` to the copy. Returns the copy and the number
-/// of new or changed targets, or `None` if nothing changes. `published` is needed if the source has immutable names.
+/// of new or changed targets, or `None` if nothing changes. `published`, the published content of the role, is needed
+/// if the source has immutable targets.
 fn bulk_filled(
     role: &RoleName,
     (before, published): (&Targets, Option<&Targets>),

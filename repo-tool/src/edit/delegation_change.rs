@@ -19,7 +19,7 @@ pub struct DelegationChange {
     pub threshold: Option<u32>,
     /// Whether the delegation is terminating. If so, clients search no further roles for the paths of the delegation.
     pub terminating: Option<bool>,
-    /// The position among the delegations of the same role. Earlier delegations have priority.
+    /// The position among the delegations of the delegating role. Earlier delegations have priority.
     pub position: Option<Position>,
 }
 
@@ -35,7 +35,7 @@ pub enum Position {
 /// A target that clients find in a different role, or no longer find, after a change to a delegation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderChange {
-    /// The target.
+    /// The path of the target.
     pub path: TargetPath,
     /// The role in which clients found the target before the change.
     pub before: RoleName,

@@ -1,5 +1,5 @@
-//! The evidence of packages. The custom data of a package lists the target paths of its evidence in
-//! `lastmile.evidence`.
+//! The evidence for packages, such as signatures and provenance. The custom data of a package lists the target paths of
+//! its evidence in `lastmile.evidence`.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ impl Edit<'_> {
         }
         for path in evidence {
             match self.remove_target(role, &path) {
-                // Another role may list the evidence, or no role may list it.
+                // The evidence is listed by another role, or it is not listed at all.
                 Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
                 Err(error) => return Err(error),
             }

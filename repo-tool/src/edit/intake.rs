@@ -50,14 +50,14 @@ impl Source {
     }
 }
 
-/// Whether a file that contains a private key is refused.
+/// Whether to refuse a file that contains a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PrivateKeys {
     Refuse,
     Allow,
 }
 
-/// Whether hidden files and folders, whose names start with a dot, are published.
+/// Whether to publish hidden files and folders, whose names start with a dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
     /// Skip hidden files and folders.
@@ -139,7 +139,8 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     Ok(Source::new(file.to_path_buf(), name))
 }
 
-/// Returns the paths of a target's files in `targets/`: one path for each hash (6.2.1), or only the plain path (3.1.1).
+/// Returns the paths of a target's files in `targets/`. With hash prefixes, there is one path for each hash (TUF
+/// specification 6.2.1). Otherwise, there is only the plain path (TUF specification 3.1.1).
 pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     let path = target.path.as_str();
     if names == TargetNames::Plain {
@@ -153,8 +154,8 @@ pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
 /// processed.
 ///
 /// # Errors
-/// [`Error::Private`] with all files that must stay private: the files in `own`, and files that contain a private key.
-/// In this case, all copies are removed.
+/// [`Error::Private`] with all files that must stay private: the repository's own files (`own`), and files that contain
+/// a private key. In this case, all copies are removed.
 pub fn copy(
     sources: &[Source],
     into: &Path,
@@ -294,7 +295,7 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Ed
     Ok(())
 }
 
-/// If the target is published at several paths, creates links to the copied file in `folder`, one for each additional
+/// If the target is published at several paths, creates a hard link to the copied file in `folder` for each additional
 /// path. Returns the path of the copy and the path of each link, each with its destination path.
 pub(crate) fn link_copies(
     incoming: &Incoming,

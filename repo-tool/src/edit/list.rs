@@ -1,5 +1,5 @@
-//! Lists of targets whose files are on another server (`add --from-list`). A list stays on disk. The list is checked in
-//! parts on all cores, and each line is read again when its target is needed.
+//! Lists of targets whose files are on another server (`add --from-list`). A list is not kept in memory. It is checked
+//! in parts on all cores, and each line is read again when its target is needed.
 //!
 //! Each line has one of two forms. The first is a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"},
 //! "custom": {…}}`, where `custom` is optional. The second is `SHA256 LENGTH PATH`, separated by spaces or tabs, where
@@ -41,7 +41,7 @@ pub struct List {
 /// The targets of a part of the list.
 #[derive(Debug)]
 struct Part {
-    /// The number of targets in the parts before this one.
+    /// The number of targets in all earlier parts.
     before: usize,
     entries: Box<[LineEntry]>,
 }
@@ -131,7 +131,7 @@ impl List {
         Self { delegated, ..self }
     }
 
-    /// Sets the patterns of immutable target names.
+    /// Sets the patterns that match the names of immutable targets.
     #[must_use]
     pub fn with_immutable(self, immutable: Immutable) -> Self {
         Self { immutable, ..self }

@@ -169,7 +169,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Finishes the edit and returns the draft. If a change of keys has invalidated the signatures of further roles,
+    /// Finishes the edit and returns the draft. If a change of keys has made the signatures of other roles invalid,
     /// marks these roles to be signed again.
     ///
     /// # Errors

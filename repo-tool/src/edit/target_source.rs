@@ -1,4 +1,4 @@
-//! Sources of many targets.
+//! Sources from which many targets are added at once.
 
 use lastmile_metadata::{TargetFile, TargetPath, hash_start};
 
@@ -48,15 +48,17 @@ pub trait TargetSource: Sync {
     /// Returns whether a target may be added to a role that delegates the path of the target to another role.
     fn delegated_paths(&self) -> DelegatedPaths;
 
-    /// Returns the patterns of immutable target names, or `None` if the source may replace every target.
+    /// Returns the patterns that match the names of immutable targets, or `None` if the source may replace every
+    /// target.
     fn immutable(&self) -> Option<&Immutable> {
         None
     }
 
-    /// Called for two different targets with the same path. If this function returns `Ok`, the first target is used.
+    /// Decides what happens if two different targets have the same path. If this function returns `Ok`, the first
+    /// target is used.
     ///
     /// # Errors
-    /// [`Error::Edit`] if the source must not have such targets.
+    /// [`Error::Edit`] if the source must not contain two such targets.
     fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
 }
 
@@ -97,7 +99,7 @@ pub(super) struct NamedTarget {
 }
 
 impl NamedTarget {
-    /// Reads a target of a role that gets `count` targets.
+    /// Reads the target `number`. Keeps only its path if its role gets very many targets (`count`).
     pub(super) fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
         if count > FEW {
             return Ok(Self { path: source.path(number as usize)?, number, target: None });
@@ -106,7 +108,7 @@ impl NamedTarget {
         Ok(Self { path: target.path.clone(), number, target: Some(target) })
     }
 
-    /// Returns the target. Reads it again if it was not kept in memory.
+    /// Returns the target. If it is not in memory, reads it from `source`.
     pub(super) fn target(&self, source: &dyn TargetSource) -> Result<TargetFile, Error> {
         self.target.clone().map_or_else(|| source.target(self.number as usize), Ok)
     }

@@ -37,7 +37,7 @@ impl Edit<'_> {
         Ok(holder)
     }
 
-    /// Returns the role in which clients find `path`, taking the draft into account.
+    /// Returns the role in which clients will find `path` once the draft is published.
     pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         for (role, content) in &self.draft.targets {
             if content.read()?.target(path).is_some() {

@@ -34,7 +34,7 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
     Ok(read.ok_or_else(|| PathError::TooLong { path: path.to_path_buf(), most })?)
 }
 
-/// Converts the result of opening a file to `None` if the file does not exist.
+/// Converts the error that a file does not exist to `None`.
 pub(super) fn if_there(path: &Path, opened: io::Result<File>) -> Result<Option<File>, Error> {
     match opened {
         Ok(file) => Ok(Some(file)),
@@ -90,7 +90,7 @@ pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses a path that is not a folder. Also refuses a link, because a link would redirect writes to another folder.
+/// Refuses a path that is not a folder. Also refuses a symbolic link, which would redirect writes to another folder.
 pub(crate) fn real_folder(folder: &Path) -> Result<(), Error> {
     let kind = fs::symlink_metadata(folder).map_err(|error| Error::file("look at", folder, error))?;
     if kind.is_dir() {

@@ -22,15 +22,15 @@ use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
-/// An open folder. Names are looked up in this folder without following links (R-x-2), even after the folder was
-/// renamed, or after another folder took its path.
+/// An open folder. Names are always looked up in this folder, even if it has been renamed or another folder now has its
+/// path. Symbolic links are not followed (rule R-x-2 in `tests/spec-rows.txt`).
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,
     path: PathBuf,
 }
 
-/// The metadata of a directory entry.
+/// The file-system metadata of a directory entry, from `stat`.
 pub(crate) struct EntryInfo(Stat);
 
 impl EntryInfo {
@@ -201,7 +201,8 @@ impl Folder {
         fs::fstat(&self.handle).map_err(|error| Error::file("look at", &self.path, error.into()))
     }
 
-    /// Returns the metadata of the entry `name`, which may be a path into a subfolder. Links are not followed.
+    /// Returns the file-system metadata of the entry `name`, which may be a path into a subfolder. Links are not
+    /// followed.
     pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<EntryInfo>, Error> {
         match fs::statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(EntryInfo(found))),
@@ -302,7 +303,7 @@ impl Folder {
         Ok(false)
     }
 
-    /// Returns the location of an entry in this folder, for functions that change the file system.
+    /// Returns the location of an entry in this folder, for the functions in [`disk`].
     pub(crate) fn place<'a>(&'a self, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place::below(&self.handle, &self.path, name)
     }

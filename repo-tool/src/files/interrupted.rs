@@ -1,4 +1,4 @@
-//! Interrupted publications.
+//! Publications that were interrupted, for example by a crash.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use lastmile_client::text::printable_path;
 
 use crate::files::owner::user;
 
-/// An interrupted publication.
+/// A publication that was interrupted. Its working folder still contains a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
     /// The working folder of the publication.

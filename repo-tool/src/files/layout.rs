@@ -19,13 +19,13 @@ use crate::{Error, PathError, names};
 
 /// The time between two attempts to acquire the lock while another process holds it.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// The number of times that the lock file is reopened if another process removes it.
+/// The maximum number of times to open the lock file. It is opened again if another process has removed it.
 const MOST_OPENS: usize = 16;
 pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
-/// The name of the folder that keeps copies of the files that an adoption replaced with files from the server.
+/// The name of the folder for local files that were replaced with newer files from the server.
 pub(super) const SUPERSEDED: &str = "superseded";
 
 /// The paths of one repository. Only the folders `metadata/` and `targets/` may be served to clients.
@@ -162,16 +162,15 @@ impl Layout {
         folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
     }
 
-    /// Opens the folder with copies of replaced files, or creates it if it does not exist. Refuses a folder that
-    /// belongs to neither this user nor the group.
+    /// Opens the folder `superseded/`, or creates it if it does not exist. Refuses a folder that belongs to neither
+    /// this user nor the group.
     #[cfg(feature = "http")]
     pub(crate) fn make_superseded(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(SUPERSEDED, 0o700, self.sharing)?;
         self.check_staged(&folder).map(|()| folder)
     }
 
-    /// Opens the folder with copies of replaced files, if it exists. Refuses a folder that belongs to neither this user
-    /// nor the group.
+    /// Opens the folder `superseded/` if it exists. Refuses a folder that belongs to neither this user nor the group.
     pub(crate) fn open_superseded(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(SUPERSEDED)?;
         folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
@@ -361,7 +360,7 @@ impl Drop for Lock {
     }
 }
 
-/// The file name of a publication's journal.
+/// The name of the journal, a file from which an interrupted publication can be finished.
 pub(crate) const JOURNAL: &str = "journal.json";
 /// The prefix of the temporary names of files that will replace existing files.
 pub(crate) const REPLACES: &str = "replaces-";

@@ -11,10 +11,10 @@ use crate::{Error, NetworkError};
 
 /// Permissions of files that only their owner may read.
 const PRIVATE: u32 = 0o600;
-/// Permissions of files that other programs read, such as a web server or an exporter of metrics.
+/// Permissions of files that other programs, such as a web server or a metrics exporter, must be able to read.
 const PUBLIC: u32 = 0o644;
 
-/// Returns a file name for any text, such as a URL: the SHA-256 of the text, in hexadecimal digits.
+/// Converts any text, such as a URL, to a file name: the SHA-256 of the text, in hexadecimal digits.
 pub(crate) fn name_of(text: &str) -> String {
     hex::encode(Sha256::digest(text))
 }

@@ -69,8 +69,8 @@ impl CopyCheck<'_> {
 }
 
 impl OwnFiles {
-    /// Collects the files of the repository in `layout`. These include the private keys that the configuration of the
-    /// repository or of the user names.
+    /// Collects the files of the repository in `layout`. These include the private keys that are named in the
+    /// configuration of the repository or of the user.
     ///
     /// # Errors
     /// Returns an error if the repository's folder or the user's configuration cannot be read.
@@ -154,7 +154,7 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Begins to check whether a new file is a copy of a private key.
+    /// Starts a check for whether a file is a copy of a private key.
     pub(crate) fn content(&self) -> CopyCheck<'_> {
         CopyCheck { own: self, bytes: Zeroizing::default() }
     }
@@ -218,7 +218,8 @@ impl OwnFiles {
         self.files.get(&id(file)).map(String::as_str)
     }
 
-    /// Determines the kind of a folder from its canonical path, by comparing the device and inode of all its ancestors.
+    /// Determines how the folder with this canonical path relates to the repository. Compares the device and inode of
+    /// the folder and of all folders that contain it.
     fn kind_of(&self, folder: &Path) -> FolderKind {
         let ids: Vec<Option<FileId>> = folder.ancestors().map(id_of).collect();
         if ids.iter().flatten().any(|id| self.folders.contains(id)) {

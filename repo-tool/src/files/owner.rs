@@ -1,4 +1,4 @@
-//! The user of this process, and the check whether only this user can change a file.
+//! The user ID of this process, and a check for whether only this user can change a file.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;

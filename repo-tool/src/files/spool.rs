@@ -1,4 +1,4 @@
-//! Temporary storage for text that may not fit into memory, such as the roles of a bulk change.
+//! Temporary storage for text that may not fit into memory, such as the roles to which many targets are added at once.
 
 use std::io;
 use std::path::Path;

@@ -13,7 +13,7 @@ use crate::{Error, PublicationError};
 /// The number of bytes that are copied at once.
 const PART: usize = 256 * 1024;
 
-/// Links or copies the file `name`, which must have `length` bytes, into the folder `to` under the name `new`. The
+/// Hard-links or copies the file `name`, which must have `length` bytes, into the folder `to` under the name `new`. The
 /// folder `to` must belong to this user, so that no other user can change the new file. The caller must check the
 /// content of the new file.
 pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u64) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Checks for dry runs, which determine whether files could be written, without writing any.
+//! Checks for dry runs. They determine whether files could be written, but do not write any.
 
 use crate::Error;
 use crate::files::access::check_writable;

@@ -14,7 +14,7 @@ use crate::publish::staged;
 use crate::publish::transaction;
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// The result of a request, which this process or another process handled.
+/// The result of a [`PublishRequest`], which either this process or another process handled.
 pub enum Shared {
     /// This process published or staged the request.
     ByUs(Box<OwnResult>),
@@ -77,7 +77,7 @@ impl Repository {
         }
         match self.publish_together(draft, &others, observer) {
             Ok(Some(done)) => return Ok(done),
-            // Signatures are missing, so each process must stage its own request.
+            // Signatures are missing, so each process must add its own request to the pending change.
             Ok(None) => self.give_back(&others)?,
             Err(error) => match RefusalKind::of(&error) {
                 Some(_) => return self.publish_one_by_one(&mine, &others, observer),
@@ -155,14 +155,14 @@ impl Repository {
         Ok((plan, outcome))
     }
 
-    /// Moves the files of a request into the publication, and adds the request's change to the draft.
+    /// Adds the change of a request to the draft, after taking its files into `.publishing/`.
     fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
         let files = self.take_files(request)?;
         self.changed(draft, request, &files)
     }
 
-    /// Moves the files of a request into `.publishing/` and compares them there with the request's target entries.
-    /// Afterwards, the publication no longer depends on the request's folder.
+    /// Hard-links or copies the files of a request into `.publishing/`, so that the publication no longer depends on
+    /// the request's folder. If another process wrote the files, compares them with the request's target entries.
     fn take_files(&self, request: &Claimed) -> Result<(Vec<Incoming>, Vec<NewTargetFile>), Error> {
         let added = &request.change.added;
         let mut incoming = Vec::new();
@@ -207,8 +207,8 @@ impl Repository {
         Ok(draft)
     }
 
-    /// Reports an error to the process that made the request. If the request did not cause the error, puts the request
-    /// back into the queue.
+    /// If the request caused the error, reports the error to the process that made the request. Otherwise, puts the
+    /// request back into the queue.
     fn refuse(&self, request: &Claimed, error: &Error) -> Result<(), Error> {
         match RefusalKind::of(error) {
             Some((fault, text)) => queue::answer(&self.layout, &request.name, &Answer::Refused(fault, text)),

@@ -1,5 +1,5 @@
-//! Publishes changes while another change is pending. A change to other roles does not have to wait for the missing
-//! signatures. Such a change is published immediately, and the pending change stays pending.
+//! Publishes changes while another change is pending. A change to other roles does not have to wait for the signatures
+//! that the pending change lacks. It is published immediately, and the pending change stays pending.
 
 use std::collections::BTreeMap;
 
@@ -93,8 +93,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     }))
 }
 
-/// Returns the key rings that the pending change lists for the roles of `draft`. The roles must also be valid with
-/// these key rings, because the pending change will be published later.
+/// Returns the key rings that the pending change lists for the roles of `draft`. These key rings must sign the roles
+/// too, so that the roles stay valid when the pending change is published later.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
     if let Some(root) = &pending.root

@@ -18,7 +18,7 @@ pub struct Completed {
     pub(crate) changes: BTreeMap<RoleName, RoleDiff>,
     /// Snapshot entries that get a length and a hash although their roles do not change.
     pub entries: BTreeMap<RoleName, MetaFile>,
-    /// The new record of issued versions, which is written during publication.
+    /// The new content of `.issued.json`, the record of issued versions.
     pub(crate) record: Vec<u8>,
 }
 

@@ -123,7 +123,7 @@ impl Draft {
         Ok((document, changes))
     }
 
-    /// Creates and signs the snapshot and the timestamp (6.3.2, 6.3.3).
+    /// Creates and signs the snapshot and the timestamp (TUF specification 6.3.2, 6.3.3).
     fn complete_online(&self, completed: &mut Completed, with: &Completion<'_>) -> Result<(), Error> {
         let snapshot_role = RoleName::SNAPSHOT;
         let timestamp_role = RoleName::TIMESTAMP;
@@ -270,7 +270,7 @@ impl Draft {
             let changes = explain::of_document(with.published, self, &document)?;
             return Ok((document, changes));
         };
-        // Documents that others have signed are also reviewed, because this user's keys sign the snapshot that lists
+        // Also review documents that only other people sign, because this user's keys sign the snapshot that lists
         // these documents.
         let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
         if with.signs_staged || !self.from_staged || role.is_online() {
@@ -284,7 +284,7 @@ fn unknown(role: &RoleName) -> Error {
     NotFound::DelegationInDraft { role: role.clone() }.into()
 }
 
-/// Returns the version after the highest issued version (F-4.4-4).
+/// Returns the version after the highest issued version (rule F-4.4-4 in `tests/spec-rows.txt`).
 fn free_version(role: &RoleName, with: &Completion<'_>) -> Result<Version, Error> {
     with.issued.next(role, with.published.and_then(|published| published.version(role)))
 }

@@ -1,4 +1,4 @@
-//! Completes a draft into a plan, and publishes, stages or previews the plan.
+//! Turns a [`Draft`] into a [`Plan`], and publishes the plan, stores it as the pending change, or previews it.
 
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ impl Repository {
         let now = self.invocation.now;
         // The expiry date minus the configured lifetime is the time of signing, unless the lifetime has changed since
         // then. If the lifetime was shortened, the computed time is too late. Use the earlier of the times computed for
-        // timestamp and snapshot. A shortened lifetime then has no effect if only one of the two roles has one.
+        // timestamp and snapshot, so that shortening the lifetime of only one of the two roles has no effect.
         let signed = |role: &RoleName, expires: DateTime<Utc>| {
             let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
             expires.checked_sub_signed(lifetime).unwrap_or(DateTime::<Utc>::MIN_UTC)
@@ -78,7 +78,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Completes a draft into a plan: creates and signs its documents.
+    /// Turns a draft into a plan: creates and signs its documents.
     ///
     /// # Errors
     /// [`PublicationError::ClockBehind`] if this machine's clock is behind;
@@ -121,8 +121,8 @@ impl Repository {
         Ok(Plan { draft, completed, diff, pending })
     }
 
-    /// Publishes the plan if all signatures are present, and otherwise stages it. Afterwards, `self` has the state of a
-    /// newly opened repository.
+    /// Publishes the plan if no signatures are missing. Otherwise, stores it in `staged/` as the pending change.
+    /// Afterwards, `self` has the state of a newly opened repository.
     ///
     /// # Errors
     /// [`Error::Draft`] if clients would refuse the draft. In this case, nothing is published.

@@ -1,5 +1,6 @@
-//! The journal of a publication, with the source, destination and content of each file. Other users may be able to
-//! write the journal, so only moves that a publication makes are accepted, and each file is checked before it is moved.
+//! The journal of a publication. It lists the source, destination, length and hash of each file, so that an interrupted
+//! publication can be finished. Other users may be able to write to the journal. Therefore, only moves that a
+//! publication could make are accepted, and each file is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,7 +24,7 @@ use crate::{Error, JournalFault, PublicationError, names, parallel};
 
 /// The maximum length of a journal, in bytes. This is enough for about a million files.
 const LONGEST: u64 = 256 << 20;
-/// If at least this number of folders must be synced, a single sync of the whole file system is faster.
+/// If at least this many files or folders must be synced, a single sync of the whole file system is faster.
 pub(crate) const SYNC_TOGETHER: usize = 64;
 
 /// The kind of a published file. The variants are in the order of publication.
@@ -56,7 +57,8 @@ pub(crate) enum Existing {
     Same,
     /// The existing file is replaced.
     Replaced,
-    /// The existing file is replaced during an adoption, if `superseded/` contains a copy of it.
+    /// The existing file is replaced with a file from the server (`served/adoption.rs`), if `superseded/` contains a
+    /// copy of the existing file.
     SetAside,
 }
 
@@ -70,7 +72,7 @@ pub(crate) struct Step {
     /// Whether the file is a compressed copy of a metadata file, which is moved after the uncompressed file.
     #[serde(default)]
     pub(crate) is_copy: bool,
-    /// The length and hash of the file. `None` in journals of version 0.1.0.
+    /// The length and hash of the file. `None` in journals that version 0.1.0 of this tool wrote.
     #[serde(default)]
     pub(crate) content: Option<FileDigest>,
 }
@@ -84,7 +86,7 @@ pub(crate) struct Journal {
     /// The names of the requests in `.queue/` that are published.
     #[serde(default)]
     pub(crate) served: Vec<String>,
-    /// The answer to the requests.
+    /// The answer to these requests.
     #[serde(default)]
     pub(crate) answer: Option<Answer>,
 }
@@ -127,7 +129,8 @@ impl Step {
         !self.is_copy && !matches!(self.rank, FileKind::Key | FileKind::TargetFile | FileKind::Config)
     }
 
-    /// Returns whether a publication can contain this step. `working` is the name of the folder with the journal.
+    /// Returns whether a publication by this tool could contain this step. `working` is the name of the folder with the
+    /// journal.
     fn is_known(&self, working: &str) -> bool {
         let (Some(from), Some(to)) = (parts(&self.from), parts(&self.to)) else { return false };
         let comes_from_here = match from.as_slice() {
@@ -164,8 +167,8 @@ impl Step {
         }
     }
 
-    /// Returns whether an existing file at the destination must not change. The journal cannot permit the replacement
-    /// of a file whose name identifies its content.
+    /// Returns whether an existing file at the destination must not change. If the name of a file identifies its
+    /// content, not even the journal can permit its replacement.
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {
@@ -262,7 +265,8 @@ impl Step {
         }
     }
 
-    /// Computes the digest of a file. If the step lists no content, checks the hash in the name of a target file.
+    /// Computes the digest of a file. If the step does not state the content of a target file, checks the hash in the
+    /// name of the file.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
         let needs_promise = self.rank == FileKind::TargetFile && self.content.is_none();
         let promised = if needs_promise { promised_hash(self.name()) } else { None };
@@ -444,8 +448,9 @@ fn is_key_file(name: &str) -> bool {
         .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
 }
 
-/// Returns whether a new target file in the working folder can be called `name`: `in-N`, `in-N.M` for an additional
-/// path, both with the prefix `REQUEST-` if the file comes from a request, or `staged-N` for a pending target.
+/// Returns whether a new target file in the working folder can be called `name`. Possible names are `in-N`, or `in-N.M`
+/// for an additional path of the same target; `REQUEST-in-N` and `REQUEST-in-N.M` for files from a request; and
+/// `staged-N` for files from the pending change.
 fn is_target_source(name: &str) -> bool {
     let is_incoming = |name: &str| {
         name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {

@@ -1,5 +1,5 @@
-//! Publishes a plan (spec 6.3): issues versions, writes files, keeps a journal, and answers the requests from waiting
-//! processes.
+//! Publishes a change (TUF specification 6.3): assigns versions, writes files, keeps a journal, and answers the
+//! requests from waiting processes.
 
 pub(crate) mod batch;
 pub(crate) mod beside;

@@ -1,4 +1,4 @@
-//! Plans: drafts whose documents are complete, so that they can be published or staged.
+//! The plan of a change: the draft and the documents that were created from it, and the result of publishing them.
 
 use lastmile_attest::Refused;
 use lastmile_metadata::RoleName;
@@ -8,12 +8,13 @@ use crate::draft::Draft;
 use crate::publish::completed::Completed;
 use crate::report::diff::RoleDiff;
 
-/// A draft that is ready to be published or staged.
+/// A draft with the documents that were created from it. It is ready to be published or, if signatures are missing, to
+/// be stored as the pending change.
 #[derive(Debug)]
 pub struct Plan {
-    /// The draft.
+    /// The draft from which the documents were created.
     pub draft: Draft,
-    /// The documents.
+    /// The documents, signed as far as the available keys allow.
     pub completed: Completed,
     /// The changes to the documents, described line by line.
     pub diff: Vec<RoleDiff>,
@@ -39,7 +40,7 @@ pub enum Outcome {
     Staged(Vec<Document>),
 }
 
-/// Specifies which documents of a plan are signed.
+/// Which documents of a plan to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
     /// Signs new documents with the available keys. If the draft continues the pending change, signs only snapshot and

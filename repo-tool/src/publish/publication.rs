@@ -33,7 +33,7 @@ pub(crate) struct Publication<'a> {
     pub(crate) config: &'a Config,
     /// The names of key files in `.publishing/` that move to `keys/`.
     pub(crate) key_files: &'a [String],
-    /// Whether to publish the plan if it makes clients refuse packages that are already published.
+    /// Whether to publish the plan even if it makes clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,
 }
 
@@ -65,8 +65,8 @@ impl Publication<'_> {
         Ok(PublicationResult { published: published.written(), seamless, refused })
     }
 
-    /// Performs the checks of [`Publication::publish`], but writes nothing. Returns the same result, with the new files
-    /// in memory.
+    /// Performs the checks of [`Publication::publish`], but writes nothing. The result is the same, except that the new
+    /// files are in memory.
     pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<PublicationResult, Error> {
         let place = RootPlace::of(self.published, self.plan);
         let (checked, goals) = self.check(now)?.run(|| self.check_goals());

@@ -1,10 +1,11 @@
-//! A queue that lets several processes publish at the same time. Each process copies its files into a request in
-//! `.queue/`. The process that holds the lock publishes all waiting requests with a single new snapshot and timestamp.
+//! A queue that lets several processes publish at the same time. Each process makes a request: a folder in `.queue/`
+//! that contains copies of its files. The process that holds the repository's lock publishes all waiting requests with
+//! a single new snapshot and timestamp.
 //!
-//! A request is valid only while its process is running. The process holds a lock on a file of the request, so the
-//! request from an interrupted command is not published later. The files of a request are linked into the publication,
-//! whose journal lists the published requests. Therefore each request is published exactly once, even if a process
-//! dies.
+//! A request is valid only while the process that made it is running. This process holds a lock on a file in the
+//! folder, so a request from an interrupted command is never published later. A publication moves links to, or copies
+//! of, the files in a request, and its journal lists the published requests. Therefore, no request is published twice,
+//! even if a process dies.
 //!
 //! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes a
 //! request from another process first renames `request.json` to `taken.json`. From then on, the request cannot be
@@ -33,9 +34,9 @@ use crate::{EditError, Error, names};
 
 /// The time between two checks while a process waits.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The maximum time that a publisher waits while more requests appear.
+/// The maximum time that the publishing process waits for more requests.
 const GATHERING: Duration = Duration::from_millis(100);
-/// The age at which a folder without an owner, left behind by a crash, is removed.
+/// The age at which a request's folder without the file `owner`, which a crash left behind, is removed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 const OWNER: &str = "owner";
@@ -116,7 +117,7 @@ impl PublishRequest {
     /// Copies `sources` and adds a request to the queue. Calls `progress` with the number of files copied.
     ///
     /// # Errors
-    /// [`Error::Private`] if files must stay private; [`Error::File`] if a file cannot be read or written.
+    /// [`Error::Private`] if some of the files must stay private; [`Error::File`] if a file cannot be read or written.
     pub fn enter(
         layout: &Layout,
         config: &Config,
@@ -235,7 +236,7 @@ impl PublishRequest {
 
 impl Drop for PublishRequest {
     fn drop(&mut self) {
-        // If the request was answered, no other process uses its folder any more.
+        // Once the request has been answered, no other process uses its folder.
         if !self.withdraw() && self.answer().is_ok_and(|answer| answer.is_some()) {
             self.remove();
         }
@@ -304,7 +305,7 @@ impl Queue {
         Ok(all)
     }
 
-    /// Returns to the queue the claimed requests that this process does not publish.
+    /// Puts claimed requests that this process does not publish back into the queue.
     pub(crate) fn give_back(&self, taken: &[Claimed]) {
         for request in taken {
             if let Ok(Some(folder)) = self.folder.enter(&request.name) {

@@ -22,8 +22,8 @@ use crate::edit::bins::Bins;
 use crate::edit::same_ring;
 use crate::published::Published;
 
-/// Hashes are added to the snapshot entries of existing bins only up to this bit length: 2^14 entries with hashes take
-/// 2.16 MB, and python-tuf accepts at most 2,000,000 bytes by default.
+/// The largest `bit_length` of an existing set of bins for which hashes are added to the snapshot. The entries of 2^14
+/// bins with hashes take 2.16 MB, but python-tuf accepts at most 2,000,000 bytes by default.
 pub(crate) const MOST_BITS_WITH_HASHES: u32 = 13;
 
 /// Returns a snapshot entry with version, length and SHA-256.
@@ -176,7 +176,7 @@ fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
     need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
 }
 
-/// Returns whether every set of `threshold` keys out of `keys` can also sign snapshot and timestamp.
+/// Returns whether any `threshold` of the `keys` are always enough to sign snapshot and timestamp too.
 pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
     let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
     RoleName::ONLINE.iter().all(|role| {

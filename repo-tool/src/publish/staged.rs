@@ -1,4 +1,5 @@
-//! The pending change. The folder `staged/` contains its partly signed documents and its target files.
+//! The pending change, which still lacks signatures. The folder `staged/` contains its partly signed documents and its
+//! target files.
 //!
 //! The folder is neither served to clients nor trusted. `publish` verifies its files like the files of any other draft.
 
@@ -55,7 +56,7 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
                 draft.root = Some(root);
                 (version, prior)
             }
-            // Snapshot and timestamp are not staged, because they are created at publication.
+            // A pending change has no snapshot and timestamp, because they are created at publication.
             "snapshot" | "timestamp" => continue,
             _ => {
                 let (targets, version, prior) = parse::<Targets>(&role, bytes)?;
@@ -237,7 +238,8 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) 
     Ok(())
 }
 
-/// Adds to the draft the delegating roles of the pending roles, and the paths of the changed targets.
+/// Adds information to a draft that was read from `staged/`: which roles delegate to its roles, and the paths of the
+/// changed targets.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);
@@ -260,8 +262,8 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
         let changed: Vec<_> = changed.map(|target| target.path).collect();
         edit.draft().touched.extend(changed);
     }
-    // A pending root may invalidate the published snapshot and timestamp, which are not staged, so mark them to be
-    // signed again.
+    // A pending root may invalidate the published snapshot and timestamp. Mark them to be signed again, because
+    // `staged/` does not contain new ones.
     edit.settle_top_level()?;
     Ok(edit.into_draft())
 }

@@ -44,7 +44,7 @@ struct StoredRequest {
     /// Whether added targets may hide targets of delegated roles.
     #[serde(default)]
     hides_delegated: bool,
-    /// Whether added targets may replace published targets with immutable names.
+    /// Whether added targets may replace immutable targets that are already published.
     #[serde(default)]
     replaces_published: bool,
     /// The evidence for one of the added targets.

@@ -1,6 +1,7 @@
-//! The folder `superseded/`. If an adoption replaces local files with files from the server, this folder keeps copies
-//! of the local files, so that no data is lost. Copies of metadata files keep their names, and copies of target files
-//! are below `targets/`. If a name is already used, `~` is appended.
+//! The folder `superseded/`. When this tool takes over the state of the server (`served/adoption.rs`), it may replace
+//! local files with files from the server. This folder keeps copies of the replaced local files, so that no data is
+//! lost. Copies of metadata files keep their names, and copies of target files are below `targets/`. If a name is
+//! already used, `~` is appended.
 
 use crate::Error;
 use crate::files::digest::FileDigest;

@@ -11,15 +11,15 @@
 //! have the new `timestamp.json`. Therefore it is usually enough to sync the folders once, just before the timestamp is
 //! moved.
 //!
-//! Metadata may also be published in compressed copies. A server may send either file for the same name, so both files
-//! must always have the same content. Otherwise, a client that first received a compressed copy of the new
-//! `timestamp.json` and then the old uncompressed file would report a rollback. Therefore the compressed copies of the
-//! old file are removed before the plain file is replaced, and the new copies are added afterwards. Between these two
-//! steps, and after a crash, a server finds only the plain file.
+//! Metadata may also be published in compressed copies. A server may answer a request with either the compressed or the
+//! uncompressed file, so the two must always have the same content. Otherwise, a client that first received a
+//! compressed copy of the new `timestamp.json` and then the old uncompressed file would report a rollback. Therefore
+//! the compressed copies of the old file are removed before the plain file is replaced, and the new copies are added
+//! afterwards. Between these two steps, and after a crash, a server finds only the plain file.
 //!
 //! A file with its version in its name is never replaced by different content. If such a file is left over, for example
-//! in a restored folder, its version number can no longer be used. Drafts skip the number, and a publication that would
-//! overwrite the file is refused.
+//! in a restored folder, its version number can no longer be used. The next change skips the number, and a publication
+//! that would overwrite the file is refused.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub(crate) struct Transaction<'a> {
     folders: Folders<'a>,
     observer: &'a mut dyn Observer,
     journal: Journal,
-    /// The new files, each with the number of its step.
+    /// The new files, each with the index of its step in the journal.
     writes: Vec<(usize, Content<'a>)>,
 }
 
@@ -95,8 +95,8 @@ impl<'a> Transaction<'a> {
         self.add_step(FileKind::Key, name, Path::new("keys").join(name), Existing::Same, None);
     }
 
-    /// Adds a target file. Other users may be able to change a file outside `.publishing/`. Such a file is copied or
-    /// linked into this folder, and must still have the expected content.
+    /// Adds a target file. Other users may be able to change a file outside `.publishing/`. Such a file is hard-linked
+    /// or copied into `.publishing/`, where it must still have the expected content.
     pub(crate) fn add_target(&mut self, file: &NewTargetFile, existing: Existing) -> Result<(), Error> {
         let to = Path::new("targets").join(&file.to);
         let from = file.from.as_path();
@@ -235,8 +235,8 @@ pub(crate) fn check_places(
 pub(crate) struct Prepared<'a>(Transaction<'a>);
 
 impl Prepared<'_> {
-    /// Publishes the prepared files. Afterwards, every file is durable at its final path. `_checked` must be the proof
-    /// for the prepared draft.
+    /// Publishes the prepared files. Afterwards, every file is durable at its final path. `_checked` must be the result
+    /// of checking the same draft with simulated clients.
     pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
         let Self(publication) = &mut self;
         publication.notify(PublishEvent::Journal)?;

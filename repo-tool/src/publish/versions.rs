@@ -1,5 +1,6 @@
-//! Issued versions. No version of a role is ever issued twice (spec 6.3), even if a folder has been restored from a
-//! backup or copied. Otherwise, clients that have already seen the version would silently keep their old metadata.
+//! Chooses the next version of each role. No version of a role is ever issued twice (TUF specification 6.3), even if a
+//! folder has been restored from a backup or copied. Otherwise, clients that have already seen the version would
+//! silently keep their old metadata.
 //!
 //! The next version of a role follows the highest version in three places: the published metadata, the file names in
 //! `metadata/`, and `.issued.json`, which records the versions that do not appear in file names.
@@ -85,7 +86,7 @@ impl Issued {
     }
 
     /// Returns the next version of `role`, which has not been issued yet. Each version identifies exactly one content
-    /// (4.4).
+    /// (TUF specification 4.4).
     ///
     /// # Errors
     /// [`Error::Version`] if the version is far above the published version, or if there is no higher version number.

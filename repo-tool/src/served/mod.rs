@@ -217,7 +217,7 @@ impl Repository {
             let versions = served.versions().filter(|(role, theirs)| {
                 let ours = self.published.version(role).map_or(0, Version::get);
                 // Ignore a version that is much higher: an attacker has inflated it. Clients recover from this attack
-                // when the online keys are replaced (5.3.11).
+                // when the online keys are replaced (TUF specification 5.3.11).
                 theirs.get().saturating_sub(ours) <= LARGEST_JUMP
             });
             self.seen.extend(versions);
