@@ -16,8 +16,9 @@ pub enum ExitStatus {
     NoSuchName = 3,
     /// The network or a server failed.
     Network = 4,
-    /// Something was refused as untrusted: metadata or a target that is invalid or has expired, a draft that clients
-    /// would refuse, a repository whose root is not pinned, or files that must stay private.
+    /// The command refused something for the security of clients or keys: metadata or a target that is invalid or has
+    /// expired, a change that clients would refuse, a repository whose root is not pinned, or the publication of files
+    /// that must stay private.
     Refused = 5,
     /// The change is pending, not published: signatures are missing.
     Pending = 6,

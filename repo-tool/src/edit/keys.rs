@@ -34,7 +34,7 @@ impl RoleKeysMut<'_> {
         if let Some(key) = remove.iter().find(|key| !listed.contains(key)) {
             return Err(EditError::KeyNotTrusted { role: role.clone(), key: short_material(key) }.into());
         }
-        // 2.1.1: a lost root key can be replaced, like any other key.
+        // TUF specification 2.1.1: a lost root key can be replaced, like any other key.
         for key in add.iter().map(Key::from_public) {
             self.keyids.push(key.keyid());
             self.keys.insert(key.keyid(), key);
@@ -211,7 +211,7 @@ impl Edit<'_> {
         let (top_level, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
             roles.iter().partition(|role| role.is_top_level() || self.root_view().roles.contains_key(role));
         for role in top_level {
-            // 6.1: a new root changes the keys of a top-level role.
+            // TUF specification 6.1: a new root changes the keys of a top-level role.
             let root = self.root();
             let keys = root.roles.get_mut(role).ok_or_else(|| unknown(role))?;
             let keyids = &mut keys.keyids;
@@ -221,7 +221,7 @@ impl Edit<'_> {
             drop_unused(&mut root.keys, &used);
         }
         for (delegator, roles) in self.by_delegator(&delegated)? {
-            // 6.1: the delegator replaces the keys of a delegated role.
+            // TUF specification 6.1: the delegator replaces the keys of a delegated role.
             let delegations = self.targets(&delegator)?.delegations.as_mut();
             change_delegated(delegations.ok_or_else(|| unknown(&delegator))?, &roles, &change)?;
         }

@@ -18,7 +18,7 @@ pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
 
 /// Refuses patterns that match nothing.
 pub(super) fn refuse_useless(paths: &Paths) -> Result<(), Error> {
-    // 4.5: a pattern does not start with a slash, because no target path starts with a slash.
+    // TUF specification 4.5: a pattern does not start with a slash, because no target path starts with a slash.
     match patterns_of(paths).iter().find(|pattern| is_useless(pattern)) {
         Some(pattern) => Err(EditError::UselessPattern { pattern: (*pattern).clone() }.into()),
         None => Ok(()),

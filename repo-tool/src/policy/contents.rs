@@ -14,7 +14,7 @@ use crate::{Error, PolicyError};
 /// The maximum length of an evidence file or a trust root, in bytes. `lastmile-attest` has lower limits.
 pub(crate) const LONGEST: u64 = 16 << 20;
 
-/// A reader of target files.
+/// A reader of target files. New files of a draft take precedence over files in the repository's folder.
 pub(crate) struct TargetContents {
     folder: PathBuf,
     names: TargetNames,

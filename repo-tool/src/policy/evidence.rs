@@ -143,9 +143,9 @@ impl Repository {
         Ok(PreparedEvidence { sources, evidence, _folder: folder })
     }
 
-    /// Returns the name of the published evidence file that has the content `content`, or else the first unused name.
-    /// If the package is new or has new content, the names of published evidence files are reused, because those files
-    /// are evidence for other content.
+    /// Returns the name of the listed evidence file that has the content `content`, and true. If there is no such file,
+    /// returns the first unused name, and false. If the package is new or has new content, the names of published
+    /// evidence files are reused, because those files are evidence for other content.
     fn evidence_name(
         &mut self,
         role: &RoleName,

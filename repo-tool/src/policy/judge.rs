@@ -1,5 +1,5 @@
-//! Judges packages as clients do: searches for a package, reads the evidence for the package, and compares the evidence
-//! with the policies of the roles on the delegation chain.
+//! Decides, as clients do, whether packages satisfy the policies: searches for a package, reads the evidence for the
+//! package, and compares the evidence with the policies of the roles on the delegation chain.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::policy::contents::TargetContents;
 use crate::published::Published;
 use crate::{Error, PolicyError};
 
-/// The result of judging a package.
+/// Whether a package satisfies the policies.
 pub(crate) enum Judged {
     /// Clients do not find the package.
     NotFound,
@@ -41,7 +41,7 @@ impl Judged {
     }
 }
 
-/// A client that judges packages.
+/// A client that decides whether packages satisfy the policies.
 pub(crate) struct PackageJudge<'a> {
     session: blocking::Session,
     contents: &'a TargetContents,
@@ -74,16 +74,14 @@ impl Policies {
 }
 
 impl<'a> PackageJudge<'a> {
-    /// Creates a client that judges packages using the metadata of `session`, the files in `contents` and the time
-    /// `now`.
+    /// Creates a client that uses the metadata of `session`, the files in `contents` and the time `now`.
     pub(crate) fn new(session: blocking::Session, contents: &'a TargetContents, now: DateTime<Utc>) -> Self {
         let trusted = session.trusted().clone();
         let known = trusted.delegated().count();
         Self { session, contents, now, trusted, known, policies: Policies::default() }
     }
 
-    /// Creates a client that judges published packages. The client has higher limits than usual, and accepts expired
-    /// metadata.
+    /// Creates a client for published packages. The client has higher limits than usual, and accepts expired metadata.
     pub(crate) fn of_published(
         published: &Published,
         contents: &'a TargetContents,
@@ -113,7 +111,7 @@ impl<'a> PackageJudge<'a> {
         Ok(self.trusted.search(path.clone()).finish()?)
     }
 
-    /// Judges the package at `path`.
+    /// Decides whether the package at `path` satisfies the policies.
     ///
     /// # Errors
     /// Returns an error if metadata does not verify, or if a file cannot be read.
@@ -149,7 +147,7 @@ impl<'a> PackageJudge<'a> {
 /// A function that returns the target that clients find at a path.
 type FindTarget<'a> = dyn FnMut(&TargetPath) -> Result<Option<TargetFile>, Error> + 'a;
 
-/// Judges a package by the requirements in `demands`, which come from the policies on the delegation chain.
+/// Decides whether a package satisfies `demands`, the requirements of the policies on the delegation chain.
 pub(crate) fn judge_demands(
     demands: Result<Demands, DemandsError>,
     contents: &TargetContents,

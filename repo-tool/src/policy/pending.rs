@@ -1,4 +1,4 @@
-//! Judges packages as clients would after the publication of the pending change.
+//! Decides whether packages will satisfy the policies once the pending change is published.
 //!
 //! A client cannot search the pending change, because the change is not completely signed yet. Therefore, this module
 //! follows the delegations without verifying signatures. When the change is published, a real client checks the result.
@@ -16,7 +16,7 @@ use crate::policy::judge::{Judged, Policies, judge_demands};
 use crate::published::Published;
 use crate::{Error, NotFound};
 
-/// Judges packages by the pending change.
+/// Decides whether packages will satisfy the policies once the pending change is published.
 pub(crate) struct PendingJudge<'a> {
     roles: PendingRoles<'a>,
     contents: &'a TargetContents,
@@ -41,7 +41,7 @@ impl<'a> PendingJudge<'a> {
         Self { roles, contents, now, policies: Policies::default() }
     }
 
-    /// Judges the package at `path`.
+    /// Decides whether the package at `path` will satisfy the policies.
     ///
     /// # Errors
     /// Returns an error if metadata does not verify, or if a file cannot be read.
@@ -75,8 +75,8 @@ impl<'a> PendingJudge<'a> {
 }
 
 impl PendingRoles<'_> {
-    /// Searches for a target in the order of a client (spec 5.6.7). Returns the names of the roles on the delegation
-    /// chain, and the target.
+    /// Searches for a target in the same order as a client (TUF specification 5.6.7). Returns the names of the roles on
+    /// the delegation chain, and the target.
     fn search(&mut self, path: &TargetPath) -> Result<Option<(Vec<RoleName>, TargetFile)>, Error> {
         let mut to_visit = vec![vec![RoleName::TARGETS]];
         let mut visited = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Judges published packages against the published policies, and against the policies of the pending change.
+//! Checks packages against the published policies, and against the policies of the pending change.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use crate::policy::judge::{Judged, PackageJudge};
 use crate::policy::pending::PendingJudge;
 use crate::{Error, NotFound, Repository};
 
-/// The results of judging published packages.
+/// The packages that do not satisfy the policies.
 pub(crate) struct Judgements {
-    /// The number of packages.
+    /// The number of packages that were checked.
     pub(crate) judged: usize,
     /// The packages that clients refuse.
     pub(crate) published: Vec<Refused>,
@@ -24,7 +24,7 @@ pub(crate) struct Judgements {
 }
 
 impl Repository {
-    /// Returns a client that judges packages by the published state.
+    /// Returns a client that checks packages against the published policies.
     pub(crate) fn judge_published<'a>(&self, contents: &'a TargetContents) -> Result<PackageJudge<'a>, Error> {
         PackageJudge::of_published(&self.published, contents, self.now())
     }
@@ -40,7 +40,7 @@ impl Repository {
         Ok(packages.map(|target| target.path.clone()).collect())
     }
 
-    /// Judges the packages in `paths`, or all packages if `paths` is empty.
+    /// Checks the packages in `paths` against the policies, or all packages if `paths` is empty.
     ///
     /// # Errors
     /// [`Error::NotFound`] if clients find one of the paths neither now nor after the publication of the pending change.

@@ -1,4 +1,4 @@
-//! Describes verdicts on packages, for people and as JSON.
+//! Formats a [`Verdict`], which says whether a package satisfies the policies, as text for people and as JSON.
 
 use lastmile_attest::{Outcome, Proof, RuleVerdict, Verdict};
 use lastmile_client::text::printable;

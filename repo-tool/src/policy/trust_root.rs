@@ -19,7 +19,7 @@ use crate::error::chain;
 use crate::files::access::{create_private_folder, read_if_there, write_new};
 use crate::{Error, NetworkError, NotFound, PolicyError};
 
-/// The file name of the pinned root in the folder of a source.
+/// The file name of the pinned root in the folder of a [`TrustRootSource`].
 const PINNED: &str = "root.json";
 
 /// What an update does with the metadata that earlier updates stored.
@@ -44,7 +44,7 @@ impl TrustRootSource {
     /// pinned yet. `config` is the path of the user's configuration file.
     ///
     /// # Errors
-    /// [`PolicyError::FirstRoot`] if no root is pinned and `first` is `None`, or if another root is pinned.
+    /// [`PolicyError::FirstRoot`] if no root is pinned and `first` is `None`, or if `first` is not the pinned root.
     pub(crate) fn open(url: &BaseUrl, first: Option<Vec<u8>>, config: &Path) -> Result<Self, Error> {
         let name = hex::encode(Sha256::digest(url.as_str())).chars().take(16).collect::<String>();
         let all = config.parent().unwrap_or(Path::new(".")).join("trust-roots");

@@ -74,8 +74,8 @@ impl Draft {
             let rings = self.rings(&RoleName::TARGETS, with)?;
             completed.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
-        // 6.1: the keys of roles other than snapshot and timestamp can be offline. Until these keys have signed, the
-        // change is pending.
+        // TUF specification 6.1: the keys of roles other than snapshot and timestamp can be offline. Until these keys
+        // have signed, the change is pending.
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
@@ -91,7 +91,7 @@ impl Draft {
     }
 
     fn complete_root(&self, root: &Root, with: &Completion<'_>) -> Result<(Document, RoleDiff), Error> {
-        // 5.3.5: The version is exactly one more than the version of the previous root.
+        // TUF specification 5.3.5: the version is exactly one more than the version of the previous root.
         let version = match with.published {
             Some(published) => {
                 let next = published.root.version.next();
@@ -143,7 +143,7 @@ impl Draft {
             }
             if let Some(root) = self.root.as_ref().or(with.published.map(|published| &*published.root)) {
                 let by_version = VersionOnlyBins::of(with.published, self);
-                // 4.4: the snapshot lists every targets role.
+                // TUF specification 4.4: the snapshot lists every targets role.
                 for document in &completed.documents {
                     snapshot.insert(&document.role, by_version.entry(document, root)?);
                 }
@@ -181,7 +181,7 @@ impl Draft {
             let replaced = if self.root.is_some() { old_root } else { None };
             let old_ring = replaced.map(|root| root.key_ring(role)).transpose()?;
             if *role == RoleName::ROOT {
-                // 5.3.4, 6.1: the keys of the old root and of the new root must sign.
+                // TUF specification 5.3.4, 6.1: the keys of the old root and of the new root must sign.
                 rings.required.extend(old_ring);
             } else {
                 rings.wanted = old_ring;

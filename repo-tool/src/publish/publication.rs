@@ -129,11 +129,12 @@ impl Publication<'_> {
         if place == RootPlace::First {
             root(&mut publication);
         }
-        // 6.3.1: the target files come first.
+        // TUF specification 6.3.1: the target files come first.
         for file in &plan.draft.files {
             publication.add_target(file, target_existing(root_after))?;
         }
-        // 6.3.1, 6.3.2, 6.3.3: the targets roles, the snapshot, and the timestamp last.
+        // TUF specification 6.3.1, 6.3.2, 6.3.3: the targets roles come next, then the snapshot, and the timestamp is
+        // last.
         for document in documents {
             let rank = match document.role.as_str() {
                 "targets" => FileKind::Targets,
@@ -188,15 +189,16 @@ fn add<'a>(
 
 /// Returns whether an existing target file may be replaced.
 fn target_existing(root_after: &Root) -> Existing {
-    // 3.1.1, 6.2.1: with consistent snapshots, the content of a published target file never changes, whether or not its
-    // name has a hash prefix.
+    // TUF specification 3.1.1, 6.2.1: with consistent snapshots, the content of a published target file never changes,
+    // whether or not its name has a hash prefix.
     if root_after.consistent_snapshot { Existing::Same } else { Existing::Replaced }
 }
 
 /// Returns whether an existing metadata file may be replaced.
 fn existing_of(document: &Document, root_after: &Root) -> Existing {
     match root_after.version_in_name(&document.role, document.version) {
-        // 6.1, 6.2.1: a published root, or another file with its version in its name, is kept and stays unchanged.
+        // TUF specification 6.1, 6.2.1: published roots, and other files with their version in their names, never
+        // change.
         Some(_) => Existing::Same,
         None => Existing::Replaced,
     }

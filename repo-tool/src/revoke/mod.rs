@@ -24,10 +24,10 @@ pub struct Revocation {
     /// Each role that trusts the key in the published state or in the pending change, with its delegator. A top-level
     /// role has no delegator.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
-    /// The URIs of generated keys, each with the role that gets the key. The first bin of a set represents the whole
-    /// set.
+    /// The URIs of generated keys, each with the role that gets the key. If all bins of a set get the key, only the
+    /// first bin is listed.
     pub made: Vec<(RoleName, KeyUri)>,
-    /// The number of keys that remain in each role that loses a key.
+    /// For each role that loses a key, the number of keys after the revocation.
     pub counts: Vec<KeyCount>,
     /// Whether timestamp and snapshot get new keys. New keys make clients delete their stored files of these roles.
     pub recovers_fast_forward: bool,
@@ -93,7 +93,7 @@ pub fn revoke(
     replacements: &Replacements,
 ) -> Result<Revocation, Error> {
     let key = &key.into();
-    // Check the pinned root before writing a key.
+    // Check that the root is pinned before writing a key.
     repository.authority().require_pin()?;
     repository.is_emergency = true;
     let draft = base(repository, key)?;
@@ -110,9 +110,9 @@ pub fn revoke(
     let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
-        // 6.1: recover from a fast-forward attack. An attacker who stole one online key may have inflated the versions
-        // of both timestamp and snapshot. If both roles get new keys, every client deletes its stored files of both
-        // roles. This includes clients that check only the signatures of stored files.
+        // TUF specification 6.1: recover from a fast-forward attack. An attacker who stole one online key may have
+        // inflated the versions of both timestamp and snapshot. If both roles get new keys, every client deletes its
+        // stored files of both roles. This includes clients that check only the signatures of stored files.
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
@@ -175,8 +175,9 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft on which the revocation is based. This is the pending change if it affects the key. Otherwise,
-/// this is an empty draft, because a revocation must not wait for the missing signatures of an unrelated change.
+/// Returns the draft on which the revocation is based. If the pending change changes which roles trust the key, or
+/// changes one of these roles or its delegator, this is the pending change. Otherwise, this is an empty draft, because
+/// a revocation must not wait until an unrelated change has all its signatures.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;

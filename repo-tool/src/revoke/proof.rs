@@ -1,9 +1,10 @@
 //! The proof of a revocation. It shows that clients reach the new state and refuse files that are signed with the
-//! revoked key, no matter which published root the clients were shipped with. If there are many roots, only one root of
-//! each series with the same keys is tested.
+//! revoked key, no matter which published root the clients were shipped with. If there are many roots, only the first
+//! root of each series of roots with the same keys is tested.
 //!
-//! The forgeries are as strong as possible. All other files are signed with the correct keys. The forged file is signed
-//! with the revoked key, and with other available keys until the threshold is reached.
+//! Each forged file is signed with the revoked key. If the threshold requires more signatures, other available keys
+//! sign it too. All other files that the client reads are signed with the correct keys. A client that accepts the
+//! revoked key would therefore accept the forged file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub enum Verdict {
     NotTried(String),
 }
 
-/// The results of the clients that were shipped with a certain root.
+/// The results for a client that was shipped with a certain root.
 #[derive(Clone, Debug)]
 pub struct ProofRow {
     /// The version of the root that the client starts from.

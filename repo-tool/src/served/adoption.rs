@@ -1,4 +1,5 @@
-//! Adopts files from the server in one atomic publication.
+//! Adopts files from the server: verifies them, and publishes them in this folder in one atomic step. They replace
+//! local files with the same names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,8 +30,8 @@ use crate::served::Served;
 use crate::served::caught_up::CaughtUp;
 use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the newer roots from the server. Without a lock, only checks them. Returns whether the folder has all of
-/// the server's roots afterwards.
+/// Adopts only the roots on the server that are newer than the folder's newest root. Without a lock, only checks them.
+/// Returns whether the folder has all of the server's roots afterwards.
 pub(crate) fn adopt_roots(
     layout: &Layout,
     lock: Option<&Lock>,
@@ -74,12 +75,12 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     let oldest = roots::oldest_root(layout)?;
     let client = simulated_client::client(oldest.clone(), overlay.clone(), memory.clone(), limits, None)?;
     let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(from_client)?;
-    // The server publishes these files already, so their packages are not judged again.
+    // The server already publishes these files, so do not check their packages against the policies again.
     let refused = Vec::new();
     Ok(Checked { published: Published::new(overlay, session.trusted(), oldest, memory)?, refused })
 }
 
-/// An adoption of files from the server.
+/// The inputs for adopting files from the server.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
     /// The lock, or `None` to check the adoption without changing anything.
@@ -89,8 +90,8 @@ pub(crate) struct Adoption<'a> {
 }
 
 impl Adoption<'_> {
-    /// Adopts the metadata files of the `foreign` roles, which have all been verified, and the snapshot and timestamp
-    /// that list them.
+    /// Adopts the metadata files of the `foreign` roles, whose files on the server were not published from this folder,
+    /// and the snapshot and timestamp that list them. All these files must have been verified.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let target_names = self.served.trusted().root().target_names(Config::read(self.layout)?.target_names());
         let replaced = if target_names == TargetNames::HashPrefixed { Existing::Same } else { Existing::Replaced };
@@ -137,9 +138,9 @@ impl Adoption<'_> {
         publication.prepare()?.commit(&checked)
     }
 
-    /// Fetches the target files that this folder lacks, and records this folder's targets that are no longer listed. A
-    /// file with a hash in its name is identified by the hash. A file with a plain name is compared with its target
-    /// entry.
+    /// Fetches the target files that this folder lacks, and records which targets in this folder the server no longer
+    /// lists. A file whose name contains a hash is not fetched if it exists. A file with a plain name is not fetched if
+    /// it exists and matches its target entry.
     fn fetch_targets(
         &mut self,
         target_names: TargetNames,
@@ -199,8 +200,8 @@ impl Adoption<'_> {
         Ok(fetched)
     }
 
-    /// Copies to `superseded/` the files that the adoption will replace. The originals are not moved before the journal
-    /// is written, so an interruption loses nothing.
+    /// Copies the local files that will be replaced to `superseded/`. The originals are not moved before the journal is
+    /// written, so an interruption loses nothing.
     fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewTargetFile]) -> Result<(), Error> {
         let dir = self.layout.open()?;
         if let Some(metadata) = dir.enter("metadata")? {

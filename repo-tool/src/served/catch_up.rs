@@ -1,8 +1,9 @@
 //! Synchronizes a restored folder, or a second copy of a repository, with the server.
 //!
-//! All files from the server are verified from the pinned root. Files on the server that were published from this
-//! folder are adopted, or replaced by newer versions, without asking. Foreign files were published from another copy
-//! with this repository's keys. They are adopted only if the user says that they are genuine.
+//! All files from the server are verified from the pinned root. Adopting a file means that it is copied from the server
+//! to this folder and published there. Files on the server that were published from this folder are adopted, or
+//! replaced by newer versions, without asking. Foreign files were published from another copy of the repository, with
+//! the repository's keys. They are adopted only if the user says that they are genuine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -64,8 +65,8 @@ struct Comparison {
 /// Compares the folder `dir` with the metadata at `metadata_url`, and resolves the difference.
 ///
 /// # Errors
-/// [`Error::NotPinned`] if no root is pinned; [`Error::Served`] if the server has foreign content and `foreign` refuses
-/// it, or if versions on the server are too high to be the result of ordinary publications.
+/// [`Error::NotPinned`] if no root is pinned; [`Error::Served`] if the server has foreign content and `foreign` is
+/// [`Foreign::Refuse`], or if versions on the server are too high to be the result of ordinary publications.
 pub fn catch_up(
     dir: &Path,
     invocation: &Invocation,
@@ -141,8 +142,8 @@ pub(crate) fn catch_up_through(
     Ok(caught_up)
 }
 
-/// Checks that the server's root chain contains the root that the user trusts. Returns the newest version that the user
-/// trusts. Roots up to this version do not count as foreign content.
+/// Checks that the server's root chain contains the root that the user trusts. Returns the newest root version that the
+/// user trusts. Roots up to this version do not count as foreign content.
 pub(crate) fn check_pin(
     layout: &Layout,
     invocation: &Invocation,
@@ -184,8 +185,8 @@ pub(crate) fn check_pin(
     Ok(trusted)
 }
 
-/// Refuses a different root with the same version, because clients that have one of the two roots never replace it with
-/// the other.
+/// Refuses a root on the server that has the same version as the root in the folder, but different content. Clients
+/// that have one of the two roots would never replace it with the other.
 pub(crate) fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
     let here = &ours.root;
     let there = served.trusted().root();
@@ -196,7 +197,7 @@ pub(crate) fn check_root(ours: &Published, served: &Served) -> Result<(), Error>
     }
 }
 
-/// Refuses a version that is too high to be the result of ordinary publications.
+/// Refuses a version on the server that is too high to be the result of ordinary publications.
 pub(crate) fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
     for (role, theirs) in served.versions() {
         let here = ours.version(&role).map_or(0, Version::get);
@@ -213,7 +214,8 @@ fn is_behind(ours: &Published, served: &Served) -> bool {
     served.versions_of_both(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
 }
 
-/// Adopts everything that the server has, without asking. The folder's own files are copied to `superseded/`.
+/// Adopts everything that the server has, without asking. Files in the folder that are replaced are first copied to
+/// `superseded/`.
 pub(crate) fn adopt(layout: &Layout, lock: &Lock, ours: &Published, served: &mut Served) -> Result<CaughtUp, Error> {
     let foreign = compare(layout, ours, served, ours.root.version)?.foreign;
     let mut caught_up =

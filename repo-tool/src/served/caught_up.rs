@@ -1,8 +1,8 @@
-//! The result of catching up with the server.
+//! The result of synchronizing a folder with the server ([`catch_up`](super::catch_up)).
 
 use crate::report::diff::RoleDiff;
 
-/// The result of catching up.
+/// The result of synchronizing a folder with the server.
 #[derive(Debug)]
 pub struct CaughtUp {
     /// How the difference was resolved, or would be resolved in a preview.
@@ -20,7 +20,7 @@ pub struct CaughtUp {
 pub enum Resolution {
     /// The folder has everything that the server has.
     Nothing,
-    /// The server's files were adopted.
+    /// The server's files were copied to the folder and published there.
     Adopted,
     /// The folder's content was signed again with versions above those of the server.
     MovedPast,

@@ -44,8 +44,8 @@ impl Served {
         Self::fetch_with(&Transport::by_scheme()?, metadata_url, root, TargetNames::HashPrefixed)
     }
 
-    /// Like [`Served::fetch`], but reads through `transport`, and the client can also download targets. `names` is the
-    /// form of target file names.
+    /// Like [`Served::fetch`], but reads through `transport`, and the client can also download targets. `names`
+    /// specifies how target files are named.
     pub(crate) fn fetch_with(
         transport: &Transport,
         metadata_url: &BaseUrl,
@@ -132,8 +132,8 @@ impl Served {
     }
 }
 
-/// Creates a client of `metadata_url` that was shipped with `root` and stores its files in `memory`. `names` is the form
-/// of target file names.
+/// Creates a client of `metadata_url` that was shipped with `root` and stores its files in `memory`. `names` specifies
+/// how target files are named.
 pub(crate) fn client(
     metadata_url: &BaseUrl,
     root: Vec<u8>,
@@ -194,8 +194,8 @@ impl Repository {
             if self.is_emergency && role != RoleName::ROOT {
                 if is_driven_up {
                     self.warnings.push(format!(
-                        "the server has {role} version {theirs}, far above this folder: the key of {role} was stolen too, \
-                         so revoke it as well"
+                        "the server has {role} version {theirs}, far above the version in this folder: the key of {role} \
+                         was stolen too, so revoke it as well"
                     ));
                 }
                 continue;
@@ -226,8 +226,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns a snapshot entry with a hash for each published file that the published snapshot lists without a hash,
-    /// if the draft changes the file or lists it with a hash.
+    /// Returns snapshot entries with hashes for published files that the published snapshot lists without hashes.
+    /// Includes only files that the draft changes or lists with a hash.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

@@ -45,7 +45,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 
-/// An answered request.
+/// A request that the server has answered.
 #[derive(Clone, Debug)]
 pub struct Answered {
     /// The requested path, before percent-decoding.
@@ -126,7 +126,7 @@ impl Server {
                     Ok::<_, Infallible>(response)
                 }
             });
-            // An error on one connection does not affect the others.
+            // An error on one connection does not affect other connections.
             tokio::spawn(connections.watch(builder.serve_connection(TokioIo::new(connection), service)));
         }
         drop(self.listener);
@@ -147,7 +147,7 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
     // Only metadata files have compressed copies.
     let varies = path.starts_with(folder.join("metadata"));
-    // Ranges always refer to the plain file.
+    // Ranges always refer to the uncompressed file.
     let codings = if varies && range.is_none() { accepted(headers) } else { Vec::new() };
     let opened = tokio::task::spawn_blocking(move || open_best(&path, &codings));
     let mut response = match opened.await {
@@ -270,7 +270,8 @@ fn insert(response: &mut Response<Body>, name: hyper::header::HeaderName, value:
     }
 }
 
-/// Returns the path of the requested file. The path is below `metadata/` or `targets/` and contains no links.
+/// Returns the path of the requested file, which is below `metadata/` or `targets/`. No folder in the path below the
+/// repository's folder is a link.
 fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
     let mut segments = url_path.strip_prefix('/')?.split('/');
     let top = segments.next().filter(|top| ["metadata", "targets"].contains(top))?;

@@ -8,7 +8,7 @@ use lastmile_client::{Error as ClientError, Fetch, FetchByScheme, FetchError, Ht
 
 use crate::{Error, NetworkError};
 
-/// A transport that several clients share.
+/// A transport that several clients can share.
 #[derive(Clone)]
 pub(crate) struct Transport(Arc<dyn Fetch>);
 

@@ -1,4 +1,4 @@
-//! The receivers of notifications in the user's configuration:
+//! Reads from the user's configuration who receives notifications:
 //!
 //! ```toml
 //! [monitor]

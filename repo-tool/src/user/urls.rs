@@ -1,4 +1,4 @@
-//! Finds the repository of a metadata URL in the user's configuration.
+//! Finds the repository with a given metadata URL, and the folder of a repository, in the user's configuration.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ impl UserConfig {
         Ok(None)
     }
 
-    /// Returns the folder in which this repository was pinned, if there is one.
+    /// Returns the folder that contained this repository when its root was pinned, if the configuration names one.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].

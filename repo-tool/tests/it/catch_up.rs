@@ -102,8 +102,8 @@ fn an_interrupted_adoption_is_finished_by_the_next_publication() {
     assert!(was_interrupted);
 }
 
-/// Plants a journal that replaces the versioned file `to`. An adoption may replace such a file; an ordinary publication
-/// must not.
+/// Plants a journal that replaces the versioned file `to`, as a journal may do when files are adopted from the server.
+/// The journal of an ordinary publication must not replace such a file.
 fn plant_adoption(world: &World, rank: &str, to: &str) {
     let bytes = b"planted";
     fs::write(world.layout().publishing().join("new-0"), bytes).unwrap();
@@ -139,7 +139,7 @@ fn a_planted_adoption_replaces_only_what_was_set_aside() {
     refused("Targets", "2.targets.json");
     plant_aside("2.targets.json", b"other bytes");
     refused("Targets", "2.targets.json");
-    // Root files are never replaced, not even by an adoption.
+    // Root files are never replaced, not even when files are adopted from the server.
     plant_aside("1.root.json", &fs::read(world.layout().metadata().join("1.root.json")).unwrap());
     refused("Root", "1.root.json");
     world.add("b", "2");

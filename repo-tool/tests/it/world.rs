@@ -140,7 +140,8 @@ impl World {
         self.change_with(&[], &mut Unobserved, change)
     }
 
-    /// Makes a change with additional keys, and publishes or stages it.
+    /// Makes a change that `keys` can sign in addition to the configured keys. Publishes the change or, if signatures
+    /// are missing, stores it as the pending change.
     pub(crate) fn change_with(
         &self,
         keys: &[KeyUri],
