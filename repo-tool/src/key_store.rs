@@ -198,8 +198,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the signer for `public`. This is the signer that the calling program provided, or else the private key
-    /// file. Returns `None` if there is neither a signer nor a file.
+    /// Returns the signer for `public`: the signer that the calling program provided, or else the private key file.
+    /// Returns `None` if neither exists.
     ///
     /// # Errors
     /// [`Error::Key`] if the file cannot be opened.
@@ -210,9 +210,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns a signer that uses the key file of `public`, never a signer that the program provided. The proof of a
-    /// revocation (`revoke/proof.rs`) uses this signer to sign forged files, which hardware tokens and key services
-    /// should not sign.
+    /// Returns a signer that uses the key file of `public`, never a signer that the program provided. `revoke/proof.rs`
+    /// signs forged files with it, which hardware tokens and key services should not sign.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].

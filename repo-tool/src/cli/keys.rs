@@ -196,8 +196,8 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
     }
 }
 
-/// Looks up a key to remove. Opens a private key only if `name` names its file. Unlike [`resolve`], this
-/// function also accepts the ID of a key that no role lists and whose private key cannot be opened.
+/// Looks up a key to remove. Opens a private key only if `name` specifies its file. Unlike [`resolve`], this function
+/// also accepts the ID of a key that no role lists and whose private key cannot be opened.
 pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Id => Ok(by_id(repository, name)?.0),

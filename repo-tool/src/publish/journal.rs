@@ -1,6 +1,5 @@
-//! The journal of a publication. It lists the source, destination, length and hash of each file, so that an interrupted
-//! publication can be finished. Other users may be able to write to the journal. Therefore, only moves that a
-//! publication could make are accepted, and each file is checked before it is moved.
+//! The journal of a publication: the source, destination, length and hash of each file. Other users may be able to
+//! write it, so only moves that a publication could make are accepted, and each file is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -57,8 +56,7 @@ pub(crate) enum Existing {
     Same,
     /// The existing file is replaced.
     Replaced,
-    /// The existing file is replaced with a file from the server (`served/adoption.rs`), if `superseded/` contains a
-    /// copy of the existing file.
+    /// The file is replaced with a file from the server (`served/adoption.rs`), if `superseded/` contains a copy of it.
     SetAside,
 }
 
@@ -129,8 +127,7 @@ impl Step {
         !self.is_copy && !matches!(self.rank, FileKind::Key | FileKind::TargetFile | FileKind::Config)
     }
 
-    /// Returns whether a publication by this tool could contain this step. `working` is the name of the folder with the
-    /// journal.
+    /// Returns whether a publication could contain this step. `working` is the name of the folder with the journal.
     fn is_known(&self, working: &str) -> bool {
         let (Some(from), Some(to)) = (parts(&self.from), parts(&self.to)) else { return false };
         let comes_from_here = match from.as_slice() {
@@ -167,8 +164,8 @@ impl Step {
         }
     }
 
-    /// Returns whether an existing file at the destination must not change. If the name of a file identifies its
-    /// content, not even the journal can permit its replacement.
+    /// Returns whether an existing file at the destination must not change. If its name identifies its content, not
+    /// even the journal can permit a change.
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {
@@ -265,8 +262,7 @@ impl Step {
         }
     }
 
-    /// Computes the digest of a file. If the step does not state the content of a target file, checks the hash in the
-    /// name of the file.
+    /// Computes the digest of a file. If `content` is `None`, checks the hash in a target file's name.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
         let needs_promise = self.rank == FileKind::TargetFile && self.content.is_none();
         let promised = if needs_promise { promised_hash(self.name()) } else { None };
@@ -448,9 +444,8 @@ fn is_key_file(name: &str) -> bool {
         .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
 }
 
-/// Returns whether a new target file in the working folder can be called `name`. Possible names are `in-N`, or `in-N.M`
-/// for an additional path of the same target; `REQUEST-in-N` and `REQUEST-in-N.M` for files from a request; and
-/// `staged-N` for files from the pending change.
+/// Returns whether a new target file in the working folder can be called `name`. It can be `in-N`, `in-N.M` for a
+/// further path of a target, one of these with the prefix `REQUEST-`, or `staged-N`.
 fn is_target_source(name: &str) -> bool {
     let is_incoming = |name: &str| {
         name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {
