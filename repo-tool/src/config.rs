@@ -21,9 +21,10 @@ use crate::{ConfigError, Error, InvalidInput, InvalidKeyUri, NotFound};
 
 /// The time 9999-12-31T23:59:59Z, in seconds since the Unix epoch.
 pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
-/// The longest lifetime of metadata, in days, that can be set when a repository is created or on the command line.
+/// The maximum lifetime of metadata, in days, on the command line and in [`crate::NewRepository`]. `repo.toml` may
+/// contain a longer lifetime.
 pub(crate) const MOST_DAYS: u32 = 36_500;
-/// The maximum threshold of a role in a new repository. It limits the number of keys that are generated.
+/// The maximum threshold of a role in a new repository. This limits the number of keys that are generated for it.
 pub(crate) const MOST_KEYS: u32 = 100;
 
 /// The configuration of one role.

@@ -37,7 +37,7 @@ pub struct Rings {
     pub wanted: Option<KeyRing>,
 }
 
-/// The signatures that a key ring still needs.
+/// The signatures that a [`Document`] still needs from the keys of one key ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The number of keys that must still sign.
@@ -162,8 +162,8 @@ impl Document {
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let signed = prior.signed.clone();
-        // Keep only valid signatures, because anyone who can write to `staged/` can add signatures, and a review does
-        // not show them.
+        // Keep only valid signatures, because anyone who can write to `staged/` can add signatures, and a review of the
+        // document does not show them.
         let mut signatures: Vec<Signature> = Vec::new();
         let mut signers = BTreeSet::new();
         for signature in &prior.signatures {
@@ -195,7 +195,7 @@ impl Document {
         self.identity
     }
 
-    /// Returns the file as it is published.
+    /// Returns the content of the file that will be published.
     ///
     /// # Errors
     /// [`Error::File`] if the text is on disk and cannot be read.
@@ -203,7 +203,7 @@ impl Document {
         self.document_file().read()
     }
 
-    /// Returns the file as it is published. If the text is on disk, it is read only when the returned file is read.
+    /// Returns the file that will be published. If the text is on disk, it is read only when the returned file is read.
     pub(crate) fn document_file(&self) -> DocumentFile {
         match &self.signed {
             SignedText::Held(text) => {
@@ -213,7 +213,8 @@ impl Document {
         }
     }
 
-    /// Moves the text to a spool on disk, because the documents of a large draft would take up too much memory.
+    /// Moves the text to the temporary file `spool`, because the documents of a large draft would take up too much
+    /// memory.
     ///
     /// # Errors
     /// [`Error::File`] if the text cannot be written, for example because the disk is full.

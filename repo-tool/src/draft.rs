@@ -43,7 +43,7 @@ pub struct Draft {
     /// The roles to which many targets were added at once. `touched` does not contain these targets, but the simulated
     /// clients must find each new target of these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
-    /// Partly signed documents from the pending change. This draft does not edit them.
+    /// Partly signed documents from the pending change. This draft does not change them.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
     /// Whether this draft continues the pending change in `staged/`.
     pub(crate) from_staged: bool,
@@ -51,8 +51,8 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The names of the requests in the queue (`publish/queue.rs`) whose changes are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// The key rings of roles after a pending change that is not part of this draft. They must sign the roles too.
-    /// Otherwise, the pending change could no longer be published.
+    /// The key rings of roles after a pending change that is not part of this draft. Their keys must sign the roles
+    /// too. Otherwise, the pending change could no longer be published.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 

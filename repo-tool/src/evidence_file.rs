@@ -28,7 +28,7 @@ pub(crate) enum Existing {
 /// The new content of an evidence file.
 pub(crate) struct NewContent {
     pub(crate) bytes: Vec<u8>,
-    /// The number of pieces of evidence.
+    /// The number of pieces of evidence in the file.
     pub(crate) items: usize,
     /// Whether the file must be written. A file that already contains the bundle need not be written.
     pub(crate) is_new: bool,

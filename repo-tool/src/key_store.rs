@@ -89,8 +89,7 @@ impl KeyStore {
     /// signer in messages. The signer replaces an earlier signer that has the same key.
     ///
     /// The signer is added to this store only. Use [`Invocation::signers`](crate::Invocation::signers) to add a signer
-    /// to every repository that the run opens, even while it catches up with the server or publishes for other
-    /// processes.
+    /// to every repository that the run opens, for example to publish changes for other processes.
     pub fn add_signer(&mut self, name: impl Into<String>, signer: Arc<dyn Signer>) {
         self.add_named(NamedSigner::new(name, signer));
     }
@@ -210,8 +209,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns a signer that uses the key file of `public`, never a signer that the program provided. `revoke/proof.rs`
-    /// signs forged files with it, which hardware tokens and key services should not sign.
+    /// Returns a signer that uses the key file of `public`, never a signer that the program provided.
+    /// [`crate::revoke::proof`] signs forged files with it, which other signers should not do.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].
@@ -368,7 +367,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     let pem = pem.map_err(|error| Error::key(name, error))?;
     let public_name = format!("{name}.pub");
     // If a private key was moved to another machine, its `.pub` file may still exist. A new key must not get the name
-    // of this key.
+    // of such a key.
     if folder.look(&public_name)?.is_some() {
         let there = folder.path_of(&public_name);
         return Err(PathError::KeyExists { path: there }.into());

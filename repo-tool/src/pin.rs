@@ -111,12 +111,12 @@ enum Scope {
 }
 
 impl Authority {
-    /// Returns the authority for a repository that this process is creating.
+    /// Allows keys to sign for all roles, because this process is creating the repository.
     pub(crate) fn of_new_repository() -> Self {
         Self(Scope::Everything)
     }
 
-    /// Returns the authority for the repository `published`, which was verified from `start`.
+    /// Determines for which roles keys may sign in the repository `published`, which was verified from `start`.
     pub(crate) fn of(start: &Start, published: &Published, layout: &Layout) -> Self {
         if start.is_pinned {
             return Self(Scope::Everything);

@@ -40,7 +40,7 @@ pub struct Repository {
     /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// The roles' versions that exist on the server but not in this folder. These versions must not be issued again.
+    /// For each role, a version that exists on the server but not in this folder. New versions must be higher.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether the repository has been compared with the server.
     #[cfg(feature = "http")]

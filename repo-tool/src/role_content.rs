@@ -25,7 +25,7 @@ pub(crate) struct SpooledRole {
     delegations: Option<Delegations>,
     /// The number of targets.
     count: usize,
-    /// Whether the role has a policy.
+    /// Whether the role has a policy for its packages.
     has_policy: bool,
     /// The signed text of the role. The version and the expiry date in the text are not final.
     text: SpooledText,

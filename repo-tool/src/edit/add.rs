@@ -66,7 +66,7 @@ impl AddOptions {
         self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
     }
 
-    /// Sets the custom data of `target`, which replaces the listed target `before`.
+    /// Sets the custom data of `target`. `before` is the listed target that it replaces, if any.
     fn set_custom(&self, target: &mut TargetFile, before: Option<TargetFile>) -> Result<(), Error> {
         if self.is_evidence(&target.path) {
             Custom::Keep.set(target, before);
@@ -137,7 +137,7 @@ impl Custom {
         Ok(Self::Replace(Json::parse(&object).map_err(whole)?))
     }
 
-    /// Sets the custom data of `target`, which replaces the listed target `before`.
+    /// Sets the custom data of `target`. `before` is the listed target that it replaces, if any.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
             // The targets in a request from another process already have their custom data.

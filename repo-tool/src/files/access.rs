@@ -34,7 +34,7 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
     Ok(read.ok_or_else(|| PathError::TooLong { path: path.to_path_buf(), most })?)
 }
 
-/// Converts the error that a file does not exist to `None`.
+/// Converts the result of opening a file. If the file does not exist, returns `None` instead of an error.
 pub(super) fn if_there(path: &Path, opened: io::Result<File>) -> Result<Option<File>, Error> {
     match opened {
         Ok(file) => Ok(Some(file)),

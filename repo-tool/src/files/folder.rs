@@ -285,14 +285,14 @@ impl Folder {
         disk::sync_folder(&self.handle, &self.path).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the whole file system of this folder. Returns `false` if the operating system does not support this.
+    /// Syncs the file system that contains this folder. Returns `false` if the operating system does not support this.
     #[cfg(target_os = "linux")]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         let synced = disk::sync_file_system(&self.handle, &self.path);
         synced.map(|()| true).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the whole file system of this folder. Returns `false` if the operating system does not support this.
+    /// Syncs the file system that contains this folder. Returns `false` if the operating system does not support this.
     #[cfg(not(target_os = "linux"))]
     #[expect(
         clippy::unused_self,

@@ -65,7 +65,7 @@ impl Scanner {
     }
 }
 
-/// Whether the file continues after a window.
+/// Whether the file continues after the window, which is the part of the file that is being scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The file continues after the window.

@@ -25,7 +25,7 @@ pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
-/// The name of the folder for local files that were replaced with newer files from the server.
+/// The name of the folder for copies of local files that were replaced with files from the server.
 pub(super) const SUPERSEDED: &str = "superseded";
 
 /// The paths of one repository. Only the folders `metadata/` and `targets/` may be served to clients.

@@ -212,8 +212,8 @@ impl OwnFiles {
         Ok(refused.into_iter().flatten().collect())
     }
 
-    /// Returns the reason why a file must not be published. Files are compared by device and inode, so their names do
-    /// not matter.
+    /// Returns the reason why a file must not be published, if it belongs to the repository. Files are compared by
+    /// device and inode, so their names do not matter.
     pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
         self.files.get(&id(file)).map(String::as_str)
     }

@@ -17,7 +17,7 @@ pub(crate) struct Spool {
     end: AtomicU64,
 }
 
-/// A piece of text in a spool. A clone of the value refers to the same text.
+/// A piece of text in a [`Spool`]. A clone of the value refers to the same text.
 #[derive(Clone, Debug)]
 pub(crate) struct SpooledText {
     spool: Arc<Spool>,

@@ -23,8 +23,8 @@ pub(crate) struct TargetContents {
 }
 
 impl TargetContents {
-    /// Creates a reader of the published target files and of a draft's new files. `names` is the form that target file
-    /// names will have after the publication.
+    /// Creates a reader of the published target files and of a draft's new files. `names` specifies how target files
+    /// will be named after the publication.
     pub(crate) fn new(layout: &Layout, names: TargetNames, files: &[NewTargetFile]) -> Self {
         let new = files.iter().map(|file| (file.to.clone(), file.from.clone())).collect();
         Self { folder: layout.targets(), names, new }

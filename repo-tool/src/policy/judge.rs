@@ -25,8 +25,8 @@ pub(crate) enum Judged {
     Free,
     /// The policies apply, and clients reach this verdict.
     Verdict(Verdict),
-    /// Clients refuse the package before they judge its evidence, because a policy, a list of evidence or a file cannot
-    /// be used.
+    /// Clients refuse the package before they examine its evidence, because a policy, a list of evidence or a file
+    /// cannot be used.
     Unusable(Refused),
 }
 

@@ -1,5 +1,5 @@
 //! The journal of a publication: the source, destination, length and hash of each file. Other users may be able to
-//! write it, so only moves that a publication could make are accepted, and each file is checked before it is moved.
+//! change it, so only moves that a publication could make are accepted, and each file is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,11 +1,11 @@
 //! A queue that lets several processes publish at the same time. Each process makes a request: a folder in `.queue/`
-//! that contains copies of its files. The process that holds the repository's lock publishes all waiting requests with
-//! a single new snapshot and timestamp.
+//! with copies of the files to publish. The process that holds the repository's lock publishes all waiting requests
+//! with a single new snapshot and timestamp.
 //!
 //! A request is valid only while the process that made it is running. This process holds a lock on a file in the
-//! folder, so a request from an interrupted command is never published later. A publication moves links to, or copies
-//! of, the files in a request, and its journal lists the published requests. Therefore, no request is published twice,
-//! even if a process dies.
+//! folder, so a request from an interrupted command is never published later. When a request is published, its files
+//! are hard-linked or copied to `.publishing/`, and the journal of the publication lists the request. Therefore, no
+//! request is published twice, even if a process dies.
 //!
 //! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes a
 //! request from another process first renames `request.json` to `taken.json`. From then on, the request cannot be
@@ -103,7 +103,8 @@ impl RefusalKind {
     }
 }
 
-/// A request from this process. Dropping the value withdraws the request, unless another process is publishing it.
+/// A request that this process has made. Dropping the value withdraws the request, unless another process is publishing
+/// it.
 #[derive(Debug)]
 pub struct PublishRequest {
     layout: Layout,
@@ -164,7 +165,7 @@ impl PublishRequest {
         Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
     }
 
-    /// Returns the request as a claimed request, so that this process can publish it.
+    /// Returns the request as a [`Claimed`] request, so that this process can publish it.
     pub(crate) fn claimed(&self) -> Claimed {
         Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
@@ -295,7 +296,7 @@ impl Queue {
             if folder.look(ANSWER)?.is_some() {
                 continue;
             }
-            // The request may already have been claimed by a publisher that died.
+            // A process that has died may already have claimed the request.
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
                 // A request that cannot be read has just been withdrawn, so skip it.

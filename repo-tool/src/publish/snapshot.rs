@@ -176,7 +176,7 @@ fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
     need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
 }
 
-/// Returns whether any `threshold` of the `keys` are always enough to sign snapshot and timestamp too.
+/// Returns whether every set of `threshold` keys out of `keys` contains enough keys to sign snapshot and timestamp.
 pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
     let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
     RoleName::ONLINE.iter().all(|role| {

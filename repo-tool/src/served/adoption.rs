@@ -83,7 +83,7 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
 /// The inputs for adopting files from the server.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
-    /// The lock, or `None` to check the adoption without changing anything.
+    /// The lock, or `None` to check the files without changing anything.
     pub(crate) lock: Option<&'a Lock>,
     pub(crate) ours: &'a Published,
     pub(crate) served: &'a mut Served,

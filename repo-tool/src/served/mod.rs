@@ -158,8 +158,9 @@ fn unreached(error: FetchError) -> Error {
 }
 
 impl Repository {
-    /// Refuses to continue if the server has a newer version than this folder, or a different file with the same
-    /// version. `entries` are snapshot entries that will contain the hash of a file in this folder for the first time.
+    /// Refuses to continue if the server has a newer version of root, timestamp or snapshot than this folder, or a
+    /// different file with the same version. `entries` are snapshot entries that will contain the hash of a file in
+    /// this folder for the first time.
     ///
     /// During a revocation, whoever stole the key may be publishing with it. Therefore only a newer root on the server
     /// is refused, new versions are issued above those on the server, and an unreachable server causes only a warning.
