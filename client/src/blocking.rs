@@ -21,7 +21,7 @@ pub struct Updater {
 }
 
 impl Updater {
-    /// Wraps `updater`.
+    /// Creates a blocking updater, which runs the async `updater` on its own runtime.
     ///
     /// # Errors
     ///

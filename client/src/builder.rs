@@ -83,7 +83,8 @@ impl UpdaterBuilder {
         UpdaterBuilder { store: Box::new(store), ..self }
     }
 
-    /// Sets the transport.
+    /// Sets the transport, which fetches files from the mirrors. By default, the transport is chosen by the scheme of
+    /// each URL.
     pub fn fetch(self, fetch: impl Fetch) -> UpdaterBuilder {
         UpdaterBuilder { fetch: Some(Box::new(fetch)), ..self }
     }
@@ -158,7 +159,7 @@ impl UpdaterBuilder {
         UpdaterBuilder { known, ..self }
     }
 
-    /// Builds the updater.
+    /// Checks the settings, and builds the updater.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::update_context::UpdateContext;
 
-/// The largest difference between this machine's clock and the server's clock that does not cause a warning.
+/// The maximum difference between this machine's clock and the server's clock that causes no warning.
 const TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// Returns the current time.

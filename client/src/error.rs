@@ -114,7 +114,8 @@ impl From<RefusedError> for Error {
     }
 }
 
-/// Converts the error into a refusal of the target, because the requirements of the policies cannot be determined.
+/// Converts the error into a refusal of the target, because the target must not be downloaded if the requirements of
+/// its policies cannot be determined.
 #[cfg(feature = "attest")]
 impl From<lastmile_attest::DemandsError> for Error {
     fn from(error: lastmile_attest::DemandsError) -> Error {
@@ -154,7 +155,7 @@ impl From<Refusal> for RefusedError {
     }
 }
 
-/// The refused file, and why it was refused.
+/// Which file was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -229,7 +230,7 @@ fn allowed_by(limit: Option<Limit>) -> String {
 #[error("cannot fetch {what}")]
 #[non_exhaustive]
 pub struct NetworkError {
-    /// A description of the file for the error message.
+    /// A description of the file, as a phrase that follows "cannot fetch".
     pub what: String,
     /// The network failure of the mirror that was tried last.
     #[source]

@@ -21,7 +21,7 @@ impl<F: Fn(&TargetFile, Transfer) + Send + Sync> Progress for F {
     }
 }
 
-/// Ignores all progress.
+/// Ignores all progress events.
 impl Progress for () {
     fn report(&self, _target: &TargetFile, _event: Transfer) {}
 }

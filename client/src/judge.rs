@@ -24,7 +24,8 @@ use crate::target::Target;
 #[derive(Clone, Debug)]
 pub(crate) struct Demanded {
     demands: Demands,
-    /// The path of each evidence file, and its entry in a trusted role, or `None` if no trusted role lists the file.
+    /// The path of each evidence file, with its listed length and hashes, or with `None` if no trusted role lists the
+    /// file.
     evidence: Vec<(TargetPath, Option<TargetFile>)>,
     trust_roots: Vec<(TrustRootRequest, Option<TargetFile>)>,
     last: LastVerdict,

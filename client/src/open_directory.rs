@@ -21,7 +21,7 @@ use crate::text::printable_path;
 /// The prefix and the suffix of temporary file names.
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
 
-/// The number of bytes that are copied at a time.
+/// The number of bytes that [`OpenDirectory::write_parts`] copies at a time.
 const PART: usize = 1024 * 1024;
 
 /// The mode of private files; their directories have the mode 0700.
@@ -136,7 +136,7 @@ impl OpenDirectory {
         temporary.replace(self, name)
     }
 
-    /// Like [`write`](OpenDirectory::write), but copies the content in parts.
+    /// Like [`write`](OpenDirectory::write), but reads the new content in parts, so that it need not be in memory.
     pub(crate) fn write_parts(&self, name: &str, parts: &dyn RandomAccess, mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         let mut written = 0;

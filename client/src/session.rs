@@ -19,8 +19,8 @@ use crate::update_context::UpdateContext;
 /// yield.
 const SEARCHES_AT_ONCE: usize = 256;
 
-/// The trusted metadata of one update cycle. All metadata is verified as of the time at which the cycle started, so a
-/// long-running program must refresh to get a new session.
+/// The trusted metadata of one update cycle. All metadata is verified as of the time at which the cycle started. A
+/// long-running program must therefore refresh from time to time, to get a new session.
 ///
 /// # Cancellation
 ///
@@ -224,7 +224,7 @@ impl Session {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// The maximum length of a target for [`read`](Session::read): 16 MiB.
+    /// The maximum length of a target that [`read`](Session::read) accepts: 16 MiB.
     pub const MAX_READ_LENGTH: u64 = 16 * 1024 * 1024;
 
     /// Fetches a small target into memory. Reads at most the listed number of bytes.

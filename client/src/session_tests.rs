@@ -282,8 +282,8 @@ async fn targets_are_downloaded_in_parallel_over_the_allowed_number_of_connectio
     let targets: Vec<_> = contents.iter().map(target).collect();
     let before = Instant::now();
     let results = session.download_all(&targets, dir.path(), 16).await;
-    // The expected time is 4 waits of `DELAY / 3`; allow 16 waits for slow machines. A single connection would take 64
-    // waits.
+    // The expected time is 4 waits of `DELAY / 3`; allow 16 waits for slow machines. With a single connection, the
+    // downloads would take 64 waits.
     assert!(before.elapsed() < 16 * DELAY / 3, "{:?}", before.elapsed());
     assert!(server.connections() <= 16, "{}", server.connections());
     assert_eq!(results.len(), contents.len());

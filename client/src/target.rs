@@ -1,4 +1,4 @@
-//! A target that a session has found, with the requirements that must be satisfied before it is downloaded.
+//! A target that a session has found, with the requirements that must be satisfied before the download.
 
 use std::ops::Deref;
 
@@ -28,7 +28,7 @@ use crate::policies::Policies;
 /// # }
 /// ```
 ///
-/// Download a target with the session that found it, because another session may know newer policies.
+/// Download a target with the same session that found it, because the policies in another session may differ.
 #[derive(Clone, Debug)]
 pub struct Target {
     file: TargetFile,
@@ -67,7 +67,7 @@ impl Target {
         &self.file
     }
 
-    /// Returns a target without requirements.
+    /// Returns a target to which no policy applies.
     #[cfg(test)]
     pub(crate) fn without_demands(file: TargetFile) -> Target {
         Target {

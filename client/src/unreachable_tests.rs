@@ -11,7 +11,7 @@ use crate::net::fetch::FetchError;
 use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now};
 
-/// Records events.
+/// Records the events that the updater sends.
 #[derive(Clone, Default)]
 struct Recorded(Arc<Mutex<Vec<Event>>>);
 

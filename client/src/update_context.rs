@@ -20,10 +20,10 @@ pub enum Unreachable {
     /// The refresh fails with [`Error::Network`](crate::Error::Network).
     #[default]
     Refuse,
-    /// The refresh succeeds with the stored metadata if all of it is still valid, and reports [`Event::UsingStored`].
-    /// Choose this for applications that must work without a network. An attacker who blocks the network can then
-    /// withhold updates without an error, until the first stored role expires. Received metadata that fails
-    /// verification is still an error.
+    /// If all stored metadata is still valid, the refresh succeeds with this metadata, and sends
+    /// [`Event::UsingStored`]. Choose this for applications that must work without a network. With this choice, an
+    /// attacker who blocks the network can withhold updates without causing an error, until the first stored role
+    /// expires. Received metadata that fails verification is still an error.
     UseStored,
 }
 

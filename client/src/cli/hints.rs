@@ -30,7 +30,7 @@ pub(super) fn hint(error: &Error) -> Option<String> {
     }
 }
 
-/// Returns a hint that names the option which raises this limit.
+/// Returns a hint that names the command-line option for raising this limit.
 fn raising(limit: Limit) -> String {
     format!("if the repository really is that large, raise the limit with `--limit {limit}=NUMBER`")
 }

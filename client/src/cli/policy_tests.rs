@@ -1,4 +1,5 @@
-//! Tests of policies on the command line: which targets are refused, and how verdicts are explained and reported.
+//! Tests of policies on the command line: which targets are refused, and how the result for each rule is explained and
+//! reported.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

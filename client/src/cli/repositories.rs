@@ -16,7 +16,7 @@ const SHIPPED_ROOT: &str = "shipped-root.json";
 const SETTINGS: &str = "settings.json";
 const METADATA: &str = "metadata";
 
-/// The format version of settings files. Files with another format version are refused.
+/// The format version of the settings files that this program writes. It refuses files with another format version.
 const FORMAT: u32 = 1;
 
 /// The maximum length of a settings file in bytes.

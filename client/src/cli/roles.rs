@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{RoleName, TrustedMetadata, Version, format_time};
 use serde_json::{Value, json};
 
-/// A trusted role.
+/// The version and the expiry of a trusted role.
 pub(super) struct TrustedRole {
     pub(super) name: RoleName,
     pub(super) version: Version,

@@ -163,7 +163,7 @@ impl App<'_> {
                 // Print only a warning, because an earlier version of this program accepted this URL, and the stored
                 // metadata is usable without the mirror.
                 Err(problem) => self.output.warning(&format!(
-                    "the settings of `{name}`: {problem}; skipping this mirror; set another one with `lastmile trust set {name} \
+                    "the settings of `{name}`: {problem}; skipping this mirror; set another URL with `lastmile trust set {name} \
                      --metadata-url URL`",
                     name = repository.name
                 )),

@@ -30,7 +30,7 @@ pub(crate) trait Content: Send + 'static {
     /// Appends the next bytes of the target.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
 
-    /// Removes all bytes.
+    /// Removes all bytes written so far.
     fn empty(&mut self) -> Result<(), LocalError>;
 
     /// Completes the content after the last bytes have been appended.

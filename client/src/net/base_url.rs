@@ -124,7 +124,7 @@ impl fmt::Debug for FileUrl {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` cannot be a base URL: {problem}")]
 pub struct BaseUrlError {
-    /// The text, without any part that may be a user name or a password.
+    /// The text that was checked, without any part that may be a user name or a password.
     url: String,
     /// The rule that the text breaks.
     pub problem: BaseUrlProblem,

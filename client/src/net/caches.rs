@@ -9,7 +9,8 @@ use reqwest::header::HeaderMap;
 /// The maximum number of characters that are recorded of each header.
 const LONGEST: usize = 200;
 
-/// The headers in which caches describe a response.
+/// The values of the headers in which caches describe a response. A value is `None` if the response does not have the
+/// header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheReport {
     /// `Age`: the number of seconds since the response was fetched from the server (RFC 9111, 5.1).

@@ -153,7 +153,7 @@ pub enum FetchError {
     /// The server asks the client to retry later (HTTP 429 or 503 with `Retry-After`).
     #[error("the server answered with HTTP status {status} and asked the client to wait {} s", after.as_secs())]
     RetryLater {
-        /// The HTTP status.
+        /// The HTTP status of the response.
         status: u16,
         /// The time that the server asks the client to wait.
         after: Duration,
@@ -190,7 +190,7 @@ pub enum FetchError {
     /// The body is not valid in its content coding.
     #[error("cannot decode the body that the server sent as {coding}: {problem}")]
     Undecodable {
-        /// The content coding.
+        /// The content coding, such as `gzip`.
         coding: &'static str,
         /// The error from the decoder.
         problem: String,

@@ -50,7 +50,7 @@ pub struct HttpSettings {
     pub gap_timeout: Duration,
     /// The maximum number of consecutive redirects for one file.
     pub redirects: u32,
-    /// The proxy.
+    /// How to choose the proxy for each request.
     pub proxy: ProxyChoice,
     /// Certificate authorities trusted for TLS in addition to the system's, as PEM bundles.
     pub extra_ca: Vec<Vec<u8>>,

@@ -40,7 +40,7 @@ impl Mirrors {
     }
 }
 
-/// A reference to one mirror that can record its failure.
+/// A reference to one mirror, with which the failure of the mirror can be recorded.
 pub(crate) struct MirrorHandle<'a> {
     mirror: &'a Mirror,
     failed: &'a AtomicBool,

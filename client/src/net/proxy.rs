@@ -20,9 +20,9 @@ pub enum ProxyChoice {
     /// Use the proxies in the environment variables of this process; see [`ProxyVariables::read`].
     #[default]
     System,
-    /// Use the proxies in these variables.
+    /// Use the proxies in the given variables.
     Variables(ProxyVariables),
-    /// Use no proxy, regardless of the environment.
+    /// Use no proxy, whatever the environment variables say.
     Direct,
     /// Use the proxy at this URL for all requests.
     Url(String),
@@ -128,7 +128,7 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-/// The proxies of one transport.
+/// The proxies that one transport uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxies(Arc<ProxyVariables>);
 

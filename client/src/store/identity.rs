@@ -10,7 +10,8 @@ use crate::error::{Error, LocalError};
 use crate::store::shared::LockedStore;
 use crate::store::{Store, StoredFile};
 
-/// The format version of stores. A store with another format version is refused, and stays unchanged.
+/// The format version of stores that this program writes. It refuses to use a store with another format version, and
+/// leaves the store unchanged.
 const FORMAT: u32 = 1;
 
 /// The maximum length of a stored identity in bytes.
@@ -24,8 +25,9 @@ pub(crate) struct StoreIdentity {
     shipped_roots: Vec<String>,
     /// The time of the last refresh, according to this machine's clock.
     pub(crate) refreshed: Option<DateTime<Utc>>,
-    /// The number of refreshes started so far. A refresh compares this number with the stored number to notice that
-    /// another refresh has changed the store. Earlier versions of the program do not write this field.
+    /// The number of refreshes started so far. Before a refresh writes its changes, it compares its own number with the
+    /// stored number, to notice that another refresh has changed the store. Earlier versions of the program do not
+    /// write this field.
     #[serde(default)]
     pub(crate) starts: u64,
 }

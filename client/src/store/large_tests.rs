@@ -98,12 +98,12 @@ fn both_readers_receive_the_whole_file() {
             assert!(!file.read(length as u64, &mut [0]));
         }
     }
-    // One reader panics.
+    // If one reader panics, `pass` must return false.
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, b"x").unwrap();
     assert!(!LargeFile::new(file, 1).pass(&mut |_| {}, &mut |_| panic!("this reader fails on purpose")));
     assert!(!LargeBytes::new(vec![1]).pass(&mut |_| {}, &mut |_| panic!("this reader fails on purpose")));
-    // The file has become shorter than its recorded length.
+    // If the file is shorter than the recorded length, `pass` must return false.
     let file = LargeFile::new(tempfile::tempfile().unwrap(), 1);
     assert!(!file.pass(&mut |_| {}, &mut |_| {}));
 }

@@ -25,7 +25,7 @@ pub enum StoredFile {
     Root(Version),
     /// The record of trusted versions. The client accepts no lower version of a role (decision D3 in docs/pouf.md).
     Floors,
-    /// The identity of the store, which names the repository to which it belongs.
+    /// The identity of the store, which records the repository to which the store belongs.
     Identity,
     /// An evidence file or a trust root of a policy, identified by its SHA-256 hash.
     Evidence([u8; 32]),
@@ -61,7 +61,8 @@ pub trait Store: Send + Sync + 'static {
     /// continues without the file.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
-    /// Like [`read`](Store::read), but may return a large file without reading it, so that it can be read in parts.
+    /// Like [`read`](Store::read), but may return a large file without reading its content, so that the caller can read
+    /// the file in parts.
     ///
     /// # Errors
     ///
@@ -70,8 +71,8 @@ pub trait Store: Send + Sync + 'static {
         Ok(self.read(file, max_length)?.map(FileContent::Bytes))
     }
 
-    /// Wraps fetched bytes for verification. A store that reads large files in parts returns a [`FileContent::File`]
-    /// here for large files, so they are also verified in parts.
+    /// Wraps fetched bytes for verification. If the store reads large files in parts, this method returns large files
+    /// as [`FileContent::File`], so that they are verified in parts as well.
     fn hold(&self, bytes: Vec<u8>) -> FileContent {
         FileContent::Bytes(bytes)
     }

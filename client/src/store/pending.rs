@@ -14,7 +14,8 @@ use crate::store::shared::{LockedStore, SharedStore};
 /// the file will have after the changes.
 pub(crate) struct PendingChanges<'a> {
     store: &'a SharedStore,
-    /// The identity that this refresh has written to the store. Every refresh writes a different identity.
+    /// The identity that this refresh has written to the store. Every refresh writes a different identity, because the
+    /// identity contains a counter.
     ours: StoreIdentity,
     changes: Vec<Change>,
 }

@@ -35,7 +35,7 @@ pub(crate) struct RefreshLock {
     _lock: StoreLock,
 }
 
-/// A store whose lock is held, so no other process changes its files.
+/// A store while this process holds the lock on its files, so that no other process changes them.
 pub(crate) struct LockedStore<'a>(&'a dyn Store);
 
 impl SharedStore {
@@ -104,7 +104,7 @@ impl SharedStore {
         self.store.open(file, max_length)
     }
 
-    /// See [`Store::hold`].
+    /// Wraps fetched bytes for verification; see [`Store::hold`].
     pub(crate) fn hold(&self, bytes: Vec<u8>) -> FileContent {
         self.store.hold(bytes)
     }
