@@ -407,7 +407,7 @@ impl<'a> Driver<'a> {
         }
         let text = floors.to_text();
         if text.len() as u64 > LONGEST_FLOORS {
-            let problem = format!("the record would be longer than {LONGEST_FLOORS} bytes, the maximum that can be read");
+            let problem = format!("the record would exceed {LONGEST_FLOORS} bytes, the maximum that can be read");
             return Err(LocalError::invalid("write", "the record of trusted versions", problem));
         }
         changes.write(StoredFile::Floors, text.clone().into_bytes());

@@ -80,7 +80,7 @@ impl Session {
         Ok(found)
     }
 
-    /// Builds an index of all delegations, which makes later searches faster. This is worthwhile before thousands of
+    /// Builds an index of all delegations, which makes later searches faster. Call this method before thousands of
     /// searches.
     pub fn expect_many_searches(&mut self) {
         self.trusted.expect_many_searches();

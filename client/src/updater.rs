@@ -145,15 +145,15 @@ impl Updater {
     }
 
     /// Refreshes, and stores the metadata that became trusted. Stores nothing and returns `None` if another process has
-    /// changed the store in the meantime. An earlier version of this program can change the store at any time, because
-    /// it does not use the refresh lock.
+    /// changed the store in the meantime. Although this process holds the refresh lock, an earlier version of this
+    /// program can change the store, because that version does not use the lock.
     async fn refresh_from(&self, start: Start, now: DateTime<Utc>) -> Result<Option<Session>, Error> {
         let before = start.last_refresh();
         let changes = PendingChanges::new(&self.context.store, start.identity().clone());
         let Start { stage, floors, .. } = start;
         let mut driver = Driver::of_refresh(&self.context, changes, floors);
         let trusted = self.drive_all(&mut driver, stage).await;
-        // Write the changes even after an error: metadata that became trusted before the error stays trusted.
+        // Write the changes even after an error, because metadata that became trusted before the error stays trusted.
         let is_written = driver.commit().await?;
         warn_if_clock_wrong(&self.context, now, before, trusted.as_ref().err());
         let session = Session::new(Arc::clone(&self.context), trusted?, Source::MirrorsAndStore);

@@ -47,7 +47,7 @@ impl BaseUrl {
         scheme == "file" || (cfg!(feature = "http") && matches!(scheme, "http" | "https"))
     }
 
-    /// Returns the complete URL including its user name and password. Do not print it.
+    /// Returns the complete URL including its user name and password. Do not print this text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -96,7 +96,8 @@ impl fmt::Debug for BaseUrl {
 pub struct FileUrl(String);
 
 impl FileUrl {
-    /// Returns the complete URL including its user name and password, for [`Fetch`](crate::Fetch). Do not print it.
+    /// Returns the complete URL including its user name and password, for [`Fetch`](crate::Fetch). Do not print this
+    /// text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,7 +1,7 @@
 //! Decompresses metadata as it arrives, on a separate thread and within limits.
 //!
-//! The compressed body must not be longer than the maximum length of the file plus the overhead of the coding. The
-//! decoder is at most a few parts ahead of the reader, and stops when the returned body is dropped.
+//! The compressed body must not be longer than the maximum length of the decoded file plus the overhead of the coding.
+//! The decoder is at most a few parts ahead of the reader, and stops when the returned body is dropped.
 
 use std::io::{self, BufRead, Read};
 
