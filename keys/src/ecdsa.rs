@@ -40,7 +40,7 @@ pub(crate) enum EcdsaKey {
 }
 
 impl EcdsaKey {
-    /// Reads a key in PEM, or a point in hexadecimal, which the first Sigstore roots contain.
+    /// Reads a key in PEM or, as in the first Sigstore roots, a point in hexadecimal.
     pub(crate) fn from_text(curve: Curve, public: &str) -> Result<Self, KeyError> {
         if public.trim_ascii_start().starts_with('-') {
             return Self::from_spki(curve, &pem::decode_public(public)?);

@@ -17,7 +17,7 @@ pub(crate) struct Block<'a> {
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
-/// Decodes a text that consists of one PEM block. The error is a phrase for a message.
+/// Decodes a text that consists of one PEM block. The error says what is wrong with the text.
 pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     let rest = text.trim_ascii().strip_prefix("-----BEGIN ").ok_or("no PEM block at the start")?;
     let (label, rest) = rest.split_once("-----").ok_or("the first line of the PEM block is invalid")?;

@@ -183,7 +183,7 @@ fn check_cost(kdf: &pbes2::Kdf) -> Result<(), PemError> {
     let in_range = match kdf {
         pbes2::Kdf::Scrypt(scrypt) => {
             let bytes = scrypt.cost_parameter.saturating_mul(u64::from(scrypt.block_size)).saturating_mul(128);
-            // RFC 7914, 2: N must be a power of two above 1.
+            // RFC 7914, 2: N must be a power of two greater than 1.
             scrypt.cost_parameter.is_power_of_two()
                 && scrypt.cost_parameter > 1
                 && (1..=MOST_SCRYPT_BYTES).contains(&bytes)

@@ -16,9 +16,9 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 /// `id-RSASSA-PSS` (RFC 8017, appendix A.2.3).
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
-/// The accepted sizes of the modulus, in bits. The specification requires at least 2048 bits. The verification time
-/// grows with the square of the size, so verification with an 8192-bit key takes 16 times as long as with a 2048-bit
-/// key.
+/// The accepted sizes of the modulus, in bits. TUF specification 4.2.2 requires at least 2048 bits. The verification
+/// time grows with the square of the size, so verification with an 8192-bit key takes 16 times as long as with a
+/// 2048-bit key.
 const MODULUS_BITS: core::ops::RangeInclusive<usize> = 2048..=8192;
 /// The maximum size of the exponent in bits. The verification time also grows with the exponent, and nearly all keys
 /// use 65537.
@@ -101,8 +101,8 @@ impl RsaKey {
     }
 }
 
-/// Returns PSS padding with MGF1. Both use the hash `D`. Any salt length is accepted, because the specification does
-/// not require one (TUF specification 4.2.2) and signers use different lengths.
+/// Returns PSS padding with MGF1. Both use the hash `D`. Any salt length is accepted, because TUF specification 4.2.2
+/// requires no particular length, and signers use different lengths.
 fn pss<D: sha2::Digest>() -> Pss<D> {
     Pss { salt_len: None, ..Pss::new() }
 }

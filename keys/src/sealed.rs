@@ -53,7 +53,7 @@ impl SealedKey {
 
     fn parameters(&self) -> Result<scrypt::Params, PemError> {
         let bytes = self.cost.saturating_mul(u64::from(self.block_size)).saturating_mul(128);
-        // RFC 7914, 2: N must be a power of two above 1.
+        // RFC 7914, 2: N must be a power of two greater than 1.
         let is_in_range = self.cost.is_power_of_two()
             && self.cost > 1
             && (1..=MOST_SCRYPT_BYTES).contains(&bytes)

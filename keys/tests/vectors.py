@@ -164,27 +164,27 @@ def rsa_vectors():
           key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.PKCS1).decode())
     sha = {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512()}
     for salt in (0, 20, 32, 256 - 32 - 2):
-        const(f"PSS_SHA256_SALT_{salt}", f"An RSASSA-PSS signature with SHA-256 and a salt of {salt} bytes.",
+        const(f"PSS_SHA256_SALT_{salt}", f"An RSASSA-PSS signature by the key `RSA` with SHA-256 and a salt of {salt} bytes.",
               key.sign(MESSAGE, pss(sha[256], salt), sha[256]))
     for bits in (384, 512):
-        const(f"PSS_SHA{bits}", f"An RSASSA-PSS signature with SHA-{bits} and a salt as long as the hash.",
+        const(f"PSS_SHA{bits}", f"An RSASSA-PSS signature by the key `RSA` with SHA-{bits} and a salt as long as the hash.",
               key.sign(MESSAGE, pss(sha[bits], bits // 8), sha[bits]))
-    const("PSS_MGF1_SHA1", "An RSASSA-PSS signature with SHA-256, but with SHA-1 for MGF1.",
+    const("PSS_MGF1_SHA1", "An RSASSA-PSS signature by the key `RSA` with SHA-256, but with SHA-1 for MGF1.",
           key.sign(MESSAGE, pss(sha[256], 32, hashes.SHA1()), sha[256]))
     for bits in (256, 512):
-        const(f"PKCS1V15_SHA{bits}", f"An RSASSA-PKCS1-v1_5 signature with SHA-{bits}.",
+        const(f"PKCS1V15_SHA{bits}", f"An RSASSA-PKCS1-v1_5 signature by the key `RSA` with SHA-{bits}.",
               key.sign(MESSAGE, padding.PKCS1v15(), sha[bits]))
     while True:
         value = int.from_bytes(key.sign(MESSAGE, pss(sha[256], 32), sha[256]), "big") + n
         if value < 2**2048:
             break
-    const("PSS_PLUS_MODULUS", "A valid RSASSA-PSS signature to which the modulus was added.", value.to_bytes(256, "big"))
+    const("PSS_PLUS_MODULUS", "A valid RSASSA-PSS signature by the key `RSA`, plus the modulus of the key.", value.to_bytes(256, "big"))
     for bits in (2049, 4096):
         key = rsa.generate_private_key(65537, bits)
         const(f"RSA_{bits}", f"An rsa key of {bits} bits.", key.public_key().public_bytes(*SPKI).decode())
-        const(f"RSA_{bits}_PSS", "An RSASSA-PSS signature with SHA-256 and a salt of 32 bytes.",
+        const(f"RSA_{bits}_PSS", f"An RSASSA-PSS signature by the key `RSA_{bits}` with SHA-256 and a salt of 32 bytes.",
               key.sign(MESSAGE, pss(sha[256], 32), sha[256]))
-        const(f"RSA_{bits}_PKCS1V15", "An RSASSA-PKCS1-v1_5 signature with SHA-256.",
+        const(f"RSA_{bits}_PKCS1V15", f"An RSASSA-PKCS1-v1_5 signature by the key `RSA_{bits}` with SHA-256.",
               key.sign(MESSAGE, padding.PKCS1v15(), sha[256]))
     key = openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
     const("RSA_PSS_OID", "An rsa key with the algorithm id-RSASSA-PSS.", openssl("pkey", "-pubout", stdin=key).decode())

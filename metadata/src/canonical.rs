@@ -1,8 +1,8 @@
 //! Canonical JSON (TUF specification 4.1). In one pass, this module converts received text to the bytes that signatures
 //! cover.
 //!
-//! Files that are already canonical need no conversion. In both cases, the module `reader` then reads the values from
-//! the canonical bytes.
+//! Files that are already canonical need no conversion. Whether or not a file was converted, the module `reader` then
+//! reads the values from the canonical bytes.
 //!
 //! serde_json tokenizes the text, and this module decides which text is accepted. In canonical text, there is no
 //! whitespace, members are sorted by code point, all numbers are integers, and only `"` and `\` are escaped. Duplicate
@@ -25,8 +25,8 @@ use crate::{ErrorKind, Location};
 /// The maximum nesting depth of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// Phrases for error messages. They describe requirements beyond those of JSON.
-/// Describes the limit `DEPTH`.
+// Descriptions of the requirements beyond those of JSON, for error messages.
+/// Describes the limit [`DEPTH`] in error messages.
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "each member of an object once";
 const INTEGERS: &str = "an integer of at most 64 bits";
@@ -50,7 +50,7 @@ impl Json {
         canonicalize(text).map(Self)
     }
 
-    /// Returns the value as valid JSON text.
+    /// Returns the value as valid JSON text, in which control characters are escaped.
     #[must_use]
     pub fn to_text(&self) -> String {
         printable(&self.0).into_owned()
@@ -281,7 +281,8 @@ impl Member {
     }
 }
 
-/// Returns the members that start at `starts`, in canonical order and joined by commas.
+/// Returns the members of an object, sorted by name and joined by commas. `starts` contains the position of each member
+/// in `text`.
 fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
     let end = u32::try_from(text.len()).map_err(|_| LENGTH)?;
     let ends = starts.iter().skip(1).map(|start| start.saturating_sub(1)).chain([end]);

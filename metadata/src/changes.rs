@@ -1,7 +1,8 @@
 //! Compares two versions of signed JSON (TUF specification 4.1), and reports every changed value with its location.
 //!
-//! This module compares JSON without knowing the metadata formats, so it cannot miss a member. It reads both versions
-//! side by side without building a tree, and skips equal values by comparing their bytes.
+//! This module compares JSON without knowing the metadata formats, so it also finds changes in members that the formats
+//! do not define. It reads both versions side by side without building a tree, and skips equal values by comparing
+//! their bytes.
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -362,7 +363,7 @@ mod tests {
     }
 
     /// Compares all pairs of many small values. Two different values must have changes in both directions, and two
-    /// equal values must have none.
+    /// equal values must have no changes.
     #[test]
     fn no_difference_goes_unnoticed() {
         let leaves = ["1", "\"a\"", "\"a\\\"b\"", "{}", "[]", "{\"name\":\"a\"}"];

@@ -34,7 +34,7 @@ impl fmt::Debug for Received {
     }
 }
 
-/// A metadata file. Its envelope has been parsed, but its `signed` member has not.
+/// A metadata file. Its envelope has been parsed, but its `signed` member has not been parsed.
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
@@ -63,8 +63,8 @@ impl<R> Envelope<R> {
     /// Reads a file in the usual published form, in which the signatures come first and `signed` comes last. Assumes
     /// that the text is canonical; later steps check this. Returns `None` if the file has a different form.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
-        // JSON requires escapes for control characters, but canonical text contains them unescaped, so the canonical
-        // reader would accept them.
+        // JSON does not allow unescaped control characters, but canonical text may contain them, and the reader of
+        // canonical text accepts them.
         let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
         if !received.ends_with('}') || received.as_bytes().chunks(4096).any(has_controls) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Errors about metadata. They name the role and the check that failed, in the terms of the specification.
+//! Errors about metadata. They name the role and the check that failed, in the terms of the TUF specification.
 
 use alloc::string::{String, ToString as _};
 use core::fmt;

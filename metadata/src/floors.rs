@@ -30,7 +30,7 @@ pub struct Floors {
     pub(crate) lost: bool,
     /// The version of the root that was trusted when the other versions were accepted.
     pub(crate) root: Version,
-    /// A digest of the timestamp and snapshot keys that this root lists.
+    /// A text that identifies the timestamp and snapshot keys of the root with the version `root`.
     pub(crate) online_keys: String,
     /// The version of the timestamp, and the version of the snapshot that this timestamp lists.
     pub(crate) timestamp: Option<(Version, Version)>,

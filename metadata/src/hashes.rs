@@ -23,7 +23,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Returns the name that metadata uses.
+    /// Returns the name of the algorithm in metadata.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -244,7 +244,7 @@ impl HashingVerifier {
     /// Processes the next bytes of the file.
     ///
     /// # Errors
-    /// [`FileError::Length`] as soon as the file is longer than listed.
+    /// [`FileError::Length`] as soon as the file is longer than its listed length.
     pub fn update(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.received = self.received.saturating_add(bytes.len() as u64);
         match self.length {

@@ -119,7 +119,7 @@ impl<E: Entry> Index<E> {
         self.starts.len().saturating_add_signed(self.changes.iter().map(differs).sum())
     }
 
-    /// Returns all members in the order of their names, including changes.
+    /// Returns all members in the order of their names, with all changes applied.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (String, E)> + '_ {
         self.merged(|start| self.member(start), Clone::clone).map(|(name, entry)| (name.into_owned(), entry))
     }

@@ -37,8 +37,8 @@ pub struct Limits {
     /// The maximum number of keys in a root or in the delegations of a targets role.
     pub keys: u32,
     /// Whether every key must be listed under the ID that TUF specification 4.3 defines. The default is `false`,
-    /// because some existing repositories use different IDs. Different IDs are safe, because an ID is looked up only
-    /// within the file that lists it, and thresholds count keys, not IDs.
+    /// because some existing repositories use different IDs. Accepting other IDs is safe, because an ID is looked up
+    /// only within the file that lists it, and thresholds count keys, not IDs.
     pub strict_key_ids: bool,
 }
 
@@ -46,7 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             root_length: 512_000,
-            // Spec 4.6: the timestamp is small.
+            // Spec 4.6: a timestamp is a small file.
             timestamp_length: 16_384,
             snapshot_length: 16_000_000,
             targets_length: 64_000_000,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::text::Printable;
 use crate::{ErrorKind, TargetPath};
 
-/// A pattern of target paths.
+/// A pattern with wildcards that target paths are compared with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPattern(String);
 
@@ -91,7 +91,7 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
 }
 
 /// The maximum length, in bytes, of a piece that stands between two stars and contains `?`. To keep the matching time
-/// linear, a longer piece matches nothing. Common file systems do not allow file names that are longer than this.
+/// linear, a longer piece matches nothing. Common file systems do not allow longer file names.
 const LONGEST_PIECE: usize = 255;
 
 /// Returns the text after the leftmost match of `piece` in `text`.
@@ -191,8 +191,8 @@ pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
 
-/// Returns the first 64 bits of the SHA-256 of a path, which determine the bin of the path (TUF specification 4.5, TAP
-/// 15).
+/// Returns the first 64 bits of the SHA-256 of a path, which determine the hash bin of the path (TUF specification 4.5,
+/// TAP 15).
 #[must_use]
 pub fn hash_start(path: &str) -> u64 {
     let digest = Sha256::digest(path.as_bytes());

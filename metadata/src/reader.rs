@@ -75,7 +75,8 @@ impl<'a> Reader<'a> {
         self.members(|_, name, value| member(&name, value).map_err(|error| error.within(&name)))
     }
 
-    /// Like [`Reader::object`], but passes the position of each member and does not add its name to errors.
+    /// Like [`Reader::object`], but also passes the position of each member to `member`, and does not add the name of
+    /// the member to errors.
     pub(crate) fn members(
         &mut self,
         mut member: impl FnMut(usize, Cow<'a, str>, &mut Self) -> Result<(), ErrorKind>,

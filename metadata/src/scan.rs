@@ -97,8 +97,8 @@ impl Scan {
         let after = within(part, self.taken, &(self.signed.end..u64::MAX));
         self.failed |= !after.is_empty() && after != b"}";
         self.taken += part.len() as u64;
-        // JSON requires escapes for control characters, but canonical text contains them unescaped, so the parser would
-        // accept them.
+        // JSON does not allow unescaped control characters, but canonical text may contain them, and the reader of
+        // canonical text accepts them.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
         self.window.extend_from_slice(signed);
         if self.window.len() >= self.retry_at {

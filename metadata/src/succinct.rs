@@ -12,7 +12,7 @@ use crate::{ErrorKind, KeyId, RoleName, TargetPath, Threshold, Unknown};
 
 const BIT_LENGTH: &str = "a number of bits from 1 to 32";
 
-/// Bins for target paths. The first bits of the SHA-256 of a path determine the bin of the path.
+/// Hash bins for target paths. The first bits of the SHA-256 of a path determine the bin of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuccinctRoles {
     /// The IDs of the keys that sign for every bin.

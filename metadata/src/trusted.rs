@@ -135,7 +135,7 @@ impl TrustedMetadata {
     }
 }
 
-/// Returns the key of the top-level targets role in the map of indexes. No delegated role can have the same name.
+/// Returns the map key for the index of the top-level targets role. No delegated role can have the same name.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }

@@ -57,14 +57,15 @@ pub struct Delegation {
 /// The target paths for which a delegated role is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paths {
-    /// Paths that match one of these patterns.
+    /// The paths that match at least one of these patterns.
     Patterns(Vec<PathPattern>),
-    /// Paths whose hash begins with one of these prefixes.
+    /// The paths whose SHA-256 begins with one of these prefixes.
     HashPrefixes(Vec<HashPrefix>),
 }
 
 impl Paths {
-    /// Returns whether `path` is covered. An empty list covers nothing.
+    /// Returns whether the delegated role is trusted for `path`. If the list of patterns or prefixes is empty, the role
+    /// is not trusted for any path.
     #[must_use]
     pub fn cover(&self, path: &TargetPath) -> bool {
         self.cover_hashed(path, &hash_of(path))
@@ -88,7 +89,7 @@ impl Delegations {
     }
 
     /// Returns the keys and the threshold of the delegated role `role`. `delegator` is the role that contains these
-    /// delegations. It is used only in the error.
+    /// delegations. The error names this role.
     ///
     /// # Errors
     /// [`ErrorKind::NotDelegated`] if there is no delegation to `role`.
@@ -246,8 +247,7 @@ impl Default for Delegations {
 }
 
 impl Delegation {
-    /// Reads a delegation. `like` contains the key IDs of the previous delegation, whose memory is shared where the IDs
-    /// are equal.
+    /// Reads a delegation. `like` contains the key IDs of the previous delegation, so that equal IDs can share memory.
     fn read(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Self, ErrorKind> {
         let mut name = None;
         let mut keyids = None;

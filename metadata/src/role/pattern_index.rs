@@ -2,8 +2,9 @@
 //! path with every pattern.
 //!
 //! A pattern matches only paths that begin with the text before its first wildcard and end with the text after its last
-//! wildcard. The index first looks up patterns by their literal beginning. Patterns with wildcards are then also looked
-//! up by their literal end. Only the patterns that these lookups find are compared with the path.
+//! wildcard. The index first looks up patterns by the text before the first wildcard. Among the patterns found, it then
+//! looks up the patterns with wildcards by the text after the last wildcard. Only the patterns that these lookups find
+//! are compared with the path.
 
 use alloc::vec::Vec;
 
@@ -22,12 +23,12 @@ pub(super) struct PatternIndex {
     by_start: Prefixes<Group>,
 }
 
-/// The patterns that begin with the same literal text.
+/// The patterns with the same text before the first wildcard.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// The indices of the delegations that list the literal text itself, without wildcards, as a pattern.
+    /// The indices of the delegations that list exactly this text, without wildcards, as a pattern.
     exact: Vec<usize>,
-    /// The patterns with wildcards, indexed by the reversed literal text at their end.
+    /// The patterns with wildcards, indexed by the reversed text after the last wildcard.
     by_end: Prefixes<Vec<Pattern>>,
 }
 
@@ -87,7 +88,7 @@ impl PatternIndex {
 }
 
 impl Group {
-    /// Creates a group of sorted patterns.
+    /// Creates a group from sorted patterns with the same text before the first wildcard.
     fn of(sorted: &[(&str, &PathPattern, usize)]) -> Self {
         let mut group = Self::default();
         let mut by_end: Vec<(Vec<u8>, Pattern)> = Vec::new();

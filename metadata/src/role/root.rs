@@ -11,7 +11,7 @@ use crate::key::{read_keyids, read_keys, read_threshold, write_keyids, write_key
 use crate::reader::Reader;
 use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, TargetNames, Threshold, Unknown, Version};
 
-/// The content of a root.
+/// The signed content of a root file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     /// The members that all roles have.

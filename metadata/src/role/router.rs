@@ -71,8 +71,9 @@ impl Router {
         }
     }
 
-    /// Returns the index of the hash bin of a path with the given [`hash_start`](crate::hash_start). The bin is the
-    /// first delegation that covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
+    /// Returns the index, among the delegated roles, of the hash bin of a path with the given
+    /// [`hash_start`](crate::hash_start). The bin is the first delegation that covers the path by a hash prefix.
+    /// Prefixes of more than 16 digits are ignored.
     #[must_use]
     pub fn bin(&self, hash_start: u64) -> Option<usize> {
         match &self.0 {
@@ -99,7 +100,7 @@ impl Router {
     /// Returns the indices of the first `most` listed delegations that cover `path`, in order of priority.
     fn covering(&self, path: &TargetPath, most: usize, steps: &mut Budget) -> Result<Vec<usize>, ErrorKind> {
         let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return Ok(Vec::new()) };
-        // Each list is in ascending order.
+        // Each list of indices is in ascending order.
         let mut lists: Vec<&[usize]> = Vec::new();
         patterns.matching(path, steps, |delegations| lists.push(delegations))?;
         if !lengths.is_empty() {

@@ -105,7 +105,7 @@ impl Entry for MetaFile {
     }
 }
 
-/// The content of a snapshot.
+/// The signed content of a snapshot file.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The members that all roles have.

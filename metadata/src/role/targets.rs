@@ -131,7 +131,7 @@ impl Entry for TargetFile {
     }
 }
 
-/// The content of the top-level targets role or of a delegated role.
+/// The signed content of a file of the top-level targets role or of a delegated role.
 #[derive(Clone, Debug)]
 pub struct Targets {
     /// The members that all roles have.

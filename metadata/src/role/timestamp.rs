@@ -8,7 +8,7 @@ use crate::canonical;
 use crate::reader::Reader;
 use crate::{ErrorKind, MetaFile, Unknown};
 
-/// The content of a timestamp.
+/// The signed content of a timestamp file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timestamp {
     /// The members that all roles have.

@@ -3,7 +3,7 @@
 //!
 //! The search ends at the first role that lists the target, at a role that is missing or invalid, after a terminating
 //! delegation that covers the path, or at the limit of visited roles. Each role is visited at most once. If several
-//! visited roles delegate to it, the keys that the first of these delegators lists are used.
+//! visited roles delegate to the same role, the search uses the keys that the first of these delegators lists.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -28,7 +28,7 @@ pub struct Found {
     pub target: TargetFile,
 }
 
-/// Searches for one target, and requests the delegated roles that the search visits.
+/// A [`Stage`] that searches for one target. It requests the delegated roles that the search visits.
 #[derive(Debug)]
 pub struct TargetSearch<'t> {
     trusted: &'t mut TrustedMetadata,
