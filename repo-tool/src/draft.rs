@@ -103,7 +103,7 @@ impl Draft {
         &self.touched
     }
 
-    /// Returns the names of the requests from other processes whose changes are published with this draft.
+    /// Returns the names of the requests in the queue whose changes are published with this draft.
     #[must_use]
     pub fn requests(&self) -> &[String] {
         &self.requests

@@ -39,8 +39,8 @@ impl Repository {
         }
     }
 
-    /// Allows the use of a private key that the user specified. The permission is stored only once the change that
-    /// lists the key is published or staged.
+    /// Allows the use of a private key that the user specified. The permission is recorded only once the change that
+    /// lists the key has been published or stored as the pending change.
     pub fn allow_later(&mut self, uri: &KeyUri) {
         self.named_keys.push(uri.clone());
     }

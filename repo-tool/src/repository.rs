@@ -332,8 +332,8 @@ impl Repository {
         self.lock = None;
     }
 
-    /// Starts opening the keys of the given roles in the background, and the keys of snapshot and timestamp, which
-    /// every publication needs.
+    /// Starts opening keys in the background: the keys of the given roles, and the keys of snapshot and timestamp,
+    /// which every publication needs.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {

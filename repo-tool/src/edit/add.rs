@@ -140,7 +140,7 @@ impl Custom {
     /// Sets the custom data of `target`. `before` is the listed target that it replaces, if any.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
-            // The targets in a request from another process already have their custom data.
+            // The targets in a request that another process made already have their custom data.
             Self::Keep if target.custom.is_none() => target.custom = before.and_then(|before| before.custom),
             Self::Keep => {}
             Self::Replace(custom) => target.custom = Some(custom.clone()),

@@ -123,9 +123,10 @@ impl Workload {
         })
     }
 
-    /// Returns the maximum bit length for which other clients accept the metadata with their default limits. python-tuf
-    /// reads snapshots of at most 2,000,000 bytes and targets roles of at most 5,000,000 bytes. The client tough, which
-    /// does not support succinct bins, reads snapshots of at most 1 MiB.
+    /// Returns the largest bit length, the base-2 logarithm of the number of bins, for which other clients accept the
+    /// metadata with their default limits. python-tuf reads snapshots of at most 2,000,000 bytes and targets roles of
+    /// at most 5,000,000 bytes. The client tough, which does not support succinct bins, reads snapshots of at most 1
+    /// MiB.
     #[must_use]
     pub fn most_bits(&self) -> u8 {
         match (self.by_version, self.succinct) {

@@ -99,7 +99,8 @@ pub(super) struct NamedTarget {
 }
 
 impl NamedTarget {
-    /// Reads the target `number`. Keeps only its path if its role gets very many targets (`count`).
+    /// Reads the target `number`. `count` is the number of targets that the target's role gets. If it exceeds [`FEW`],
+    /// only the path is kept in memory.
     pub(super) fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
         if count > FEW {
             return Ok(Self { path: source.path(number as usize)?, number, target: None });

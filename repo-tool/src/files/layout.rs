@@ -204,8 +204,8 @@ impl Layout {
         Ok(interrupted)
     }
 
-    /// Returns whether an entry in the repository's folder belongs to the repository itself. Such an entry must never
-    /// be published as a target.
+    /// Returns whether the file or folder `name` in the repository's folder belongs to the repository itself. Such a
+    /// file or folder must never be published as a target.
     #[must_use]
     pub fn is_own(name: &OsStr) -> bool {
         let name = name.to_string_lossy();

@@ -1,4 +1,4 @@
-//! Reads evidence files and trust roots from the new files of a draft, or else from the repository's folder.
+//! Reads evidence files and Sigstore trust roots from the new files of a draft, or else from the repository's folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

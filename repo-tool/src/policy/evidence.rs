@@ -177,7 +177,8 @@ impl Repository {
             .into())
     }
 
-    /// Returns the published entry and the pending entry for a path in the role or its bins, if they exist.
+    /// Returns how the role or its bins list a target: the published entry and the entry in the pending change, if they
+    /// exist.
     fn listed(&mut self, role: &RoleName, path: &TargetPath) -> Result<Vec<TargetFile>, Error> {
         let pending = self.staged()?;
         let mut listed = Vec::new();

@@ -1,5 +1,5 @@
-//! Publishes the requests from several processes together, with a single new snapshot and timestamp
-//! ([`crate::publish::queue`]).
+//! Publishes the requests of several processes together, with a single new snapshot and timestamp (see
+//! [`crate::publish::queue`]).
 
 use lastmile_fs::disk;
 use lastmile_metadata::RoleName;
@@ -16,19 +16,19 @@ use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, nam
 
 /// The result of a [`PublishRequest`], which either this process or another process handled.
 pub enum Shared {
-    /// This process published or staged the request.
+    /// This process published the request or added it to the pending change.
     ByUs(Box<OwnResult>),
     /// Another process published or refused the request.
     ByOther(Answer),
 }
 
-/// The result of a request that this process published or staged.
+/// The result of a request that this process published or added to the pending change.
 pub struct OwnResult {
     /// The repository after publication. Other processes may already be modifying the files in its folder.
     pub repository: Repository,
-    /// The plan that was published or staged.
+    /// The plan that was published or stored as the pending change.
     pub plan: Plan,
-    /// Whether the plan was published or staged.
+    /// Whether the plan was published or stored as the pending change.
     pub outcome: Outcome,
 }
 
@@ -92,7 +92,8 @@ impl Repository {
         self.finish(draft, observer)
     }
 
-    /// Publishes the draft together with the requests from other processes. Returns `None` if signatures are missing.
+    /// Publishes the draft together with the requests that other processes have made. Returns `None` if signatures are
+    /// missing.
     fn publish_together(
         &mut self,
         mut draft: Draft,

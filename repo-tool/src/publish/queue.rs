@@ -36,7 +36,7 @@ use crate::{EditError, Error, names};
 const PAUSE: Duration = Duration::from_millis(10);
 /// The maximum time that the publishing process waits for more requests.
 const GATHERING: Duration = Duration::from_millis(100);
-/// The age at which a request's folder without the file `owner`, which a crash left behind, is removed.
+/// The age at which a request's folder is removed if it has no file `owner`. A crash can leave such a folder behind.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 const OWNER: &str = "owner";
@@ -262,8 +262,8 @@ pub(crate) struct Claimed {
     pub(crate) is_hashed: bool,
 }
 
-/// The queue of requests from all processes of this user. Creating this value requires the lock, so no other process
-/// can claim requests at the same time.
+/// The queue of the requests that this user's processes have made. Creating this value requires the lock, so no other
+/// process can claim requests at the same time.
 pub(crate) struct Queue {
     folder: Folder,
 }
@@ -306,7 +306,7 @@ impl Queue {
         Ok(all)
     }
 
-    /// Puts claimed requests that this process does not publish back into the queue.
+    /// Puts requests back into the queue that this process has claimed but will not publish.
     pub(crate) fn give_back(&self, taken: &[Claimed]) {
         for request in taken {
             if let Ok(Some(folder)) = self.folder.enter(&request.name) {
@@ -398,7 +398,7 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     Ok((folder, owner))
 }
 
-/// Removes the requests from processes that have ended. The caller must hold the lock.
+/// Removes requests whose processes have ended. The caller must hold the lock.
 pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
     let Some(queue) = layout.open_queue()? else { return Ok(()) };
     for name in queue.names()?.into_iter().filter_map(|name| name.into_string().ok()) {

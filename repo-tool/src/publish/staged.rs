@@ -104,7 +104,7 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -
     Ok(listed)
 }
 
-/// Checks that a pending target file matches its target entry. During publication, the file is compared again in a
+/// Checks that a pending target file matches its target entry. During publication, the file is checked again in a
 /// folder where no other user can change it.
 fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<FileDigest, Error> {
     let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));

@@ -248,8 +248,8 @@ impl Prepared<'_> {
     }
 }
 
-/// Finishes this user's interrupted publications, empties `.publishing/`, and removes the requests from processes that
-/// have ended. Returns whether a publication was finished.
+/// Finishes this user's interrupted publications, empties `.publishing/`, and removes requests whose processes have
+/// ended. Returns whether a publication was finished.
 ///
 /// # Errors
 /// [`Error::Path`] if another user owns a working folder; [`Error::Publication`] if another user's publication was

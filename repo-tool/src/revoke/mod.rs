@@ -175,9 +175,9 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft on which the revocation is based. If the pending change changes which roles trust the key, or
-/// changes one of these roles or its delegator, this is the pending change. Otherwise, this is an empty draft, because
-/// a revocation must not wait until an unrelated change has all its signatures.
+/// Returns the draft on which the revocation is based. This is the pending change if it affects which roles trust the
+/// key, or if it contains one of these roles or its delegator. Otherwise, this is an empty draft, because a revocation
+/// must not wait for the signatures that an unrelated change lacks.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;

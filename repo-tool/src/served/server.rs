@@ -292,7 +292,7 @@ fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
 #[derive(Debug, PartialEq, Eq)]
 enum ByteRange {
     Whole,
-    /// The first and the last byte, both inclusive.
+    /// The positions of the first and the last byte, both inclusive.
     Part(u64, u64),
     Beyond,
 }
