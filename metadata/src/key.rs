@@ -1,4 +1,5 @@
-//! Keys in metadata (TUF specification 4.2.2), and thresholds of signatures. Only this module counts signatures.
+//! Keys in metadata (TUF specification 4.2.2), and the verification of signature thresholds. Only this module counts
+//! signatures.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -68,13 +69,13 @@ impl Key {
         KeyMaterial::of_text(text.as_deref().unwrap_or(keyval))
     }
 
-    /// Returns the member `keytype`.
+    /// Returns the value of the member `keytype`.
     #[must_use]
     pub fn keytype(&self) -> String {
         self.text("keytype")
     }
 
-    /// Returns the member `scheme`.
+    /// Returns the value of the member `scheme`.
     #[must_use]
     pub fn scheme(&self) -> String {
         self.text("scheme")

@@ -26,7 +26,7 @@ impl Disk {
         Self { bytes: bytes.iter().copied().map(AtomicU8::new).collect(), length: AtomicUsize::new(bytes.len()) }
     }
 
-    /// Replaces the content with `bytes`, which must not be longer than the content.
+    /// Replaces the content with `bytes`, which must not be longer than the current content.
     fn replace(&self, bytes: &[u8]) {
         self.bytes.iter().zip(bytes).for_each(|(place, byte)| place.store(*byte, Relaxed));
         self.length.store(bytes.len(), Relaxed);
