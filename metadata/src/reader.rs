@@ -169,7 +169,8 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Reads the next value, and adds it to `unknown` as the member `name`, which this crate does not know.
+    /// Reads the next value, and adds it to `unknown` as the member `name`, which this crate does not know
+    /// (row F-4-1 in `tests/spec-rows.txt`).
     pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
         unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
         Ok(())
