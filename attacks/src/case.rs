@@ -167,7 +167,7 @@ impl Case {
     }
 
     /// Adds a repository from which the client updates before the attack. If there are several, the client updates from
-    /// them in the order in which they were added. An attacker may control the repository.
+    /// them in the order in which they were added. The repository may be under the attacker's control.
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());

@@ -274,7 +274,8 @@ fn odd_numbers() -> Vec<Case> {
         "[4]",
         &million,
     ];
-    // A value with a canonical form can be signed. The client must refuse such a value even with a valid signature.
+    // Canonical JSON can express some of these values, so they can be signed. The client must refuse them even with a
+    // valid signature.
     let has_canonical_form =
         |sample: &str| serde_json::from_str::<serde_json::Value>(sample).is_ok_and(|value| !value.is_f64());
     let cases = timestamps(&samples, "Malformed", |attacker, sample| {

@@ -43,7 +43,7 @@ fn thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let mut cases = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
-        // It is enough to test the other values for one role, because the same parser reads the thresholds of all
+        // For roles other than the timestamp, one value is enough, because the same parser reads the thresholds of all
         // roles.
         let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
         for threshold in thresholds {

@@ -1,7 +1,7 @@
-//! Checks the shape of Sigstore bundles v0.1, v0.2 and v0.3, before `sigstore-verify` reads them.
+//! Checks the structure of Sigstore bundles v0.1, v0.2 and v0.3, before `sigstore-verify` reads them.
 //!
-//! The library ignores unknown members, and if two members contradict each other, it uses one of them. These checks are
-//! therefore strict, and the library receives JSON that is serialized again from the checked values.
+//! `sigstore-verify` ignores unknown members, and if two members contradict each other, it uses one of them. The checks
+//! in this module are therefore strict, and the library receives JSON that is serialized again from the checked values.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 
@@ -13,22 +13,22 @@ use crate::json::Value;
 use crate::log_entry;
 use crate::signed::Content;
 
-/// The maximum length of a bundle.
+/// The maximum length of a bundle, in bytes.
 pub(crate) const MAX_BUNDLE: usize = 1 << 20;
 
 /// The maximum number of certificates in a chain.
 const MAX_CHAIN: usize = 8;
 
-/// The maximum length of a certificate.
+/// The maximum length of a certificate, in bytes.
 const MAX_CERTIFICATE: usize = 16 << 10;
 
 /// The maximum number of RFC 3161 timestamps.
 const MAX_TIMESTAMPS: usize = 4;
 
-/// The maximum length of an RFC 3161 timestamp, which may contain certificates.
+/// The maximum length of an RFC 3161 timestamp, in bytes. A timestamp may contain certificates.
 const MAX_TIMESTAMP: usize = 32 << 10;
 
-/// A bundle with a correct shape. Neither its signature nor its certificates have been verified yet.
+/// A bundle with a valid structure. Neither its signature nor its certificates have been verified yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
     text: String,
@@ -43,7 +43,7 @@ pub(crate) struct Bundle {
 pub(crate) enum SignerKind {
     /// The bundle contains the signer's certificate.
     Certificate,
-    /// The signer's key is not in the bundle.
+    /// The signer is identified by a key, which is not in the bundle.
     Key,
 }
 
@@ -93,7 +93,7 @@ impl Version {
 }
 
 impl Bundle {
-    /// Checks the shape of a bundle.
+    /// Checks the structure of a bundle.
     pub(crate) fn read(value: &Value) -> Result<Self, FormatError> {
         let known = ["mediaType", "verificationMaterial", "messageSignature", "dsseEnvelope"];
         let fields = Fields::read(value, "bundle", &known)?;
@@ -185,7 +185,7 @@ fn read_envelope(value: &Value) -> Result<Envelope, FormatError> {
     }
 }
 
-/// The parts of the verification material that are kept after its shape has been checked.
+/// A summary of the verification material of a bundle.
 struct Material {
     signer: SignerKind,
     log_entries: usize,
@@ -235,9 +235,9 @@ fn check_certificates(value: &Value, version: Version) -> Result<(), FormatError
     certificates.iter().try_for_each(check)
 }
 
-/// Checks the shape of RFC 3161 timestamps and returns their number.
+/// Checks the structure of RFC 3161 timestamps and returns their number.
 fn count_timestamps(value: &Value) -> Result<usize, FormatError> {
-    // Some tools that produce v0.1 bundles write `null`.
+    // Some tools that produce v0.1 bundles write `null` instead of omitting the member.
     if *value == Value::Null {
         return Ok(0);
     }

@@ -31,7 +31,7 @@ pub(crate) struct Source {
     pub(crate) origin: Origin,
     pub(crate) policy: Policy,
     /// The reason why the policy cannot be used, if there is one. In this case, `policy` is empty, and all packages
-    /// below the role are refused.
+    /// with the role on their delegation chain are refused.
     pub(crate) problem: Option<String>,
     /// The role's own entries for the trust roots of its policy, by the name of the trust root.
     listed_roots: BTreeMap<Name, TargetFile>,
@@ -127,7 +127,7 @@ impl Demands {
         !self.sources.iter().any(|source| source.concerns(&self.target.path))
     }
 
-    /// Returns the package.
+    /// Returns the package's entry in the role that lists it.
     #[must_use]
     pub fn target(&self) -> &TargetFile {
         &self.target
@@ -151,7 +151,8 @@ impl Demands {
         self.evidence.as_deref().unwrap_or_default()
     }
 
-    /// Returns the trust roots that the rules for the package use. Load them before calling [`Demands::judge`].
+    /// Returns a request for each trust root that the rules for the package use. Load all of them with
+    /// [`TrustRootRequest::load`] before calling [`Demands::judge`].
     #[must_use]
     pub fn trust_roots(&self) -> Vec<TrustRootRequest> {
         let mut used = BTreeSet::new();
@@ -177,7 +178,8 @@ impl Demands {
         })
     }
 
-    /// Returns the signer that a rule of the policy `source` names, and the index of the policy that defines it.
+    /// Returns the signer that a rule names, and the index of the policy that defines the signer. `source` is the index
+    /// of the policy that contains the rule.
     pub(crate) fn signer(&self, source: usize, name: &SignerName) -> Option<(usize, &Signer)> {
         let (index, name) = match name {
             SignerName::Own(name) => (source, name),
@@ -232,8 +234,8 @@ fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
     if role.is_bin {
         return Err("the bin has a policy, but only a role that is trusted for path patterns can have one".into());
     }
-    // Canonical JSON does not escape line breaks, such as those in a PEM key, so it is not valid JSON; `to_text` writes
-    // valid JSON.
+    // Canonical JSON is not always valid JSON, because it does not escape line breaks, such as those in a PEM key.
+    // `to_text` writes valid JSON.
     Policy::parse(policy.to_text().as_bytes()).map_err(|error| error.to_string())
 }
 
@@ -284,8 +286,7 @@ impl TrustRootRequest {
     /// reason in `roots`, so that the verdict on a rule that needs the trust root contains this reason.
     ///
     /// # Errors
-    /// [`TrustRootLoadError`] if the hashes of the content are not the expected ones, or if the content is not a valid
-    /// trust root.
+    /// [`TrustRootLoadError`] if the content does not have the expected hashes, or is not a valid trust root.
     pub fn load(&self, content: &[u8], roots: &mut TrustRoots) -> Result<(), TrustRootLoadError> {
         let (root, loaded) = match self.read(content) {
             Ok(root) => (Ok(root), Ok(())),
@@ -323,7 +324,7 @@ impl TrustRootRequest {
     }
 }
 
-/// The trust roots that were loaded to judge the evidence for a package. If a trust root cannot be used, the entry
+/// The trust roots that were loaded to check the evidence for a package. For a trust root that cannot be used, the map
 /// contains the reason instead.
 #[derive(Debug, Default)]
 pub struct TrustRoots(BTreeMap<(usize, Name), Result<TrustRoot, String>>);

@@ -1,12 +1,12 @@
 //! DSSE envelopes. An envelope contains a statement and signatures, which cover the statement and its media type.
 //!
-//! Source: <https://github.com/secure-systems-lab/dsse/blob/v1.0.0/envelope.md> and `protocol.md`.
+//! Source: <https://github.com/secure-systems-lab/dsse/blob/v1.0.0/envelope.md> and `protocol.md` in the same folder.
 
 use crate::fields::{Fields, FormatError};
 use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
-/// The maximum length of a payload.
+/// The maximum length of a payload, in bytes.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 
 /// The maximum number of signatures in an envelope.

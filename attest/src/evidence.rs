@@ -23,7 +23,7 @@ pub const MAX_EVIDENCE_LENGTH: u64 = 4 << 20;
 /// The maximum number of items in an evidence file.
 const MAX_ITEMS: usize = 256;
 
-/// The minimum length of a signature. No supported scheme has shorter signatures.
+/// The minimum length of a signature, in bytes. No supported scheme has shorter signatures.
 const MIN_SIGNATURE: usize = 8;
 
 /// The content of an evidence file. No signature in it has been verified yet.
@@ -33,8 +33,8 @@ const MIN_SIGNATURE: usize = 8;
 /// | Sigstore bundle v0.1, v0.2, v0.3 | one JSON object per line, or one JSON document |
 /// | DSSE envelope with an in-toto statement | one JSON object per line, or one JSON document |
 /// | attestation object of the Python package index (PEP 740) | one JSON object per line, or one JSON document |
-/// | provenance object of the Python package index | the same; contains several attestation objects |
-/// | attestations of an npm registry | the same; contains several bundles |
+/// | provenance object of the Python package index | one JSON object per line, or one JSON document, that contains several attestation objects |
+/// | attestations of an npm registry | one JSON object per line, or one JSON document, that contains several bundles |
 /// | signature of `cosign sign-blob` | one line of base64 |
 #[derive(Clone, Debug)]
 pub struct Evidence(Vec<Item>);
@@ -51,7 +51,7 @@ enum Kind {
 }
 
 /// The reason why an evidence file cannot be read. A single invalid line makes the whole file unreadable, because a
-/// line that is ignored could be the one that matters.
+/// rule might need the evidence in that line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceError {
@@ -144,8 +144,8 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// Determines the kind of a document from a member that only documents of this kind have. The reader for this kind
-    /// then refuses the members of other kinds.
+    /// Determines the kind of a document from a member that only documents of this kind have. The code that reads this
+    /// kind of document then refuses the members of all other kinds.
     fn of(object: &Object) -> Result<Self, FormatError> {
         let has = |name| object.get(name).is_some();
         if has("mediaType") || has("verificationMaterial") {
@@ -230,7 +230,7 @@ impl Item {
     /// even if it made several signatures in an envelope.
     ///
     /// With `trust`, also verifies the log entries and the times. Without `trust`, ignores the log entries and the
-    /// times, so the result contains neither, even if the bundle does.
+    /// times, so the result contains neither, even if the bundle contains them.
     ///
     /// `now` is the start time of the update.
     ///

@@ -25,7 +25,7 @@ pub enum EvidenceContent {
 }
 
 impl EvidenceFile {
-    /// Returns the pieces of evidence in the file, or the reason why there are none.
+    /// Returns the pieces of evidence in the file, or the reason why the file does not count.
     pub(crate) fn items(&self) -> Result<Vec<Item>, String> {
         let content = match &self.content {
             EvidenceContent::Read(content) => content,

@@ -1,4 +1,5 @@
-//! The list of a package's evidence files: `custom.lastmile.evidence`, an array of target paths.
+//! The list of a package's evidence files, which is the array of target paths at `custom.lastmile.evidence` in the
+//! package's entry.
 
 use lastmile_metadata::{NameError, TargetFile, TargetPath};
 
@@ -17,7 +18,7 @@ pub enum EvidenceListError {
     /// The list is too long.
     #[error("`{path}` has {count} evidence files, expected at most {MAX_EVIDENCE_FILES}")]
     TooLong {
-        /// The package.
+        /// The path of the package.
         path: TargetPath,
         /// The length of the list.
         count: usize,
@@ -25,7 +26,7 @@ pub enum EvidenceListError {
     /// The list contains something that is not a target path.
     #[error("the evidence of `{path}`: {error}")]
     Path {
-        /// The package.
+        /// The path of the package.
         path: TargetPath,
         /// A description of the problem.
         error: NameError,

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 const MAX_DEPTH: usize = 64;
 
 /// The maximum number of values in a text. This number limits the memory for a text of many short values, such as
-/// `[1,1,1]`. Text of 1 MiB, the maximum length of a statement, cannot contain more.
+/// `[1,1,1]`. Text of 1 MiB, the maximum length of a statement, cannot contain more values.
 const MAX_VALUES: usize = 1 << 19;
 
 /// The largest integer that every parser represents exactly: 2^53 - 1.
@@ -140,8 +140,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// Writes a number with a fraction or an exponent, in the shorter of the two notations. Otherwise, `1e-300` would
-/// become about 300 digits.
+/// Writes a number with a fraction or an exponent, in decimal or scientific notation, whichever is shorter. Without
+/// scientific notation, `1e-300` would become about 300 digits.
 fn write_fraction(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
     let decimal = format!("{value}");
     let scientific = format!("{value:e}");

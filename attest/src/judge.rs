@@ -1,7 +1,8 @@
-//! Judges whether the evidence for a package meets the requirements for the package.
+//! Checks whether the evidence for a package meets the requirements for the package.
 //!
-//! Evidence can only satisfy a rule, never weaken one. Evidence that cannot be read or verified, or that is about
-//! another file, does not count. The verdict contains the reason. A package without evidence satisfies no rule.
+//! Evidence can only help to satisfy a rule. It can never weaken a rule. Evidence that cannot be read or verified, or
+//! that is about another file, does not count. The verdict contains the reason. A package without evidence satisfies no
+//! rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::trust::Trust;
 use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict};
 use crate::wanted;
 
-/// The maximum number of pieces of evidence for one package, in all of its evidence files.
+/// The maximum number of pieces of evidence for one package, counted over all of its evidence files.
 const MAX_ITEMS: usize = 64;
 
 /// The maximum number of reasons in a verdict on one rule.
@@ -31,8 +32,8 @@ const MAX_REASONS: usize = 16;
 const MAX_REASON: usize = 1000;
 
 impl Demands {
-    /// Judges the evidence for the package. `now` is the start time of the update. `roots` must contain the
-    /// [`Demands::trust_roots`]; evidence that needs a missing trust root does not count.
+    /// Checks whether the evidence satisfies each rule for the package. `now` is the start time of the update. `roots`
+    /// must contain the [`Demands::trust_roots`]; evidence that needs a missing trust root does not count.
     pub fn judge(&self, evidence: &[EvidenceFile], roots: &TrustRoots, now: DateTime<Utc>) -> Verdict {
         let mut judgement = Judgement::new(self, evidence, roots, now);
         let mut rules = Vec::new();
@@ -66,7 +67,7 @@ enum VerifiedWith {
     Key { key: PublicKey, log: Option<(usize, Name)> },
 }
 
-/// The state while the evidence for one package is judged.
+/// The state while the evidence for one package is checked.
 struct Judgement<'a> {
     demands: &'a Demands,
     artifact: Artifact,
@@ -75,7 +76,7 @@ struct Judgement<'a> {
     unreadable: Vec<String>,
     roots: &'a TrustRoots,
     now: DateTime<Utc>,
-    /// The results of earlier verifications, because several rules may name the same signers.
+    /// A cache of verification results, because several rules may name the same signers.
     verified: BTreeMap<(usize, VerifiedWith), Result<Arc<Signed>, String>>,
 }
 
@@ -237,7 +238,7 @@ impl<'a> Judgement<'a> {
         }
         let signed = self.verified.get(&id).cloned().unwrap_or_else(|| Err("the evidence was not verified".into()))?;
         signer.check_claims(&signed.signer)?;
-        // Without an authenticated time, the signer must be valid now.
+        // Without an authenticated time, the signer must be valid when the update starts.
         let times = if signed.times.is_empty() { vec![self.now] } else { signed.times.clone() };
         signer.check_times(&times)?;
         Ok(signed)
@@ -270,7 +271,8 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities that count. Each is paired with the signer names in the rule that match it.
+    /// The distinct keys and identities whose signatures count. Each is paired with the signer names in the rule that
+    /// match it.
     voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Verifies signatures over statements and files with a key that a policy names. Signatures over a file are verified
+//! Uses a key that a policy names to verify signatures over statements and files. Signatures over a file are verified
 //! with the digests in the metadata, so the file itself is not needed.
 
 use lastmile_keys::{MessageDigest, PublicKey};
@@ -9,9 +9,9 @@ use crate::bundle::{Bundle, BundleContent, FileSignature};
 use crate::dsse::Envelope;
 use crate::rejection::Rejection;
 
-/// The error message for a signature over a file that cannot be verified without the whole file.
+/// The error message for a signature that covers a file and can be verified only with the whole file.
 pub(crate) const NO_DIGEST: &str =
-    "signatures over a file with this kind of key cannot be verified without the file; sign a statement instead";
+    "signatures by this kind of key over a file cannot be verified without the file; sign a statement instead";
 
 /// Verifies the signature of a bundle, but not its log entries or timestamps.
 pub(crate) fn verify_bundle(bundle: &Bundle, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {

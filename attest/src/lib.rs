@@ -3,9 +3,9 @@
 //!
 //! The targets role signs a [`Policy`], which states who must have signed a package, and which builder must have built
 //! it from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package
-//! consists of ordinary targets, which the package lists. This crate takes the delegation chain of a package, its
-//! evidence, trust roots and a time, and returns a [`Verdict`]. It uses no files, no network and no clock, except that
-//! `sigstore-verify` reads the system clock (see `sigstore`).
+//! consists of ordinary targets, whose paths are in the `custom` member of the package's entry. This crate takes the
+//! delegation chain of a package, its evidence, trust roots and a time, and returns a [`Verdict`]. It uses no files, no
+//! network and no clock, except that `sigstore-verify` reads the system clock (see `sigstore`).
 //!
 //! ```text
 //! Found ──► Demands::on ──► Demands::judge (evidence, trust roots, time) ──► Verdict::check

@@ -14,8 +14,8 @@ pub struct LocalPolicy {
     exceptions: Vec<Exception>,
 }
 
-/// An exception ("break glass"): packages that may be installed although a rule refuses them. The verdict marks such
-/// packages. Exceptions apply only to policies; all TUF checks remain in force.
+/// An exception ("break glass"): packages that may be installed although a rule refuses them. For such a package, the
+/// verdict contains the reason for the exception. Exceptions apply only to policies; all TUF checks remain in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Exception {
     paths: Vec<PathPattern>,

@@ -1,4 +1,4 @@
-//! Checks the shape of transparency log entries in a Sigstore bundle.
+//! Checks the structure of transparency log entries in a Sigstore bundle.
 //!
 //! Source: `sigstore_rekor.proto` in <https://github.com/sigstore/protobuf-specs>.
 
@@ -17,11 +17,11 @@ pub(crate) const MAX_ENTRIES: usize = 8;
 /// The maximum number of hashes in an inclusion proof. A proof has at most one hash for each bit of the index.
 const MAX_HASHES: usize = 64;
 
-/// The maximum length of the canonicalized body of an entry. Entries of the kind `intoto` contain a certificate and a
-/// signature, but no payload.
+/// The maximum length of the canonicalized body of an entry, in bytes. Entries of the kind `intoto` contain a
+/// certificate and a signature, but no payload.
 const MAX_BODY: usize = 128 << 10;
 
-/// The maximum length of a checkpoint, which may be signed by several witnesses.
+/// The maximum length of a checkpoint, in bytes. Several witnesses may sign a checkpoint.
 const MAX_CHECKPOINT: usize = 16 << 10;
 
 /// The length of a SHA-256 digest.
@@ -35,7 +35,7 @@ struct Entry {
     body: Vec<u8>,
 }
 
-/// Checks the entries of a bundle.
+/// Checks the structure of all log entries of a bundle, and that no entry occurs twice.
 pub(crate) fn check_all(entries: &[Value]) -> Result<(), FormatError> {
     let mut known: Vec<Entry> = Vec::new();
     for value in entries {
@@ -102,7 +102,7 @@ fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatEr
     Ok(())
 }
 
-/// Checks the shape of the integrated time and of its signature. Entries of Rekor v2 have no such signature.
+/// Checks the structure of the integrated time and of its signature. Entries of Rekor v2 have no such signature.
 fn check_times(fields: Fields<'_>, kind: (&str, &str)) -> Result<(), FormatError> {
     let time = fields.integer("integratedTime")?;
     let Some(promise) = fields.optional("inclusionPromise") else { return Ok(()) };
@@ -117,7 +117,7 @@ fn check_times(fields: Fields<'_>, kind: (&str, &str)) -> Result<(), FormatError
     Ok(())
 }
 
-/// Checks the inclusion proof and returns the index in it.
+/// Checks the structure of the inclusion proof, and returns its log index.
 fn read_proof(fields: Fields<'_>) -> Result<u64, FormatError> {
     let known = ["logIndex", "rootHash", "treeSize", "hashes", "checkpoint"];
     let proof = Fields::read(fields.required("inclusionProof")?, "inclusionProof", &known)?;
@@ -153,7 +153,7 @@ fn check_checkpoint(text: &str, size: u64, root: &str) -> Result<(), FormatError
         let error = format!("a checkpoint has {} bytes, expected at most {MAX_CHECKPOINT}", text.len());
         return Err(FormatError::new(error));
     }
-    // The library ignores everything after a second empty line, so refuse such a line.
+    // `sigstore-verify` ignores everything after a second empty line, so refuse such a line.
     let parts: Vec<&str> = text.split("\n\n").collect();
     let [note, _] = parts.as_slice() else {
         return Err(FormatError::new("a checkpoint must consist of a text, an empty line and signatures"));
@@ -161,7 +161,7 @@ fn check_checkpoint(text: &str, size: u64, root: &str) -> Result<(), FormatError
     if note.lines().nth(1) != Some(size.to_string().as_str()) {
         return Err(FormatError::new("`inclusionProof.treeSize` differs from the size in the checkpoint"));
     }
-    // The library compares the root hash only for Rekor v1, so compare it here.
+    // `sigstore-verify` compares the root hash only for Rekor v1, so compare it here.
     if note.lines().nth(2) != Some(root) {
         return Err(FormatError::new("`inclusionProof.rootHash` differs from the hash in the checkpoint"));
     }

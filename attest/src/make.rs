@@ -173,7 +173,8 @@ fn check_content(content: &[u8]) -> Result<(), MakeError> {
     Ok(())
 }
 
-/// Signs the message, and verifies the signature, because the signer may be a device whose key is not the expected one.
+/// Signs the message, and verifies the signature, because the signer may be a device that contains a different key than
+/// expected.
 fn sign(signer: &dyn Signer, message: &[u8]) -> Result<Vec<u8>, SignError> {
     let signature = signer.sign(message)?;
     if signer.public_key().verify(message, &signature) {

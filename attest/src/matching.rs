@@ -30,7 +30,8 @@ impl Signer {
     }
 }
 
-/// Checks the subject of a certificate. A pattern for URIs never matches an email address, and vice versa.
+/// Checks the subject of a certificate. A pattern that contains `://` matches only URIs, and any other pattern matches
+/// only email addresses.
 fn check_subject(identity: &Identity, subject: &Subject) -> Result<(), String> {
     let is_of_kind = |pattern: &&Pattern| match subject {
         Subject::Uri(_) => pattern.as_str().contains("://"),
@@ -68,7 +69,7 @@ pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> 
     Ok(())
 }
 
-/// Checks that evidence is provenance that states `builder` and satisfies `demand`, and returns the level of the
+/// Checks that evidence is provenance that names `builder` and satisfies `demand`, and returns the level of the
 /// provenance.
 pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &ProvenanceDemand) -> Result<u8, String> {
     let Content::Statement(statement) = &signed.content else {

@@ -207,7 +207,7 @@ fn c_26_another_builder_is_refused() {
         format!("{GENERATOR}@refs/tags/v2"),
         format!("{GENERATOR}@refs/tags/v3.1.0"),
     ] {
-        // The certificate also names the other builder.
+        // The certificate names the same wrong builder as the provenance, so only the policy can refuse it.
         let claims = Claims::of_generator().with(Claim::BuildSignerUri, &builder);
         let refusal = check_build("by-generator", claims, &id, &builder).unwrap_err();
         assert!(refusal.contains("the builder is"), "{builder}: {refusal}");

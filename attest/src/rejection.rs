@@ -59,7 +59,7 @@ pub enum Rejection {
     TooFewLogs {
         /// The number of distinct logs.
         found: usize,
-        /// The number that the policy requires.
+        /// The number of logs that the policy requires.
         expected: u32,
     },
     /// Fewer distinct sources attest to the signing time than the policy requires.
@@ -67,7 +67,7 @@ pub enum Rejection {
     TooFewTimes {
         /// The number of distinct sources that attest to the signing time.
         found: usize,
-        /// The number that the policy requires.
+        /// The number of sources that the policy requires.
         expected: u32,
     },
 }

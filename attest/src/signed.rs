@@ -8,15 +8,15 @@ use lastmile_keys::PublicKey;
 
 use crate::statement::Statement;
 
-/// A piece of evidence whose signature, certificate, log entries and times have been verified. Whether a policy names
-/// the signer has not been checked yet.
+/// A piece of evidence whose signature, certificate, log entries and times have been verified. The caller must still
+/// check whether a policy names the signer.
 #[derive(Clone, Debug)]
 pub struct Signed {
     /// The key or the identity that made the signature.
     pub signer: SignedBy,
     /// The signed content.
     pub content: Content,
-    /// The authenticated times of the signature, sorted. The list is empty if the signature was made with a key, and
+    /// The authenticated times of the signature, sorted. The list is empty if the signature was made with a key and
     /// neither log entries nor timestamps were verified.
     pub times: Vec<DateTime<Utc>>,
     /// The hexadecimal IDs of the distinct logs whose entries for this signature were verified.
@@ -73,7 +73,8 @@ pub enum Content {
 
 macro_rules! claims {
     ($($variant:ident = $name:literal, $text:literal;)+) => {
-        /// A claim of a Fulcio certificate other than its issuer and subject. Source:
+        /// A claim of a Fulcio certificate other than its issuer and subject. The descriptions end with the last two
+        /// numbers of the claim's object identifier, after 1.3.6.1.4.1.57264. Source:
         /// <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Claim {
@@ -96,22 +97,22 @@ macro_rules! claims {
 }
 
 claims! {
-    BuildSignerUri = "build-signer-uri", "The URI of the build instructions that are responsible for signing (1.9).";
-    BuildSignerDigest = "build-signer-digest", "The commit of the build instructions in the build signer URI (1.10).";
-    RunnerEnvironment = "runner-environment", "Whether the build ran on a hosted or a self-hosted machine (1.11).";
-    SourceRepositoryUri = "source-repository-uri", "The URL of the source repository (1.12).";
-    SourceRepositoryDigest = "source-repository-digest", "The commit from which the build started (1.13).";
-    SourceRepositoryRef = "source-repository-ref", "The Git ref from which the build started (1.14).";
-    SourceRepositoryId = "source-repository-id", "The immutable identifier of the source repository (1.15).";
-    SourceRepositoryOwnerUri = "source-repository-owner-uri", "The URL of the owner of the source repository (1.16).";
-    SourceRepositoryOwnerId = "source-repository-owner-id", "The immutable identifier of the repository owner (1.17).";
-    BuildConfigUri = "build-config-uri", "The URI of the top-level build instructions (1.18).";
-    BuildConfigDigest = "build-config-digest", "The commit of the top-level build instructions (1.19).";
-    BuildTrigger = "build-trigger", "The event that started the build (1.20).";
-    RunInvocationUri = "run-invocation-uri", "The URL of the build run (1.21).";
-    SourceRepositoryVisibility = "source-repository-visibility", "The source repository's visibility at signing (1.22).";
-    DeploymentEnvironment = "deployment-environment", "The deployment environment of the build run (1.23).";
-    TokenSubject = "token-subject", "The subject of the OpenID Connect token (1.24).";
+    BuildSignerUri = "build-signer-uri", "The URI of the build instructions that are responsible for signing (OID …1.9).";
+    BuildSignerDigest = "build-signer-digest", "The commit of the build instructions in the build signer URI (OID …1.10).";
+    RunnerEnvironment = "runner-environment", "Whether the build ran on a hosted or a self-hosted machine (OID …1.11).";
+    SourceRepositoryUri = "source-repository-uri", "The URL of the source repository (OID …1.12).";
+    SourceRepositoryDigest = "source-repository-digest", "The commit from which the build started (OID …1.13).";
+    SourceRepositoryRef = "source-repository-ref", "The Git ref from which the build started (OID …1.14).";
+    SourceRepositoryId = "source-repository-id", "The immutable identifier of the source repository (OID …1.15).";
+    SourceRepositoryOwnerUri = "source-repository-owner-uri", "The URL of the owner of the source repository (OID …1.16).";
+    SourceRepositoryOwnerId = "source-repository-owner-id", "The immutable identifier of the repository owner (OID …1.17).";
+    BuildConfigUri = "build-config-uri", "The URI of the top-level build instructions (OID …1.18).";
+    BuildConfigDigest = "build-config-digest", "The commit of the top-level build instructions (OID …1.19).";
+    BuildTrigger = "build-trigger", "The event that started the build (OID …1.20).";
+    RunInvocationUri = "run-invocation-uri", "The URL of the build run (OID …1.21).";
+    SourceRepositoryVisibility = "source-repository-visibility", "The source repository's visibility at signing (OID …1.22).";
+    DeploymentEnvironment = "deployment-environment", "The deployment environment of the build run (OID …1.23).";
+    TokenSubject = "token-subject", "The subject of the OpenID Connect token (OID …1.24).";
 }
 
 impl Claim {

@@ -4,9 +4,9 @@
 //! and RFC 3161 timestamps. This module works around its limitations:
 //!
 //! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
-//!   make the library stricter, because the library also refuses times and keys from the future. This crate uses the
-//!   time that the caller passes: `Evidence::check` refuses authenticated times that are later than the caller's time,
-//!   and times outside the validity periods of certificates and log keys.
+//!   make the verification stricter, because the library uses the clock to refuse times and keys from the future. This
+//!   crate uses the time that the caller passes: `Evidence::check` refuses authenticated times that are later than the
+//!   caller's time, and times outside the validity periods of certificates and log keys.
 //! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
 //!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.
@@ -15,7 +15,7 @@
 //! * The library compares only one digest of a statement. Therefore, `Statement::check_subject` compares all digests
 //!   beforehand.
 //! * The library does not check the type of a statement (`Statement::parse` does), and accepts some malformed bundles
-//!   (`bundle` refuses them).
+//!   (the module `bundle` refuses them).
 //! * The library does not support revocation. Instead, a policy can limit the period in which it trusts a signer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,7 +121,7 @@ impl TrustRoot {
         Ok(Self { verifier, logs, authorities })
     }
 
-    /// Returns the logs that recorded the signature. The library must already have verified the entries.
+    /// Returns the logs that recorded the signature. The library must already have verified the log entries.
     fn logs(&self, bundle: &types::Bundle) -> Result<Vec<&Log>, Rejection> {
         let entries = bundle.verification_material.tlog_entries.iter();
         entries
@@ -141,7 +141,7 @@ impl TrustRoot {
     }
 
     /// Returns the authenticated times of the signature and their sources. The library must already have verified the
-    /// entries and their times.
+    /// log entries and their times.
     fn times(&self, bundle: &types::Bundle) -> Result<Vec<(DateTime<Utc>, Source)>, Rejection> {
         let mut times = Vec::new();
         for entry in &bundle.verification_material.tlog_entries {
@@ -295,14 +295,14 @@ pub(crate) fn verify_key(
     })
 }
 
-/// The logs that recorded the signature of a verified bundle, and its authenticated times.
+/// The logs that recorded the signature of a verified bundle, and the authenticated times of the signature.
 struct Evidence<'a> {
     logs: Vec<&'a Log>,
     times: Vec<(DateTime<Utc>, Source)>,
 }
 
 impl<'a> Evidence<'a> {
-    /// Verifies a bundle with the library, and collects its logs and times.
+    /// Verifies a bundle with `sigstore-verify`, and collects its logs and times.
     fn verify(
         bundle: &types::Bundle,
         digest: ArtifactDigest,
@@ -314,7 +314,8 @@ impl<'a> Evidence<'a> {
         Ok(Self { logs: trust.root.logs(bundle)?, times: trust.root.times(bundle)? })
     }
 
-    /// Checks every time, and the numbers of distinct logs and sources of time. Returns the sorted times.
+    /// Checks each authenticated time, the number of distinct logs, and the number of distinct sources of time. Returns
+    /// the sorted times.
     fn check(
         &self,
         trust: &Trust<'_>,
@@ -394,7 +395,7 @@ fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algor
     match key.scheme().hash_algorithm() {
         Some(HashAlgorithm::Sha2256) => Ok(Algorithm::Sha256),
         Some(HashAlgorithm::Sha2384) => Ok(Algorithm::Sha384),
-        // The library assigns no key a scheme with SHA-512.
+        // The library does not choose a scheme with SHA-512 for any key.
         _ => Err(Rejection::Unsupported(key_signature::NO_DIGEST.to_owned())),
     }
 }
@@ -437,7 +438,7 @@ fn claim_value(info: &CertificateInfo, claim: Claim) -> Option<&String> {
     value.as_ref()
 }
 
-/// Converts an error of the library.
+/// Converts an error of `sigstore-verify`.
 fn rejection(error: &Error) -> Rejection {
     match error {
         Error::TransparencyLog(TransparencyLogError::EntryMismatch(detail)) => {

@@ -75,7 +75,7 @@ impl Statement {
         &self.predicate
     }
 
-    /// Returns the algorithms of the digests that any subject shares with the artifact.
+    /// Returns the algorithms for which at least one subject has the same digest as the artifact.
     pub(crate) fn algorithms_of(&self, artifact: &Artifact) -> BTreeSet<Algorithm> {
         self.subjects.iter().flat_map(|subject| subject.algorithms_of(artifact)).collect()
     }
@@ -98,7 +98,7 @@ impl Statement {
                 }
             }
             if equal > 0 && different > 0 {
-                return Err(error("a subject has one digest of the file, and another digest that differs"));
+                return Err(error("a subject has a digest that matches the file, and another digest that does not"));
             }
             is_subject |= equal > 0;
         }
@@ -111,7 +111,7 @@ impl Statement {
 }
 
 impl Subject {
-    /// Returns the algorithms of the digests that the subject shares with the artifact.
+    /// Returns the algorithms for which the subject has the same digest as the artifact.
     fn algorithms_of<'a>(&'a self, artifact: &'a Artifact) -> impl Iterator<Item = Algorithm> {
         let equal =
             |(algorithm, digest): &&(Algorithm, Vec<u8>)| artifact.digest(*algorithm) == Some(digest.as_slice());

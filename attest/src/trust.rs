@@ -33,8 +33,8 @@ pub struct TrustDemands {
 pub enum LogDemand {
     /// A log entry is required.
     Required,
-    /// A log entry is not required, for example for GitHub's instance for private repositories. If there are entries,
-    /// they are still verified.
+    /// A log entry is not required, for example in GitHub's Sigstore instance for private repositories. If there are
+    /// entries, they are still verified.
     None,
 }
 
@@ -43,7 +43,7 @@ pub enum LogDemand {
 pub enum SctDemand {
     /// A certificate timestamp is required.
     Required,
-    /// A certificate timestamp is not required, for example for GitHub's instance for private repositories.
+    /// A certificate timestamp is not required, for example in GitHub's Sigstore instance for private repositories.
     None,
 }
 

@@ -63,8 +63,8 @@ pub struct Proof {
     pub statement: Option<String>,
     /// The name of the builder in the policy and its level, if the rule requires provenance.
     pub builder: Option<(String, u8)>,
-    /// The authenticated times of the signature. The list is empty if the signature was made with a key, and neither
-    /// log entries nor timestamps were verified.
+    /// The authenticated times of the signature. The list is empty if the signature was made with a key and neither log
+    /// entries nor timestamps were verified.
     pub times: Vec<DateTime<Utc>>,
     /// The hexadecimal IDs of the logs that recorded the signature.
     pub logs: Vec<String>,
@@ -74,7 +74,7 @@ pub struct Proof {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}` does not satisfy {}", self.reason())]
 pub struct Refused {
-    /// The package.
+    /// The path of the package.
     pub path: TargetPath,
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
@@ -96,7 +96,7 @@ impl Refused {
 }
 
 impl Verdict {
-    /// Returns the package.
+    /// Returns the path of the package.
     #[must_use]
     pub fn path(&self) -> &TargetPath {
         &self.path
@@ -115,7 +115,7 @@ impl Verdict {
         self.exception.as_deref().filter(|_| self.first_refusal().is_some())
     }
 
-    /// Returns whether the package may be installed.
+    /// Checks that the package may be installed.
     ///
     /// # Errors
     /// [`Refused`] if the package must not be installed.

@@ -1,4 +1,4 @@
-//! Describes the requirements of rules for verdicts.
+//! Describes the requirements of rules, for the user to whom a verdict is shown.
 
 use crate::policy::{Credential, Demand, Parameters, Policy, Rule, SignerName, one_of};
 

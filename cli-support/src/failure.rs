@@ -71,7 +71,8 @@ impl Failure {
         [("error", message)].into_iter().chain(causes).chain(hint).collect()
     }
 
-    /// Returns the JSON document. The text in the document is not escaped for a terminal; [`crate::Output`] escapes it.
+    /// Returns the failure as a JSON document. The text in the document is not escaped for a terminal;
+    /// [`crate::Output`] escapes it.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -1,5 +1,5 @@
-//! The output of both programs. Data goes to standard output, as text or as one JSON document. Notes, warnings and
-//! errors go to standard error.
+//! The output of `lastmile` and `lastmile-repo`. Data goes to standard output, as text or as one JSON document. Notes,
+//! warnings and errors go to standard error.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use crate::{ExitStatus, Failure, World};
 /// The version of the JSON output format. `docs/stability.md` says which changes require a new version.
 const SCHEMA: u32 = 1;
 
-/// The options of a command for its output.
+/// The options that control the output of a command.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutputOptions {
     /// Whether to write data and errors as JSON to standard output (`--json`).
@@ -37,12 +37,12 @@ pub struct Output {
 
 struct Stdout {
     stream: Box<dyn Write + Send>,
-    /// Whether a document was already written. JSON output is a single document, either data or an error.
+    /// Whether anything was already written. JSON output is a single document, either data or an error.
     is_written: bool,
 }
 
 impl Output {
-    /// Moves the output streams out of `world`.
+    /// Takes the output streams out of `world`, and leaves streams there that discard everything.
     #[must_use]
     pub fn new(world: &mut World, options: OutputOptions) -> Output {
         let shows_bars = world.stderr_is_terminal && !options.quiet && !options.no_progress;
@@ -83,8 +83,8 @@ impl Output {
         self.data(document, text.trim_end_matches('\n').lines())
     }
 
-    /// Writes a command's report about its changes. With `--json`, this is `document`. Otherwise, it is `lines`, which
-    /// `--quiet` omits.
+    /// Writes a command's report about its changes. With `--json`, writes `document`. Otherwise, writes `lines`, unless
+    /// `--quiet` is given.
     ///
     /// # Errors
     /// The same errors as [`Output::data`].
@@ -245,7 +245,7 @@ impl From<StdoutError> for Failure {
     }
 }
 
-/// Returns the members of a document, and adds the format version.
+/// Returns the members of a document together with the format version.
 fn with_schema<'v>(document: &'v Value, schema: &'v Value) -> Result<BTreeMap<&'v str, &'v Value>, StdoutError> {
     let Some(members) = document.as_object() else {
         return Err(StdoutError(io::Error::other("the result is not a JSON object")));

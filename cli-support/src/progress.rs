@@ -12,7 +12,8 @@ const LONG: usize = 100;
 const TICK: Duration = Duration::from_millis(100);
 
 impl Output {
-    /// Returns a progress bar for `length` steps of `what`. The bar is hidden if there are fewer than two steps.
+    /// Returns a progress bar with the label `what` for `length` steps. The bar is hidden if there are fewer than two
+    /// steps.
     #[must_use]
     pub fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };
@@ -25,8 +26,8 @@ impl Output {
         bar
     }
 
-    /// Returns a spinner that shows the elapsed time of `what`. The spinner is hidden if `count`, the number of files,
-    /// is small.
+    /// Returns a spinner with the label `what`, which shows the elapsed time. The spinner is hidden if `count`, the
+    /// number of files, is small.
     #[must_use]
     pub fn spinner(&self, what: &'static str, count: usize) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };
@@ -39,8 +40,8 @@ impl Output {
         bar
     }
 
-    /// Returns a progress bar for the `count` files of a publication. Each file is written and then moved. The bar is
-    /// hidden if `count` is small.
+    /// Returns a progress bar for publishing `count` files. Each file takes two steps: it is written, and then moved
+    /// into the repository. The bar is hidden if `count` is small.
     #[must_use]
     pub fn publication_bar(&self, count: usize) -> ProgressBar {
         if count < LONG { ProgressBar::hidden() } else { self.bar("checking and publishing", 2 * count) }

@@ -59,7 +59,7 @@ pub fn hide_credentials(url: &str) -> String {
 }
 
 /// Like [`hide_credentials`], but for text that may not be a valid URL. Hides everything before the last `@` except the
-/// scheme, because any of it may belong to a user name or a password.
+/// scheme, because any part of it may belong to a user name or a password.
 #[must_use]
 pub fn hide_possible_credentials(text: &str) -> String {
     let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };

@@ -49,7 +49,7 @@ pub struct World {
 }
 
 impl World {
-    /// Returns the environment of this process, in which the user cannot be asked for secrets.
+    /// Returns the environment of this process, except that `ask_secret` always fails.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "`main` obtains the clock, the environment and the streams here")]
     pub fn system() -> World {
@@ -105,7 +105,7 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Moves the prompt for secrets out of this environment, which can then no longer ask for secrets. The returned
+    /// Moves the prompt for secrets out of this environment, in which `ask_secret` then always fails. The returned
     /// function escapes each question.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {

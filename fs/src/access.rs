@@ -1,5 +1,5 @@
-//! Checks which users other than the owner can change or read a file. All files that affect trust are checked: a
-//! shipped root, settings, the state of a client, a configuration or a private key.
+//! Checks which users other than the owner can change or read a file. The checks apply to all files that affect trust:
+//! a shipped root, settings, the state of a client, a configuration or a private key.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,8 +19,8 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Exposure {
-    /// The file belongs neither to this user nor to root.
-    #[error("it belongs to user {owner}, and this is user {user}")]
+    /// The file belongs neither to the user who runs this process nor to root.
+    #[error("it belongs to user {owner}, but the current user is {user}")]
     Owner {
         /// The ID of the user who owns the file.
         owner: u32,
@@ -67,13 +67,13 @@ impl Access {
         Ok(Self { owner: found.st_uid, group: found.st_gid, mode: found.st_mode & 0o7777 })
     }
 
-    /// Returns whether the file belongs to this user.
+    /// Returns whether the file belongs to the user who runs this process.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.owner == process::geteuid().as_raw()
     }
 
-    /// Checks that only this user and root can change the file.
+    /// Checks that only the user who runs this process, and root, can change the file.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Access {
         self.ensure_only_owner_writes()
     }
 
-    /// Like [`Access::ensure_unwritable`], but root also accepts files of other users, because root may run a program
-    /// on behalf of the owner of the files.
+    /// Like [`Access::ensure_unwritable`], but also accepts files of other users if root runs this process, because
+    /// root may run it on behalf of these users.
     ///
     /// # Errors
     ///
@@ -105,9 +105,9 @@ impl Access {
         }
     }
 
-    /// Checks that only the owner of a secret can read or change it. If this user is a member of the file's group, the
-    /// group may also have access. For example, a key that belongs to root may be readable by the group of a service,
-    /// or a group of maintainers may share a key.
+    /// Checks that only the owner can read or change the file, which contains a secret. If the current user is a member
+    /// of the file's group, the group may also have access. For example, a key that belongs to root may be readable by
+    /// the group of a service, or a group of maintainers may share a key.
     ///
     /// # Errors
     ///

@@ -76,8 +76,8 @@ impl NewFile {
         sync(&self.file, &self.path)
     }
 
-    /// Locks the file, so that other processes see that it is in use. Returns false if another process has already
-    /// removed the file because it looked abandoned.
+    /// Locks the file, so that other processes see that it is in use. Returns false if another process holds the lock,
+    /// or has already removed the file because it looked abandoned.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile>
 /// The number of random letters and digits in a unique name.
 pub const UNIQUE_LENGTH: usize = 12;
 
-/// Creates a file or folder with a random name. Calls `make` with different names until one is free.
+/// Creates a file or folder with a random name. Calls `make` with random names until it finds one that is not in use.
 ///
 /// # Errors
 ///
@@ -224,7 +224,7 @@ pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames a file or folder. Replaces an existing file with the new name.
+/// Renames a file or folder. If a file with the new name already exists, it is replaced.
 ///
 /// # Errors
 ///
@@ -240,8 +240,8 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
 ///
 /// # Errors
 ///
-/// Any I/O error. A symbolic link is not followed. The new name may refer to the link itself, so the caller must check
-/// for links.
+/// Any I/O error. If `from` is a symbolic link, the link is not followed. `to` may then refer to the link itself, so
+/// the caller must check for links.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let from = from.into();
     let to = to.into();
@@ -259,7 +259,7 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
     io::copy(&mut read.take(found.len()), &mut create(to, 0o644)?).map(drop)
 }
 
-/// Removes a file. If the path is a link, removes the link itself.
+/// Removes a file. If the path is a symbolic link, removes the link itself.
 ///
 /// # Errors
 ///
@@ -306,7 +306,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Any I/O error. A link is not followed.
+/// Any I/O error, for example if the file is a symbolic link, which is not followed.
 pub fn lock_file(place: Place<'_>) -> io::Result<File> {
     inject_fault(Syscall::Create, place)?;
     open_lock(place, OFlags::CREATE)
@@ -326,7 +326,7 @@ fn new_lock(place: Place<'_>) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Any I/O error. A link is not followed.
+/// Any I/O error, for example if the file is a symbolic link, which is not followed.
 pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::empty())?))
@@ -394,7 +394,7 @@ fn is_at(file: &File, place: Place<'_>) -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// Any I/O error, for example if this user is not a member of the group.
+/// Any I/O error, for example if the current user is not a member of the group.
 pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<()> {
     inject_fault(Syscall::Share, Place::from(path))?;
     fs::fchown(&file, None, Some(fs::Gid::from_raw(group)))?;

@@ -37,7 +37,7 @@ impl Fault {
     ];
 }
 
-/// A fault that is armed for the calls below one folder. Dropping this value disarms it.
+/// A fault that is armed for system calls on files below one folder. Dropping this value disarms the fault.
 #[derive(Debug)]
 pub struct Armed(Arc<Mutex<State>>);
 
@@ -57,8 +57,8 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Arms `fault` for one of the calls that this process makes below the folder `below`: the call with the number `at`,
-/// counted from 0.
+/// Counts the calls that this process makes on files below the folder `below`, starting at 0, and arms `fault` for the
+/// call with the number `at`.
 #[must_use]
 pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
     let state = State { below: below.to_owned(), at, fault, calls: Vec::new(), unsynced: Vec::new() };
@@ -68,7 +68,7 @@ pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
 }
 
 impl Armed {
-    /// Returns all calls so far, with their paths.
+    /// Returns all calls on files below the folder so far, with their paths.
     #[must_use]
     pub fn calls(&self) -> Vec<(Syscall, PathBuf)> {
         lock(&self.0).calls.clone()

@@ -1,7 +1,8 @@
 //! Opens files that the user names on the command line or in a configuration. These functions follow links, because
 //! containers mount secrets as links, and they accept pipes.
 //!
-//! Files of a store or a repository are never opened this way, because other users may have placed links there.
+//! Files in a client's store or in a repository are never opened with these functions, because other users may have
+//! placed links there.
 
 use std::fs::File;
 use std::io;

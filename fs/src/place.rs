@@ -31,7 +31,7 @@ pub enum Syscall {
     Remove,
     /// Removes a folder.
     RemoveFolder,
-    /// Takes a lock.
+    /// Locks a file.
     Lock,
     /// Changes the owner or the group of a file or folder.
     Share,
@@ -63,7 +63,7 @@ impl<'a> Place<'a> {
         self.name
     }
 
-    /// Returns the path, for messages.
+    /// Returns the path of the file, for messages.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.of.join(self.name)

@@ -81,7 +81,8 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
         let stderr = String::from_utf8(status.stderr).unwrap();
         assert_eq!(status.status.code(), Some(1), "{stderr}");
         assert!(!stderr.contains("no repository is trusted"), "{stderr}");
-        let owner = format!("`{}` belongs to user {USER} (mode 700), and this is user {}", closed.display(), USER - 1);
+        let owner =
+            format!("`{}` belongs to user {USER} (mode 700), but the current user is {}", closed.display(), USER - 1);
         assert!(stderr.contains(&owner), "{stderr}");
         set_mode(closed, 0o755);
     }

@@ -87,7 +87,7 @@ fn package(project: &Path) -> Outcome {
             Err(error) => return Outcome::Failed(error),
         };
         let lacks = |file: &&&str| !listed.lines().any(|line| line == **file);
-        missing.extend(PACKAGED_FILES.iter().filter(lacks).map(|file| format!("{name} without {file}")));
+        missing.extend(PACKAGED_FILES.iter().filter(lacks).map(|file| format!("{name} lacks {file}")));
     }
     if !missing.is_empty() {
         return Outcome::Failed(missing.join(", "));

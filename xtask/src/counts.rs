@@ -68,7 +68,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
         return Outcome::Passed;
     }
     say::line(
-        "if this is intended, record the new counts with `cargo xtask bench --record` and give the reason in the commit",
+        "if the change is intended, record the new counts with `cargo xtask bench --record` and give the reason in the commit",
     );
     if recorded.system == now.system {
         return Outcome::Failed(worse.join("; "));

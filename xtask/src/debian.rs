@@ -33,8 +33,8 @@ const PACKAGES: [Package; 4] = [
     Package { name: "golang-github-sigstore-cosign-v3-dev", from: (3, 1), below: (4, 0) },
 ];
 
-/// Installs the programs. Returns a description of the programs that were installed, and of the programs that could not
-/// be installed.
+/// Installs the programs. Returns a line of text for each package, with its version or the reason why it could not be
+/// installed.
 pub(crate) fn install(project: &Path) -> String {
     let folder = project.join(FOLDER);
     let mut described = Vec::new();
@@ -59,7 +59,7 @@ pub(crate) fn install(project: &Path) -> String {
     described.join("\n  ")
 }
 
-/// apt with its own configuration.
+/// A folder with a configuration for apt that is separate from the system's configuration.
 struct Apt {
     folder: PathBuf,
 }
@@ -99,7 +99,7 @@ impl Apt {
     fn unpack(&self, package: &Package) -> Result<String, String> {
         let said = self.run("apt-cache", &["--config-file=apt.conf", "show", "--no-all-versions", package.name])?;
         let field = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let version = field("Version:").ok_or("the suite does not have it")?.to_owned();
+        let version = field("Version:").ok_or("the suite does not have this package")?.to_owned();
         let numbers = numbers(&version);
         if numbers < package.from || numbers >= package.below {
             return Err(format!(

@@ -27,7 +27,7 @@ usage: cargo xtask COMMAND
   test           run setup and every check of the project, as CI does
   lint           run the checks that only read the sources: format, style and clippy
   bench [--peers] [--quick] [NAME…]
-                 measure lastmile, and with --peers other TUF implementations too; with --peers, without --quick
+                 measure lastmile, and with --peers also other TUF implementations; with --peers, but without --quick
                  and without names, write docs/performance.md
                  (names: flat, bins, scale, network, download, publish, requests, evidence, loops)
   bench --curves [--quick]
@@ -35,7 +35,7 @@ usage: cargo xtask COMMAND
   bench --record
                  count the instructions of the inner loops and record them in tests/perf/instructions.txt, with which
                  `test` compares them
-  random         run 100,000 histories of a random adversary against the client
+  random         run the client against 100,000 random sequences of releases and attacks
   fuzz [--seconds N] [TARGET…]
                  fuzz these targets, or all, for N seconds each [default: 600]; corpora are kept in fuzz/corpus
   mutants [FILE…]

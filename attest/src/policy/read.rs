@@ -22,7 +22,7 @@ const MAX_LENGTH: usize = 256 * 1024;
 /// The maximum number of entries of each kind: trust roots, signers, builders and rules.
 const MAX_ENTRIES: usize = 64;
 
-/// The types of statements that count as a signature over their subject.
+/// The types of statements that count as a signature over their subject, unless a rule lists other types.
 const SIGNATURE_STATEMENTS: [&str; 3] = [
     "https://sigstore.dev/cosign/sign/v1",
     "https://docs.pypi.org/attestations/publish/v1",
@@ -38,7 +38,7 @@ pub(super) fn signed(json: &[u8]) -> Result<Policy, PolicyError> {
     policy(&value, |table| rules(table.required("require")?))
 }
 
-/// Reads a local policy, which need not have rules.
+/// Reads the policy of a client's user, which need not have rules.
 pub(super) fn local(object: Object) -> Result<Policy, PolicyError> {
     policy(&Value::Object(object), |table| table.value("require").map_or(Ok(Vec::new()), rules))
 }
@@ -69,7 +69,8 @@ fn policy(
     policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
-    // An entry that this version does not understand is missing here, so a reference to such an entry is not an error.
+    // `policy` does not contain the entries that this version does not understand, so a reference to such an entry is
+    // not an error.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }
@@ -87,7 +88,8 @@ fn unsupported(place: &str, unknown: &[&str]) -> Option<String> {
     unknown.first().map(|name| format!("{place}: unknown member {name:?}"))
 }
 
-/// Reads a section of named entries.
+/// Reads a section of named entries, such as the signers. Skips an entry that this version of lastmile does not
+/// understand, and describes the unknown part in `not_understood`.
 fn entries<T>(
     policy: &Table<'_>,
     section: &str,
@@ -371,7 +373,8 @@ fn check_names(policy: &Policy) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// Checks that the signers of a rule can reach its threshold. Each name counts once, and so does each key.
+/// Checks that the signers of a rule can reach its threshold. Each name counts once, and a key counts once even if
+/// several names refer to it.
 fn check_threshold(policy: &Policy, rule: &Rule, by: &[SignerName], threshold: Threshold) -> Result<(), PolicyError> {
     let mut keys = BTreeSet::new();
     let mut others = 0_usize;

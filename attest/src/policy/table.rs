@@ -103,7 +103,8 @@ impl<'a> Table<'a> {
     /// Returns a list of path patterns, which is empty if there is no such member.
     pub(super) fn paths(&self, name: &str) -> Result<Vec<PathPattern>, PolicyError> {
         let texts = self.strings(name)?.unwrap_or_default();
-        // Refuse `**`, because it would match no more than `*`, and its author probably expects it to match a slash.
+        // Refuse `**`, because it would match no more than `*`, but an author who writes it probably expects it to
+        // match slashes.
         if let Some(text) = texts.iter().find(|text| text.contains("**")) {
             return Err(self.error(name, &format!("contains {text:?}, but `*` never matches a slash, even as `**`")));
         }
@@ -115,7 +116,7 @@ impl<'a> Table<'a> {
         Name::new(text).ok_or_else(|| self.error(name, &format!("is {text:?}, which is not a valid name")))
     }
 
-    /// Returns the patterns of each member of an object.
+    /// Returns the names of an object's members, each with its list of patterns.
     pub(super) fn patterns_by_name(&self, name: &str) -> Result<Vec<(String, Vec<Pattern>)>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(Vec::new()) };
         let place = format!("{}.{name}", self.place);

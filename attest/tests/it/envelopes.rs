@@ -128,7 +128,7 @@ fn c_22_every_digest_of_the_subject_must_match_the_file() {
     assert!(verify(artifact_of(&[&sha256(FILE), &sha512])).is_ok());
     assert!(verify(artifact_of(&[&sha256(FILE)])).is_ok());
     let rejection = verify(artifact_of(&[&sha256(FILE), &other])).unwrap_err();
-    assert_eq!(rejection.to_string(), "a subject has one digest of the file, and another digest that differs");
+    assert_eq!(rejection.to_string(), "a subject has a digest that matches the file, and another digest that does not");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(crate) const FILE_V0_2_DIGEST: &str = "c4e92e9ecc828bef2aa7dba1de8ac983511f7
 pub(crate) const FILE_V0_3_DIGEST: &str = "5e6ae9de58c1177bea615b4fcbfb2fd688e8c4b51c2e56b6a38e817833ec24a2";
 pub(crate) const CUSTOM_ISSUER_DIGEST: &str = "afa27b44d43b02a9fea41d13cedc2e4016cfcf87c5dbf990e593669aa8ce286d";
 pub(crate) const REKOR_V2_FILE_DIGEST: &str = "15f67246115921bb7c1de0e7e9e9275c8016dc254a0c009888944b7ed3644aaa";
-/// The bundle `KEY` was made for the same file.
+/// The bundle [`KEY`] was made for the same file as the bundle [`REKOR_V2_STATEMENT`].
 pub(crate) const REKOR_V2_STATEMENT_DIGEST: &str = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf";
 pub(crate) const TWO_TIMES_DIGEST: &str = "e194b99df6639501325c5f44da79fe3a8efae6f239bd79443a19787e06fb1764";
 pub(crate) const GITHUB_PRIVATE_DIGEST: &str = "ae57936def59bc4c75edd3a837d89bcefc6d3a5e31d55a6fa7a71624f92c3c3b";

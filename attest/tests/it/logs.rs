@@ -170,7 +170,8 @@ fn c_7_evidence_without_a_log_entry_is_refused_if_a_log_is_demanded() {
 
 #[test]
 fn c_9_a_certificate_from_an_unknown_transparency_log_is_refused() {
-    // The first certificate transparency log was in use until 2022. The second one recorded this certificate.
+    // The trusted root lists two certificate transparency logs. Only the second log recorded this certificate; the
+    // first was in use until 2022.
     let first_only = changed(PUBLIC_ROOT, |root| drop(root["ctlogs"].as_array_mut().unwrap().pop()));
     let rejection = rejected(CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, &first_only);
     assert!(rejection.contains("signed certificate timestamp"), "{rejection}");

@@ -25,7 +25,7 @@ pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The predicate type of provenance.
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
-/// The time at which evidence is judged, unless a test sets another time.
+/// The time as of which evidence is checked, unless a test sets another time.
 pub(crate) fn now() -> DateTime<Utc> {
     parse_time("2026-06-01T00:00:00Z").unwrap()
 }
@@ -136,7 +136,7 @@ impl Packages {
         Demands::on(&self.found(), &self.local)
     }
 
-    /// Judges the package with one evidence file.
+    /// Checks the package against the policies, with one evidence file.
     pub(crate) fn judge(&self, evidence: &[String]) -> Verdict {
         self.judge_files(&[file("app/1.tar.intoto.jsonl", Some(&evidence.join("\n")))])
     }
@@ -145,7 +145,7 @@ impl Packages {
         self.demands().unwrap().judge(evidence, &TrustRoots::default(), self.now)
     }
 
-    /// Judges the package with `evidence`, which must not be enough, and returns the error message.
+    /// Checks the package against the policies. `evidence` must not satisfy all rules. Returns the error message.
     pub(crate) fn refusal(&self, evidence: &[String]) -> String {
         self.judge(evidence).check().unwrap_err().to_string()
     }

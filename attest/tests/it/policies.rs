@@ -63,7 +63,7 @@ fn c_25_a_key_that_signs_twice_counts_once() {
     // A key counts once even if two signers have it.
     let same = policy("", &rule).replace(&crate::packages::signer(2), &crate::packages::signer(1));
     assert!(lastmile_attest::Policy::parse(same.as_bytes()).unwrap_err().to_string().contains("names 1 signers"));
-    // This also holds if one of the signers is defined in the policy of the role that lists the package.
+    // A key also counts once if one of the two signers is defined in the policy of the role that lists the package.
     let top = policy("", &rule.replace(r#""b""#, r#""@a""#));
     let packages = Packages::of_team(top, policy("", &signature_rule("own", r#""a""#)));
     let refusal = packages.refusal(&[signed_by(&[1])]);
@@ -198,7 +198,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(newer.replace(r#""a":{"key""#, r#""a":{"new":1,"key""#));
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // The same holds for a rule whose builder is not understood.
+    // A rule whose builder is not understood refers to such a part, so the upgrade is allowed.
     let builder = r#""upgrade":["app/*"],"builder":{"x":{"new":1,"id":["y"],"by":["a"],"level":3}},"#;
     let built = r#"{"name":"built","kind":"provenance","paths":["app/*"],"builder":["x"],"level":3,"source":["z"]}"#;
     assert_eq!(Packages::of_top(policy(builder, built)).judge(&[]).check(), Ok(()));

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::fixtures::*;
 
-/// The distance between two bytes that are changed. Changing every 61st byte takes a few seconds.
+/// The distance between the bytes that the test changes, one at a time. With this distance, the test takes a few
+/// seconds.
 const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";

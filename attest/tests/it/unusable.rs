@@ -1,5 +1,5 @@
-//! Tests of policies, evidence files and trust roots that cannot be used. They cause no error before the verdict, so an
-//! exception of the local policy still applies.
+//! Tests of policies, evidence files and trust roots that cannot be used. They cause a refusal in the verdict, not an
+//! earlier error, so an exception in the local policy still applies.
 
 use lastmile_attest::{EvidenceContent, EvidenceFile, LocalPolicy, Outcome, TrustRoots};
 

@@ -1,8 +1,9 @@
 //! Preserves the owners of files: if root replaces or creates a file in another user's folder, the file belongs to that
 //! user.
 //!
-//! The owner of a folder can replace any name in it at any time, even with a link to a file that belongs to root. So
-//! this module changes the owner only of open files and folders that this process has just created, and never by name.
+//! The owner of a folder can replace any file in it at any time, even with a link to a file that belongs to root. So
+//! this module never changes the owner of a file or folder by name. It changes owners only through open file
+//! descriptors, and only of files and folders that this process has just created.
 
 use std::fs::File;
 use std::io;
@@ -28,7 +29,7 @@ impl NewFile {
 }
 
 /// Renames a file like [`rename`], and preserves the owner like [`NewFile::keep_owner`]. `from` must be in a folder
-/// that only this user can change.
+/// that only the current user can change.
 ///
 /// # Errors
 ///

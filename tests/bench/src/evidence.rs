@@ -58,7 +58,7 @@ const SAMPLES: [Sample; 2] = [
     },
 ];
 
-/// Measures whole processes, and single verdicts within a process.
+/// Measures how long a whole process takes, and how long a single verification takes within a process.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-tests", "--bin", "lastmile-conformance"];
     if let Outcome::Failed(why) = status(&mut cargo(&setup.project, &build)) {
@@ -190,7 +190,7 @@ impl Verifiers<'_> {
             }
         }
         if sample.statement.is_some() && self.setup.peers {
-            // This script prints its verdict.
+            // This script prints whether it accepts the bundle.
             let said = self.sigstore_js(sample).output().map_err(|error| error.to_string())?;
             if said.stdout != b"ok\n" {
                 return Err(format!("{SIGSTORE_JS} refuses the bundle: {}", String::from_utf8_lossy(&said.stdout)));
@@ -217,8 +217,8 @@ impl Verifiers<'_> {
         Contestant { program, rounds, turn }
     }
 
-    /// Measures the time of one verdict in a process that repeats the verification many times. The process prints the
-    /// seconds per verdict.
+    /// Measures the time of one verification in a process that repeats the verification many times. The process prints
+    /// the seconds per verification.
     fn loops(&self, sample: &Sample) -> Vec<Contestant<'_>> {
         let each = |program, rounds, mut command: Command| {
             let turn = Box::new(move || {

@@ -14,7 +14,7 @@ pub(crate) const FIRST_FLAT: Bar = Bar {
     most: None,
     memory: Some(350e6),
 };
-/// tough is left out because its second `get` is not faster than its first.
+/// The bar for the second `get`. It sets no ratio to tough, whose second `get` is not faster than its first.
 const SECOND_FLAT: Bar =
     Bar { text: "50× python-tuf, under 64 MB", ratios: &[(PYTHON_TUF, 50.0)], most: None, memory: Some(64e6) };
 const FIRST_BINS: Bar =
@@ -140,7 +140,7 @@ pub(crate) fn returning(
     Ok(())
 }
 
-/// `1,000,000`
+/// Formats a number with a comma after every three digits, such as `1,000,000`.
 pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

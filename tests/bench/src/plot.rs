@@ -132,7 +132,7 @@ fn text(svg: &mut String, at: (f64, f64), anchor: &str, text: &str) {
     let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{text}</text>", at.0, at.1);
 }
 
-/// `10⁶`
+/// Formats a power of ten, such as `10⁶`.
 fn power(value: f64) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let decade = whole(value.log10().round()).unsigned_abs() as usize;

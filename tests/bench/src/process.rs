@@ -13,7 +13,7 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// Adds the time and memory of a program that ran after this one.
+    /// Adds up the times of two programs that ran one after the other. The memory is the larger of the two.
     pub(crate) fn and(self, next: Self) -> Self {
         Self { seconds: self.seconds + next.seconds, memory: self.memory.max(next.memory) }
     }

@@ -1,11 +1,12 @@
-//! A row of the table: the measurements of several programs that do the same work, and the bar that lastmile must meet.
+//! A row of the table in docs/performance.md: the measurements of several programs that do the same work, and the bar
+//! that lastmile must meet.
 
 use crate::process::Used;
 
 /// The name of our program.
 pub(crate) const OURS: &str = "lastmile";
 
-/// The unit of a row.
+/// The unit of the values in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Seconds,
@@ -25,7 +26,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// A single measurement.
+    /// Creates a series with a single measurement, or with the error of the program.
     pub(crate) fn once(program: &'static str, value: Result<f64, String>) -> Self {
         let (values, failed) = match value {
             Ok(value) => (vec![value], None),
@@ -98,11 +99,11 @@ pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
 pub(crate) struct Bar {
     /// The text in the table.
     pub(crate) text: &'static str,
-    /// The minimum ratios to other programs.
+    /// The other programs, each with the minimum ratio of its value to the value of lastmile.
     pub(crate) ratios: &'static [(&'static str, f64)],
-    /// The maximum value.
+    /// The maximum value of lastmile.
     pub(crate) most: Option<f64>,
-    /// The maximum memory, in bytes.
+    /// The maximum memory of lastmile, in bytes.
     pub(crate) memory: Option<f64>,
 }
 

@@ -139,8 +139,8 @@ impl Scale<'_> {
         fs::write(self.folder.join("new").join(name), name.repeat(512)).map_err(|error| error.to_string())
     }
 
-    /// Runs all publishers at the same time, and returns the number of publications and their total duration in
-    /// seconds.
+    /// Runs all publishers at the same time, and returns how many times the repository was published and how many
+    /// seconds this took in total.
     fn publishers(&self) -> Result<(f64, f64), String> {
         let names: Vec<_> =
             (0..self.setup.sizes.publishers).map(|number| format!("published-{number}.tar.gz")).collect();
@@ -194,7 +194,7 @@ fn finish(publisher: &mut Child, started: Instant) -> Result<(), String> {
     }
 }
 
-/// Returns one line `SHA256  LENGTH  PATH` for each target. The files are not read, so the digits are arbitrary.
+/// Returns one line `SHA256  LENGTH  PATH` for each target. The files are not read, so the hashes are arbitrary.
 fn list(targets: usize) -> String {
     let mut text = String::new();
     for number in 0..targets as u64 {
