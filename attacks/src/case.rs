@@ -72,8 +72,8 @@ pub struct Case {
     pub(super) shipped: Vec<u8>,
     /// The repositories from which the client updates before the attack, in order.
     pub(super) before: Vec<FakeNetwork>,
-    /// The repositories from which the client tries to update before the attack, in order. These updates fail. They
-    /// come after all updates that succeed.
+    /// The repositories from which the client tries to update before the attack, in order. These updates fail. The
+    /// client tries them after all updates that succeed.
     pub(super) failed: Vec<FakeNetwork>,
     /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
@@ -82,7 +82,7 @@ pub struct Case {
     pub(super) responder: Option<Arc<Responder>>,
     pub(super) action: Action,
     pub(super) expect: Expect,
-    /// A text that the error must contain. It shows that the client refused the attack for the expected reason.
+    /// A text that the error must contain. This text shows that the client refused the attack for the expected reason.
     pub(super) because: Option<&'static str>,
     pub(super) advances: BTreeSet<String>,
     pub(super) changes_nothing: bool,
@@ -220,7 +220,7 @@ impl Case {
     }
 
     /// Expects that the error contains `text`, and that the second attempt fails with the same error. The case then
-    /// runs in process only.
+    /// runs only with [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn because(self, text: &'static str) -> Case {
         Case { because: Some(text), external: false, ..self }
@@ -267,26 +267,29 @@ impl Case {
         Case { honest: network.fork(), ..self }
     }
 
-    /// Sets the client's clock before, during and after the attack. The case then runs in process only.
+    /// Sets the client's clock before, during and after the attack. The case then runs only with
+    /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn clock(self, times: [&str; 3]) -> Case {
         Case { clock: times.map(time), external: false, ..self }
     }
 
-    /// Sets the client's limits. The case then runs in process only.
+    /// Sets the client's limits. The case then runs only with [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn limits(self, limits: Limits) -> Case {
         Case { limits, external: false, ..self }
     }
 
-    /// Sets the client's HTTP settings and number of retries. The case then runs in process only.
+    /// Sets the client's HTTP settings and number of retries. The case then runs only with
+    /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Case {
         let retry_policy = RetryPolicy { retries, ..self.retry_policy };
         Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, retry_policy, external: false, ..self }
     }
 
-    /// Sets the client's retries and timeouts. The case then runs in process only.
+    /// Sets the client's retries and timeouts. The case then runs only with
+    /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn retry_policy(self, retry_policy: RetryPolicy) -> Case {
         Case { retry_policy, external: false, ..self }
@@ -298,7 +301,8 @@ impl Case {
         Case { max_bytes, ..self }
     }
 
-    /// Makes the case run in process only, because other clients may behave differently and still be correct.
+    /// Makes the case run only with [`in_process::run`](crate::in_process::run), because other clients may behave
+    /// differently and still be correct.
     #[must_use]
     pub fn in_process_only(self) -> Case {
         Case { external: false, ..self }

@@ -34,7 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-j8x2-777p-23fc",
         &["GHSA-j8x2-777p-23fc", "4.6-cycles"],
-        "a role delegates to itself, two roles delegate to each other, or the number of paths doubles at 30 levels",
+        "a role delegates to itself, two roles delegate to each other, or the number of delegation paths doubles at each of 30 levels",
         "GHSA-j8x2-777p-23fc",
         cycles,
     ),

@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-hash-prefix",
         &["2.1-hash-prefix"],
-        "not an attack: the hash is before the last segment of a path, not before the first",
+        "not an attack: the hash in the path of a target file precedes the last segment of the path, not the first",
         "a bug in another implementation; specification 6.2",
         hash_prefix,
     ),
@@ -69,7 +69,8 @@ fn hashes_of_nothing() -> Vec<Case> {
         attacker.publish(&["targets"]);
         attacker.put_target("package", EVIL);
         let case = Case::against(&honest).attacker(attacker.network()).get("package").sample(sample);
-        // A targets file with only unknown hashes is valid, so the client trusts it, but cannot verify the package.
+        // A targets file in which a package has only unknown hashes is valid, so the client trusts it, but cannot
+        // verify the package.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
         case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())
     });

@@ -6,7 +6,7 @@ use crate::trust::TrustDemands;
 
 #[test]
 fn a_time_outside_the_validity_of_the_certificate_is_refused() {
-    // Test the check directly, because the library already refuses every bundle with such a time.
+    // Test the check directly, because `sigstore-verify` already refuses every bundle with such a time.
     let root = br#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
     let root = TrustRoot::parse(root).unwrap();
     let trust = Trust { root: &root, demands: TrustDemands { log: LogDemand::None, ..TrustDemands::default() } };

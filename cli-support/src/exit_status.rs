@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum ExitStatus {
     /// The command succeeded.
     Done = 0,
-    /// The command failed for a reason on this machine.
+    /// The command failed because of a problem on this machine.
     Failed = 1,
     /// The command line is invalid.
     Usage = 2,
@@ -16,7 +16,7 @@ pub enum ExitStatus {
     NoSuchName = 3,
     /// The network or a server failed.
     Network = 4,
-    /// The command refused something for the security of clients or keys: metadata or a target that is invalid or has
+    /// The command refused an operation, to protect clients or keys: metadata or a target that is invalid or has
     /// expired, a change that clients would refuse, a repository whose root is not pinned, or the publication of files
     /// that must stay private.
     Refused = 5,
@@ -27,7 +27,7 @@ pub enum ExitStatus {
     Findings = 7,
 }
 
-/// The result of `status --monitor` for the monitoring system that runs this command as a plug-in.
+/// The result of `status --monitor` for the monitoring system that runs the command as a plug-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MonitorState {
     /// Nothing needs attention.

@@ -21,7 +21,7 @@ pub struct OutputOptions {
     pub json: bool,
     /// Whether to omit notes, warnings, progress bars and reports (`--quiet`).
     pub quiet: bool,
-    /// Whether to omit progress bars, because a log is written to the same terminal.
+    /// Whether to omit progress bars. They would be mixed with a log that is written to the same terminal.
     pub no_progress: bool,
 }
 
@@ -159,8 +159,8 @@ impl Output {
         self.lines(&printable(text));
     }
 
-    /// Writes an error and returns its exit status. With `--json`, also writes the error as a JSON document, unless a
-    /// document was already written.
+    /// Writes an error and returns its exit status. With `--json`, also writes the error as a JSON document, unless
+    /// data was already written.
     pub fn failure(&self, failure: &Failure) -> ExitStatus {
         for (label, text) in failure.paragraphs() {
             self.lines(&format!("{}: {text}", self.coloured(label)));

@@ -1,4 +1,5 @@
-//! The output of the command-line parser. The help and the version are data; everything else is a usage error.
+//! The output of the command-line parser. The help and the version go to standard output; all other messages are usage
+//! errors.
 
 use std::ffi::OsString;
 use std::io::Write as _;

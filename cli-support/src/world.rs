@@ -25,7 +25,7 @@ pub type Wait = Box<dyn Fn(Duration) -> ControlFlow<()>>;
 pub struct World {
     /// The clock.
     pub now: Box<dyn Fn() -> DateTime<Utc>>,
-    /// A function that waits, for commands that run until they are stopped.
+    /// A function that pauses a command that runs until it is stopped.
     pub wait: Wait,
     /// The environment variables.
     pub env: Environment,

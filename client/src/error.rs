@@ -331,8 +331,8 @@ impl LocalError {
         let mode = found.mode() & 0o7777;
         let user = rustix::process::geteuid().as_raw();
         let hint = format!(
-            "`{path}` belongs to user {owner} (mode {mode:o}), but the current user is {user}: run the command as the owner, or use \
-             another path"
+            "`{path}` belongs to user {owner} (mode {mode:o}), but the current user is {user}: run the command as the \
+             owner, or use another path"
         );
         self.with_hint(hint)
     }

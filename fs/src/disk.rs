@@ -95,7 +95,7 @@ impl NewFile {
         Ok(NewFile { file: self.file.try_clone()?, path: self.path.clone() })
     }
 
-    /// Returns the open file. Call this after the last write.
+    /// Returns the open file. Call this method after the last write.
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
@@ -131,7 +131,7 @@ pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile>
     Ok(NewFile { file: File::from(file), path: place.path() })
 }
 
-/// The number of random letters and digits in a unique name.
+/// The number of random letters and digits in a name that [`create_unique`] chooses.
 pub const UNIQUE_LENGTH: usize = 12;
 
 /// Creates a file or folder with a random name. Calls `make` with random names until it finds one that is not in use.

@@ -17,11 +17,12 @@ use crate::{Place, Syscall};
 pub enum Fault {
     /// The process crashes before the call. All later calls fail.
     Die,
-    /// The process crashes during the call. A write writes half of its bytes.
+    /// The process crashes during the call. If the call is a write, half of its bytes are written.
     Torn,
     /// Power is lost before the call. Files that were not synced lose half of their bytes.
     Power,
-    /// The call fails with this error number, and later calls succeed. A failing write still writes half of its bytes.
+    /// The call fails with this error number, and later calls succeed. If the call is a write, half of its bytes are
+    /// written.
     Once(i32),
     /// This call and all later calls fail with this error number, as on a disk that stays full.
     FromNowOn(i32),
@@ -93,7 +94,8 @@ fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
     lock(&ARMED).iter().find(|state| path.starts_with(&lock(state).below)).cloned()
 }
 
-/// Returns an error if a fault is armed for the system call `call`. Every function of [`crate::disk`] calls this first.
+/// Returns an error if a fault is armed for the system call `call`. Every function of [`crate::disk`] calls this
+/// function first.
 pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };

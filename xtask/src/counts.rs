@@ -1,5 +1,5 @@
-//! Counts the instructions of the inner loops with callgrind and compares them with `tests/perf/instructions.txt`. Unlike times,
-//! these counts are the same in every run.
+//! Uses callgrind to count the instructions of inner loops, and compares the counts with `tests/perf/instructions.txt`.
+//! Unlike times, instruction counts are the same in every run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! Installs programs from newer Debian suites into a folder below `target/`, without changing the system: apt is run
-//! with a separate list of sources, state and cache.
+//! Installs programs from newer Debian suites into a folder below `target/`, without changing the system: apt runs with
+//! its own list of sources, its own state and its own cache.
 //!
 //! The versions in these suites change, so a range of versions is accepted. If a program cannot be installed, the tests
 //! that need it are skipped.
@@ -24,8 +24,8 @@ struct Package {
     below: (u32, u32),
 }
 
-/// The packages to install: programs that make and verify Sigstore bundles, and libraries that contain real bundles as test
-/// data.
+/// The packages to install: programs that make and verify Sigstore bundles, and libraries that contain real bundles as
+/// test data.
 const PACKAGES: [Package; 4] = [
     Package { name: "cosign", from: (3, 1), below: (4, 0) },
     Package { name: "sigstore-go", from: (1, 3), below: (2, 0) },

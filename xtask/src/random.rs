@@ -17,7 +17,7 @@ use xtask::say;
 
 /// The folder of the workspace with fake signatures.
 const WORKSPACE: &str = "target/random";
-/// The folders of the project to which the workspace has links.
+/// The folders of the project that are symbolic links in the workspace.
 const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
 
 /// Runs the histories. Returns `true` if the client behaves as expected in all histories.
@@ -59,7 +59,8 @@ fn workspace(project: &Path) -> io::Result<()> {
         })
         .collect();
     write(&folder.join("Cargo.toml"), &manifest.join("\n"))?;
-    // The workspace uses the same versions of all dependencies. cargo removes unused dependencies from the lock file.
+    // Start from the project's lock file, so that the workspace uses the same versions of dependencies. cargo removes
+    // unused dependencies from the lock file.
     let lock = folder.join("Cargo.lock");
     if !lock.exists() {
         fs::copy(project.join("Cargo.lock"), lock)?;
@@ -89,7 +90,7 @@ fn attest(project: &Path, copy: &Path) -> io::Result<()> {
     let dropped = ["sigstore-verify", "[[test]]", "name = \"it\"", "name = \"memory\"", "[lints]", "workspace = true"];
     let is_kept = |line: &&str| !dropped.iter().any(|start| line.starts_with(start));
     let mut manifest: Vec<&str> = original.lines().filter(is_kept).collect();
-    // Some functions are used only together with the library.
+    // Without the library, some functions are not used.
     manifest.push("[lints.rust]\ndead_code = \"allow\"\n");
     write(&copy.join("Cargo.toml"), &manifest.join("\n"))
 }

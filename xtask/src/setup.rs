@@ -149,7 +149,7 @@ fn node(_: &Path) -> Result<String, Missing> {
     Ok(format!("node {version}, npm: found"))
 }
 
-/// Installs the package `tuf` from PyPI and its dependencies, with fixed versions.
+/// Installs the package `tuf` and its dependencies from PyPI, with fixed versions.
 fn python_tuf(project: &Path) -> Result<String, Missing> {
     packages("python-tuf", project, "tests/interop/requirements.txt", "target/interop/venv")
 }
@@ -231,7 +231,8 @@ fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str
     })
 }
 
-/// Installs the packages `tuf-js` and `@sigstore/verify` from npm and their dependencies, with the versions in the lock file.
+/// Installs the packages `tuf-js` and `@sigstore/verify` and their dependencies from npm, with the versions in the lock
+/// file.
 fn npm_packages(project: &Path) -> Result<String, Missing> {
     let node = project.join(INTEROP).join("node");
     let wanted = ["tests/interop/package.json", "tests/interop/package-lock.json"];
@@ -322,7 +323,7 @@ fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
         return Err(Missing { tool, why: "not in PATH, and only root may install it".into(), remedy });
     }
     say::line(format!("  installing {package}"));
-    // An installation usually fails because the package list is outdated, so update the list and try again.
+    // If an installation fails, the package list is usually outdated, so update the list and try again.
     let again = |why: String| -> Result<(), String> {
         command("apt-get", Path::new("/"), &["update", "-qq"]).map_err(|_| why)?;
         apt_install(package)

@@ -79,7 +79,7 @@ fn other_instance() -> Vec<Case> {
     material.remove("certificate");
     material.insert("x509CertificateChain".to_owned(), json!({"certificates": [leaf, {"rawBytes": root}]}));
     // A policy that requires neither a transparency log nor a certificate transparency log still requires evidence from
-    // this Sigstore instance.
+    // the Sigstore instance that the policy names.
     let relaxed = workflow_policy(json!({"log": "none", "sct": false}));
     let evidence = instance().attest(&workflow(), &signature(GOOD)).to_string();
     let relaxed = under_with_root(relaxed, &instance().trusted_root(), &[&evidence]);

@@ -1,5 +1,5 @@
-//! Attacks by delegated roles on the policies of the roles above them. Other attacks withhold policies or evidence, or
-//! replace them with older or changed files.
+//! Attacks in which delegated roles try to weaken the policies of the roles above them, and attacks that withhold
+//! policies or evidence, or replace them with older or changed files.
 
 use lastmile_testkit::sigstore;
 use lastmile_testkit::{Delegation, Repository, bin_of};
@@ -140,7 +140,7 @@ fn second_chain() -> Vec<Case> {
         .because("no trusted role lists")
         .advances(&["snapshot", "timestamp"])
         .honest(republished(&terminating, &["lax"]).network());
-    // The policy of the role above covers both chains.
+    // The policy of the top-level targets role covers both delegation chains.
     let covered = two_chains(|repository| repository.signed("targets")["x-lastmile-policy"] = policy(&builder()));
     let mut attacker = covered.fork();
     attacker.add_target("lax", "team/other", EVIL);
@@ -202,7 +202,7 @@ fn older_policy() -> Vec<Case> {
 
 fn withheld() -> Vec<Case> {
     let honest = signed_by_workflow();
-    // This evidence differs from the evidence for the honest package, which the client has already stored.
+    // The client has already stored the evidence for the honest package. This evidence is different.
     let statement = sigstore::statement(SIGN, &json!({"release": 2}), GOOD);
     let evidence = instance().attest(&workflow(), &statement).to_string();
     let mut root = instance().trusted_root();

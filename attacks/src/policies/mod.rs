@@ -68,7 +68,7 @@ fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str
     name_evidence(repository, path, &file);
 }
 
-/// Makes the package `path` name `evidence` as its evidence file.
+/// Sets `evidence` as the evidence file that the package `path` names.
 fn name_evidence(repository: &mut Repository, path: &str, evidence: &str) {
     repository.signed("team")["targets"][path]["custom"] = json!({"lastmile": {"evidence": [evidence]}});
 }

@@ -217,7 +217,7 @@ fn c_10_entries_for_a_key_are_verified_even_if_no_log_is_demanded() {
     let root = root(PUBLIC_ROOT);
     let trust = Trust { root: &root, demands: NO_LOG };
     assert!(verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).is_ok());
-    // If the entries were not verified, the time in an entry could be changed.
+    // If the entries were not verified, an attacker could change the time in an entry.
     let forged = with_entry(KEY, |entry| flip_last(&mut entry["inclusionPromise"]["signedEntryTimestamp"]));
     let rejection = verify_key(&forged, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).unwrap_err();
     assert!(rejection.to_string().contains("SET verification failed"), "{rejection}");

@@ -81,7 +81,7 @@ fn c_2_a_checkpoint_of_another_log_is_refused() {
     let named = Log::new(9);
     let other = Log::new(10);
     let root = generated::root(&[&named, &other]);
-    // The library accepts this bundle, because a trusted log signed the checkpoint, and the log ID is not signed.
+    // `sigstore-verify` accepts this bundle, because a trusted log signed the checkpoint, and the log ID is not signed.
     let mut entries = other.record(&[&body(&p256(), "")], Promise::Absent);
     entries[0]["logId"]["keyId"] = named.key_id().into();
     let no_times = TrustDemands { times: 0, ..TrustDemands::default() };

@@ -8,7 +8,7 @@ use lastmile_attest::LocalPolicy;
 
 use crate::packages::{Packages, SIGN, envelope, signer};
 
-/// A generator of pseudo-random numbers (xorshift), so that every run is the same.
+/// A generator of pseudo-random numbers (xorshift). Its seeds are fixed, so every run is the same.
 struct Random(u64);
 
 impl Random {

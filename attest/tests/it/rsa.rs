@@ -65,6 +65,7 @@ fn an_rsa_key_in_a_log_must_use_pkcs1() {
     let rejection = verify_logged(PSS, &key("rsassa-pss-sha256")).unwrap_err();
     let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";
     assert_eq!(rejection.to_string(), text);
-    // The library alone would accept this signature, although the scheme of the key in the policy uses another padding.
+    // `sigstore-verify` alone would accept this signature, although the scheme of the key in the policy uses another
+    // padding.
     assert_eq!(verify_logged(PKCS1, &key("rsassa-pss-sha256")).unwrap_err(), Rejection::Signature);
 }

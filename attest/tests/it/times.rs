@@ -152,7 +152,7 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
     let first = Log::new(9);
     let mut second = Log::new(10);
     let body = body(&key, "");
-    // The second log does not sign the time, so the library does not check whether its key was valid.
+    // The second log does not sign the time, so `sigstore-verify` does not check whether the key of this log was valid.
     let entries = [first.record(&[&body], Promise::Signed), second.record(&[&body], Promise::Absent)].concat();
     let bundle = bundle(message_signature(&key), &entries).to_string();
     let evidence = Evidence::parse(bundle.as_bytes()).unwrap();

@@ -126,7 +126,7 @@ impl<'a> Clients<'a> {
         process::measure(&self.setup.python, command, limit)
     }
 
-    /// Returns a contestant that fetches `names` in each turn, starting with only the shipped root.
+    /// Returns a [`Contestant`] that fetches `names` in each round, starting with only the shipped root.
     pub(crate) fn first(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || {
             self.forget(program)?;
@@ -142,12 +142,14 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Returns a contestant that fetches `names` again in each turn, although it already has them from an earlier run.
+    /// Returns a [`Contestant`] that fetches `names` again in each round, although it already has them from an earlier
+    /// run.
     pub(crate) fn second(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
 
-    /// Returns a contestant that runs `turn` in `rounds` rounds. Without `--peers`, other implementations are not run.
+    /// Returns a [`Contestant`] that calls `turn` once in each of `rounds` rounds. Without `--peers`, other
+    /// implementations are not run.
     pub(crate) fn contestant(
         &self,
         program: &'static str,

@@ -26,7 +26,7 @@ struct Step {
 /// The points of each curve. The key consists of the plot's index and the curve's name.
 type Curves = BTreeMap<(usize, String), Vec<(f64, f64)>>;
 
-/// Measures all sizes. Writes the page unless `quick` is set.
+/// Measures all sizes, and writes docs/curves.md unless `quick` is set.
 pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     let mut curves = Curves::new();
     for step in steps(quick) {

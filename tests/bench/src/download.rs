@@ -14,7 +14,8 @@ const CURL: &str = "curl + openssl";
 const BAR: Bar =
     Bar { text: "0.9× curl + openssl sha256, under 48 MB", ratios: &[(CURL, 0.9)], most: None, memory: Some(48e6) };
 
-/// lastmile refreshes, fetches, verifies, writes to the disk and syncs. curl and openssl write nothing.
+/// Measures the download. lastmile refreshes its metadata, and fetches, verifies, writes and syncs the target. curl and
+/// openssl write nothing.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let folder = setup.scratch.join("download");
     let new = folder.join("new");
@@ -54,7 +55,7 @@ fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     (0..mebibytes).try_for_each(|_| file.write_all(&block))
 }
 
-/// Returns the name of the published file. The name starts with the hash of the file.
+/// Returns the file name of the target in the repository. The name starts with the hash of the file.
 fn served_name(folder: &Path) -> Result<String, String> {
     let entries = fs::read_dir(folder.join("repository/targets")).map_err(|error| error.to_string())?;
     let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());

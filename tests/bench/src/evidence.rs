@@ -172,8 +172,8 @@ impl Verifiers<'_> {
         self.setup.project.join("target/interop/debian/root/usr/bin").join(program)
     }
 
-    /// Checks that the programs refuse another subject. A program that verified nothing would make the measurement
-    /// meaningless.
+    /// Checks that the programs refuse the bundle if a different certificate subject is expected. A program that
+    /// verified nothing would make the measurement meaningless.
     fn check(&self, sample: &Sample) -> Result<(), String> {
         let wrong = Sample { subject: "mallory@example.com", ..*sample };
         let mut commands = vec![self.ours(&wrong), self.sigstore_python(&wrong, 1)];

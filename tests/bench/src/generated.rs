@@ -66,7 +66,7 @@ impl Generated {
     }
 }
 
-/// Switches a repository with bins to its first or second state.
+/// Switches a repository with bins to its first state, or to its second state, which has one more target.
 pub(crate) fn state(folder: &std::path::Path, number: u32) -> Result<(), String> {
     let metadata = folder.join("metadata");
     let copied = fs::copy(metadata.join(format!("timestamp.{number}.json")), metadata.join("timestamp.json"));

@@ -1,4 +1,4 @@
-//! Measures clients with repositories of a million targets, both in one file and in bins.
+//! Measures clients with repositories of a million targets, which are listed either in one file or in bins.
 
 use crate::clients::{Clients, PYTHON_TUF, TOUGH, TUF_JS};
 use crate::generated::{Generated, names};
@@ -14,7 +14,8 @@ pub(crate) const FIRST_FLAT: Bar = Bar {
     most: None,
     memory: Some(350e6),
 };
-/// The bar for the second `get`. It sets no ratio to tough, whose second `get` is not faster than its first.
+/// The bar for the second `get`. It requires no ratio to tough, because the second `get` of tough is not faster than
+/// its first.
 const SECOND_FLAT: Bar =
     Bar { text: "50× python-tuf, under 64 MB", ratios: &[(PYTHON_TUF, 50.0)], most: None, memory: Some(64e6) };
 const FIRST_BINS: Bar =

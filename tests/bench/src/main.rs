@@ -157,7 +157,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the benches. Returns `true` if all benches ran and met their bars.
+/// Runs the benches. Returns `true` if all benches ran, and lastmile met the [`Bar`](row::Bar) of each row.
 fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     let setup = Setup::prepare(arguments)?;
     let result = if arguments.curves {

@@ -30,7 +30,7 @@ const HOW: &str = "
 pub(crate) struct Report {
     table: String,
     parts: String,
-    /// The number of rows that did not meet their bar or could not be measured.
+    /// The number of rows in which lastmile did not meet its bar, or which could not be measured.
     broken: usize,
     /// The system's load average before the benches started.
     load_before: f64,

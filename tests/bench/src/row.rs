@@ -19,7 +19,7 @@ pub(crate) enum Unit {
 pub(crate) struct Series {
     pub(crate) program: &'static str,
     values: Vec<f64>,
-    /// The largest memory of all turns, in bytes, or zero if memory is not measured.
+    /// The largest memory use in any round, in bytes, or zero if memory is not measured.
     memory: f64,
     /// The error of the program, if it failed.
     failed: Option<String>,
@@ -97,7 +97,7 @@ pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
 /// The bar for a row: the ratios and limits that lastmile must meet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bar {
-    /// The text in the table.
+    /// The description of the bar in the table.
     pub(crate) text: &'static str,
     /// The other programs, each with the minimum ratio of its value to the value of lastmile.
     pub(crate) ratios: &'static [(&'static str, f64)],

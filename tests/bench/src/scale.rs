@@ -94,7 +94,7 @@ impl Scale<'_> {
         self.folder.join("repository")
     }
 
-    /// Returns the number of metadata files, without their compressed copies.
+    /// Returns the number of metadata files, not counting their compressed copies.
     fn metadata_files(&self) -> isize {
         let entries = fs::read_dir(self.repository().join("metadata")).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name());
@@ -105,8 +105,8 @@ impl Scale<'_> {
         self.setup.measure_repo_tool(&[&["--quiet", "--repository", "repository"], arguments].concat(), &self.folder)
     }
 
-    /// Creates the repository and imports the list. The keys are not encrypted, because deriving a key from a
-    /// pass-phrase is slow by design.
+    /// Creates the repository and imports the list of targets. The keys are not encrypted, because deriving a key from
+    /// a pass-phrase is slow by design.
     fn import(&mut self) -> Result<Used, String> {
         let _ = fs::remove_dir_all(self.repository());
         let bits = self.setup.sizes.bits.to_string();
@@ -169,7 +169,7 @@ impl Scale<'_> {
         add.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
     }
 
-    /// Returns the version of the timestamp. In canonical form, the version is the last member.
+    /// Returns the version of the timestamp. In canonical JSON, the version is the last member of the timestamp.
     fn timestamp_version(&self) -> Result<u64, String> {
         let text =
             fs::read_to_string(self.repository().join("metadata/timestamp.json")).map_err(|error| error.to_string())?;

@@ -146,7 +146,7 @@ fn head(length: u64, encoding: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{encoding}Content-Length: {length}\r\n\r\n")
 }
 
-/// Returns the file for a request. The benches use plain names only.
+/// Returns the file for a request. The benches use only names without special characters.
 fn file_of(folder: &Path, path: &str) -> PathBuf {
     path.split('/').filter(|segment| *segment != "..").fold(folder.to_path_buf(), |path, segment| path.join(segment))
 }
