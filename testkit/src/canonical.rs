@@ -1,9 +1,10 @@
-//! Canonical JSON (TUF specification 4.1). This writer is independent of `lastmile-metadata`, so that tests do not rely
-//! on the code under test.
+//! Canonical JSON (TUF specification 4.1). This encoder does not use `lastmile-metadata`, so that tests do not rely on
+//! the code under test.
 
 use serde_json::Value;
 
-/// Returns the canonical form of `value`. Signatures cover this form, and key IDs are its hashes.
+/// Returns the canonical form of `value`. Signatures cover the canonical form of a document. A key ID is the hash of
+/// the canonical form of a key object.
 ///
 /// # Panics
 ///

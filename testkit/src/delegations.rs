@@ -32,8 +32,8 @@ impl Delegation {
         Delegation::with_members(name, json!({"path_hash_prefixes": prefixes}))
     }
 
-    /// Creates a non-terminating delegation to the role `name`, and adds `members`, which may be invalid, to the JSON
-    /// object of the delegation.
+    /// Creates a delegation to the role `name` and adds `members` to its JSON object. The members may be invalid, and
+    /// replace the default members with the same names.
     ///
     /// `members` must be a JSON object.
     #[must_use]
@@ -59,7 +59,7 @@ impl Delegation {
 
 impl Repository {
     /// Appends a delegation to the role `delegator`. If the delegated role does not exist, creates it with an empty
-    /// document.
+    /// targets document.
     ///
     /// # Panics
     ///
@@ -80,8 +80,8 @@ impl Repository {
         self.add_role(&delegation.name, &delegation.keys);
     }
 
-    /// Makes `delegator` delegate to 2^`bit_length` succinct hash bins (TAP 15) with one key. Returns the names of the
-    /// bins in order.
+    /// Makes `delegator` delegate to 2^`bit_length` succinct hash bins (TAP 15), which share one key. Returns the names
+    /// of the bins in order.
     ///
     /// # Panics
     ///
@@ -110,7 +110,7 @@ impl Repository {
     }
 }
 
-/// Returns the name of the bin for the target `path`, according to the leading bits of its SHA-256.
+/// Returns the name of the bin that covers the target `path`. The leading bits of the path's SHA-256 select the bin.
 ///
 /// # Panics
 ///

@@ -21,8 +21,8 @@ pub enum NetworkFault {
     Reset,
     /// The published file, followed by an endless sequence of spaces.
     Endless,
-    /// Only this number of bytes from the start of the published file. Then the connection is closed. The announced
-    /// length is the length of the whole file.
+    /// The first bytes of the published file, at most this number. Then the connection is closed. A
+    /// [`Server`](crate::Server) nevertheless announces the length of the whole file.
     Truncated(usize),
     /// These bytes, as a complete response.
     Body(Vec<u8>),
@@ -35,7 +35,7 @@ pub enum Answer {
     File(Vec<u8>),
     /// No file is published at this path.
     Absent,
-    /// An injected fault, and the content of the published file, which is empty if no file is published.
+    /// An injected fault, and the content of the published file (empty if no file is published at this path).
     Fault(NetworkFault, Vec<u8>),
 }
 
@@ -49,7 +49,7 @@ struct State {
 
 /// An in-memory network. Clones are handles to the same network.
 ///
-/// Paths are relative to the server's root, percent-encoded as in the URL, and have no leading `/`:
+/// Paths are relative to the server's root, percent-encoded as in the URL, and have no leading `/`; for example,
 /// `metadata/timestamp.json`. As a [`Fetch`], the network serves URLs that begin with [`BASE`]. A
 /// [`Server`](crate::Server) serves the network over HTTP.
 ///
@@ -74,7 +74,7 @@ impl FakeNetwork {
         FakeNetwork::default()
     }
 
-    /// Creates an independent network with the same files and faults, and no requests.
+    /// Creates an independent network with the same files and faults, and an empty record of requests.
     #[must_use]
     pub fn fork(&self) -> FakeNetwork {
         FakeNetwork { state: Arc::new(Mutex::new(State { requests: Vec::new(), ..self.state().clone() })) }
@@ -111,7 +111,8 @@ impl FakeNetwork {
         self.fault_times(path, fault, usize::MAX);
     }
 
-    /// Answers the next `times` requests for `path` with `fault`. A later call for the same path replaces an earlier one.
+    /// Answers the next `times` requests for `path` with `fault`. A later call for the same path replaces an earlier
+    /// one.
     pub fn fault_times(&self, path: &str, fault: NetworkFault, times: usize) {
         self.state().faults.insert(path.into(), (fault, times));
     }
@@ -156,8 +157,8 @@ impl FakeNetwork {
 }
 
 impl Fetch for FakeNetwork {
-    /// Serves URLs that begin with [`BASE`]; connections to every other host are refused. Responses always begin at
-    /// byte 0.
+    /// Serves URLs that begin with [`BASE`], and refuses connections to every other host. A response always begins at
+    /// byte 0, even if the client asks for a later offset.
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let answer = match url.strip_prefix(BASE) {
             Some(path) => response(self.answer(path)),
@@ -167,7 +168,7 @@ impl Fetch for FakeNetwork {
     }
 }
 
-/// Converts the answer to the result of a client's transport.
+/// Converts `answer` to the result that [`Fetch::fetch`] returns for it.
 pub(crate) fn response(answer: Answer) -> Result<Response, FetchError> {
     match answer {
         Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _) => Ok(Response::whole(bytes)),

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::canonical;
 
-/// Returns the raw signature over a message.
+/// A function that returns the raw signature over a message.
 type Sign = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
-/// A key pair and its key object in metadata (TUF specification 4.2.2).
+/// A key pair, and the key object that describes it in metadata (TUF specification 4.2.2).
 ///
 /// Never use such a key outside of tests: anyone who knows the name can derive the private key.
 #[derive(Clone)]
@@ -33,13 +33,13 @@ impl TestKey {
         TestKey::from_parts(object, move |message| pair.sign(message).to_bytes().to_vec())
     }
 
-    /// Returns the ECDSA key over P-256 whose seed is the SHA-256 of `name`.
+    /// Returns the ECDSA key on the curve P-256 whose seed is the SHA-256 of `name`.
     #[must_use]
     pub fn p256(name: &str) -> TestKey {
         TestKey::ecdsa(Scheme::EcdsaP256, name)
     }
 
-    /// Returns the ECDSA key over P-384 whose seed is the SHA-256 of `name`.
+    /// Returns the ECDSA key on the curve P-384 whose seed is the SHA-256 of `name`.
     #[must_use]
     pub fn p384(name: &str) -> TestKey {
         TestKey::ecdsa(Scheme::EcdsaP384, name)
@@ -60,7 +60,7 @@ impl TestKey {
         TestKey { keyid: TestKey::computed_keyid(&object), object, sign: Arc::new(sign) }
     }
 
-    /// Returns the key ID that the specification defines (4.2.1): the SHA-256 of the canonical key object, in
+    /// Returns the key ID that the TUF specification (4.2.1) defines: the SHA-256 of the canonical key object, in
     /// hexadecimal.
     #[must_use]
     pub fn computed_keyid(object: &Value) -> String {
@@ -100,7 +100,7 @@ impl TestKey {
         (self.sign)(message)
     }
 
-    /// Returns the signature object for the document `signed` (specification 4.2.1): `keyid` and `sig`.
+    /// Returns the signature object for the document `signed` (TUF specification 4.2.1): `keyid` and `sig`.
     #[must_use]
     pub fn signature(&self, signed: &Value) -> Value {
         self.signature_of(&canonical::write(signed))

@@ -2,13 +2,14 @@
 //! [`lastmile-client`](https://docs.rs/lastmile-client).
 //!
 //! * [`Repository`] writes and signs TUF metadata in memory. A test can change every document before it is signed.
-//! * [`FakeNetwork`] contains the published files, records requests and injects a [`NetworkFault`] for a path.
+//! * [`FakeNetwork`] contains the published files, records requests, and can answer requests for any path with a
+//!   [`NetworkFault`].
 //! * [`Server`] serves a [`FakeNetwork`] over HTTP on 127.0.0.1, for code that takes a URL.
 //! * [`sigstore`] simulates a Sigstore instance, for tests of policies.
 //! * [`TestClient`] is an installation of `lastmile-client` in a temporary directory.
 //!
-//! The README has a worked example. This crate has its own writer of canonical JSON, so tests can detect mistakes in
-//! the writer of `lastmile-metadata`. Keys are derived from names, and the time is an argument, so tests give the same
+//! The README has a worked example. This crate has its own canonical JSON encoder, so tests can detect mistakes in the
+//! encoder of `lastmile-metadata`. Keys are derived from names, and the test sets the time, so tests give the same
 //! results on every machine and at any time.
 //!
 //! Use this crate in tests only: its functions panic when they are misused, and its private keys are public.

@@ -1,4 +1,5 @@
-//! A TUF repository in memory (TUF specification 4 and 6). A test can change every member of a document before it is signed.
+//! A TUF repository in memory (TUF specification 4 and 6). A test can change every member of a document before it is
+//! signed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,10 +22,12 @@ pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
 /// The characters to percent-encode in file names: all except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A TUF repository: the documents as they will be published next, their keys, and the network on which they are published.
+/// A TUF repository: the documents that a test can change before they are published, the keys that sign them, and the
+/// network on which they are published.
 ///
-/// A new repository has a root role with three keys and a threshold of two, one Ed25519 key for each other role, consistent
-/// snapshots, and version 1 of each top-level role published. Changes are invisible to clients until [`Repository::publish`].
+/// In a new repository, the root role has three keys and a threshold of two, and every other top-level role has one
+/// Ed25519 key. The repository uses consistent snapshots, and version 1 of every top-level role is published. Changes
+/// are invisible to clients until [`Repository::publish`].
 ///
 /// ```
 /// use lastmile_testkit::Repository;
@@ -43,7 +46,8 @@ pub struct Repository {
     written: BTreeMap<String, Vec<u8>>,
     /// The keys of the previous root, which also sign the next root.
     outgoing: Vec<TestKey>,
-    /// Whether the snapshot and the timestamp list lengths and hashes in addition to versions. The default is true.
+    /// Whether the entries in the snapshot and the timestamp contain lengths and hashes in addition to versions. The
+    /// default is true.
     pub lists_hashes: bool,
 }
 
@@ -115,17 +119,18 @@ impl Repository {
         &self.network
     }
 
-    /// Returns the `signed` member of `role` that will be published next. Any change is allowed.
+    /// Returns the document of `role`, which becomes the `signed` member of the next published file. A test may change
+    /// the document in any way, even so that it becomes invalid.
     ///
     /// # Panics
     ///
-    /// Panics if there is no such role. All other methods that take a role panic in the same case.
+    /// Panics if there is no such role. Other methods that read the document of a role panic in this case too.
     #[must_use]
     pub fn signed(&mut self, role: &str) -> &mut Value {
         self.documents.get_mut(role).unwrap_or_else(|| panic!("no role {role}"))
     }
 
-    /// Returns the current version in the document of `role`.
+    /// Returns the version number in the document of `role`.
     #[must_use]
     pub fn version(&self, role: &str) -> u64 {
         self.documents[role]["version"].as_u64().unwrap()
@@ -159,7 +164,7 @@ impl Repository {
         self.documents.keys().filter(|role| !top_level.contains(&role.as_str())).cloned().collect()
     }
 
-    /// Adds the role with an empty targets document, if it does not exist, and sets its keys.
+    /// Sets the keys of `role`. If the role does not exist, adds it with an empty targets document.
     pub(crate) fn add_role(&mut self, role: &str, signers: &[TestKey]) {
         self.documents.entry(role.into()).or_insert_with(|| blank("targets"));
         self.signers.insert(role.into(), signers.to_vec());
@@ -180,12 +185,12 @@ impl Repository {
         }
     }
 
-    /// Signs `role` with `keys` from now on, regardless of which keys the delegator lists.
+    /// Makes `keys` sign for `role` from now on, whether or not its delegator lists them.
     pub fn set_signers(&mut self, role: &str, keys: &[TestKey]) {
         self.signers.insert(role.into(), keys.to_vec());
     }
 
-    /// Returns the keys that sign `role`.
+    /// Returns the keys that sign for `role`.
     #[must_use]
     pub fn signers(&self, role: &str) -> Vec<TestKey> {
         self.signers[role].clone()
@@ -217,7 +222,7 @@ impl Repository {
     }
 
     /// Writes `roles` again without raising their versions, and updates their entries in the snapshot and the
-    /// timestamp, as an attacker with the keys could do.
+    /// timestamp, as an attacker who has the roles' keys could do.
     pub fn reissue(&mut self, roles: &[&str]) {
         for role in roles {
             self.write(role);
@@ -238,7 +243,8 @@ impl Repository {
         self.signed(role)["version"] = json!(version);
     }
 
-    /// Signs `role` and publishes it, without a new version and without changing any other role. Returns the file.
+    /// Signs the document of `role` and publishes the file, without raising its version or changing any other role.
+    /// Returns the content of the file.
     pub fn write(&mut self, role: &str) -> Vec<u8> {
         let mut signers = self.signers[role].clone();
         if role == "root" {
@@ -333,7 +339,7 @@ fn blank_root() -> Value {
     })
 }
 
-/// Returns an empty document for a role other than root. Its version is also 0.
+/// Returns an empty document for a role other than root. Its version is 0, as in [`blank_root`].
 fn blank(role: &str) -> Value {
     let mut signed = json!({"_type": role, "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY});
     let body = if role == "targets" { "targets" } else { "meta" };
@@ -343,14 +349,16 @@ fn blank(role: &str) -> Value {
 
 /// Returns a metadata file with the document `signed` and one signature by each of `keys`.
 ///
-/// The file is indented JSON, while the signatures cover the canonical form, so a client that confuses the two fails.
+/// The file is indented JSON, while the signatures cover the canonical form, so a client that verifies them over the
+/// bytes of the file fails.
 #[must_use]
 pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.signature(signed)).collect();
     serde_json::to_vec_pretty(&json!({"signatures": signatures, "signed": signed})).unwrap()
 }
 
-/// Returns the file name of `role` in metadata folders: `ROLE.json` or `VERSION.ROLE.json`, with the role percent-encoded.
+/// Returns the file name of `role` in metadata folders: `ROLE.json` or `VERSION.ROLE.json`, with the role
+/// percent-encoded.
 #[must_use]
 pub fn file_name(role: &str, version: Option<u64>) -> String {
     let name = utf8_percent_encode(role, ENCODED);

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::fake_network::{Answer, FakeNetwork, NetworkFault};
 
-/// A request as it was sent.
+/// An HTTP request, as the client sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The method, such as `GET`.
@@ -39,7 +39,7 @@ impl Connection {
         io::copy(&mut self.stream, &mut io::sink()).map(drop)
     }
 
-    /// Returns the TCP stream, for example to close one direction.
+    /// Returns the TCP stream, for example to shut down only one direction.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
@@ -111,7 +111,8 @@ impl Server {
         Server::answering(move |request| network.answer(&request.path))
     }
 
-    /// Starts an HTTP proxy for the given host names on a free port. For every other host, it responds with status 502.
+    /// Starts an HTTP proxy on a free port. The proxy answers a request for a host in `hosts` from the network of that
+    /// host, and a request for any other host with status 502.
     ///
     /// # Panics
     ///

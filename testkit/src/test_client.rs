@@ -18,8 +18,9 @@ use crate::fake_network::{BASE, FakeNetwork, response};
 use crate::outcome::time;
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
 
-/// The folder of the installation, relative to its temporary directory. The folder is nested so deeply that a path with
-/// several `..` still stays inside the temporary directory, where [`TestClient::files_outside`] finds the file.
+/// The folder of the installation, relative to its temporary directory. The folder is nested so deeply that a file
+/// written to a path with several `..` is still inside the temporary directory, where [`TestClient::files_outside`]
+/// finds it.
 const HOME: &str = "a/b/c";
 
 /// The trusted versions of root, timestamp, snapshot and targets, in this order.
@@ -27,7 +28,7 @@ pub type Versions = [u64; 4];
 
 /// A client installation with its own store and output folder. Dropping it removes both.
 ///
-/// Each method that updates opens the store again, as a program does each time it starts. The time is
+/// Each method that updates the metadata opens the store again, as a program does each time it starts. The time is
 /// [`TestClient::now`]; the machine's clock is never read. With the feature `paused-time`, timeouts on the fake network
 /// expire immediately.
 ///
@@ -129,7 +130,7 @@ impl TestClient {
         self.mirrors.lock().unwrap().clone()
     }
 
-    /// Builds the updater that the other methods use.
+    /// Builds an updater with the settings and the store of this client.
     ///
     /// # Panics
     ///
@@ -143,21 +144,21 @@ impl TestClient {
         Ok(self.updater_with(DirectoryStore::open(self.store_path())?))
     }
 
-    /// Builds the same updater with another store.
+    /// Builds an updater with the settings of this client and with `store`.
     ///
     /// # Panics
     ///
-    /// Panics if the settings cannot be used.
+    /// Panics if the settings are unusable.
     #[must_use]
     pub fn updater_with(&self, store: impl Store) -> Updater {
         self.builder(store).build().expect("usable settings")
     }
 
-    /// Returns the builder of the same updater, so that a test can change more settings.
+    /// Returns a builder with the settings of this client and with `store`, so that a test can change more settings.
     ///
     /// # Panics
     ///
-    /// Panics if the HTTP settings cannot be used.
+    /// Panics if the HTTP settings are unusable.
     pub fn builder(&self, store: impl Store) -> UpdaterBuilder {
         let mirrors = self.mirrors();
         let bases = match &self.http {
@@ -181,8 +182,8 @@ impl TestClient {
             .event_sink(RecordEvents(events))
     }
 
-    /// Returns a runtime whose timers fire immediately on the fake network. With retries, timers run in real time,
-    /// because a paused clock would reach the deadline while a thread writes a part of a target.
+    /// Returns a runtime. On the fake network, its timers fire immediately, unless retries are enabled: then they run
+    /// in real time, because a paused clock would reach the deadline while a thread writes a part of a target.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.retry_policy.retries == 0;
         let mut builder = Builder::new_current_thread();
@@ -304,7 +305,7 @@ impl TestClient {
         })
     }
 
-    /// Returns the events of the client since the last call, and clears them.
+    /// Returns the events that the client has sent since the last call.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         std::mem::take(&mut self.events.lock().unwrap())
@@ -328,14 +329,15 @@ impl TestClient {
         fs::read(self.store_path().join(file_name(role, None))).ok()
     }
 
-    /// Returns the trusted metadata files in the store by name, without the client's own state.
+    /// Returns the trusted metadata files in the store, by file name. The client keeps other state in subfolders, which
+    /// are not included.
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let names = below(&self.store_path()).into_iter().filter(|name| !name.contains('/'));
         names.map(|name| (name.clone(), fs::read(self.store_path().join(name)).unwrap())).collect()
     }
 
-    /// Returns all files in the store by path, including the client's own state.
+    /// Returns all files in the store by path: the trusted metadata and the client's other state.
     #[must_use]
     pub fn all_stored(&self) -> BTreeMap<String, Vec<u8>> {
         let names = below(&self.store_path()).into_iter();
@@ -368,8 +370,8 @@ impl TestClient {
         fs::write(self.output_path().join(name), content).unwrap();
     }
 
-    /// Returns the paths of all files in the temporary directory that are neither in the store nor in the output folder. A
-    /// correct client leaves none.
+    /// Returns the paths of all files in the temporary directory that are neither in the store nor in the output
+    /// folder. A correct client creates no such files.
     #[must_use]
     pub fn files_outside(&self) -> Vec<String> {
         let inside = |name: &String| ["store/", "output/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));

@@ -1,4 +1,4 @@
-//! An example of how an application tests its updates: the steps of the README as separate tests.
+//! An example of how an application tests its updates: the steps in the README as separate tests.
 
 #![expect(clippy::unwrap_used, reason = "unwrapping makes the test fail")]
 
@@ -36,7 +36,7 @@ impl Installation {
     }
 
     fn update(&self, server: &Server) -> Result<(), Error> {
-        // Do not use a proxy that this machine may have configured.
+        // Bypass any proxy that is configured on this machine.
         let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
         install(&self.root, &server.url(), &settings, self.dir.path())
     }

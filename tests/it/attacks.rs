@@ -1,4 +1,4 @@
-//! Runs the attacks of `lastmile_attacks` against the library and against a client process.
+//! Runs the attack scenarios in the crate `lastmile_attacks` against the library and against a client process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -54,9 +54,9 @@ fn a_client_process_refuses_every_attack_that_runs_externally() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// Runs the attack lab on `client` and counts the results. The first array contains the numbers of attacks that the
-/// client withstood, accepted, crashed on, hung on, and did not recover from, in this order. The second array contains
-/// the numbers of cases in which the client was not strict enough and too strict.
+/// Runs the attack lab on `client` and counts the results. The first array counts the attacks that the client
+/// withstood, accepted, crashed on, hung on, and did not recover from, in this order. The second array counts the cases
+/// in which the client was not strict enough, and the cases in which it was too strict.
 fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
@@ -84,7 +84,7 @@ fn the_attack_lab_reports_that_lastmile_refuses_the_attacks() {
     assert_eq!(report(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), ([2, 0, 0, 0, 0], [0, 0]));
 }
 
-/// The client under test must not see pass-phrases, tokens and proxies in the environment of the attack lab.
+/// The client under test must not see pass-phrases, tokens or proxies from the environment of the attack lab.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_hides_the_environment_from_the_client() {
@@ -113,8 +113,8 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
-/// Runs the attack lab on shell scripts that act as faulty clients. Each script runs the lastmile client, and
-/// misbehaves if that client refuses something.
+/// Runs the attack lab on shell scripts that act as faulty clients. Most scripts run the lastmile client, and misbehave
+/// when that client exits with an error.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_reports_each_kind_of_failure() {
@@ -242,16 +242,16 @@ fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
         assert!(all.contains(id), "there is no scenario {id}");
         names_tests_or_a_reason(id, text, &tests);
     }
-    // These are the scenarios about stolen keys, fast-forward attacks, keys of several repositories, and different
-    // files with the same version.
+    // These are the scenarios about stolen keys, fast-forward attacks, keys that several repositories share, and
+    // different files with the same version.
     let is_about_ours =
         |id: &&&str| ["3.10-", "3.11-", "3.12-", "2.4-same-version"].iter().any(|start| id.starts_with(start));
     let missing: Vec<_> = all.iter().filter(is_about_ours).filter(|id| !listed.contains_key(**id)).collect();
-    assert!(missing.is_empty(), "these scenarios must have a line `scenario` in attack-coverage.md: {missing:?}");
+    assert!(missing.is_empty(), "attack-coverage.md must have a line `- scenario` for each of these: {missing:?}");
 }
 
-/// Every attack on evidence must have a scenario that runs the whole client. Attack 45, which only uses up time, is
-/// exempt.
+/// Every attack on evidence must have a scenario that runs the whole client. Attack 45, which only makes the client
+/// slow, is exempt.
 #[test]
 fn every_attack_on_evidence_has_a_scenario() {
     let table = read("../attest/tests/attacks.md");
@@ -301,6 +301,6 @@ fn every_patch_applies_and_every_attack_is_named_by_one() {
     let differing: Vec<_> = attacks.symmetric_difference(&named).collect();
     assert!(
         differing.is_empty(),
-        "these scenarios have no patch in tests/planted-bugs, or a patch names them but they do not exist: {differing:?}"
+        "no planted bug names these scenarios, or one names them but they do not exist: {differing:?}"
     );
 }

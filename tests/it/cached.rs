@@ -32,7 +32,7 @@ const FILES: [&str; 9] = [
 /// The files that every refresh reads as metadata.
 const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 
-/// The kinds of replacement for a file.
+/// What a file in the store is replaced with.
 const KINDS: [&str; 11] =
     ["missing", "empty", "corrupt", "truncated", "huge", "link", "dangling link", "device", "fifo", "socket", "folder"];
 
@@ -213,7 +213,7 @@ impl Home {
     fn shell(&self, wrapper: &[&str], script: &str) -> Output {
         let (name, arguments) = wrapper.split_first().unwrap();
         let mut command = Command::new(name);
-        // `set -e` ignores commands after `!`.
+        // The function `fails` replaces `!`, because `set -e` ignores the exit status of a command after `!`.
         let fails = "fails() { if \"$@\"; then echo \"succeeded unexpectedly: $*\"; exit 1; fi; }";
         command.args(arguments).args(["-euc", &format!("{fails}\n{script}")]).current_dir(self.0.path());
         command.env("client", program("lastmile")).env("repo", program("lastmile-repo"));

@@ -1,4 +1,4 @@
-//! Tests of canonical JSON (specification 4.1).
+//! Tests of canonical JSON (TUF specification 4.1).
 
 use lastmile_metadata::{ErrorKind, Json, RoleName, TargetPath, Targets, Threshold};
 use lastmile_testkit::{Repository, TestClient, TestKey, canonical, sign};

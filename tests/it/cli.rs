@@ -1,4 +1,5 @@
-//! Tests the command lines of both programs. Each file in `cmd/` contains commands and their expected output.
+//! Tests the command lines of `lastmile` and `lastmile-repo`. Each file in `cmd/` contains commands and their expected
+//! output.
 //!
 //! The programs see the date 2030-01-01. Each file runs in a new folder that [`client_folder`] or [`repository_folder`]
 //! prepares. `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes the current output into `cmd/`.
@@ -31,7 +32,8 @@ by = [\"alice\"]
 
 const METADATA: &str = "metadata/timestamp.json";
 
-/// Returns the path of the program `name`, which is in the folder of the test binary's profile.
+/// Returns the path of the program `name`, which cargo builds in the same profile folder as the tests, such as
+/// `target/debug`.
 pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
@@ -73,7 +75,7 @@ fn environment(proxy: Option<&Server>) -> Vec<(&'static str, String)> {
     variables
 }
 
-/// Runs all files in `cmd/KIND`, each in a copy of `prepared`.
+/// Runs all files in `cmd/KIND`, each in a copy of the folder `prepared`.
 fn run(kind: &str, prepared: &Path, proxy: Option<&Server>) {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("cmd").join(kind);
     let folder = tempfile::tempdir().unwrap();
@@ -143,8 +145,8 @@ fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     repository.network().clone()
 }
 
-/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Each of these is
-/// used by only one test file, because its responses may depend on earlier requests.
+/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Only one test file
+/// uses each faulty repository, because the responses may depend on earlier requests.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [

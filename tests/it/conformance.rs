@@ -1,5 +1,4 @@
-//! Runs the program `lastmile-conformance` against an HTTP server, with the protocol of the community's conformance
-//! suite.
+//! Runs the program `lastmile-conformance` against an HTTP server, with the command lines of the TUF conformance suite.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,6 @@
 //! Checks that every requirement in `spec-rows.txt` has a line in `COVERAGE.md` or a test whose name contains the ID of
-//! the requirement. Also checks that the files in the requirement's row contain a comment about it.
+//! the requirement. Also checks that the files that the row of the requirement names contain a comment about the
+//! requirement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,8 +15,8 @@ struct Row {
 }
 
 impl Row {
-    /// Returns the text with which comments refer to this requirement: the section, the decision or the TAP. If the
-    /// requirement has no numbered subsection, returns the ID.
+    /// Returns the text with which comments refer to this requirement: the section (such as `5.3.1`), the decision
+    /// (such as `D3`) or the TAP. If the requirement has no numbered subsection, returns the ID.
     fn reference(&self) -> String {
         let Some((kind, rest)) = self.id.split_once('-') else { return self.id.clone() };
         match rest.split(['-', '–']).next().unwrap() {

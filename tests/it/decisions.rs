@@ -1,5 +1,5 @@
-//! Tests of decisions where the specification leaves a choice (rows A and D of `spec-rows.txt`). Some of these
-//! decisions are tested in other modules.
+//! Tests of how lastmile decides where the TUF specification leaves a choice (the rows A… and D… of `spec-rows.txt`).
+//! Some of these decisions are tested in other modules.
 
 use std::fs;
 

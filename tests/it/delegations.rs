@@ -1,4 +1,4 @@
-//! Tests of delegations, path patterns and hash prefixes (specification 4.5), and of succinct hash bins (TAP 15).
+//! Tests of delegations, path patterns and hash prefixes (TUF specification 4.5), and of succinct hash bins (TAP 15).
 
 use lastmile_metadata::{DelegatedRoles, Error, ErrorKind, HashPrefix, PathPattern, TargetPath, Targets, Verified};
 use lastmile_testkit::{Delegation, Repository, bin_of, hash};

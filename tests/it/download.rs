@@ -1,4 +1,4 @@
-//! Tests of target downloads (specification 5.7).
+//! Tests of target downloads (TUF specification 5.7).
 
 use lastmile_client::{Error as ClientError, FetchError, Refusal};
 use lastmile_metadata::{FileError, TargetNames};

@@ -1,4 +1,4 @@
-//! Tests of the envelope, its signatures, and how signatures count towards a threshold (specification 4.2.1).
+//! Tests of the envelope, its signatures, and how signatures count towards a threshold (TUF specification 4.2.1).
 
 use lastmile_metadata::{Error, ErrorKind, KeyId, RoleName, Root, Snapshot, Targets, Threshold, Timestamp};
 use lastmile_testkit::{Repository, TestKey, sign};

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::cli::program;
 use crate::made::Made;
 
-/// A folder with `root.json`, and a server with a repository that has `package` and `team/package`.
+/// A folder with `root.json`, and a server with a repository that contains the targets `package` and `team/package`.
 struct Setup {
     folder: TempDir,
     made: Made,

@@ -1,11 +1,11 @@
-//! Tests of the formats of root, snapshot, targets and timestamp (specification 4.3 to 4.6).
+//! Tests of the formats of root, snapshot, targets and timestamp (TUF specification 4.3 to 4.6).
 
 use lastmile_metadata::{Error, ErrorKind, Role, RoleName, Snapshot, TargetNames, TargetPath, Targets, Timestamp};
 use lastmile_testkit::{Repository, TestKey};
 use lastmile_tests::{judge, judge_root, judge_targets, malformed, verdict};
 use serde_json::{Value, json};
 
-/// Applies `edit` to the signed part of `role` in an honest repository, signs the result and verifies it.
+/// Applies `edit` to the signed part of `role` in a new repository, signs the result and verifies it.
 fn verified<R: Role>(role: &str, edit: impl FnOnce(&mut Value)) -> Result<lastmile_metadata::Verified<R>, Error> {
     let mut repository = Repository::new();
     let mut signed = repository.signed(role).clone();

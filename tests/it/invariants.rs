@@ -1,4 +1,5 @@
-//! Checks invariants of ARCHITECTURE.md in sources and manifests. `cargo xtask test` checks the other invariants.
+//! Checks that the sources and manifests keep invariants from ARCHITECTURE.md. Other steps of `cargo xtask test` check
+//! the remaining invariants.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,8 @@ fn the_client_contains_no_private_keys() {
     for package in ["metadata", "attest", "client"] {
         let mut manifest = manifest(package);
         if package == "attest" {
-            // Only the repository tool enables the feature `sign`, with which `attest` makes evidence.
+            // Only the repository tool enables the feature `sign`, with which the crate `lastmile-attest` can make
+            // evidence.
             manifest = manifest.replace("\nsign = [\"lastmile-keys/sign\"]\n", "\n");
             assert!(!manifest.contains("\ndefault ="), "{package}");
         }
@@ -129,8 +131,8 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// In the repository tool, the journal has a function `apply` too, so the test counts only calls of `apply` on `stage`
-/// there.
+/// The repository tool also has a journal with a function `apply`. In the tool, the test therefore counts only calls of
+/// the form `stage.apply`.
 #[test]
 fn only_one_module_passes_metadata_to_a_stage() {
     let callers: Vec<_> =

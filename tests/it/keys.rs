@@ -1,4 +1,4 @@
-//! Tests of keys in metadata (specification 4.2.2), and of the real keys in Sigstore's roots.
+//! Tests of keys in metadata (TUF specification 4.2.2), and of the real keys in Sigstore's roots.
 
 use lastmile_metadata::{ErrorKind, KeyRing, Role, RoleName, Root, Targets, Threshold};
 use lastmile_testkit::{Repository, TestKey, sign};

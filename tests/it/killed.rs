@@ -1,6 +1,7 @@
 //! Kills the programs at random moments while other processes use the same repository and store.
 //!
-//! The tests print the seeds of their random numbers, but the moments also depend on the speed of the machine.
+//! The tests print the seeds of their random numbers, but the moments also depend on the speed of the machine, so the
+//! same seed may not repeat a failure.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -145,8 +146,8 @@ impl World {
         for folder in [".publishing", ".queue"] {
             let left =
                 std::fs::read_dir(self.path("packages").join(folder)).unwrap().map(|entry| entry.unwrap().path());
-            // If a process is killed before it creates the file `owner` of its request, it leaves behind a folder,
-            // which is removed after an hour.
+            // A process that publishes creates a folder in `.queue`. If it is killed before it creates the file `owner`
+            // there, the folder remains until another process removes it after an hour.
             let left: Vec<_> = left.filter(|path| folder != ".queue" || path.join("owner").exists()).collect();
             assert!(left.is_empty(), "{left:?}");
         }
@@ -281,7 +282,7 @@ fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicB
     }
 }
 
-/// The minimum number of rounds. In each round, a release and a renewal are killed.
+/// The minimum number of rounds. In each round, an `add` and a `renew` are killed.
 const ROUNDS: usize = 16;
 /// The maximum number of rounds.
 const MOST_ROUNDS: usize = 200;

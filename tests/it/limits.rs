@@ -29,8 +29,8 @@ fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
     client
 }
 
-/// Sets the limit `field` to `length` and to one byte less, and returns the details of the refusal with the lower
-/// limit.
+/// Updates with the limit `field` set to `length`, which must succeed, and then with a limit of one byte less. Returns
+/// the details of the refusal.
 fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<Limit>) {
     let length = length as u64;
     assert!(

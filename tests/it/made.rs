@@ -1,7 +1,7 @@
 //! Repositories that `lastmile-repo` made, and attackers who have some of the private keys of these repositories.
 //!
-//! The simulator can make arbitrary repositories to test clients. Tests of promises about repositories made by
-//! `lastmile-repo` use this module instead, so that the real tool makes the repositories.
+//! The simulator in `testkit/` can make any repository, including repositories that `lastmile-repo` would never make.
+//! Tests of what `lastmile-repo` promises about its repositories use this module instead.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -218,7 +218,7 @@ impl Attacker {
     }
 
     /// Signs `signed` with the attacker's keys that are listed for `role`, and returns the file. If none of the
-    /// attacker's keys is listed, signs with the first one.
+    /// attacker's keys is listed, signs with the attacker's first key.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);

@@ -1,5 +1,5 @@
-//! Tests across crates, with one module for each part of the specification. The name of a test starts with the ID of
-//! its requirement in `spec-rows.txt`.
+//! Tests that use several crates. Most modules test one part of the TUF specification. If a test covers a requirement
+//! in `spec-rows.txt`, its name starts with the ID of the requirement.
 
 #![expect(
     clippy::unwrap_used,

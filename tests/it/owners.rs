@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// The ID of a user and a group who own no files.
+/// A user ID and group ID that own no files.
 const USER: u32 = 65_534;
 
 fn run(state: &Path, user: u32, args: &[&str]) -> Output {

@@ -36,8 +36,8 @@ const PUBLIC: &str = "public-root.json";
 const STAGING: &str = "staging-root.json";
 const GITHUB: &str = "github-root.json";
 
-/// The bundles in a folder: the path, how the bundle is verified, and the reason for the refusal, or "" if the bundle is
-/// accepted.
+/// The bundles in a folder: the path, how the bundle is verified, and the reason for the refusal, or "" if the bundle
+/// is accepted.
 type Cases = &'static [(&'static str, How, &'static str)];
 
 const NO_ISSUER: &str = "the certificate names no issuer";
@@ -108,7 +108,7 @@ const PYPI: Cases = &[
 
 const SIGSTORE_GO: Cases = &[
     ("bundles/dsse-2sigs.sigstore.json", Root(PUBLIC), "the envelope has 2 signatures"),
-    // See the same bundle above.
+    // `VERIFY` states the reasons for the refusals of these bundles.
     ("bundles/dsse.sigstore.json", Root(PUBLIC), "`tlogEntries` has no `inclusionProof`"),
     ("bundles/othername.sigstore.json", Root("trusted-roots/scaffolding.json"), "neither a URI nor an email address"),
     ("bundles/public-key-validity.sigstore.json", OnlyKey("public-keys/public-key-validity.pem"), ""),
@@ -212,8 +212,8 @@ fn verdict(folder: &Path, path: &str, how: How) -> String {
     verified.filter_map(Result::err).map(|refused| refused.to_string()).next().unwrap_or_default()
 }
 
-/// Checks that the folder contains exactly the bundles in `cases`, and that the verdict on each bundle is the expected
-/// one.
+/// Checks that the folder contains exactly the bundles in `cases`, and that each bundle is accepted or refused as
+/// `cases` says.
 fn check(folder: &Path, cases: Cases) {
     let listed: BTreeSet<String> = cases.iter().map(|(path, ..)| (*path).to_owned()).collect();
     assert_eq!(bundles_in(folder), listed, "{}", folder.display());

@@ -1,4 +1,4 @@
-//! Tests of the start of an update and of the chain of roots (specification 5.1 to 5.3).
+//! Tests of the start of an update and of the chain of roots (TUF specification 5.1 to 5.3).
 
 use lastmile_client::{Error as ClientError, FetchError, HttpSettings};
 use lastmile_metadata::{ErrorKind, KeyId, Limits, Threshold};

@@ -1,4 +1,4 @@
-//! Tests of the pre-order search through delegations (specification 5.6.7).
+//! Tests of the pre-order search through delegations (TUF specification 5.6.7).
 
 use lastmile_client::{Error as ClientError, blocking};
 use lastmile_metadata::{ErrorKind, FileContent, Limit, RoleName, Stage, Threshold};

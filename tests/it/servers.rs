@@ -36,8 +36,8 @@ fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str
     site.fetch_all("second");
 }
 
-/// Checks the responses for metadata. Each element of `codings` is an `Accept-Encoding` header and the encoding of the
-/// expected copy.
+/// Checks the responses for metadata. Each element of `codings` is the value of an `Accept-Encoding` header and the
+/// content encoding of the expected response.
 fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &str)]) {
     for ending in METADATA {
         let path = site.file("metadata", ending);

@@ -1,4 +1,5 @@
-//! Tests `lastmile-conformance` as a client under test of the Sigstore conformance suite, with real bundles.
+//! Tests the program `lastmile-conformance` with the command lines of the Sigstore conformance suite and with real
+//! bundles.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Tests of the snapshot (specification 5.5).
+//! Tests of the snapshot (TUF specification 5.5).
 
 use lastmile_client::FetchError;
 use lastmile_metadata::{ErrorKind, RoleName, Threshold};
@@ -8,7 +8,8 @@ use lastmile_testkit::{
 use lastmile_tests::{role, verdict, version};
 use serde_json::json;
 
-/// Returns a repository with the delegated role `a` and version 2 of all roles except the root, and a client that is up to date.
+/// Returns a repository with the delegated role `a` and version 2 of all roles except the root, and a client that is up
+/// to date.
 fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -194,8 +195,8 @@ fn w_5_5_5_3_a_snapshot_that_the_timestamp_has_superseded_still_counts() {
     let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     repository.network().fault("metadata/3.snapshot.json", NetworkFault::Status(500));
-    // The client stores the new timestamp but not the new snapshot, so the stored timestamp lists a different version
-    // than the stored snapshot has.
+    // The client stores the new timestamp but not the new snapshot, so the version that the stored timestamp lists
+    // differs from the version of the stored snapshot.
     assert_eq!(network_error(client.refresh()), FetchError::Status(500));
     repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove("a.json");
     publish_snapshot(&mut repository);

@@ -1,4 +1,4 @@
-//! Tests of the top-level targets, and of the same checks for delegated roles (specification 5.6.1 to 5.6.6).
+//! Tests of the checks on the top-level targets role and on delegated roles (TUF specification 5.6.1 to 5.6.6).
 
 use lastmile_metadata::{ErrorKind, Threshold};
 use lastmile_testkit::{Delegation, NetworkFault, Repository, TestClient, TestKey, hash, refused, time, too_long};

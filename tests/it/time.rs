@@ -1,4 +1,4 @@
-//! Tests of date-times in metadata (specification 4.2.3), and of a wrong clock.
+//! Tests of date-times in metadata (TUF specification 4.2.3), and of a wrong clock.
 
 use std::io::Write;
 use std::sync::Arc;

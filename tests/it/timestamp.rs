@@ -1,4 +1,4 @@
-//! Tests of the timestamp (specification 5.4).
+//! Tests of the timestamp (TUF specification 5.4).
 
 use lastmile_client::FetchError;
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};

@@ -1,4 +1,4 @@
-//! Checks one piece of evidence for one file, with a policy that is made for this check.
+//! Checks one evidence file, such as a Sigstore bundle, against a policy that is created for this check.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use lastmile_metadata::{Hashes, Key, TargetFile, TargetPath};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// The evidence that the policy requires.
+/// A check of evidence, and the requirements of its policy.
 #[derive(Clone, Debug)]
 pub struct BundleCheck {
     /// Who must have signed.
     pub signer: ExpectedSigner,
-    /// The type of the required attestation, or `None` if the policy requires a signature over the file or a statement
-    /// that counts as one.
+    /// The predicate type of the required attestation. `None` requires a signature: over the file itself, or over a
+    /// statement that counts as a signature.
     pub attestation: Option<String>,
     /// The trusted root (`trusted_root.json`), which contains the keys of the logs, the timestamp authorities and the
-    /// certificate authorities. Without it, a signature by a key needs no log entry.
+    /// certificate authorities. Without a trusted root, a signature by a key needs no log entry.
     pub trusted_root: Option<Vec<u8>>,
 }
 
@@ -46,8 +46,8 @@ impl BundleCheck {
         self.judge_repeatedly(evidence, hashes, now, 1).map(drop)
     }
 
-    /// Judges evidence several times, as a client judges several packages: the policy and the trusted root are read
-    /// only once. Returns the time that the verdicts took.
+    /// Checks `evidence` `rounds` times, as a client checks many packages: the policy and the trusted root are read
+    /// only once. Returns the time that the checks took, not counting the time for reading.
     ///
     /// # Errors
     /// The reason why the evidence does not satisfy the policy.
@@ -104,8 +104,8 @@ impl BundleCheck {
     }
 }
 
-/// Returns the predicate type of the statement in a bundle, or `None` if the bundle contains a signature over a file. The
-/// result is not verified.
+/// Returns the predicate type of the statement in a bundle, or `None` if the bundle contains a signature over a file.
+/// The result is not verified.
 #[must_use]
 pub fn predicate_type(bundle: &[u8]) -> Option<String> {
     use base64::Engine as _;

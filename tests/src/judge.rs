@@ -6,11 +6,11 @@ use lastmile_metadata::{
 use lastmile_testkit::{Repository, TestKey, sign};
 use serde_json::{Value, json};
 
-/// Returns the name of a top-level or delegated role.
+/// Converts `name` to the name of a top-level or delegated role.
 ///
 /// # Panics
 ///
-/// Panics if no role may have this name.
+/// Panics if `name` is not a valid role name.
 #[must_use]
 pub fn role(name: &str) -> RoleName {
     match name {
@@ -32,7 +32,7 @@ pub fn version(number: u64) -> Version {
     Version::new(number).expect("a version")
 }
 
-/// Returns the error `kind` about the role `name`.
+/// Returns an error of the kind `kind` about the role `name`, to compare a test's result with.
 #[must_use]
 pub fn verdict(name: &str, kind: ErrorKind) -> Error {
     Error { role: role(name), kind }
@@ -80,7 +80,7 @@ pub fn judge<R: Role>(repository: &Repository, name: &str, signed: &Value) -> Re
     judge_bytes(repository, name, sign(signed, &repository.signers(name)))
 }
 
-/// Verifies `bytes` as the role `name`.
+/// Verifies `bytes` as the metadata file of the role `name`, with the keys in the root of `repository`.
 ///
 /// # Errors
 ///
@@ -89,7 +89,8 @@ pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>)
     Envelope::<R>::parse(&role(name), bytes)?.verify(&role(name), &ring(repository, name))
 }
 
-/// Applies `edit` to a root with one key for all roles, signs it and verifies it.
+/// Applies `edit` to a root document whose root role has one key and a threshold of 1, then signs the document and
+/// verifies it with its own keys.
 ///
 /// # Errors
 ///
@@ -103,7 +104,7 @@ pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error
     Verified::of_itself(sign(&signed, &[TestKey::new("root-1")]), &Limits::default())
 }
 
-/// Applies `edit` to an honest repository, then signs and verifies its top-level targets file.
+/// Applies `edit` to a new repository, then signs and verifies its top-level targets file.
 ///
 /// # Errors
 ///

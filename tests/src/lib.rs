@@ -1,5 +1,5 @@
-//! Functions with which the tests in `it/` verify files of the simulated repository, and check evidence, without a
-//! client.
+//! Functions for the tests in `it/` that verify single files of the simulated repository, or check evidence, without
+//! running a client.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "functions for tests may panic")]
 

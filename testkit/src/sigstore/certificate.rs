@@ -1,4 +1,4 @@
-//! Certificates of a simulated certificate authority, with the extensions of Fulcio
+//! Certificates issued by a simulated certificate authority, with the extensions that Fulcio defines
 //! (<https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>).
 
 use chrono::{DateTime, Duration, Utc};
@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::{Log, base64_decode, der};
 use crate::TestKey;
 
-/// The names of the claims in policies. The claim at index N is in the Fulcio extension with the number N + 9.
+/// The names that policies use for the claims in a certificate. The claim at index N is in the Fulcio extension
+/// 1.3.6.1.4.1.57264.1.(N + 9).
 const CLAIMS: [&str; 16] = [
     "build-signer-uri",
     "build-signer-digest",

@@ -1,4 +1,4 @@
-//! A writer of DER, the encoding of X.509 certificates (ITU-T X.690).
+//! An encoder for DER (ITU-T X.690), the encoding of X.509 certificates.
 
 /// Returns the encoding of a value with the tag `tag`.
 pub(super) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -57,7 +57,7 @@ pub(super) fn generalized_time(time: chrono::DateTime<chrono::Utc>) -> Vec<u8> {
     value(0x18, time.format("%Y%m%d%H%M%SZ").to_string().as_bytes())
 }
 
-/// Returns an OBJECT IDENTIFIER in dotted form, such as `2.5.29.17`.
+/// Returns the OBJECT IDENTIFIER for a dotted form such as `2.5.29.17`.
 pub(super) fn oid(dotted: &str) -> Vec<u8> {
     let arcs: Vec<u32> = dotted.split('.').map(|arc| arc.parse().expect("a number")).collect();
     let mut content = vec![u8::try_from(arcs[0] * 40 + arcs[1]).expect("a small number")];

@@ -8,7 +8,8 @@ use super::certificate::public_key;
 use super::{base64, base64_decode, pem, signed_bytes};
 use crate::{TestKey, hash};
 
-/// A transparency log. Each call that records entries makes a new tree, which contains only these entries.
+/// A transparency log. Each call that records entries creates a new Merkle tree, which contains only the entries from
+/// this call.
 #[derive(Debug, Clone)]
 pub struct Log {
     key: TestKey,
@@ -17,7 +18,7 @@ pub struct Log {
     version: Version,
 }
 
-/// The version of Rekor.
+/// The version of Rekor whose format the log's entries have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     /// Rekor v1, which signs the time of each entry.
@@ -26,7 +27,7 @@ enum Version {
     V2,
 }
 
-/// The certificate or the key that verifies a signature.
+/// The certificate or the public key with which a signature can be verified.
 #[derive(Debug, Clone, Copy)]
 pub enum Verifier<'a> {
     /// A certificate in DER.
@@ -53,19 +54,19 @@ impl Verifier<'_> {
 }
 
 impl Log {
-    /// Returns the log called `name`. The name also determines the key.
+    /// Returns the log called `name`. The name determines the log's key.
     #[must_use]
     pub fn new(name: &str) -> Log {
         Log { key: TestKey::p256(&format!("the log {name}")), name: name.to_owned(), version: Version::V1 }
     }
 
-    /// Like [`Log::new`], but entries have the form of Rekor v2, so no time is signed.
+    /// Like [`Log::new`], but the entries have the format of Rekor v2, which does not sign times.
     #[must_use]
     pub fn v2(name: &str) -> Log {
         Log { version: Version::V2, ..Log::new(name) }
     }
 
-    /// Returns the body of the log record for an envelope with one signature.
+    /// Returns the body of the log entry for `envelope`, which must have exactly one signature.
     #[must_use]
     pub fn body(&self, envelope: &Value, verifier: Verifier<'_>) -> String {
         let text = |value: &Value| base64_decode(value.as_str().expect("base64"));
@@ -109,7 +110,7 @@ impl Log {
         Sha256::digest(public_key(&self.key)).to_vec()
     }
 
-    /// Records `body`, and returns the log entry in the form in which bundles contain it.
+    /// Records `body`, and returns the log entry in the JSON form that bundles contain.
     ///
     /// # Panics
     ///

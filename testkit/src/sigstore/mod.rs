@@ -1,6 +1,6 @@
 //! A simulated Sigstore instance: a certificate authority, transparency logs and timestamp authorities, with keys that
-//! are derived from names. It makes trusted roots and bundles, so that tests can present evidence signed by any
-//! identity.
+//! are derived from names. The instance makes a trusted root and bundles, so that tests can present evidence signed by
+//! any identity.
 
 mod certificate;
 mod der;
@@ -21,19 +21,19 @@ use crate::{TestKey, hash};
 /// The time at which certificates are issued and signatures are recorded by default: 2026-01-01.
 pub const RECORDED: DateTime<Utc> = DateTime::from_timestamp(1_767_225_600, 0).expect("a valid time");
 
-/// The payload type of envelopes with in-toto statements.
+/// The payload type of envelopes that contain in-toto statements.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
 /// A simulated Sigstore instance.
 ///
-/// Every field can be replaced, so that a test can make evidence that another log recorded.
+/// A test can replace every field, for example to make a bundle whose signature another log recorded.
 #[derive(Debug, Clone)]
 pub struct Sigstore {
     /// The name of the certificate authority.
     pub name: String,
     /// The key of the certificate authority.
     pub authority: TestKey,
-    /// The certificate transparency log whose timestamps are in the certificates.
+    /// The certificate transparency log that signs a timestamp for each certificate.
     pub ct_log: Option<Log>,
     /// The transparency logs that record each signature.
     pub logs: Vec<Log>,

@@ -1,4 +1,4 @@
-//! A simulated timestamp authority (RFC 3161). A timestamp is CMS signed data (RFC 5652) about a `TSTInfo`.
+//! A simulated timestamp authority (RFC 3161). A timestamp is CMS signed data (RFC 5652) that contains a `TSTInfo`.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
 const CONTENT_TYPE: &str = "1.2.840.113549.1.9.3";
 const MESSAGE_DIGEST: &str = "1.2.840.113549.1.9.4";
 
-/// A timestamp authority. Its certificate is signed with the key of its root certificate.
+/// A timestamp authority with its own root certificate, which signs the authority's certificate.
 #[derive(Debug, Clone)]
 pub struct TimeAuthority {
     /// The name of the root certificate.
@@ -33,7 +33,7 @@ impl TimeAuthority {
         TimeAuthority { name: name.to_owned(), root, key: TestKey::p256(&format!("the time authority {name}")) }
     }
 
-    /// Returns a timestamp for `signature`, in the form in which bundles contain timestamps.
+    /// Returns a timestamp for `signature`, in the JSON form that bundles contain.
     #[must_use]
     pub fn timestamp(&self, signature: &[u8], time: DateTime<Utc>) -> Value {
         let sha256 = || der::sequence(&[der::oid(SHA256)]);

@@ -70,7 +70,7 @@ fn is_json(canonical: &str) -> bool {
     !canonical.bytes().any(|byte| byte < 0x20)
 }
 
-/// Compares our canonical JSON with the output of an independent implementation.
+/// Compares the canonical JSON that lastmile writes with the output of an independent implementation.
 pub(crate) fn canonical(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let value: Result<Value, _> = serde_json::from_str(text);

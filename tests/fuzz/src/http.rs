@@ -27,7 +27,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.chars().map(|byte| u8::try_from(u32::from(byte)).unwrap()).collect()).to_vec()
 }
 
-/// Checks that a request ends soon, either with an error or with at most the allowed number of bytes.
+/// Checks that a request ends soon, either with an error or with at most [`LIMIT`] bytes.
 pub(crate) fn http(input: &[u8]) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

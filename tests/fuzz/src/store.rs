@@ -34,8 +34,8 @@ fn good() -> MemoryStore {
     store
 }
 
-/// Returns the seeds. Each input is a sequence of files. A file is written as its number, its length in two bytes, and
-/// its content.
+/// Returns the seeds. Each input is a sequence of files. A file is written as its index in [`files`], its length in two
+/// bytes, and its content.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let store = good();
     let kept = files().map(|file| store.read(&file, u64::MAX).unwrap());

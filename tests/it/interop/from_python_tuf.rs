@@ -6,7 +6,7 @@ use lastmile_testkit::{FakeNetwork, Server};
 use super::ours::{Fetched, TestClient, refusal};
 use super::programs::Foreign;
 
-/// Fetches every target of the first state of a scenario.
+/// Makes the repositories of a scenario with python-tuf, and fetches every target of the first repository.
 async fn fetches_all(scenario: &str) {
     let foreign = Foreign::make(scenario);
     let network = FakeNetwork::new();

@@ -1,4 +1,4 @@
-//! A client that uses lastmile-client over HTTP and a store in memory.
+//! A client that uses lastmile-client over HTTP, with a store in memory.
 
 use chrono::{DateTime, Utc};
 use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
@@ -29,7 +29,7 @@ impl TestClient {
         Self { updater, now: Utc::now(), downloads: tempfile::tempdir().unwrap() }
     }
 
-    /// Updates and downloads targets.
+    /// Refreshes, then downloads the targets `names`.
     pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Fetched, Error> {
         let mut session = self.updater.refresh_at(self.now).await?;
         let mut targets = Vec::new();

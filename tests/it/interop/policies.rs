@@ -1,5 +1,5 @@
-//! Tests that clients of other projects, which do not support policies, install a package without evidence that
-//! lastmile refuses.
+//! Tests that policies do not disturb clients of other projects, which do not support policies. These clients install a
+//! package that lastmile refuses because it has no evidence.
 
 use lastmile_testkit::{Server, TestClient};
 

@@ -132,7 +132,7 @@ impl Client {
         Self { command, folder, root: shipped }
     }
 
-    /// Refreshes and downloads targets.
+    /// Refreshes from the URL `base`, then downloads the targets `names`.
     pub(crate) fn fetch(&self, base: &str, names: &[&str]) -> Answer {
         let state = self.folder.path().join("state");
         let output = self.folder.path().join("output");

@@ -19,8 +19,8 @@ use url::Url;
 
 /// A transport for tough that reads the folder of a repository.
 ///
-/// tough requests the target `a/b` as `HASH.a/b`, but section 5.7.3 puts the hash before the last segment. The
-/// transport reads the file `a/HASH.b` instead, so that this bug in tough does not hide other differences.
+/// tough requests the target `a/b` as `HASH.a/b`, but TUF specification 5.7.3 puts the hash before the last segment.
+/// The transport reads the file `a/HASH.b` instead, so that this bug in tough does not hide other differences.
 #[derive(Clone, Debug)]
 struct Folder(PathBuf);
 

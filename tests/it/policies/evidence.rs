@@ -45,7 +45,7 @@ fn a_session_judges_a_package_once() {
             let verdict = session.judge(&target).await.unwrap();
             let Outcome::Satisfied(proofs) = &verdict.rules()[0].outcome else { panic!("{verdict:?}") };
             assert_eq!((proofs[0].evidence.as_str(), proofs[0].signer.as_str()), (EVIDENCE, "a"));
-            // After the stored evidence is removed, only the session still knows the verdict.
+            // After the stored evidence is removed, only the session still knows the result of the check.
             let index = client.store_path().join("state").join("evidence");
             assert!(index.exists());
             for (name, _) in client.all_stored() {

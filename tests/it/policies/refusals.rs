@@ -121,8 +121,8 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("team", &["app/*"]));
     set_policy(&mut repository, "targets", policy(&[signature_by("a")]));
-    // The child defines a signer with the same name as the parent's signer, and a rule with the same name as the
-    // parent's rule, which excludes the package.
+    // The policy of the delegated role defines a signer and a rule with the same names as in the policy of its
+    // delegator. This rule excludes the package.
     let mut rule = signature_by("a");
     rule["except"] = json!([PACKAGE]);
     let mut child = policy(&[rule, signature_by("b")]);
@@ -144,7 +144,7 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
 #[test]
 fn c_43_the_chain_that_the_search_follows_decides() {
     // Two roles list the package. The search ends at the first of these roles, so the less strict policies of the
-    // second chain do not apply.
+    // second delegation chain do not apply.
     let mut repository = Repository::new();
     for role in ["strict", "lax"] {
         repository.delegate("targets", &Delegation::paths(role, &["app/*"]));

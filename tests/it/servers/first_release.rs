@@ -15,7 +15,7 @@ use crate::cli::program;
 /// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
-/// Returns a command line of the maintainer, with the program's name as its first word.
+/// Returns the maintainer's command for `line`, whose first word is the name of the program.
 fn command(site: &Site, line: &str) -> Command {
     let words: Vec<&str> = line.split_whitespace().collect();
     let mut command = Command::new(program(words[0]));

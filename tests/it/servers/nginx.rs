@@ -11,9 +11,9 @@ use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another
 /// The path of nginx on systems where nginx is not in `PATH`.
 const PLACE: &str = "/usr/sbin/nginx";
 
-/// Settings for the whole server, in addition to the settings on the page. Some of them are common settings that would
-/// break the repository if the settings on the page did not override them. The others make nginx use only one folder
-/// and one process.
+/// Settings for the whole server, in addition to the settings in docs/serving.md. Some of them are common settings that
+/// would break the repository if the settings in docs/serving.md did not override them. The other settings make nginx
+/// use only one folder and one process.
 const AROUND: &str = r#"
 daemon off;
 master_process off;
@@ -71,8 +71,8 @@ impl Nginx {
     }
 }
 
-/// Returns the server block from the page, adapted to the repository of `site`, with the settings `first` added at its
-/// start.
+/// Returns the server block from docs/serving.md, adapted to the repository of `site`, with the settings `first` added
+/// at its start.
 pub(super) fn server(site: &Site, first: &str) -> String {
     replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))
 }

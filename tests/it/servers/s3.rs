@@ -48,7 +48,7 @@ impl Bucket {
         bucket
     }
 
-    /// Runs command lines from the page in the repository's folder.
+    /// Runs command lines from docs/serving.md in the repository's folder.
     pub(super) fn run(&self, site: &Site, lines: &str) {
         let mut command = site.shell(lines);
         let path = std::env::var("PATH").unwrap_or_default();
@@ -91,8 +91,8 @@ fn announced(said: &Path) -> Option<u16> {
     rest.split_once('\n')?.0.trim().parse().ok()
 }
 
-/// Returns the commands on the page that copy to S3. In their block, these are the lines with a prompt and their
-/// continuation lines.
+/// Returns the commands in docs/serving.md that copy to S3: the lines with a prompt and their continuation lines, in
+/// the block that contains `mark`.
 fn commands(mark: &str) -> String {
     let block = page("console").into_iter().find(|block| block.contains("s3://packages") && block.contains(mark));
     let block = block.unwrap_or_else(|| panic!("no block of the page copies to S3 with {mark}"));

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// The targets that are published first: text that compresses well, a compressed file, a web page, and a name that needs encoding
-/// in a URL.
+/// The targets that are published first: text that compresses well, a compressed file, a web page, and a name that
+/// needs encoding in a URL.
 pub(super) const TARGETS: [&str; 5] =
     ["docs/notes.txt", "docs/notes.txt.gz", "index.html", "tool", "team/größe 1+1.txt"];
 
@@ -65,7 +65,7 @@ impl Site {
         succeed(command.current_dir(self.path("packages")).args(arguments));
     }
 
-    /// Publishes these targets.
+    /// Publishes `targets`, which are names and contents.
     pub(super) fn release(&mut self, targets: &[(&str, &[u8])]) {
         self.add(&[], targets);
     }
@@ -86,7 +86,8 @@ impl Site {
         &self.contents[target]
     }
 
-    /// Returns the path of the newest file in `folder` whose name ends with `ending`. The folder is in the repository.
+    /// Returns the path of the newest file in `folder` whose name ends with `ending`. `folder` is relative to the
+    /// repository.
     pub(super) fn file(&self, folder: &str, ending: &str) -> String {
         let entries = fs::read_dir(self.path("packages").join(folder)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -116,14 +117,15 @@ impl Site {
         command
     }
 
-    /// Returns the only block of the page that is marked as `language`, adapted to this repository.
+    /// Returns the only block of docs/serving.md that is marked as `language`, adapted to this repository.
     pub(super) fn settings(&self, language: &str) -> String {
         let blocks = page(language);
         assert_eq!(blocks.len(), 1, "the page must have exactly one block of {language}");
         replaced(&blocks[0], "/srv/packages", self.path("packages").to_str().unwrap())
     }
 
-    /// Returns a command that runs `line`, a command line from the page, in the site's folder with the built programs.
+    /// Returns a command that runs `line`, a command line from docs/serving.md, in the site's folder with the built
+    /// programs.
     pub(super) fn shell(&self, line: &str) -> Command {
         let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();
         let path = std::env::var("PATH").unwrap_or_default();

@@ -31,8 +31,8 @@ pub(super) fn certified() -> Site {
     site
 }
 
-/// Returns the server block from the page with TLS on `port`. `listen` contains parameters of the `listen` directive,
-/// and `first` contains additional settings.
+/// Returns the server block from docs/serving.md with TLS on `port`. `listen` contains parameters of the `listen`
+/// directive, and `first` contains additional settings.
 fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     let path = |name| site.path(name).display().to_string();
     let certificate = path("localhost.pem");

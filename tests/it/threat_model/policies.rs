@@ -1,5 +1,5 @@
-//! Tests what an attacker can and cannot do if a role signs a policy. The attacker has stolen keys of TUF roles, or
-//! keys, identities and services that the policy names.
+//! Tests what an attacker can and cannot do if a targets role contains a policy. The attacker has stolen keys of TUF
+//! roles, or keys, identities and services that the policy names.
 
 use chrono::Duration;
 use lastmile_attacks::{EVIL, GOOD};
@@ -20,7 +20,8 @@ const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// The keys that an attacker needs to publish packages in `team`.
 const TEAM: [&str; 3] = ["team-1", "snapshot-1", "timestamp-1"];
 
-/// The error of a client that refuses the package in `team` because of a rule of the top-level targets role.
+/// The error of a client that refuses the package in `team` because of a rule in the policy of the top-level targets
+/// role.
 const REFUSED: &str = "team/package: the rule signed of targets";
 
 fn builder() -> TestKey {
@@ -71,8 +72,8 @@ fn signed_by(name: &str, signers: &[&str]) -> Value {
     })
 }
 
-/// Creates a repository whose top-level targets role signs `policy` and lists the trusted root. The delegated role
-/// `team` lists the package with `evidence`.
+/// Creates a repository whose top-level targets role contains `policy` and lists the trusted root `root`. The delegated
+/// role `team` lists the package with `evidence`.
 fn made_under(policy: &Value, root: &Value, evidence: &[Value]) -> Made {
     let made = Made::with_team();
     made.run(&["remove", PACKAGE]);
@@ -109,8 +110,8 @@ fn location(path: &str, content: &[u8]) -> String {
     format!("{TARGETS}{folder}{}.{name}", hash(content))
 }
 
-/// Publishes a malicious package with `evidence`, using the keys of `team`, snapshot and timestamp. Returns the result
-/// of [`said`].
+/// Publishes a malicious package with `evidence`, using the keys of `team`, snapshot and timestamp. Returns what
+/// clients then get, as [`said`] returns it.
 fn published(made: &Made, evidence: &[Value]) -> String {
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, evidence);
@@ -144,8 +145,8 @@ fn p1_the_keys_of_a_delegated_role_publish_no_package_without_the_demanded_evide
     for evidence in [vec![], vec![signed_with(&own, &signature(EVIL))], vec![good.clone()]] {
         assert_eq!(published(&made, &evidence), REFUSED);
     }
-    // The attacker adds a policy to the delegated role. The signer in this policy has the same name as in the policy of
-    // targets, but has the attacker's key. The clients still refuse the package.
+    // The attacker adds a policy to the delegated role. The signer in this policy has the same name as the signer in
+    // the policy of the top-level targets role, but the attacker's key. The clients still refuse the package.
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, &[signed_with(&own, &signature(EVIL))]);
     let mut policy = policy(&[signed_by("signed", &["builder"])]);
@@ -169,14 +170,15 @@ fn p2_the_keys_of_the_role_that_signs_the_policy_remove_it_but_not_the_policy_of
     let mut own = policy(&[rule()]);
     own["trust"]["public"]["sha256"] = hash(instance().trusted_root().to_string().as_bytes()).into();
     made.set_policy("team", &own);
-    // With the keys of `team`, the attacker removes the policy of `team`, but the policy of targets still applies.
+    // With the keys of `team`, the attacker removes the policy of `team`, but the policy in the `targets` role still
+    // applies.
     let attacker = made.attacker(&TEAM);
     let remove = |signed: &mut Value| drop(signed.as_object_mut().unwrap().remove("x-lastmile-policy"));
     release(&attacker, "team", PACKAGE, EVIL, &[]);
     assert_eq!(said(&made, &attacker.network), REFUSED);
     attacker.release("team", remove);
     assert_eq!(said(&made, &attacker.network), REFUSED);
-    // With the key of targets as well, the attacker also removes the policy of targets.
+    // With the targets key as well, the attacker also removes the policy in the `targets` role.
     let attacker = made.attacker(&["team-1", "targets-1", "snapshot-1", "timestamp-1"]);
     release(&attacker, "team", PACKAGE, EVIL, &[]);
     attacker.release("team", remove);

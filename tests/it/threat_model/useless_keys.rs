@@ -1,5 +1,5 @@
-//! Keys that are useless to an attacker who has no other keys, because snapshot and timestamp list the hash of each
-//! file that is signed with these keys.
+//! Tests of keys that are useless to an attacker who has no other keys, because snapshot and timestamp list the hash of
+//! each file that is signed with these keys.
 
 use lastmile_attacks::GOOD;
 use lastmile_testkit::METADATA;

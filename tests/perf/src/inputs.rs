@@ -1,5 +1,5 @@
-//! The inputs of the loops. They are written with simple format strings, so changes to other code do not affect the
-//! inputs.
+//! The inputs of the measured loops. They are written with simple format strings, so changes to other code do not
+//! affect the inputs.
 
 use std::fmt::Write as _;
 
@@ -58,7 +58,7 @@ pub(crate) fn target_name(number: usize) -> String {
     format!("project-{number:06}/1.0.0.tar.gz")
 }
 
-/// Returns a snapshot with 16,384 bins, in canonical form.
+/// Returns a snapshot that lists 16,384 bins, in canonical form.
 pub(crate) fn snapshot() -> String {
     let bins = (0..BINS).map(|bin| format!(r#""bin-{bin:04x}.json":{{"version":1}},"#)).collect::<String>();
     format!(

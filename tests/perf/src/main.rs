@@ -1,5 +1,5 @@
-//! Inner loops of the libraries. `cargo xtask test` counts their instructions, and `cargo xtask bench` measures their
-//! times.
+//! Runs inner loops of the libraries. `cargo xtask test` counts their instructions, and `cargo xtask bench` measures
+//! their times.
 //!
 //! `loops --list` prints the names of the loops. `loops NAME` runs one loop once, for callgrind. `loops` measures all
 //! loops and prints one line for each: the name, the description and the median in nanoseconds, separated by tabs.

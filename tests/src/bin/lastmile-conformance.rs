@@ -9,8 +9,8 @@
 //!     [--staging | --trusted-root F] FILE_OR_DIGEST
 //! ```
 //!
-//! The client writes each trusted role, as received, to `M/ROLE.json`, with a percent-encoded role name. It stores its
-//! own state in subfolders of `M`. It writes each target directly into the folder `T`; the file name is the
+//! The client writes the file of each trusted role, as received, to `M/ROLE.json`, with a percent-encoded role name. It
+//! stores its own state in subfolders of `M`. It writes each target directly into the folder `T`; the file name is the
 //! percent-encoded path of the target. The exit code is always 0 or 1.
 
 use std::error::Error;
@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The client under test of the conformance suites of TUF and Sigstore.
+/// Client under test for the TUF and Sigstore conformance suites
 #[derive(Parser)]
 struct Arguments {
     /// Folder for trusted metadata
@@ -58,14 +58,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Trust a root, without a request
+    /// Trust a root, without using the network
     Init {
         /// Root metadata file
         root: PathBuf,
     },
     /// Update the trusted metadata
     Refresh,
-    /// Refresh, then download each target in the order of the options
+    /// Refresh, then download the targets in the order of the `--target-name` options
     Download,
     /// Verify a Sigstore bundle
     VerifyBundle(VerifyBundle),
@@ -73,28 +73,28 @@ enum Command {
 
 #[derive(Args)]
 struct VerifyBundle {
-    /// The bundle
+    /// Bundle to verify
     #[arg(long, value_name = "FILE")]
     bundle: PathBuf,
-    /// The subject of the certificate
+    /// Expected subject of the certificate
     #[arg(long, value_name = "IDENTITY", requires = "certificate_oidc_issuer", required_unless_present = "key")]
     certificate_identity: Option<String>,
-    /// The OpenID Connect issuer of the certificate
+    /// Expected OpenID Connect issuer of the certificate
     #[arg(long, value_name = "URL", requires = "certificate_identity")]
     certificate_oidc_issuer: Option<String>,
-    /// The public key that signed
+    /// Public key that must have made the signature
     #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
     key: Option<PathBuf>,
-    /// The trusted root [default: that of the public instance]
+    /// Trusted root [default: the trusted root of Sigstore's public instance]
     #[arg(long, value_name = "FILE", conflicts_with = "staging")]
     trusted_root: Option<PathBuf>,
-    /// Trust the staging instance
+    /// Trust Sigstore's staging instance
     #[arg(long)]
     staging: bool,
-    /// Judge the bundle this number of times, and print the seconds for one verdict
+    /// Verify the bundle this number of times, and print the average duration in seconds
     #[arg(long, value_name = "NUMBER", hide = true)]
     rounds: Option<NonZeroU32>,
-    /// The file, or `sha256:` and its digest
+    /// Signed file, or `sha256:` followed by its digest
     file: String,
 }
 
@@ -245,8 +245,8 @@ fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
 /// The characters to percent-encode in the name of a downloaded file: all except ASCII letters, digits and `-._~`.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the file name of a target, which is its percent-encoded path. If that is not a valid file name, returns a
-/// name that no percent-encoded path can have.
+/// Returns the file name of a target, which is its percent-encoded path. If that name is too long, returns a name that
+/// no percent-encoded path can have. If it consists of dots only, encodes the dots too.
 fn file_name(target: &str) -> String {
     let name = utf8_percent_encode(target, UNRESERVED).to_string();
     if name.len() > 255 {

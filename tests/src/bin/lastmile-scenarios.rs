@@ -1,6 +1,7 @@
 //! Runs attack scenarios against the library: `lastmile-scenarios [ID…]`. Without IDs, all scenarios run.
 //!
-//! Prints a line for each case with the client's error. The exit code is 1 if a case fails. `--page` prints `docs/attacks.md` instead.
+//! Prints a line for each case with the client's error. The exit code is 1 if a case fails. `--page` prints
+//! `docs/attacks.md` instead.
 
 #![expect(clippy::print_stdout, reason = "the program prints its result")]
 

@@ -1,5 +1,5 @@
-//! Tests of evidence that cosign 3.1 signs or verifies incorrectly. `lastmile-attest` must reach the right verdict. If
-//! a later version of cosign behaves differently, the test prints a message.
+//! Tests of evidence that cosign 3.1 signs or verifies incorrectly. `lastmile-attest` must verify this evidence
+//! correctly. If a later version of cosign behaves differently, the test prints a message.
 
 use serde_json::json;
 

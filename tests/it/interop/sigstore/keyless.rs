@@ -1,4 +1,5 @@
-//! Tests that `lastmile-attest` and other verifiers reach the same verdicts offline on real bundles with certificates.
+//! Tests that `lastmile-attest` and other verifiers accept and refuse the same real bundles with certificates, without
+//! using the network.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -3,7 +3,7 @@
 use super::others::js_verifies;
 use super::workshop::{REVIEW, SIGN, Workshop, debian, flip};
 
-/// Makes a workshop with a P-256 key `p256` and an Ed25519 key `ed25519`.
+/// Creates a [`Workshop`] that contains a P-256 key `p256` and an Ed25519 key `ed25519`.
 fn workshop() -> Workshop {
     let workshop = Workshop::new();
     workshop.openssl_key("p256", &["-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);

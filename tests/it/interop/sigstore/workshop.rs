@@ -20,10 +20,10 @@ pub(crate) const PASS_PHRASE: &str = "only for tests";
 /// The content of the package.
 pub(crate) const CONTENT: &[u8] = b"the package\n";
 
-/// The type of a statement that counts as a signature.
+/// The predicate type of a statement that counts as a signature.
 pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The type of a statement that does not count as a signature.
+/// The predicate type of a statement that does not count as a signature.
 pub(crate) const REVIEW: &str = "https://example.com/review/v1";
 
 /// The result of a verification by another program. The error is the output of the program.

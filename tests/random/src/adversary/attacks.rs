@@ -12,7 +12,7 @@ pub(crate) type Overlay = BTreeMap<String, Option<Arc<Document>>>;
 
 /// The attacker's own key.
 const OWN: Key = 9_999;
-/// The length of a target that no honest role lists.
+/// The least length of a malicious target. Honest targets are shorter.
 const EVIL: u64 = 1_000_000;
 
 /// An attacker with stolen keys.
@@ -30,7 +30,7 @@ impl Attacker {
         &self.keys
     }
 
-    /// Serves a malicious target with a forged role, snapshot and timestamp.
+    /// Serves a forged role that lists a malicious target, together with a forged snapshot and timestamp.
     pub(crate) fn attack(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let role = [Role::Targets, Role::A, Role::B, Role::Root][by as usize % 4];
         // The number by which the forged versions are higher than the honest ones.

@@ -1,5 +1,5 @@
-//! Provides the honest repository for other tests. These tests can also sign their own documents with the keys of this
-//! repository.
+//! Provides the honest repository of the random histories to other tests. These tests can also sign their own documents
+//! with the keys of this repository.
 
 use std::collections::BTreeMap;
 

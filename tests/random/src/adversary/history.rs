@@ -1,5 +1,5 @@
 //! Histories, which are random sequences of steps. A history is generated from a seed, and can be written as a line of
-//! text. If a history fails, it is shrunk.
+//! text. A history that fails is shrunk to the steps that are needed.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,7 +83,7 @@ impl History {
         Self { kind, steps }
     }
 
-    /// Runs the history. Returns how many packages the client has judged.
+    /// Runs the history. Returns how many packages the client has accepted and refused.
     ///
     /// # Errors
     /// Returns a description of the first difference between the client and the model.

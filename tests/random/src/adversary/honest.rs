@@ -1,4 +1,4 @@
-//! The honest repository, which publishes, renews, delegates and rotates keys (specification 6).
+//! The honest repository. It publishes and renews metadata, delegates to roles and rotates keys (TUF specification 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,9 +12,10 @@ const VALID: [i32; 6] = [365, 7, 30, 90, 90, 90];
 /// The current documents of the repository, and all files that the repository has published.
 #[derive(Clone)]
 pub(crate) struct Honest {
-    /// The keys of root, timestamp, snapshot, targets and A, and the keys of B in the delegation by A.
+    /// The keys of root, timestamp, snapshot, targets and the delegated role A, and the keys that A lists for the role
+    /// B.
     pub(crate) rings: [Ring; 6],
-    /// The keys of B in the delegation by the top-level targets role, if this second delegation to B exists.
+    /// The keys that the top-level targets role lists for the role B, if it delegates to B too.
     second: Option<Ring>,
     /// `true` if the delegation to A is terminating.
     terminating: bool,
@@ -77,8 +78,8 @@ impl Honest {
         self.now.get(&role).map_or(0, |document| document.version)
     }
 
-    /// Publishes new versions of `roles` and of the roles that list them. The keys in `outgoing`, which are about to be
-    /// replaced, also sign.
+    /// Publishes new versions of `roles`, and of the snapshot and the timestamp where necessary. The keys in
+    /// `outgoing`, which are about to be replaced, also sign.
     pub(crate) fn publish(&mut self, roles: &[Role], outgoing: &BTreeSet<Key>) {
         for role in [Role::Root, Role::B, Role::A, Role::Targets] {
             if roles.contains(&role) {

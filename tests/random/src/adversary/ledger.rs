@@ -1,5 +1,5 @@
-//! The ledger of all documents and keys. The content and the signers of a document are recorded when the document is
-//! made, and are never parsed from its bytes, so that the model does not depend on a parser.
+//! The documents (metadata files) and keys of a history. The content and the signers of a document are recorded when it
+//! is made, and are never parsed from its bytes, so that the model does not depend on a parser.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use super::policy::{Policy, Target};
 /// A key pair, identified by its seed.
 pub(crate) type Key = u16;
 
-/// The roles: the four top-level roles, and two delegated ones.
+/// The roles: the four top-level roles, and two delegated roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Role {
     Root,
@@ -68,12 +68,12 @@ impl Ring {
     }
 }
 
-/// A delegation.
+/// A delegation to one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delegation {
     pub(crate) to: Role,
     pub(crate) ring: Ring,
-    /// The folder whose paths `FOLDER/*` are delegated. `None` delegates all paths.
+    /// The folder whose paths `FOLDER/*` are delegated. `None` delegates the paths `*/*`.
     pub(crate) folder: Option<&'static str>,
     pub(crate) terminating: bool,
 }
@@ -109,7 +109,7 @@ impl Listed {
     }
 }
 
-/// A document and its signers.
+/// A signed metadata file, with its content and its signers.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Document {
     pub(crate) role: Role,

@@ -1,5 +1,5 @@
-//! A model of the client: the workflow of the specification for documents whose content and signers are known. The
-//! model does not read bytes or verify signatures, and shares no code with the client.
+//! A model of the client. It applies the workflow of the TUF specification to documents whose content and signers are
+//! recorded in [`Document`]. The model does not read bytes or verify signatures, and shares no code with the client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) struct Floors {
 /// The state that a client stores.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientState {
-    /// All roots, starting with the shipped root.
+    /// All trusted roots, starting with the shipped root.
     pub(crate) roots: Vec<Arc<Document>>,
     pub(crate) files: BTreeMap<Role, Arc<Document>>,
     pub(crate) floors: Floors,
@@ -35,7 +35,7 @@ pub(crate) struct Trusted {
     pub(crate) timestamp: Arc<Document>,
     pub(crate) snapshot: Arc<Document>,
     pub(crate) targets: Arc<Document>,
-    /// Delegated roles by delegator, role and keys.
+    /// The delegated roles that were loaded, by delegator, role and the keys in the delegation.
     pub(crate) delegated: BTreeMap<(Role, Role, Ring), Arc<Document>>,
 }
 
@@ -85,8 +85,8 @@ impl<'s> Update<'s> {
         Self { served, day, failed: BTreeSet::new() }
     }
 
-    /// Runs the workflow from 5.3 to 5.6.6. Files that pass their checks stay in `state` even if a later file is
-    /// refused.
+    /// Runs the steps 5.3 to 5.6.6 of the TUF specification. Files that pass their checks stay in `state` even if a
+    /// later file is refused.
     pub(crate) fn run(&mut self, state: &mut ClientState) -> Result<Trusted, Refused> {
         self.root(state)?;
         let timestamp = self.timestamp(state)?;
@@ -129,7 +129,7 @@ impl<'s> Update<'s> {
         if state.root().expires <= self.day {
             return Err(Refused(Role::Root));
         }
-        // 5.3.11
+        // TUF specification 5.3.11
         if state.rotated_since(state.floors.root) {
             state.files.remove(&Role::Timestamp);
             state.files.remove(&Role::Snapshot);
@@ -286,8 +286,8 @@ impl<'s> Update<'s> {
         Ok(new)
     }
 
-    /// Searches for a package (5.6.7) and, if a policy applies to the package, for its evidence. Returns the length of
-    /// the package, and `true` if it may be installed.
+    /// Searches for a package (TUF specification 5.6.7) and, if a policy applies to the package, for its evidence.
+    /// Returns the length of the package, and `true` if it may be installed.
     pub(crate) fn find(
         &mut self,
         state: &mut ClientState,
@@ -314,7 +314,8 @@ impl<'s> Update<'s> {
         self.search(state, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)
     }
 
-    /// Searches `document` and the roles below it. Returns the target if it was found, and `true` if the search ends.
+    /// Searches `document` and the roles below it. Returns the target if it was found, and `true` if the search is
+    /// over, because the target was found or a terminating delegation was followed.
     fn search(
         &mut self,
         state: &mut ClientState,

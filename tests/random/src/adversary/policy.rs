@@ -1,6 +1,6 @@
-//! The policies of targets roles, the evidence for packages, and a model of how clients judge packages. Every policy on
-//! the delegation chain applies. A package may be installed if, for each rule that covers the package, enough of the
-//! keys that the rule names have signed it.
+//! The policies of targets roles, the evidence for packages, and a model of how clients decide whether a package may be
+//! installed. Every policy on the delegation chain applies. A package may be installed if, for each rule that covers
+//! the package, enough of the keys that the rule names have signed it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::history::Chance;
 use super::ledger::{Body, Document, Key, hash, public, signature};
 
-/// The keys that policies name. No role lists them.
+/// The keys that policies name and that sign evidence. They sign no metadata.
 pub(crate) const SIGNERS: [Key; 3] = [5_001, 5_002, 5_003];
 
 /// A key that signs evidence but that no policy names.
@@ -21,7 +21,7 @@ const NOBODY: Key = 5_999;
 /// The names of signers. Each policy gives each name a key.
 const NAMES: [&str; 2] = ["a", "b"];
 
-/// The patterns of rules. Each segment is either `*` or a name.
+/// The path patterns that rules contain. Each segment is either `*` or a name.
 const PATTERNS: [&str; 6] = ["*", "x", "a/*", "*/1", "*/*", "b/2"];
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -31,7 +31,7 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 pub(crate) struct Policy {
     /// Clients understand only version 1.
     version: u64,
-    /// The keys of [`NAMES`].
+    /// The keys of the signers in [`NAMES`], in the same order.
     keys: [Key; 2],
     rules: Vec<Rule>,
 }
@@ -55,7 +55,7 @@ enum By {
 /// An entry of a targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A package. Its length represents its content.
+    /// A package. Its length also determines its hash.
     Package {
         length: u64,
         has_evidence: bool,

@@ -39,7 +39,7 @@ pub(crate) struct Simulation {
     verdicts: Verdicts,
 }
 
-/// The numbers of packages that the client has judged.
+/// How many packages the client has checked against policies, by verdict.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Verdicts {
     /// The number of packages that the client may install.
@@ -140,7 +140,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Adds the current documents to `known`.
+    /// Adds the current documents to `known`, and offers their evidence files on the network.
     fn record_documents(&mut self) {
         let made = self.honest.now.values().cloned();
         let forged = self.overlays.iter().flat_map(|overlay| overlay.values().flatten().cloned());
@@ -231,8 +231,9 @@ impl Simulation {
         Ok(expected.is_ok() && expected_found.iter().all(Result::is_ok))
     }
 
-    /// Checks two rules that do not depend on the model: enough of the right keys have signed every trusted document,
-    /// and no trusted version has decreased unless the timestamp or snapshot keys were replaced.
+    /// Checks rules that do not depend on the model. Enough of the right keys must have signed every trusted document.
+    /// No trusted document may have expired. No trusted version may have decreased, unless the timestamp or snapshot
+    /// keys were replaced.
     fn check_trusted(&mut self, documents: &[Vec<u8>; 4], state: &ClientState) -> Result<(), String> {
         for pair in state.roots.windows(2) {
             let [before, after] = [&pair[0], &pair[1]];
@@ -305,7 +306,8 @@ impl Simulation {
     }
 }
 
-/// Searches for a package and judges it. Returns the length of the package, and `true` if the package may be installed.
+/// Searches for a package and checks it against the policies that apply to it. Returns the length of the package, and
+/// `true` if the package may be installed.
 async fn find_and_judge(session: &mut Session, path: &str) -> Result<Option<(u64, bool)>, Error> {
     let Some(target) = session.find(&TargetPath::new(path).unwrap()).await? else { return Ok(None) };
     let verdict = session.judge(&target).await?;
@@ -351,8 +353,8 @@ fn check_state(expected: &ClientState, found: &ClientState) -> Result<(), String
     Ok(())
 }
 
-/// Checks the stored state after a crash. Each file must have the old or the new content. A file may also be missing if
-/// keys were rotated.
+/// Checks the stored state after a crash. Each file must have the old or the new content. The timestamp and the
+/// snapshot may also be missing if their keys were rotated.
 fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientState) -> Result<(), String> {
     let bytes = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
     let before_roots = bytes(before);

@@ -42,8 +42,8 @@ impl Client {
 #[derive(Clone, Default)]
 pub(crate) struct Network {
     served: Arc<Mutex<Served>>,
-    /// All evidence files, by their hashes. The network always serves them, because the store keeps the evidence that it
-    /// has seen. The attacker withholds evidence by not listing it.
+    /// All evidence files, by their hashes. The network always serves them, because the client's store keeps all
+    /// evidence that was downloaded. The attacker withholds evidence by not listing it.
     evidence: Arc<Mutex<BTreeMap<String, Bytes>>>,
 }
 
@@ -58,7 +58,7 @@ impl Network {
         self.evidence.lock().unwrap().insert(digest, content);
     }
 
-    /// Returns a target by the hash in its file name.
+    /// Returns the evidence file whose hash is in the file name `name`.
     fn target(&self, name: &str) -> Option<Bytes> {
         let (digest, _) = name.rsplit('/').next()?.split_once('.')?;
         self.evidence.lock().unwrap().get(digest).cloned()
@@ -80,7 +80,7 @@ impl Fetch for Network {
     }
 }
 
-/// A store that crashes at a chosen write. All later writes fail.
+/// A store that crashes at a chosen write. This write and all later writes fail.
 #[derive(Clone, Default)]
 pub(crate) struct CrashingStore {
     inner: MemoryStore,

@@ -152,7 +152,7 @@ impl SignatureChecks {
     }
 }
 
-/// The signature schemes, of which this crate has only one.
+/// The signature schemes. This crate supports only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// The scheme with the name `ed25519`.
@@ -161,7 +161,7 @@ pub enum Scheme {
 
 /// An error while creating or using a private key. This error never occurs in this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot be")]
+#[error("this error never occurs")]
 pub struct SignError;
 
 /// A key that signs.
