@@ -46,7 +46,8 @@ impl TestKey {
     }
 
     fn ecdsa(scheme: Scheme, name: &str) -> TestKey {
-        let private = PrivateKey::from_seed(scheme, &Sha256::digest(name).into()).expect("a digest is a scalar");
+        let private =
+            PrivateKey::from_seed(scheme, &Sha256::digest(name).into()).expect("a SHA-256 digest is a valid seed");
         let public = private.public_key();
         let object = json!({
             "keytype": public.keytype(), "scheme": public.scheme(), "keyval": {"public": public.public()},

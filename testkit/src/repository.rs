@@ -237,7 +237,7 @@ impl Repository {
         }
     }
 
-    /// Raises the version of `role` by one.
+    /// Raises the version in the document of `role` by one, without publishing the document.
     pub fn bump(&mut self, role: &str) {
         let version = self.version(role) + 1;
         self.signed(role)["version"] = json!(version);

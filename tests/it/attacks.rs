@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
-/// The number of cases of each scenario that run against a client process. All cases run against the library, but
-/// running a process for each case would be slow.
+/// The maximum number of cases of each scenario that run against a client process. All cases run against the library,
+/// but running a process for each case would be slow.
 const SAMPLES_OUTSIDE: usize = 4;
 
 fn without_fault(wrong: &[String]) {
@@ -152,7 +152,8 @@ fn the_attack_lab_reports_each_kind_of_failure() {
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
-    // Each entry has a client and the attack that shows how strict the client is.
+    // Each entry contains what the client does, the ID of an attack scenario, the script, and the expected numbers of
+    // cases in which the client is not strict enough and too strict.
     let clients = [
         ("reports a refusal as a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
         ("accepts malformed metadata", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
@@ -191,7 +192,8 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// Parses `attack-coverage.md`, which lists the tests for each row, or the reason why the row has none.
+/// Parses `attack-coverage.md`, which lists, for each attack without a scenario, its tests or the reason why there are
+/// none.
 fn reasons() -> BTreeMap<String, String> {
     let text = read("attack-coverage.md");
     let lines = text.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));

@@ -61,7 +61,7 @@ fn put(kind: &str, path: &Path, outside: &Path) -> bool {
             if !Command::new("mknod").arg(path).args(["c", "1", "5"]).output().is_ok_and(|made| made.status.success()) {
                 return false;
             }
-            // On systems that forbid devices, the node may exist but cannot be opened.
+            // Some systems allow creating the device node, but do not allow opening it.
             assert!(fs::symlink_metadata(path).unwrap().file_type().is_char_device());
         }
         "fifo" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
@@ -104,7 +104,7 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
             let ended = victim.refresh();
             assert!(ended.is_err(), "{case}: {ended:?}");
             // With the honest server, the client must either be up to date after one refresh, or report an error in
-            // this run and in the next.
+            // this run and in the next run.
             let honest = fs::remove_file(&outside).ok().map_or_else(changed, |()| changed()).unwrap();
             match honest.refresh() {
                 Ok(versions) => {
@@ -135,8 +135,8 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
         say(&format!("NOT CHECKED: {unchecked} device nodes, which this machine does not allow"));
     }
     say(&format!("{} of {all} cases tested; one refresh repairs {recovered} of them", all - unchecked));
-    // One refresh may be unable to repair these kinds of damage, because the client does not remove folders, and does
-    // not replace unusable identity or lock files.
+    // The client cannot always repair the following kinds of damage, because it does not remove folders, and does not
+    // replace unusable identity or lock files.
     let may_stay = |kept: &String| {
         ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| kept.contains(kind))
     };

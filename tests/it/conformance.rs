@@ -14,7 +14,7 @@ struct Client {
     folder: TempDir,
     repository: Repository,
     server: Server,
-    /// The prefix of all URL paths, before `metadata/`.
+    /// The prefix of the URL paths, before `metadata/` and `targets/`.
     prefix: &'static str,
 }
 

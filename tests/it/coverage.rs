@@ -1,6 +1,5 @@
 //! Checks that every requirement in `spec-rows.txt` has a line in `COVERAGE.md` or a test whose name contains the ID of
-//! the requirement. Also checks that the files that the row of the requirement names contain a comment about the
-//! requirement.
+//! the requirement. Each line of `spec-rows.txt` also names files, which must contain a comment about the requirement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,12 +43,13 @@ fn rows() -> Vec<Row> {
 }
 
 fn row(line: &str) -> Row {
-    let (rule, files) = line.split_once(" | ").unwrap_or_else(|| panic!("spec-rows.txt: no file: {line}"));
+    let (rule, files) =
+        line.split_once(" | ").unwrap_or_else(|| panic!("this line of spec-rows.txt names no file: {line}"));
     let files = files.split(' ').map(str::to_owned).collect();
     let words: Vec<&str> = rule.split(' ').collect();
     let id = words[0].to_owned();
     let given = words[1].strip_prefix('[').and_then(|slug| slug.strip_suffix(']'));
-    // A row with several steps has the slug of the first step.
+    // A row that covers several steps has the slug of the first step.
     let first = id.split('–').next().unwrap().replace("W-5.3.7-8", "W-5.3.7");
     let slug = given.map_or_else(|| first.to_lowercase().replace(['.', '-'], "_"), str::to_owned);
     Row { id, slug, files }
@@ -170,10 +170,10 @@ fn explanations(file: &str) -> String {
 fn every_requirement_is_explained_in_its_file() {
     let mut missing = Vec::new();
     for row in rows() {
-        assert!((1..=2).contains(&row.files.len()), "{}: name the file to open first, and at most one more", row.id);
+        assert!((1..=2).contains(&row.files.len()), "{}: expected one or two files", row.id);
         for file in &row.files {
             let is_test = file.split('/').any(|part| part == "tests") || file.ends_with("tests.rs");
-            assert!(!is_test, "{}: {file} is a test", row.id);
+            assert!(!is_test, "{}: expected a source file, found the test {file}", row.id);
             if !mentions(&explanations(file), &row.reference()) {
                 missing.push(format!("{}: no comment in {file} mentions {}", row.id, row.reference()));
             }

@@ -51,9 +51,9 @@ impl Store for Crashing {
     }
 }
 
-/// Refreshes a store from `prepare`, with a crash after 0, 1, 2 … changes to the store, until a run ends without a
-/// crash. After each run, the next refresh from `newest` must reach the versions `expected`, and a refresh from `older`
-/// must then be refused. Returns the number of changes that a run without a crash makes.
+/// Refreshes with a new store from `prepare`, with a crash after 0, 1, 2 … changes to the store, until a run ends
+/// without a crash. After each run, the next refresh from `newest` must reach the versions `expected`, and a refresh
+/// from `older` must then be refused. Returns the number of changes that a run without a crash makes.
 fn survives(
     client: &TestClient,
     prepare: impl Fn() -> MemoryStore,

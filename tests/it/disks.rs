@@ -131,7 +131,7 @@ fn tell(name: &str, calls: usize, runs: usize) {
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
     let page = std::fs::read_to_string(page).unwrap();
-    assert!(page.contains(&line), "docs/crashes.md should say: {line}");
+    assert!(page.contains(&line), "docs/crashes.md must contain this line: {line}");
 }
 
 fn refreshed(client: &TestClient) -> Result<(), ClientError> {

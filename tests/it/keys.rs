@@ -5,7 +5,7 @@ use lastmile_testkit::{Repository, TestKey, sign};
 use lastmile_tests::{judge, judge_root, malformed, parse, verdict};
 use serde_json::{Value, json};
 
-/// Verifies that one of `keys` has signed a targets file with a signature by `signer`.
+/// Signs a targets file with `signer`, and verifies that one of `keys` has signed the file.
 fn signed_by(keys: &[TestKey], signer: &TestKey) -> Result<(), lastmile_metadata::Error> {
     let mut repository = Repository::new();
     repository.set_keys("targets", keys, 1);

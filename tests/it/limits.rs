@@ -74,7 +74,7 @@ fn the_listed_length_of_a_file_is_limited() {
         let length = repository.written(role).len() as u64;
         let field: Field<u64> = |limits| &mut limits.listed_length;
         let mut at_the_limit = with(&repository, field, length);
-        // The limits for files whose length is not listed must have no effect here.
+        // The following limits are for files whose length is not listed, so they must have no effect.
         at_the_limit.limits.snapshot_length = 1;
         at_the_limit.limits.targets_length = 1;
         assert!(at_the_limit.find("x").unwrap().is_some(), "a listed length that equals the limit must be accepted");
@@ -178,8 +178,8 @@ fn the_nesting_of_json_is_limited() {
     assert_eq!(expected, "at most 64 levels of nesting");
 }
 
-/// If the client wrote a record that exceeds the limit for reading, the next start would treat it as damaged, and all
-/// further updates would fail.
+/// If the client wrote a record that is longer than it can read, the next start would treat the record as damaged, and
+/// all further updates would fail.
 #[test]
 fn d3_a_record_of_versions_that_could_not_be_read_again_is_not_written() {
     let mut repository = Repository::new();

@@ -1,4 +1,5 @@
-//! Tests the settings in docs/serving.md with nginx, Caddy and an S3 server. The tests read the settings from the page.
+//! Tests the settings in docs/serving.md with nginx, Caddy and an S3 server. The tests read the settings from this
+//! page.
 //!
 //! `cargo xtask setup` installs the servers.
 

@@ -18,9 +18,9 @@ pub(crate) fn policy_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn policy(input: &[u8]) {
     let _ = LocalPolicy::parse(input);
     let Ok(policy) = Policy::parse(input) else { return };
-    // The same JSON value, written in a different form, must be the same policy.
+    // The same JSON value, written in a different form, must give the same policy.
     let value = Value::parse(input).expect("a policy must be strict JSON").to_string();
-    let again = Policy::parse(value.as_bytes()).expect("a policy must parse again");
+    let again = Policy::parse(value.as_bytes()).expect("a policy that was written as JSON must parse again");
     assert_eq!(policy.unsupported(), again.unsupported());
     for path in ["a/b", "a/c", "x"].map(|path| TargetPath::new(path).unwrap()) {
         let rules = |policy: &Policy| policy.rules().iter().map(|rule| rule.applies_to(&path)).collect::<Vec<_>>();
@@ -55,9 +55,12 @@ pub(crate) fn evidence(input: &[u8]) {
     let trust = Trust { root: &root, demands: TrustDemands::default() };
     let now = parse_time("2027-01-01T00:00:00Z").unwrap();
     for item in evidence.items() {
-        assert!(item.verify_key(&artifact(), key.public_key(), None, now).is_err(), "this key signed nothing");
+        assert!(
+            item.verify_key(&artifact(), key.public_key(), None, now).is_err(),
+            "no evidence is signed with this key"
+        );
         assert!(item.verify_key(&artifact(), key.public_key(), Some(&trust), now).is_err());
-        assert!(item.verify_identity(&artifact(), &trust, now).is_err(), "this trust root trusts nobody");
+        assert!(item.verify_identity(&artifact(), &trust, now).is_err(), "this trust root trusts no identity");
     }
 }
 

@@ -89,8 +89,8 @@ pub(crate) fn canonical(input: &[u8]) {
         && is_json(&canonical)
         && depth(&canonical) < 32
     {
-        // Our parser may refuse the input because of a duplicate member, but it must accept `canonical`, which has no
-        // duplicate members.
+        // lastmile's parser may refuse the input because of a duplicate member, but it must accept `canonical`, which
+        // has no duplicate members.
         assert_eq!(
             Json::parse(&canonical).expect("canonical JSON without duplicates must parse").canonical(),
             canonical

@@ -6,7 +6,8 @@ use lastmile_testkit::{FakeNetwork, Server};
 use super::ours::{Fetched, TestClient, refusal};
 use super::programs::Foreign;
 
-/// Makes the repositories of a scenario with python-tuf, and fetches every target of the first repository.
+/// Makes the repository of `scenario` (see `tests/interop/make_with_python_tuf.py`), and fetches every target in its
+/// first state.
 async fn fetches_all(scenario: &str) {
     let foreign = Foreign::make(scenario);
     let network = FakeNetwork::new();
@@ -96,8 +97,8 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// Updates a client to state 1 of the malicious repository, and then offers the malicious state `lie` to the client.
-/// Returns the role that the client refuses, and the reason.
+/// Updates a client to state 1 of the scenario `attacker`, which is honest, and then offers the malicious state `lie`
+/// to the client. Returns the role that the client refuses, and the reason.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");
     let network = FakeNetwork::new();

@@ -62,7 +62,7 @@ impl TestClient {
     }
 }
 
-/// Returns the role and the reason of a refused update.
+/// Returns the role whose metadata was refused, and the reason.
 pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
     match result {
         Err(

@@ -31,7 +31,7 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
-    /// Runs python-tuf to make the repositories of a scenario in `tests/interop/make_with_python_tuf.py`.
+    /// Runs python-tuf to make the repository of a scenario, which `tests/interop/make_with_python_tuf.py` defines.
     pub(crate) fn make(scenario: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let made = Command::new(installed("venv/bin/python"))

@@ -165,7 +165,7 @@ fn c_8_evidence_that_is_too_long_is_not_requested_and_does_not_count() {
     let refused = found(refusal(&client, &repository));
     assert_eq!(refused, format!("{EVIDENCE}: the evidence has 4194305 bytes, expected at most 4194304"));
     assert!(!repository.network().requests().contains(&repository.target_location(EVIDENCE, &long)));
-    // Other evidence still counts.
+    // The package's other evidence still counts.
     repository.add_target("targets", "app/1.tar.2.intoto.jsonl", envelope("a", CONTENT, SIGN).as_bytes());
     let evidence = json!({ "lastmile": { "evidence": [EVIDENCE, "app/1.tar.2.intoto.jsonl"] } });
     repository.signed("targets")["targets"][PACKAGE]["custom"] = evidence;
@@ -185,7 +185,7 @@ fn c_45_a_trust_root_that_is_too_long_is_not_requested() {
     assert!(!repository.network().requests().contains(&repository.target_location("trust/root.json", &long)));
 }
 
-/// A policy whose signer `release` is an identity, which needs a trust root.
+/// Returns a policy whose signer `release` is an identity. `trust` is the trust root for this identity.
 fn with_trust(trust: &Value) -> Value {
     let mut policy = policy(&[signature_by("release")]);
     policy["trust"] = json!({ "public": trust });

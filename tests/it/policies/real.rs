@@ -16,7 +16,8 @@ struct Sample {
     root: &'static str,
     issuer: &'static str,
     subject: &'static str,
-    /// The members of the rule other than its name and its paths, and the section of the builder, if there is one.
+    /// The members of the policy's rule in TOML, not counting its name and paths, and the section of the builder, if
+    /// any.
     rule: &'static str,
     /// The required evidence, as described in errors.
     wanted: &'static str,

@@ -16,7 +16,7 @@ fn c_24_no_attestation_is_refused() {
     repository.signed("targets")["targets"][PACKAGE].as_object_mut().unwrap().remove("custom");
     repository.publish(&["targets"]);
     let client = TestClient::new(&repository);
-    let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("not a policy") };
+    let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("expected a refusal by a policy") };
     assert_eq!(
         refused.to_string(),
         "`app/1.tar` does not satisfy the rule `signed-by-a` of targets: wanted a signature by a; found no evidence"
@@ -111,7 +111,7 @@ fn c_43_a_policy_in_a_bin_is_refused() {
     let roles: Vec<_> = bins.iter().map(String::as_str).chain(["targets"]).collect();
     repository.publish(&roles);
     let client = TestClient::new(&repository);
-    let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("not about a policy") };
+    let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("expected a refusal by a policy") };
     assert_eq!(refused.origin.to_string(), bin);
     assert_eq!(refused.found, "the bin has a policy, but only a role that is trusted for path patterns can have one");
 }
@@ -136,7 +136,7 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
             assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
             continue;
         };
-        let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("not a policy") };
+        let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("expected a refusal by a policy") };
         assert_eq!(refused.origin.to_string(), role, "{keys:?}");
     }
 }
@@ -153,7 +153,9 @@ fn c_43_the_chain_that_the_search_follows_decides() {
     set_policy(&mut repository, "strict", policy(&[signature_by("a")]));
     set_policy(&mut repository, "lax", policy(&[signature_by("b")]));
     repository.publish(&["strict", "lax", "targets"]);
-    let Refusal::Policy(refused) = refusal(&TestClient::new(&repository), &repository) else { panic!("not a policy") };
+    let Refusal::Policy(refused) = refusal(&TestClient::new(&repository), &repository) else {
+        panic!("expected a refusal by a policy")
+    };
     assert_eq!(refused.origin.to_string(), "strict");
 }
 
@@ -191,7 +193,8 @@ fn an_exception_of_the_local_policy_is_reported_and_relaxes_no_check_of_tuf() {
 }
 
 /// Checks that the client refuses the package without an exception, and that with an exception, the client installs the
-/// package and reports the exception. Also checks that the client still makes all checks of TUF.
+/// package and reports the exception. Also checks that, even with the exception, the client makes all checks that TUF
+/// requires.
 fn only_an_exception_allows(repository: &Repository, expected: &str) {
     let client = TestClient::new(repository);
     let exception = |paths: &str| json!({ "version": 1, "break-glass": [{ "paths": [paths], "reason": "incident 17", "until": "2030-01-02T00:00:00Z" }] });

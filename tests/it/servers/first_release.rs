@@ -61,7 +61,7 @@ fn five_commands_lead_from_an_empty_folder_to_a_release_that_is_served_renewed_a
     service.kill().unwrap();
     service.wait().unwrap();
 
-    // The fifth command is the one that a monitoring system runs.
+    // A monitoring system runs the fifth command.
     let monitor = format!("lastmile-repo status {public}/metadata/ --monitor --root packages/metadata/1.root.json");
     let (status, said) = output(&mut command(&site, &monitor));
     assert_eq!(status, 0, "{said}");

@@ -44,7 +44,7 @@ pub(super) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx with `servers` on free ports.
+    /// Starts nginx with the server blocks that `servers` returns for `N` free ports.
     pub(super) fn start<const N: usize>(folder: &Path, servers: impl Fn([u16; N]) -> String) -> (Nginx, [u16; N]) {
         fs::create_dir(folder).unwrap();
         let command = |ports| {

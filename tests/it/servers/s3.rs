@@ -99,7 +99,7 @@ fn commands(mark: &str) -> String {
     block.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// Checks that targets have no encoding and that ranges can be requested.
+/// Checks that targets have no content encoding, and that ranges can be requested.
 fn targets_are_whole(site: &Site, bucket: &Bucket) {
     for target in TARGETS {
         let path = encoded(&format!("packages/{}", site.target(target)));

@@ -110,8 +110,8 @@ fn location(path: &str, content: &[u8]) -> String {
     format!("{TARGETS}{folder}{}.{name}", hash(content))
 }
 
-/// Publishes a malicious package with `evidence`, using the keys of `team`, snapshot and timestamp. Returns what
-/// clients then get, as [`said`] returns it.
+/// Publishes a malicious package with `evidence`, using the keys of `team`, snapshot and timestamp. Returns the content
+/// that clients then get, or their error (see [`said`]).
 fn published(made: &Made, evidence: &[Value]) -> String {
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, evidence);
@@ -170,7 +170,7 @@ fn p2_the_keys_of_the_role_that_signs_the_policy_remove_it_but_not_the_policy_of
     let mut own = policy(&[rule()]);
     own["trust"]["public"]["sha256"] = hash(instance().trusted_root().to_string().as_bytes()).into();
     made.set_policy("team", &own);
-    // With the keys of `team`, the attacker removes the policy of `team`, but the policy in the `targets` role still
+    // With the keys of `team`, the attacker removes the policy in `team`, but the policy in the `targets` role still
     // applies.
     let attacker = made.attacker(&TEAM);
     let remove = |signed: &mut Value| drop(signed.as_object_mut().unwrap().remove("x-lastmile-policy"));

@@ -1,4 +1,4 @@
-//! The `tough` library as a client, for the benches: `tough METADATA_DIR TARGETS_DIR ROOT STATE OUTPUT NAME…`.
+//! The `tough` library as a client, for the benchmarks: `tough METADATA_DIR TARGETS_DIR ROOT STATE OUTPUT NAME…`.
 //!
 //! The program reads the repository from the disk, which is faster than HTTP.
 

@@ -13,7 +13,7 @@ fn in_random_histories_the_client_behaves_like_the_model() {
     let threads = thread::available_parallelism().map_or(2, |number| number.get() as u64);
     let set = |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
     let (first, histories): (u64, u64) = (set("FIRST_HISTORY", 0), set("HISTORIES", HISTORIES));
-    // The first history that fails. The histories after it are not run.
+    // The number of the first failing history found so far. Histories with a higher number are not run.
     let failing = AtomicU64::new(u64::MAX);
     let search = |thread| {
         for seed in (first + thread..first + histories).step_by(threads as usize) {

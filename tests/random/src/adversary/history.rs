@@ -60,7 +60,8 @@ pub(crate) struct Step {
     pub(crate) by: u32,
 }
 
-/// A kind of repository and a sequence of steps. The text form is `KIND; ACT NUMBER; ACT NUMBER; …`.
+/// A number that selects the features of the repository and the client, and a sequence of steps. The text form is
+/// `KIND; ACT NUMBER; ACT NUMBER; …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) kind: u32,
@@ -120,7 +121,7 @@ impl History {
             best = simple;
         }
         for at in 0..best.steps.len() {
-            // Use the smallest number with which the history still fails.
+            // Replace the number of the step by the first of these numbers with which the history still fails.
             for by in (0..8).chain([best.steps[at].by & 0xff, best.steps[at].by & 0xffff]) {
                 simple = best.clone();
                 simple.steps[at].by = by;

@@ -85,8 +85,8 @@ impl<'s> Update<'s> {
         Self { served, day, failed: BTreeSet::new() }
     }
 
-    /// Runs the steps 5.3 to 5.6.6 of the TUF specification. Files that pass their checks stay in `state` even if a
-    /// later file is refused.
+    /// Runs steps 5.3 to 5.6.6 of the TUF specification. Files that pass their checks stay in `state` even if a later
+    /// file is refused.
     pub(crate) fn run(&mut self, state: &mut ClientState) -> Result<Trusted, Refused> {
         self.root(state)?;
         let timestamp = self.timestamp(state)?;
