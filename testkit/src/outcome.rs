@@ -33,7 +33,7 @@ pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     }
 }
 
-/// Returns the exceeded length limit, in bytes, of a file that was refused because it is too long.
+/// Returns the length limit, in bytes, that the refused file exceeded.
 ///
 /// # Panics
 ///

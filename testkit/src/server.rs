@@ -22,7 +22,7 @@ pub struct Request {
     pub header: Vec<String>,
 }
 
-/// The connection to which an answer is written. The server counts the bytes; see [`Server::sent`].
+/// The connection to a client, to which a [`Responder`] can write any bytes. [`Server::sent`] includes these bytes.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,

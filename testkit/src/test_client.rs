@@ -311,7 +311,7 @@ impl TestClient {
         std::mem::take(&mut self.events.lock().unwrap())
     }
 
-    /// Returns the path of the store.
+    /// Returns the path of the folder that contains the client's store.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("store")

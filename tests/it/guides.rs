@@ -74,7 +74,7 @@ fn script(steps: &[Step]) -> String {
     for step in steps {
         let command = &step.command;
         if command.starts_with("lastmile-repo serve") {
-            // The server runs until the end of the document.
+            // The server runs until all commands in the document have been run.
             let wait = "for _ in $(seq 200); do grep -q ^targets: serve.log && break; sleep 0.1; done; cat serve.log";
             writeln!(script, "{command} >serve.log 2>&1 &\n{wait}").unwrap();
         } else {

@@ -5,7 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "clippy allows these in test functions, but this crate also has helper functions"
+    reason = "clippy.toml allows these lints only in test functions, but this crate also has helper functions"
 )]
 
 mod attacks;

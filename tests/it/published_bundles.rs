@@ -1,7 +1,7 @@
 //! Verifies real bundles that the packages of other projects contain as test data: crates of sigstore-rust, the source
 //! distribution of pypi-attestations, and Debian's packages of sigstore-go and cosign. Each bundle must be accepted or
-//! refused as in the tests of those projects. lastmile refuses a few more bundles; the lists state the reason for each
-//! refusal.
+//! refused as in the tests of those projects. lastmile refuses a few more bundles; the lists in this file state the
+//! reason for each refusal.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -33,7 +33,7 @@ pub struct Sigstore {
     pub name: String,
     /// The key of the certificate authority.
     pub authority: TestKey,
-    /// The certificate transparency log that signs a timestamp for each certificate.
+    /// The certificate transparency log that signs a timestamp for each certificate, if any.
     pub ct_log: Option<Log>,
     /// The transparency logs that record each signature.
     pub logs: Vec<Log>,

@@ -163,7 +163,7 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
     let seen = made.client(&["package", "team/package"]);
     let attacker = made.attacker(&["team-1", ONLINE[0], ONLINE[1]]);
     attacker.release("team", |team| {
-        // The version is far higher than in the honest releases.
+        // The attacker gives `team` a far higher version than the honest releases have.
         team["version"] = json!(1_000);
         for path in ["team/package", "team/of-targets", "package", "elsewhere"] {
             attacker.list_malicious(team, path);

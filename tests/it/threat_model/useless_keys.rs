@@ -9,7 +9,7 @@ use crate::made::{Attacker, Made, in_days, refusal};
 
 const NEWER: &[u8] = b"newer package";
 
-/// The attacks of somebody who has only the keys `stolen`, which sign for `role`.
+/// The attacks of an attacker who has only the keys `stolen`, which sign for `role`.
 pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,

@@ -10,7 +10,8 @@
 //!
 //! * all trusted metadata must have enough signatures by the right keys and must not have expired;
 //! * no trusted version may decrease, unless the timestamp or snapshot keys were replaced (TUF specification 5.3.11);
-//! * an error or a crash must never make the client's state worse;
+//! * after a crash, each file in the client's store must have its old or its new content, unless a key rotation removes
+//!   the file;
 //! * once the network is honest and the stolen keys are replaced, one run must bring the client up to date.
 
 mod attacks;
