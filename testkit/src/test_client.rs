@@ -204,7 +204,7 @@ impl TestClient {
         self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
     }
 
-    /// Like [`TestClient::refresh`], but with another store.
+    /// Like [`TestClient::refresh`], but uses `store` instead of the client's own store.
     ///
     /// # Errors
     ///

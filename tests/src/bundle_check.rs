@@ -63,7 +63,7 @@ impl BundleCheck {
         let demands = Demands::of_chain(&[], target, &local)?;
         let mut roots = TrustRoots::default();
         for request in demands.trust_roots() {
-            request.load(self.trusted_root.as_deref().ok_or("a trusted root is needed")?, &mut roots)?;
+            request.load(self.trusted_root.as_deref().ok_or("the policy requires a trusted root")?, &mut roots)?;
         }
         let file = EvidenceFile {
             path: TargetPath::new("file.intoto.jsonl")?,

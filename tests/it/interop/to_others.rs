@@ -65,7 +65,7 @@ impl Maintainer {
         assert_eq!(cli::run(all, World::system()), ExitStatus::Done, "lastmile-repo {}", arguments.join(" "));
     }
 
-    /// Publishes `files` (names and contents) with `lastmile-repo add` and its options `options`.
+    /// Publishes `files` (names and contents) with `lastmile-repo add` and the arguments `options`.
     fn add(&self, files: &[(&str, &str)], options: &[&str]) {
         let new = tempfile::tempdir().unwrap();
         for (name, content) in files {

@@ -109,8 +109,8 @@ fn targets_are_whole(site: &Site, bucket: &Bucket) {
     }
 }
 
-/// Copies the repository to S3 with the commands of the block that contains `mark`, publishes a release, and copies
-/// again. Calls `check` after each copy.
+/// Copies the repository to S3 with the commands of the block in docs/serving.md that contains `mark`, publishes a
+/// release, and copies again. Calls `check` after each copy.
 fn copied(mark: &str, check: impl Fn(&Site, &Bucket)) {
     let mut site = Site::new(&[]);
     let bucket = Bucket::new(&site);
