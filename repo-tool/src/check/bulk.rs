@@ -1,9 +1,9 @@
-//! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets,
-//! and searches for one target in each of these roles. Searching for every target would be slow, so the check looks up
-//! the other targets directly in the metadata that the client trusts. Such a lookup is reliable in the top-level role,
-//! where every search starts. In a bin, it is reliable only if the top-level role delegates to bins alone, because then
-//! the search for a path always ends in the bin for that path. The client searches for all targets that are not found
-//! by lookup.
+//! Checks that clients find the targets of a change that adds many targets at once. A simulated client fetches and
+//! verifies every role with new targets, and searches for one target in each of these roles. Searching for every target
+//! would be slow, so the check looks up the other targets directly in the metadata that the client trusts. A lookup in
+//! the top-level role is reliable, because every search starts there. A lookup in a bin is reliable only if the
+//! top-level role delegates to nothing but bins, because then the search for a path always ends in the bin for that
+//! path. If the lookup does not find a target, the client searches for the target.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -11,11 +11,11 @@ use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, Ver
 use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
-/// The maximum number of roles that one client reads, because a client keeps all its roles in memory.
+/// The maximum number of roles that one simulated client reads. A client keeps all roles that it has read in memory.
 const ROLES: usize = 256;
 
 impl Check<'_> {
-    /// Checks that clients find the new targets of the roles in `draft.bulk_filled`.
+    /// Checks that clients find the new targets in the roles to which the change adds many targets at once.
     pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let bulk_filled: Vec<&RoleName> = self.draft.bulk_filled.iter().collect();
         let parts: Vec<&[&RoleName]> = bulk_filled.chunks(ROLES).collect();
@@ -60,13 +60,13 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
 struct RoleView<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
-    /// The set of bins that contains this role, and the number of this bin in the set. `None` for the top-level role,
+    /// The set of bins that contains this role, and the number of the role in the set. `None` for the top-level role,
     /// where every search starts.
     bin: Option<(&'s Router, usize)>,
 }
 
 impl<'s> RoleView<'s> {
-    /// Returns `None` if a search for a target of the role might end in another role.
+    /// Returns `None` if a search for a target in `role` might end in another role.
     fn of(
         session: &'s blocking::Session,
         role: &RoleName,

@@ -17,9 +17,9 @@ pub struct DamagedFile {
 pub enum Damage {
     /// The file does not exist.
     Missing,
-    /// The line ends of the file were changed to CRLF, for example by Git.
+    /// The line endings of the file were changed to CRLF, for example by Git.
     LineEnds,
-    /// The file does not have the listed length and hashes, or is not a metadata file.
+    /// The file does not match the length and hashes that other metadata lists for it, or is not a metadata file.
     Changed,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for DamagedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.damage {
             Damage::Missing => "missing",
-            Damage::LineEnds => "changed on disk (line ends are now CRLF)",
+            Damage::LineEnds => "changed on disk (line endings are now CRLF)",
             Damage::Changed => "changed on disk",
         };
         write!(f, "{what}: {}", self.name)

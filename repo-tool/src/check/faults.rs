@@ -1,5 +1,5 @@
-//! Format faults that make other clients refuse metadata permanently. The rules are those of python-tuf 7, go-tuf 2,
-//! tuf-js 4 and tough 0.24.
+//! Format faults that make other clients refuse metadata permanently. A format is a fault if python-tuf 7, go-tuf 2,
+//! tuf-js 4 or tough 0.24 refuses it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,8 @@ const KEYS: [(&str, &str); 16] = [
     ("rsa", "rsa-pkcs1v15-sha512"),
 ];
 
-/// Returns the format faults in the signed text of a role, each with the clients that refuse it.
+/// Returns the format faults in `signed`, the signed part of a role's metadata. Most findings name the clients that
+/// refuse the format.
 pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     if let Err(error) = faults.find(role, signed) {
@@ -41,7 +42,8 @@ pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
     faults.0
 }
 
-/// Returns the faults in the parts of a metadata file that the signatures do not cover.
+/// Returns the format faults in the parts of a metadata file that the signatures do not cover. `is_listed` returns
+/// whether the delegating role lists a key ID.
 pub(super) fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {

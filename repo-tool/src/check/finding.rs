@@ -1,7 +1,7 @@
 //! Findings: the results of the checks of a repository. Each finding has a rule, a severity and a message.
 //!
-//! All checks of this tool return findings: the warnings of `status` and of each change, the format faults that other
-//! clients refuse, and the results of `verify`.
+//! All checks in this tool return findings: the checks of `status`, `verify` and each change, and the checks for format
+//! faults, which make other clients refuse metadata.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,7 +82,7 @@ rules! {
     UnreadableFile "unreadable-file" Problem;
     /// A metadata file is missing or was changed after it was written.
     DamagedMetadata "damaged-metadata" Problem;
-    /// A target file does not have the length and the hashes that its role lists.
+    /// A target file does not match the length and hashes that a role lists for it.
     WrongTargetFile "wrong-target-file" Problem;
     /// A target file that a role lists does not exist.
     MissingTargetFile "missing-target-file" Problem;
@@ -90,21 +90,21 @@ rules! {
     WrongCopy "wrong-copy" Problem;
     /// A publication was interrupted and has not been finished.
     InterruptedPublication "interrupted-publication" Note;
-    /// Target files are not in this folder and were not checked.
+    /// Some target files are not in this folder, so they were not checked.
     UncheckedTargetFiles "unchecked-target-files" Note;
-    /// Some target files are not listed. Files of older releases are kept, because clients may still be fetching them.
+    /// No role lists some of the target files. Older files are kept, because clients may still be fetching them.
     UnlistedFiles "unlisted-files" Note;
     /// Clients do not find a target, because a role with a higher priority lists the same path.
     HiddenTarget "hidden-target" Warning;
-    /// A target has a name that some platforms cannot store or that leads out of the download folder.
+    /// A target has a name that some platforms cannot store, or that leads out of the download folder.
     DangerousTargetName "dangerous-target-name" Warning;
     /// Two targets have names that refer to the same file on file systems that ignore case.
     NamesDifferByCase "names-differ-by-case" Note;
-    /// One stolen key is enough to sign for the role.
+    /// One stolen key is enough to sign for a role.
     ThresholdOfOne "threshold-of-one" Note;
     /// One stolen key is enough to sign a new root, which can replace every key.
     RootThresholdOfOne "root-threshold-of-one" Warning;
-    /// If one key is lost, no new root can ever be signed.
+    /// If one root key is lost, no new root can ever be signed.
     NoSpareRootKey "no-spare-root-key" Warning;
     /// An online key also signs for a role that lists targets, so a break-in on the server is enough to publish anything.
     OnlineKeyForTargets "online-key-for-targets" Warning;
@@ -112,11 +112,11 @@ rules! {
     SharedRootKey "shared-root-key" Warning;
     /// One key signs for several roles, so whoever steals the key can sign for all of them.
     SharedKey "shared-key" Note;
-    /// Clients accept the metadata for so long that an attacker can hide newer versions for months or years.
+    /// The metadata of a role is valid for so long that an attacker can hide newer versions for months or years.
     LongExpiry "long-expiry" Warning;
-    /// Clients that were shipped with the first root must fetch too many root updates.
+    /// Clients shipped with the oldest root need more root updates than most clients follow in one refresh.
     LongRootChain "long-root-chain" Warning;
-    /// The snapshot lists bins by version only, without a hash, so it does not protect the content of the bins.
+    /// The snapshot lists bins without a hash, so whoever steals a key of a bin can replace its content.
     BinsByVersionOnly "bins-by-version-only" Warning;
     /// A path pattern of a delegation cannot match any target.
     PatternWithoutMatch "pattern-without-match" Warning;
@@ -128,11 +128,11 @@ rules! {
     UnencryptedKey "unencrypted-key" Warning;
     /// Enough root keys to sign a new root are on this machine.
     RootKeysTogether "root-keys-together" Warning;
-    /// `repo.toml` names a key outside the repository's folder that this user has not allowed.
+    /// `repo.toml` names a key outside the repository's folder, and the user has not allowed its use.
     KeyNotAllowed "key-not-allowed" Warning;
     /// A file exceeds the length that other clients accept by default.
     LongForOthers "long-for-others" Warning;
-    /// A search visits more roles than other clients visit by default.
+    /// A search for a target may visit more roles than other clients visit by default.
     ManyRolesForOthers "many-roles-for-others" Warning;
     /// A file cannot be parsed, or has members that other clients refuse.
     UnreadableForOthers "unreadable-for-others" Warning;
@@ -203,11 +203,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The maximum number of findings of the same rule that are shown to people.
+/// The maximum number of findings shown for each rule, when the output is not JSON.
 const SHOWN: usize = 8;
 
-/// Returns one line for each finding: at most eight for each rule, followed by a line with the number of further
-/// findings.
+/// Returns the lines that are shown for findings: one for each finding, but at most eight for each rule. If a rule has
+/// more findings, one more line gives their number.
 #[must_use]
 pub fn lines<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<(Severity, String)> {
     let mut by_rule: BTreeMap<Rule, Vec<&Finding>> = BTreeMap::new();

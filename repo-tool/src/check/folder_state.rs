@@ -30,8 +30,8 @@ pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
     PublicationError::Damaged { folder: layout.metadata(), files, error: error.into() }.into()
 }
 
-/// Returns the missing files, and the files that do not match the newest root, the timestamp or the snapshot in the
-/// folder.
+/// Returns the metadata files that are missing or that do not match what the newest root, the timestamp or the snapshot
+/// in the folder requires.
 pub(crate) fn damaged_files(layout: &Layout) -> Vec<DamagedFile> {
     let mut state = FolderState { layout, damaged: Vec::new() };
     state.compare();
@@ -48,8 +48,8 @@ fn name_of(root: &Root, role: &RoleName, version: Version) -> String {
 }
 
 impl FolderState<'_> {
-    /// Reads the metadata in order, from the root to the targets roles. Stops if a file that lists further files cannot
-    /// be read.
+    /// Reads the metadata in order, from the root to the targets roles. Stops if root, timestamp or snapshot cannot be
+    /// read, because the names of the next files are then unknown.
     fn compare(&mut self) {
         let Some(root) = self.compare_roots() else { return };
         let name = RoleName::TIMESTAMP.file_name(None);
@@ -65,7 +65,7 @@ impl FolderState<'_> {
         }
     }
 
-    /// Reports gaps in the versions of the root files. Returns the newest root.
+    /// Reports the root versions that are missing between the oldest and the newest root file. Returns the newest root.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = roots::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;
@@ -112,7 +112,7 @@ fn content<R: lastmile_metadata::Role>(role: &RoleName, bytes: Vec<u8>) -> Optio
     Envelope::<R>::parse(role, bytes).ok()?.unverified(role).ok()
 }
 
-/// Replaces CRLF line ends with LF.
+/// Replaces CRLF line endings with LF.
 fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
     let next = bytes.iter().skip(1).map(Some).chain([None]);
     bytes.iter().zip(next).filter(|pair| *pair != (&b'\r', Some(&b'\n'))).map(|(byte, _)| *byte).collect()

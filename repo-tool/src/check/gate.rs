@@ -1,4 +1,4 @@
-//! Refuses to sign or publish a document with a new format fault ([`crate::check::faults`]).
+//! Refuses to sign or publish a metadata file ([`Document`]) that has a new format fault ([`crate::check::faults`]).
 //!
 //! A root that python-tuf cannot read stops every python-tuf client permanently, because clients must read that root
 //! before the next one. Lastmile accepts more formats than other clients, so its simulated clients ([`crate::check`])
@@ -22,10 +22,10 @@ const PYTHON_AND_OTHERS: &str = "python-tuf, go-tuf and tuf-js";
 /// The number of delegated roles that python-tuf, go-tuf and tuf-js visit in one search by default.
 const VISITED: usize = 32;
 
-/// Refuses a document that has a format fault, unless the published version of the role has the same fault.
+/// Refuses new metadata of a role if it has a format fault that the published metadata of the role does not have.
 ///
 /// # Errors
-/// [`Error::Draft`] with all new faults and the clients that refuse each of them.
+/// Returns [`Error::Draft`] with all new faults.
 pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     let role = &document.role;
     let after = document.faults()?;
@@ -40,7 +40,7 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
     Err(DraftError::Faults { role: role.clone(), version: document.version, faults: new }.into())
 }
 
-/// Like [`admit`], but checks the complete file with its signatures.
+/// Like [`admit`], but also checks the signatures and the other unsigned parts of the file.
 ///
 /// # Errors
 /// Returns the errors of [`admit`].
@@ -60,8 +60,8 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     Err(DraftError::FileFaults { role: document.role.clone(), version: document.version, faults }.into())
 }
 
-/// Returns findings about published metadata that other clients refuse, and about roles with more delegations than
-/// those clients visit. Covers the root and every role that was read.
+/// Returns findings about published metadata that other clients refuse, and about metadata that exceeds the default
+/// limits of other clients. Covers root, timestamp, snapshot and every targets role that has been read.
 pub(crate) fn findings(published: &Published) -> Vec<Finding> {
     let mut found = Vec::new();
     for (role, text) in published.signed_texts() {
@@ -84,8 +84,8 @@ pub(crate) fn findings(published: &Published) -> Vec<Finding> {
     found
 }
 
-/// Returns a finding if a file exceeds the default limits of other clients. Those limits apply only if no length is
-/// listed for the file.
+/// Returns a finding if the metadata file of a role is longer than other clients accept by default. Those clients apply
+/// their default limit only if no other metadata lists the length of the file.
 fn length_finding(published: &Published, role: &RoleName) -> Option<Finding> {
     let (length, limits): (_, [(u64, &str); 2]) = match role.as_str() {
         "root" => (published.root.bytes().len(), [(512_000, PYTHON_AND_OTHERS), (1 << 20, "tough")]),

@@ -62,7 +62,8 @@ const ROOTS_AT_ONCE: u64 = 256;
 /// The maximum number of root updates that tough follows. If there are more, tough fails.
 const ROOTS_OF_TOUGH: u64 = 1024;
 
-/// Returns a finding if clients that were shipped with the oldest root must follow too many root updates.
+/// Returns a finding if clients shipped with the oldest root need more root updates than most clients follow in one
+/// refresh.
 fn long_chain(published: &Published) -> Option<Finding> {
     let oldest = published.oldest_root();
     let newest = published.root.version;
@@ -86,8 +87,8 @@ fn long_chain(published: &Published) -> Option<Finding> {
     Some(Finding::about(Rule::LongRootChain, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if this machine has enough root keys to sign a new root. Whoever steals this machine could then
-/// sign a new root (2.1.1). Keys in `keys/` count even if no role lists them yet.
+/// Returns a finding if this machine has enough root keys to sign a new root. Whoever steals such a machine can sign a
+/// new root (TUF specification 2.1.1). Root keys in `keys/` count even if `repo.toml` does not name them.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
@@ -122,7 +123,8 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     Some(Finding::about(Rule::RootKeysTogether, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if losing one root key would make it impossible to sign a new root (R-x-4).
+/// Returns a finding if losing one root key would make it impossible to sign a new root (R-x-4 in
+/// tests/spec-rows.txt).
 fn no_spare_root_key(root: &Root) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
     let count = ring.keys().count();
@@ -155,7 +157,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     if role.is_online() {
         return;
     }
-    // 6.1: The keys of all roles except timestamp and snapshot can be kept offline.
+    // TUF specification 6.1: The keys of all roles except timestamp and snapshot can be kept offline.
     for (_, key) in ring.keys().filter(|(_, key)| keys.is_encrypted(key) == Some(false)) {
         let text = format!(
             "the {role} key {} is on this machine and unencrypted: anyone who reads the file can sign for {role}; keep the key offline",
@@ -165,7 +167,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     }
 }
 
-/// Returns the finding about bins that the snapshot lists by version only, without a hash.
+/// Returns a finding which says that the snapshot lists `bins` by version only, without a hash.
 fn version_only_bins(bins: &Bins) -> Finding {
     let prefix = printable(&bins.name_prefix);
     let bits = bins.bit_length;

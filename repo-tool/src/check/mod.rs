@@ -1,5 +1,5 @@
-//! Checks a draft with simulated clients before publication, so that no metadata that clients would refuse is
-//! published.
+//! Checks a [`Draft`], a change that has not been published, with simulated clients. If the clients refuse the new
+//! metadata, the change is not published.
 
 mod bulk;
 pub(crate) mod damage;
@@ -49,7 +49,7 @@ pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
     (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
 }
 
-/// The input of a check with simulated clients: a draft and the current time.
+/// The input of a check with simulated clients.
 pub(crate) struct Check<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) published: Option<&'a Published>,
@@ -58,11 +58,11 @@ pub(crate) struct Check<'a> {
     pub(crate) now: DateTime<Utc>,
     /// How target files are named in a repository with consistent snapshots.
     pub(crate) names: TargetNames,
-    /// Whether to publish the draft if it makes clients refuse packages that are already published.
+    /// Whether to publish the draft even if it makes clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,
 }
 
-/// Proof that simulated clients accept a draft. Publishing a draft requires this value (R-x-1).
+/// Proof that simulated clients accept a draft. Publishing a draft requires this value (R-x-1 in tests/spec-rows.txt).
 pub(crate) struct Checked {
     /// The state of the repository after publication, with the new files in memory.
     pub(crate) published: Published,
@@ -85,8 +85,8 @@ impl Check<'_> {
         let others = expiries.into_iter().filter(|(role, _)| !is_renewed(role));
         Ok(others.fold(now, |time, (_, expires)| time.min(expires - TimeDelta::seconds(1))))
     }
-    /// Runs a new client and a client that trusts the published state. Both clients must update to the draft and find
-    /// the added targets. Meanwhile, runs `beside` on the current thread.
+    /// Runs a new client and a client that trusts the published state. Both clients must update to the draft, and the
+    /// new client must find the added targets. Meanwhile, runs `beside` on the current thread.
     pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
         thread::scope(|scope| {
             let checking = scope.spawn(|| self.run_both());
@@ -152,8 +152,8 @@ impl Check<'_> {
         Ok(session)
     }
 
-    /// Checks that clients find every added target. Removed targets are not checked, because another role may still
-    /// list them.
+    /// Checks that clients find every added or changed target. Does not check removed targets, because another role may
+    /// still list them.
     fn find_touched(&self, session: &mut blocking::Session) -> Result<(), Error> {
         let touched = &self.draft.touched;
         if touched.is_empty() {
@@ -182,7 +182,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Searches for one target of each changed role that has not been visited yet, so that a client verifies the role.
+    /// Searches for one target in each changed role that has not been visited yet, so that a client verifies the role.
     fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let Draft { targets, touched, bulk_filled, .. } = self.draft;
         let mut paths = Vec::new();
@@ -219,10 +219,10 @@ impl Check<'_> {
     }
 }
 
-/// A function that creates a client which has updated to the draft.
+/// A function that creates a simulated client, updates the client to the draft and returns its session.
 pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
 
-/// The delegated roles that clients have visited and verified.
+/// The delegated roles that simulated clients have visited and verified.
 #[derive(Default)]
 pub(crate) struct VisitedRoles(Mutex<BTreeSet<RoleName>>);
 
@@ -236,12 +236,13 @@ impl VisitedRoles {
     }
 }
 
-/// Converts the error from a client that refuses a draft.
+/// Converts the error of a simulated client that refuses a draft.
 pub(crate) fn refused(error: ClientError) -> Error {
     DraftError::Client(error.into()).into()
 }
 
-/// Checks that a search for `path` found the target entry of one of the roles in `listed`.
+/// Checks that a search for `path` returned one of the target entries in `listed`. Each entry comes with the role that
+/// lists it.
 pub(crate) fn check_found(
     path: &TargetPath,
     listed: &[(&RoleName, TargetFile)],

@@ -1,4 +1,4 @@
-//! A repository as it would be after publication: the draft's files in addition to the published ones.
+//! A repository as it would be after publication: the published files together with the new metadata files of a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,7 +21,8 @@ pub const METADATA_URL: &str = "repository://metadata/";
 /// The base URL of targets in an [`Overlay`].
 pub const TARGETS_URL: &str = "repository://targets/";
 
-/// A fetcher that serves new files from memory or a spool, and all other files from the folder of a repository.
+/// A fetcher that serves new metadata files from memory or a temporary file, and all other files from the folder of a
+/// repository.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     layout: Layout,
@@ -56,8 +57,8 @@ impl Overlay {
         &self.layout
     }
 
-    /// Reads the metadata file of a role from the draft, or else from the folder. A file in the folder may have at most
-    /// `most` bytes. Returns `None` if the file does not exist.
+    /// Reads the metadata file of a role from the new files, or else from the folder. A file in the folder may have at
+    /// most `most` bytes. Returns `None` if the file does not exist.
     pub(crate) fn metadata(
         &self,
         role: &RoleName,
@@ -71,7 +72,7 @@ impl Overlay {
         }
     }
 
-    /// Returns whether a metadata file of `role` with this version exists. Returns true if that cannot be determined.
+    /// Returns whether a metadata file of `role` with this version exists, or true if that cannot be determined.
     pub(crate) fn has(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
         self.files.contains_key(&role.file_name(Some(version)))

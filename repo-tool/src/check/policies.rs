@@ -1,6 +1,6 @@
-//! Checks before publication that clients will not refuse packages because of policies. Evaluates the packages that a
-//! draft adds or changes. Also evaluates unchanged packages if a change to a policy, a trust root or a delegation
-//! affects them.
+//! Checks before publication that clients will not refuse packages because of policies. Evaluates the policies for each
+//! package that a draft adds or changes. Also does so for unchanged packages that a change to a policy, a trust root or
+//! a delegation affects.
 //!
 //! Evidence files and trust roots are not packages. They need no evidence, even if a policy rule matches their paths.
 
@@ -20,14 +20,14 @@ use crate::published::Published;
 use crate::role_content::RoleContent;
 use crate::{DraftError, Error, PolicyError};
 
-/// Whether to publish a draft although clients will then refuse packages that are already published, for example
-/// because a policy becomes stricter.
+/// Whether to publish a change that makes clients refuse packages that are already published, for example because a
+/// policy becomes stricter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailingPackages {
-    /// The draft is not published.
+    /// The change is not published.
     #[default]
     Refuse,
-    /// The draft is published, and the outcome lists the refused packages.
+    /// The change is published, and the outcome lists the refused packages.
     Allow,
 }
 
@@ -198,8 +198,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns the packages that name a target in `evidence` as their evidence. Considers the packages that [`beside`]
-    /// returns for these targets, and the packages of all roles that were read.
+    /// Returns the packages that name a target in `evidence` as their evidence, if roles that have been read list
+    /// the packages. Also returns the paths that [`beside`] returns for these targets.
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {
@@ -249,7 +249,7 @@ impl Check<'_> {
         Ok(false)
     }
 
-    /// Returns the trust roots of all policies that were read.
+    /// Returns the paths of the trust roots that the policies name. Considers only the policies that have been read.
     fn trust_roots(&self) -> Result<BTreeSet<TargetPath>, Error> {
         let mut roots = BTreeSet::new();
         for (_, targets) in self.published.into_iter().flat_map(|published| published.read_roles()) {
@@ -296,7 +296,7 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// Removes the packages that clients already refuse before the change.
+    /// Removes from `refused` the packages that clients already refuse today, before the change is published.
     fn retain_new(&self, refused: &mut Vec<Refused>) -> Result<(), Error> {
         let Some(published) = self.published.filter(|_| !refused.is_empty()) else { return Ok(()) };
         let names = published.root.target_names(self.names);
@@ -338,8 +338,8 @@ impl Scope {
     }
 }
 
-/// Returns whether the change may cause the search for a published target to end in a different role. New roles at the
-/// end of the list are searched last, so they hide no published target.
+/// Returns whether a change to the delegations of a role may cause the search for a published target to end in a
+/// different role. New roles at the end of the list are searched last, so they hide no published target.
 fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> bool {
     let none = Delegations::new();
     let old = before.unwrap_or(&none);
@@ -372,14 +372,14 @@ pub(crate) fn all_evidence(targets: &[TargetFile]) -> BTreeSet<TargetPath> {
     targets.iter().flat_map(|target| evidence_paths(target).unwrap_or_default()).collect()
 }
 
-/// Returns the trust roots that the policy of a role names.
+/// Returns the paths of the trust roots that the policy of a role names.
 pub(crate) fn trust_roots_of(targets: &Targets) -> Vec<TargetPath> {
     let policy = targets.header.unknown.get(MEMBER);
     let policy = policy.and_then(|policy: &Json| Policy::parse(policy.to_text().as_bytes()).ok());
     policy.iter().flat_map(Policy::trust_sources).map(|(_, source)| source.path().clone()).collect()
 }
 
-/// Returns the packages of a role that name a target in `evidence` as their evidence.
+/// Returns the paths of the packages in a role that name a target in `evidence` as their evidence.
 fn naming(targets: &Targets, evidence: &BTreeSet<TargetPath>) -> Vec<TargetPath> {
     let has_custom = targets.targets().filter(|target| target.custom.is_some());
     let names = has_custom

@@ -1,5 +1,5 @@
-//! Findings about any published repository, including those made with other tools: shared keys, low thresholds, long
-//! expiry times and dangerous target names.
+//! Findings about the metadata of any repository, including repositories made with other tools: shared keys, low
+//! thresholds, long expiry times and dangerous target names.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -28,7 +28,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Collects the published root and every published role that was read.
+    /// Collects the metadata of the top-level roles and of every delegated role that has been read.
     pub(crate) fn published(published: &'a Published) -> Self {
         let mut expiries = top_level(&published.root, published.timestamp.expires, published.snapshot.expires);
         expiries.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
@@ -57,7 +57,8 @@ impl<'a> Subject<'a> {
         found
     }
 
-    /// Lastmile ignores a key ID that has no usable key (A14 in docs/pouf.md). Other clients may fail.
+    /// Reports key IDs that have no usable key or are listed twice. Lastmile ignores an ID without a usable key (A14 in
+    /// docs/pouf.md). Other clients may fail.
     fn unusable_ids(&self, found: &mut Vec<Finding>) {
         let delegated = self.delegations.iter().flat_map(|(_, delegations)| odd_in_delegations(delegations));
         for (role, odd) in odd_in_root(self.root).into_iter().chain(delegated) {
@@ -196,7 +197,7 @@ fn shared_key(key: &PublicKey, roles: &BTreeSet<RoleName>) -> Option<Finding> {
     }
     let online = roles.iter().find(|role| role.is_online());
     let offline = roles.iter().find(|role| !role.is_online());
-    // 1.5: An online key alone should not decide what clients install.
+    // TUF specification 1.5: An online key alone should not decide what clients install.
     if let (Some(online), Some(offline)) = (online, offline) {
         let text = format!(
             "the key {key} signs for {online}, so it is on a server, and for {offline}, which lists targets: give each role its \
@@ -229,7 +230,7 @@ pub fn target_names<'a>(paths: impl IntoIterator<Item = &'a TargetPath>) -> Vec<
     found
 }
 
-/// The names of up to eight roles, and the total number of roles.
+/// A list of roles for a message: the names of up to eight roles, and the total number of roles.
 #[derive(Default)]
 struct SomeRoles {
     names: Vec<String>,

@@ -32,8 +32,8 @@ pub(crate) fn client(
     blocking::Updater::new(updater).map_err(from_client)
 }
 
-/// Refreshes until the client has the newest root. A client follows a limited number of root updates in one refresh,
-/// and the next refresh continues from the stored root.
+/// Refreshes repeatedly until the client has the newest root. In one refresh, a client follows a limited number of root
+/// updates, and the next refresh continues from the stored root.
 pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
     let at_once = u64::from(Limits::default().root_updates);
     let mut before = None;
@@ -41,8 +41,8 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // If the limit had stopped the client in every round so far, the root version would be higher than
-                // this.
+                // If the limit of root updates had stopped the client in every round so far, the root version would be
+                // higher.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }

@@ -21,13 +21,13 @@ pub enum NotFound {
         /// The role.
         role: RoleName,
     },
-    /// A change contains a role to which no role delegates.
+    /// A change contains metadata for a delegated role, but no role delegates to it.
     #[error("the change contains {role}, but no role delegates to it")]
     DelegationInDraft {
         /// The role.
         role: RoleName,
     },
-    /// `from` does not delegate to `role`.
+    /// The role named `from` does not delegate to the role named `role`.
     #[error("{from} does not delegate to {role}")]
     DelegationFrom {
         /// The role that should delegate.
@@ -62,12 +62,12 @@ pub enum NotFound {
         /// The path of the target.
         path: TargetPath,
     },
-    /// A target is missing after the distribution into bins, which is a bug in this program.
+    /// A bug in this program lost a target when it distributed the targets into bins.
     #[error("internal error: a target is missing after distribution into bins")]
     DistributedTarget,
     /// The user's configuration does not say where the repository is served.
     #[error(
-        "your configuration does not say where the repository in {} is served; give the place with `--from URL`",
+        "your configuration does not say where the repository in {} is served; give its URL with `--from URL`",
         printable_path(folder)
     )]
     Origin {
@@ -104,7 +104,7 @@ pub enum NotFound {
         /// The path of the file below `staged/targets/`.
         path: PathBuf,
     },
-    /// A request from another process no longer exists.
+    /// A request by another process to publish files no longer exists, for example because that process has ended.
     #[error("the request {} no longer exists", printable(name))]
     Request {
         /// The name of the request's folder.

@@ -1,4 +1,4 @@
-//! Errors about changes that cannot be made and about invalid input.
+//! Errors about invalid input and about changes that cannot be made.
 
 use std::path::PathBuf;
 
@@ -36,10 +36,10 @@ pub enum InvalidInput {
         what: &'static str,
         /// The role.
         role: String,
-        /// The highest number.
+        /// The highest allowed value.
         most: u32,
     },
-    /// Signers were given for a delegated role, which a new repository does not have.
+    /// Signers were given for a delegated role, but a new repository has only top-level roles.
     #[error("`{role}` is not a top-level role, and a new repository has no other roles")]
     NotTopLevel {
         /// The role.
@@ -54,19 +54,19 @@ pub enum InvalidInput {
     /// New keys need a pass-phrase, but none was given.
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
-    /// A custom member is not of the form `KEY=TEXT` or `KEY:=JSON`.
+    /// A member for a target's custom data is not of the form `KEY=TEXT` or `KEY:=JSON`.
     #[error("`{}` is not of the form KEY=TEXT or KEY:=JSON", printable(pair))]
     CustomPair {
         /// The text that does not have this form.
         pair: String,
     },
-    /// A custom member is given twice.
+    /// A member for a target's custom data is given twice.
     #[error("`{}` is given twice", printable(key))]
     CustomTwice {
         /// The name of the custom member.
         key: String,
     },
-    /// A custom member is not valid in metadata.
+    /// The value of a member for a target's custom data is not valid in metadata.
     #[error(
         "--custom {}: {error}; fractional numbers cannot be signed; use KEY=TEXT to store the value as text",
         printable(key)
@@ -117,7 +117,7 @@ pub enum EditError {
         /// The number of keys in the delegation.
         keys: usize,
     },
-    /// The new role already exists, because another role delegates to it.
+    /// A role to be added already exists, because some role already delegates to it.
     #[error("{delegator} already delegates to {role}")]
     Delegated {
         /// The role that delegates.
@@ -168,16 +168,16 @@ pub enum EditError {
     /// The name is not safe to publish.
     #[error(transparent)]
     UnsafeName(NameError),
-    /// A target path would be both a file and a folder.
+    /// A target path would have to be a file and a folder at the same time.
     #[error("{}", file_and_folder(.clashes))]
     FileAndFolder {
-        /// Each path that would be a file, with a target path below it.
+        /// Pairs of a target path and another target path below it, such as `a` and `a/b`.
         clashes: Vec<(TargetPath, TargetPath)>,
     },
-    /// The new targets would hide targets of the roles to which their paths are delegated.
+    /// New targets would hide the targets with the same paths in delegated roles.
     #[error("{}", hides(.hidden))]
     HidesDelegated {
-        /// The new targets that would hide targets of other roles.
+        /// The new targets.
         hidden: Vec<Hidden>,
     },
     /// Published targets with immutable names would get different content.
@@ -186,13 +186,13 @@ pub enum EditError {
         /// The paths of these targets.
         paths: Vec<TargetPath>,
     },
-    /// The target's file name, including the hash prefix, is too long for a file system.
+    /// The target's file name, including the hash prefix, is longer than file systems allow.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
         /// The target.
         path: TargetPath,
     },
-    /// The role already has this number of bins in the same format.
+    /// The role already has this number of bins of the same kind (succinct or hash prefixes).
     #[error("{role} already has 2^{bit_length} bins of this kind")]
     SameBins {
         /// The role.
@@ -206,7 +206,7 @@ pub enum EditError {
         /// The role.
         role: RoleName,
     },
-    /// The role has delegations that cannot coexist with the bins.
+    /// The role has delegations, and a role with succinct bins cannot have any others.
     #[error(
         "{role} already has delegations; a role with succinct bins cannot have others (use --prefixes, or --role to put the \
          bins below another role)"
@@ -229,7 +229,7 @@ pub enum EditError {
         /// The bin.
         role: RoleName,
     },
-    /// The value is not valid in metadata.
+    /// A change contains a value that is not valid in metadata.
     #[error(transparent)]
     Metadata(ErrorKind),
     /// A target is given twice with different contents.
@@ -256,7 +256,7 @@ pub enum EditError {
         /// The fault in the line.
         fault: LineFault,
     },
-    /// A request names a target twice.
+    /// A command names a target twice.
     #[error("`{path}` is named twice")]
     NamedTwice {
         /// The target.
@@ -265,7 +265,7 @@ pub enum EditError {
     /// The list has more than 2^32 targets.
     #[error("the list has more than 2^32 targets")]
     TooManyTargets,
-    /// The request has more files than a request can list.
+    /// A command adds more files than one request to the publishing process can list.
     #[error("too many files for one request: add them in several parts")]
     TooManyFiles,
     /// `repo.toml` chooses no hash algorithm.
@@ -273,7 +273,7 @@ pub enum EditError {
     NoHash,
 }
 
-/// A target that would hide a target of a delegated role.
+/// A target that would hide the target with the same path in a delegated role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hidden {
     /// The path of the target.
@@ -343,8 +343,8 @@ pub enum RoleNameError {
         /// The invalid name.
         role: RoleName,
     },
-    /// The name begins with digits and a dot, so the role's file could be confused with a version of another role's
-    /// file.
+    /// The name begins with digits and a dot, as in `7.root`. Without consistent snapshots, the file of that role would
+    /// have the same name as version 7 of the root.
     #[error("`{role}` looks like a file name that begins with a version number")]
     LooksVersioned {
         /// The invalid name.
@@ -352,7 +352,7 @@ pub enum RoleNameError {
     },
 }
 
-/// The reason why the pending change cannot be used or prevents another change.
+/// The reason why the pending change cannot be published, or why it prevents another change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PendingError {
@@ -398,7 +398,8 @@ pub enum VersionError {
         /// The role.
         role: RoleName,
     },
-    /// A forged file for the proof of a revocation would need a version number above the maximum.
+    /// To prove that a revocation works, the tool tests that clients refuse forged files. Such a file would need a
+    /// version number above the maximum.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
     /// The highest version that was found is far above the published version.
@@ -414,7 +415,7 @@ pub enum VersionError {
         highest: Version,
         /// The difference between that version and the published version.
         above: u64,
-        /// The record of issued versions, in the repository's folder.
+        /// The name of the file in the repository's folder that records all issued versions.
         record: &'static str,
     },
     /// The record of issued versions cannot be read.
@@ -438,7 +439,7 @@ pub enum RecordFault {
     /// The record is not a JSON object. Contains the parser's message.
     #[error("{}", printable(.0))]
     Json(String),
-    /// The record has an entry whose name is not a valid role name.
+    /// The name of an entry in the record is not a valid role name.
     #[error("`{}`: {error}", printable(.name))]
     Role {
         /// The invalid name.

@@ -36,7 +36,7 @@ pub enum ConfigError {
         /// The role.
         role: String,
     },
-    /// A role would be due for renewal as soon as it is signed.
+    /// `renew_days` is not less than `expires_days`, so the role would be due for renewal as soon as it is signed.
     #[error("role `{}`: renew_days must be less than expires_days", printable(role))]
     RenewDays {
         /// The role.
@@ -80,7 +80,7 @@ pub enum ConfigError {
     /// The user's configuration has an invalid pinned root.
     #[error("[repositories.{repository}] pinned-root must have a version and the sha256 of that root")]
     PinnedRoot {
-        /// The digest of the repository's oldest root.
+        /// The SHA-256 of the repository's oldest root.
         repository: RootDigest,
     },
     /// In the user's configuration, the `repository` of a folder is not a valid SHA-256 digest.
@@ -98,13 +98,13 @@ pub enum ConfigError {
         /// The name of the destination.
         name: String,
     },
-    /// The allowed keys in the user's configuration are not a list of files.
+    /// The entry `keys` in the user's configuration, which lists the allowed key files, is not a list of files.
     #[error("keys must be a list of files")]
     KeyList,
-    /// The group in the user's configuration is neither a name nor a number.
+    /// The entry `shared-with-group` in the user's configuration is neither a name nor a number.
     #[error("shared-with-group must be the name or number of a group")]
     Group,
-    /// The group in the user's configuration does not exist on this machine.
+    /// The group in the entry `shared-with-group` of the user's configuration does not exist on this machine.
     #[error("shared-with-group: there is no group `{}` on this machine", printable(group))]
     NoSuchGroup {
         /// The name of the group.

@@ -85,22 +85,22 @@ pub enum RevokeError {
         /// The second role that delegates to `role`.
         delegator: RoleName,
     },
-    /// The replacement is the revoked key.
+    /// The key given as the replacement is the revoked key.
     #[error("the replacement {key} is the revoked key itself: give another key")]
     ReplacementIsRevoked {
-        /// The first digits of the replacement's ID.
+        /// The first digits of the replacement's key ID.
         key: String,
     },
-    /// The roles that lose a key already trust the replacement.
+    /// The roles that lose a key already trust the key given as the replacement.
     #[error("the roles that lose a key already trust the replacement {key}")]
     ReplacementIsTrusted {
         /// The first digits of the replacement's ID.
         key: String,
     },
-    /// A replacement was given for roles that lose no key.
+    /// A replacement key was given for roles that lose no key.
     #[error("{role} loses no key: use `lastmile-repo rotate {role} --add` to add one", role = printable(role))]
     LosesNoKey {
-        /// The role, or a prefix of role names followed by `*`, as the user gave it.
+        /// The text that the user gave: a role name, or a prefix of role names followed by `*`.
         role: String,
     },
     /// The role has too many keys to replace all of them.
@@ -121,7 +121,7 @@ pub enum RevokeError {
     },
 }
 
-/// A role that would have too few keys.
+/// A role that would have fewer keys than its threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LackingKeys {
     /// The role.

@@ -59,7 +59,7 @@ pub enum Error {
         /// How long this process waited for the lock.
         waited: Duration,
     },
-    /// Clients would refuse the draft, so it was not published.
+    /// Clients would refuse the new metadata, so the change was not published.
     #[error("not published: {0}")]
     Draft(DraftError),
     /// A change to roles or targets cannot be made.
@@ -95,7 +95,7 @@ pub enum Error {
     /// A network operation failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// A document has unknown members or keys that the user has not accepted.
+    /// New metadata of a role has unknown members or keys, and the user has not accepted them. It was not signed.
     #[error(
         "not signed: {role} contains members or keys unknown to lastmile-repo, which other clients may honor:\n{}\nto sign \
          them, add: {}",
@@ -150,12 +150,12 @@ pub enum Error {
     /// The repository was not pushed or pulled.
     #[error(transparent)]
     Push(#[from] PushError),
-    /// Another process refused to publish a request from this process.
+    /// This process asked another process to publish a change, and the other process refused.
     #[error("{}{text}", prefix(*.kind))]
     Request {
-        /// The kind of error.
+        /// The kind of error in the other process.
         kind: RefusalKind,
-        /// The text of the error.
+        /// The message of that error, without the prefix for its kind.
         text: String,
     },
     /// The last publication cannot be reverted.
@@ -243,8 +243,8 @@ impl Error {
                 Some("add the files to the delegated role with `--role`, or add them here with `--hide-delegated`")
             }
             Self::Edit(EditError::Immutable { .. }) => Some(
-                "publish new content under a new name; `--replace` replaces the published content, and `immutable` in repo.toml \
-                 lists the patterns of immutable names",
+                "publish new content under a new name, or replace the published content with `--replace`; the patterns in \
+                 `immutable` in repo.toml say which names are immutable",
             ),
             Self::MissingKeys { .. } => {
                 Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
@@ -255,7 +255,7 @@ impl Error {
                 "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
                  prevents changes to line endings",
             ),
-            Self::Network(_) => Some("check the address, and whether the server responds"),
+            Self::Network(_) => Some("check that the address is correct and that the server responds"),
             Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
             Self::Private { .. } => Some(
                 "add other files; --allow-private-key-material publishes keys that are meant to be public, such as test keys, \
@@ -328,7 +328,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns one error for each kind of refusal.
+    /// Returns an example error for each kind of refusal.
     fn of_requests() -> [(RefusalKind, Error); 4] {
         let path = TargetPath::new("a").unwrap();
         [

@@ -14,10 +14,10 @@ pub enum PathError {
     /// The name is not a single path component.
     #[error("{} is not a valid folder name", printable_path(path))]
     NoFolderName {
-        /// The path that ends in the name.
+        /// The path that ends in the invalid name.
         path: PathBuf,
     },
-    /// The path of a working folder, such as `.publishing`, is not a folder.
+    /// Something other than a folder has the name of a working folder, such as `.publishing`.
     #[error("{} is not a folder (links are not followed); check what it is, and remove it", printable_path(path))]
     NoWorkingFolder {
         /// The path.
@@ -47,7 +47,7 @@ pub enum PathError {
         /// The file.
         path: PathBuf,
     },
-    /// A path does not end in a name that this tool uses.
+    /// The file name in a path is missing, or is not a name that this tool uses.
     #[error("{} is not a file name that lastmile-repo uses", printable_path(path))]
     ForeignName {
         /// The path.
@@ -155,7 +155,7 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// Files cannot become targets, because of their names or because they are not regular files.
+    /// Files cannot become targets, because their names are not allowed or because they are not regular files.
     #[error("{}", unpublishable(.files))]
     Unpublishable {
         /// The refused files, each with the reason.
@@ -167,7 +167,8 @@ pub enum PathError {
         /// The existing file.
         path: PathBuf,
     },
-    /// An interrupted creation of the repository has now been finished.
+    /// The repository already exists, because an earlier command that created it was interrupted. This command finished
+    /// that work.
     #[error(
         "{} already exists: an earlier command was interrupted, and this command finished its work",
         printable_path(path)

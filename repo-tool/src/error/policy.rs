@@ -23,7 +23,7 @@ pub enum PolicyError {
         /// The unsupported parts, each with its position in the policy.
         parts: Vec<String>,
     },
-    /// A role has a malformed policy in its published metadata or in a draft.
+    /// A role has a malformed policy in its published metadata or in a change to be published.
     #[error("the policy of {role}: {problem}")]
     OfRole {
         /// The role.
@@ -50,7 +50,7 @@ pub enum PolicyError {
         role: RoleName,
     },
     /// The policy names a trust root that the role does not list.
-    #[error("trust.{name}: {role} does not list the trust root `{path}`, and the policy does not name its `sha256`")]
+    #[error("trust.{name}: {role} does not list the trust root `{path}`, and the policy does not give its `sha256`")]
     TrustRootNotListed {
         /// The role that has the policy.
         role: RoleName,
@@ -67,8 +67,8 @@ pub enum PolicyError {
         /// A description of the problem.
         problem: String,
     },
-    /// The user has neither pinned nor given the first root of a TUF repository that publishes a trust root, or has
-    /// given a different root than the pinned root.
+    /// The first root of a TUF repository that publishes a trust root is not known: the user has neither pinned it nor
+    /// given it. Or the user has given a different root than the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.
@@ -128,7 +128,7 @@ impl PolicyError {
             Self::None { .. } => Some("`lastmile-repo status` lists the roles that have a policy"),
             Self::TrustRootNotListed { .. } => Some(
                 "publish the trust root first, with `lastmile-repo policy trust-root update URL` or `lastmile-repo add`, or \
-                 name its `sha256` in the policy; a role with bins does not list its targets itself, so it needs the `sha256`",
+                 give its `sha256` in the policy; a role with bins does not list its targets itself, so it needs the `sha256`",
             ),
             Self::FirstRoot { .. } => Some(
                 "give the first root of that repository, which you obtained through a channel that you trust: \

@@ -18,7 +18,7 @@ use crate::files::interrupted::Interrupted;
 /// The maximum number of packages that an error names.
 const NAMED: usize = 50;
 
-/// The reason why clients would refuse a draft.
+/// The reason why clients would refuse a [`Draft`](crate::Draft), a change that has not been published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
@@ -28,12 +28,12 @@ pub enum DraftError {
     /// A simulated client refused a file or a name.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// A client would see a different version of the role than the draft has.
+    /// A client would get a different version of the role than the version in the draft.
     #[error("a client would see {role} version {found}, expected {expected}")]
     OtherVersion {
         /// The role.
         role: RoleName,
-        /// The version that a client would see.
+        /// The version that a client would get.
         found: Version,
         /// The version in the draft.
         expected: Version,
@@ -83,7 +83,7 @@ pub enum DraftError {
         role: RoleName,
         /// The version of the role.
         version: Version,
-        /// Each fault, with the clients that refuse it.
+        /// The faults. Most of them name the clients that refuse the metadata.
         faults: Vec<Finding>,
     },
     /// The signatures or members of the file have faults that make other clients refuse the file.
@@ -97,7 +97,7 @@ pub enum DraftError {
         role: RoleName,
         /// The version of the role.
         version: Version,
-        /// Each fault, with the clients that refuse it.
+        /// The faults. Most of them name the clients that refuse the file.
         faults: Vec<Finding>,
     },
 }
@@ -154,7 +154,8 @@ fn every_later_root(role: &RoleName) -> &'static str {
     if *role == RoleName::ROOT { " and every later root" } else { "" }
 }
 
-/// A fault in the journal of a publication.
+/// A fault in the journal of a publication. The journal lists the files that the publication moves to their final
+/// names.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalFault {
@@ -177,10 +178,10 @@ pub enum JournalFault {
         /// The destination, in the repository's folder.
         to: PathBuf,
     },
-    /// The journal contains an answer to a request with an invalid name.
+    /// The journal contains the answer to another process's request, but the name of the request is not valid.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
-        /// The invalid name.
+        /// The invalid name of the request.
         name: String,
     },
     /// A file to be moved is not the file that the journal lists.
@@ -192,7 +193,7 @@ pub enum JournalFault {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicationError {
-    /// A publication by this user or another user was interrupted.
+    /// A publication by this user or another user was interrupted and must be finished first.
     #[error("{}", .0.advice())]
     Interrupted(Interrupted),
     /// The published state cannot be read, because publications were interrupted.
@@ -265,14 +266,14 @@ pub enum PublicationError {
         /// The destination path of the file.
         to: PathBuf,
     },
-    /// A file does not have its listed length.
+    /// A file does not have the expected length.
     #[error("{}: the file has {found} bytes, expected {expected}", printable_path(path))]
     WrongLength {
         /// The file.
         path: PathBuf,
         /// The file's length in bytes.
         found: u64,
-        /// The listed length in bytes.
+        /// The expected length in bytes.
         expected: u64,
     },
     /// A file does not match its target entry.
@@ -316,10 +317,10 @@ pub enum PublicationError {
         /// The reason why clients refuse the repository.
         error: Box<crate::Error>,
     },
-    /// A client could not be created, or failed on this machine.
+    /// A simulated client could not be created, or failed because of a local error.
     #[error("{}", chain(.0))]
     Client(Box<ClientError>),
-    /// A document was not reviewed, so it was not signed.
+    /// The user has not reviewed the new metadata of a role, so the tool did not sign it.
     #[error("{role} version {version} was not reviewed")]
     NotReviewed {
         /// The role.
@@ -336,8 +337,8 @@ pub enum PublicationError {
     ClockBehind {
         /// The time according to the clock.
         now: DateTime<Utc>,
-        /// The earliest possible time of the last signature, according to the expiry dates and lifetimes of the
-        /// published metadata.
+        /// The earliest time at which the published metadata can have been signed last, computed from its expiry dates
+        /// and lifetimes.
         signed: DateTime<Utc>,
     },
     /// A change needs the repository's lock, but the repository was opened for reading.

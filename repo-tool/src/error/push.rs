@@ -79,7 +79,7 @@ pub enum PushError {
         /// The version at the destination.
         version: Version,
     },
-    /// A published file has different content at the destination than in the folder.
+    /// A published file has different content at the destination than in this folder.
     #[error("{url}: {} has different content than in this folder, and clients may have fetched it", printable(name))]
     OtherContent {
         /// The destination.
@@ -87,7 +87,8 @@ pub enum PushError {
         /// The name of the file.
         name: String,
     },
-    /// This machine has not pushed or pulled yet, so its own changes are not known.
+    /// This machine has not yet pushed to the destination or pulled from it, so it is not known which changes in the
+    /// folder are new.
     #[error(
         "it is not known which changes of this folder are new, because this machine has not pushed to or pulled from {url} before"
     )]
@@ -103,7 +104,7 @@ pub enum PushError {
         /// The conflicts, one per line.
         conflicts: Vec<String>,
     },
-    /// An earlier `push --catch-up` was interrupted.
+    /// An earlier `push --catch-up` was interrupted and must be finished first.
     #[error(
         "an earlier `push --catch-up` to {url} was interrupted before it had published the changes of this folder again"
     )]
@@ -135,8 +136,8 @@ impl PushError {
             }
             Self::Changed { .. } | Self::LeaseLost { .. } => Some("run the command again"),
             Self::NoBase { .. } | Self::Conflicts { .. } => Some(
-                "run `lastmile-repo pull --adopt`, which adopts the state of the destination and lists what only this folder \
-                 has; then make these changes again",
+                "run `lastmile-repo pull --adopt`, which adopts the state of the destination and lists the changes that only this \
+                 folder has; then make these changes again",
             ),
             Self::Unfinished { .. } => Some("run `lastmile-repo push --catch-up` again, which finishes it"),
             Self::MissingTargets { .. } => Some(

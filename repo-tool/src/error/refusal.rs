@@ -1,8 +1,8 @@
-//! The kinds of errors for which a process refuses a request from another process.
+//! The kinds of errors for which a process refuses to publish a change at the request of another process.
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of error for which a request is refused.
+/// The kind of error for which a process refuses to publish a change at the request of another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusalKind {
     /// Clients would refuse the change, as in [`crate::Error::Draft`].

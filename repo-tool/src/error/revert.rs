@@ -1,4 +1,4 @@
-//! Errors about restoring earlier content.
+//! Errors about restoring the content from before the last publication.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::check::finding::Finding;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevertError {
-    /// The folder keeps no earlier metadata.
+    /// The folder contains no earlier metadata, because new metadata overwrites the old files.
     #[error("the repository keeps no earlier metadata, because `consistent_snapshot` is false")]
     NotKept,
     /// An earlier file no longer exists.
@@ -20,7 +20,7 @@ pub enum RevertError {
         /// The file.
         path: PathBuf,
     },
-    /// The current keys do not verify an earlier file.
+    /// An earlier file does not verify with the current keys.
     #[error("{} cannot be restored, because the current keys do not verify it: {error}", printable_path(path))]
     Untrusted {
         /// The file.
@@ -31,8 +31,8 @@ pub enum RevertError {
     /// The earlier delegations list keys that the current delegations do not list.
     #[error("the last publication removed keys, and reverting it would trust them again:{}", removed(.keys))]
     RemovedKeys {
-        /// The roles that would trust removed keys again, each with the first characters of such a key. Succinct bins
-        /// are represented by their name prefix.
+        /// The roles that would trust removed keys again, each with the first characters of such a key. For succinct
+        /// bins, their name prefix stands in place of a role name.
         keys: Vec<(String, String)>,
     },
     /// Target files that the earlier content lists are missing or were changed.

@@ -41,7 +41,7 @@ pub enum NetworkError {
     /// The async runtime could not be started.
     #[error("{0}")]
     Runtime(io::Error),
-    /// A server cannot listen at its address.
+    /// A server cannot listen on its address.
     #[error("cannot listen on {address}: {error}")]
     Listen {
         /// The address.
@@ -52,7 +52,7 @@ pub enum NetworkError {
 }
 
 impl NetworkError {
-    /// Removes the advice to use `--skip-served-check` from an error, for commands that only read.
+    /// Removes the advice to use `--skip-served-check` from an error, for commands to which the advice does not apply.
     pub(crate) fn of_reading(error: crate::Error) -> crate::Error {
         match error {
             crate::Error::Network(Self::Compare(error)) => crate::Error::Network(*error),
@@ -65,7 +65,7 @@ impl NetworkError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServedError {
-    /// The served repository does not verify.
+    /// The repository on the server does not verify.
     #[error("the repository at {url} does not verify: {error}")]
     Unverified {
         /// The metadata URL.
@@ -73,10 +73,10 @@ pub enum ServedError {
         /// The reason why the metadata does not verify.
         error: Box<crate::Error>,
     },
-    /// A fetched file cannot be read from the client's store.
+    /// A file that a client fetched cannot be read from the client's store.
     #[error("{}", chain(.0))]
     Memory(LocalError),
-    /// The server has a newer version of a role.
+    /// The server has a newer version of a role than the folder.
     #[error(
         "the server has {role} version {served}, but this folder has version {published}: another copy published a newer \
          version, or this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
@@ -145,7 +145,7 @@ pub enum ServedError {
         /// The changes, one per line.
         changes: String,
     },
-    /// The server has an older root.
+    /// The server has an older root than the folder.
     #[error(
         "the server still has root version {served}, but this folder has version {published}: upload this folder \
          first. Clients that have the new root refuse anything that is signed with keys that this root no longer trusts"
@@ -156,7 +156,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server has a different root with the same version.
+    /// The server and the folder have different roots with the same version.
     #[error(
         "the server and this folder have different files of root version {version}, and nothing was adopted: two copies of the \
          repository each made that root, or a root key was stolen. If the root on the server is yours, restore \
@@ -174,7 +174,7 @@ pub enum ServedError {
     PinnedRootMissing {
         /// The pinned version.
         version: Version,
-        /// The pinned root.
+        /// The SHA-256 of the pinned root.
         digest: RootDigest,
     },
     /// The root that the user gave is not in the server's chain of roots.
@@ -183,7 +183,7 @@ pub enum ServedError {
         /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
     },
-    /// A role on the server cannot be verified.
+    /// A role on the server cannot be verified, because no role delegates to it.
     #[error("no role on the server delegates to {role}, so {role} cannot be verified")]
     NotDelegated {
         /// The role.
