@@ -1,7 +1,7 @@
 //! Tests that run `lastmile-repo` as a separate process, and check its output and its changes to the configuration.
 //!
-//! These tests are in a separate program from the library's tests, because each process that a test starts would
-//! briefly inherit the locks of other tests.
+//! These tests are not in the same program as the library's tests, because each process that a test starts briefly
+//! inherits the locks that other tests in the program hold.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
@@ -92,7 +92,7 @@ fn the_config_keeps_a_role_that_is_still_trusted() {
     assert_eq!(run(&folder, &bins), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 
-    // Remove the delegation in a pending change, and then discard the change.
+    // Remove the delegation to `team` in a pending change, and then discard that change.
     let targets = folder.path().join("keys/targets-1.pem");
     let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(&targets, &elsewhere).unwrap();
@@ -136,7 +136,7 @@ fn releases_of_many_processes_are_published_together_even_if_one_is_killed() {
     let folder = repository();
     let layout = Layout::new(folder.path());
     let files = tempfile::tempdir().unwrap();
-    // Hold the repository's lock until all processes are waiting for it.
+    // Hold the repository's lock until all processes wait for the lock.
     let lock = layout.lock().unwrap();
     let mut publishers: Vec<_> = (0..12)
         .map(|number| {
@@ -210,7 +210,7 @@ fn r_x_1_only_the_command_that_shows_the_pending_change_signs_it() {
         assert!(staged.contains("\"signatures\":[]"), "{command:?} signed: {staged}");
         let published = folder.path().join("metadata/2.targets.json");
         assert!(!published.exists(), "{command:?} published: {output:?}");
-        // Once the maintainer has reviewed the change, it may be signed.
+        // The command `sign` shows the pending change to the maintainer, so it may sign the change.
         run(&folder, &["sign", "--yes"]);
         assert_eq!(run(&folder, &["publish"]), ExitStatus::Done as i32, "{command:?}: {output:?}");
         assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
@@ -252,7 +252,7 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     assert!(listed.contains("a/b"), "{listed}");
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
     assert!(said(&folder, &["verify", "--allow-missing-targets"]).contains("1 target file is not in this folder"));
-    // Target files that exist are still checked.
+    // With `--allow-missing-targets`, `verify` still checks the target files that exist.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
     assert_eq!(run(&folder, &["verify", "--allow-missing-targets"]), ExitStatus::Refused as i32);

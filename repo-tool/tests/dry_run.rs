@@ -1,4 +1,4 @@
-//! Dry runs, `status` and `verify` change nothing, and `sign` changes only the pending document that it signs.
+//! Dry runs, `status` and `verify` change nothing, and `sign` changes only the pending metadata file that it signs.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
@@ -49,7 +49,8 @@ fn repository() -> (TempDir, PathBuf) {
     (folder, packages)
 }
 
-/// Creates the files that an interrupted publication leaves behind, with or without its journal.
+/// Creates the files that an interrupted publication leaves behind. If `has_journal` is true, they include a journal,
+/// which lists the files that the publication still has to move.
 fn cut_short(packages: &Path, has_journal: bool) {
     let publishing = packages.join(".publishing");
     std::fs::copy(packages.join("metadata/timestamp.json"), publishing.join("new-0")).unwrap();
@@ -162,7 +163,7 @@ fn a_key_is_used_only_if_its_private_key_file_confirms_it() {
         all.into_iter().filter(|(path, _)| path.starts_with(packages.join("metadata"))).collect()
     };
     assert!(metadata(contents(&packages)) == metadata(before));
-    // A key that is known only from an untrusted `.pub` file cannot be specified by its key ID.
+    // If a key exists only as an untrusted `.pub` file, commands do not accept its key ID.
     std::fs::remove_file(packages.join("keys/stranger.pem")).unwrap();
     std::fs::remove_file(packages.join("keys/new.pub")).unwrap();
     let shown: serde_json::Value = serde_json::from_str(&done(

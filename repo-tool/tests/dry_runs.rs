@@ -13,10 +13,10 @@ use lastmile_repo_tool::internal::cli::ExitStatus::{self, Done, Failed, Network,
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder that contains a repository in `packages`, and other files.
+/// A folder with a repository in `packages`, a file `file` to publish, and the user's configuration.
 struct Place {
     folder: TempDir,
-    /// Further environment variables.
+    /// The environment variables that commands get in addition to `LASTMILE_REPO_CONFIG` and `LASTMILE_REPOSITORY`.
     variables: Vec<(&'static str, String)>,
 }
 
@@ -65,7 +65,8 @@ impl Place {
         std::fs::rename(self.at("packages/keys").join(format!("{key}.pem")), self.at(&format!("{key}.pem"))).unwrap();
     }
 
-    /// Runs a command as a dry run and then for real. Both runs must end with `status` and report the same result.
+    /// Runs a command with `--dry-run` and then without it. Both runs must report the same result and end with
+    /// `status`.
     fn same(&self, args: &[&str], status: ExitStatus) {
         let before = contents(self.folder.path());
         let dry = self.output(&[args, &["--json", "--dry-run"]].concat());
@@ -80,7 +81,8 @@ impl Place {
     }
 }
 
-/// Returns the parts of a report that must be the same in both runs. Generated keys differ.
+/// Returns the parts of a report that must be the same in both runs. Leaves out the details of changes, because the two
+/// runs generate different keys.
 fn shown(report: &Value) -> Value {
     let titles = |changes: &Value| -> Vec<Value> {
         let changes = changes.as_array().into_iter().flatten();
@@ -148,7 +150,7 @@ fn a_dry_run_predicts_missing_signatures() {
     place.same(&["delegate", "team", "--paths", "team/*", "--key", "new"], Pending);
     place.same(&["bins", "--bit-length", "2", "--prefixes"], Pending);
     place.same(&["renew", "--force", "targets"], Failed);
-    // This change to the root is independent of the pending change.
+    // This change to the root does not depend on the pending change, so it is published.
     place.same(&["renew", "--force", "root"], Done);
     place.same(&["publish"], Pending);
     place.same(&["sign"], Usage);

@@ -1,4 +1,4 @@
-//! Tests that run `lastmile-repo` as a separate process, for `key` and `verify`.
+//! Tests of the commands `key` and `verify`, which run `lastmile-repo` as a separate process.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
@@ -49,7 +49,7 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     let foreign = other.path().join("metadata/1.root.json");
     let refused = output(&folder, &["verify", dir, "--root", foreign.to_str().unwrap()]);
     assert_eq!((refused.status.code().unwrap(), refused.stdout.len()), (ExitStatus::Failed as i32, 0), "{refused:?}");
-    // Restore an old state of the folder, as an attacker with the old keys could.
+    // Roll the folder back to root version 1, as an attacker with the old keys could.
     std::fs::remove_file(&second).unwrap();
     let refused = output(&folder, &["verify", dir]);
     assert_eq!(refused.status.code(), output(&folder, &["status"]).status.code(), "{refused:?}");

@@ -22,10 +22,10 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// The number of targets in the list.
 const TARGETS: usize = 100_000;
-/// The bit length of the bins. With this bit length, there are 1024 bins.
+/// The base-2 logarithm of the number of bins, so there are 1024 bins.
 const BIT_LENGTH: u8 = 10;
-/// The maximum number of bytes of memory for each target. The list takes 91 bytes for each target, and the metadata
-/// takes 137 bytes.
+/// The maximum memory that the command may use, in bytes per target. The list takes 91 bytes per target, and the new
+/// metadata takes 137.
 const MOST_PER_TARGET: usize = 250;
 
 fn publish(repository: &mut Repository, change: impl FnOnce(&mut Edit<'_>) -> Result<(), Error>) {

@@ -1,5 +1,5 @@
-//! Commands that run while a change is pending. Independent changes are published. All other changes are staged, and
-//! the command reports this.
+//! Commands that run while a change is pending. A new change is published if it does not depend on the pending change
+//! and has all signatures. Otherwise it becomes part of the pending change or is refused.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::indexing_slicing, reason = "a panic fails the test")]
@@ -117,7 +117,7 @@ fn a_release_does_not_wait_for_a_pending_root() {
     place.add("team/x", &["--role", "team"], ExitStatus::Done);
     place.run(&["renew", "targets", "--force"], ExitStatus::Done);
     assert_eq!((place.published("targets"), place.published("team")), (vec!["a".into()], vec!["team/x".into()]));
-    // The pending change still has its signature and can be published.
+    // The pending root has kept its signature, so it can be published after one more signature.
     assert_eq!(place.signatures("root"), 1);
     place.run(&["sign", "--yes", "--key", &root], ExitStatus::Done);
     place.run(&["publish"], ExitStatus::Done);
@@ -239,7 +239,7 @@ fn a_release_stays_valid_under_the_pending_root() {
     for key in ["targets-2", "targets-3"] {
         place.generate(key);
     }
-    // Both keys of the targets role must sign.
+    // From now on, both keys of the targets role must sign.
     place.run(&["rotate", "targets", "--add", "targets-2"], ExitStatus::Done);
     place.run(&["set-threshold", "targets", "2"], ExitStatus::Done);
     let (root, _) = (place.move_away("root-2"), place.move_away("root-3"));

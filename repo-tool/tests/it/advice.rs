@@ -44,7 +44,7 @@ fn root_keys_that_reach_the_threshold_on_one_machine_are_a_warning() {
         !advice(&world).contains("can sign a new root"),
         "there must be no warning if the keys are on separate machines"
     );
-    // Add a key file that the configuration does not name, but whose `.pub` file contains a root key.
+    // Add a key file that `repo.toml` does not name, but whose `.pub` file contains a root key.
     std::fs::write(world.layout().keys().join("spare.pem"), "a key").unwrap();
     std::fs::copy(world.layout().keys().join("root-1.pub"), world.layout().keys().join("spare.pub")).unwrap();
     assert!(advice(&world).contains("2 of 3 root keys are on this machine"));

@@ -1,4 +1,4 @@
-//! Requirements from published security advisories that no other test module covers.
+//! Tests of requirements that follow from published security advisories. Other modules test further such requirements.
 
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::diff;

@@ -1,5 +1,5 @@
-//! Requests from several publishers are published together, and each request is published exactly once, even if a process
-//! dies.
+//! Tests of the queue: several processes request the publication of files, and one process publishes all requests
+//! together. Each request is published exactly once, even if a process dies.
 
 use std::io;
 
@@ -161,7 +161,7 @@ fn when_the_publisher_dies_the_other_requests_are_published_once() {
             publish(&world, request).unwrap();
         }
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
-        // There must be exactly one publication after the publication of `old`, no matter which process published it.
+        // After the publication of `old`, there must be exactly one more publication, no matter which process made it.
         assert_eq!(publications(&world), 2, "moment {moment}");
         let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");

@@ -1,4 +1,4 @@
-//! Bulk changes: lists of targets, and changes to the number of bins.
+//! Changes to many targets at once: lists of targets, and changes to the number of bins.
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
@@ -65,7 +65,7 @@ fn bins_without_changes_are_not_signed_again() {
     let before = world.files("metadata");
     assert_eq!(fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap(), 0);
     assert_eq!(world.files("metadata"), before);
-    // If one target changes, only its bin and the snapshot change, and the bin keeps its other targets.
+    // If one target changes, only its bin, the snapshot and the timestamp change, and the bin keeps its other targets.
     assert_eq!(fill(&world, &RoleName::TARGETS, &list("other", names(1))).unwrap(), 1);
     assert_eq!(world.files("metadata").len(), before.len() + 2);
     let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
@@ -121,8 +121,8 @@ fn nested_bins_are_filled_too() {
     assert!(repository.published.role(&bin).unwrap().is_empty());
 }
 
-/// Clients that start an update before or after a change to the bins find all targets. The test changes the number and
-/// the form of the bins in several ways.
+/// Clients find all targets, whether they start their update before or after a change to the bins. The test changes the
+/// number of bins, and whether the bins are succinct.
 #[test]
 fn bins_are_replaced_while_clients_update() {
     let shapes = [None, Some((3, true)), Some((6, true)), Some((5, false)), Some((2, false)), Some((4, true))];

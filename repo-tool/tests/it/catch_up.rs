@@ -1,4 +1,5 @@
-//! Tests of `catch-up --adopt`: adopted files, refusals, and the state after an interruption.
+//! Tests of `catch-up --adopt`, which replaces the state of the folder with the state of the server: which files are
+//! replaced, what is refused, and the state after an interruption.
 
 use std::fs;
 use std::path::Path;
@@ -102,8 +103,8 @@ fn an_interrupted_adoption_is_finished_by_the_next_publication() {
     assert!(was_interrupted);
 }
 
-/// Plants a journal that replaces the versioned file `to`, as a journal may do when files are adopted from the server.
-/// The journal of an ordinary publication must not replace such a file.
+/// Plants a journal that replaces `to`, a metadata file with a version in its name. Only a journal that takes over the
+/// server's files may replace such a file.
 fn plant_adoption(world: &World, rank: &str, to: &str) {
     let bytes = b"planted";
     fs::write(world.layout().publishing().join("new-0"), bytes).unwrap();
@@ -139,7 +140,7 @@ fn a_planted_adoption_replaces_only_what_was_set_aside() {
     refused("Targets", "2.targets.json");
     plant_aside("2.targets.json", b"other bytes");
     refused("Targets", "2.targets.json");
-    // Root files are never replaced, not even when files are adopted from the server.
+    // Not even `catch-up --adopt` replaces root files.
     plant_aside("1.root.json", &fs::read(world.layout().metadata().join("1.root.json")).unwrap());
     refused("Root", "1.root.json");
     world.add("b", "2");
@@ -161,7 +162,7 @@ fn a_role_that_the_server_undelegated_does_not_stop_an_adoption() {
     copy.add("b", "2");
     assert!(reaches_clients_of(&world, &copy, "b"));
     assert_eq!(run(&copy, &copy, Foreign::Refuse).unwrap().resolution, Resolution::Nothing);
-    // If the role is delegated again, its new version is higher than its version on the server.
+    // If this folder delegates to the role again, the role gets a higher version than it had on the server.
     copy.change(|edit| delegate(edit, "team", "*", &key)).unwrap();
     assert!(copy.files("metadata").contains(&"3.team.json".to_string()), "{:?}", copy.files("metadata"));
     assert!(reaches_clients_of(&world, &copy, "a"));
@@ -197,7 +198,7 @@ fn a_new_root_is_adopted_only_if_given_or_pinned() {
     assert!(refused.contains("version 1 in this folder, 2 on the server") && refused.contains("--adopt"), "{refused}");
     assert!(!root.exists() && pin(&copy) == Version::ONE);
     assert_eq!(version(&copy, "timestamp"), 1);
-    // A root is also adopted if the user specifies its digest.
+    // A new root is also taken over from the server if the user gives its digest.
     let given = fs::read(world.layout().metadata().join("2.root.json")).unwrap();
     let given = GivenRoot { digest: RootDigest::of(&given), remember: false };
     let other = copy.copy();
@@ -240,7 +241,7 @@ fn another_root_of_the_same_version_is_never_adopted() {
     assert_eq!(fs::read(copy.layout().metadata().join("2.root.json")).unwrap(), before);
 }
 
-/// Reads the file of a target in a repository without hash prefixes in file names.
+/// Reads the file of the target `name`. The repository must not use hash prefixes in file names.
 fn plain(world: &World, name: &str) -> Vec<u8> {
     fs::read(world.layout().targets().join(Path::new(name))).unwrap()
 }

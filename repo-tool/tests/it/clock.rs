@@ -29,7 +29,7 @@ fn c6_nothing_is_published_while_the_clock_is_far_behind() {
     drop(repository);
     let error = world.add_as(&world.invocation(), "b", "2").unwrap_err().to_string();
     assert!(error.contains("this machine's clock reads 20") && error.contains("--skip-clock-check"), "{error}");
-    // The check can be skipped, in case the repository was signed while the clock was fast.
+    // Users can skip the check, for example if the last metadata was signed while the clock was fast.
     let trusting = Invocation { clock: ClockCheck::Ignore, ..world.invocation() };
     assert!(is_published(&world.add_as(&trusting, "b", "2").unwrap()));
     // After that, the newest metadata was signed with the current clock, so the check succeeds again.

@@ -164,7 +164,7 @@ fn a_token_signs_in_place_of_the_file_of_the_same_key() {
     let repository = Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap();
     let public = token.public_key();
     assert_eq!(repository.keys.name_of(public), Some("token:1"));
-    // The key file still exists, and `repo.toml` names it.
+    // The key store still knows the key file, which `repo.toml` names.
     assert_eq!(repository.keys.confirmed_uris_of(public), ["file:keys/timestamp-1.pem"]);
     assert_eq!(repository.keys.is_encrypted(public), Some(false));
 }

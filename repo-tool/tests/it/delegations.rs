@@ -71,7 +71,7 @@ fn g_2_1_2_clients_do_not_trust_a_role_whose_delegation_was_removed() {
     world.add_to(&role, "a/x", "1", &mut Unobserved).unwrap();
     world.change(|edit| drop(edit.undelegate(None, &role).unwrap())).unwrap();
     assert_eq!(world.fetch("a/x").unwrap(), None);
-    // If the role is delegated again, its version numbers continue, because clients would refuse lower versions.
+    // If a role delegates to `a` again, the versions of `a` continue, because clients would refuse lower versions.
     world.change(|edit| delegate(edit, "a", "a/*", &key)).unwrap();
     assert_eq!(world.fetch("a/x").unwrap(), None);
     let snapshot = world.metadata("5.snapshot.json");

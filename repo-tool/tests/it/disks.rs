@@ -26,8 +26,8 @@ use crate::world::World;
 
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
-/// Returns the faults to inject at a system call. If `all` is true, the faults include every error number. Otherwise
-/// they include only one error number, which depends on `number`.
+/// Returns the faults to inject at a system call. If `all` is true, the faults include every value of `errno` in
+/// `Fault::ERRORS`. Otherwise they include only one of these values, which depends on `number`.
 pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -46,7 +46,8 @@ pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     faults
 }
 
-/// Injects every fault at every system call of `run`, each time on a copy of `base`, and prints the number of runs.
+/// Executes `run` once for every system call and every fault, each time on a new copy of `base`, and injects that fault
+/// at that call. Prints the number of runs.
 fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
     let clean = base.copy();
     let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
@@ -99,8 +100,8 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
     assert_eq!(left, [""; 0], "{case}");
 }
 
-/// Sets the modification times of request folders to two hours ago. A request folder without an owner is removed only
-/// after an hour.
+/// Sets the modification times of all request folders in the queue to two hours ago. The tool removes the folder of a
+/// request without an owner only after an hour.
 fn make_old(queue: &Path) {
     for entry in std::fs::read_dir(queue).into_iter().flatten().map(Result::unwrap) {
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
@@ -128,7 +129,7 @@ pub(crate) fn timestamp_version(world: &World) -> u64 {
     world.metadata("timestamp.json").pointer("/signed/version").and_then(serde_json::Value::as_u64).unwrap()
 }
 
-/// Prints the number of calls and runs even if the test passes, and checks that the documentation contains them.
+/// Prints the numbers of calls and runs, even if the test passes, and checks that docs/crashes.md contains them.
 pub(crate) fn print_count(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();

@@ -1,5 +1,5 @@
-//! Repositories that version 0.1 created still work. The fixtures are published repositories, a repository with a
-//! pending change, and a repository with an interrupted publication.
+//! Tests that repositories created by version 0.1 of the tool still work. The fixtures are published repositories, a
+//! repository with a pending change, and a repository with an interrupted publication.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -10,7 +10,7 @@ use crate::planted_members::{foreign_key, key, keyids, list_in_root};
 use crate::snapshot::list_versions_only;
 use crate::world::{World, is_published};
 
-/// A name, a change to a root, and the expected parts of the error message.
+/// A test case: its name, a change to a root, and the parts that the error message must contain.
 type Case = (&'static str, fn(&mut Value), &'static [&'static str]);
 
 fn first_id(signed: &mut Value, role: &str) -> String {

@@ -1,4 +1,4 @@
-//! Immutable target names, whose content does not change after publication: `immutable` in `repo.toml`.
+//! Immutable targets, whose content must not change after publication: the setting `immutable` in `repo.toml`.
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch::{self, Shared};
@@ -36,7 +36,7 @@ fn add_all(world: &World, names: &[String], content: &str, options: &AddOptions)
     repository.conclude(&plan, &mut Unobserved)
 }
 
-/// Returns the immutable names whose replacement was refused.
+/// Returns the paths of the targets that were not replaced because they are immutable.
 fn refused(result: Result<Outcome, Error>) -> Vec<String> {
     match result {
         Err(Error::Edit(EditError::Immutable { paths })) => {

@@ -40,7 +40,7 @@ fn a_change_is_pending_until_it_has_all_signatures() {
     assert_eq!(status.pending[0].missing[0].count, 1);
     drop(repository);
 
-    // While the change is pending, more targets can be added to it, and renewals are published.
+    // While the change is pending, more targets can be added to the change, and online roles are still renewed.
     assert!(matches!(world.add("b", "2"), Outcome::Staged(_)));
     assert!(is_published(&world.renew().unwrap()));
 

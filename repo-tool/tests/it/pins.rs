@@ -59,7 +59,7 @@ fn a_forged_folder_gets_no_signature_of_a_targets_key() {
     let victim = World::new();
     let forged = forged_for(&victim);
     let before = forged.files("metadata");
-    // The victim has pinned the genuine repository, and now changes the forged repository.
+    // The victim has pinned the root of the genuine repository, and now runs a command in the forged folder.
     let invocation = Invocation { user: victim.invocation().user, ..forged.invocation() };
     fs::copy(victim.layout().keys().join("targets-1.pem"), forged.layout().keys().join("targets-1.pem")).unwrap();
     fs::copy(victim.layout().keys().join("targets-1.pub"), forged.layout().keys().join("targets-1.pub")).unwrap();
@@ -85,8 +85,8 @@ fn a_signer_without_a_pin_does_not_sign_the_pending_change() {
     let keys = repository.keys.clone();
     let refused = repository.sign_staged(&draft, &keys, &[].into());
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
-    // Once a user specifies the digest of the root, which the owners have published, the tool signs for this user in
-    // this run and in later runs.
+    // After the user has given the digest of the genuine root once, the tool signs for that user in this run and in all
+    // later runs.
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
     let mut repository =
         Repository::open(&world.dir(), &Invocation { given_root: given, ..invocation.clone() }).unwrap();
@@ -158,7 +158,7 @@ fn a_pin_moves_along_the_verified_chain_only() {
     let refused = add(&world, &world.invocation());
     assert!(matches!(&refused, Err(Error::Untrusted(_))), "{refused:?}");
     assert_eq!(fs::read_to_string(world.user_config()).unwrap(), before);
-    // A genuine new root is pinned automatically. Specifying an older root does not change the pin back.
+    // The tool pins a genuine new root automatically. If the user then gives an older root, the pin does not change.
     fs::remove_file(world.layout().metadata().join("2.root.json")).unwrap();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let pinned = |world: &World| world.invocation().user.pinned_root(digest(world, 1)).unwrap().unwrap();
@@ -243,7 +243,7 @@ fn another_repository_in_the_folder_of_a_pinned_one_gets_no_signature() {
     }
     let refused = renew(&world, &world.invocation()).unwrap_err().to_string();
     assert!(refused.contains("now contains a different repository"), "{refused}");
-    // A user who has replaced the repository on purpose specifies the new root.
+    // A user who has replaced the repository on purpose can give the new root.
     let given = Some(GivenRoot { digest: digest(&forged, 1), remember: true });
     Repository::open(&world.dir(), &Invocation { given_root: given, ..world.invocation() }).unwrap();
 }

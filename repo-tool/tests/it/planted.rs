@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::world::{World, is_published};
 
-/// The user ID of `nobody` on most systems. This user never runs the tests.
+/// The user ID of `nobody` on most systems. The tests are never run as this user.
 const STRANGER: u32 = 65534;
 
 /// The kinds of directory entries that are planted in place of an expected file or folder.
@@ -221,8 +221,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
         assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
         fs::remove_file(&source).unwrap();
     }
-    // Plant a journal with a move whose source file is missing, as after a completed move. The file at the destination
-    // has different content.
+    // Plant a journal with a move whose source file is missing, as if the move had been completed. The file at the
+    // destination does not have the content that the journal lists.
     let mut lie = step("Timestamp", ".publishing/new-0", to);
     lie["content"] = json!({ "length": 1, "sha256": hash("y") });
     plant_journal(&world, &journal(&[lie]));
@@ -416,7 +416,7 @@ fn the_lock_is_a_regular_file_of_this_user() {
     }
 }
 
-/// Returns the invocation of a user who shares the repository with a group.
+/// Returns an invocation in which the repository is shared with a group.
 fn in_group(world: &World) -> Invocation {
     Invocation { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.invocation() }
 }
@@ -440,7 +440,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
     );
     let lock = fs::metadata(world.dir().join(".lock")).unwrap();
     assert_eq!(lock.mode() & 0o777, 0o660);
-    // Only the user who started a publication can finish it. Simulate a publication by another user.
+    // Simulate an interrupted publication by another user, which only that user can finish.
     let other = world.dir().join(".publishing-65534");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("journal.json"), journal(&[]).to_string()).unwrap();

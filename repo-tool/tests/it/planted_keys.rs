@@ -54,7 +54,7 @@ fn a_planted_public_key_file_stops_the_change() {
 fn a_key_is_removed_from_the_config_only_after_it_was_opened() {
     let world = World::new();
     let revoked = world.public("timestamp-1");
-    // The planted file claims that `snapshot-1` is the key to be revoked.
+    // The planted `.pub` file claims that the key `snapshot-1` is the key to be revoked.
     let other = world.layout().keys().join("snapshot-1.pub");
     fs::write(&other, public_key_text(&revoked)).unwrap();
     let mut repository = world.open();

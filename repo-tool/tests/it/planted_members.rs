@@ -1,5 +1,5 @@
-//! Manipulated metadata: pending files that are changed before signers see them, and published files that other tools
-//! may have written.
+//! Manipulated metadata: pending metadata files that are changed before signers see them, and published metadata files
+//! with content that this tool would not write.
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
@@ -97,8 +97,8 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Applies `alter` to the published file `file`, and signs the file again with `keys`. No other file may list the
-    /// hash of `file`.
+    /// Applies `alter` to the signed part of the published file `file`, and signs the file again with `keys`. No other
+    /// published file may list the hash of `file`, because that hash changes.
     pub(crate) fn republish(&self, file: &str, keys: &[&str], alter: impl FnOnce(&mut Value)) {
         let path = self.layout().metadata().join(file);
         let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -131,7 +131,8 @@ pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
 }
 
-/// Returns three invalid signatures: tough cannot parse some of them, and the review does not show others.
+/// Returns three invalid signatures. tough cannot parse those with an invalid key ID, and signers do not see the member
+/// `x`.
 fn junk() -> [Value; 3] {
     [
         json!({ "keyid": "not hex", "sig": "AB" }),
@@ -151,7 +152,7 @@ fn only_valid_signatures_are_published() {
         staged["signatures"].as_array_mut().unwrap().push(json!({ "keyid": id, "sig": "ab", "x": 1 }));
     });
     world.sign(&[]).unwrap();
-    // Change the file again after it was reviewed and signed.
+    // Change the file again, after a signer has reviewed and signed it.
     let path = world.layout().staged().join("root.json");
     let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let signatures = staged["signatures"].as_array_mut().unwrap();

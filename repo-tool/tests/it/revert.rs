@@ -37,7 +37,7 @@ fn the_last_publication_is_undone_in_new_versions() {
     // A client that has seen the later versions accepts the restored content.
     assert_eq!(world.fetch_with(&store, "app").unwrap().unwrap(), b"old");
     assert_eq!(version(&world, "targets"), 4);
-    // A second revert undoes the first one.
+    // A second revert undoes the first revert.
     reverted(&world);
     assert_eq!(world.fetch_with(&store, "app").unwrap().unwrap(), b"new");
     assert_eq!(version(&world, "targets"), 5);

@@ -1,4 +1,4 @@
-//! Tests of `revoke` (spec 6.1 and 5.3.11).
+//! Tests of `revoke` (TUF specification 6.1 and 5.3.11).
 
 use lastmile_client::MemoryStore;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme};
@@ -13,12 +13,13 @@ use lastmile_repo_tool::{
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
 
-/// Returns replacements that make the revocation generate new keys for all roles on this machine.
+/// Returns a setting of `revoke`: on this machine, generate a new key for each role that loses a key.
 pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Returns replacements that consist of the public keys of other holders. New keys are generated only for online roles.
+/// Returns a setting of `revoke`: replace the revoked key with the public keys in `given`, each for one role or, if the
+/// role is `None`, for all roles. Generate new keys only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),
@@ -298,7 +299,7 @@ fn a_revocation_that_leaves_too_few_keys_is_refused_before_writing() {
     assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
     assert_eq!(state(), before, "a refused revocation must not change any file");
-    // If the private key of the replacement is not on this machine, the change is pending until that key has signed.
+    // The private key of this replacement is not on this machine, so the change is pending until that key has signed.
     let mut repository = world.open();
     let revocation = revoke(&mut repository, &targets, &from_holders(&[(Some("targets"), &other)])).unwrap();
     let plan = repository.plan(revocation.draft, Signing::Now).unwrap();

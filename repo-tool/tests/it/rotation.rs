@@ -1,4 +1,4 @@
-//! Changes to keys and thresholds (spec 6.1).
+//! Changes to keys and thresholds (TUF specification 6.1).
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
@@ -129,7 +129,7 @@ fn an_expired_repository_can_be_renewed() {
 fn r_x_1_expired_metadata_is_not_published() {
     let mut world = World::new();
     world.days_pass(400);
-    // The targets role has expired, too, so a new root is not enough.
+    // The targets role has expired as well, so signing only the root again is not enough.
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap());
     assert!(matches!(renewed, Err(Error::Draft(_))), "{renewed:?}");
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);
@@ -149,7 +149,7 @@ fn expired_offline_roles_do_not_prevent_the_renewal_of_online_roles() {
     assert!(world.fetch("a").is_err(), "the targets role has expired");
     assert!(is_published(&world.change(|edit| edit.sign_again(&RoleName::TARGETS).unwrap()).unwrap()));
     assert!(world.fetch("a").unwrap().is_none());
-    // The snapshot can expire, too, if its key is not available.
+    // The timestamp can be renewed even if the snapshot has expired and its key is not available.
     world.days_pass(100);
     world.without_key("snapshot-1", || {
         let mut repository = world.open();

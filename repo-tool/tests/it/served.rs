@@ -1,5 +1,5 @@
-//! Tests of repository folders that were restored or copied, or that publish independently of each other. The tool must
-//! never publish two different files with the same version.
+//! Tests of repository folders that were restored from a backup, or that are copies from which different users publish.
+//! The tool must never publish two different files with the same version.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub(crate) fn url(server: &World) -> BaseUrl {
     BaseUrl::new(&format!("file://{}/", path.display())).unwrap()
 }
 
-/// Sets the metadata URL in the user's configuration of `world`.
+/// Sets the metadata URL in the user's configuration of `world`, so that the tool compares `world` with `server`.
 pub(crate) fn serve(world: &World, server: &World) {
     world.invocation().user.set_metadata_url(digest(world), &url(server)).unwrap();
 }
@@ -44,7 +44,7 @@ pub(crate) fn run(world: &World, server: &World, foreign: Foreign) -> Result<Cau
     catch_up(&world.dir(), &world.invocation(), &url(server), foreign, Mode::Apply)
 }
 
-/// Returns whether a client that trusts the state of `server` finds the target `name` in `world`.
+/// Returns whether a client that has already updated from `server` accepts `world` and finds the target `name` in it.
 pub(crate) fn reaches_clients_of(server: &World, world: &World, name: &str) -> bool {
     let store = MemoryStore::default();
     server.client(1, &store).refresh_at(server.now).unwrap();
@@ -91,7 +91,8 @@ fn a_restored_folder_publishes_nothing_until_it_has_caught_up() {
     serve(&restored, &world);
     let refused = restored.try_add("c", "3", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("catch-up"), "{refused}");
-    // The server has a publication that the restored folder lacks. The tool shows it, but adopts it only on request.
+    // The server has a publication that the restored folder lacks. `catch-up` shows its changes, but takes them over
+    // only with `--adopt`.
     let refused = run(&restored, &world, Foreign::Refuse).unwrap_err().to_string();
     assert!(refused.contains("+ b (1 bytes") && refused.contains("--adopt"), "{refused}");
     let done = run(&restored, &world, Foreign::Adopt).unwrap();
@@ -126,12 +127,12 @@ fn the_second_of_two_publishing_copies_gets_an_error_and_loses_nothing() {
     let server = world.copy();
     [&world, &copy].iter().for_each(|one| serve(one, &server));
     world.add("a", "1");
-    // The server now has the state of the first copy.
+    // From now on, the server has the state that the first copy published.
     let served = world.copy();
     serve(&copy, &served);
     let refused = copy.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("the server has timestamp version 2"), "{refused}");
-    // If the comparison with the server is skipped, the second copy publishes versions that the server already has.
+    // Skip the comparison with the server, so that the second copy publishes versions that the server already has.
     let invocation = Invocation { served: ServedState::Ignore, ..copy.invocation() };
     copy.add_as(&invocation, "b", "2").unwrap();
     let done = run(&copy, &served, Foreign::Adopt).unwrap();

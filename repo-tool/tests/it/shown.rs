@@ -89,7 +89,7 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     // The publisher must also accept the key, even though the other signers have already signed.
     assert!(matches!(world.publish(&[]), Err(Error::NotAccepted { .. })));
     assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
-    // Once the key is published, it need not be accepted again.
+    // After the key has been published, signers need not accept it again.
     world.plant(&RoleName::ROOT, |_| {});
     world.sign(&[]).unwrap();
     assert!(is_published(&world.publish(&[]).unwrap()));
@@ -146,8 +146,8 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             let world = world.copy();
             world.plant(&role, |signed| signed.pointer_mut(&place).unwrap()["planted"] = json!("\u{202e}evil"));
             let mut repository = world.open();
-            // In a map of keys, roles or targets, the planted member is an invalid entry, so the pending file is
-            // refused.
+            // If the object is a map of keys, roles or targets, the planted member is an invalid entry. The tool then
+            // refuses the pending file.
             let Ok(draft) = repository.staged() else { continue };
             let plan = repository.plan(draft, Signing::Never).unwrap();
             drop(repository);

@@ -46,7 +46,7 @@ pub(crate) fn listed(world: &World) -> Vec<(String, bool)> {
     entries.iter().map(|(name, entry)| (name.clone(), is_whole(entry))).collect()
 }
 
-/// Rewrites snapshot and timestamp as earlier versions of the tool wrote them, with entries that have only versions.
+/// Rewrites snapshot and timestamp as earlier versions of the tool wrote them: each entry has only a version.
 pub(crate) fn list_versions_only(world: &World) {
     let timestamp_role = RoleName::TIMESTAMP;
     let mut timestamp: Timestamp = read(world, &timestamp_role, "timestamp.json");
@@ -213,7 +213,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_with_a_warning() {
     assert_eq!(whole, ["targets.json"]);
     let warned = advice(&world);
     assert!(warned.contains("2^14 bins bin-* by version only") && warned.contains("--bit-length 13"), "{warned}");
-    // With fewer bins, there is no warning any more.
+    // With half as many bins, the snapshot lists all of them with hashes, so there is no warning.
     make_bins(&world, 13, true, &["targets-1"]);
     assert!(!advice(&world).contains("by version only"));
     let bin: Vec<bool> =

@@ -1,4 +1,4 @@
-//! Keys that other clients can use, but lastmile cannot. They are found, removed and revoked like all other keys.
+//! Keys that other clients can use, but lastmile cannot. The tool can still find, remove and revoke such keys.
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{KeyId, RoleName};
@@ -105,7 +105,7 @@ fn a_removal_never_leaves_too_few_keys() {
     assert_eq!(edit.trust(&RoleName::TARGETS).unwrap().0.len(), 1);
 }
 
-/// Returns how many keys of the root have this RSA modulus, in any encoding.
+/// Returns how many keys in the root have the RSA modulus of the test key, in any encoding.
 fn with_modulus(root: &Value) -> usize {
     let in_lines = "MIIBCgKCAQEAjgFzRbnUK".to_string();
     let keys = root.pointer("/signed/keys").unwrap().as_object().unwrap().values();

@@ -254,7 +254,7 @@ fn c17_two_maintainers_with_separate_keys_share_a_repository_with_setgid_and_uma
     works(ALICE, &["add", "a-1"]);
     works(BOB, &["verify"]);
 
-    // Bob generates a key in the folder with Alice's keys, which he can neither read nor remove.
+    // Bob generates a key in the folder that contains Alice's keys. He can neither read nor remove her keys.
     works(BOB, &["key", "generate", "targets"]);
     works(ALICE, &["rotate", "targets", "--add", &repository.join("keys/targets.pub").display().to_string()]);
     let staged = run(BOB, &["add", "b-1", "--root-sha256", &digest]);

@@ -1,4 +1,5 @@
-//! `renew --watch` as a real process: two processes share a folder, and stop when they receive a signal.
+//! Tests of `renew --watch` with real processes: two processes renew the same repository, and stop when they receive a
+//! signal.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A repository in a temporary folder, and clients of it.
+//! A repository in a temporary folder, and clients that read the repository.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,8 +71,8 @@ impl World {
         self.invocation().layout(&self.dir())
     }
 
-    /// Returns an invocation that waits for the lock. A child process that another test starts holds a copy of every open
-    /// lock for a moment, until it executes its program.
+    /// Returns an invocation that waits up to ten seconds for the repository's lock. A child process that another test
+    /// starts inherits every open lock and holds it for a moment, until the child executes its program.
     pub(crate) fn invocation(&self) -> Invocation {
         let lock_wait = LockWait { at_most: Duration::from_secs(10), on_wait: Arc::new(|| {}) };
         Invocation { lock_wait, ..Invocation::new(self.now, UserConfig::at(&self.user_config())) }
@@ -228,7 +228,7 @@ impl World {
         blocking::Updater::new(updater).unwrap()
     }
 
-    /// Downloads the target `name` with a new client. Returns `None` if the target is not listed.
+    /// Downloads the target `name` with a new client. Returns `None` if the client does not find the target.
     pub(crate) fn fetch(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         self.fetch_with(&MemoryStore::default(), name)
     }
@@ -245,12 +245,12 @@ impl World {
     }
 }
 
-/// Creates a temporary folder, in memory if possible, because syncing is fast there.
+/// Creates a temporary folder, in memory if possible, because writing files safely (`fsync`) is fast there.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Returns whether a draft was published.
+/// Returns whether the change was published.
 pub(crate) fn is_published(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Published { .. })
 }

@@ -1,5 +1,5 @@
-//! The cost of the check before publication is proportional to the change: only the packages that the change affects are
-//! judged, and only their evidence is read.
+//! The cost of the check before publication is proportional to the change: the check evaluates the policies only for
+//! packages that the change affects, and reads only the evidence for these packages.
 
 use std::fs;
 
@@ -23,15 +23,15 @@ fn many_packages() -> Maintainer {
     maintainer
 }
 
-/// Overwrites all published packages and evidence files, so that a package cannot be judged any more. Returns the number
-/// of files.
+/// Overwrites all published packages and evidence files, so that the check fails if it reads one of them. Returns the
+/// number of files.
 fn spoil_targets(maintainer: &Maintainer) -> usize {
     let files = fs::read_dir(maintainer.path("repository/targets")).unwrap().map(|entry| entry.unwrap().path());
     files.map(|file| fs::write(file, "changed").unwrap()).count()
 }
 
-/// Overwrites all bins that clients do not need to find the targets in `paths`. The first hexadecimal digit of the
-/// SHA-256 of a path is the number of its bin. Returns the number of overwritten bins.
+/// Overwrites all bins except those of the targets in `paths`. The bin of a target has as its number the first
+/// hexadecimal digit of the SHA-256 of the target's path. Returns the number of overwritten bins.
 fn spoil_bins_but(maintainer: &Maintainer, paths: &[&str]) -> usize {
     let digit = |path: &&str| hex::encode(Sha256::digest(path))[..1].to_string();
     let spared: Vec<String> = paths.iter().map(digit).map(|digit| format!(".bin-{digit}.json")).collect();
@@ -41,7 +41,7 @@ fn spoil_bins_but(maintainer: &Maintainer, paths: &[&str]) -> usize {
     spoiled.map(|file| fs::write(file, "not metadata").unwrap()).count()
 }
 
-/// Checks that packages can be added and changed, although no other package can be judged.
+/// Checks that packages can be added and changed, although the files of all other packages are damaged.
 fn only_the_change_is_judged(maintainer: &Maintainer) {
     maintainer.add("app-new", "new", &[]).text(ExitStatus::Refused);
     maintainer.add("app-new", "new", &[&signature(1, "new")]).text(ExitStatus::Done);
@@ -54,7 +54,7 @@ fn a_new_package_is_judged_without_the_others() {
     let maintainer = many_packages();
     assert_eq!(spoil_targets(&maintainer), 2 * PACKAGES);
     only_the_change_is_judged(&maintainer);
-    // Judging the other packages would have failed.
+    // If the check had read the other packages, it would have refused them, as `policy test` does.
     let tested = maintainer.run(&["policy", "test", "--json"]);
     assert_eq!(tested.status, ExitStatus::Findings);
     assert_eq!(tested.json().pointer("/refused").and_then(Value::as_array).unwrap().len(), PACKAGES);
@@ -65,7 +65,7 @@ fn a_new_package_is_judged_without_reading_other_bins() {
     let maintainer = many_packages();
     maintainer.done(&["bins", "--bit-length", "4"]);
     assert!(spoil_targets(&maintainer) >= 2 * PACKAGES);
-    // These targets are added. `app-new.2.intoto.jsonl` is the second evidence file.
+    // These are the targets that will be added. `app-new.2.intoto.jsonl` is the second evidence file for `app-new`.
     let added = ["app-new", "app-new.intoto.jsonl", "app-new.2.intoto.jsonl", "lib-new"];
     assert!(spoil_bins_but(&maintainer, &added) >= 12);
     only_the_change_is_judged(&maintainer);

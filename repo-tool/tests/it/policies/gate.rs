@@ -49,7 +49,7 @@ fn c_20_an_attestation_of_another_type_is_no_signature() {
         "predicate": { "result": "failed" },
     });
     maintainer.add("app-1", "1", &[&envelope(1, &scan)]).text(ExitStatus::Refused);
-    // For a rule of the kind `attestation`, the same envelope counts if it has the required content.
+    // A rule of the kind `attestation` accepts such an envelope, if the result in it is the required one.
     let demand = policy("scanned", "app-*", &[1], 1).replace(
         "kind = \"signature\"",
         "kind = \"attestation\"\ntype = [\"https://in-toto.io/attestation/vulns/v0.2\"]",
@@ -125,7 +125,7 @@ fn a_tighter_policy_lists_the_packages_that_would_fail() {
     let published = maintainer.run(&["policy", "set", &file, "--even-so", "--json"]);
     assert_eq!(published.status, ExitStatus::Done, "{published:?}");
     assert_eq!(published.json().pointer("/refused_from_now_on/0/path"), Some(&Value::from("app-2")));
-    // Unchanged packages are not checked again, so other packages can be added.
+    // Later publications do not check the unchanged package `app-2` again, so another package can be added.
     maintainer.add("lib-1", "1", &[]).text(ExitStatus::Done);
     let tested = maintainer.run(&["policy", "test"]).text(ExitStatus::Findings);
     assert!(tested.starts_with("BAD `app-2`: the rule `signed` of targets: wanted a signature by key-1"), "{tested}");
@@ -141,8 +141,8 @@ fn c_43_a_delegated_role_adds_demands_and_cannot_drop_those_above_it() {
     let maintainer = Maintainer::new();
     maintainer.delegate("team", &["--paths", "team/*"]);
     maintainer.set("targets", &policy("release", "team/*", &[1], 1)).text(ExitStatus::Done);
-    // The child's policy has a rule and a signer with the same names as in the parent's policy. The child's rule and
-    // signer do not replace those of the parent.
+    // The policy of the delegated role has a rule and a signer with the same names as in the policy of `targets`. They
+    // do not replace the rule and the signer of `targets`.
     let own = policy("release", "team/*", &[2], 1).replace("key-2", "key-1");
     maintainer.set("team", &own).text(ExitStatus::Done);
     for evidence in [signature(1, "1"), signature(2, "1")] {
@@ -169,7 +169,7 @@ fn c_43_the_listing_role_must_define_the_signers_that_a_parent_demands() {
     let own = policy("own", "none/*", &[2], 1).replace("key-2", "release");
     maintainer.set("team", &own).text(ExitStatus::Done);
     maintainer.add_to("team", "team/app", "1", &[&signature(2, "1")]).text(ExitStatus::Done);
-    // Without the child's policy, the package no longer satisfies the parent's rule.
+    // Without the policy of `team`, which defines the signer, the package no longer satisfies the rule of `targets`.
     let refused = maintainer.run(&["policy", "remove", "--role", "team"]).text(ExitStatus::Refused);
     assert!(refused.contains("`team/app` does not satisfy the rule `project` of targets"), "{refused}");
 }

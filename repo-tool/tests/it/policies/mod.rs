@@ -26,12 +26,12 @@ use tempfile::TempDir;
 
 use crate::world::folder;
 
-/// The maintainer of a repository.
+/// A folder with a repository, and methods that run commands as the maintainer of the repository.
 pub(crate) struct Maintainer {
     pub(crate) folder: TempDir,
 }
 
-/// The result of a command.
+/// The exit status and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: ExitStatus,

@@ -1,4 +1,4 @@
-//! Tests of `policy set`, `policy show` and `policy remove`, and of the description of a policy that signers see.
+//! Tests of `policy set`, `policy show` and `policy remove`, and of what signers see when a policy changes.
 
 use lastmile_cli_support::ExitStatus;
 use serde_json::Value;
@@ -172,7 +172,8 @@ fn a_policy_of_an_offline_role_is_pending_until_it_is_signed() {
     std::fs::rename(&key, &away).unwrap();
     let staged = maintainer.set("targets", &policy("signed", "app-*", &[1], 1)).text(ExitStatus::Pending);
     assert!(staged.contains("lastmile-repo policy test"), "{staged}");
-    // No policy has been published yet, and the pending policy would refuse the package.
+    // `policy test` also evaluates the pending policy. Only that policy refuses the package, because no policy has been
+    // published yet.
     let tested = maintainer.run(&["policy", "test", "--json"]);
     assert_eq!(tested.status, ExitStatus::Findings, "{tested:?}");
     assert_eq!(tested.json().pointer("/refused"), Some(&Value::Array(Vec::new())));

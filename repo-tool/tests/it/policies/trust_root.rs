@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 
 use super::{Maintainer, Ran};
 
-/// A Sigstore instance whose TUF repository a server publishes. As in Sigstore's own repositories, the folder of the
-/// targets is inside the folder of the metadata.
+/// A Sigstore instance with a TUF repository on a local HTTP server. As in Sigstore's own repositories, the targets
+/// folder is inside the metadata folder.
 struct Instance {
     maintainer: Maintainer,
     url: String,
@@ -95,7 +95,7 @@ fn a_trust_root_is_fetched_with_a_pinned_root_and_published() {
         unchanged.contains("The logs and authorities in `trust/sigstore-public.json` are unchanged."),
         "{unchanged}"
     );
-    // The trust root that the policy names can be neither replaced by another file nor removed.
+    // While the policy names the trust root, the trust root cannot be removed or replaced by a file of another type.
     let other = maintainer.file("other.json", "{}");
     let args = ["add", &other, "--name", "trust/sigstore-public.json", "--replace"];
     let refused = maintainer.run(&args).text(ExitStatus::Refused);
