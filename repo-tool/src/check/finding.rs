@@ -106,7 +106,7 @@ rules! {
     RootThresholdOfOne "root-threshold-of-one" Warning;
     /// If one root key is lost, no new root can ever be signed.
     NoSpareRootKey "no-spare-root-key" Warning;
-    /// An online key also signs for a role that lists targets, so a break-in on the server is enough to publish anything.
+    /// An online key also signs for a targets role, so an intruder on the server can publish anything.
     OnlineKeyForTargets "online-key-for-targets" Warning;
     /// A root key also signs for another role, so the key is used more often than necessary.
     SharedRootKey "shared-root-key" Warning;
@@ -122,19 +122,19 @@ rules! {
     PatternWithoutMatch "pattern-without-match" Warning;
     /// A listed key ID has no usable key, or is listed twice.
     UnusableKeyId "unusable-key-id" Warning;
-    /// The signed threshold differs from the threshold in `repo.toml`.
+    /// The signed threshold of a role differs from the threshold in `repo.toml`.
     ThresholdNotConfigured "threshold-not-configured" Warning;
-    /// The private key of an offline role is on this machine, unencrypted.
+    /// The private key of an offline role is stored unencrypted on this machine.
     UnencryptedKey "unencrypted-key" Warning;
-    /// Enough root keys to sign a new root are on this machine.
+    /// This machine has enough root keys to sign a new root.
     RootKeysTogether "root-keys-together" Warning;
     /// `repo.toml` names a key outside the repository's folder, and the user has not allowed its use.
     KeyNotAllowed "key-not-allowed" Warning;
-    /// A file exceeds the length that other clients accept by default.
+    /// A metadata file is longer than other clients accept by default.
     LongForOthers "long-for-others" Warning;
     /// A search for a target may visit more roles than other clients visit by default.
     ManyRolesForOthers "many-roles-for-others" Warning;
-    /// A file cannot be parsed, or has members that other clients refuse.
+    /// A metadata file cannot be parsed, or has members that other clients refuse.
     UnreadableForOthers "unreadable-for-others" Warning;
     /// Other clients refuse the format of `spec_version`.
     SpecVersionForm "spec-version-form" Warning;

@@ -51,7 +51,7 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     let rings = document.rings();
     let listed: BTreeSet<&str> =
         rings.required.iter().chain(&rings.wanted).flat_map(|ring| ring.keys().map(|(id, _)| id.as_str())).collect();
-    // Do not pass the signed text again: it was checked above and may be long.
+    // Use `{}` in place of the signed text, which `admit` has checked and which may be long.
     let faults = file_faults(&assemble("{}", document.signatures()), &|id| listed.contains(id));
     if faults.is_empty() {
         return Ok(());

@@ -56,7 +56,7 @@ pub(crate) struct Check<'a> {
     pub(crate) draft: &'a Draft,
     pub(crate) completed: &'a Completed,
     pub(crate) now: DateTime<Utc>,
-    /// How target files are named in a repository with consistent snapshots.
+    /// Whether the names of target files have hash prefixes in a repository with consistent snapshots.
     pub(crate) names: TargetNames,
     /// Whether to publish the draft even if it makes clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,

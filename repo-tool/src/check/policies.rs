@@ -1,6 +1,6 @@
 //! Checks before publication that clients will not refuse packages because of policies. Evaluates the policies for each
-//! package that a draft adds or changes. Also does so for unchanged packages that a change to a policy, a trust root or
-//! a delegation affects.
+//! package that a draft adds or changes. Does the same for the unchanged packages that are affected by a change to a
+//! policy, a trust root or a delegation.
 //!
 //! Evidence files and trust roots are not packages. They need no evidence, even if a policy rule matches their paths.
 
@@ -44,8 +44,8 @@ struct Scope {
 }
 
 impl Check<'_> {
-    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft and does
-    /// not have the usual limits. `reached` is a client that has found the added targets. Returns the published
+    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft and has
+    /// higher limits than other clients. `reached` is a client that has found the added targets. Returns the published
     /// packages that clients will refuse after publication.
     pub(super) fn judge_packages(
         &self,
@@ -198,8 +198,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns the packages that name a target in `evidence` as their evidence, if roles that have been read list
-    /// the packages. Also returns the paths that [`beside`] returns for these targets.
+    /// Returns the packages that name a target in `evidence` as their evidence. Searches only the roles that have been
+    /// read. Also returns the paths that [`beside`] returns for these targets.
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {

@@ -1,4 +1,4 @@
-//! A client that reads a repository from memory or from this machine, without using the network.
+//! A client that reads a repository from memory or from a folder, without using the network.
 
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
@@ -11,7 +11,7 @@ use crate::{DraftError, Error, NetworkError, PublicationError};
 /// The maximum number of refreshes. Only a server with an endless chain of roots exceeds this limit.
 const MOST_REFRESHES: u64 = 4096;
 
-/// Creates a client that reads a repository from memory or from this machine, without using the network.
+/// Creates a client that reads a repository from memory or from a folder, without using the network.
 pub(crate) fn client(
     shipped_root: Vec<u8>,
     overlay: Overlay,

@@ -50,34 +50,34 @@ pub enum ConfigError {
         /// The error for the invalid key URI.
         error: InvalidKeyUri,
     },
-    /// No hash algorithm is chosen.
+    /// `hashes` lists no algorithm.
     #[error("`hashes` lists no algorithm")]
     NoHash,
-    /// A hash algorithm is unknown.
+    /// `hashes` lists an unknown algorithm.
     #[error("hash `{}` is not one of sha256, sha384, sha512", printable(name))]
     Hash {
         /// The name of the algorithm.
         name: String,
     },
-    /// A pattern for immutable names cannot match any valid target path.
+    /// A pattern in `immutable` cannot match any valid target path.
     #[error("`immutable`: the pattern `{}` matches no valid target path", printable(pattern))]
     Immutable {
         /// The pattern.
         pattern: String,
     },
-    /// A content coding is unknown.
+    /// `compress` lists an unknown content coding.
     #[error("coding `{}` is not one of gzip, zstd", printable(name))]
     Coding {
         /// The name of the coding.
         name: String,
     },
-    /// A content coding is listed twice.
+    /// `compress` lists a content coding twice.
     #[error("`compress` lists `{}` twice", printable(name))]
     CodingTwice {
         /// The name of the coding.
         name: String,
     },
-    /// The user's configuration has an invalid pinned root.
+    /// The entry `pinned-root` in the user's configuration is not valid.
     #[error("[repositories.{repository}] pinned-root must have a version and the sha256 of that root")]
     PinnedRoot {
         /// The SHA-256 of the repository's oldest root.

@@ -34,9 +34,9 @@ pub enum KeyReason {
     OtherPublicKey {
         /// The public key file.
         path: PathBuf,
-        /// The first digits of the ID of the key in the public key file.
+        /// The first digits of the key ID of the key in the public key file.
         beside: String,
-        /// The first digits of the ID of the private key.
+        /// The first digits of the key ID of the private key.
         private: String,
     },
     /// The file is not a private key, or cannot be decrypted.
@@ -94,7 +94,7 @@ pub enum RevokeError {
     /// The roles that lose a key already trust the key given as the replacement.
     #[error("the roles that lose a key already trust the replacement {key}")]
     ReplacementIsTrusted {
-        /// The first digits of the replacement's ID.
+        /// The first digits of the replacement's key ID.
         key: String,
     },
     /// A replacement key was given for roles that lose no key.

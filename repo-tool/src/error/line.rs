@@ -35,7 +35,7 @@ pub enum LineFault {
     /// The entry has no hash.
     #[error("lists no hash")]
     NoHash,
-    /// No algorithm has this name.
+    /// The entry has a hash with an unknown algorithm.
     #[error("uses the unknown hash algorithm `{0}`")]
     UnknownHash(String),
     /// A digest does not have the number of digits that its algorithm requires.

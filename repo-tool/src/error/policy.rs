@@ -67,8 +67,8 @@ pub enum PolicyError {
         /// A description of the problem.
         problem: String,
     },
-    /// The first root of a TUF repository that publishes a trust root is not known: the user has neither pinned it nor
-    /// given it. Or the user has given a different root than the pinned root.
+    /// The tool has no usable first root for a TUF repository that publishes a trust root. The user has neither pinned
+    /// nor given one, or has given a root that differs from the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.

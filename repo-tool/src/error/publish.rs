@@ -258,7 +258,7 @@ pub enum PublicationError {
         /// The digest according to the journal.
         expected: FileDigest,
     },
-    /// A file does not have the hash that is part of its name.
+    /// The hash of a file is not the hash in the name under which the file would be published.
     #[error("{} does not have the hash in the name {}", printable_path(path), printable_path(to))]
     WrongName {
         /// The file.
@@ -337,8 +337,7 @@ pub enum PublicationError {
     ClockBehind {
         /// The time according to the clock.
         now: DateTime<Utc>,
-        /// The earliest time at which the published metadata can have been signed last, computed from its expiry dates
-        /// and lifetimes.
+        /// The published metadata was signed after this time, according to its expiry dates and lifetimes.
         signed: DateTime<Utc>,
     },
     /// A change needs the repository's lock, but the repository was opened for reading.

@@ -30,7 +30,8 @@ fn fork() -> (World, World) {
     (copy, world)
 }
 
-/// Runs `catch-up --adopt` on copies of a forked repository, and injects a fault at every system call.
+/// Runs `catch-up --adopt` in a folder whose state differs from the server's state, and injects a fault at every system
+/// call.
 #[test]
 fn an_interrupted_adoption_loses_nothing_and_can_be_repeated() {
     let (base, server) = fork();
@@ -62,7 +63,7 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     drop(armed);
     check_error(&ended.map(drop), fault, case);
     if !is_interrupted(&world.layout()) {
-        // Either the complete state of the server was adopted, or nothing was adopted.
+        // The folder must have either its own state or the complete state of the server.
         assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{case}");
         let found = ["a", "b"].map(|name| world.fetch(name).unwrap().is_some());
         assert!(matches!(found, [true, false] | [false, true]), "{case}: {found:?}");

@@ -1,4 +1,4 @@
-//! The custom data of targets (spec 4.5), and the effect of adding a target again.
+//! The custom data of targets (TUF specification 4.5), and the effect of adding a target again.
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch;

@@ -1,4 +1,4 @@
-//! Delegations and bins (spec 4.5, TAP 15).
+//! Delegations (TUF specification 4.5) and bins (TAP 15).
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Algorithm, Hashes, PathPattern, Paths, RoleName, TargetFile, TargetPath};

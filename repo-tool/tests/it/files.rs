@@ -1,4 +1,4 @@
-//! The published files, their names and their order (spec 6.2 and 6.3).
+//! The published files, their names and the order of publication (TUF specification 6.2 and 6.3).
 
 use std::io;
 

@@ -56,7 +56,7 @@ fn target_names_of_a_new_repository_are_immutable() {
         let world = immutable_world();
         world.add("dir/app", "old");
         if with_bins {
-            // Move the targets to bins. Their names must stay immutable.
+            // Move the targets to bins, where they must stay immutable.
             make_bins(&world);
         }
         assert_eq!(refused(try_add(&world, "dir/app", "new")), ["dir/app"]);

@@ -62,7 +62,7 @@ fn a_repository_with_many_roots_is_verified() {
     let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(found.is_good(), "{:?}", found.findings);
     assert_eq!(found.roots.len(), 300);
-    // A damaged root file is still reported.
+    // `verify` reports a damaged root file even if there are many roots.
     let path = world.layout().metadata().join("280.root.json");
     let damaged = std::fs::read_to_string(&path).unwrap().replace("2031", "2032");
     std::fs::write(path, damaged).unwrap();

@@ -119,7 +119,7 @@ fn a_stolen_key_of_a_targets_role_cannot_replace_published_content() {
         replace_content(&world, &role, &file);
         let fetched = world.fetch("x");
         assert!(fetched.is_err(), "{role}: {fetched:?}");
-        // The next publication does not list the forged file either.
+        // The next publication must not list the forged file.
         let before = world.files("metadata");
         let added = world.try_add("y", "other", &mut Unobserved);
         let refused = matches!(&added, Err(Error::Untrusted(_) | Error::Publication(_)));
@@ -151,7 +151,7 @@ fn the_first_publication_after_an_upgrade_completes_all_entries_and_shows_them()
         drop(repository);
         let listed = listed(&world);
         assert!(listed.iter().all(|(_, is_whole)| *is_whole), "{role}: {listed:?}");
-        // Clients that have seen the earlier entries still work.
+        // Clients that trust the earlier snapshot accept the new one.
         assert_eq!(world.fetch_with(&store, "x").unwrap().unwrap(), b"good");
         assert_eq!(world.fetch("x").unwrap().unwrap(), b"good");
     }

@@ -30,8 +30,8 @@ fn spoil_targets(maintainer: &Maintainer) -> usize {
     files.map(|file| fs::write(file, "changed").unwrap()).count()
 }
 
-/// Overwrites all bins except those of the targets in `paths`. The bin of a target has as its number the first
-/// hexadecimal digit of the SHA-256 of the target's path. Returns the number of overwritten bins.
+/// Overwrites all bins except those of the targets in `paths`. The number of a target's bin is the first hexadecimal
+/// digit of the SHA-256 of the target's path. Returns how many bins were overwritten.
 fn spoil_bins_but(maintainer: &Maintainer, paths: &[&str]) -> usize {
     let digit = |path: &&str| hex::encode(Sha256::digest(path))[..1].to_string();
     let spared: Vec<String> = paths.iter().map(digit).map(|digit| format!(".bin-{digit}.json")).collect();
