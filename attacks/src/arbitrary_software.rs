@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.6-dependencies",
         &["3.6-dependencies"],
-        "a delegated role lists a package outside its paths in addition to the requested one",
+        "in addition to the requested package, a delegated role lists a package outside its paths",
         "specification 1.5.2, extraneous dependencies",
         extraneous_dependencies,
     ),

@@ -46,7 +46,7 @@ pub fn stranger() -> TestKey {
 pub enum Action {
     /// Update the trusted metadata.
     Refresh,
-    /// Update the trusted metadata and download this target.
+    /// Update the trusted metadata and download the target with this path.
     Get(String),
 }
 

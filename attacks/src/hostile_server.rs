@@ -39,7 +39,7 @@ impl NewRelease {
     }
 
     /// Returns the file of `role` in the new release. For `root`, this is version 2 of the root, which does not exist.
-    /// For `new-package`, this is the target with that name.
+    /// For `new-package`, this is the target `new-package`.
     pub(super) fn served(&self, role: &'static str) -> ServedFile {
         if role == "new-package" {
             let path = format!("{TARGETS}{}.{role}", hash(GOOD));

@@ -60,7 +60,7 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
 /// A case and its result from [`run`].
 pub type CaseResult = (Scenario, Case, Result<Option<String>, String>);
 
-/// Runs all cases of these scenarios in parallel, and returns their results in order.
+/// Runs all cases of `scenarios` in parallel, and returns their results in order.
 #[must_use]
 pub fn run_all(scenarios: &[Scenario]) -> Vec<CaseResult> {
     run_cases(0, scenarios, |_, case| run_with_time_limit(case.clone()))

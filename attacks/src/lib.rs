@@ -114,7 +114,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Creates a scenario with these fields.
+    /// Creates a scenario from the values of its fields.
     #[must_use]
     pub const fn new(
         id: &'static str,

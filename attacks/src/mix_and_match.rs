@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.7-M1",
         &["3.7-M1", "3.7-M2"],
-        "the server sends the targets or snapshot file of the previous release under the file name of the new one",
+        "the server sends the targets or snapshot file of the previous release under the file name of the new release",
         "specification 1.5.2, mix-and-match",
         mixed_releases,
     ),

@@ -16,7 +16,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.2-R8",
         &["3.2-R8"],
-        "the server sends an older timestamp with newer files, with new targets keys, or after a failed update",
+        "the server sends an older timestamp with newer files, with a root that has new targets keys, or after a failed update",
         "specification 5.3.11, rollback",
         floors_survive,
     ),

@@ -13,7 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2020-15163",
         &["CVE-2020-15163"],
-        "the last new root is signed with an unknown key, or a new root is signed only with its old or its new keys",
+        "a new root is signed with an unknown key, only with the old keys, or only with the new keys",
         "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
         roots_that_do_not_verify,
     ),
@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-11",
         &["S-2.3-11", "3.11-FF6"],
-        "not an attack: inflated versions are reset by a new threshold for the same keys, which counts as a rotation",
+        "not an attack: a changed threshold counts as a key rotation, so inflated versions are reset",
         "review of the source code of other implementations; specification 5.3.11",
         threshold_as_rotation,
     ),

@@ -87,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.4-harmless",
         &["4.4-harmless"],
-        "not an attack: unknown key IDs, unknown keys and upper-case hexadecimal alongside enough valid signatures",
+        "not an attack: a file has enough valid signatures, and also unknown key IDs, unknown keys or upper-case hexadecimal",
         "bad input: signatures",
         harmless_signatures,
     ),

@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-expired-floor",
         &["2.1-expired-floor", "3.2-R7", "2.4-expired-floor"],
-        "the stored timestamp has expired, and the server sends an older one that has not",
+        "the stored timestamp has expired, and the server sends an older timestamp that has not expired",
         "a bug in another implementation; specification 5.4.3",
         floor_survives_expiry,
     ),
@@ -59,14 +59,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-greatest-version",
         &["2.4-greatest-version"],
-        "a timestamp has version 2^31, 2^53+1 or 2^63-1, which are legal, or a greater one, which is not",
+        "a timestamp has version 2^31, 2^53+1 or 2^63-1, which are legal, or a greater version, which is not legal",
         "audit findings from 2015 and 2018",
         greatest_versions,
     ),
     Scenario::new(
         "2.4-fallback",
         &["2.4-fallback"],
-        "the server's timestamp is invalid or missing while the client has a valid one stored",
+        "the server's timestamp is invalid or missing, and the client has stored a valid timestamp",
         "a bug in another implementation",
         no_fallback_to_the_stored_copy,
     ),

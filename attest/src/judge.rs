@@ -72,7 +72,7 @@ struct Judgement<'a> {
     demands: &'a Demands,
     artifact: Artifact,
     pieces: Vec<Piece>,
-    /// The reasons why whole evidence files do not count.
+    /// The reasons why certain evidence files do not count at all.
     unreadable: Vec<String>,
     roots: &'a TrustRoots,
     now: DateTime<Utc>,
@@ -291,8 +291,8 @@ impl Count {
         }
     }
 
-    /// Returns how many of the signer names in the rule have signed. Each name counts once, even if its patterns match
-    /// several identities, and each key or identity counts once, even if several names match it. The result is
+    /// Returns how many of the signers that the rule names have signed. Each name counts once, even if its patterns
+    /// match several identities, and each key or identity counts once, even if several names match it. The result is
     /// therefore the size of a maximum matching between names and keys or identities.
     fn signers(&self) -> usize {
         let mut taken = BTreeMap::new();

@@ -85,7 +85,7 @@ impl Exception {
         Ok(Self {
             paths,
             reason: reason.ok_or_else(|| error("has no `reason`"))?,
-            until: until.ok_or_else(|| error("has no `until` like 2026-01-31T12:00:00Z"))?,
+            until: until.ok_or_else(|| error("has no valid `until`, such as 2026-01-31T12:00:00Z"))?,
         })
     }
 }

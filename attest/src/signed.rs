@@ -39,7 +39,7 @@ pub struct Certificate {
     pub issuer: String,
     /// The subject alternative name.
     pub subject: Subject,
-    /// The values of the other Fulcio extensions, by claim.
+    /// The values of the known Fulcio extensions other than the issuer, by claim.
     pub claims: BTreeMap<Claim, String>,
 }
 

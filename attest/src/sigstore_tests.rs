@@ -18,7 +18,8 @@ fn a_time_outside_the_validity_of_the_certificate_is_refused() {
     }
 }
 
-/// Returns a bundle without log entries, whose signature over a file names this digest, if any.
+/// Returns a bundle with a signature over a file and without log entries. `digest` is the JSON member `messageDigest`,
+/// followed by a comma, or empty.
 fn bundle_of_file(digest: &str) -> Bundle {
     let text = format!(
         r#"{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","messageSignature":{{{digest}"signature":"{}"}},"verificationMaterial":{{"publicKey":{{"hint":"x"}}}}}}"#,

@@ -49,7 +49,7 @@ pub(crate) struct Provenance {
 }
 
 impl Provenance {
-    /// Returns whether this is the predicate type of a supported version of provenance.
+    /// Returns whether `predicate_type` is the type of a supported version of provenance.
     pub(crate) fn is_type(predicate_type: &str) -> bool {
         [V0_2, V1].contains(&predicate_type)
     }
@@ -219,7 +219,7 @@ fn object<'a>(predicate: &'a Value, pointer: &str) -> Result<&'a Object, String>
 mod tests {
     use super::*;
 
-    /// Reads provenance v1 with this build type, external parameters and resolved dependencies.
+    /// Reads provenance v1 with the given build type, external parameters and resolved dependencies.
     fn read(build_type: &str, external: &str, dependencies: &str) -> Result<Provenance, String> {
         let statement = format!(
             r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"digest":{{"sha1":"0"}}}}],"predicateType":"{V1}","predicate":{{

@@ -53,7 +53,10 @@ impl Statement {
         let subjects =
             object.get("subject").and_then(Value::as_array).ok_or_else(|| error("`subject` is not an array"))?;
         if subjects.is_empty() || subjects.len() > MAX_SUBJECTS {
-            return Err(StatementError(format!("{} subjects, expected 1 to {MAX_SUBJECTS}", subjects.len())));
+            return Err(StatementError(format!(
+                "the statement has {} subjects, expected 1 to {MAX_SUBJECTS}",
+                subjects.len()
+            )));
         }
         let predicate = object.get("predicate").cloned().unwrap_or(Value::Null);
         Ok(Self {

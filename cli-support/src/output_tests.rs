@@ -71,7 +71,7 @@ fn labels_are_coloured_on_a_terminal() {
     assert_eq!(stderr.take_text(), "\u{1b}[1;31merror\u{1b}[0m: x\n");
 }
 
-/// A stream on which every write fails with this error.
+/// A stream on which every write fails with an error of the given kind.
 struct Broken(io::ErrorKind);
 
 impl Write for Broken {

@@ -21,10 +21,10 @@ pub enum Fault {
     Torn,
     /// Power is lost before the call. Files that were not synced lose half of their bytes.
     Power,
-    /// The call fails with this error number, and later calls succeed. If the call is a write, half of its bytes are
-    /// written.
+    /// The call fails with the given error number, and later calls succeed. If the call is a write, half of its bytes
+    /// are written.
     Once(i32),
-    /// This call and all later calls fail with this error number, as on a disk that stays full.
+    /// The call and all later calls fail with the given error number, as on a disk that stays full.
     FromNowOn(i32),
 }
 

@@ -114,7 +114,7 @@ fn client_with_ring(project: &Path) -> Outcome {
         return Outcome::Failed("the feature `ring` does not enable ring".to_owned());
     }
     if has("aws-lc-rs") || has("aws-lc-sys") {
-        return Outcome::Failed("AWS-LC is built even with the feature `ring` instead of `aws-lc`".to_owned());
+        return Outcome::Failed("AWS-LC is built although the feature `ring` replaces `aws-lc`".to_owned());
     }
     Outcome::Passed
 }

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 pub enum Outcome {
     /// The step or program succeeded.
     Passed,
-    /// The step or program failed, for this reason.
+    /// The step or program failed. The text is the reason.
     Failed(String),
-    /// The check could not run on this machine, for this reason. The summary lists the check, which counts neither as
-    /// passed nor as failed.
+    /// The check could not run on this machine. The text is the reason. The summary lists the check, which counts
+    /// neither as passed nor as failed.
     NotChecked(String),
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     };
     let wrong = bugs.iter().filter(|bug| !is_detected(&scratch, bug)).count();
     let seconds = started.elapsed().as_secs();
-    say::line(format!("\n{} planted bugs, {wrong} of them not detected by every scenario, {seconds} s", bugs.len()));
+    say::line(format!("\n{} planted bugs, {wrong} of them missed by at least one scenario, {seconds} s", bugs.len()));
     wrong == 0
 }
 

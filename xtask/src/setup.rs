@@ -41,7 +41,8 @@ pub fn run(project: &Path) -> bool {
     steps(project, &[&system[..], &others[..], &[cargo_deny]].concat())
 }
 
-/// Installs only the other TUF and Sigstore implementations. Returns `true` if nothing is missing.
+/// Installs only other implementations of TUF and Sigstore, to which lastmile is compared. Returns `true` if nothing is
+/// missing.
 pub fn others(project: &Path) -> bool {
     steps(project, &[python, python_tuf, python_sigstore, node, npm_packages, debian_programs])
 }
@@ -165,7 +166,7 @@ const PYPI_ATTESTATIONS: &str = "target/interop/pypi-attestations";
 
 /// Installs the source distribution of `pypi-attestations`, which contains real attestations as test data. If this
 /// source distribution cannot be installed, a test is skipped.
-#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+#[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn pypi_attestations(project: &Path) -> Result<String, Missing> {
     let tool = "the sources of pypi-attestations";
     let requirements = "tests/interop/sigstore-requirements.txt";
@@ -182,7 +183,7 @@ fn pypi_attestations(project: &Path) -> Result<String, Missing> {
 }
 
 /// Installs cosign and sigstore-go from Debian. If a program cannot be installed, the tests that need it are skipped.
-#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+#[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn debian_programs(project: &Path) -> Result<String, Missing> {
     Ok(debian::install(project))
 }
@@ -199,7 +200,7 @@ fn monitoring(project: &Path) -> Result<String, Missing> {
 }
 
 /// Installs a browser from Debian. If no browser can be installed, the tests skip the checks in a browser.
-#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+#[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn browser(_: &Path) -> Result<String, Missing> {
     Ok(match apt("chromium", "chromium") {
         Ok(()) => "chromium: found".into(),

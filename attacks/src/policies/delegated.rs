@@ -104,7 +104,7 @@ fn policy_of_a_bin() -> Vec<Case> {
     ]
 }
 
-/// Returns the repository after it has published these roles several times.
+/// Returns the repository after it has published `roles` several times.
 fn republished(honest: &Repository, roles: &[&str]) -> Repository {
     let mut after = honest.fork();
     for _ in 0..3 {

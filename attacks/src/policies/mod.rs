@@ -118,7 +118,7 @@ fn instance() -> Sigstore {
     Sigstore::new("sigstore.test")
 }
 
-/// Returns the identity of the workflow that may sign packages. The workflow runs for a tag.
+/// Returns the identity of the workflow that may sign packages. The workflow was started by a tag.
 fn workflow() -> Identity {
     Identity::uri(ISSUER, &format!("{WORKFLOW}@refs/tags/v1"))
         .claim("build-signer-uri", &format!("{WORKFLOW}@refs/tags/v1"))

@@ -168,7 +168,7 @@ fn subjects() -> Vec<Case> {
     many["subject"] = others.collect();
     let mut none = signature(EVIL);
     none["subject"] = json!([]);
-    // The role lists the SHA-512 digest too, so the client can compare both digests.
+    // The role also lists the SHA-512 digest, so the client can compare both digests.
     let other_digest = with(json!({"sha256": hash, "sha512": "11".repeat(64)}));
     let two_digests = super::refused(&honest, "another SHA-512", "another digest that does not", |attacker| {
         super::add(attacker, "team/other", EVIL, &[&other_digest]);

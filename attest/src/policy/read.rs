@@ -243,7 +243,7 @@ fn signer_names(table: &Table<'_>) -> Result<Vec<SignerName>, PolicyError> {
 fn rules(value: &Value) -> Result<Vec<Rule>, PolicyError> {
     let elements = value.as_array().ok_or_else(|| PolicyError("require is not a list".into()))?;
     if elements.is_empty() || elements.len() > MAX_ENTRIES {
-        return Err(PolicyError(format!("{} rules, expected 1 to {MAX_ENTRIES}", elements.len())));
+        return Err(PolicyError(format!("the policy has {} rules, expected 1 to {MAX_ENTRIES}", elements.len())));
     }
     let mut rules: Vec<Rule> = Vec::new();
     for (index, value) in elements.iter().enumerate() {
@@ -407,7 +407,7 @@ fn check_builders(policy: &Policy, rule: &Rule, demand: &ProvenanceDemand) -> Re
     }
     if !has_level {
         return Err(PolicyError(format!(
-            "the rule `{}` requires level {}, but no builder that it names has it",
+            "the rule `{}` requires level {}, but no builder that it names has this level",
             rule.name, demand.level
         )));
     }

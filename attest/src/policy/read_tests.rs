@@ -67,7 +67,7 @@ fn c_15_a_malformed_policy_is_refused_with_the_place() {
         (r#""by": ["release"]"#, r#""by": ["nobody"]"#, "there is no [signer.nobody]"),
         (r#""by": ["person"]"#, r#""by": ["Person"]"#, "which is not a valid name"),
         (r#""builder": ["generic"]"#, r#""builder": ["other"]"#, "there is no [builder.other]"),
-        (r#""level": 3, "build-type""#, r#""level": 2, "build-type""#, "no builder that it names has it"),
+        (r#""level": 3, "build-type""#, r#""level": 2, "build-type""#, "no builder that it names has this level"),
         (r#""level": 3, "build-type""#, r#""level": 5, "build-type""#, "is not an integer from 1 to 4"),
         (r#""threshold": 2"#, r#""threshold": 0"#, "is not an integer from 1 to 64"),
         (r#""threshold": 2"#, r#""threshold": 1.5"#, "is not an integer from 1 to 64"),

@@ -70,12 +70,12 @@ pub(crate) fn root(json: &[u8]) -> TrustRoot {
     TrustRoot::parse(json).unwrap()
 }
 
-/// Returns an artifact with this SHA-256, SHA-384 or SHA-512 digest.
+/// Returns an artifact with the given SHA-256, SHA-384 or SHA-512 digest.
 pub(crate) fn artifact(digest: &str) -> Artifact {
     artifact_of(&[digest])
 }
 
-/// Returns an artifact with these digests. The length of each digest determines its algorithm.
+/// Returns an artifact with the given digests. The length of each digest determines its algorithm.
 pub(crate) fn artifact_of(digests: &[&str]) -> Artifact {
     let digests = digests.iter().map(|digest| {
         let digest = hex::decode(digest).unwrap();

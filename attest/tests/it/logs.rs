@@ -12,7 +12,7 @@ fn p256() -> PrivateKey {
     key(Scheme::EcdsaP256, 1)
 }
 
-/// Verifies a bundle that is signed with [`p256`] and has these log entries.
+/// Verifies a bundle that is signed with [`p256`] and contains the log entries `entries`.
 fn verify_entries(entries: &[Value], root: &TrustRoot, demands: TrustDemands) -> Result<Signed, Rejection> {
     let key = p256();
     let bundle = bundle(message_signature(&key), entries).to_string();

@@ -80,7 +80,8 @@ pub(crate) fn envelope_of(keys: &[u8], statement: &str) -> String {
 /// A repository in which either the top-level role or the delegated role `team` lists the package.
 pub(crate) struct Packages {
     pub(crate) top: String,
-    /// The policy of the delegated role `team`, if there is such a role. If the text is empty, the role has no policy.
+    /// The policy of the delegated role `team`, or `None` if there is no such role. If the text is empty, the role has
+    /// no policy.
     pub(crate) team: Option<String>,
     /// The JSON member of the delegation that contains the paths for which the role is trusted.
     pub(crate) paths: &'static str,

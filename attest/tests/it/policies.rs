@@ -360,7 +360,7 @@ fn c_15_a_local_policy_that_is_malformed_is_refused() {
         (r#"{"version":2}"#, "version 2; it needs a newer lastmile"),
         (r#"{"version":1,"break-glass":{}}"#, "break-glass is not a list"),
         (r#"{"version":1,"break-glass":[{"paths":["x"],"until":"2026-06-02T00:00:00Z"}]}"#, "has no `reason`"),
-        (r#"{"version":1,"break-glass":[{"paths":["x"],"reason":"y"}]}"#, "has no `until`"),
+        (r#"{"version":1,"break-glass":[{"paths":["x"],"reason":"y"}]}"#, "has no valid `until`"),
         (
             r#"{"version":1,"break-glass":[{"paths":[],"reason":"y","until":"2026-06-02T00:00:00Z"}]}"#,
             "no list of `paths`",

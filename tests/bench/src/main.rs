@@ -202,8 +202,8 @@ impl Setup {
         if !setup::others(&project) {
             return Err("other TUF implementations are missing, see above".into());
         }
-        // The programs are built separately from the examples, because cargo would otherwise unify the features of
-        // both.
+        // The programs are built separately from the examples, because cargo would otherwise unify the features of the
+        // programs and the examples.
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
         let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];

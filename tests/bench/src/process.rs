@@ -13,7 +13,8 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// Adds up the times of two programs that ran one after the other. The memory is the larger of the two.
+    /// Adds up the times of two programs that ran one after the other. The memory of the result is the larger of the
+    /// two values.
     pub(crate) fn and(self, next: Self) -> Self {
         Self { seconds: self.seconds + next.seconds, memory: self.memory.max(next.memory) }
     }

@@ -1,9 +1,9 @@
-//! A row of the table in docs/performance.md: the measurements of several programs that do the same work, and the bar
-//! that lastmile must meet.
+//! A row of the table in docs/performance.md: the measurements of several programs that do the same work, and the bar,
+//! which is the performance that lastmile must reach.
 
 use crate::process::Used;
 
-/// The name of our program.
+/// The name of the program `lastmile` in the results.
 pub(crate) const OURS: &str = "lastmile";
 
 /// The unit of the values in a row.
