@@ -108,8 +108,8 @@ impl fmt::Debug for Case {
 impl Case {
     /// Creates a case for a client that has already updated from `honest` in its current state.
     ///
-    /// By default, the attacker serves the same files as `honest`, and the client refreshes and must succeed. Then
-    /// `honest` publishes several more releases.
+    /// By default, the attacker serves the same files as `honest`, and the client refreshes. The refresh must succeed.
+    /// Then `honest` publishes several more releases.
     #[must_use]
     pub fn against(honest: &Repository) -> Case {
         let network = honest.network();

@@ -33,7 +33,7 @@ pub(crate) struct Source {
     /// The reason why the policy cannot be used, if there is one. In this case, `policy` is empty, and all packages
     /// with the role on their delegation chain are refused.
     pub(crate) problem: Option<String>,
-    /// The role's own entries for the trust roots of its policy, by the name of the trust root.
+    /// The role's entries for the files of the policy's trust roots, by the name of the trust root.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -41,15 +41,15 @@ pub(crate) struct Source {
 pub struct ChainRole<'a> {
     /// The name of the role.
     pub name: RoleName,
-    /// The header of the role's metadata, which may contain a policy.
+    /// The header of the role's metadata. If the role has a policy, it is one of the header's unknown members.
     pub header: &'a Header,
     /// Whether the delegation to the role uses hash prefixes.
     pub is_bin: bool,
-    /// A function that returns the role's own entry for a path, if there is one.
+    /// A function that returns the entry for a path in the role itself, not in the roles to which it delegates.
     pub list: Box<ListTarget<'a>>,
 }
 
-/// The type of a function that returns a role's own entry for a path, if there is one.
+/// The type of a function that returns the entry for a path in one role, or `None` if the role has no such entry.
 pub type ListTarget<'a> = dyn Fn(&TargetPath) -> Result<Option<TargetFile>, ErrorKind> + 'a;
 
 /// The author of a policy.
@@ -121,7 +121,8 @@ impl Demands {
         Ok(Self { target, sources, local: local.clone(), listing, evidence })
     }
 
-    /// Returns whether no rule applies to the package.
+    /// Returns whether the package needs no evidence. This is the case if no rule applies to the package, and this
+    /// version of lastmile understands all policies completely.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.sources.iter().any(|source| source.concerns(&self.target.path))
@@ -218,7 +219,8 @@ impl Source {
         Ok(Self { listed_roots, ..Self::new(origin, policy) })
     }
 
-    /// Returns whether the policy has a requirement for the package `path`.
+    /// Returns whether the policy affects the package `path`: one of its rules applies, or a part of the policy cannot
+    /// be used.
     fn concerns(&self, path: &TargetPath) -> bool {
         self.problem.is_some() || self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }

@@ -271,8 +271,8 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities whose signatures count. Each is paired with the signer names in the rule that
-    /// match it.
+    /// The distinct keys and identities whose signatures count. Each key or identity is paired with those signer names
+    /// of the rule that match it.
     voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }

@@ -23,7 +23,7 @@ pub enum ExitStatus {
     /// The change is pending, not published: signatures are missing.
     Pending = 6,
     /// The command succeeded, but found something that needs attention: a role is overdue or has expired, a change is
-    /// pending, `verify --strict` has warnings, or a client that was tested did not withstand an attack.
+    /// pending, `verify --strict` printed warnings, or a client that was tested did not withstand an attack.
     Findings = 7,
 }
 

@@ -31,7 +31,7 @@ pub struct World {
     pub env: Environment,
     /// The user's home directory.
     pub home: Option<PathBuf>,
-    /// Standard input, for answers and lists.
+    /// Standard input, from which commands read answers and lists.
     pub stdin: Box<dyn BufRead + Send>,
     /// Standard output, for data.
     pub stdout: Box<dyn Write + Send>,

@@ -65,7 +65,7 @@ struct Apt {
 }
 
 impl Apt {
-    /// Writes the configuration and reads the lists of packages.
+    /// Writes apt's configuration and downloads the lists of packages.
     fn prepare(folder: &Path) -> Result<Self, String> {
         let apt = Self { folder: folder.to_owned() };
         let archive = archive()?;

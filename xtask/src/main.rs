@@ -33,14 +33,14 @@ usage: cargo xtask COMMAND
   bench --curves [--quick]
                  measure how costs grow with the number of targets, and write docs/curves.md
   bench --record
-                 count the instructions of the inner loops and record them in tests/perf/instructions.txt, with which
-                 `test` compares them
-  random         run the client against 100,000 random sequences of releases and attacks
+                 count the instructions of the inner loops and record them in tests/perf/instructions.txt, to which
+                 `test` compares later counts
+  random         run 100,000 random sequences of actions by a client, a repository and an attacker
   fuzz [--seconds N] [TARGET…]
                  fuzz these targets, or all, for N seconds each [default: 600]; corpora are kept in fuzz/corpus
   mutants [FILE…]
-                 change the code that decides trust, in these files or in all, and list the changes that no test
-                 detects
+                 change the code that makes decisions about trust, in these files or in all, and list the changes
+                 that no test detects
   planted-bugs [NAME…]
                  apply each patch in tests/planted-bugs to a copy of the sources, and check that the scenarios named
                  in the patch fail there";

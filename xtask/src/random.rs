@@ -1,5 +1,5 @@
-//! `cargo xtask random`: runs the client against 100,000 random histories, which are sequences of releases and attacks.
-//! The histories have fake signatures, which are fast to make and to verify.
+//! `cargo xtask random`: runs 100,000 random histories, which are sequences of actions by a client, a repository and an
+//! attacker. The histories have fake signatures, which are fast to make and to verify.
 //!
 //! The command builds `client/` and `metadata/` from the shipped sources, in a workspace below `target/`. In this
 //! workspace, `tests/random/toy-keys` replaces `keys/`, and `tests/random/toy-sigstore.rs` replaces the module of

@@ -24,7 +24,7 @@ const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The issuer of the workflows' identities.
 const ISSUER: &str = "https://token.issuer.test";
 
-/// The URL of the workflow that may sign packages, without the ref.
+/// The URL, without the ref, of the workflow that may sign packages.
 const WORKFLOW: &str = "https://forge.test/acme/app/.forge/workflows/release.yml";
 
 /// Returns all scenarios about policies.

@@ -54,7 +54,7 @@ impl<'a> Table<'a> {
         self.string(name)?.ok_or_else(|| self.error(name, "is missing"))
     }
 
-    /// Returns an integer between 1 and `most`, or `None` if there is no such member.
+    /// Reads the member `name`, an integer from 1 to `most`. Returns `None` if there is no such member.
     pub(super) fn integer(&self, name: &str, most: u32) -> Result<Option<u32>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let integer = match value {
@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
         integer.map(Some).ok_or_else(|| self.error(name, &format!("is not an integer from 1 to {most}")))
     }
 
-    /// Returns a list of 1 to 64 different strings, or `None` if there is no such member.
+    /// Reads the member `name`, a list of 1 to 64 different strings. Returns `None` if there is no such member.
     pub(super) fn strings(&self, name: &str) -> Result<Option<Vec<&'a str>>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let elements = value.as_array().ok_or_else(|| self.error(name, "is not a list"))?;
@@ -85,7 +85,7 @@ impl<'a> Table<'a> {
         Ok(Some(strings))
     }
 
-    /// Returns a list of patterns, which is empty if there is no such member.
+    /// Reads the member `name`, a list of patterns. Returns an empty list if there is no such member.
     pub(super) fn patterns(&self, name: &str) -> Result<Vec<Pattern>, PolicyError> {
         let texts = self.strings(name)?.unwrap_or_default();
         let pattern = |text| {
@@ -100,7 +100,7 @@ impl<'a> Table<'a> {
         self.patterns(name)
     }
 
-    /// Returns a list of path patterns, which is empty if there is no such member.
+    /// Reads the member `name`, a list of path patterns. Returns an empty list if there is no such member.
     pub(super) fn paths(&self, name: &str) -> Result<Vec<PathPattern>, PolicyError> {
         let texts = self.strings(name)?.unwrap_or_default();
         // Refuse `**`, because it would match no more than `*`, but an author who writes it probably expects it to
@@ -116,7 +116,8 @@ impl<'a> Table<'a> {
         Name::new(text).ok_or_else(|| self.error(name, &format!("is {text:?}, which is not a valid name")))
     }
 
-    /// Returns the names of an object's members, each with its list of patterns.
+    /// Reads the member `name`, an object whose members are lists of patterns. Returns the name of each list with its
+    /// patterns.
     pub(super) fn patterns_by_name(&self, name: &str) -> Result<Vec<(String, Vec<Pattern>)>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(Vec::new()) };
         let place = format!("{}.{name}", self.place);

@@ -1,4 +1,4 @@
-//! Real bundles and trusted roots (see `tests/fixtures/README.md`), and changes to them.
+//! Real bundles and trusted roots (see `tests/fixtures/README.md`), and functions that change them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -83,7 +83,7 @@ pub(crate) struct Packages {
     /// The policy of the delegated role `team`, or `None` if there is no such role. If the text is empty, the role has
     /// no policy.
     pub(crate) team: Option<String>,
-    /// The JSON member of the delegation that contains the paths for which the role is trusted.
+    /// The delegation's JSON member that contains the paths for which the role is trusted.
     pub(crate) paths: &'static str,
     /// The paths and contents of other targets of the role that lists the package.
     pub(crate) others: BTreeMap<&'static str, Vec<u8>>,

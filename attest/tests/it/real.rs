@@ -1,4 +1,4 @@
-//! Tests that real bundles of every kind are accepted, and that the verification returns what they prove.
+//! Tests that real bundles of every kind are accepted, and that the verification returns the facts that they prove.
 
 use lastmile_attest::{Claim, Content, Evidence, LogDemand, SctDemand, SignedBy, Subject, Trust, TrustDemands};
 

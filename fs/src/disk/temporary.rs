@@ -47,7 +47,7 @@ impl TemporaryFile {
         self.file.read_exact_at(bytes, position)
     }
 
-    /// Returns a path that describes the file in an error.
+    /// Returns the path that error messages show for the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

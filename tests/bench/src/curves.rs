@@ -17,7 +17,8 @@ const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-bytes", "Bytes of a first get", Unit::Bytes),
 ];
 
-/// A repository of a certain size, and the clients to measure with it, each with its number of rounds.
+/// A repository of a certain size, and the clients to measure with it. Each client is measured in a given number of
+/// rounds.
 struct Step {
     made: Generated,
     clients: Vec<(&'static str, usize)>,

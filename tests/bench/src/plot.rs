@@ -42,7 +42,7 @@ const COLOURS: [&str; 6] = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
-/// The area of the curves, inside the margins for numbers and names.
+/// The horizontal range of the curves. The margins beside it contain numbers and names.
 const ACROSS: Range<f64> = 70.0..520.0;
 const DOWN: Range<f64> = 50.0..360.0;
 
