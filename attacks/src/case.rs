@@ -50,7 +50,7 @@ pub enum Action {
     Get(String),
 }
 
-/// The expected result.
+/// The expected result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// An error. The first field is the role, target or file that the error names. The second field is the name of a

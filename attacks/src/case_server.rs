@@ -32,12 +32,12 @@ impl CaseServer {
         self.server.url()
     }
 
-    /// Switches to the files of `network`.
+    /// Makes the server offer the files of `network` from now on.
     pub(super) fn serve(&self, network: &FakeNetwork) {
         self.respond_with(serving(network.fork()));
     }
 
-    /// Switches to the attacker of `case`.
+    /// Makes the server behave like the attacker of `case` from now on.
     pub(super) fn attack(&self, case: &Case) {
         self.respond_with(case.responder.clone().unwrap_or_else(|| serving(case.attacker.fork())));
     }

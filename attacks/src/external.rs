@@ -46,7 +46,8 @@ pub struct Program {
 impl Program {
     /// Creates a client with the time limit [`TIME_LIMIT`]. `command` consists of the program and its first arguments.
     ///
-    /// `variable` returns the value of an environment variable. It is called for [`VISIBLE_VARIABLES`] only.
+    /// `variable` returns the value of an environment variable. Only the variables in [`VISIBLE_VARIABLES`] are passed
+    /// to the client.
     pub fn new(command: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Program {
         let environment = VISIBLE_VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?)));
         Program { command: command.to_vec(), environment: environment.collect(), time_limit: TIME_LIMIT }
@@ -70,8 +71,8 @@ impl Program {
 
 /// The result of running a case against a client.
 ///
-/// The first four verdicts mean that the client is safe. The last four mean that it is not safe. A safe client is
-/// `Harmless` if it is less strict than expected, and `TooStrict` if it is stricter than expected.
+/// The first four variants mean that the client is safe. The last four variants mean that it is not safe. A safe client
+/// is `Harmless` if it is less strict than expected, and `TooStrict` if it is stricter than expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The client refused the attack twice, kept no files of the attacker, and recovered.

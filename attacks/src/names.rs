@@ -127,7 +127,7 @@ fn names_that_lead_out() -> Vec<Case> {
         let mut attacker = release(2);
         attacker.add_target("targets", name, EVIL);
         attacker.publish(&["targets"]);
-        // Other clients may store such a package under an encoded name, which is correct too.
+        // Other clients may store such a package under an encoded name, which is also correct.
         Case::against(&attacker).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
     });
     cases.collect()
@@ -204,7 +204,7 @@ fn odd_target_names() -> Vec<Case> {
         let mut honest = release(1);
         honest.add_target("targets", name, EVIL);
         honest.publish(&["targets"]);
-        // Other clients may store such a package under an encoded name, which is correct too.
+        // Other clients may store such a package under an encoded name, which is also correct.
         Case::against(&honest)
             .get(name)
             .sample(name.escape_debug().to_string())

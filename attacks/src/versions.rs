@@ -195,7 +195,7 @@ fn delegated_role_falls() -> Vec<Case> {
     vec![
         case(&fallen, "from 5 to 4", "ListedRollback"),
         case(&removed, "removed", "Removed"),
-        // The snapshot is several versions newer, but still lists the lower version.
+        // The snapshot is several versions newer, but still lists the lower version of the role.
         case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
         // The client must still remember the version of the role after it has refused the snapshot that omits the role.
         case(&returned, "removed, then listed again with version 4", "ListedRollback").failed_update(removed.network()),

@@ -140,7 +140,7 @@ impl Demands {
         self.listing.as_ref()
     }
 
-    /// Returns the rules that apply to the package, with their origins.
+    /// Returns the rules that apply to the package, each with the author of its policy.
     pub fn rules(&self) -> impl Iterator<Item = (&Origin, &Rule)> {
         self.sources.iter().flat_map(|source| source.rules(&self.target.path).map(|rule| (&source.origin, rule)))
     }

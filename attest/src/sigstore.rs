@@ -5,8 +5,8 @@
 //!
 //! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
 //!   make the verification stricter, because the library uses the clock to refuse times and keys from the future. This
-//!   crate uses the time that the caller passes: `Evidence::check` refuses authenticated times that are later than the
-//!   caller's time, and times outside the validity periods of certificates and log keys.
+//!   crate uses the time that the caller passes: `Evidence::check` refuses an authenticated time that is later than the
+//!   caller's time, or outside the validity period of the certificate or of a log's key.
 //! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
 //!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use xtask::command::cargo;
 use xtask::say;
 
-/// The folders that are copied, in addition to the files of the workspace itself.
+/// The folders that are copied, in addition to a few files in the root folder of the workspace.
 const FOLDERS: [&str; 11] =
     ["attest", "cli-support", "fs", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
 

@@ -191,7 +191,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // Rules still apply if another part of the policy is not understood, unless they refer to this part.
+    // If one part of a policy is not understood, all rules that do not refer to this part still apply.
     let newer = policy(r#""upgrade":["app/*"],"quorum":1,"#, &known);
     let packages = Packages::of_top(newer.clone());
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));

@@ -40,8 +40,8 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a file that repeats the same pseudorandom block of one MiB, because generating random bytes for the whole
-/// file would take longer.
+/// Writes a file that repeats one pseudorandom block of 1 MiB. Generating random bytes for the whole file would take
+/// longer.
 fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut block = Vec::with_capacity(1 << 20);
