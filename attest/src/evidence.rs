@@ -33,8 +33,8 @@ const MIN_SIGNATURE: usize = 8;
 /// | Sigstore bundle v0.1, v0.2, v0.3 | one JSON object per line, or one JSON document |
 /// | DSSE envelope with an in-toto statement | one JSON object per line, or one JSON document |
 /// | attestation object of the Python package index (PEP 740) | one JSON object per line, or one JSON document |
-/// | provenance object of the Python package index | one JSON object per line, or one JSON document, that contains several attestation objects |
-/// | attestations of an npm registry | one JSON object per line, or one JSON document, that contains several bundles |
+/// | provenance object of the Python package index | JSON, like a bundle; each object contains several attestation objects |
+/// | attestations of an npm registry | JSON, like a bundle; each object contains several bundles |
 /// | signature of `cosign sign-blob` | one line of base64 |
 #[derive(Clone, Debug)]
 pub struct Evidence(Vec<Item>);

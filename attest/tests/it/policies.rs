@@ -198,7 +198,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(newer.replace(r#""a":{"key""#, r#""a":{"new":1,"key""#));
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // A rule whose builder is not understood refers to such a part, so the upgrade is allowed.
+    // The rule refers to a builder that is not understood, so the upgrade is allowed.
     let builder = r#""upgrade":["app/*"],"builder":{"x":{"new":1,"id":["y"],"by":["a"],"level":3}},"#;
     let built = r#"{"name":"built","kind":"provenance","paths":["app/*"],"builder":["x"],"level":3,"source":["z"]}"#;
     assert_eq!(Packages::of_top(policy(builder, built)).judge(&[]).check(), Ok(()));

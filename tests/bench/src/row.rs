@@ -130,8 +130,8 @@ impl Row {
             peers.iter().filter_map(|peer| Some(format!("{} {}", number(ratio(peer)?), peer.program))).collect();
         let cleared = |(program, least): &(&str, f64)| {
             let peer = peers.iter().find(|peer| peer.program == *program)?;
-            // If another program exceeds the time limit, the required ratio to that program counts as met. If that program did
-            // not run, the result is unknown.
+            // If another program exceeds the time limit, the required ratio to that program counts as reached. If that
+            // program did not run, the result is unknown.
             let is_late = || peer.failed.as_ref().filter(|why| why.contains("timed out")).map(|_| true);
             ratio(peer).map(|ratio| ratio >= *least).or_else(is_late)
         };
