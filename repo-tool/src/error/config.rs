@@ -24,7 +24,7 @@ pub enum ConfigError {
         /// The role.
         role: String,
     },
-    /// A top-level role has no entry.
+    /// A top-level role has no entry in `[roles]`.
     #[error("[roles.{role}] is missing")]
     RoleMissing {
         /// The role.

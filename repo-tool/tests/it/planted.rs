@@ -317,8 +317,7 @@ fn pending_target_files_are_published_from_the_users_own_folder() {
                 let plan = repository.plan(draft, lastmile_repo_tool::Signing::All)?;
                 repository.conclude(&plan, &mut Unobserved)
             };
-            // Publishing may succeed or fail, but it must publish neither the link or FIFO nor the file behind the
-            // link.
+            // Publishing may succeed or fail, but it must not publish the link, the file behind the link or the FIFO.
             let published = publish();
             assert!(away.exists() || lie == "fifo", "{lie}: the file behind the link must not be moved");
             let found = world.layout().targets().join("sub").join(&name);

@@ -13,13 +13,13 @@ use lastmile_repo_tool::{
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
 
-/// Returns a setting of `revoke`: on this machine, generate a new key for each role that loses a key.
+/// Returns the replacements for a revocation: a newly generated key for each role that loses a key.
 pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Returns a setting of `revoke`: replace the revoked key with the public keys in `given`, each for one role or, if the
-/// role is `None`, for all roles. Generate new keys only for online roles.
+/// Returns the replacements for a revocation: the public keys in `given`, each for one role or, if the role is `None`,
+/// for all roles. New keys are generated only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),
