@@ -229,8 +229,8 @@ impl Check<'_> {
         if refused.is_empty() { Ok(()) } else { Err(DraftError::RefusedPackages { packages: refused }.into()) }
     }
 
-    /// Returns whether a target is not a package, but a trust root of a policy or evidence for a package. Considers only
-    /// the evidence for the packages in `packages` and for the packages that [`beside`] returns.
+    /// Returns whether a target is not a package, but a trust root of a policy or evidence for a package. Considers
+    /// only the evidence for the packages in `packages` and for the packages that [`beside`] returns.
     fn is_auxiliary(
         &self,
         judge: &mut PackageJudge<'_>,
