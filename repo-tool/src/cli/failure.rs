@@ -33,9 +33,13 @@ impl From<&Error> for Failure {
             }
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
             Error::Private { .. } => (ExitStatus::Refused, Some("private")),
-            Error::Push(PushError::Url(_) | PushError::Credentials { .. } | PushError::Scheme { .. }) => {
-                (ExitStatus::Usage, None)
-            }
+            Error::Push(
+                PushError::Url(_)
+                | PushError::Credentials { .. }
+                | PushError::Scheme { .. }
+                | PushError::NoUrl
+                | PushError::SshUrl { .. },
+            ) => (ExitStatus::Usage, None),
             Error::Push(PushError::Conflicts { .. }) => (ExitStatus::Failed, Some("conflict")),
             Error::Push(PushError::Newer { .. } | PushError::Fork { .. }) => (ExitStatus::Failed, Some("behind")),
             Error::Push(PushError::Busy { .. } | PushError::Changed { .. } | PushError::LeaseLost { .. }) => {

@@ -255,6 +255,11 @@ impl Error {
                 "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
                  prevents changes to line endings",
             ),
+            Self::Network(NetworkError::Ssh { .. }) => Some(
+                "check that `ssh HOST` connects without asking for anything: that the server's key is in known_hosts, and that your \
+                 key needs no pass-phrase or is in ssh-agent",
+            ),
+            Self::Network(NetworkError::Sftp { .. }) => None,
             Self::Network(_) => Some("check that the address is correct and that the server responds"),
             Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
             Self::Private { .. } => Some(

@@ -27,6 +27,23 @@ pub enum PushError {
         /// The URL; its user name and password are not printed.
         url: BaseUrl,
     },
+    /// A destination looks like `HOST:PATH`, the form that `scp` and `rsync` use.
+    #[error("a destination with a colon before the first `/` is neither a URL nor clearly a folder")]
+    NoUrl,
+    /// A part of the URL of an SSH destination is not valid.
+    #[error("`{url}` is not a destination: {problem}")]
+    SshUrl {
+        /// The URL.
+        url: BaseUrl,
+        /// The reason.
+        problem: &'static str,
+    },
+    /// An SFTP server cannot replace files.
+    #[error("the SFTP server of {url} cannot replace files atomically (posix-rename@openssh.com); nothing was uploaded")]
+    NoRename {
+        /// The destination.
+        url: BaseUrl,
+    },
     /// Another process is pushing to the destination.
     #[error("another process is pushing to {url}; nothing was uploaded")]
     Busy {
@@ -131,6 +148,8 @@ impl PushError {
                  `lastmile-repo pull` adopts that state, as `lastmile-repo catch-up` does",
             ),
             Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
+            Self::NoUrl => Some("write `ssh://USER@HOST/PATH` for an SSH server, or `./NAME` for a folder"),
+            Self::NoRename { .. } => Some("use the SFTP server of OpenSSH, or copy the folder with rsync"),
             Self::NoConditions { .. } => {
                 Some("if only one machine pushes to this destination, say so with `--single-writer`")
             }
@@ -143,7 +162,11 @@ impl PushError {
             Self::MissingTargets { .. } => Some(
                 "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",
             ),
-            Self::Url(_) | Self::Credentials { .. } | Self::Scheme { .. } | Self::OtherContent { .. } => None,
+            Self::Url(_)
+            | Self::Credentials { .. }
+            | Self::Scheme { .. }
+            | Self::SshUrl { .. }
+            | Self::OtherContent { .. } => None,
         }
     }
 }

@@ -38,6 +38,26 @@ pub enum NetworkError {
         /// The error, without secrets.
         text: String,
     },
+    /// A connection with the program `ssh` could not be established, or ended.
+    #[error("the SSH connection to {server} failed: {}", printable(text))]
+    Ssh {
+        /// The user, the server and the port.
+        server: String,
+        /// The last messages of `ssh`, or the error.
+        text: String,
+    },
+    /// An SFTP server refused a request.
+    #[error("cannot {action} {} at {server}: {}", printable(path), printable(text))]
+    Sftp {
+        /// The user, the server and the port.
+        server: String,
+        /// The action.
+        action: &'static str,
+        /// The path at the server.
+        path: String,
+        /// The error.
+        text: String,
+    },
     /// The async runtime could not be started.
     #[error("{0}")]
     Runtime(io::Error),

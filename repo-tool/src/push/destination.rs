@@ -8,7 +8,7 @@ use lastmile_metadata::{TargetFile, TargetNames};
 
 use crate::invocation::LockWait;
 use crate::served::transport::Transport;
-use crate::{Error, PublicationError};
+use crate::{Error, PathError, PublicationError};
 
 /// The place from which a repository is served. Names are paths relative to the repository, such as
 /// `metadata/timestamp.json`, and are not percent-encoded.
@@ -77,9 +77,17 @@ pub(crate) struct Object {
 
 impl Object {
     /// Returns whether this is the same version of the same object.
-    #[cfg(feature = "object-store")]
+    #[cfg(any(feature = "object-store", feature = "ssh"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.e_tag == other.e_tag && self.version == other.version && self.bytes == other.bytes
+    }
+
+    /// Returns whether the object `name` still has this content.
+    pub(crate) fn is_still_at(&self, destination: &dyn Destination, name: &str) -> Result<bool, Error> {
+        match destination.read(name, self.bytes.len() as u64) {
+            Err(Error::Path(PathError::TooLong { .. })) => Ok(false),
+            there => Ok(there?.is_some_and(|there| there.bytes == self.bytes)),
+        }
     }
 }
 

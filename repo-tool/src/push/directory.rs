@@ -174,12 +174,7 @@ impl Destination for Directory {
     }
 
     fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
-        let most = (expected.bytes.len() as u64).saturating_add(1);
-        let there = match self.read(name, most) {
-            Err(Error::Path(PathError::TooLong { .. })) => None,
-            there => there?,
-        };
-        if there.is_none_or(|there| there.bytes != expected.bytes) {
+        if !expected.is_still_at(self, name)? {
             return Ok(Written::Refused);
         }
         self.put(name, bytes).map(|()| Written::Done)

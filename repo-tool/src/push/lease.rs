@@ -1,6 +1,6 @@
-//! A lock on an object store, which its holder must renew.
+//! A lock on an object store or an SFTP server, which its holder must renew.
 //!
-//! The lock is an object that only one process can create or replace, because the store refuses writes whose condition
+//! The lock is an object that only one process can create or replace, because the server refuses writes whose condition
 //! is not met. The holder replaces the object at a third of the lease's duration. Another process may take the lock
 //! after it has seen the same version of the object for the whole duration. It measures this time with its own clock,
 //! so clocks of different machines are never compared.
@@ -16,6 +16,10 @@ use crate::invocation::LockWait;
 use crate::push::destination::{Lease, Object, Written};
 use crate::{Error, PushError};
 
+/// The name of the lock object.
+pub(crate) const LOCK: &str = ".lastmile-lock";
+/// The maximum length of the lock object, in bytes.
+pub(crate) const LONGEST_LOCK: u64 = 4096;
 /// The duration of a lock whose content cannot be read.
 const DURATION: Duration = Duration::from_secs(30);
 /// The longest duration that another holder can ask for.
@@ -110,6 +114,21 @@ impl StoreLease {
         let renewer = renewer.map_err(crate::NetworkError::Runtime)?;
         Ok(Self { shared, renewer: Some(renewer) })
     }
+
+    /// Reads the lock object, and checks that this process still holds the lock.
+    ///
+    /// # Errors
+    /// [`PushError::LeaseLost`] if another process has taken the lock.
+    #[cfg(feature = "ssh")]
+    pub(crate) fn confirm(&self) -> Result<(), Error> {
+        // While this process reads, it does not renew the lock.
+        let state = self.shared.state();
+        let there = self.shared.lock.read()?;
+        if there.is_some_and(|there| Content::parse(&there.bytes).holder == state.content.holder) {
+            return Ok(());
+        }
+        Err(self.shared.lost())
+    }
 }
 
 /// Tries once to take the lock. Returns the object as it was written. `watched` is the object of another holder, and
@@ -140,13 +159,17 @@ fn attempt(
 }
 
 /// Returns a name that no other process has.
-fn random_name() -> Result<String, Error> {
+pub(crate) fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| crate::NetworkError::Runtime(error.into()))?;
     Ok(hex::encode(bytes))
 }
 
 impl Shared {
+    fn lost(&self) -> Error {
+        PushError::LeaseLost { url: self.lock.url().clone() }.into()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,7 +213,7 @@ impl Lease for StoreLease {
         if state.object.is_some() && is_fresh {
             return Ok(());
         }
-        Err(PushError::LeaseLost { url: self.shared.lock.url().clone() }.into())
+        Err(self.shared.lost())
     }
 }
 

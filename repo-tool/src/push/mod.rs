@@ -9,7 +9,7 @@ mod credentials;
 pub(crate) mod destination;
 mod directory;
 mod guard;
-#[cfg(feature = "object-store")]
+#[cfg(any(feature = "object-store", feature = "ssh"))]
 mod lease;
 pub(crate) mod merge;
 #[cfg(feature = "object-store")]
@@ -18,6 +18,8 @@ mod plan;
 mod public;
 pub(crate) mod pull;
 pub(crate) mod settings;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod upload;
 mod workers;
 
@@ -39,18 +41,30 @@ use crate::push::upload::{Upload, Uploading};
 use crate::{Error, PushError, Repository};
 
 /// The schemes of destinations, for messages.
-const SCHEMES: &str = if cfg!(feature = "object-store") { "file, s3, gs or az" } else { "file" };
+const SCHEMES: &str = match (cfg!(feature = "object-store"), cfg!(feature = "ssh")) {
+    (true, true) => "file, ssh, s3, gs or az",
+    (true, false) => "file, s3, gs or az",
+    (false, true) => "file or ssh",
+    (false, false) => "file",
+};
 
 /// Parses a destination from the command line: a URL or the path of a folder.
 ///
 /// # Errors
-/// [`PushError::Url`] or [`PushError::Scheme`] if the text is not a destination.
+/// An error about the URL if the text is not a destination.
 pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
     if !text.contains("://") {
+        if text.split('/').next().is_some_and(|first| first.contains(':')) {
+            return Err(PushError::NoUrl.into());
+        }
         let path = std::path::absolute(text).map_err(|error| Error::file("find", Path::new(text), error))?;
         return Ok(Directory::new(&path)?.url().clone());
     }
     let url = BaseUrl::new(text).map_err(PushError::from)?;
+    #[cfg(feature = "ssh")]
+    if url.scheme() == "ssh" {
+        return ssh::Address::parse(&url).map(|_| url);
+    }
     if url.to_string() != url.as_str() {
         // Credentials come only from the environment.
         return Err(PushError::Credentials { url }.into());
@@ -71,12 +85,14 @@ pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// [`PushError::Scheme`] if the scheme is not supported.
 pub(crate) fn open(settings: &DestinationSettings, variables: Variables<'_>) -> Result<Box<dyn Destination>, Error> {
     let url = &settings.url;
-    #[cfg(not(feature = "object-store"))]
+    #[cfg(not(any(feature = "object-store", feature = "ssh")))]
     let _ = variables;
     match url.scheme() {
         "file" => Ok(Box::new(Directory::at(url)?)),
         #[cfg(feature = "object-store")]
         "s3" | "gs" | "az" => Ok(Box::new(credentials::open(url, &settings.options, variables)?)),
+        #[cfg(feature = "ssh")]
+        "ssh" => Ok(Box::new(ssh::Ssh::new(url, settings.options.lease, variables)?)),
         _ => Err(PushError::Scheme { url: url.clone(), supported: SCHEMES }.into()),
     }
 }

@@ -20,15 +20,11 @@ use tokio::runtime::Runtime;
 use crate::invocation::LockWait;
 use crate::push::credentials::Secrets;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
-use crate::push::lease::{self, StoreLease};
+use crate::push::lease::{self, LOCK, LONGEST_LOCK, StoreLease};
 use crate::push::settings::{StoreOptions, Writers};
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PathError, PushError};
 
-/// The name of the lock object.
-const LOCK: &str = ".lastmile-lock";
-/// The maximum length of the lock object, in bytes.
-const LONGEST_LOCK: u64 = 4096;
 /// The length of one part of a large object, in bytes. Shorter objects are uploaded with one request.
 const PART: usize = 8 << 20;
 /// A version that no object has.

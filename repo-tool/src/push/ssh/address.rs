@@ -1,0 +1,160 @@
+//! The URL of a destination that is reached with SSH: `ssh://[USER@]HOST[:PORT]/PATH`.
+
+use std::fmt;
+
+use lastmile_client::BaseUrl;
+use percent_encoding::percent_decode_str;
+
+use crate::{Error, PathError, PushError};
+
+/// The parts of the URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(super) user: Option<String>,
+    /// The name or the address of the server, or a name in the user's configuration of SSH.
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    /// The folder without a final slash. It is relative to the home folder unless it is empty or begins with a slash.
+    pub(super) folder: String,
+}
+
+impl Address {
+    /// Parses the URL of a destination.
+    ///
+    /// # Errors
+    /// [`PushError::Credentials`] if the URL contains a password, and [`PushError::SshUrl`] if a part is not valid.
+    pub(crate) fn parse(url: &BaseUrl) -> Result<Self, Error> {
+        let refused = |problem| Error::from(PushError::SshUrl { url: url.clone(), problem });
+        let rest = url.as_str().strip_prefix("ssh://").unwrap_or_default();
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, server) = match authority.rsplit_once('@') {
+            Some((user, server)) => (Some(user), server),
+            None => (None, authority),
+        };
+        if user.is_some_and(|user| user.contains(':')) {
+            return Err(PushError::Credentials { url: url.clone() }.into());
+        }
+        let user = user.map(|user| percent_decode_str(user).decode_utf8_lossy().into_owned());
+        // The program `ssh` would take a leading dash as an option, and passes these names to commands of its configuration.
+        let is_name = |name: &str, more: &str| {
+            let is_valid = |each: char| each.is_ascii_alphanumeric() || "._-".contains(each) || more.contains(each);
+            !name.is_empty() && !name.starts_with('-') && name.chars().all(is_valid)
+        };
+        if user.as_ref().is_some_and(|user| !is_name(user, "+@")) {
+            return Err(refused("the user name is not valid"));
+        }
+        let (host, port) = match server.rsplit_once(':') {
+            // A colon inside the brackets of an IPv6 address does not separate a port.
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (server, None),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if !is_name(host, ":%") {
+            return Err(refused("the host name is not valid"));
+        }
+        let port = port.map(str::parse).transpose().ok().filter(|port| *port != Some(0));
+        let port = port.ok_or_else(|| refused("the port is not a number from 1 to 65535"))?;
+        let path = percent_decode_str(path).decode_utf8().map_err(|_| refused("the path is not UTF-8"))?;
+        let path = path.trim_end_matches('/');
+        let folder = match path.strip_prefix('~') {
+            None if path.is_empty() => String::new(),
+            None => format!("/{path}"),
+            Some("") => ".".to_string(),
+            Some(path) => match path.strip_prefix('/') {
+                Some(path) => path.to_string(),
+                None => return Err(refused("only `/~/` is supported, for the home folder of the user who logs in")),
+            },
+        };
+        if !folder.is_empty() && folder != "." && !is_plain(folder.strip_prefix('/').unwrap_or(&folder)) {
+            return Err(refused("the path contains `..`, `.`, or an empty part"));
+        }
+        Ok(Self { user, host: host.to_string(), port, folder })
+    }
+
+    /// Returns the path of an object at the server.
+    ///
+    /// # Errors
+    /// [`PathError::ForeignName`] if the object would not be below the folder.
+    pub(super) fn path(&self, name: &str) -> Result<String, Error> {
+        if is_plain(name) {
+            return Ok(format!("{}/{name}", self.folder));
+        }
+        Err(PathError::ForeignName { path: name.into() }.into())
+    }
+}
+
+/// Returns whether a path has only parts that name a file or a folder.
+fn is_plain(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
+}
+
+/// Prints the user, the server and the port.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        f.write_str(&self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Address, Error> {
+        Address::parse(&BaseUrl::new(text).unwrap())
+    }
+
+    #[test]
+    fn the_parts_of_a_url_are_found() {
+        for (text, user, host, port, folder) in [
+            ("ssh://h/srv/www", None, "h", None, "/srv/www"),
+            ("SSH://push@h:22/a%20b/", Some("push"), "h", Some(22), "/a b"),
+            ("ssh://a%40b.org@[::1]:2222/", Some("a@b.org"), "::1", Some(2222), ""),
+            ("ssh://[fe80::1%eth0]/~/", None, "fe80::1%eth0", None, "."),
+            ("ssh://h/~/site/it", None, "h", None, "site/it"),
+        ] {
+            let expected =
+                Address { user: user.map(String::from), host: host.to_string(), port, folder: folder.to_string() };
+            assert_eq!(parse(text).unwrap(), expected, "{text}");
+        }
+        assert_eq!(parse("ssh://push@h:22/a").unwrap().to_string(), "push@h:22");
+    }
+
+    #[test]
+    fn parts_that_ssh_could_misunderstand_are_refused() {
+        for text in [
+            "ssh://-oProxyCommand=x/a",
+            "ssh://-h@h/a",
+            "ssh:///a",
+            "ssh://@h/a",
+            "ssh://h;x/a",
+            "ssh://a%24(x)@h/a",
+            "ssh://h:0/a",
+            "ssh://h:x/a",
+            "ssh://h/a/../b",
+            "ssh://h/a/%2e%2E/b",
+            "ssh://h/a//b",
+            "ssh://h/~bob/a",
+            "ssh://h/%ff",
+            "ssh://h/a%00b",
+        ] {
+            assert!(matches!(parse(text), Err(Error::Push(PushError::SshUrl { .. }))), "{text}");
+        }
+        let error = parse("ssh://alice:secret@h/a").unwrap_err();
+        assert!(matches!(error, Error::Push(PushError::Credentials { .. })) && !error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn objects_are_below_the_folder() {
+        let path = |url: &str, name: &str| parse(url).unwrap().path(name).ok();
+        assert_eq!(path("ssh://h/a", "metadata/x"), Some("/a/metadata/x".to_string()));
+        assert_eq!(path("ssh://h/", "x"), Some("/x".to_string()));
+        assert_eq!(path("ssh://h/~/", "x"), Some("./x".to_string()));
+        for name in ["", "/x", "../x", "a/../x", "a//b", "./x", "a/", "a\0b"] {
+            assert_eq!(path("ssh://h/a", name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The lock at a destination that is reached with SSH.
+//!
+//! SFTP has no conditional writes, but it can create a file only if it does not exist. The lock is therefore a folder with
+//! numbered files, and the file with the highest number is the lock object. To replace the object `N` is to create the
+//! file `N + 1`, which only one process can do. A slow process may create a file again that was removed in the meantime.
+//! It notices that this file does not have the highest number.
+
+use std::sync::Arc;
+
+use lastmile_client::BaseUrl;
+
+use crate::push::destination::{Object, Written};
+use crate::push::lease::{LONGEST_LOCK, LockObject};
+use crate::push::ssh::files::write_at;
+use crate::push::ssh::session::Session;
+use crate::{Error, PushError};
+
+/// The mode of the folder. The umask of the server applies.
+const FOLDER_MODE: u16 = 0o777;
+/// The number of attempts to read an object that is replaced again and again.
+const READS: usize = 10;
+
+/// The lock object.
+pub(super) struct SshLock {
+    pub(super) session: Arc<Session>,
+    pub(super) url: BaseUrl,
+    /// The path of the folder.
+    pub(super) folder: String,
+}
+
+impl SshLock {
+    fn path(&self, number: u64) -> String {
+        format!("{}/{number}", self.folder)
+    }
+
+    /// Returns the numbers of the files.
+    fn numbers(&self) -> Result<Vec<u64>, Error> {
+        let names = self.session.list(&self.folder)?.unwrap_or_default();
+        let numbers = names.iter().filter_map(|name| {
+            let number: u64 = name.parse().ok()?;
+            (number.to_string() == *name).then_some(number)
+        });
+        Ok(numbers.collect())
+    }
+
+    /// Creates the file with this number. It becomes the lock object unless there is a higher number.
+    fn write(&self, number: u64, bytes: &[u8]) -> Result<Written, Error> {
+        let path = self.path(number);
+        let file = match self.session.create_file(&path) {
+            Ok(file) => file,
+            // SFTP has no error of its own for a file that exists.
+            Err(_) if self.session.attributes(&path)?.is_some() => return Ok(Written::Refused),
+            Err(error) => return Err(self.session.error("create", &path, &error)),
+        };
+        let written = self.session.run(write_at(&file, 0, bytes));
+        written.map_err(|error| self.session.error("write", &path, &error))?;
+        self.session.finish_file(&path, file)?;
+        let numbers = self.numbers()?;
+        if numbers.iter().any(|other| *other > number) {
+            self.session.remove_file(&path)?;
+            return Ok(Written::Refused);
+        }
+        // The previous file stays. A process that lists the folder during this replacement sees one of the two files, even
+        // if the server lists the files one by one.
+        for old in numbers.into_iter().filter(|old| *old < number.saturating_sub(1)) {
+            self.session.remove_file(&self.path(old))?;
+        }
+        Ok(Written::Done)
+    }
+}
+
+impl LockObject for SshLock {
+    fn url(&self) -> &BaseUrl {
+        &self.url
+    }
+
+    fn read(&self) -> Result<Option<Object>, Error> {
+        for _ in 0..READS {
+            let Some(number) = self.numbers()?.into_iter().max() else { return Ok(None) };
+            if let Some(bytes) = self.session.read(&self.path(number), LONGEST_LOCK)? {
+                return Ok(Some(Object { bytes, e_tag: Some(number.to_string()), version: None }));
+            }
+        }
+        Err(PushError::Busy { url: self.url.clone() }.into())
+    }
+
+    fn create(&self, bytes: &[u8]) -> Result<Written, Error> {
+        self.session.make_folder(&self.folder, FOLDER_MODE)?;
+        self.write(1, bytes)
+    }
+
+    fn replace(&self, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
+        let number = expected.e_tag.as_ref().and_then(|number| number.parse::<u64>().ok()?.checked_add(1));
+        number.map_or(Ok(Written::Refused), |number| self.write(number, bytes))
+    }
+}

@@ -1,0 +1,209 @@
+//! A connection to the SFTP server of a machine, through the program `ssh`.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use openssh_sftp_client::error::SftpErrorKind;
+use openssh_sftp_client::{Error as SftpError, Sftp, SftpOptions};
+use tokio::net::unix::pipe;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::error::chain;
+use crate::push::ssh::address::Address;
+use crate::{Error, NetworkError};
+
+/// The options of `ssh`. A dead connection ends within a minute, and nothing waits for input. The process does not become
+/// the master of other connections, because it ends with the push.
+const OPTIONS: [&str; 6] = [
+    "BatchMode=yes",
+    "ClearAllForwardings=yes",
+    "ConnectTimeout=30",
+    "ControlMaster=no",
+    "ServerAliveCountMax=3",
+    "ServerAliveInterval=15",
+];
+/// The longest time until the server is ready. It includes the login.
+const START: Duration = Duration::from_secs(120);
+/// The longest time to wait for the messages of `ssh` after the connection has ended, and for its end.
+const END: Duration = Duration::from_secs(2);
+/// The length of the part of the messages of `ssh` that is kept, in bytes, and the number of lines that are reported.
+const LONGEST_MESSAGES: usize = 4096;
+const REPORTED_LINES: usize = 4;
+
+/// A connection, which several threads can use at the same time.
+pub(super) struct Session {
+    server: String,
+    sftp: Sftp,
+    messages: Arc<Messages>,
+    /// The runtime of the connection.
+    handle: Handle,
+    /// Ends the thread of the runtime when it is dropped, and thereby the connection.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Session {
+    /// Starts `program` and connects to the SFTP server at `address`.
+    ///
+    /// # Errors
+    /// [`NetworkError::Ssh`] with the messages of `ssh`.
+    pub(super) fn connect(program: &OsStr, address: &Address) -> Result<Self, Error> {
+        let server = address.to_string();
+        let failed = |text: String| Error::from(NetworkError::Ssh { server: server.clone(), text });
+        let started = command(program, address).spawn();
+        let mut child =
+            started.map_err(|error| failed(format!("cannot run `{}`: {error}", program.to_string_lossy())))?;
+        let messages = Arc::new(Messages::default());
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        if let Some(from) = child.stderr.take() {
+            let messages = Arc::clone(&messages);
+            start_thread(move || messages.collect(from))?;
+        }
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        start_thread(move || {
+            let _ = runtime.block_on(stopped);
+            // Closes the pipes, so that `ssh` ends.
+            drop(runtime);
+            end(&mut child);
+        })?;
+        let pipes = {
+            let _inside = handle.enter();
+            let input = input.map(|input| pipe::Sender::from_owned_fd(OwnedFd::from(input))).transpose();
+            let output = output.map(|output| pipe::Receiver::from_owned_fd(OwnedFd::from(output))).transpose();
+            input.and_then(|input| Ok(input.zip(output?))).map_err(NetworkError::Runtime)?
+        };
+        let Some((input, output)) = pipes else { return Err(failed("`ssh` has no pipes".to_string())) };
+        let options = SftpOptions::new().flush_interval(Duration::ZERO);
+        let connected = handle.block_on(async {
+            // The library reads the runtime that runs this task.
+            let started = handle.spawn(Sftp::new(input, output, options));
+            tokio::time::timeout(START, started).await
+        });
+        match connected {
+            Ok(Ok(Ok(sftp))) => Ok(Self { server, sftp, messages, handle, _stop: stop }),
+            Ok(Ok(Err(error))) => Err(failed(messages.text().unwrap_or_else(|| chain(&error)))),
+            Ok(Err(error)) => Err(failed(messages.text().unwrap_or_else(|| chain(&error)))),
+            Err(_) => Err(failed(format!("no SFTP server answered within {} seconds", START.as_secs()))),
+        }
+    }
+
+    pub(super) fn sftp(&self) -> &Sftp {
+        &self.sftp
+    }
+
+    /// Runs a request, and waits for the reply.
+    pub(super) fn run<T>(&self, request: impl Future<Output = Result<T, SftpError>>) -> Result<T, SftpError> {
+        self.handle.block_on(request)
+    }
+
+    /// Returns the error for a failed request about a path.
+    pub(super) fn error(&self, action: &'static str, path: &str, error: &SftpError) -> Error {
+        let server = self.server.clone();
+        let SftpError::SftpError(kind, message) = error else {
+            let text = self.messages.text().unwrap_or_else(|| format!("the connection ended: {}", chain(error)));
+            return NetworkError::Ssh { server, text }.into();
+        };
+        let text = match kind {
+            SftpErrorKind::NoSuchFile => "no such file or folder".to_string(),
+            SftpErrorKind::PermDenied => "permission denied".to_string(),
+            _ => format!("the server reports `{}`", message.get().0),
+        };
+        NetworkError::Sftp { server, action, path: path.to_string(), text }.into()
+    }
+}
+
+/// Returns the command that connects to the SFTP server.
+fn command(program: &OsStr, address: &Address) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-a", "-x", "-T"]).args(OPTIONS.iter().flat_map(|option| ["-o", option]));
+    if let Some(port) = address.port {
+        command.args(["-p", &port.to_string()]);
+    }
+    if let Some(user) = &address.user {
+        command.args(["-l", user]);
+    }
+    command.args(["-s", "--", &address.host, "sftp"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn start_thread(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    std::thread::Builder::new().spawn(run).map(drop).map_err(|error| NetworkError::Runtime(error).into())
+}
+
+/// Waits for the end of `ssh`, and ends it if it takes too long.
+fn end(child: &mut Child) {
+    let start = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if start.elapsed() >= END {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The end of the messages of `ssh`.
+#[derive(Default)]
+struct Messages {
+    state: Mutex<Received>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Received {
+    bytes: Vec<u8>,
+    is_complete: bool,
+}
+
+impl Messages {
+    fn state(&self) -> MutexGuard<'_, Received> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the messages until `ssh` ends.
+    fn collect(&self, mut from: impl Read) {
+        let mut part = [0; 1024];
+        while let Ok(count @ 1..) = from.read(&mut part) {
+            let bytes = &mut self.state().bytes;
+            bytes.extend(part.iter().take(count));
+            let surplus = bytes.len().saturating_sub(LONGEST_MESSAGES);
+            bytes.drain(..surplus);
+        }
+        self.state().is_complete = true;
+        self.ended.notify_all();
+    }
+
+    /// Returns the last lines. Waits a short time for the end of `ssh`.
+    fn text(&self) -> Option<String> {
+        let waited = self.ended.wait_timeout_while(self.state(), END, |state| !state.is_complete);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&state.bytes);
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let last = lines.get(lines.len().saturating_sub(REPORTED_LINES)..).unwrap_or_default();
+        (!last.is_empty()).then(|| last.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_messages_are_kept() {
+        let messages = Messages::default();
+        let said = "x".repeat(100_000) + "\na banner\r\n\none\ntwo\nHost key verification failed.\n";
+        messages.collect(said.as_bytes());
+        assert_eq!(messages.text().unwrap(), "a banner; one; two; Host key verification failed.");
+        let endless = Messages::default();
+        endless.collect("y".repeat(100_000).as_bytes());
+        assert_eq!(endless.text().unwrap().len(), LONGEST_MESSAGES);
+    }
+}
