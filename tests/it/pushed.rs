@@ -1,5 +1,5 @@
 //! Two machines, each with a clone of a repository, publish to one destination at the same time while publishers are
-//! killed at random moments.
+//! killed at random moments. The destination is a folder, or a folder at an SSH server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,23 +12,37 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::cli::program;
+use crate::servers::sshd::Server;
 
-/// The number of publishers on each machine.
-const PUBLISHERS: usize = 5;
-/// The time after which publishers are no longer killed, so that the test ends.
-const KILLING: Duration = Duration::from_secs(15);
-/// The time limit for all publishers.
+/// The time limit for all publishers, after the last of them was killed.
 const LIMIT: Duration = Duration::from_secs(240);
+
+/// A destination, and what happens there.
+struct Scene<'a> {
+    /// The option `--to`.
+    to: String,
+    /// The folder of the destination.
+    site: PathBuf,
+    /// The SSH server, if the destination is reached with SSH.
+    server: Option<&'a Server>,
+    /// The number of publishers on each machine.
+    publishers: usize,
+    /// The time after which publishers are no longer killed, so that the test ends.
+    killing: Duration,
+}
 
 /// A machine with its own clone and its own configuration.
 struct Machine {
     folder: PathBuf,
+    /// The program that connects to the SSH server.
+    ssh: Option<PathBuf>,
 }
 
 impl Machine {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile-repo"));
         command.env("LASTMILE_REPO_CONFIG", self.folder.join("config.toml"));
+        command.envs(self.ssh.as_ref().map(|program| ("LASTMILE_SSH", program)));
         command.current_dir(self.folder.join("packages")).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
@@ -78,27 +92,47 @@ fn immutable_files(site: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
     let folder: TempDir = tempfile::tempdir().unwrap();
     let site = folder.path().join("site");
-    let first = Machine { folder: folder.path().join("first") };
+    let to = site.to_str().unwrap().to_owned();
+    play(&folder, &Scene { to, site, server: None, publishers: 5, killing: Duration::from_secs(15) });
+}
+
+#[test]
+fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_over_ssh() {
+    let folder: TempDir = tempfile::tempdir().unwrap();
+    let server = Server::new(&folder.path().join("server"), "");
+    let site = folder.path().join("site");
+    let to = format!("ssh://www{}", site.display());
+    play(&folder, &Scene { to, site, server: Some(&server), publishers: 2, killing: Duration::from_secs(8) });
+}
+
+/// Runs all publishers, and checks that no release is lost and that nothing that was served changes.
+fn play(folder: &TempDir, scene: &Scene<'_>) {
+    let site = &scene.site;
+    let machine = |name| Machine { folder: folder.path().join(name), ssh: scene.server.map(Server::program) };
+    let first = machine("first");
     fs::create_dir_all(first.folder.join("packages")).unwrap();
     first.run(&["init", "--unencrypted-keys", "--threshold", "root=1"]);
-    first.run(&["push", "--to", site.to_str().unwrap()]);
+    first.run(&["push", "--to", &scene.to]);
+    // Others soon take over the lock of a killed publisher.
+    let config = first.folder.join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("url = \"ssh://", "lease-seconds = 2\nurl = \"ssh://")).unwrap();
     copy(&first.folder, &folder.path().join("second"));
-    let second = Machine { folder: folder.path().join("second") };
-    let machines = [first, second];
+    let machines = [first, machine("second")];
     let start = Instant::now();
     let kills = AtomicUsize::new(0);
     let watched = thread::scope(|scope| {
-        let publishers: Vec<_> = (0..2 * PUBLISHERS)
+        let publishers: Vec<_> = (0..2 * scene.publishers)
             .map(|number| {
                 let (machine, kills, folder) = (&machines[number % 2], &kills, folder.path());
-                scope.spawn(move || publish(machine, number, folder, kills, start))
+                scope.spawn(move || publish(machine, number, folder, kills, start + scene.killing))
             })
             .collect();
         // A client may fetch a file as soon as the timestamp refers to it, so the files that the timestamp refers to
         // must not change.
         let mut seen: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         while publishers.iter().any(|publisher| !publisher.is_finished()) {
-            if let Some((version, snapshot)) = served_snapshot(&site) {
+            if let Some((version, snapshot)) = served_snapshot(site) {
                 let known = seen.entry(version).or_insert_with(|| snapshot.clone());
                 assert_eq!(*known, snapshot, "snapshot version {version} was served with two contents");
             }
@@ -108,7 +142,7 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
         seen.len()
     });
     let killed = kills.load(Ordering::Relaxed);
-    eprintln!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * PUBLISHERS);
+    eprintln!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * scene.publishers);
     assert!(killed > 0, "no publisher was killed");
     for machine in &machines {
         machine.run(&["push", "--catch-up"]);
@@ -125,24 +159,24 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
     let url = format!("file://{}/metadata/", site.display());
     client(&["trust", "add", "it", "--root", "first/packages/metadata/1.root.json", "--metadata-url", &url]);
     let listed = client(&["list"]);
-    for number in 0..2 * PUBLISHERS {
+    for number in 0..2 * scene.publishers {
         assert!(listed.contains(&format!("release-{number}")), "release-{number} was lost: {listed}");
     }
-    assert!(!immutable_files(&site).is_empty());
+    assert!(!immutable_files(site).is_empty());
 }
 
-/// Publishes a release and pushes it. A killed command is repeated.
-fn publish(machine: &Machine, number: usize, folder: &Path, kills: &AtomicUsize, start: Instant) {
+/// Publishes a release and pushes it. A killed command is repeated. Nothing is killed after `quiet`.
+fn publish(machine: &Machine, number: usize, folder: &Path, kills: &AtomicUsize, quiet: Instant) {
     let file = folder.join(format!("release-{number}"));
     fs::write(&file, number.to_string()).unwrap();
     let mut round = 0_u64;
     for arguments in [&["add", file.to_str().unwrap()][..], &["push", "--catch-up"]] {
         loop {
-            assert!(start.elapsed() < LIMIT, "publisher {number} is not done");
+            assert!(quiet.elapsed() < LIMIT, "publisher {number} is not done");
             round += 1;
             // The time until a publisher is killed differs between publishers, and grows with each attempt.
             let life = 8 + (number as u64 * 67 + round * 131) % 120 * round.min(8);
-            let life = (start.elapsed() < KILLING).then_some(Duration::from_millis(life));
+            let life = (Instant::now() < quiet).then_some(Duration::from_millis(life));
             let (is_done, said) = run_for(machine.command(arguments), life);
             if is_done {
                 break;

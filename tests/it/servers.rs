@@ -8,8 +8,12 @@ mod child;
 mod first_release;
 mod nginx;
 mod push_s3;
+mod push_ssh;
+mod ran;
 mod s3;
 mod site;
+mod ssh_faults;
+pub(crate) mod sshd;
 mod tls;
 mod wire;
 

@@ -77,7 +77,8 @@ fn programs(_: &Path) -> Result<String, Missing> {
     apt("curl", "curl")?;
     apt("faketime", "faketime")?;
     apt("valgrind", "valgrind")?;
-    Ok("openssl, curl, faketime, valgrind: found".into())
+    apt("rsync", "rsync")?;
+    Ok("openssl, curl, faketime, valgrind, rsync: found".into())
 }
 
 /// Finds or installs the web servers that the tests start with the settings in docs/serving.md.
@@ -93,8 +94,15 @@ fn servers(_: &Path) -> Result<String, Missing> {
         install("caddy", "caddy")?;
         stop_service("caddy");
     }
-    Ok("nginx, caddy: found".into())
+    if !Path::new(SSHD).exists() {
+        install("sshd", "openssh-server")?;
+        stop_service("ssh");
+    }
+    Ok("nginx, caddy, sshd: found".into())
 }
+
+/// The SSH server, which must be started with its absolute path. Its package depends on that of the program `ssh`.
+const SSHD: &str = "/usr/sbin/sshd";
 
 /// The modules of nginx that the tests need.
 const NGINX_MODULES: [&str; 3] = ["http_gzip_static_module", "http_ssl_module", "http_v2_module"];

@@ -30,10 +30,13 @@ continues what the destination serves. Uploads only files that the metadata list
 timestamp.json last. An interrupted push changes nothing for clients; run the command again to finish it. Then waits until
 clients get the new state from the public URL.
 
+For an ssh URL, runs `ssh`, or the program that the environment variable LASTMILE_SSH names. `ssh` must not ask for anything.
+
 Exit code 6 means that the repository was pushed, but that a cache still serves the old timestamp at the public URL.
 
 Examples:
   lastmile-repo push --to /srv/www/packages --public-url https://example.org/packages
+  lastmile-repo push --to ssh://user@example.org/srv/www/packages
   lastmile-repo push --to s3://bucket/packages --region eu-central-1
   lastmile-repo push             # from then on
   lastmile-repo push --catch-up  # if several machines push

@@ -38,8 +38,10 @@ pub enum PushError {
         /// The reason.
         problem: &'static str,
     },
-    /// An SFTP server cannot replace files.
-    #[error("the SFTP server of {url} cannot replace files atomically (posix-rename@openssh.com); nothing was uploaded")]
+    /// An SFTP server cannot replace files atomically, or is in read-only mode.
+    #[error(
+        "the SFTP server of {url} does not let this user replace files (posix-rename@openssh.com); nothing was uploaded"
+    )]
     NoRename {
         /// The destination.
         url: BaseUrl,
@@ -149,7 +151,7 @@ impl PushError {
             ),
             Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
             Self::NoUrl => Some("write `ssh://USER@HOST/PATH` for an SSH server, or `./NAME` for a folder"),
-            Self::NoRename { .. } => Some("use the SFTP server of OpenSSH, or copy the folder with rsync"),
+            Self::NoRename { .. } => Some("use the SFTP server of OpenSSH, without its read-only mode"),
             Self::NoConditions { .. } => {
                 Some("if only one machine pushes to this destination, say so with `--single-writer`")
             }

@@ -18,6 +18,13 @@ pub(super) struct Running {
     child: Child,
 }
 
+impl Running {
+    /// Returns the ID of the process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.kill());

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::child::text;
+use super::ran::{self, Ran};
 use super::s3::Bucket;
 use super::site::Site;
 use super::wire::{encoded, get};
@@ -24,34 +25,8 @@ fn command(site: &Site, arguments: &[&str]) -> Command {
     command
 }
 
-/// The result of a command.
-#[derive(Debug)]
-struct Ran {
-    status: i32,
-    json: Value,
-    stderr: String,
-}
-
-fn run(mut command: Command) -> Ran {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let stdout = String::from_utf8(stdout).unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    for output in [&stdout, &stderr] {
-        assert!(!output.contains(SECRET) && !output.contains("AKIDEXAMPLE1"), "{output}");
-    }
-    Ran { status: status.code().unwrap(), json: serde_json::from_str(&stdout).unwrap_or_default(), stderr }
-}
-
-impl Ran {
-    fn done(self) -> Ran {
-        assert_eq!(self.status, 0, "{self:?}");
-        self
-    }
-
-    fn failed(self, kind: &str, text: &str) {
-        assert_eq!(self.json["error"]["kind"], kind, "{self:?}");
-        assert!(self.stderr.contains(text), "{self:?}");
-    }
+fn run(command: Command) -> Ran {
+    ran::run(command, &[SECRET, "AKIDEXAMPLE1"])
 }
 
 /// Pushes to the prefix `it` of the bucket.
