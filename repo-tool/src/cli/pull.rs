@@ -13,9 +13,9 @@ use super::push::{Bar, DEFAULT, metadata_url, stored, variables};
 use crate::files::roots;
 use crate::push;
 use crate::push::pull::{Pull as NewFolder, TargetFiles};
-use crate::push::settings::{DestinationSettings, ServedSnapshot};
+use crate::push::settings::DestinationSettings;
 use crate::root_digest::RootDigest;
-use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up_through};
+use crate::served::catch_up::{Foreign, Mode, catch_up_through};
 use crate::served::transport::Transport;
 use crate::{Error, NotFound, Repository};
 
@@ -144,17 +144,12 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
 fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Output) -> Result<ExitStatus, Error> {
     let layout = context.layout();
     let digest = RootDigest::of(&roots::oldest_root(&layout)?);
-    let stored = stored(context, digest)?;
-    let name = stored.as_ref().map_or(DEFAULT.to_string(), |(name, _)| name.clone());
-    let source = match (&given, stored, context.invocation.user.metadata_url(digest)?) {
-        (Some(_), ..) => None,
-        (None, Some((_, settings)), _) => Some(Source::destination(context, settings)?),
-        (None, None, Some(url)) => Some(Source::web(url)?),
-        (None, None, None) => return Err(NotFound::Origin { folder: layout.dir().to_path_buf() }.into()),
-    };
     let is_given = given.is_some();
-    let Some(source) = given.or(source) else {
-        return Err(NotFound::Origin { folder: layout.dir().to_path_buf() }.into());
+    let source = match (given, stored(context, digest)?, context.invocation.user.metadata_url(digest)?) {
+        (Some(given), ..) => given,
+        (None, Some((_, settings)), _) => Source::destination(context, settings)?,
+        (None, None, Some(url)) => Source::web(url)?,
+        (None, None, None) => return Err(NotFound::Origin { folder: layout.dir().to_path_buf() }.into()),
     };
     let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
     let mode = if context.run().is_dry() { Mode::Preview } else { Mode::Apply };
@@ -162,11 +157,9 @@ fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Ou
     let done = catch_up_through(&source.transport, dir, &context.invocation, &source.metadata_url, foreign, mode)?;
     if is_given && mode == Mode::Apply {
         source.remember(context, digest)?;
-    }
-    if done.resolution == Resolution::Adopted && mode == Mode::Apply {
-        let adopted = Repository::open(dir, &context.invocation)?;
-        let snapshot = ServedSnapshot::of(&adopted.published.snapshot);
-        context.invocation.user.set_served(digest, &name, &snapshot)?;
+        // An adoption is recorded only for the destinations that are stored.
+        let repository = Repository::open(dir, &context.invocation)?;
+        context.invocation.user.record_adoption(digest, &repository.published.snapshot)?;
     }
     catch_up::report(&done, context.run(), output)
 }

@@ -107,12 +107,10 @@ fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<E
         invocation: &context.invocation,
         destination: destination.as_ref(),
         name: &name,
+        url: &settings.url,
         missing: if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse },
     };
-    let merged = match &settings.unpushed {
-        Some(unpushed) => merge.finish(unpushed)?,
-        None => merge.run(&settings)?,
-    };
+    let merged = merge.run()?;
     let targets = some_of(merged.republished.iter().map(ToString::to_string));
     if targets.is_empty() {
         output.note("Adopted the state of the destination.");
@@ -141,17 +139,14 @@ fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<Exit
     let options = Options {
         mode: if context.run().is_dry() { Mode::Preview } else { Mode::Upload },
         missing: if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse },
-        known: settings.served.as_ref(),
+        name: &name,
+        settings: &settings,
         progress: &progress,
     };
     let pushed = push::push(&mut repository, destination.as_ref(), &options);
     progress.0.finish_and_clear();
     let pushed = pushed?;
     let user = &repository.invocation.user;
-    if options.mode == Mode::Upload {
-        user.set_destination(repository.digest, &name, &settings)?;
-        user.set_served(repository.digest, &name, &pushed.snapshot)?;
-    }
     let public_url = match &settings.public_url {
         Some(url) => Some(url.clone()),
         None => user.metadata_url(repository.digest)?,

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::files::access::{self, LONGEST_METADATA};
 use crate::published::Published;
 use crate::push::destination::{Destination, Object};
-use crate::push::settings::ServedSnapshot;
+use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::served::Served;
 use crate::served::catch_up::{check_pin, check_root, foreign_roles};
 use crate::served::transport::Transport;
@@ -40,7 +40,7 @@ pub(crate) struct Earlier {
 }
 
 /// Reads and verifies the state of the destination, and compares it with the folder. `ours` is the state of the folder,
-/// verified from its oldest root, and `known` is the snapshot that this user's last push to the destination saw there.
+/// verified from its oldest root.
 ///
 /// # Errors
 /// [`PushError::Newer`] or [`PushError::Fork`] if the folder does not continue that state.
@@ -48,7 +48,7 @@ pub(crate) fn standing(
     destination: &dyn Destination,
     repository: &Repository,
     ours: &Published,
-    known: Option<&ServedSnapshot>,
+    settings: &DestinationSettings,
 ) -> Result<Standing, Error> {
     let Some(timestamp) = destination.read(TIMESTAMP, LONGEST_TIMESTAMP)? else { return Ok(Standing::Empty) };
     let served = read(destination, &repository.config, ours)?;
@@ -78,7 +78,7 @@ pub(crate) fn standing(
     if is_same {
         return Ok(Standing::Same);
     }
-    if let Some((role, version)) = unknown_role(repository, ours, &served, known)? {
+    if let Some((role, version)) = unknown_role(repository, ours, &served, settings)? {
         return Err(fork(role, version));
     }
     Ok(Standing::Behind(Box::new(Earlier { served, timestamp })))
@@ -103,7 +103,7 @@ fn unknown_role(
     repository: &Repository,
     ours: &Published,
     served: &Served,
-    known: Option<&ServedSnapshot>,
+    settings: &DestinationSettings,
 ) -> Result<Option<(RoleName, Version)>, Error> {
     let theirs = served.trusted().snapshot();
     // A snapshot is published together with the roles that it lists, so one comparison is enough if the folder still
@@ -117,7 +117,7 @@ fn unknown_role(
         }
     }
     // Without versions in its file names, the folder has only its newest metadata.
-    if known.is_some_and(|known| *known == ServedSnapshot::of(theirs)) {
+    if settings.has_seen(&ServedSnapshot::of(theirs)) {
         return Ok(None);
     }
     let foreign = foreign_roles(&repository.layout, ours, served)?.into_iter().next();

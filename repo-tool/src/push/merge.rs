@@ -1,14 +1,14 @@
 //! Publishes the changes of this folder on top of what another machine pushed (`push --catch-up`).
 //!
-//! The changes are the difference between two states of this folder: the state that this machine last saw at the
-//! destination, and the current one. The state of the destination is adopted, and the changes are published again with
+//! The changes are the difference between two states of this folder: the newest state that the destination has served
+//! ([`base`]), and the current one. The state of the destination is adopted, and the changes are published again with
 //! new versions. Before the adoption, the user's configuration records both states, so that a repeated command finishes
 //! what an interrupted one has begun. The files of both states stay in the folder.
 
 use std::path::Path;
 
+use lastmile_client::BaseUrl;
 use lastmile_metadata::{Role, RoleName, Snapshot, TargetFile, TargetPath, Targets, Verified};
-use sha2::{Digest as _, Sha256};
 
 use crate::check::simulated_client::{self, from_client};
 use crate::config::Config;
@@ -22,8 +22,8 @@ use crate::publish::observer::Unobserved;
 use crate::publish::transaction;
 use crate::published::Published;
 use crate::push::destination::Destination;
-use crate::push::guard;
-use crate::push::settings::{DestinationSettings, ServedSnapshot, Unpushed};
+use crate::push::settings::{ServedSnapshot, Unpushed};
+use crate::push::{base, guard};
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{adopt, check_lead, check_pin, check_root};
 use crate::{Error, NotFound, Outcome, PushError, Repository, Signing, names};
@@ -35,6 +35,8 @@ pub(crate) struct Merge<'a> {
     pub(crate) destination: &'a dyn Destination,
     /// The name of the destination in the user's configuration.
     pub(crate) name: &'a str,
+    /// Its URL in the user's configuration.
+    pub(crate) url: &'a BaseUrl,
     /// Whether files of changed targets may be missing.
     pub(crate) missing: MissingFiles,
 }
@@ -65,24 +67,33 @@ struct Difference {
 }
 
 impl Merge<'_> {
-    /// Adopts the state of the destination, and publishes the changes of this folder on top of it.
+    /// Adopts the state of the destination, and publishes the changes of this folder on top of it. If an earlier merge
+    /// was interrupted, finishes that one instead.
     ///
     /// # Errors
     /// [`PushError::Conflicts`] if both sides changed the same target, or if this folder changed keys or delegations.
     /// Then nothing is changed.
-    pub(crate) fn run(&self, settings: &DestinationSettings) -> Result<Merged, Error> {
+    pub(crate) fn run(&self) -> Result<Merged, Error> {
+        // Other processes push while they hold the lock on the destination but not the lock on the folder. Both locks
+        // together make sure that the settings that are read here are not replaced until the adoption is recorded.
+        let lease = self.destination.lock(&self.invocation.lock_wait)?;
         let (layout, lock) = self.lock()?;
         let config = Config::read(&layout)?;
         let oldest = roots::oldest_root(&layout)?;
         let repository = RootDigest::of(&oldest);
+        let stored = self.invocation.user.destination(repository, self.name)?;
+        let no_base = || PushError::NoBase { url: self.destination.url().clone() };
+        let settings = stored.filter(|stored| stored.url == *self.url).ok_or_else(no_base)?;
+        if let Some(unpushed) = &settings.unpushed {
+            drop(lease);
+            return self.publish(layout, lock, unpushed);
+        }
         let mut ours = Published::open(&layout, oldest)?;
         let mut served = guard::read(self.destination, &config, &ours)?;
         check_pin(&layout, self.invocation, repository, ours.shipped(), &served)?;
         check_root(&ours, &served)?;
         check_lead(&ours, &served)?;
-        let url = || self.destination.url().clone();
-        let base = settings.served.clone().ok_or_else(|| PushError::NoBase { url: url() })?;
-        let state = find_snapshot(&ours, &base)?.ok_or_else(|| PushError::NoBase { url: url() })?;
+        let (base, state) = base::find(&ours, self.destination, &served, &settings)?.ok_or_else(no_base)?;
         let current = ours.snapshot.clone();
         let mut difference = difference(&mut ours, &state, &current)?;
         if served.trusted().root().version < ours.root.version {
@@ -96,21 +107,14 @@ impl Merge<'_> {
         let difference = difference
             .on_top_of(|path| Ok(session.find(path).map_err(from_client)?.map(|target| target.file().clone())))?;
         difference.refuse_conflicts(self.destination)?;
+        let user = &self.invocation.user;
+        user.record_adoption(repository, served.trusted().snapshot())?;
         let unpushed = Unpushed { base, ours: ServedSnapshot::of(&ours.snapshot) };
-        self.invocation.user.set_unpushed(repository, self.name, Some(&unpushed))?;
+        user.set_unpushed(repository, self.name, Some(&unpushed))?;
         adopt(&layout, &lock, &ours, &mut served)?;
-        let adopted = ServedSnapshot::of(served.trusted().snapshot());
-        self.invocation.user.set_served(repository, self.name, &adopted)?;
+        user.set_served(repository, self.name, &ServedSnapshot::of(served.trusted().snapshot()))?;
+        drop(lease);
         self.publish(layout, lock, &unpushed)
-    }
-
-    /// Finishes a merge that was interrupted.
-    ///
-    /// # Errors
-    /// Like [`Merge::run`].
-    pub(crate) fn finish(&self, unpushed: &Unpushed) -> Result<Merged, Error> {
-        let (layout, lock) = self.lock()?;
-        self.publish(layout, lock, unpushed)
     }
 
     fn lock(&self) -> Result<(Layout, Lock), Error> {
@@ -128,8 +132,8 @@ impl Merge<'_> {
         repository.move_pin()?;
         let published = &mut repository.published;
         let lost = || PushError::NoBase { url: self.destination.url().clone() };
-        let base = find_snapshot(published, &unpushed.base)?.ok_or_else(lost)?;
-        let ours = find_snapshot(published, &unpushed.ours)?.ok_or_else(lost)?;
+        let base = base::find_snapshot(published, &unpushed.base)?.ok_or_else(lost)?;
+        let ours = base::find_snapshot(published, &unpushed.ours)?.ok_or_else(lost)?;
         let difference = difference(published, &base, &ours)?;
         let difference = difference.on_top_of(|path| Ok(published.find(path)?.map(|found| found.target)))?;
         difference.refuse_conflicts(self.destination)?;
@@ -241,16 +245,6 @@ fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName
     role.clone()
 }
 
-/// Finds a snapshot in the folder by its digest. Returns `None` if the folder no longer has it, or if its keys were
-/// replaced.
-fn find_snapshot(published: &Published, wanted: &ServedSnapshot) -> Result<Option<Verified<Snapshot>>, Error> {
-    let role = RoleName::SNAPSHOT;
-    let name = names::metadata_file(&role, published.root.version_in_name(&role, wanted.version));
-    let is_wanted = |bytes: &[u8]| hex::encode(Sha256::digest(bytes)) == wanted.sha256;
-    let found = copies(published.layout(), &name)?.into_iter().find(|bytes| is_wanted(bytes));
-    Ok(found.and_then(|bytes| verified(published, &role, bytes)))
-}
-
 /// Reads the version of a role that a snapshot lists. The role must have been read.
 fn role_at(published: &Published, snapshot: &Snapshot, role: &RoleName) -> Result<Option<Targets>, Error> {
     let Some(listed) = snapshot.meta(role) else { return Ok(None) };
@@ -260,13 +254,13 @@ fn role_at(published: &Published, snapshot: &Snapshot, role: &RoleName) -> Resul
     Ok(verified.find(|targets| targets.version == listed.version).map(|targets| (*targets).clone()))
 }
 
-fn verified<R: Role>(published: &Published, role: &RoleName, bytes: Vec<u8>) -> Option<Verified<R>> {
+pub(super) fn verified<R: Role>(published: &Published, role: &RoleName, bytes: Vec<u8>) -> Option<Verified<R>> {
     let ring = published.key_ring(role).ok()?;
     Verified::<R>::of_file(role, bytes, &ring, &simulated_client::reading_limits()).ok()
 }
 
 /// Returns all copies of a metadata file: the one in `metadata/`, and those that adoptions have replaced.
-fn copies(layout: &Layout, name: &str) -> Result<Vec<Vec<u8>>, Error> {
+pub(super) fn copies(layout: &Layout, name: &str) -> Result<Vec<Vec<u8>>, Error> {
     let mut copies = Vec::new();
     if let Some(metadata) = layout.open()?.enter("metadata")? {
         copies.extend(metadata.read(name, LONGEST_METADATA)?);

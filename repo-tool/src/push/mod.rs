@@ -4,6 +4,7 @@
 //! are uploaded. They are uploaded in the order of spec 6.3: targets, delegated roles, targets, snapshot, and
 //! `timestamp.json` last. An interrupted push therefore changes nothing for clients, and can be repeated.
 
+mod base;
 #[cfg(feature = "object-store")]
 mod credentials;
 pub(crate) mod destination;
@@ -112,8 +113,10 @@ pub(crate) struct Options<'a> {
     pub(crate) mode: Mode,
     /// Whether target files may be missing from the folder, because another server has them.
     pub(crate) missing: MissingFiles,
-    /// The snapshot that the last push saw at the destination.
-    pub(crate) known: Option<&'a ServedSnapshot>,
+    /// The name of the destination in the user's configuration.
+    pub(crate) name: &'a str,
+    /// The settings of the destination, which are stored under this name.
+    pub(crate) settings: &'a DestinationSettings,
     /// Reports the progress.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -133,8 +136,6 @@ pub(crate) struct Pushed {
     pub(crate) before: Option<Versions>,
     /// The versions of the folder.
     pub(crate) after: Versions,
-    /// The snapshot that the destination serves now.
-    pub(crate) snapshot: ServedSnapshot,
     /// The uploaded files in the order of the upload, with their lengths. Target files are uploaded in parallel.
     pub(crate) sent: Vec<(String, u64)>,
     /// The number of files that were already at the destination.
@@ -160,6 +161,10 @@ impl Pushed {
 
 /// Uploads the published state of the repository to the destination.
 ///
+/// The user's configuration records the snapshot before the timestamp is uploaded and again after that, so that
+/// [`merge`] can tell which changes the destination has served even if the push is interrupted. Both records are made
+/// while the lock on the destination is held, so a record never replaces that of a later push.
+///
 /// # Errors
 /// [`Error::NotPinned`] if the root is not pinned; [`Error::Push`] if the folder does not continue what the destination
 /// serves, or if another process is pushing.
@@ -174,14 +179,19 @@ pub(crate) fn push(
         Mode::Upload => Some(destination.lock(&repository.invocation.lock_wait)?),
         Mode::Preview => None,
     };
-    let standing = guard::standing(destination, repository, &ours, options.known)?;
+    let standing = guard::standing(destination, repository, &ours, options.settings)?;
     let after =
         Versions { root: ours.root.version, snapshot: ours.snapshot.version, timestamp: ours.timestamp.version };
     let snapshot = ServedSnapshot::of(&ours.snapshot);
-    let mut pushed = Pushed { before: None, after, snapshot, sent: Vec::new(), present: 0, missing: Vec::new() };
+    let record = |served: Option<&ServedSnapshot>, intended: Option<&ServedSnapshot>| {
+        let Options { mode: Mode::Upload, name, settings, .. } = *options else { return Ok(()) };
+        repository.invocation.user.record_push(repository.digest, name, settings, served, intended)
+    };
+    let mut pushed = Pushed { before: None, after, sent: Vec::new(), present: 0, missing: Vec::new() };
     let earlier = match &standing {
         Standing::Same => {
             pushed.before = Some(after);
+            record(Some(&snapshot), None)?;
             return Ok(pushed);
         }
         Standing::Empty => None,
@@ -192,6 +202,7 @@ pub(crate) fn push(
         let of = |role| version(&role).unwrap_or(Version::ONE);
         Versions { root: of(RoleName::ROOT), snapshot: of(RoleName::SNAPSHOT), timestamp: of(RoleName::TIMESTAMP) }
     });
+    let served = earlier.map(|earlier| ServedSnapshot::of(earlier.served.trusted().snapshot()));
     let names = repository.target_names();
     let plan = Plan::new(&mut ours, earlier.map(|earlier| &earlier.served), names)?;
     options.progress.begin(plan.len());
@@ -204,7 +215,8 @@ pub(crate) fn push(
         options,
         uploading: Uploading::default(),
     };
-    upload.run(&plan)?;
+    upload.run(&plan, || record(served.as_ref(), Some(&snapshot)))?;
+    record(Some(&snapshot), None)?;
     let Uploading { sent, present, missing } = upload.uploading;
     Ok(Pushed { sent, present, missing, ..pushed })
 }

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) targets: Vec<TargetItem>,
     /// The metadata of changed roles in the order of publication: delegated roles, targets, snapshot.
     pub(crate) roles: Vec<MetadataItem>,
+    /// The names of the snapshots with versions between the served one and the new one. No client reads them.
+    pub(crate) skipped_snapshots: Vec<String>,
     /// The timestamp, if it changed.
     pub(crate) timestamp: Option<MetadataItem>,
 }
@@ -66,7 +68,14 @@ impl Plan {
         let first = served.map_or(Version::ONE, |served| served.trusted().root().version);
         let roots = roots(ours, first, served.is_some())?;
         let root_place = if roots.is_empty() { RootPlace::First } else { root_place(ours, served) };
-        let mut plan = Self { roots, root_place, targets: Vec::new(), roles: Vec::new(), timestamp: None };
+        let mut plan = Self {
+            roots,
+            root_place,
+            targets: Vec::new(),
+            roles: Vec::new(),
+            skipped_snapshots: skipped_snapshots(ours, served),
+            timestamp: None,
+        };
         if served.is_none() {
             // Every role is uploaded, so read them all at once.
             ours.read_all()?;
@@ -161,6 +170,13 @@ fn roots(ours: &Published, first: Version, is_served: bool) -> Result<Vec<Metada
         roots.push(metadata(ours, &RoleName::ROOT, version, FileKind::Root, &bytes));
     }
     Ok(roots)
+}
+
+fn skipped_snapshots(ours: &Published, served: Option<&Served>) -> Vec<String> {
+    let first = served.map_or(1, |served| served.trusted().snapshot().version.get() + 1);
+    let versions = (first..ours.snapshot.version.get()).filter_map(Version::new);
+    let in_names = versions.filter_map(|version| ours.root.version_in_name(&RoleName::SNAPSHOT, version));
+    in_names.map(|version| format!("metadata/{}", names::metadata_file(&RoleName::SNAPSHOT, Some(version)))).collect()
 }
 
 fn root_place(ours: &Published, served: Option<&Served>) -> RootPlace {

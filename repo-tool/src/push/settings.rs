@@ -6,7 +6,7 @@ use std::time::Duration;
 use lastmile_client::BaseUrl;
 use lastmile_metadata::{Snapshot, Verified, Version};
 use sha2::{Digest as _, Sha256};
-use toml_edit::{InlineTable, Item, Table, TableLike, Value, value};
+use toml_edit::{Array, InlineTable, Item, Table, TableLike, Value, value};
 
 use crate::root_digest::RootDigest;
 use crate::user::{UserConfig, entry};
@@ -19,8 +19,11 @@ pub(crate) struct DestinationSettings {
     pub(crate) url: BaseUrl,
     /// The URL of the metadata that clients use.
     pub(crate) public_url: Option<BaseUrl>,
-    /// The snapshot that the last push of this user saw at the destination.
+    /// The snapshot that the last command of this user saw at the destination.
     pub(crate) served: Option<ServedSnapshot>,
+    /// The snapshots that commands were about to upload, or to adopt in the folder, after that; oldest first. It is not
+    /// known whether the destination has served them and whether the folder has them.
+    pub(crate) intended: Vec<ServedSnapshot>,
     /// The changes that an interrupted merge has not published yet.
     pub(crate) unpushed: Option<Unpushed>,
     pub(crate) options: StoreOptions,
@@ -58,10 +61,25 @@ const LEASE: Duration = Duration::from_secs(30);
 /// The durations that a lock may have, in seconds. Other machines wait at most this long before they take over a lock.
 const LEASES: std::ops::RangeInclusive<u64> = 1..=600;
 
+/// The maximum number of intended snapshots. The newest ones are kept.
+const INTENDED: usize = 8;
+
 impl DestinationSettings {
     /// Returns the settings of a new destination.
     pub(crate) fn new(url: BaseUrl) -> Self {
-        Self { url, public_url: None, served: None, unpushed: None, options: StoreOptions::default() }
+        Self {
+            url,
+            public_url: None,
+            served: None,
+            intended: Vec::new(),
+            unpushed: None,
+            options: StoreOptions::default(),
+        }
+    }
+
+    /// Returns whether this user has pushed or adopted this snapshot, or was about to.
+    pub(crate) fn has_seen(&self, snapshot: &ServedSnapshot) -> bool {
+        self.served.iter().chain(&self.intended).any(|seen| seen == snapshot)
     }
 }
 
@@ -89,6 +107,11 @@ impl ServedSnapshot {
         Self { version: snapshot.version, sha256: hex::encode(Sha256::digest(&**snapshot.bytes())) }
     }
 
+    /// Returns whether these are the bytes of the snapshot.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        hex::encode(Sha256::digest(bytes)) == self.sha256
+    }
+
     fn item(&self) -> Value {
         let mut record = InlineTable::new();
         record.insert("snapshot", i64::try_from(self.version.get()).unwrap_or(i64::MAX).into());
@@ -96,8 +119,7 @@ impl ServedSnapshot {
         record.into()
     }
 
-    fn parse(item: &Item) -> Option<Self> {
-        let record = item.as_table_like()?;
+    fn parse(record: &dyn TableLike) -> Option<Self> {
         let version = u64::try_from(record.get("snapshot")?.as_integer()?).ok()?;
         let sha256 = record.get("sha256")?.as_str()?.to_string();
         Some(Self { version: Version::new(version)?, sha256 })
@@ -128,35 +150,68 @@ impl UserConfig {
         name: &str,
         settings: &DestinationSettings,
     ) -> Result<(), Error> {
+        self.change_destination(repository, name, |table| insert_settings(table, settings))
+    }
+
+    /// Stores the URLs of a destination, the snapshot that it serves, and the snapshot that a push is about to upload.
+    pub(crate) fn record_push(
+        &self,
+        repository: RootDigest,
+        name: &str,
+        settings: &DestinationSettings,
+        served: Option<&ServedSnapshot>,
+        intended: Option<&ServedSnapshot>,
+    ) -> Result<(), Error> {
         self.change_destination(repository, name, |table| {
-            if table.get("url").and_then(Item::as_str) != Some(settings.url.as_str()) {
-                table.clear();
-                table.insert("url", value(settings.url.as_str()));
-            }
-            if let Some(url) = &settings.public_url {
-                table.insert("public-url", value(url.as_str()));
-            }
-            let options = &settings.options;
-            for (name, setting) in [("endpoint", &options.endpoint), ("region", &options.region)] {
-                if let Some(text) = setting {
-                    table.insert(name, value(text));
-                }
-            }
-            if options.writers == Writers::Single {
-                table.insert("single-writer", value(true));
-            }
+            insert_settings(table, settings);
+            insert_served(table, served);
+            insert_intended(table, intended);
         })
     }
 
-    /// Records the snapshot that a destination serves.
+    /// Records the snapshot that a destination serves, if the destination is configured.
     pub(crate) fn set_served(&self, repository: RootDigest, name: &str, served: &ServedSnapshot) -> Result<(), Error> {
         let known = self.destination(repository, name)?;
-        if known.is_none_or(|known| known.served.as_ref() == Some(served)) {
+        if known.is_none_or(|known| known.served.as_ref() == Some(served) && known.intended.is_empty()) {
             return Ok(());
         }
         self.change_destination(repository, name, |table| {
-            table.insert("served", value(served.item()));
+            insert_served(table, Some(served));
+            insert_intended(table, None);
         })
+    }
+
+    /// Records for all destinations of a repository that a folder is about to adopt a snapshot.
+    pub(crate) fn record_adoption(&self, repository: RootDigest, snapshot: &Verified<Snapshot>) -> Result<(), Error> {
+        let next = ServedSnapshot::of(snapshot);
+        for name in self.destinations(repository)? {
+            let Some(known) = self.destination(repository, &name)? else { continue };
+            if known.served.as_ref() == Some(&next) {
+                continue;
+            }
+            let mut intended = known.intended;
+            intended.retain(|intended| *intended != next);
+            intended.push(next.clone());
+            let newest = intended.iter().skip(intended.len().saturating_sub(INTENDED));
+            self.change_destination(repository, &name, |table| insert_intended(table, newest))?;
+        }
+        Ok(())
+    }
+
+    /// Records the snapshot of the destination with this metadata URL, which a folder has adopted.
+    pub(crate) fn record_adopted(
+        &self,
+        repository: RootDigest,
+        metadata_url: &BaseUrl,
+        snapshot: &Verified<Snapshot>,
+    ) -> Result<(), Error> {
+        for name in self.destinations(repository)? {
+            let known = self.destination(repository, &name)?;
+            if known.is_some_and(|known| known.url.folder("metadata") == *metadata_url) {
+                self.set_served(repository, &name, &ServedSnapshot::of(snapshot))?;
+            }
+        }
+        Ok(())
     }
 
     /// Records the changes that a merge is about to publish again. `None` removes the record.
@@ -201,6 +256,41 @@ impl UserConfig {
     }
 }
 
+fn insert_settings(table: &mut dyn TableLike, settings: &DestinationSettings) {
+    if table.get("url").and_then(Item::as_str) != Some(settings.url.as_str()) {
+        table.clear();
+        table.insert("url", value(settings.url.as_str()));
+    }
+    if let Some(url) = &settings.public_url {
+        table.insert("public-url", value(url.as_str()));
+    }
+    let options = &settings.options;
+    for (name, setting) in [("endpoint", &options.endpoint), ("region", &options.region)] {
+        if let Some(text) = setting {
+            table.insert(name, value(text));
+        }
+    }
+    if options.writers == Writers::Single {
+        table.insert("single-writer", value(true));
+    }
+}
+
+fn insert_served(table: &mut dyn TableLike, served: Option<&ServedSnapshot>) {
+    match served {
+        Some(served) => drop(table.insert("served", value(served.item()))),
+        None => drop(table.remove("served")),
+    }
+}
+
+fn insert_intended<'s>(table: &mut dyn TableLike, intended: impl IntoIterator<Item = &'s ServedSnapshot>) {
+    let intended: Array = intended.into_iter().map(ServedSnapshot::item).collect();
+    if intended.is_empty() {
+        table.remove("intended");
+    } else {
+        table.insert("intended", value(intended));
+    }
+}
+
 /// Returns the settings in a table, or `None` if they are not valid.
 fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
     let url = |name: &str| match table.get(name) {
@@ -209,12 +299,19 @@ fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
     };
     let served = match table.get("served") {
         None => None,
-        Some(item) => Some(ServedSnapshot::parse(item)?),
+        Some(item) => Some(ServedSnapshot::parse(item.as_table_like()?)?),
+    };
+    let intended = match table.get("intended") {
+        None => Vec::new(),
+        Some(item) => {
+            let all = item.as_array()?.iter().map(|item| ServedSnapshot::parse(item.as_inline_table()?));
+            all.collect::<Option<_>>()?
+        }
     };
     let unpushed = match table.get("unpushed") {
         None => None,
         Some(item) => {
-            let part = |name| ServedSnapshot::parse(item.as_table_like()?.get(name)?);
+            let part = |name| ServedSnapshot::parse(item.as_table_like()?.get(name)?.as_table_like()?);
             Some(Unpushed { base: part("base")?, ours: part("ours")? })
         }
     };
@@ -234,5 +331,5 @@ fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
         }
     };
     let options = StoreOptions { endpoint: text("endpoint")?, region: text("region")?, writers, lease };
-    Some(DestinationSettings { url: url("url")??, public_url: url("public-url")?, served, unpushed, options })
+    Some(DestinationSettings { url: url("url")??, public_url: url("public-url")?, served, intended, unpushed, options })
 }

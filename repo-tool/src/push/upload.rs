@@ -46,8 +46,13 @@ enum Outcome {
 }
 
 impl Upload<'_> {
-    /// Uploads all files of the plan. A preview only finds out which files are missing at the destination.
-    pub(super) fn run(&mut self, plan: &Plan) -> Result<(), Error> {
+    /// Uploads all files of the plan, and calls `before_timestamp` just before it uploads the timestamp. A preview only
+    /// finds out which files are missing at the destination.
+    pub(super) fn run(
+        &mut self,
+        plan: &Plan,
+        before_timestamp: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         if plan.root_place == RootPlace::First {
             self.roots(plan)?;
         }
@@ -66,12 +71,29 @@ impl Upload<'_> {
             self.roots(plan)?;
         }
         if let Some(timestamp) = &plan.timestamp {
+            self.remove_abandoned_snapshots(plan)?;
+            if self.may_write()? {
+                before_timestamp()?;
+            }
             let outcome = self.metadata(timestamp)?;
             self.record(&timestamp.name, outcome);
         }
         if plan.root_place == RootPlace::Last {
             self.roots(plan)?;
         }
+        Ok(())
+    }
+
+    /// Removes the snapshots that interrupted pushes uploaded and that this push passes over. As a result, every snapshot
+    /// at the destination that is older than the served one was served, which [`crate::push::base`] relies on.
+    fn remove_abandoned_snapshots(&self, plan: &Plan) -> Result<(), Error> {
+        workers::try_map(&plan.skipped_snapshots, |name| {
+            if self.destination.length(name)?.is_some() && self.may_write()? {
+                self.remove_copies(name)?;
+                self.destination.remove(name)?;
+            }
+            Ok(())
+        })?;
         Ok(())
     }
 

@@ -131,9 +131,15 @@ pub(crate) fn catch_up_through(
             }
         }
         Resolution::Adopted => {
+            #[cfg(feature = "cli")]
+            if lock.is_some() {
+                invocation.user.record_adoption(digest, served.trusted().snapshot())?;
+            }
             let mut adoption = Adoption { layout: &layout, lock: lock.as_ref(), ours: &ours, served: &mut served };
             adoption.run(&comparison.foreign, &mut caught_up)?;
             if let Some(lock) = lock {
+                #[cfg(feature = "cli")]
+                invocation.user.record_adopted(digest, metadata_url, served.trusted().snapshot())?;
                 let repository = Repository::open_layout(layout, invocation, Some(lock))?;
                 repository.move_pin()?;
             }

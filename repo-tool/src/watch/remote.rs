@@ -34,7 +34,7 @@ impl<'a> Remote<'a> {
     /// Adopts what another host has pushed. Does nothing if the destination is empty.
     pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.settings(invocation)?;
-        if settings.served.is_none() {
+        if settings.served.is_none() && settings.intended.is_empty() {
             // Nothing was pushed yet; the push compares the folder with the destination.
             return Ok(());
         }
@@ -51,11 +51,11 @@ impl<'a> Remote<'a> {
         let options = Options {
             mode: Mode::Upload,
             missing: MissingFiles::Allow,
-            known: settings.served.as_ref(),
+            name: &self.name,
+            settings: &settings,
             progress: &NoProgress,
         };
         let pushed = push::push(repository, destination.as_ref(), &options)?;
-        repository.invocation.user.set_served(self.repository, &self.name, &pushed.snapshot)?;
         Ok((!pushed.is_unchanged()).then(|| (settings.url.to_string(), pushed.after.timestamp)))
     }
 }

@@ -2,6 +2,7 @@
 
 mod directory;
 mod interrupted;
+mod killed;
 mod machine;
 mod merge;
 mod pull;

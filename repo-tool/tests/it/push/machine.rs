@@ -177,3 +177,13 @@ pub(super) fn copy_tree(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Makes the folder contain exactly these files.
+pub(super) fn restore(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for name in tree(folder).keys().filter(|name| !files.contains_key(*name)) {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
+}

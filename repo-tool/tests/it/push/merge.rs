@@ -7,11 +7,11 @@ use lastmile_cli_support::ExitStatus;
 use lastmile_fs::faults::{Fault, arm};
 use serde_json::json;
 
-use super::machine::{Machine, Ran, tree};
+use super::machine::{Machine, Ran, restore, tree};
 use crate::world::folder;
 
 /// Creates two machines with the same repository, which has the target `old`, and the folder to which both push.
-fn two(setup: impl FnOnce(&Machine)) -> (Machine, Machine, tempfile::TempDir) {
+pub(super) fn two(setup: impl FnOnce(&Machine)) -> (Machine, Machine, tempfile::TempDir) {
     let machine = Machine::new(&[]);
     setup(&machine);
     machine.add("old", "1");
@@ -21,11 +21,11 @@ fn two(setup: impl FnOnce(&Machine)) -> (Machine, Machine, tempfile::TempDir) {
     (machine, other, site)
 }
 
-fn push(machine: &Machine) -> Ran {
+pub(super) fn push(machine: &Machine) -> Ran {
     machine.run(&["push", "--catch-up"])
 }
 
-fn all_are_served(machine: &Machine, site: &Path, targets: &[(&str, &str)]) {
+pub(super) fn all_are_served(machine: &Machine, site: &Path, targets: &[(&str, &str)]) {
     for (name, content) in targets {
         let found = machine.fetch(site, name);
         assert_eq!(found.as_deref(), Some(content.as_bytes()), "{name}");
@@ -168,14 +168,4 @@ fn an_interrupted_merge_loses_nothing_and_is_finished_by_the_next_push() {
         all_are_served(&machine, site.path(), &[("old", "1"), ("a", "of one"), ("b", "of the other")]);
     }
     assert!(unfinished > 0, "no run was interrupted between the adoption and the publication");
-}
-
-/// Makes the folder contain exactly these files.
-fn restore(folder: &Path, files: &std::collections::BTreeMap<String, Vec<u8>>) {
-    for name in tree(folder).keys().filter(|name| !files.contains_key(*name)) {
-        fs::remove_file(folder.join(name)).unwrap();
-    }
-    for (name, bytes) in files {
-        fs::write(folder.join(name), bytes).unwrap();
-    }
 }

@@ -1,0 +1,92 @@
+//! After a command was killed, `push --catch-up` publishes the changes of its folder exactly once: it neither loses a
+//! change nor publishes one again that another machine has undone.
+
+use std::path::Path;
+
+use lastmile_cli_support::ExitStatus;
+use lastmile_fs::faults::{Fault, arm};
+
+use super::machine::{Machine, restore, tree};
+use super::merge::{all_are_served, push, two};
+
+/// The folder of a machine's configuration.
+const HOME: &str = "home";
+
+/// Runs a command on copies of `machine`, and kills each run at another system call below the folder `below`, which is
+/// relative to the machine's folder or absolute. After each run, calls `check` with the copy and the number of the call.
+fn kill_everywhere(
+    machine: &Machine,
+    arguments: &[&str],
+    site: &Path,
+    below: &Path,
+    mut check: impl FnMut(&Machine, usize),
+) {
+    let served = tree(site);
+    for number in 0.. {
+        restore(site, &served);
+        let machine = machine.copy();
+        let armed = arm(&machine.folder.path().join(below), number, Fault::Die);
+        let ran = machine.run(arguments);
+        let has_struck = armed.has_struck();
+        drop(armed);
+        if !has_struck {
+            assert!(number > 0 && ran.status == ExitStatus::Done, "{ran:?}");
+            return restore(site, &served);
+        }
+        check(&machine, number);
+    }
+}
+
+#[test]
+fn a_change_of_a_killed_push_that_another_machine_undid_is_not_published_again() {
+    let (machine, other, site) = two(|_| ());
+    machine.add("new", "1");
+    let (mut served, mut lost) = (0, 0);
+    for below in [Path::new(HOME), site.path()] {
+        kill_everywhere(&machine, &["push"], site.path(), below, |machine, number| {
+            let other = other.copy();
+            if machine.fetch(site.path(), "new").is_some() {
+                served += 1;
+                push(&other).done();
+                other.run(&["remove", "new"]).done();
+                push(&other).done();
+                push(machine).done();
+                assert!(machine.fetch(site.path(), "new").is_none(), "call {number} below {}", below.display());
+            } else {
+                lost += 1;
+                // The second release has a newer version than the snapshot that the killed push may have uploaded.
+                other.add("a", "1");
+                other.add("b", "1");
+                push(&other).done();
+                push(machine).done();
+                all_are_served(machine, site.path(), &[("new", "1"), ("a", "1"), ("b", "1")]);
+            }
+        });
+    }
+    assert!(served > 0 && lost > 0, "{served} pushes were killed after the upload of the timestamp, {lost} before");
+}
+
+#[test]
+fn a_target_that_a_killed_command_adopted_and_another_machine_removed_is_not_published_again() {
+    let (machine, other, site) = two(|_| ());
+    other.add("removed", "1");
+    push(&other).done();
+    for (arguments, has_change) in [(&["pull", "--adopt"][..], false), (&["push", "--catch-up"], true)] {
+        let machine = machine.copy();
+        if has_change {
+            machine.add("kept", "1");
+        }
+        kill_everywhere(&machine, arguments, site.path(), Path::new(HOME), |machine, number| {
+            let other = other.copy();
+            push(&other).done();
+            other.run(&["remove", "removed"]).done();
+            push(&other).done();
+            machine.add("later", "1");
+            push(machine).done();
+            let case = format!("{arguments:?}: call {number}");
+            assert!(machine.fetch(site.path(), "removed").is_none(), "{case}");
+            assert!(machine.fetch(site.path(), "later").is_some(), "{case}");
+            assert_eq!(machine.fetch(site.path(), "kept").is_some(), has_change, "{case}");
+        });
+    }
+}
