@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lastmile_cli_support::ExitStatus;
+use lastmile_fs::Syscall;
 use lastmile_fs::faults::{Fault, arm};
 
 use super::machine::{Machine, restore, tree};
@@ -12,9 +12,10 @@ use super::merge::{all_are_served, push, two};
 /// The folder of a machine's configuration.
 const HOME: &str = "home";
 
-/// Runs a command on copies of `machine`, and kills each run at another system call below the folder `below`, which is
-/// relative to the machine's folder or absolute. After each run, calls `check` with the copy and the number of the call.
-fn kill_everywhere(
+/// Runs a command on copies of `machine`. Kills each run before or after another rename below the folder `below`, which is
+/// relative to the machine's folder or absolute: other calls change nothing that a later command reads. After each run,
+/// calls `check` with the copy and the number of the call.
+fn kill_at_renames(
     machine: &Machine,
     arguments: &[&str],
     site: &Path,
@@ -22,19 +23,22 @@ fn kill_everywhere(
     mut check: impl FnMut(&Machine, usize),
 ) {
     let served = tree(site);
-    for number in 0.. {
+    let clean = machine.copy();
+    let watched = arm(&clean.folder.path().join(below), usize::MAX, Fault::Die);
+    clean.run(arguments).done();
+    let calls = watched.calls();
+    drop(watched);
+    let renames = (0..calls.len()).filter(|number| calls[*number].0 == Syscall::Rename);
+    for number in renames.flat_map(|number| [number, number + 1]) {
         restore(site, &served);
         let machine = machine.copy();
         let armed = arm(&machine.folder.path().join(below), number, Fault::Die);
-        let ran = machine.run(arguments);
-        let has_struck = armed.has_struck();
+        machine.run(arguments);
+        assert!(number == calls.len() || armed.has_struck());
         drop(armed);
-        if !has_struck {
-            assert!(number > 0 && ran.status == ExitStatus::Done, "{ran:?}");
-            return restore(site, &served);
-        }
         check(&machine, number);
     }
+    restore(site, &served);
 }
 
 #[test]
@@ -43,7 +47,7 @@ fn a_change_of_a_killed_push_that_another_machine_undid_is_not_published_again()
     machine.add("new", "1");
     let (mut served, mut lost) = (0, 0);
     for below in [Path::new(HOME), site.path()] {
-        kill_everywhere(&machine, &["push"], site.path(), below, |machine, number| {
+        kill_at_renames(&machine, &["push"], site.path(), below, |machine, number| {
             let other = other.copy();
             if machine.fetch(site.path(), "new").is_some() {
                 served += 1;
@@ -76,7 +80,7 @@ fn a_target_that_a_killed_command_adopted_and_another_machine_removed_is_not_pub
         if has_change {
             machine.add("kept", "1");
         }
-        kill_everywhere(&machine, arguments, site.path(), Path::new(HOME), |machine, number| {
+        kill_at_renames(&machine, arguments, site.path(), Path::new(HOME), |machine, number| {
             let other = other.copy();
             push(&other).done();
             other.run(&["remove", "removed"]).done();
