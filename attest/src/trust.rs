@@ -62,7 +62,7 @@ impl TrustDemands {
         }
     }
 
-    /// Checks that there are enough distinct logs and enough distinct sources of time.
+    /// Checks the number of distinct logs and of distinct sources of time.
     pub(crate) fn check<T>(&self, logs: &BTreeSet<String>, sources: &BTreeSet<T>) -> Result<(), Rejection> {
         let expected = match self.log {
             LogDemand::Required => self.logs.max(1),
