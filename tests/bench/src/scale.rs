@@ -15,6 +15,8 @@ use std::time::Instant;
 const IMPORT: Bar =
     Bar { text: "under 30 s on two cores, under 1 GB", ratios: &[], most: Some(30.0), memory: Some(1e9) };
 const RELEASE: Bar = Bar { text: "under 100 ms, 3 metadata files", ratios: &[], most: Some(0.1), memory: None };
+const PUSH: Bar =
+    Bar { text: "under 200 ms, the package and 3 metadata files", ratios: &[], most: Some(0.2), memory: None };
 const RENEW: Bar = Bar { text: "under 50 ms", ratios: &[], most: Some(0.05), memory: None };
 const SIGN_ALL: Bar = Bar { text: "under 5 s", ratios: &[], most: Some(5.0), memory: None };
 const PUBLISHERS: Bar =
@@ -43,6 +45,8 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     );
     scale.row(report, &work, &IMPORT, 3, Scale::import);
     scale.row(report, "one release in that repository", &RELEASE, 11, Scale::release);
+    scale.tool(&["push", "--to", "site", "--allow-missing-targets"])?;
+    scale.row(report, "`push` of one release to a folder", &PUSH, 11, Scale::push);
     scale.row(report, "`renew` of snapshot and timestamp in that repository", &RENEW, 11, |scale| {
         scale.tool(&["renew", "--force"])
     });
@@ -120,6 +124,28 @@ impl Scale<'_> {
         let name = self.newest();
         self.write_release(&name)?;
         self.tool(&["add", &format!("new/{name}")])
+    }
+
+    /// Publishes a release, and measures the push of this release. Fails if the push uploads anything except the package,
+    /// its bin, the snapshot and the timestamp.
+    fn push(&mut self) -> Result<Used, String> {
+        self.release()?;
+        let push = ["push", "--allow-missing-targets"];
+        let preview = [&["--quiet", "--repository", "repository"], &push[..], &["--dry-run"]].concat();
+        let files = process::run(&self.setup.repo_tool, &preview, &self.folder)?;
+        let is_expected = match files.lines().collect::<Vec<_>>().as_slice() {
+            [package, bin, snapshot, timestamp] => {
+                package.starts_with("targets/")
+                    && bin.contains(".bin-")
+                    && snapshot.contains(".snapshot.json")
+                    && timestamp.starts_with("metadata/timestamp.json")
+            }
+            _ => false,
+        };
+        if !is_expected {
+            return Err(format!("the push uploads other files: {files}"));
+        }
+        self.tool(&push)
     }
 
     /// Turns on compressed copies of metadata in `repo.toml`, and publishes a release.
