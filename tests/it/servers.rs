@@ -10,6 +10,7 @@ mod nginx;
 mod push_s3;
 mod push_ssh;
 mod ran;
+mod push_web;
 mod s3;
 mod site;
 mod ssh_faults;
