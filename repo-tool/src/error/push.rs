@@ -106,10 +106,9 @@ pub enum PushError {
         /// The name of the file.
         name: String,
     },
-    /// This machine has not yet pushed to the destination or pulled from it, so it is not known which changes in the
-    /// folder are new.
+    /// The folder and the destination have no snapshot in common, so it is not known which changes of the folder are new.
     #[error(
-        "it is not known which changes of this folder are new, because this machine has not pushed to or pulled from {url} before"
+        "it is not known which changes of this folder are new, because this folder and {url} have no snapshot in common"
     )]
     NoBase {
         /// The destination.

@@ -1,11 +1,11 @@
-//! Finds the state of the folder that a destination has served, from which a merge determines the changes of the folder.
+//! Finds the state that the folder and the destination have in common, from which a merge determines the changes of the
+//! folder.
 //!
 //! If this state were too old, the changes would include some that the destination has served already. If another
 //! machine has undone such a change since, the merge would publish the change again. If the state were too new, changes
-//! that the destination has never served would be lost. An interrupted command leaves several candidates: the snapshot
-//! that the destination served before the command, and the one that the command was about to upload or to adopt.
+//! that the destination has never served would be lost.
 
-use lastmile_metadata::{RoleName, Snapshot, Verified};
+use lastmile_metadata::{RoleName, Snapshot, Verified, Version};
 
 use crate::files::access::LONGEST_METADATA;
 use crate::published::Published;
@@ -15,38 +15,73 @@ use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::served::Served;
 use crate::{Error, names};
 
-/// Returns the newest snapshot that this user has recorded, that the folder has, and that the destination serves or has
-/// served.
+/// The maximum number of versions in which a common snapshot is searched.
+const VERSIONS: usize = 1000;
+
+/// Returns the newest snapshot that both the folder and the destination have.
+///
+/// If the names of snapshots contain no versions, the destination has only the current snapshot. Then this returns the
+/// newest snapshot that this user has recorded, that the folder has, and that the destination serves or has served.
 pub(super) fn find(
     ours: &Published,
     destination: &dyn Destination,
     served: &Served,
     settings: &DestinationSettings,
 ) -> Result<Option<(ServedSnapshot, Verified<Snapshot>)>, Error> {
-    for intended in settings.intended.iter().rev() {
-        if let Some(state) = find_snapshot(ours, intended)?
-            && was_served(destination, served, intended)?
-        {
-            return Ok(Some((intended.clone(), state)));
+    let role = RoleName::SNAPSHOT;
+    let current = served.trusted().snapshot();
+    let is_versioned = served.trusted().root().version_in_name(&role, current.version).is_some();
+    let mut has_older = false;
+    for version in versions(ours, current).take(if is_versioned { VERSIONS } else { 0 }) {
+        let name = names::metadata_file(&role, Some(version));
+        let ours_then = copies(ours.layout(), &name)?;
+        if ours_then.is_empty() {
+            continue;
+        }
+        let Some(theirs) = read(destination, current, version, &name)? else { continue };
+        has_older = true;
+        if let Some(common) = ours_then.into_iter().find(|bytes| *bytes == theirs) {
+            return Ok(verified(ours, &role, common).map(|state| (ServedSnapshot::of(&state), state)));
         }
     }
-    let Some(known) = &settings.served else { return Ok(None) };
-    Ok(find_snapshot(ours, known)?.map(|state| (known.clone(), state)))
+    if has_older {
+        return Ok(None);
+    }
+    recorded(ours, current, settings)
 }
 
-/// Returns whether the destination serves or has served this snapshot.
-fn was_served(destination: &dyn Destination, served: &Served, wanted: &ServedSnapshot) -> Result<bool, Error> {
-    let current = served.trusted().snapshot();
-    // An interrupted push may have uploaded a newer snapshot, which was not served.
-    if current.version <= wanted.version {
-        return Ok(ServedSnapshot::of(current) == *wanted);
+/// Returns the versions that both sides can have, from the newest to the oldest.
+fn versions(ours: &Published, current: &Verified<Snapshot>) -> impl Iterator<Item = Version> {
+    let newest = ours.snapshot.version.min(current.version).get();
+    (1..=newest).rev().filter_map(Version::new)
+}
+
+/// Reads the snapshot with this version from the destination.
+fn read(
+    destination: &dyn Destination,
+    current: &Verified<Snapshot>,
+    version: Version,
+    name: &str,
+) -> Result<Option<Vec<u8>>, Error> {
+    if version == current.version {
+        return Ok(Some(current.bytes().to_vec()));
     }
-    // Each push replaces or removes the newer snapshots of interrupted pushes, so the older ones were served. A snapshot
-    // without its version in its name was replaced by the current one, so nothing is known about it.
-    let role = RoleName::SNAPSHOT;
-    let Some(version) = served.trusted().root().version_in_name(&role, wanted.version) else { return Ok(false) };
-    let name = format!("metadata/{}", names::metadata_file(&role, Some(version)));
-    Ok(destination.read(&name, LONGEST_METADATA)?.is_some_and(|found| wanted.is(&found.bytes)))
+    // Each push replaces or removes the snapshots that interrupted pushes have uploaded, so an older one was served.
+    let read = destination.read(&format!("metadata/{name}"), LONGEST_METADATA)?;
+    Ok(read.map(|found| found.bytes))
+}
+
+/// Returns the newest recorded snapshot that the folder has and that the destination serves. If it serves none of them,
+/// returns the one that it served when this user last pushed or pulled.
+fn recorded(
+    ours: &Published,
+    current: &Verified<Snapshot>,
+    settings: &DestinationSettings,
+) -> Result<Option<(ServedSnapshot, Verified<Snapshot>)>, Error> {
+    let current = ServedSnapshot::of(current);
+    let is_intended = settings.intended.contains(&current);
+    let Some(known) = (if is_intended { Some(&current) } else { settings.served.as_ref() }) else { return Ok(None) };
+    Ok(find_snapshot(ours, known)?.map(|state| (known.clone(), state)))
 }
 
 /// Finds a snapshot in the folder by its digest. Returns `None` if the folder no longer has it, or if its keys were

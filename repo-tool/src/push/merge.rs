@@ -1,7 +1,7 @@
 //! Publishes the changes of this folder on top of what another machine pushed (`push --catch-up`).
 //!
-//! The changes are the difference between two states of this folder: the newest state that the destination has served
-//! ([`base`]), and the current one. The state of the destination is adopted, and the changes are published again with
+//! The changes are the difference between two states of this folder: the newest state that the folder and the destination
+//! have in common ([`base`]), and the current one. The state of the destination is adopted, and the changes are published again with
 //! new versions. Before the adoption, the user's configuration records both states, so that a repeated command finishes
 //! what an interrupted one has begun. The files of both states stay in the folder.
 

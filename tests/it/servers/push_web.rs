@@ -80,68 +80,70 @@ fn a_push_is_done_when_clients_get_the_new_state_and_a_cache_that_serves_the_old
     assert_eq!(pushed["public"]["state"], "current");
 }
 
-/// Runs `git` in a folder.
-fn git(folder: &Path, line: &str) -> (bool, String) {
-    let mut command = Command::new("git");
-    command.args(["-c", "user.name=it", "-c", "user.email=it@example.org", "-c", "core.autocrlf=false"]);
+/// Returns the three commands of the section about GitHub Pages in docs/recipes/README.md.
+fn recipe() -> [String; 3] {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recipes/README.md");
+    let text = fs::read_to_string(page).unwrap();
+    let (_, section) = text.split_once("## GitHub Pages\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let commands: Vec<String> = section.lines().filter_map(|line| line.strip_prefix("$ ")).map(String::from).collect();
+    commands.try_into().unwrap()
+}
+
+/// Runs a command line in the folder of a machine. Returns whether it succeeded, and its messages.
+fn shell(site: &Site, machine: &str, line: &str) -> (bool, String) {
+    let mut command = site.shell(line);
+    command.current_dir(site.path(machine)).env("LASTMILE_REPO_CONFIG", site.path(machine).join("config.toml"));
     command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
-    let output = command.current_dir(folder).args(line.split_whitespace()).output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    for person in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{person}_NAME"), "it").env(format!("GIT_{person}_EMAIL"), "it@example.org");
+    }
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
 }
 
-fn git_done(folder: &Path, line: &str) -> String {
-    let (is_done, said) = git(folder, line);
-    assert!(is_done, "git {line}: {said}");
+/// Like [`shell`], but the command must succeed.
+fn shell_done(site: &Site, machine: &str, line: &str) -> String {
+    let (is_done, said) = shell(site, machine, line);
+    assert!(is_done, "{machine}: {line}: {said}");
     said
-}
-
-/// Commits everything in the checkout `pages` and pushes the commit. Returns whether the server accepted it.
-fn deploy(site: &Site, pages: &str) -> bool {
-    let pages = site.path(pages);
-    git_done(&pages, "add --all");
-    git_done(&pages, "commit --quiet --message Release");
-    git(&pages, "push --quiet origin HEAD:main").0
 }
 
 #[test]
 fn two_machines_publish_through_a_checkout_of_github_pages() {
     let site = Site::empty(&[]);
-    let root = site.path("");
-    git_done(&root, "init --quiet --bare --initial-branch main pages.git");
-    git_done(&root, "clone --quiet pages.git first-pages");
-    for (from, to) in [("packages", "first"), ("config.toml", "first.toml")] {
-        fs::rename(site.path(from), site.path(to)).unwrap();
+    let [fetch, push, deploy] = recipe();
+    fs::create_dir(site.path("first")).unwrap();
+    for name in ["packages", "config.toml"] {
+        fs::rename(site.path(name), site.path("first").join(name)).unwrap();
     }
-    done(&site, "first", "push --to ../first-pages");
-    assert!(deploy(&site, "first-pages"));
-    let files = git_done(&site.path("first-pages"), "ls-files");
+    shell_done(&site, "", "git init --quiet --bare --initial-branch main pages.git");
+    shell_done(&site, "", "git clone --quiet pages.git first/pages");
+    shell_done(&site, "first", &push);
+    shell_done(&site, "first", &deploy);
+    let files = shell_done(&site, "first", "git -C pages ls-files");
     let is_served = |name: &str| name.starts_with("metadata/") || name.starts_with("targets/");
     assert!(files.lines().count() >= 4 && files.lines().all(is_served), "{files}");
 
-    // The second machine has a copy of the folder, and pushes to its own checkout.
-    succeed(Command::new("cp").arg("-a").arg(site.path("first")).arg(site.path("second")));
-    fs::copy(site.path("first.toml"), site.path("second.toml")).unwrap();
-    git_done(&root, "clone --quiet pages.git second-pages");
-    for (machine, name) in [("first", "a"), ("second", "b")] {
-        fs::write(site.path(name), name).unwrap();
-        done(&site, machine, &format!("add ../{name}"));
-        done(&site, machine, &format!("push --to ../{machine}-pages"));
+    shell_done(&site, "", "mkdir second && cp -a first/packages first/config.toml second");
+    shell_done(&site, "", "git clone --quiet pages.git second/pages");
+    for machine in ["first", "second"] {
+        shell_done(&site, machine, &format!("echo 1 > {machine}-app && lastmile-repo add {machine}-app -C packages"));
     }
-    assert!(deploy(&site, "first-pages"));
-    assert!(!deploy(&site, "second-pages"), "the server must refuse to lose the commit of the first machine");
+    // Both machines fetch the same state, and only one can push its commit.
+    for line in [&fetch, &push] {
+        shell_done(&site, "first", line);
+        shell_done(&site, "second", line);
+    }
+    shell_done(&site, "first", &deploy);
+    let (is_done, said) = shell(&site, "second", &deploy);
+    assert!(!is_done && said.contains("rejected"), "{said}");
+    for line in [&fetch, &push, &deploy] {
+        shell_done(&site, "second", line);
+    }
 
-    // The second machine discards its commit and publishes its change on top of the state of the first.
-    let pages = site.path("second-pages");
-    git_done(&pages, "fetch --quiet origin");
-    git_done(&pages, "reset --quiet --hard origin/main");
-    let (_, _, said) = run(&site, "second", "push --catch-up");
-    assert!(deploy(&site, "second-pages"), "{said}");
-
-    git_done(&root, "clone --quiet pages.git served");
-    fs::rename(site.path("first"), site.path("packages")).unwrap();
-    let served = format!("file://{}/", site.path("served").display());
-    site.trust("it", &served);
+    shell_done(&site, "", "git clone --quiet pages.git served && ln -s first/packages packages");
+    site.trust("it", &format!("file://{}/", site.path("served").display()));
     let mut get = site.client("it");
-    succeed(get.args(["get", "a", "b", "--output", "downloads"]));
-    assert_eq!(fs::read(site.path("downloads/b")).unwrap(), b"b");
+    succeed(get.args(["get", "first-app", "second-app", "--output", "downloads"]));
 }

@@ -124,19 +124,52 @@ fn changed_keys_and_delegations_are_conflicts() {
     all_are_served(&one, site.path(), &[("a", "1"), ("b", "2")]);
 }
 
-#[test]
-fn a_machine_that_never_pushed_or_pulled_cannot_tell_its_changes() {
-    let (one, other, site) = two(|_| ());
-    one.add("a", "1");
-    push(&one).done();
-    let config = other.folder.path().join("home/.config/lastmile-repo/config.toml");
+/// Removes what earlier pushes and pulls have recorded in the user's configuration.
+fn forget_pushes(machine: &Machine) {
+    let config = machine.folder.path().join("home/.config/lastmile-repo/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     let text: String =
         text.lines().filter(|line| !line.starts_with("served")).map(|line| format!("{line}\n")).collect();
     fs::write(&config, text).unwrap();
+}
+
+#[test]
+fn a_machine_without_records_finds_its_changes_in_the_snapshots() {
+    let (one, other, site) = two(|_| ());
+    one.add("a", "1");
+    push(&one).done();
+    forget_pushes(&other);
+    other.add("b", "2");
+    push(&other).done();
+    all_are_served(&other, site.path(), &[("old", "1"), ("a", "1"), ("b", "2")]);
+}
+
+#[test]
+fn without_records_and_without_versions_in_file_names_the_changes_are_unknown() {
+    let one = Machine::new(&["--no-consistent-snapshot"]);
+    let site = folder();
+    one.push(site.path()).done();
+    let other = one.copy();
+    one.add("a", "1");
+    push(&one).done();
+    forget_pushes(&other);
     other.add("b", "2");
     push(&other).failed("failed", "it is not known which changes of this folder are new");
     assert!(one.fetch(site.path(), "b").is_none());
+}
+
+#[test]
+fn a_push_that_the_destination_has_undone_is_published_again() {
+    let (one, other, site) = two(|_| ());
+    let before = tree(site.path());
+    other.add("b", "2");
+    other.run(&["push"]).done();
+    // The destination was reset, as a checkout is after the server has refused its commit.
+    restore(site.path(), &before);
+    one.add("a", "1");
+    push(&one).done();
+    push(&other).done();
+    all_are_served(&other, site.path(), &[("old", "1"), ("a", "1"), ("b", "2")]);
 }
 
 #[test]
