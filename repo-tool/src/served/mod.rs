@@ -4,6 +4,7 @@
 mod adoption;
 pub(crate) mod catch_up;
 mod caught_up;
+pub(crate) mod connections;
 pub(crate) mod server;
 pub(crate) mod transport;
 

@@ -8,7 +8,6 @@ use std::fmt;
 use std::io::{self, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,24 +23,21 @@ use hyper::header::{
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use lastmile_client::text::printable;
 use percent_encoding::percent_decode_str;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
 use crate::files::access::open_regular;
 use crate::publish::compress::Coding;
+use crate::served::connections::{self, Limits};
 
 /// The number of bytes that are read at once.
 const PART: usize = 256 * 1024;
 /// The time limit for a client to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time limit for finishing responses when the server stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 
@@ -100,37 +96,23 @@ impl Server {
 
     /// Serves requests until `stop` is ready, then finishes responses for at most 5 seconds.
     pub async fn run_until(self, stop: impl Future<Output = ()>, answered: impl Fn(Answered) + Clone + Send + 'static) {
-        let mut stop = pin!(stop);
-        let connections = GracefulShutdown::new();
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = &mut stop => break,
-            };
-            let Ok((connection, _)) = accepted else {
-                continue;
-            };
-            // Without this option, the last part of a response can wait 40 ms for an acknowledgement from the client.
-            let _ = connection.set_nodelay(true);
+        let service = service_fn(move |request: Request<Incoming>| {
             let folder = Arc::clone(&self.folder);
             let answered = answered.clone();
-            let service = service_fn(move |request: Request<Incoming>| {
-                let folder = Arc::clone(&folder);
-                let answered = answered.clone();
-                async move {
-                    let response = answer(&folder, &request).await;
-                    let path = request.uri().path().to_string();
-                    answered(Answered { path, status: response.status().as_u16() });
-                    Ok::<_, Infallible>(response)
-                }
-            });
-            // An error on one connection does not affect other connections.
-            tokio::spawn(connections.watch(builder.serve_connection(TokioIo::new(connection), service)));
-        }
-        drop(self.listener);
-        let _ = timeout(STOP_TIMEOUT, connections.shutdown()).await;
+            async move {
+                let response = answer(&folder, &request).await;
+                let path = request.uri().path().to_string();
+                answered(Answered { path, status: response.status().as_u16() });
+                Ok::<_, Infallible>(response)
+            }
+        });
+        // Large targets may take any time, and tests open many connections.
+        let limits = Limits {
+            headers: self.header_timeout,
+            connection: Duration::MAX,
+            connections: Semaphore::MAX_PERMITS,
+        };
+        connections::serve(self.listener, http1::Builder::new(), limits, service, stop).await;
     }
 }
 
