@@ -1,9 +1,10 @@
 //! Tests of TAP 12 in the whole workflow: a key ID is valid only within one file. The modules `search` and
-//! `delegations` test TAP 15.
+//! `delegations` test TAP 15. TAP 3 is not implemented.
 
 use lastmile_metadata::{ErrorKind, Threshold};
 use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused};
 use lastmile_tests::verdict;
+use serde_json::json;
 
 #[test]
 fn tap_12_the_same_key_id_may_name_different_keys_in_different_files() {
@@ -38,5 +39,27 @@ fn tap_12_one_key_under_two_names_is_one_vote_in_every_role() {
         repository.set_keys(role, &twins, 2);
         repository.publish(&["root", "targets"]);
         assert_eq!(refused(TestClient::new(&repository).refresh()), verdict(role, unmet.clone()));
+    }
+}
+
+#[test]
+fn delegations_in_the_format_of_tap_3_are_malformed() {
+    let delegation = |count: u32, roles: &[&str]| {
+        let info = |name: &&str| json!({"rolename": name, "keyids": ["k"], "threshold": 1});
+        json!({
+            "name": "first", "paths": ["*"], "terminating": false, "min_roles_in_agreement": count,
+            "roleinfo": roles.iter().map(info).collect::<Vec<_>>(),
+        })
+    };
+    let both = json!([delegation(2, &["a", "b"])]);
+    // TAP 3 moves the keys to another member, and its text shows the delegations as a list and as an object.
+    for delegations in [both.clone(), json!({"roles": both}), json!({"keys": {}, "roles": both})] {
+        let mut repository = Repository::new();
+        let targets = repository.signed("targets");
+        targets["keys_for_delegations"] = json!({});
+        targets["delegations"] = delegations;
+        repository.publish(&["targets"]);
+        let error = refused(TestClient::new(&repository).refresh());
+        assert!(matches!(error.kind, ErrorKind::Malformed { .. }), "{error}");
     }
 }
