@@ -10,12 +10,12 @@ use crate::cli::program;
 const VERIFIER: &str = "systemd-analyze";
 
 #[test]
-fn systemd_accepts_the_unit_and_the_timer() {
+fn systemd_accepts_the_units_and_the_timer() {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recipes");
     let folder = tempfile::tempdir().unwrap();
     let mut verify = Command::new(VERIFIER);
     verify.arg("verify");
-    for name in ["lastmile-push.service", "lastmile-push.timer"] {
+    for name in ["lastmile-push.service", "lastmile-push.timer", "lastmile-monitor.service"] {
         let text = fs::read_to_string(recipes.join(name)).unwrap();
         let program = program("lastmile-repo");
         // systemd checks that the programs exist.
@@ -28,5 +28,8 @@ fn systemd_accepts_the_unit_and_the_timer() {
         return;
     };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && !said.contains("lastmile-push"), "{said}");
+    assert!(
+        output.status.success() && !said.contains("lastmile-push.") && !said.contains("lastmile-monitor."),
+        "{said}"
+    );
 }

@@ -100,7 +100,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Init(args) => args.dir.as_deref().unwrap_or(repository),
         _ => repository,
     };
-    let context = Context::new(&cli.global, dir, world, output)?;
+    let mut context = Context::new(&cli.global, dir, world, output)?;
     match &cli.command {
         Command::Init(args) => init::init(&context, args, output),
         Command::Key(command) => keys::run(&context, command, output),
@@ -124,7 +124,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
         Command::Push(args) => push::push(&context, args, output),
         Command::Pull(args) => pull::pull(&context, args, output),
-        Command::Status(args) => status::status(&context, args, output),
+        Command::Status(args) => status::status(&mut context, args, output),
         Command::Verify(args) => verify::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
         #[cfg(feature = "attack-lab")]

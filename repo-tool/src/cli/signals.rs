@@ -38,6 +38,29 @@ impl Signals {
     }
 }
 
+/// The time in which a command that received a signal can finish its work.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ends the process 5 seconds after SIGINT or SIGTERM, for commands whose work may take long and can be interrupted at any
+/// time.
+pub(super) fn exit_after_signal(runtime: &Runtime) {
+    let inside = runtime.enter();
+    // If no signal handlers can be installed, the signals end the process at once.
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    drop(inside);
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tokio::time::sleep(GRACE).await;
+        std::process::exit(0);
+    });
+}
+
 /// Returns a function that waits until a duration has passed or the user stops the program with SIGINT or SIGTERM. From
 /// the first call on, these signals no longer end the process. A signal that arrives between two calls takes effect at
 /// the second call, so that the work between the calls is finished.

@@ -8,6 +8,8 @@ pub(crate) mod child;
 pub(crate) mod counts;
 pub(crate) mod diff;
 #[cfg(feature = "cli")]
+pub(crate) mod metrics_server;
+#[cfg(feature = "cli")]
 pub(crate) mod notify;
 #[cfg(feature = "cli")]
 pub(crate) mod overview;

@@ -107,11 +107,8 @@ impl Server {
             }
         });
         // Large targets may take any time, and tests open many connections.
-        let limits = Limits {
-            headers: self.header_timeout,
-            connection: Duration::MAX,
-            connections: Semaphore::MAX_PERMITS,
-        };
+        let limits =
+            Limits { headers: self.header_timeout, connection: Duration::MAX, connections: Semaphore::MAX_PERMITS };
         connections::serve(self.listener, http1::Builder::new(), limits, service, stop).await;
     }
 }

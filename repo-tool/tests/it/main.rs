@@ -26,6 +26,7 @@ mod formats;
 mod gate;
 mod http;
 mod immutable;
+mod listen;
 mod many_roots;
 mod names;
 mod pending;

@@ -17,8 +17,8 @@ use super::site::{Ran, Site};
 /// The name of a role that tries to break out of each format.
 const HOSTILE: &str = "\"><img src=x onerror=\"document.title='hacked'\">;BEGIN:VALARM,\\n&amp;'} 1";
 
-/// Parses a report with Python.
-fn parsed(kind: &str, file: &str) -> Value {
+/// Parses an output with Python.
+pub(super) fn parsed(kind: &str, file: &str) -> Value {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = project.join("../target/interop/monitoring-venv/bin/python");
     assert!(python.exists(), "{} is missing; run `cargo xtask setup`", python.display());
@@ -28,8 +28,8 @@ fn parsed(kind: &str, file: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Returns the value of a sample in the metrics.
-fn sample(metrics: &Value, name: &str, labels: &Value) -> Option<f64> {
+/// Returns the value of a sample of the metrics.
+pub(super) fn sample(metrics: &Value, name: &str, labels: &Value) -> Option<f64> {
     let samples = metrics["samples"].as_array().unwrap();
     let found = samples.iter().find(|sample| sample[0] == name && sample[1] == *labels);
     found.map(|sample| sample[2].as_f64().unwrap())
@@ -86,6 +86,20 @@ fn metrics_are_read_by_the_parser_of_prometheus() {
     let folder = site.folder.path().canonicalize().unwrap();
     assert_eq!(sample(&parsed("prometheus", &file), "lastmile_up", &json!({"repository": folder})), Some(0.0));
     assert_eq!(site.run(&["status", "--prometheus", "-", "--json"]).status, ExitStatus::Usage);
+}
+
+#[test]
+fn neither_a_failed_output_nor_a_wrong_command_line_is_reported_as_a_state_of_the_repository() {
+    let site = Site::new();
+    let file = site.path("x.prom");
+    let ran = site.run(&["status", "--prometheus", &file, "--html", "/nonexistent/page.html"]);
+    assert_eq!(ran.status, ExitStatus::Failed, "{ran:?}");
+    let repository = json!({"repository": site.dir().canonicalize().unwrap()});
+    assert_eq!(sample(&parsed("prometheus", &file), "lastmile_up", &repository), Some(1.0));
+    fs::remove_file(&file).unwrap();
+    let ran = site.run(&["status", "ftp://example.org/", "--prometheus", &file]);
+    assert_eq!(ran.status, ExitStatus::Usage, "{ran:?}");
+    assert!(!fs::exists(&file).unwrap());
 }
 
 /// Returns the umask of this process.

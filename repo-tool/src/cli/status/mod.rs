@@ -1,5 +1,6 @@
 //! `status`: show versions, expiry dates, keys, and the roles that are due for renewal.
 
+mod listen;
 mod monitor;
 mod outputs;
 mod url;
@@ -7,17 +8,20 @@ mod url;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use lastmile_cli_support::{ExitStatus, Output};
+use lastmile_cli_support::{ExitStatus, MonitorState, Output};
 use lastmile_client::text::{printable, printable_path};
+use serde_json::Value;
 
 use super::context::Context;
 use super::findings;
 use super::key_names::KeyNames;
 use super::missing::missing_lines;
+use super::url::base_url;
 use crate::error::chain;
 use crate::publish::transaction;
 use crate::report::counts::{counted, some_of};
 use crate::report::overview::{Overview, minute};
+use crate::report::served_status::{MirrorStatus, ServedStatus};
 use crate::report::status::{RoleStatus, Status};
 use crate::{Error, Renewal, Repository};
 pub(super) use monitor::unknown;
@@ -38,17 +42,21 @@ $XDG_STATE_HOME/lastmile-repo. The trusted root is the one given with --root, --
 $LASTMILE_REPO_ROOT_SHA256, or else the pinned root of the repository with this metadata-url in your configuration.
 Exit code 7 also means that clients cannot reach the repository, or refuse it.
 
+With --listen, the command checks the repository again and again until it is stopped, and writes all outputs after each
+check. It prints a line if the result has changed, or with --json, a line after each check.
+
 Examples:
   lastmile-repo status || mail -s 'repository needs you' me
   lastmile-repo status https://example.org/metadata/ --monitor
   lastmile-repo status https://example.org/metadata/ --notify --html status.html --prometheus repository.prom
+  lastmile-repo status https://example.org/metadata/ --listen 127.0.0.1:9469 --notify
   lastmile-repo status https://example.org/metadata/ --root root.json --within 3")]
 pub(crate) struct Args {
     /// Metadata URL that clients use; repeat it for mirrors [default: check the folder instead]
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
     /// Print one line, and exit with 0, 1, 2 or 3 as monitoring systems expect.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "listen")]
     pub(crate) monitor: bool,
     /// Also fetch and show all delegated roles.
     #[arg(long, requires = "urls")]
@@ -68,31 +76,110 @@ enum Places {
     Unknown,
 }
 
-pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn status(context: &mut Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
     args.outputs.check(context)?;
-    if !args.urls.is_empty() {
-        return url::status(context, args, output);
+    if let Some(address) = args.outputs.listen {
+        return listen::listen(context, args, address, output);
     }
-    folder_status(context, args, output).inspect_err(|error| {
-        let folder = name_of(&context.global.repository);
-        let overview = Overview::unreadable(folder, chain(error), context.invocation.now);
-        // Report the original error if an output cannot be written either.
-        let _ = args.outputs.write(&overview, &[], context, output);
-    })
+    let checked = match check(context, args, output) {
+        Ok(checked) => checked,
+        // A wrong command line says nothing about the repository.
+        Err(error @ Error::Usage(_)) => return Err(error),
+        Err(error) => {
+            // Monitoring must not go on showing the result of an earlier check.
+            let overview = unreadable(context, args, &error);
+            let written = args.outputs.write(&overview, &[], context, output);
+            if args.monitor && !args.urls.is_empty() && matches!(error, Error::Network(_)) {
+                written?;
+                return monitor::monitor(&overview, output);
+            }
+            // The error of the check is more important than that of an output.
+            return Err(error);
+        }
+    };
+    args.outputs.write(checked.overview(), checked.mirrors(), context, output)?;
+    if args.outputs.prints_metrics() {
+        return Ok(checked.exit_status());
+    }
+    if args.monitor {
+        return monitor::monitor(checked.overview(), output);
+    }
+    match &checked {
+        Checked::Folder(folder) => show_folder(folder, output)?,
+        Checked::Urls(status) => url::show(status, output)?,
+    }
+    Ok(checked.exit_status())
 }
 
-fn folder_status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
+/// A check that succeeded. The repository may have problems.
+enum Checked {
+    Folder(Box<FolderCheck>),
+    Urls(ServedStatus),
+}
+
+/// The status of a repository in a folder.
+struct FolderCheck {
+    repository: Repository,
+    status: Status,
+    overview: Overview,
+}
+
+impl Checked {
+    fn overview(&self) -> &Overview {
+        match self {
+            Self::Folder(folder) => &folder.overview,
+            Self::Urls(status) => &status.overview,
+        }
+    }
+
+    fn mirrors(&self) -> &[MirrorStatus] {
+        match self {
+            Self::Folder(_) => &[],
+            Self::Urls(status) => &status.mirrors,
+        }
+    }
+
+    /// Returns the members of the overview. For URLs, also returns what each URL serves.
+    fn json(&self) -> Value {
+        match self {
+            Self::Folder(folder) => folder.overview.json(),
+            Self::Urls(status) => status.json(),
+        }
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        let needs_attention = match self {
+            Self::Folder(folder) => folder.status.needs_attention(),
+            Self::Urls(status) => status.overview.state() != MonitorState::Ok,
+        };
+        if needs_attention { ExitStatus::Findings } else { ExitStatus::Done }
+    }
+}
+
+/// Checks the repository in the folder or at the URLs.
+fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<Checked, Error> {
+    if !args.urls.is_empty() {
+        return url::check(context, args, output).map(Checked::Urls);
+    }
     let folder = &context.global.repository;
     let mut repository = Repository::open(folder, &context.invocation)?;
     let status = Status::of(&mut repository)?;
     let overview = Overview::of_folder(name_of(folder), &status, repository.now());
-    args.outputs.write(&overview, &[], context, output)?;
-    if args.outputs.prints_metrics() {
-        return Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done });
-    }
-    if args.monitor {
-        return monitor::monitor(&overview, output);
-    }
+    Ok(Checked::Folder(Box::new(FolderCheck { repository, status, overview })))
+}
+
+/// Returns the state of a repository that could not be checked, for example because the server cannot be reached.
+fn unreadable(context: &Context<'_>, args: &Args, error: &Error) -> Overview {
+    let url = args.urls.first().and_then(|url| base_url(url).ok());
+    let (repository, reason) = match url {
+        Some(url) => (url.to_string(), format!("{url}: {}", chain(error))),
+        None => (name_of(&context.global.repository), chain(error)),
+    };
+    Overview::unreadable(repository, reason, context.invocation.now)
+}
+
+fn show_folder(folder: &FolderCheck, output: &Output) -> Result<(), Error> {
+    let FolderCheck { repository, status, .. } = folder;
     let mut text = String::new();
     for role in &status.roles {
         text += &lines(role, repository.now(), Places::Known);
@@ -100,7 +187,7 @@ fn folder_status(context: &Context<'_>, args: &Args, output: &Output) -> Result<
     for policy in &status.policies {
         text += &format!("policy: {}\n", policy.text());
     }
-    let names = KeyNames::of(&repository);
+    let names = KeyNames::of(repository);
     let pending = status.pending.iter().map(|it| (it.role.clone(), it.version, it.missing.clone()));
     for line in missing_lines(pending, &names) {
         text += &match line.needed {
@@ -123,7 +210,7 @@ fn folder_status(context: &Context<'_>, args: &Args, output: &Output) -> Result<
     }
     findings::print_warnings(&status.findings, output);
     note_due(&status.roles, output);
-    Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
+    Ok(())
 }
 
 /// Returns the name of a folder in outputs: its absolute path, if it exists.

@@ -1,5 +1,6 @@
 //! The outputs of `status` for other programs: metrics, a calendar, a page, and notifications.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lastmile_cli_support::Output;
@@ -30,6 +31,25 @@ pub(crate) struct Outputs {
     /// [monitor] of your configuration.
     #[arg(long)]
     pub(crate) notify: bool,
+    /// Check until the command is stopped, and serve metrics for Prometheus at http://ADDRESS:PORT/metrics. ADDRESS must
+    /// be a loopback address.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Wait this number of seconds between two checks, 10 to 86400.
+    #[arg(long, requires = "listen", value_name = "SECONDS", default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u32).range(10..=86400))]
+    pub(crate) every: u32,
+}
+
+/// Parses a loopback address and a port.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:9469")?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err("only a loopback address such as 127.0.0.1 or [::1] is accepted, because the server has neither encryption nor \
+         authentication; to make the metrics available to other machines, use a reverse proxy"
+        .to_string())
 }
 
 impl Outputs {
@@ -40,8 +60,9 @@ impl Outputs {
 
     /// Checks the options before the repository is checked.
     pub(super) fn check(&self, context: &Context<'_>) -> Result<(), Error> {
-        if self.prints_metrics() && context.global.json {
-            return Err(Error::Usage("--prometheus - cannot be used with --json".to_string()));
+        let conflict = [("--json", context.global.json), ("--listen", self.listen.is_some())];
+        if let Some((option, _)) = conflict.iter().find(|(_, is_given)| self.prints_metrics() && *is_given) {
+            return Err(Error::Usage(format!("--prometheus - cannot be used with {option}")));
         }
         if self.notify && context.invocation.user.receivers()?.is_none() {
             return Err(Error::Usage(

@@ -3,18 +3,17 @@
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use lastmile_cli_support::{ExitStatus, MonitorState, Output};
+use lastmile_cli_support::Output;
 use lastmile_client::BaseUrl;
 use lastmile_client::text::{printable, printable_path};
 
-use super::{Args, Places, lines, monitor, note_due};
+use super::{Args, Places, lines, note_due};
 use crate::cli::context::Context;
 use crate::cli::global::Run;
 use crate::cli::url::base_url;
-use crate::error::chain;
 use crate::files::roots;
 use crate::pin::{GivenRoot, Start};
-use crate::report::overview::{Overview, state_name};
+use crate::report::overview::state_name;
 use crate::report::seen::SeenVersions;
 use crate::report::served_status::{Delegated, Remember, ServedCheck, ServedStatus, fetch_root};
 use crate::root_digest::RootDigest;
@@ -29,19 +28,8 @@ struct Found {
     folder: Option<PathBuf>,
 }
 
-pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
-    let status = match check(context, args, output) {
-        Ok(status) => status,
-        Err(error) => return unreadable(context, args, error, output),
-    };
+pub(super) fn show(status: &ServedStatus, output: &Output) -> Result<(), Error> {
     let overview = &status.overview;
-    args.outputs.write(overview, &status.mirrors, context, output)?;
-    if args.outputs.prints_metrics() {
-        return Ok(exit_status(overview));
-    }
-    if args.monitor {
-        return monitor::monitor(overview, output);
-    }
     let places = if status.folder.is_some() { Places::Known } else { Places::Unknown };
     let mut text: String = overview.roles.iter().map(|role| lines(role, overview.checked, places)).collect();
     for problem in &overview.problems {
@@ -55,30 +43,10 @@ pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Res
     if overview.problems.is_empty() {
         output.note(&format!("{} serves a valid repository.", printable(&overview.repository)));
     }
-    Ok(exit_status(overview))
+    Ok(())
 }
 
-/// Reports that the check failed before any metadata was received, such as when the server cannot be reached. Monitoring
-/// must not go on showing the result of an earlier check.
-fn unreadable(context: &Context<'_>, args: &Args, error: Error, output: &Output) -> Result<ExitStatus, Error> {
-    let (Some(first), false) = (args.urls.first(), matches!(error, Error::Usage(_))) else { return Err(error) };
-    let url = base_url(first)?.to_string();
-    let reason = format!("{url}: {}", chain(&error));
-    let overview = Overview::unreadable(url, reason, context.invocation.now);
-    let written = args.outputs.write(&overview, &[], context, output);
-    if args.monitor && matches!(error, Error::Network(_)) {
-        written?;
-        return monitor::monitor(&overview, output);
-    }
-    // The error of the check is more important than that of an output.
-    Err(error)
-}
-
-fn exit_status(overview: &Overview) -> ExitStatus {
-    if overview.state() == MonitorState::Ok { ExitStatus::Done } else { ExitStatus::Findings }
-}
-
-fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<ServedStatus, Error> {
+pub(super) fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<ServedStatus, Error> {
     let urls = args.urls.iter().map(|url| base_url(url)).collect::<Result<Vec<BaseUrl>, Error>>()?;
     let found = find(context, &urls)?;
     let mut folder = found.folder.and_then(|folder| match Repository::open(&folder, &context.invocation) {

@@ -1,0 +1,73 @@
+//! Serves metrics over HTTP, for Prometheus.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::served::connections::{self, Limits};
+
+/// The path of the metrics.
+pub(crate) const PATH: &str = "/metrics";
+/// The media type of the text format of Prometheus.
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// Each connection has one short request, so strict limits do not affect Prometheus.
+const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
+/// The maximum length of the headers of a request in bytes.
+const MOST_HEADERS: usize = 16 * 1024;
+
+/// A server that is bound to an address but not yet running.
+pub(crate) struct MetricsServer(TcpListener);
+
+impl MetricsServer {
+    /// Binds `address`. Port 0 chooses a free port.
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(Self)
+    }
+
+    /// Returns the address that the server listens on.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Serves the newest value of `metrics` until its sender is dropped.
+    pub(crate) async fn run(self, metrics: watch::Receiver<Bytes>) {
+        let mut protocol = http1::Builder::new();
+        protocol.keep_alive(false).max_buf_size(MOST_HEADERS);
+        let newest = metrics.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = answer(&request, &newest);
+            async { Ok::<_, Infallible>(response) }
+        });
+        let stop = async {
+            let mut metrics = metrics;
+            while metrics.changed().await.is_ok() {}
+        };
+        connections::serve(self.0, protocol, LIMITS, service, stop).await;
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: &watch::Receiver<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    if request.uri().path() != PATH {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    } else if request.method() != Method::GET && request.method() != Method::HEAD {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    } else {
+        response.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
+        // hyper sends no body in the response to HEAD.
+        *response.body_mut() = Full::new(metrics.borrow().clone());
+    }
+    response
+}
