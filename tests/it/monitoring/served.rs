@@ -330,3 +330,60 @@ fn delegated_roles_are_fetched_only_on_request() {
     assert_eq!(ran.json()["roles"][4]["role"], "team");
     assert_eq!(site.network.requests().iter().filter(|path| path.ends_with("team.json")).count(), 1);
 }
+
+/// Returns the lines that a command printed for people, without the random IDs of keys and the numbers of root keys.
+fn shown(ran: &super::site::Ran) -> Vec<String> {
+    let line = |line: &str| match line.strip_prefix("             ") {
+        Some(key) => {
+            let (id, rest) = key.split_once(' ').unwrap();
+            assert!(id.len() == 8 && id.chars().all(|digit| digit.is_ascii_hexdigit()), "{line}");
+            let rest =
+                ["root-1", "root-2", "root-3"].iter().fold(rest.to_owned(), |rest, name| rest.replace(name, "root-N"));
+            format!("             ID {rest}")
+        }
+        None => line.to_owned(),
+    };
+    ran.stdout.lines().map(line).collect()
+}
+
+#[test]
+fn people_see_roles_keys_dates_and_problems() {
+    let mut site = Site::new();
+    let url = site.url();
+    let ran = site.run(&["status", &url]);
+    let healthy = [
+        "root         version 1     expires in 365 days, 2031-01-01 12:00 UTC (2 of 3 keys)",
+        "             ID ed25519 file:keys/root-N.pem",
+        "             ID ed25519 file:keys/root-N.pem",
+        "             ID ed25519 file:keys/root-N.pem",
+        "timestamp    version 1     expires in 7 days, 2030-01-08 12:00 UTC (1 of 1 keys)",
+        "             ID ed25519 file:keys/timestamp-1.pem",
+        "snapshot     version 1     expires in 21 days, 2030-01-22 12:00 UTC (1 of 1 keys)",
+        "             ID ed25519 file:keys/snapshot-1.pem",
+        "targets      version 1     expires in 180 days, 2030-06-30 12:00 UTC (1 of 1 keys)",
+        "             ID ed25519 file:keys/targets-1.pem",
+    ];
+    assert_eq!((ran.status, shown(&ran)), (ExitStatus::Done, healthy.map(str::to_owned).to_vec()), "{ran:?}");
+    assert_eq!(ran.stderr, format!("{url} serves a valid repository.\n"));
+    // Without the folder, neither private keys nor renewal periods are known.
+    fs::rename(site.dir(), site.path("moved")).unwrap();
+    site.days_pass(8);
+    let ran = site.run_elsewhere(&["status", &url, "--within", "30"]);
+    let expired = [
+        "root         version 1     expires in 357 days, 2031-01-01 12:00 UTC (2 of 3 keys)",
+        "             ID ed25519",
+        "             ID ed25519",
+        "             ID ed25519",
+        "timestamp    version 1     EXPIRED, 2030-01-08 12:00 UTC (1 of 1 keys)",
+        "             ID ed25519",
+        "snapshot     version 1     OVERDUE, expires in 13 days, 2030-01-22 12:00 UTC (1 of 1 keys)",
+        "             ID ed25519",
+        "targets      version 1     expires in 172 days, 2030-06-30 12:00 UTC (1 of 1 keys)",
+        "             ID ed25519",
+        "critical: timestamp expired 2030-01-08 12:00 UTC",
+        "warning: snapshot was not renewed and expires 2030-01-22 12:00 UTC",
+    ];
+    assert_eq!((ran.status, shown(&ran)), (ExitStatus::Findings, expired.map(str::to_owned).to_vec()), "{ran:?}");
+    assert!(ran.stderr.starts_with("warning: not comparing with the folder "), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+}
