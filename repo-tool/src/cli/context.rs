@@ -1,5 +1,6 @@
 //! The context of a command: the shared options, the invocation, and the input of the user.
 
+use std::cell::Cell;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,8 @@ pub(super) struct Context<'a> {
     /// The folder in which the tool keeps state for the user. It is `None` if there is neither `XDG_STATE_HOME` nor a
     /// home folder.
     pub(super) state_dir: Option<PathBuf>,
+    /// Whether the command has already checked which roles were not renewed in time.
+    pub(super) has_warned: Cell<bool>,
 }
 
 /// Returns the current time.
@@ -88,6 +91,7 @@ impl<'a> Context<'a> {
             wait: world.wait,
             home: world.home,
             state_dir,
+            has_warned: Cell::new(false),
         })
     }
 

@@ -10,6 +10,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::context::Context;
+use super::dates::{State, note_dates};
 use super::findings;
 use super::global::Run;
 use super::url::base_url;
@@ -122,6 +123,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
          `lastmile-repo renew` daily.",
         printable_path(&keys)
     ));
+    note_dates(&repository, &plan, State::Published, output);
     Ok(ExitStatus::Done)
 }
 

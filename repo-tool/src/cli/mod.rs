@@ -10,6 +10,7 @@ mod catch_up;
 mod completions;
 mod confirm;
 mod context;
+mod dates;
 mod delegate;
 #[expect(clippy::disallowed_methods, reason = "the demo simulates an attacker in a temporary folder")]
 mod demo;
@@ -101,7 +102,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         _ => repository,
     };
     let mut context = Context::new(&cli.global, dir, world, output)?;
-    match &cli.command {
+    let status = match &cli.command {
         Command::Init(args) => init::init(&context, args, output),
         Command::Key(command) => keys::run(&context, command, output),
         Command::Add(args) => add::add(&context, args, output),
@@ -131,7 +132,9 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::AttackLab(args) => attack_lab::attack(&context, args, output),
         Command::Demo(args) => demo::demo(&context, args, output),
         Command::Completions(_) | Command::Man(_) => Ok(ExitStatus::Done),
-    }
+    }?;
+    dates::warn_after(&cli.command, &context, dir, output);
+    Ok(status)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::counts::{counted, some_of};
+use super::dates::{State, note_dates, warn_of_overdue};
 use super::findings;
 use super::global::Run;
 use super::key_names::KeyNames;
@@ -18,8 +19,7 @@ use crate::publish::batch::{self, Shared};
 use crate::publish::observer::Unobserved;
 use crate::publish::queue::{Answer, PublishRequest};
 use crate::report::diff;
-use crate::report::overview::minute;
-use crate::{Error, Outcome, Plan, Renewal, Repository, Signing};
+use crate::{Error, Outcome, Plan, Repository, Signing};
 
 /// Publishes or stages the change, reports it, and warns about roles that are overdue. A dry run checks and reports the
 /// change without writing anything.
@@ -31,7 +31,7 @@ pub(super) fn conclude(
 ) -> Result<ExitStatus, Error> {
     let status = conclude_renewal(context, repository, draft, output)?;
     if !context.run().is_dry() {
-        warn_of_overdue(repository, output);
+        warn_of_overdue(context, repository, output);
     }
     Ok(status)
 }
@@ -91,35 +91,11 @@ pub(super) fn report(
         output.note(&format!("Published together with {requests} from other processes."));
     }
     if !matches!(outcome, Outcome::Nothing) {
+        note_dates(repository, plan, State::of(outcome, run), output);
         let found = lint::lint(&repository.published, &repository.config, &repository.keys, repository.now());
         findings::print_warnings(&found, output);
     }
     Ok(status(outcome))
-}
-
-/// Warns about roles that were not renewed in the first half of their renewal period, and about roles that expire
-/// before the timestamp is next due for renewal. All these roles share one line.
-fn warn_of_overdue(repository: &Repository, output: &Output) {
-    let published = &repository.published;
-    let next = repository.config.role(&RoleName::TIMESTAMP).renew_from(published.timestamp.expires);
-    let mut roles = vec![(&RoleName::ROOT, published.root.expires), (&RoleName::SNAPSHOT, published.snapshot.expires)];
-    roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
-    let overdue: Vec<(&RoleName, _)> = roles
-        .into_iter()
-        .filter(|(role, expires)| {
-            let renewal = repository.config.role(role).renewal(*expires, repository.now());
-            renewal >= Renewal::Overdue || *expires <= next
-        })
-        .collect();
-    if overdue.is_empty() {
-        return;
-    }
-    let dates = overdue.iter().map(|(role, expires)| format!("{role} (expires {})", minute(*expires)));
-    let names = some_of(overdue.iter().map(|(role, _)| role.to_string())).replace(',', "");
-    let dates = some_of(dates);
-    output.warning(&format!(
-        "not renewed in time: {dates}; run `lastmile-repo renew {names}` with the keys of these roles"
-    ));
 }
 
 /// Returns the packages that clients refuse from now on.
@@ -162,9 +138,9 @@ fn outcome_json(changes: &Value, run: Run, outcome: &str) -> Value {
 /// Publishes a request, alone or together with requests from other processes.
 pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &Output) -> Result<ExitStatus, Error> {
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
-        Shared::ByUs(done) => {
+        Shared::ByUs(mut done) => {
             let status = report(&done.repository, &done.plan, &done.outcome, Run::Real, output)?;
-            warn_of_overdue(&done.repository, output);
+            warn_of_overdue(context, &mut done.repository, output);
             Ok(status)
         }
         Shared::ByOther(Answer::Published { changes, text }) => {

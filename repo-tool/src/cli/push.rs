@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::counts::{counted, some_of};
+use super::dates::{State, note_dates};
 use super::url::base_url;
 use crate::edit::revert::MissingFiles;
 use crate::files::roots;
@@ -116,6 +117,10 @@ fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<E
         output.note("Adopted the state of the destination.");
     } else {
         output.note(&format!("Adopted the state of the destination, and published again: {targets}."));
+    }
+    if let Some(plan) = &merged.plan {
+        let state = if merged.is_pending { State::NotPublished } else { State::Published };
+        note_dates(&repository, plan, state, output);
     }
     if merged.is_pending {
         output.note("The change is pending, because signatures are missing. Run `lastmile-repo status`.");

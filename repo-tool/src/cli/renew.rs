@@ -9,12 +9,12 @@ use lastmile_metadata::{KeyRing, RoleName};
 
 use super::context::Context;
 use super::counts::{NAMED, some_of};
+use super::dates::{how_to_renew, read_dates, signers};
 use super::key_names::KeyNames;
 use super::outcome::conclude_renewal;
 use super::watch;
 use crate::draft::Draft;
 use crate::error::chain;
-use crate::report::overview::minute;
 use crate::{Error, Renewal, Repository};
 
 /// `renew`
@@ -72,14 +72,6 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         Vec::new()
     });
     let status = conclude_renewal(context, &mut repository, draft, output)?;
-    if status == ExitStatus::Done && !context.run().is_dry() {
-        for role in renewed.iter().filter(|role| !role.is_online()).take(NAMED) {
-            let config = config.role(role);
-            let expires = config.expiry(now);
-            let from = minute(config.renew_from(expires));
-            output.note(&format!("{role} is valid until {}. Renew it again from {from} on.", minute(expires)));
-        }
-    }
     report(&repository, &left, output);
     Ok(status)
 }
@@ -99,14 +91,8 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
         repository.published.read_all()?;
     }
     let published = &repository.published;
-    let mut roles = vec![
-        (&RoleName::ROOT, published.root.expires),
-        (&RoleName::SNAPSHOT, published.snapshot.expires),
-        (&RoleName::TIMESTAMP, published.timestamp.expires),
-    ];
-    roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
     // Look up the key rings before the publication, because not all roles are read again afterwards.
-    let left = roles.into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| {
+    let left = read_dates(published).into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| {
         let renewal = repository.config.role(role).renewal(expires, repository.now());
         Ok(NotRenewed { role: role.clone(), expires, renewal, ring: published.key_ring(role)? })
     });
@@ -124,19 +110,9 @@ fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
             later.push(format!("{role} (expires {expires})"));
             continue;
         }
-        let here = ring.keys().filter(|(_, key)| repository.keys.name_of(key).is_some()).count();
-        let who = if here >= ring.threshold().get() as usize {
-            format!("run `lastmile-repo renew {role}`")
-        } else {
-            let keys: Vec<String> = ring.keys().map(|(id, _)| names.shown(id)).collect();
-            format!(
-                "{} of these keys must sign: {}; run `lastmile-repo renew {role}`",
-                ring.threshold(),
-                keys.join(", ")
-            )
-        };
+        let how = how_to_renew(role.as_str(), signers(repository, ring, &names).as_deref());
         let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
-        due.push(format!("{role} was not renewed and {verb} {expires}: {who}"));
+        due.push(format!("{role} was not renewed and {verb} {expires}: {how}"));
     }
     due.iter().take(NAMED).for_each(|line| output.warning(line));
     if let Some(more) = due.len().checked_sub(NAMED).filter(|more| *more > 0) {

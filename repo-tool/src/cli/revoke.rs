@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::counts::counted;
+use super::dates::{State, note_dates};
 use super::findings;
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
 use super::outcome::{carry_out, note_outcome, note_pending, status};
@@ -117,6 +118,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
         })
     };
     note_outcome(&repository, &outcome, context.run(), output);
+    note_dates(&repository, &plan, State::of(&outcome, context.run()), output);
     if has_examples {
         output.note("The new keys shown are examples; without --dry-run, other keys are generated.");
     }

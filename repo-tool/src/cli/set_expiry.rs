@@ -5,6 +5,8 @@ use lastmile_cli_support::{ExitStatus, Output};
 use serde_json::json;
 
 use super::context::Context;
+use super::counts::NAMED;
+use super::dates::note_lifetime;
 use crate::config::MOST_DAYS;
 use crate::{Error, names};
 
@@ -27,17 +29,18 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;
     // Check that the role exists: an entry for a misspelled name would have no effect.
-    if args.role.ends_with('*') {
-        repository.published.expand(&args.role).map(drop)?
+    let roles = if args.role.ends_with('*') {
+        repository.published.expand(&args.role)?
     } else {
-        repository.edit(draft).trust(&role).map(drop)?
-    }
+        repository.edit(draft).trust(&role)?;
+        vec![role.clone()]
+    };
     let mut config = repository.config.clone();
     let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let mut role_config = config.role(&role);
     let before = role_config.expires_days;
     role_config.set_expires_days(args.days);
-    config.set_role(&entry, role_config);
+    config.set_role(&entry, role_config.clone());
     let dry_run = context.global.dry_run;
     if !dry_run {
         repository.layout.replace(&repository.layout.config(), config.text().as_bytes(), 0o644)?;
@@ -45,5 +48,8 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
     let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
     output.report(&report, [format!("{role}: expires after {} days (was: {before})", args.days)])?;
     output.note("The new lifetime takes effect at the next signature; `lastmile-repo renew --force ROLE` signs now.");
+    for role in roles.iter().take(NAMED) {
+        note_lifetime(&mut repository, role, &role_config, output);
+    }
     Ok(ExitStatus::Done)
 }

@@ -156,32 +156,6 @@ fn renew_reports_which_roles_it_did_not_renew_and_who_can() {
 }
 
 #[test]
-fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
-    let mut home = Home::new();
-    home.run(&["init", "--unencrypted-keys", "--quiet"]);
-    let file = home.folder.path().join("file");
-    std::fs::write(&file, "content").unwrap();
-    let add = |home: &Home, name: &str, options: &[&str]| {
-        let ran = home.run(&[&["add", file.to_str().unwrap(), "--name", name][..], options].concat());
-        assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
-        ran.stderr
-    };
-    assert!(!add(&home, "a", &[]).contains("not renewed in time"));
-    // The root expires after 365 days, and half of its renewal period of 60 days has passed after 335 days.
-    home.now += TimeDelta::days(336);
-    let expected = "warning: not renewed in time: root (expires 2031-03-17 17:46 UTC); run `lastmile-repo renew root` with the \
-                    keys of these roles";
-    for said in [add(&home, "b", &[]), home.run(&["remove", "a"]).stderr] {
-        assert_eq!(said.lines().filter(|line| *line == expected).count(), 1, "{said}");
-    }
-    let ran = home.run(&["renew", "root"]);
-    assert!(!ran.stderr.contains("not renewed in time"), "{}", ran.stderr);
-    let valid = "root is valid until 2032-02-16 17:46 UTC. Renew it again from 2031-12-18 17:46 UTC on.";
-    assert!(ran.stderr.contains(valid), "{}", ran.stderr);
-    assert!(!add(&home, "c", &[]).contains("not renewed in time"));
-}
-
-#[test]
 fn strict_verification_fails_on_warnings() {
     let home = Home::new();
     home.run(&["init", "--unencrypted-keys", "--quiet"]);
@@ -495,5 +469,7 @@ fn an_error_about_an_empty_file_says_that_it_is_empty() {
     }
 }
 
+#[path = "dates_tests.rs"]
+mod dates_tests;
 #[path = "terminal_tests.rs"]
 mod terminal;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_keys::PublicKey;
-use lastmile_metadata::RoleName;
+use lastmile_metadata::{KeyRing, RoleName};
 
 use crate::config::Config;
 use crate::document::Document;
@@ -50,10 +50,13 @@ impl Repository {
 
     /// Returns whether enough private keys of a role are on this machine. A delegated role must have been read.
     pub(crate) fn can_sign(&self, role: &RoleName) -> bool {
-        self.published.key_ring(role).is_ok_and(|ring| {
-            let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
-            here.len() as u64 >= u64::from(ring.threshold().get())
-        })
+        self.published.key_ring(role).is_ok_and(|ring| self.can_sign_with(&ring))
+    }
+
+    /// Returns whether enough private keys of a key ring are on this machine.
+    pub(crate) fn can_sign_with(&self, ring: &KeyRing) -> bool {
+        let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
+        here.len() as u64 >= u64::from(ring.threshold().get())
     }
 
     /// Refuses to sign if this machine's clock is far behind the time at which the published metadata was signed. New

@@ -26,7 +26,7 @@ use crate::push::settings::{ServedSnapshot, Unpushed};
 use crate::push::{base, guard};
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{adopt, check_lead, check_pin, check_root};
-use crate::{Error, NotFound, Outcome, PushError, Repository, Signing, names};
+use crate::{Error, NotFound, Outcome, Plan, PushError, Repository, Signing, names};
 
 /// The folder and the destination of a merge.
 pub(crate) struct Merge<'a> {
@@ -48,6 +48,8 @@ pub(crate) struct Merged {
     pub(crate) republished: Vec<TargetPath>,
     /// Whether signatures are missing, so that the change is pending.
     pub(crate) is_pending: bool,
+    /// The plan that was published or staged, if the folder had changes.
+    pub(crate) plan: Option<Plan>,
 }
 
 /// The change of one target.
@@ -151,6 +153,7 @@ impl Merge<'_> {
             repository.check_restored_files(&draft, self.missing)?;
             let plan = repository.plan(draft, Signing::Now)?;
             merged.is_pending = matches!(repository.conclude(&plan, &mut Unobserved)?, Outcome::Staged(_));
+            merged.plan = Some(plan);
         }
         invocation.user.set_unpushed(repository.digest, self.name, None)?;
         Ok(merged)

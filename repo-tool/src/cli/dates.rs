@@ -1,0 +1,228 @@
+//! Reports the dates of roles: which roles were not renewed in time, and until when roles are valid that people sign.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use lastmile_cli_support::Output;
+use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, SuccinctRoles};
+
+use super::args::Command;
+use super::context::Context;
+use super::counts::{NAMED, some_of};
+use super::global::Run;
+use super::key_names::KeyNames;
+use crate::config::RoleConfig;
+use crate::draft::Draft;
+use crate::published::Published;
+use crate::report::overview::minute;
+use crate::{Outcome, Plan, Renewal, Repository};
+
+/// To warn of delegated roles, a command reads their files, unless the snapshot lists more roles than this, or longer files.
+/// The warning must not slow down a command that changes one of many roles.
+const MOST_ROLES: usize = 100;
+const MOST_BYTES: u64 = 4 << 20;
+
+/// Warns of roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the repository.
+///
+/// All commands pass through this function, so that none can forget the warning. The match has no default, so that the
+/// author of a new command must decide.
+pub(super) fn warn_after(command: &Command, context: &Context<'_>, dir: &Path, output: &Output) {
+    let warns = match command {
+        // `verify URL` and `verify FOLDER` check another repository than that of the other commands.
+        Command::Verify(args) => args.place.is_none(),
+        Command::Init(_)
+        | Command::Key(_)
+        | Command::Add(_)
+        | Command::Attest(_)
+        | Command::Remove(_)
+        | Command::Delegate(_)
+        | Command::SetDelegation(_)
+        | Command::Undelegate(_)
+        | Command::Bins(_)
+        | Command::Policy(_)
+        | Command::Rotate(_)
+        | Command::SetThreshold(_)
+        | Command::SetExpiry(_)
+        | Command::Revert(_)
+        | Command::Revoke(_)
+        | Command::Sign(_)
+        | Command::Publish(_)
+        | Command::Discard(_)
+        | Command::CatchUp(_)
+        | Command::Push(_)
+        | Command::Pull(_) => true,
+        // These commands report the dates themselves.
+        Command::Renew(_) | Command::Status(_) => false,
+        // These commands run until they are stopped, or do not use the repository.
+        Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => false,
+        #[cfg(feature = "attack-lab")]
+        Command::AttackLab(_) => false,
+    };
+    if !warns || context.run().is_dry() || context.global.quiet || context.has_warned.get() {
+        return;
+    }
+    // The command has succeeded. If the repository cannot be read, for example because another process is changing it,
+    // there is no warning.
+    if let Ok(mut repository) = Repository::open(dir, &context.invocation) {
+        warn_of_overdue(context, &mut repository, output);
+    }
+}
+
+/// Warns in one line of roles that were not renewed in the first half of their renewal period, or that expire before
+/// the timestamp should be renewed for the next time.
+pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository, output: &Output) {
+    context.has_warned.set(true);
+    if can_read_all(&repository.published) {
+        // A damaged role must not prevent the warning of the others.
+        let _ = repository.published.read_all();
+    }
+    let published = &repository.published;
+    let next = repository.config.role(&RoleName::TIMESTAMP).renew_from(published.timestamp.expires);
+    let overdue: Vec<(&RoleName, _)> = read_dates(published)
+        .into_iter()
+        .filter(|(role, expires)| {
+            let renewal = repository.config.role(role).renewal(*expires, repository.now());
+            renewal >= Renewal::Overdue || *expires <= next
+        })
+        .collect();
+    if overdue.is_empty() {
+        return;
+    }
+    let dates = overdue.iter().map(|(role, expires)| format!("{role} (expires {})", minute(*expires)));
+    let names = some_of(overdue.iter().map(|(role, _)| role.to_string())).replace(',', "");
+    let dates = some_of(dates);
+    output.warning(&format!(
+        "not renewed in time: {dates}; run `lastmile-repo renew {names}` with the keys of these roles"
+    ));
+}
+
+/// Returns whether the roles that have not been read yet are few and short.
+fn can_read_all(published: &Published) -> bool {
+    let unread = || published.snapshot.roles().filter(|(role, _)| published.known(role).is_none());
+    let length = || unread().map(|(_, meta)| meta.length.unwrap_or(MOST_BYTES + 1)).fold(0, u64::saturating_add);
+    published.snapshot.len() <= MOST_ROLES && length() <= MOST_BYTES
+}
+
+/// Returns the expiry dates of root, snapshot, timestamp and all targets roles that have been read.
+pub(super) fn read_dates(published: &Published) -> Vec<(&RoleName, DateTime<Utc>)> {
+    let mut roles = vec![
+        (&RoleName::ROOT, published.root.expires),
+        (&RoleName::SNAPSHOT, published.snapshot.expires),
+        (&RoleName::TIMESTAMP, published.timestamp.expires),
+    ];
+    roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
+    roles
+}
+
+/// The dates of roles, and who must sign them.
+#[derive(PartialEq, Eq)]
+struct Dates {
+    expires: DateTime<Utc>,
+    renew_from: DateTime<Utc>,
+    /// The keys that must sign, if too few of them are on this machine.
+    signers: Option<String>,
+}
+
+/// Whether new versions of roles are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Published,
+    NotPublished,
+}
+
+impl State {
+    pub(super) fn of(outcome: &Outcome, run: Run) -> Self {
+        match (outcome, run) {
+            (Outcome::Published { .. }, Run::Real) => Self::Published,
+            _ => Self::NotPublished,
+        }
+    }
+}
+
+/// Tells the user until when the new versions of roles that people sign are valid, and when and how to renew them.
+pub(super) fn note_dates(repository: &Repository, plan: &Plan, state: State, output: &Output) {
+    let names = KeyNames::of(repository);
+    let mut groups: Vec<(Dates, Vec<&RoleName>)> = Vec::new();
+    for document in plan.completed.all().filter(|document| !document.role.is_online()) {
+        let role = &document.role;
+        let ring = document.rings().required.first();
+        let dates = Dates {
+            expires: document.expires,
+            renew_from: repository.config.role(role).renew_from(document.expires),
+            signers: ring.and_then(|ring| signers(repository, ring, &names)),
+        };
+        match groups.iter_mut().find(|(same, _)| *same == dates) {
+            Some((_, roles)) => roles.push(role),
+            None => groups.push((dates, vec![role])),
+        }
+    }
+    let when = if state == State::Published { "" } else { "Once published, " };
+    for (dates, roles) in groups.iter().take(NAMED) {
+        output.note(&format!("{when}{}", line(&repository.published, dates, roles)));
+    }
+    if groups.len() > NAMED {
+        output.note("`lastmile-repo status` shows the dates of the other roles.");
+    }
+    if state == State::Published && !groups.is_empty() {
+        output.note("`lastmile-repo status --calendar FILE` writes the renewal dates to a calendar.");
+    }
+}
+
+/// Tells the user what a new lifetime means for a role that people sign.
+pub(super) fn note_lifetime(repository: &mut Repository, role: &RoleName, config: &RoleConfig, output: &Output) {
+    let Ok(expires) = repository.edit(Draft::default()).expires(role) else {
+        // The role is part of the pending change, and was never published.
+        return;
+    };
+    if role.is_online() {
+        return;
+    }
+    let names = KeyNames::of(repository);
+    let ring = repository.published.key_ring(role).ok();
+    let signers = ring.and_then(|ring| signers(repository, &ring, &names));
+    let dates = Dates { expires, renew_from: config.renew_from(expires), signers };
+    output.note(&line(&repository.published, &dates, &[role]));
+    output.note(&format!("If {role} is signed now, it is valid until {}.", minute(config.expiry(repository.now()))));
+}
+
+/// Says until when roles are valid, and when and how to renew them.
+fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
+    let names = some_of(roles.iter().map(ToString::to_string));
+    let (verb, them) = if roles.len() == 1 { ("is", "it") } else { ("are", "them") };
+    let how = how_to_renew(&arguments(published, roles), dates.signers.as_deref());
+    let (expires, from) = (minute(dates.expires), minute(dates.renew_from));
+    format!("{names} {verb} valid until {expires}. Renew {them} from {from} on: {how}.")
+}
+
+/// Returns the arguments of `renew` for roles. Succinct bins share one argument, because there may be many.
+fn arguments(published: &Published, roles: &[&RoleName]) -> String {
+    let delegations = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
+    let succinct: Vec<&SuccinctRoles> = delegations
+        .filter_map(|delegations| match &delegations.roles {
+            DelegatedRoles::Succinct(bins) => Some(bins),
+            DelegatedRoles::Listed(_) => None,
+        })
+        .collect();
+    let argument = |role: &&RoleName| match succinct.iter().find(|bins| bins.contains(role)) {
+        Some(bins) => format!("'{}-*'", bins.name_prefix()),
+        None => role.to_string(),
+    };
+    let arguments: BTreeSet<String> = roles.iter().map(argument).collect();
+    if arguments.len() > NAMED { "ROLE…".to_string() } else { Vec::from_iter(arguments).join(" ") }
+}
+
+/// Says how to renew roles. `signers` are the keys that must sign, if they are not on this machine.
+pub(super) fn how_to_renew(roles: &str, signers: Option<&str>) -> String {
+    let signers = signers.map_or_else(String::new, |signers| format!("{signers}; "));
+    format!("{signers}run `lastmile-repo renew {roles}`")
+}
+
+/// Names the keys of `ring` if too few of them are on this machine.
+pub(super) fn signers(repository: &Repository, ring: &KeyRing, names: &KeyNames) -> Option<String> {
+    if repository.can_sign_with(ring) {
+        return None;
+    }
+    let keys = some_of(ring.keys().map(|(id, _)| names.shown(id)));
+    Some(format!("{} of these keys must sign: {keys}", ring.threshold()))
+}

@@ -1,0 +1,156 @@
+//! Tests of the dates that commands report.
+
+use super::*;
+
+#[test]
+fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    let file = home.folder.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let add = |home: &Home, name: &str, options: &[&str]| {
+        let ran = home.run(&[&["add", file.to_str().unwrap(), "--name", name][..], options].concat());
+        assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+        ran.stderr
+    };
+    assert!(!add(&home, "a", &[]).contains("not renewed in time"));
+    // The root expires after 365 days, and half of its renewal period of 60 days has passed after 335 days.
+    home.now += TimeDelta::days(336);
+    let expected = "warning: not renewed in time: root (expires 2031-03-17 17:46 UTC); run `lastmile-repo renew root` with the \
+                    keys of these roles";
+    for said in [add(&home, "b", &[]), home.run(&["remove", "a"]).stderr] {
+        assert_eq!(said.lines().filter(|line| *line == expected).count(), 1, "{said}");
+    }
+    let ran = home.run(&["renew", "root"]);
+    assert!(!ran.stderr.contains("not renewed in time"), "{}", ran.stderr);
+    let valid = "root is valid until 2032-02-16 17:46 UTC. Renew it from 2031-12-18 17:46 UTC on: run `lastmile-repo renew root`.";
+    assert!(ran.stderr.contains(valid), "{}", ran.stderr);
+    assert!(!add(&home, "c", &[]).contains("not renewed in time"));
+}
+
+/// Returns the lines that warn of roles that were not renewed in time.
+fn warnings(ran: &Ran) -> Vec<&str> {
+    ran.stderr.lines().filter(|line| line.starts_with("warning: not renewed in time: ")).collect()
+}
+
+#[test]
+fn every_command_with_a_repository_warns_once_of_roles_that_were_not_renewed_in_time() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    let path = |name: &str| home.folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, key, served, other) = (path("file"), path("root-3.pem"), path("served"), path("other"));
+    let signer = path("repository/keys/targets-1.pem");
+    std::fs::write(&file, "content").unwrap();
+    assert_eq!(home.run(&["add", &file, "--quiet"]).status, ExitStatus::Done);
+    home.now += TimeDelta::days(166);
+    // Half of the renewal period of 30 days has passed for targets, and the other roles are renewed.
+    assert_eq!(home.run(&["renew", "--force", "--quiet"]).status, ExitStatus::Done);
+    let metadata_url = format!("file://{served}/metadata/");
+    let expected = "warning: not renewed in time: targets (expires 2030-09-13 17:46 UTC); run `lastmile-repo renew targets` with \
+                    the keys of these roles";
+    let warns = |args: &[&str], status: ExitStatus| {
+        let ran = home.run(args);
+        assert_eq!((ran.status, warnings(&ran)), (status, vec![expected]), "{args:?}: {}", ran.stderr);
+    };
+    warns(&["key", "generate", "new", "--unencrypted"], ExitStatus::Done);
+    warns(&["key", "list"], ExitStatus::Done);
+    warns(&["key", "show", "root-1"], ExitStatus::Done);
+    warns(&["attest", &file, "--key", &signer], ExitStatus::Done);
+    warns(&["bins"], ExitStatus::Done);
+    warns(&["verify"], ExitStatus::Done);
+    warns(&["push", "--to", &served], ExitStatus::Done);
+    warns(&["pull"], ExitStatus::Done);
+    warns(&["catch-up", "--metadata-url", &metadata_url], ExitStatus::Done);
+    warns(&["set-expiry", "snapshot", "20"], ExitStatus::Done);
+    warns(&["set-threshold", "root", "3", "--skip-served-check"], ExitStatus::Done);
+    // Without one of the keys of root, a change of root is pending.
+    std::fs::rename(home.folder.path().join("repository/keys/root-3.pem"), &key).unwrap();
+    warns(&["rotate", "root", "--add", "new", "--skip-served-check"], ExitStatus::Pending);
+    warns(&["sign", "--key", &key, "--yes"], ExitStatus::Done);
+    warns(&["publish", "--skip-served-check"], ExitStatus::Done);
+    warns(&["rotate", "root", "--remove", "new", "--skip-served-check"], ExitStatus::Pending);
+    warns(&["discard", "--yes"], ExitStatus::Done);
+    std::fs::rename(&key, home.folder.path().join("repository/keys/root-3.pem")).unwrap();
+    let revoke = ["revoke", "file:keys/timestamp-1.pem", "--unencrypted-online-keys", "--skip-served-check"];
+    warns(&revoke, ExitStatus::Done);
+    // The roles of a new repository are not overdue, unless their lifetimes do not match.
+    let new = home.run(&["init", &other, "--unencrypted-keys", "--expiry", "targets=1"]);
+    assert!(warnings(&new)[0].contains("targets (expires 2030-08-31 17:46 UTC)"), "{}", new.stderr);
+    for silent in [&["key", "list", "--quiet"][..], &["status"], &["renew"], &["verify", &served], &["man", &served]] {
+        assert!(warnings(&home.run(silent)).is_empty(), "{silent:?}");
+    }
+    assert_eq!(home.run(&["renew", "targets", "--quiet", "--skip-served-check"]).status, ExitStatus::Done);
+    assert!(warnings(&home.run(&["key", "list"])).is_empty());
+}
+
+#[test]
+fn a_delegated_role_that_was_not_renewed_in_time_is_named() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    home.run(&["key", "generate", "team-1", "--unencrypted", "--quiet"]);
+    home.run(&["delegate", "team", "--paths", "team/*", "--key", "team-1", "--quiet"]);
+    home.now += TimeDelta::days(170);
+    home.run(&["renew", "--force", "targets", "--quiet"]);
+    let ran = home.run(&["key", "list"]);
+    assert!(
+        warnings(&ran)[0].contains(" team (expires 2030-09-13 17:46 UTC); run `lastmile-repo renew team`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn commands_report_until_when_roles_are_valid_that_people_sign() {
+    let home = Home::new();
+    let keys = home.folder.path().join("repository/keys");
+    let file = home.folder.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let file = file.to_str().unwrap();
+    let says = |args: &[&str], expected: &[&str]| {
+        let ran = home.run(args);
+        let said = ran.stderr.lines().filter(|line| line.contains("valid until") || line.contains("--calendar"));
+        assert_eq!(said.collect::<Vec<_>>(), expected, "{args:?}: {}", ran.stderr);
+    };
+    let root = "root is valid until 2031-03-17 17:46 UTC. Renew it from 2031-01-16 17:46 UTC on: run `lastmile-repo renew root`.";
+    let dates = "valid until 2030-09-13 17:46 UTC. Renew it from 2030-08-14 17:46 UTC on: run `lastmile-repo renew";
+    let targets = format!("targets is {dates} targets`.");
+    let calendar = "`lastmile-repo status --calendar FILE` writes the renewal dates to a calendar.";
+    says(&["init", "--unencrypted-keys"], &[root, &targets, calendar]);
+    says(&["add", file], &[&targets, calendar]);
+    says(&["add", file, "--name", "b", "--dry-run"], &[&format!("Once published, {targets}")]);
+    says(&["key", "generate", "team-1", "--unencrypted"], &[]);
+    let both = format!("team, targets are {dates} targets team`.").replace("Renew it", "Renew them");
+    says(&["delegate", "team", "--paths", "team/*", "--key", "team-1"], &[&both, calendar]);
+    says(&["renew", "--force"], &[]);
+    says(&["renew", "--force", "team"], &[&format!("team is {dates} team`."), calendar]);
+    says(&["set-expiry", "timestamp", "6"], &[]);
+    let shorter = targets.replace("2030-08-14", "2030-09-03");
+    says(
+        &["set-expiry", "targets", "30"],
+        &[&shorter, "If targets is signed now, it is valid until 2030-04-16 17:46 UTC."],
+    );
+    says(&["revoke", "file:keys/timestamp-1.pem", "--unencrypted-online-keys"], &[root, calendar]);
+    for name in ["root-2.pem", "root-3.pem"] {
+        std::fs::remove_file(keys.join(name)).unwrap();
+    }
+    let signers = "3 of these keys must sign: ";
+    let ran = home.run(&["set-threshold", "root", "3"]);
+    let pending = format!("Once published, {}{signers}", root.split_once("run `").unwrap().0);
+    assert!(
+        ran.stderr
+            .lines()
+            .any(|line| line.starts_with(&pending) && line.ends_with("; run `lastmile-repo renew root`.")),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn bins_share_one_argument_of_renew() {
+    let home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    let ran = home.run(&["bins", "--bit-length", "4"]);
+    let line = ran.stderr.lines().find(|line| line.contains("valid until")).unwrap();
+    assert!(line.starts_with("bin-0, bin-1, ") && line.contains(" and 9 more are valid until "), "{line}");
+    assert!(line.ends_with("run `lastmile-repo renew 'bin-*' targets`."), "{line}");
+}
