@@ -93,7 +93,8 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
     let folder: TempDir = tempfile::tempdir().unwrap();
     let site = folder.path().join("site");
     let to = site.to_str().unwrap().to_owned();
-    play(&folder, &Scene { to, site, server: None, publishers: 5, killing: Duration::from_secs(15) });
+    let scene = Scene { to, site, server: None, publishers: 5, killing: Duration::from_secs(15) };
+    eprintln!("{}", play(&folder, &scene));
 }
 
 #[test]
@@ -102,11 +103,12 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_over_ssh(
     let server = Server::new(&folder.path().join("server"), "");
     let site = folder.path().join("site");
     let to = format!("ssh://www{}", site.display());
-    play(&folder, &Scene { to, site, server: Some(&server), publishers: 2, killing: Duration::from_secs(8) });
+    let scene = Scene { to, site, server: Some(&server), publishers: 2, killing: Duration::from_secs(8) };
+    eprintln!("{}", play(&folder, &scene));
 }
 
-/// Runs all publishers, and checks that no release is lost and that nothing that was served changes.
-fn play(folder: &TempDir, scene: &Scene<'_>) {
+/// Runs all publishers, and checks that no release is lost and that nothing that was served changes. Returns a summary.
+fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
     let site = &scene.site;
     let machine = |name| Machine { folder: folder.path().join(name), ssh: scene.server.map(Server::program) };
     let first = machine("first");
@@ -142,7 +144,6 @@ fn play(folder: &TempDir, scene: &Scene<'_>) {
         seen.len()
     });
     let killed = kills.load(Ordering::Relaxed);
-    eprintln!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * scene.publishers);
     assert!(killed > 0, "no publisher was killed");
     for machine in &machines {
         machine.run(&["push", "--catch-up"]);
@@ -163,6 +164,7 @@ fn play(folder: &TempDir, scene: &Scene<'_>) {
         assert!(listed.contains(&format!("release-{number}")), "release-{number} was lost: {listed}");
     }
     assert!(!immutable_files(site).is_empty());
+    format!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * scene.publishers)
 }
 
 /// Publishes a release and pushes it. A killed command is repeated. Nothing is killed after `quiet`.

@@ -5,8 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
-
 use super::ran::{Ran, run};
 use super::site::{Site, replaced, succeed};
 use super::sshd::Server;
@@ -74,10 +72,8 @@ pub(super) fn fetch_all(site: &Site, client: &str) {
 
 /// Returns the names of the targets that a client finds.
 pub(super) fn listed(site: &Site, client: &str) -> Vec<String> {
-    let output = succeed(site.client(client).arg("list").arg("--json"));
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let targets = document["targets"].as_array().unwrap();
-    targets.iter().map(|target| target["path"].as_str().unwrap().to_owned()).collect()
+    let output = succeed(site.client(client).arg("list"));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -184,7 +180,8 @@ fn the_recipe_with_an_account_that_is_restricted_to_sftp_is_sufficient() {
 
 #[test]
 fn a_server_without_the_extension_that_makes_files_durable_is_sufficient() {
-    let site = Site::empty(&[]);
+    let mut site = Site::empty(&[]);
+    site.release(&[("a", b"1".as_slice())]);
     let server = Server::new(&site.path("server"), "ForceCommand internal-sftp -P fsync");
     first(&site, &server).push(&[]).done();
     fetch_all(&site, "first");
@@ -222,12 +219,8 @@ fn the_messages_of_ssh_are_reported() {
     fs::write(server.path("known_hosts"), "").unwrap();
     fails("Host key verification failed");
     let config = fs::read_to_string(server.path("ssh_config")).unwrap();
-    fs::write(
-        server.path("ssh_config"),
-        config.replace("HostName 127.0.0.1", "HostName 127.0.0.1\nProxyCommand false"),
-    )
-    .unwrap();
-    fails("onnection closed");
+    fs::write(server.path("ssh_config"), config.replace("HostName 127.0.0.1", "HostName 127.0.0.1\nPort 1")).unwrap();
+    fails("Connection refused");
     // A program that prints text instead of SFTP, like the start-up file of a shell.
     fs::write(server.program(), "#!/bin/sh\necho Welcome to this server\nexec cat >/dev/null\n").unwrap();
     fails("hello message");

@@ -5,8 +5,6 @@
 //! file `N + 1`, which only one process can do. A slow process may create a file again that was removed in the meantime.
 //! It notices that this file does not have the highest number.
 
-use std::sync::Arc;
-
 use lastmile_client::BaseUrl;
 
 use crate::push::destination::{Object, Written};
@@ -22,7 +20,8 @@ const READS: usize = 10;
 
 /// The lock object.
 pub(super) struct SshLock {
-    pub(super) session: Arc<Session>,
+    /// A connection of its own, so that the renewal of the lock does not wait behind the data of large files.
+    pub(super) session: Session,
     pub(super) url: BaseUrl,
     /// The path of the folder.
     pub(super) folder: String,
@@ -52,9 +51,11 @@ impl SshLock {
             Err(_) if self.session.attributes(&path)?.is_some() => return Ok(Written::Refused),
             Err(error) => return Err(self.session.error("create", &path, &error)),
         };
-        let written = self.session.run(write_at(&file, 0, bytes));
+        let written = self.session.run(async {
+            write_at(&file, 0, bytes).await?;
+            file.close().await
+        });
         written.map_err(|error| self.session.error("write", &path, &error))?;
-        self.session.finish_file(&path, file)?;
         let numbers = self.numbers()?;
         if numbers.iter().any(|other| *other > number) {
             self.session.remove_file(&path)?;

@@ -47,7 +47,7 @@ pub(crate) struct Ssh {
     program: OsString,
     /// The duration of the lock.
     lease: Duration,
-    /// The connection, once it is needed. All threads share it.
+    /// The connection, once it is needed. All threads share it. Only the lock has another one.
     session: Mutex<Option<Arc<Session>>>,
     /// The name of the folder for the files that this process is writing.
     working: String,
@@ -75,8 +75,11 @@ impl Ssh {
         if let Some(session) = &*session {
             return Ok(Arc::clone(session));
         }
-        let connected = Arc::new(Session::connect(&self.program, &self.address)?);
-        Ok(Arc::clone(session.insert(connected)))
+        Ok(Arc::clone(session.insert(Arc::new(self.connect()?))))
+    }
+
+    fn connect(&self) -> Result<Session, Error> {
+        Session::connect(&self.program, &self.address)
     }
 
     /// Removes the folders of processes that held the lock before. If such a process still runs, it cannot write anything
@@ -171,7 +174,7 @@ impl Destination for Ssh {
             return Err(PushError::NoRename { url: self.url.clone() }.into());
         }
         session.make_folder(&self.address.folder, FOLDER_MODE)?;
-        let lock = SshLock { session: Arc::clone(&session), url: self.url.clone(), folder: self.address.path(LOCK)? };
+        let lock = SshLock { session: self.connect()?, url: self.url.clone(), folder: self.address.path(LOCK)? };
         let lease = StoreLease::take(Arc::new(lock), self.lease, wait)?;
         self.clear_working(&session)?;
         let (all, own) = (self.address.path(WORKING)?, self.address.path(&self.working)?);
