@@ -24,7 +24,7 @@ fn shorten_lease(site: &Site) {
 
 /// A target whose upload takes a while.
 fn large() -> Vec<u8> {
-    (0..25_000_000_u32).map(|number| (number % 251) as u8).collect()
+    (0..12_000_000_u32).map(|number| (number % 251) as u8).collect()
 }
 
 /// Starts a push, and waits until it uploads a target.
