@@ -18,12 +18,12 @@ use crate::published::Published;
 use crate::report::overview::minute;
 use crate::{Outcome, Plan, Renewal, Repository};
 
-/// To warn of delegated roles, a command reads their files, unless the snapshot lists more roles than this, or longer files.
+/// To warn about delegated roles, a command reads their files, unless the snapshot lists more roles than this, or longer files.
 /// The warning must not slow down a command that changes one of many roles.
 const MOST_ROLES: usize = 100;
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Warns of roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the repository.
+/// Warns about roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the repository.
 ///
 /// All commands pass through this function, so that none can forget the warning. The match has no default, so that the
 /// author of a new command must decide.
@@ -74,7 +74,7 @@ pub(super) fn warn_after(command: &Command, context: &Context<'_>, dir: &Path, o
 pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository, output: &Output) {
     context.has_warned.set(true);
     if can_read_all(&repository.published) {
-        // A damaged role must not prevent the warning of the others.
+        // A damaged role must not prevent a warning about the others.
         let _ = repository.published.read_all();
     }
     let published = &repository.published;

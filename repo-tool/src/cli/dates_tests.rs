@@ -28,7 +28,7 @@ fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
     assert!(!add(&home, "c", &[]).contains("not renewed in time"));
 }
 
-/// Returns the lines that warn of roles that were not renewed in time.
+/// Returns the lines that warn about roles that were not renewed in time.
 fn warnings(ran: &Ran) -> Vec<&str> {
     ran.stderr.lines().filter(|line| line.starts_with("warning: not renewed in time: ")).collect()
 }

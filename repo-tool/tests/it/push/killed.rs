@@ -28,8 +28,8 @@ fn kill_at_renames(
     clean.run(arguments).done();
     let calls = watched.calls();
     drop(watched);
-    let renames = (0..calls.len()).filter(|number| calls[*number].0 == Syscall::Rename);
-    for number in renames.flat_map(|number| [number, number + 1]) {
+    let renames = calls.iter().enumerate().filter(|(_, (call, _))| *call == Syscall::Rename);
+    for number in renames.flat_map(|(number, _)| [number, number + 1]) {
         restore(site, &served);
         let machine = machine.copy();
         let armed = arm(&machine.folder.path().join(below), number, Fault::Die);
