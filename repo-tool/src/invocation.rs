@@ -38,7 +38,7 @@ pub struct Invocation {
     pub clock: ClockCheck,
     /// The unknown members and keys in metadata that the user agrees to sign.
     pub accepted: Accepted,
-    /// The private key files that `repo.toml` may name in this run although they are outside the repository's folder.
+    /// The private key files that may be used in this run, also outside the repository's folder.
     /// The user's configuration may allow further files.
     pub allowed_keys: Vec<PathBuf>,
     /// The signers other than key files, such as hardware tokens. Each signer may sign in every repository that this
@@ -74,19 +74,21 @@ impl Invocation {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
     }
 
-    /// Returns the keys that `repo.toml` names, except keys outside the repository's folder that the user has not allowed.
+    /// Returns the keys in the repository's folder that `repo.toml` names, and the keys that the user allows.
     pub(crate) fn usable_keys(
         &self,
         layout: &Layout,
         config: &Config,
         digest: RootDigest,
     ) -> Result<Vec<KeyUri>, Error> {
-        let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
-            config.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
-        if !outside.is_empty() {
-            let mut allowed = self.user.keys(digest)?;
-            allowed.extend(self.allowed_keys.iter().cloned());
-            uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
+        let mut allowed = self.user.keys(digest)?;
+        allowed.extend(self.allowed_keys.iter().cloned());
+        let mut uris = config.key_uris();
+        uris.retain(|uri| uri.is_below(layout.dir()) || allowed.contains(&uri.path(layout.dir())));
+        for file in allowed {
+            if !uris.iter().any(|uri| uri.path(layout.dir()) == file) {
+                uris.push(KeyUri::File(file));
+            }
         }
         Ok(uris)
     }

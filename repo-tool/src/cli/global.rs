@@ -35,9 +35,8 @@ pub(crate) struct Global {
     /// LASTMILE_REPO_ROOT_SHA256 instead
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
-    /// Allow this command to use FILE, a private key that repo.toml names but that is outside the repository's folder.
-    /// To allow several files, list them in LASTMILE_REPO_ALLOWED_KEYS, separated as in PATH; to allow a file
-    /// permanently, use `key allow`
+    /// Allow this command to use FILE, a private key outside the repository's folder. To allow several files, list them
+    /// in LASTMILE_REPO_ALLOWED_KEYS, separated as in PATH; to allow a file permanently, use `key allow`
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) allow_key: Vec<PathBuf>,
     /// Publish without first comparing the repository with the server at the metadata-url in your configuration

@@ -45,7 +45,7 @@ pub(crate) enum KeyCommand {
     },
     /// List the trusted keys and the keys on this machine, with their roles.
     List,
-    /// Allow repo.toml to name a private key file outside the repository's folder.
+    /// Allow the use of a private key file for the repository, also if repo.toml does not name the file.
     Allow {
         /// The key file.
         file: PathBuf,
@@ -361,7 +361,7 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
     if context.run().is_dry() {
         context.invocation.user.check_creatable()?;
     } else {
-        repository.allow_key(&KeyUri::File(file.clone()))?;
+        context.invocation.user.allow_key(repository.digest, &file)?;
     }
     let json = json!({ "allowed": file.to_string_lossy(), "dry_run": context.global.dry_run });
     output.report(&json, [format!("{} may be used for this repository", printable_path(&file))])?;
