@@ -57,6 +57,14 @@ impl Output {
         }
     }
 
+    /// Returns an output that writes only notes, warnings and progress bars, for a second step of a command whose first
+    /// step writes the data.
+    #[must_use]
+    pub fn without_data(&self) -> Output {
+        let stdout = Stdout { stream: Box::new(io::sink()), is_written: true };
+        Output { stdout: Arc::new(Mutex::new(stdout)), ..self.clone() }
+    }
+
     /// Writes `lines` as data or, with `--json`, writes `document` instead. `document` must be an object, to which this
     /// method adds the member `schema`. Line breaks within a line are escaped.
     ///

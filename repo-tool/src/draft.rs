@@ -43,7 +43,8 @@ pub struct Draft {
     /// The roles to which many targets were added at once. `touched` does not contain these targets, but the simulated
     /// clients must find each new target of these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
-    /// Partly signed documents from the pending change. This draft does not change them.
+    /// Partly signed documents from the pending change, or from a change of another machine. This draft does not change
+    /// them.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
     /// Whether this draft continues the pending change in `staged/`.
     pub(crate) from_staged: bool,

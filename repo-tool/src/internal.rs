@@ -31,6 +31,7 @@ expose! {
     practice = check::practice;
     proof = revoke::proof;
     queue = publish::queue;
+    received = publish::received;
     revoke = revoke;
     #[cfg(feature = "http")]
     server = served::server;

@@ -44,6 +44,7 @@ mod sigstore_conformance;
 mod snapshot;
 mod taps;
 mod targets;
+mod teams;
 mod threat_model;
 mod time;
 mod timestamp;

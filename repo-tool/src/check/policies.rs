@@ -102,7 +102,7 @@ impl Check<'_> {
         for (role, content) in &self.draft.targets {
             let Some(before) = published.known(role) else { continue };
             let after = content.read()?;
-            if self.draft.from_staged {
+            if self.draft.from_staged || self.draft.prior.contains_key(role) {
                 removed.extend(before.paths().filter(|path| after.target(path).is_none()));
             } else {
                 let touched = self.draft.touched.iter();

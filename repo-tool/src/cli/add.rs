@@ -8,6 +8,7 @@ use lastmile_client::text::printable_path;
 use lastmile_metadata::RoleName;
 
 use super::context::Context;
+use super::exchange::Exchange;
 use super::outcome::{conclude, publish};
 use super::phrases::STDIN;
 use crate::config::Config;
@@ -39,7 +40,8 @@ Examples:
   lastmile-repo add build/out.bin --name app/1.2/app.bin
   lastmile-repo add app-1.2.tar.gz --evidence release.sigstore.json provenance.intoto.jsonl
   lastmile-repo add plugins --under plugins --role plugins-team
-  lastmile-repo add --from-list packages.txt")]
+  lastmile-repo add --from-list packages.txt
+  lastmile-repo add app-1.2.tar.gz --push  # and push to the stored destination")]
 pub(crate) struct Add {
     /// Files or folders to publish.
     #[arg(required_unless_present = "from_list")]
@@ -81,9 +83,15 @@ pub(crate) struct Add {
     /// Publish files that contain private keys, such as test keys. The repository's own keys are never published.
     #[arg(long)]
     pub(super) allow_private_key_material: bool,
+    #[command(flatten)]
+    pub(super) exchange: Exchange,
 }
 
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
+    args.exchange.around(context, output, || add_targets(context, args, output))
+}
+
+fn add_targets(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
     if let Some(list) = &args.from_list {
         return add_list(context, &role, (list, args), output);

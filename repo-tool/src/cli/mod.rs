@@ -15,6 +15,7 @@ mod delegate;
 #[expect(clippy::disallowed_methods, reason = "the demo simulates an attacker in a temporary folder")]
 mod demo;
 mod discard;
+mod exchange;
 mod failure;
 mod findings;
 mod global;

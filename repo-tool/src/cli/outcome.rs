@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::counts::{counted, some_of};
 use super::dates::{State, note_dates, warn_of_overdue};
+use super::exchange::{how_to_publish, pending_folder};
 use super::findings;
 use super::global::Run;
 use super::key_names::KeyNames;
@@ -183,6 +184,11 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
             "{verb} The old keys were not available and did not sign, so a client that is updating at this moment may \
              fail once. Its next attempt succeeds.",
         )),
+        Outcome::Staged(documents) if documents.iter().all(|document| document.role.is_online()) && !run.is_dry() => {
+            output
+                .note("Nothing has been published, because this machine lacks private keys of snapshot or timestamp.");
+            output.note_lines(how_to_publish(repository));
+        }
         Outcome::Staged(documents) => {
             output.note(match run {
                 Run::Real => "Nothing has been published. These signatures are missing:",
@@ -195,6 +201,10 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
             }
             if !run.is_dry() {
                 output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");
+                output.note(&format!(
+                    "On another machine, a key holder runs `lastmile-repo sign --from FOLDER` with a copy of the folder {}.",
+                    pending_folder(repository)
+                ));
             }
         }
     }

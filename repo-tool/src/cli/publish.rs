@@ -1,6 +1,7 @@
-//! `publish`: publish the pending change once it has all signatures.
+//! `publish`: publish the pending change, or a change from another machine, once it has all signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};
@@ -8,6 +9,7 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{Key, KeyId};
 
 use super::context::Context;
+use super::exchange::Exchange;
 use super::outcome::conclude;
 use crate::draft::Draft;
 use crate::edit::keys::short;
@@ -20,19 +22,32 @@ use crate::{Error, Repository};
 #[command(after_help = "\
 Exit code 6: signatures are still missing; nothing was published.
 
-Example: lastmile-repo publish")]
+Examples:
+  lastmile-repo publish
+  lastmile-repo publish --from /home/team-a/staged --push")]
 pub(crate) struct Publish {
+    /// Publish the change in FOLDER, a copy of the folder `staged` of the machine that made the change. Everything in
+    /// FOLDER is verified.
+    #[arg(long, value_name = "FOLDER")]
+    from: Option<PathBuf>,
     /// Publish even if clients will refuse packages that are already published, because a policy has become stricter.
     #[arg(long)]
     even_so: bool,
+    #[command(flatten)]
+    exchange: Exchange,
 }
 
 pub(super) fn publish(context: &Context<'_>, args: &Publish, output: &Output) -> Result<ExitStatus, Error> {
+    args.exchange.around(context, output, || publish_change(context, args, output))
+}
+
+fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open_accepting(args.even_so, output)?;
-    if !staged::is_staged(&repository.layout) {
-        return Err(Error::Absent("there is no pending change to publish".into()));
-    }
-    let mut draft = repository.staged()?;
+    let mut draft = match &args.from {
+        Some(folder) => repository.receive(folder, context.run().into())?,
+        None if staged::is_staged(&repository.layout) => repository.staged()?,
+        None => return Err(Error::Absent("there is no pending change to publish".into())),
+    };
     draft.config = Some(repository.config_without_unused_keys(&draft)?);
     let revoked = revoked_keys(&mut repository, &draft)?;
     // A revocation must succeed even if an attacker publishes files on the server.

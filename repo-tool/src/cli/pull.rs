@@ -3,7 +3,7 @@
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_client::BaseUrl;
-use lastmile_metadata::TargetNames;
+use lastmile_metadata::{RoleName, TargetNames};
 use serde_json::{Map, Value, json};
 
 use super::catch_up;
@@ -138,6 +138,23 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
         output.note("repo.toml has defaults: set the lifetimes of this repository, and the keys of this machine.");
     }
     Ok(ExitStatus::Done)
+}
+
+/// Returns whether the folder has published changes that were not pushed. An adoption would lose them.
+pub(super) fn has_unpushed(context: &Context<'_>) -> Result<bool, Error> {
+    let repository = Repository::open(&context.global.repository, &context.invocation)?;
+    if !repository.can_sign(&RoleName::SNAPSHOT) {
+        return Ok(false);
+    }
+    let served = stored(context, repository.digest)?.and_then(|(_, settings)| settings.served);
+    Ok(served != Some(ServedSnapshot::of(&repository.published.snapshot)))
+}
+
+/// Adopts what other machines have published.
+pub(super) fn adopt(context: &Context<'_>, output: &Output) -> Result<(), Error> {
+    let args =
+        Pull { from: None, endpoint: None, region: None, without_targets: false, no_hash_prefix: false, adopt: true };
+    update(context, &args, None, output).map(drop)
 }
 
 /// Brings an existing folder up to date.

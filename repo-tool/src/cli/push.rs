@@ -23,6 +23,9 @@ use crate::{Error, PushError, Repository};
 /// The name of the destination if the user gives no name.
 pub(super) const DEFAULT: &str = "default";
 
+/// The default of `--public-wait`.
+const PUBLIC_WAIT: u64 = 60;
+
 /// `push`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -63,7 +66,7 @@ pub(crate) struct Push {
     #[arg(long)]
     pub(crate) single_writer: bool,
     /// Seconds to wait until clients get the new state from the public URL
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = PUBLIC_WAIT)]
     pub(crate) public_wait: u64,
     /// If another machine has pushed, adopt its state, and publish the changes of this folder on top of it
     #[arg(long)]
@@ -71,6 +74,23 @@ pub(crate) struct Push {
     /// Accept missing target files that another server has (`add --from-list`)
     #[arg(long)]
     pub(crate) allow_missing_targets: bool,
+}
+
+impl Push {
+    /// Returns the options of `push --catch-up`.
+    pub(super) fn with_catch_up() -> Self {
+        Self {
+            destination: None,
+            to: None,
+            public_url: None,
+            endpoint: None,
+            region: None,
+            single_writer: false,
+            public_wait: PUBLIC_WAIT,
+            catch_up: true,
+            allow_missing_targets: false,
+        }
+    }
 }
 
 /// The maximum number of times that `push --catch-up` starts again because another machine was faster.
@@ -320,4 +340,16 @@ pub(super) fn stored(
     let name = names.iter().find(|name| *name == DEFAULT).or(only);
     let Some(name) = name else { return Ok(None) };
     Ok(user.destination(repository, name)?.map(|settings| (name.clone(), settings)))
+}
+
+/// Returns the name of the repository's stored destination, and the digest of the repository's oldest root.
+///
+/// # Errors
+/// [`Error::Usage`] if there is no stored destination.
+pub(super) fn require_stored(context: &Context<'_>) -> Result<(String, RootDigest), Error> {
+    let repository = RootDigest::of(&roots::oldest_root(&context.layout())?);
+    let (name, _) = stored(context, repository)?.ok_or_else(|| {
+        Error::Usage("--push needs a destination: run `lastmile-repo push --to DESTINATION` once".into())
+    })?;
+    Ok((name, repository))
 }

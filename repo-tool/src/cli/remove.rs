@@ -5,6 +5,7 @@ use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::TargetPath;
 
 use super::context::Context;
+use super::exchange::Exchange;
 use super::outcome::{conclude, publish};
 use crate::config::Config;
 use crate::publish::queue::PublishRequest;
@@ -24,9 +25,15 @@ pub(crate) struct Remove {
     /// Role that lists the targets.
     #[arg(long, value_name = "ROLE")]
     pub(super) role: Option<String>,
+    #[command(flatten)]
+    pub(super) exchange: Exchange,
 }
 
 pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> Result<ExitStatus, Error> {
+    args.exchange.around(context, output, || remove_targets(context, args, output))
+}
+
+fn remove_targets(context: &Context<'_>, args: &Remove, output: &Output) -> Result<ExitStatus, Error> {
     let role = args.role.as_deref().map(names::role).transpose()?;
     let path = |name: &String| TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()));
     let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,7 @@
 //! `sign`: sign the pending change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};
@@ -10,6 +11,7 @@ use serde_json::json;
 use super::confirm::Confirmation;
 use super::context::Context;
 use super::counts::some_of;
+use super::exchange::how_to_publish;
 use super::findings;
 use super::global::Run;
 use super::keys::resolve_all;
@@ -19,6 +21,7 @@ use crate::config::Config;
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::key_store::KeyStore;
+use crate::publish::observer::Unobserved;
 use crate::publish::staged;
 use crate::report::diff;
 use crate::{Error, Outcome, PublicationError, Repository, Signing, names};
@@ -30,13 +33,18 @@ Shows every change and asks for confirmation before signing.
 
 Examples:
   lastmile-repo sign --key /media/usb/root-2.pem
-  lastmile-repo sign root")]
+  lastmile-repo sign root
+  lastmile-repo sign --from /home/alice/staged")]
 pub(crate) struct Sign {
     /// Roles whose metadata to sign [default: every role of the pending change for which you have a key]
     pub(crate) roles: Vec<String>,
     /// Private key files to sign with [default: the keys that repo.toml lists]
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
+    /// Sign the change in FOLDER, a copy of the folder `staged` of the machine that made the change. The change becomes
+    /// the pending change of this folder, or is added to it.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) from: Option<PathBuf>,
     /// Sign without asking.
     #[arg(long, short)]
     pub(crate) yes: bool,
@@ -46,11 +54,12 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
     let run = context.run();
     let mut repository = open(context, run)?;
-    if !staged::is_staged(&repository.layout) {
-        return Err(Error::Absent("there is no pending change to sign".into()));
-    }
     let keys = signing_keys(&mut repository, &args.key)?;
-    let draft = repository.staged()?;
+    let draft = match &args.from {
+        Some(folder) => repository.receive(folder, run.into())?,
+        None if staged::is_staged(&repository.layout) => repository.staged()?,
+        None => return Err(Error::Absent("there is no pending change to sign".into())),
+    };
     let plan = repository.plan(draft, Signing::Never)?;
     let json = json!({ "changes": diff::json(&plan.diff), "dry_run": run.is_dry() });
     let confirmation = if args.yes { Confirmation::Given } else { Confirmation::Ask };
@@ -58,13 +67,17 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     repository.review_staged(&plan.draft, &wanted)?;
     confirmation.require(context, "Sign this?", "not signed", output)?;
     let signed = repository.signed_documents(&plan.draft, &keys, &wanted)?;
-    if !run.is_dry() {
-        repository.write_signed(&signed)?;
-    }
     if signed.iter().all(|(_, by)| by.is_empty()) {
         return Err(Error::Failed(
             "these keys cannot add a signature: they have already signed, or the roles do not trust them".into(),
         ));
+    }
+    if !run.is_dry() {
+        if args.from.is_some() {
+            // The plan has no snapshot and timestamp signatures, so the change is stored and not published.
+            repository.conclude(&plan, &mut Unobserved)?;
+        }
+        repository.write_signed(&signed)?;
     }
     if run.is_dry() {
         output.note("Nothing was signed (--dry-run).");
@@ -112,7 +125,8 @@ fn note_missing(
     documents.extend(signed.into_iter().map(|(document, _)| (document.role.clone(), document)));
     let missing: Vec<Document> = documents.into_values().filter(|document| !document.missing().is_empty()).collect();
     if missing.is_empty() {
-        output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it.");
+        output.note("The pending change has all signatures.");
+        output.note_lines(how_to_publish(repository));
     } else {
         note_outcome(repository, &Outcome::Staged(missing), Run::Real, output);
     }

@@ -11,13 +11,11 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::counts::some_of;
-use super::push::{stored, variables};
+use super::push::{require_stored, variables};
 use super::renew::Renew;
 use crate::error::chain;
-use crate::files::roots;
 use crate::push::Variables;
 use crate::report::overview::minute;
-use crate::root_digest::RootDigest;
 use crate::watch::{Event, Reason, Remote, Watch};
 use crate::{Error, Renewal};
 
@@ -56,10 +54,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
 
 /// Returns the stored destination of the repository.
 fn remote<'v>(context: &Context<'_>, variables: Variables<'v>) -> Result<Remote<'v>, Error> {
-    let repository = RootDigest::of(&roots::oldest_root(&context.layout())?);
-    let (name, _) = stored(context, repository)?.ok_or_else(|| {
-        Error::Usage("--push needs a destination: run `lastmile-repo push --to DESTINATION` once".into())
-    })?;
+    let (name, repository) = require_stored(context)?;
     Ok(Remote::new(name, repository, variables))
 }
 

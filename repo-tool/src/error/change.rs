@@ -372,6 +372,29 @@ pub enum PendingError {
         /// The role's version in the pending change.
         version: Version,
     },
+    /// A folder contains no change from another machine.
+    #[error(
+        "{} contains no change: give a copy of the folder `staged` of the machine that made the change",
+        printable_path(path)
+    )]
+    NothingReceived {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A role version in a change from another machine has since been published.
+    #[error(
+        "the change in {} has {role} version {version}, which has been published since: on the machine that made the \
+         change, run `lastmile-repo discard` and `lastmile-repo pull --adopt`, then make the change again",
+        printable_path(path)
+    )]
+    ReceivedOutdated {
+        /// The folder.
+        path: PathBuf,
+        /// The role.
+        role: RoleName,
+        /// The role's version in the change.
+        version: Version,
+    },
     /// A target file differs from its entry in the pending change.
     #[error(
         "{} is not the file that the pending change lists as `{target}`: {error}; restore the file, or run \

@@ -273,7 +273,8 @@ impl Draft {
         // Also review documents that only other people sign, because this user's keys sign the snapshot that lists
         // these documents.
         let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
-        if with.signs_staged || !self.from_staged || role.is_online() {
+        let is_new = !self.from_staged && !self.prior.contains_key(role);
+        if with.signs_staged || is_new || role.is_online() {
             document.sign(keys, with.authority, &reviewed)?;
         }
         Ok((document, reviewed.into_changes()))

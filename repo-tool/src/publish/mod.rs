@@ -12,6 +12,7 @@ pub(crate) mod observer;
 pub(crate) mod plan;
 pub(crate) mod publication;
 pub(crate) mod queue;
+pub(crate) mod received;
 pub(crate) mod snapshot;
 pub(crate) mod staged;
 mod stored_request;

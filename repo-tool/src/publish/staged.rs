@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lastmile_fs::disk;
-use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, TargetNames, Targets};
+use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, TargetNames, Targets, Version};
 
 use crate::document::{Document, Prior};
 use crate::draft::{Draft, NewTargetFile};
@@ -44,11 +44,19 @@ pub(crate) fn is_staged(layout: &Layout) -> bool {
 /// # Errors
 /// Returns an error if the pending change is outdated, or if a file is not metadata.
 pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> {
+    let Some(folder) = layout.open_staged()? else { return Ok(Draft::default()) };
+    let draft = read_from(&folder, published)?;
+    Ok(Draft { from_staged: is_staged(layout), ..draft })
+}
+
+/// Reads the change in `folder`, which is `staged/` or a copy of `staged/` from another machine.
+///
+/// # Errors
+/// Like [`read`].
+pub(crate) fn read_from(folder: &Folder, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
-    let folder = layout.open_staged()?;
-    for (role, path) in documents(layout)? {
-        let name = names::of_file(&path)?;
-        let bytes = folder.as_ref().map_or(Ok(None), |folder| folder.read(name, LONGEST))?;
+    for (role, path) in documents_in(folder)? {
+        let bytes = folder.read(names::of_file(&path)?, LONGEST)?;
         let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
         let (version, prior) = match role.as_str() {
             "root" => {
@@ -75,14 +83,27 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
         }
         draft.prior.insert(role, prior);
     }
-    draft.from_staged = is_staged(layout);
-    draft.files = files(layout)?;
+    draft.files = files_in(folder)?;
     complete_delegators(published, draft)
 }
 
 /// Returns the pending target files that the draft still lists, after comparing the content of each file with its
 /// target entry. Other users may have changed the files, or removed targets from the pending change.
 pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -> Result<Vec<NewTargetFile>, Error> {
+    let mut listed = Vec::new();
+    let folder = layout.open_staged()?;
+    for (target, mut file) in listed_places(draft, names)? {
+        // A file outside `staged/` is new and was hashed while it was copied.
+        if let Some(folder) = folder.as_ref().filter(|_| file.from.starts_with(layout.staged())) {
+            file.content = Some(check_content(folder, &target, &file.to, |_| Ok(()))?);
+        }
+        listed.push(file);
+    }
+    Ok(listed)
+}
+
+/// Returns the target files of the draft that the draft still lists, each with its target entry.
+pub(crate) fn listed_places(draft: &Draft, names: TargetNames) -> Result<Vec<(TargetFile, NewTargetFile)>, Error> {
     let waiting: BTreeMap<&Path, &NewTargetFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
     for (role, content) in &draft.targets {
@@ -92,32 +113,35 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -
             }
             for place in intake::places(&target, names) {
                 let Some(file) = waiting.get(place.as_path()) else { continue };
-                let mut file = (*file).clone();
-                // A file outside `staged/` is new and was hashed while it was copied.
-                if file.from.starts_with(layout.staged()) {
-                    file.content = Some(check_content(layout, &target, &file.to)?);
-                }
-                listed.push(file);
+                listed.push((target.clone(), (*file).clone()));
             }
         }
     }
     Ok(listed)
 }
 
-/// Checks that a pending target file matches its target entry. During publication, the file is checked again in a
-/// folder where no other user can change it.
-fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<FileDigest, Error> {
+/// Checks that a pending target file in `folder` matches its target entry, and passes the bytes of the file to `each`.
+/// During publication, the file is checked again in a folder where no other user can change it.
+pub(crate) fn check_content(
+    folder: &Folder,
+    target: &TargetFile,
+    place: &Path,
+    mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<FileDigest, Error> {
     let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));
     let missing = || NotFound::StagedTarget { path: place.to_path_buf() };
-    let folder = layout.open_staged()?.map_or(Ok(None), |folder| folder.find(&relative))?.ok_or_else(missing)?;
+    let folder = folder.find(&relative)?.ok_or_else(missing)?;
     let name = names::of_file(place)?;
     let mut verifier = target.verifier();
     let mut verified = Ok(());
+    let mut passed = Ok(());
     let digest = folder.digest(name, |part| {
-        if verified.is_ok() {
+        if verified.is_ok() && passed.is_ok() {
             verified = verifier.update(part);
+            passed = each(part);
         }
     })?;
+    passed?;
     verified.and_then(|()| verifier.finish()).map_err(|error| PendingError::WrongFile {
         path: folder.path_of(name),
         target: target.path.clone(),
@@ -191,9 +215,39 @@ pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     }
 }
 
+/// Removes the pending change if all its documents are published, because another machine has published them.
+pub(crate) fn clear_if_published(layout: &Layout, published: &Published) -> Result<(), Error> {
+    let (Some(staged), Some(metadata)) = (layout.open_staged()?, layout.open()?.enter("metadata")?) else {
+        return Ok(());
+    };
+    let documents = documents_in(&staged)?;
+    for (role, path) in &documents {
+        let Some(bytes) = staged.read(names::of_file(path)?, LONGEST)? else { return Ok(()) };
+        let Ok((version, pending)) = signed_text(role, bytes) else { return Ok(()) };
+        let name = names::metadata_file(role, published.root.version_in_name(role, version));
+        let Some(bytes) = metadata.read(&name, LONGEST)? else { return Ok(()) };
+        if !signed_text(role, bytes).is_ok_and(|(_, text)| text == pending) {
+            return Ok(());
+        }
+    }
+    if documents.is_empty() { Ok(()) } else { clear(layout) }
+}
+
+/// Returns the version and the signed text of a document.
+fn signed_text(role: &RoleName, bytes: Vec<u8>) -> Result<(Version, String), Error> {
+    if *role == RoleName::ROOT {
+        parse::<Root>(role, bytes).map(|(_, version, prior)| (version, prior.signed))
+    } else {
+        parse::<Targets>(role, bytes).map(|(_, version, prior)| (version, prior.signed))
+    }
+}
+
 /// Returns the pending documents: each role with the path of its file.
 pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Error> {
-    let Some(folder) = layout.open_staged()? else { return Ok(Vec::new()) };
+    layout.open_staged()?.map_or(Ok(Vec::new()), |folder| documents_in(&folder))
+}
+
+fn documents_in(folder: &Folder) -> Result<Vec<(RoleName, PathBuf)>, Error> {
     let named = folder.names()?.into_iter().filter_map(|name| {
         let role = RoleName::listed(name.to_str()?.strip_suffix(".json")?).ok()?;
         Some((role, folder.path_of(name)))
@@ -203,7 +257,7 @@ pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Err
     Ok(documents)
 }
 
-fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metadata::Version, Prior), Error> {
+fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, Version, Prior), Error> {
     let envelope = Envelope::<R>::parse(role, bytes)?;
     let prior = Prior { signed: envelope.signed().to_string(), signatures: envelope.signatures().to_vec() };
     let content = envelope.unverified(role)?;
@@ -213,12 +267,12 @@ fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metada
 
 /// Returns the number of pending target files.
 pub(crate) fn file_count(layout: &Layout) -> Result<usize, Error> {
-    files(layout).map(|files| files.len())
+    layout.open_staged()?.map_or(Ok(0), |folder| files_in(&folder).map(|files| files.len()))
 }
 
-fn files(layout: &Layout) -> Result<Vec<NewTargetFile>, Error> {
+fn files_in(folder: &Folder) -> Result<Vec<NewTargetFile>, Error> {
     let mut files = Vec::new();
-    if let Some(folder) = layout.open_staged()?.map_or(Ok(None), |staged| staged.enter(TARGETS))? {
+    if let Some(folder) = folder.enter(TARGETS)? {
         find_files(&folder, Path::new(""), &mut files)?;
     }
     Ok(files)

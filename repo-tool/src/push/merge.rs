@@ -12,6 +12,7 @@ use lastmile_metadata::{Role, RoleName, Snapshot, TargetFile, TargetPath, Target
 
 use crate::check::simulated_client::{self, from_client};
 use crate::config::Config;
+use crate::document::Prior;
 use crate::draft::Draft;
 use crate::edit::revert::{MissingFiles, has_same_content};
 use crate::files::access::LONGEST_METADATA;
@@ -19,11 +20,13 @@ use crate::files::layout::{Layout, Lock};
 use crate::files::roots;
 use crate::invocation::{Invocation, ServedState};
 use crate::publish::observer::Unobserved;
+use crate::publish::staged;
 use crate::publish::transaction;
 use crate::published::Published;
 use crate::push::destination::Destination;
 use crate::push::settings::{ServedSnapshot, Unpushed};
 use crate::push::{base, guard};
+use crate::role_content::RoleContent;
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{adopt, check_lead, check_pin, check_root};
 use crate::{Error, NotFound, Outcome, Plan, PushError, Repository, Signing, names};
@@ -132,6 +135,7 @@ impl Merge<'_> {
         let invocation = Invocation { served: ServedState::Ignore, ..self.invocation.clone() };
         let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
         repository.move_pin()?;
+        staged::clear_if_published(&repository.layout, &repository.published)?;
         let published = &mut repository.published;
         let lost = || PushError::NoBase { url: self.destination.url().clone() };
         let base = base::find_snapshot(published, &unpushed.base)?.ok_or_else(lost)?;
@@ -150,6 +154,7 @@ impl Merge<'_> {
                 merged.republished.push(path);
             }
             let draft = edit.finish()?;
+            let draft = keep_signed(&mut repository, draft, &ours)?;
             repository.check_restored_files(&draft, self.missing)?;
             let plan = repository.plan(draft, Signing::Now)?;
             merged.is_pending = matches!(repository.conclude(&plan, &mut Unobserved)?, Outcome::Staged(_));
@@ -226,6 +231,22 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
     Ok(difference)
 }
 
+/// Takes over the signed documents that a draft repeats, if this machine cannot sign them again.
+fn keep_signed(repository: &mut Repository, mut draft: Draft, ours: &Snapshot) -> Result<Draft, Error> {
+    for role in draft.targets.keys().cloned().collect::<Vec<_>>() {
+        let Some(signed) = role_at(&repository.published, ours, &role)? else { continue };
+        let is_newer = repository.published.version(&role).is_none_or(|version| signed.version > version);
+        let is_repeated = |content: &RoleContent| content.read().map(|content| has_same_content(&content, &signed));
+        let is_repeated = draft.targets.get(&role).map_or(Ok(false), is_repeated)?;
+        if is_newer && is_repeated && !repository.can_sign(&role) {
+            let text = signed.signed().to_string();
+            draft.prior.insert(role.clone(), Prior { signed: text, signatures: signed.signatures().to_vec() });
+            draft.targets.insert(role, RoleContent::Held((*signed).clone()));
+        }
+    }
+    Ok(draft)
+}
+
 /// Returns whether two versions of a role differ only in their targets.
 fn has_same_delegations(one: &Targets, other: &Targets) -> bool {
     let (mut one, mut other) = (one.clone(), other.clone());
@@ -249,12 +270,12 @@ fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName
 }
 
 /// Reads the version of a role that a snapshot lists. The role must have been read.
-fn role_at(published: &Published, snapshot: &Snapshot, role: &RoleName) -> Result<Option<Targets>, Error> {
+fn role_at(published: &Published, snapshot: &Snapshot, role: &RoleName) -> Result<Option<Verified<Targets>>, Error> {
     let Some(listed) = snapshot.meta(role) else { return Ok(None) };
     let name = names::metadata_file(role, published.root.version_in_name(role, listed.version));
     let fitting = copies(published.layout(), &name)?.into_iter().filter(|bytes| listed.check(bytes).is_ok());
     let mut verified = fitting.filter_map(|bytes| verified::<Targets>(published, role, bytes));
-    Ok(verified.find(|targets| targets.version == listed.version).map(|targets| (*targets).clone()))
+    Ok(verified.find(|targets| targets.version == listed.version))
 }
 
 pub(super) fn verified<R: Role>(published: &Published, role: &RoleName, bytes: Vec<u8>) -> Option<Verified<R>> {

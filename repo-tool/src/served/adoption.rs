@@ -160,6 +160,7 @@ impl Adoption<'_> {
         let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();
         let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
         caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
+        let before: BTreeMap<&str, &TargetFile> = before.iter().map(|target| (target.path.as_str(), target)).collect();
         let folder = self.lock.map(|_| self.layout.open_publishing()).transpose()?;
         let here = self.layout.open()?.enter("targets")?;
         let is_here = |target: &TargetFile, place: &Path| match (&here, target_names) {
@@ -173,6 +174,10 @@ impl Adoption<'_> {
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
             if places_here.iter().all(|is_here| *is_here) {
+                continue;
+            }
+            // Without a file of an unchanged target, the folder was pulled without targets, or another server has them.
+            if before.get(target.path.as_str()) == Some(&target) && !places_here.contains(&true) {
                 continue;
             }
             let session = &mut self.served.session;

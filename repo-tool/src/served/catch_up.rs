@@ -21,6 +21,7 @@ use crate::files::roots;
 use crate::invocation::ServedState;
 use crate::publish::observer::Unobserved;
 use crate::publish::snapshot::is_complete;
+use crate::publish::staged;
 use crate::publish::transaction;
 use crate::publish::versions::LARGEST_JUMP;
 use crate::published::Published;
@@ -124,7 +125,11 @@ pub(crate) fn catch_up_through(
     };
     let mut caught_up = CaughtUp { resolution, diff, dropped: Vec::new(), missing: Vec::new() };
     match resolution {
-        Resolution::Nothing => {}
+        Resolution::Nothing => {
+            if lock.is_some() {
+                staged::clear_if_published(&layout, &ours)?;
+            }
+        }
         Resolution::MovedPast => {
             if adoption::adopt_roots(&layout, lock.as_ref(), &ours, &served)? {
                 move_past(layout, invocation, lock, &served)?;
@@ -142,6 +147,7 @@ pub(crate) fn catch_up_through(
                 invocation.user.record_adopted(digest, metadata_url, served.trusted().snapshot())?;
                 let repository = Repository::open_layout(layout, invocation, Some(lock))?;
                 repository.move_pin()?;
+                staged::clear_if_published(&repository.layout, &repository.published)?;
             }
         }
     }

@@ -5,11 +5,12 @@ use std::path::Path;
 use lastmile_metadata::Version;
 
 use crate::edit::revert::MissingFiles;
+use crate::push::merge::Merge;
 use crate::push::settings::DestinationSettings;
 use crate::push::{self, Mode, Options, Progress, Variables};
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{Foreign, Mode as CatchUpMode, catch_up_through};
-use crate::{Error, Invocation, NotFound, Repository};
+use crate::{Error, Invocation, NotFound, Repository, ServedError};
 
 /// A destination in the user's configuration.
 pub(crate) struct Remote<'a> {
@@ -31,16 +32,28 @@ impl<'a> Remote<'a> {
         settings.ok_or_else(|| NotFound::Destination { name: self.name.clone() }.into())
     }
 
-    /// Adopts what another host has pushed. Does nothing if the destination is empty.
+    /// Adopts what another machine has pushed, and publishes the changes of this folder on top of it. Does nothing if
+    /// the destination is empty.
     pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.settings(invocation)?;
         if settings.served.is_none() && settings.intended.is_empty() {
             // Nothing was pushed yet; the push compares the folder with the destination.
             return Ok(());
         }
-        let transport = push::open(&settings, self.variables)?.transport()?;
+        let destination = push::open(&settings, self.variables)?;
+        let transport = destination.transport()?;
         let url = settings.url.folder("metadata");
-        catch_up_through(&transport, dir, invocation, &url, Foreign::Refuse, CatchUpMode::Apply).map(drop)
+        match catch_up_through(&transport, dir, invocation, &url, Foreign::Refuse, CatchUpMode::Apply) {
+            // Another machine has pushed a release.
+            Err(Error::Served(ServedError::Foreign { .. })) => {}
+            done => return done.map(drop),
+        }
+        let (destination, name, missing) = (destination.as_ref(), self.name.as_str(), MissingFiles::Allow);
+        let merge = Merge { dir, invocation, destination, name, missing };
+        match &settings.unpushed {
+            Some(unpushed) => merge.finish(unpushed).map(drop),
+            None => merge.run(&settings).map(drop),
+        }
     }
 
     /// Uploads the published state. Returns the URL of the destination and the version of the timestamp, or `None` if

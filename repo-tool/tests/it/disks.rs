@@ -12,6 +12,7 @@ use lastmile_metadata::{RoleName, TargetNames};
 use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::list::List;
 use lastmile_repo_tool::internal::queue::PublishRequest;
+use lastmile_repo_tool::internal::received::Receipt;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
@@ -249,6 +250,23 @@ fn staging_signing_and_publishing_survive_every_fault_of_the_disk() {
         repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new())?;
         let draft = repository.staged()?;
         let plan = repository.plan(draft, Signing::All)?;
+        repository.conclude(&plan, &mut Unobserved).map(drop)
+    });
+}
+
+#[test]
+fn publishing_a_change_from_another_machine_survives_every_fault_of_the_disk() {
+    let base = with_old();
+    let other = base.copy();
+    other.without_key("targets-1", || assert!(!matches!(other.add("new", "2"), Outcome::Published { .. })));
+    let mut repository = lastmile_repo_tool::Repository::open_for_change(&other.dir(), &other.invocation()).unwrap();
+    let draft = repository.staged().unwrap();
+    repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new()).unwrap();
+    let change = other.layout().staged();
+    play("repository: publish a change from another machine", &base, false, &|world| {
+        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
+        let draft = repository.receive(&change, Receipt::Copy)?;
+        let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved).map(drop)
     });
 }

@@ -13,6 +13,7 @@ use lastmile_client::text::{printable, printable_path};
 use serde_json::Value;
 
 use super::context::Context;
+use super::exchange::how_to_publish;
 use super::findings;
 use super::key_names::KeyNames;
 use super::missing::missing_lines;
@@ -194,8 +195,11 @@ fn show_folder(folder: &FolderCheck, output: &Output) -> Result<(), Error> {
             Some(needed) => {
                 format!("pending: {} {needed}. They run: lastmile-repo sign --key FILE\n", line.documents)
             }
-            None => format!("pending: {} all signatures; run `lastmile-repo publish`\n", line.documents),
+            None => format!("pending: {} all signatures\n", line.documents),
         };
+    }
+    if !status.pending.is_empty() && status.pending.iter().all(|it| it.missing.is_empty()) {
+        text.extend(how_to_publish(&repository).iter().map(|line| line.clone() + "\n"));
     }
     for interrupted in transaction::interrupted(&repository.layout)? {
         text += &format!("{}\n", interrupted.advice());
