@@ -26,7 +26,7 @@ struct Missing {
 /// Installs everything. Returns `true` if nothing is missing.
 pub fn run(project: &Path) -> bool {
     let system: [Step; 3] = [c_linker, programs, servers];
-    let others: [Step; 10] = [
+    let others: [Step; 11] = [
         python,
         python_tuf,
         python_sigstore,
@@ -34,6 +34,7 @@ pub fn run(project: &Path) -> bool {
         s3,
         monitoring,
         browser,
+        systemd,
         node,
         npm_packages,
         debian_programs,
@@ -213,6 +214,15 @@ fn browser(_: &Path) -> Result<String, Missing> {
     Ok(match apt("chromium", "chromium") {
         Ok(()) => "chromium: found".into(),
         Err(missing) => format!("NOT CHECKED chromium: {}", missing.why),
+    })
+}
+
+/// Installs the program that checks unit files of systemd. If it cannot be installed, the test of these files is skipped.
+#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+fn systemd(_: &Path) -> Result<String, Missing> {
+    Ok(match apt("systemd-analyze", "systemd") {
+        Ok(()) => "systemd-analyze: found".into(),
+        Err(missing) => format!("NOT CHECKED systemd-analyze: {}", missing.why),
     })
 }
 
