@@ -13,7 +13,7 @@ use super::push::{Bar, DEFAULT, metadata_url, stored, variables};
 use crate::files::roots;
 use crate::push;
 use crate::push::pull::{Pull as NewFolder, TargetFiles};
-use crate::push::settings::DestinationSettings;
+use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{Foreign, Mode, catch_up_through};
 use crate::served::transport::Transport;

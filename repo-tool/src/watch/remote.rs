@@ -49,11 +49,8 @@ impl<'a> Remote<'a> {
             done => return done.map(drop),
         }
         let (destination, name, missing) = (destination.as_ref(), self.name.as_str(), MissingFiles::Allow);
-        let merge = Merge { dir, invocation, destination, name, missing };
-        match &settings.unpushed {
-            Some(unpushed) => merge.finish(unpushed).map(drop),
-            None => merge.run(&settings).map(drop),
-        }
+        let merge = Merge { dir, invocation, destination, name, url: &settings.url, missing };
+        merge.run().map(drop)
     }
 
     /// Uploads the published state. Returns the URL of the destination and the version of the timestamp, or `None` if

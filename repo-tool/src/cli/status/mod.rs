@@ -199,7 +199,7 @@ fn show_folder(folder: &FolderCheck, output: &Output) -> Result<(), Error> {
         };
     }
     if !status.pending.is_empty() && status.pending.iter().all(|it| it.missing.is_empty()) {
-        text.extend(how_to_publish(&repository).iter().map(|line| line.clone() + "\n"));
+        text.extend(how_to_publish(repository).iter().map(|line| line.clone() + "\n"));
     }
     for interrupted in transaction::interrupted(&repository.layout)? {
         text += &format!("{}\n", interrupted.advice());
