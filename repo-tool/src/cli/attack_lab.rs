@@ -33,7 +33,7 @@ The client exits with 0 for success and 1 for refusal, and stores the roles that
 
 The client sees these environment variables and no others, so that pass-phrases and tokens stay hidden from it:
   PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TZ TMPDIR
-Set others in the command: lastmile-repo attack-lab -- env NAME=VALUE ./client
+Set other variables in the command: lastmile-repo attack-lab -- env NAME=VALUE ./client
 
 Security: the client withstood the attack unless it
   accepted       installed wrong bytes, an older or incomplete state, or files outside its folders
@@ -60,7 +60,7 @@ pub(crate) struct AttackLab {
     pub(crate) client: Vec<OsString>,
 }
 
-/// The results of one attack, with an entry for each sample of the attack.
+/// The results of one attack, with an entry for each sample, which is a variant of the attack.
 struct AttackResult {
     scenario: Scenario,
     samples: Vec<(String, Verdict, String)>,

@@ -112,7 +112,7 @@ enum Kind {
     Custom,
 }
 
-/// The content to sign for each package.
+/// What to sign for each package.
 enum Content {
     /// The file itself.
     File,
@@ -290,7 +290,8 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
     Ok((Artifact::new(name, hashes), bytes))
 }
 
-/// Opens the key that the user named. Opens the repository only if the user gave a key ID.
+/// Opens the private key that `name` specifies. Opens the repository only if `name` is neither a key file nor a signer
+/// in the configuration.
 fn signer(context: &Context<'_>, name: &str) -> Result<Arc<dyn Signer>, Error> {
     let layout = context.layout();
     let phrases = context.invocation.phrases.as_ref();

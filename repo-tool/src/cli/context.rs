@@ -55,7 +55,7 @@ pub(super) struct Context<'a> {
     pub(super) has_warned: Cell<bool>,
 }
 
-/// Returns the current time.
+/// A function that returns the current time.
 type Clock = Box<dyn Fn() -> DateTime<Utc>>;
 
 impl<'a> Context<'a> {
@@ -165,7 +165,7 @@ fn given_root(global: &Global, root: Option<&[u8]>, world: &World) -> Result<Opt
     Ok(Some(GivenRoot { digest, remember: false }))
 }
 
-/// Returns the private key files that the command line or the environment allows.
+/// Returns the private key files that the command line or the environment allows this run to use.
 fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     let variable = world.variable(KEYS_VARIABLE).unwrap_or_default();
     let listed = std::env::split_paths(&variable).filter(|file| !file.as_os_str().is_empty());

@@ -1,4 +1,4 @@
-//! Reports the dates of roles: which roles were not renewed in time, and until when roles are valid that people sign.
+//! Reports the dates of roles: which roles were not renewed in time, and when the roles that people sign expire.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,18 +18,19 @@ use crate::published::Published;
 use crate::report::overview::minute;
 use crate::{Outcome, Plan, Renewal, Repository};
 
-/// To warn about delegated roles, a command reads their files, unless the snapshot lists more roles than this, or longer files.
-/// The warning must not slow down a command that changes one of many roles.
+/// To warn about delegated roles, a command reads their files, unless the snapshot lists more roles than `MOST_ROLES`,
+/// or the files that have not been read yet are longer than `MOST_BYTES` in total. The warning must not slow down a
+/// command that changes one of many roles.
 const MOST_ROLES: usize = 100;
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Warns about roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the repository.
 ///
-/// All commands pass through this function, so that none can forget the warning. The match has no default, so that the
-/// author of a new command must decide.
+/// Every command calls this function, so that no command can lack the warning by mistake. The `match` has no wildcard
+/// arm, so that the author of a new command must decide whether the command warns.
 pub(super) fn warn_after(command: &Command, context: &Context<'_>, dir: &Path, output: &Output) {
     let warns = match command {
-        // `verify URL` and `verify FOLDER` check another repository than that of the other commands.
+        // `verify URL` and `verify FOLDER` do not check the repository in `dir`.
         Command::Verify(args) => args.place.is_none(),
         Command::Init(_)
         | Command::Key(_)
@@ -69,12 +70,12 @@ pub(super) fn warn_after(command: &Command, context: &Context<'_>, dir: &Path, o
     }
 }
 
-/// Warns in one line of roles that were not renewed in the first half of their renewal period, or that expire before
-/// the timestamp should be renewed for the next time.
+/// Warns in one line about roles that were not renewed in the first half of their renewal period, or that expire before
+/// the timestamp is next due for renewal.
 pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository, output: &Output) {
     context.has_warned.set(true);
     if can_read_all(&repository.published) {
-        // A damaged role must not prevent a warning about the others.
+        // A damaged role must not prevent a warning about the other roles.
         let _ = repository.published.read_all();
     }
     let published = &repository.published;
@@ -97,7 +98,7 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
     ));
 }
 
-/// Returns whether the roles that have not been read yet are few and short.
+/// Returns whether the snapshot lists few roles, and the files that have not been read yet are short.
 fn can_read_all(published: &Published) -> bool {
     let unread = || published.snapshot.roles().filter(|(role, _)| published.known(role).is_none());
     let length = || unread().map(|(_, meta)| meta.length.unwrap_or(MOST_BYTES + 1)).fold(0, u64::saturating_add);
@@ -115,7 +116,7 @@ pub(super) fn read_dates(published: &Published) -> Vec<(&RoleName, DateTime<Utc>
     roles
 }
 
-/// The dates of roles, and who must sign them.
+/// The dates that several roles have in common, and the keys that must sign these roles.
 #[derive(PartialEq, Eq)]
 struct Dates {
     expires: DateTime<Utc>,
@@ -124,7 +125,7 @@ struct Dates {
     signers: Option<String>,
 }
 
-/// Whether new versions of roles are published.
+/// Whether a command has published the new versions of roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Published,
@@ -140,7 +141,7 @@ impl State {
     }
 }
 
-/// Tells the user until when the new versions of roles that people sign are valid, and when and how to renew them.
+/// For the new versions of roles that people sign, tells the user when they expire, and when and how to renew them.
 pub(super) fn note_dates(repository: &Repository, plan: &Plan, state: State, output: &Output) {
     let names = KeyNames::of(repository);
     let mut groups: Vec<(Dates, Vec<&RoleName>)> = Vec::new();
@@ -169,7 +170,8 @@ pub(super) fn note_dates(repository: &Repository, plan: &Plan, state: State, out
     }
 }
 
-/// Tells the user what a new lifetime means for a role that people sign.
+/// Tells the user when a role that people sign expires, and when it would expire if it were signed now with the new
+/// lifetime.
 pub(super) fn note_lifetime(repository: &mut Repository, role: &RoleName, config: &RoleConfig, output: &Output) {
     let Ok(expires) = repository.edit(Draft::default()).expires(role) else {
         // The role is part of the pending change, and was never published.
@@ -186,7 +188,7 @@ pub(super) fn note_lifetime(repository: &mut Repository, role: &RoleName, config
     output.note(&format!("If {role} is signed now, it is valid until {}.", minute(config.expiry(repository.now()))));
 }
 
-/// Says until when roles are valid, and when and how to renew them.
+/// Returns a line that says until when roles are valid, and when and how to renew them.
 fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
     let names = some_of(roles.iter().map(ToString::to_string));
     let (verb, them) = if roles.len() == 1 { ("is", "it") } else { ("are", "them") };
@@ -212,13 +214,14 @@ fn arguments(published: &Published, roles: &[&RoleName]) -> String {
     if arguments.len() > NAMED { "ROLE…".to_string() } else { Vec::from_iter(arguments).join(" ") }
 }
 
-/// Says how to renew roles. `signers` are the keys that must sign, if they are not on this machine.
+/// Returns a text that says how to renew roles. `signers` names the keys that must sign, if too few of them are on this
+/// machine.
 pub(super) fn how_to_renew(roles: &str, signers: Option<&str>) -> String {
     let signers = signers.map_or_else(String::new, |signers| format!("{signers}; "));
     format!("{signers}run `lastmile-repo renew {roles}`")
 }
 
-/// Names the keys of `ring` if too few of them are on this machine.
+/// Returns a text that names the keys of `ring`, or `None` if enough of these keys are on this machine.
 pub(super) fn signers(repository: &Repository, ring: &KeyRing, names: &KeyNames) -> Option<String> {
     if repository.can_sign_with(ring) {
         return None;

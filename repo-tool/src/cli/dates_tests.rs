@@ -43,7 +43,7 @@ fn every_command_with_a_repository_warns_once_of_roles_that_were_not_renewed_in_
     std::fs::write(&file, "content").unwrap();
     assert_eq!(home.run(&["add", &file, "--quiet"]).status, ExitStatus::Done);
     home.now += TimeDelta::days(166);
-    // Half of the renewal period of 30 days has passed for targets, and the other roles are renewed.
+    // Half of the renewal period of targets (30 days) has passed. Renew timestamp and snapshot.
     assert_eq!(home.run(&["renew", "--force", "--quiet"]).status, ExitStatus::Done);
     let metadata_url = format!("file://{served}/metadata/");
     let expected = "warning: not renewed in time: targets (expires 2030-09-13 17:46 UTC); run `lastmile-repo renew targets` with \
@@ -63,7 +63,7 @@ fn every_command_with_a_repository_warns_once_of_roles_that_were_not_renewed_in_
     warns(&["catch-up", "--metadata-url", &metadata_url], ExitStatus::Done);
     warns(&["set-expiry", "snapshot", "20"], ExitStatus::Done);
     warns(&["set-threshold", "root", "3", "--skip-served-check"], ExitStatus::Done);
-    // Without one of the keys of root, a change of root is pending.
+    // Without one of the root keys, a change to the root stays pending.
     std::fs::rename(home.folder.path().join("repository/keys/root-3.pem"), &key).unwrap();
     warns(&["rotate", "root", "--add", "new", "--skip-served-check"], ExitStatus::Pending);
     warns(&["sign", "--key", &key, "--yes"], ExitStatus::Done);
@@ -73,7 +73,8 @@ fn every_command_with_a_repository_warns_once_of_roles_that_were_not_renewed_in_
     std::fs::rename(&key, home.folder.path().join("repository/keys/root-3.pem")).unwrap();
     let revoke = ["revoke", "file:keys/timestamp-1.pem", "--unencrypted-online-keys", "--skip-served-check"];
     warns(&revoke, ExitStatus::Done);
-    // The roles of a new repository are not overdue, unless their lifetimes do not match.
+    // The roles of a new repository are not overdue, unless a role expires before the timestamp is next due for
+    // renewal.
     let new = home.run(&["init", &other, "--unencrypted-keys", "--expiry", "targets=1"]);
     assert!(warnings(&new)[0].contains("targets (expires 2030-08-31 17:46 UTC)"), "{}", new.stderr);
     for silent in [&["key", "list", "--quiet"][..], &["status"], &["renew"], &["verify", &served], &["man", &served]] {

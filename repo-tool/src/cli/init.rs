@@ -50,8 +50,8 @@ pub(crate) struct Init {
     /// Folder for the private keys [default: DIR/keys]
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
-    /// URL at which the metadata is served; stored in your configuration. Before each publication, this folder is
-    /// compared with the files at the URL
+    /// URL at which the metadata is served; stored in your configuration. Before it publishes, each command compares
+    /// this folder with the files at the URL
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
     /// Write metadata files without version numbers in their names. Clients that update during a publication may fail.
@@ -60,8 +60,8 @@ pub(crate) struct Init {
     /// Write target files without hashes in their names. Each name can be published only once.
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
-    /// Pattern of immutable target names, whose published content must never change; `!PATTERN` excludes names
-    /// [default: *]
+    /// Pattern that matches the names of immutable targets, whose published content must never change; `!PATTERN`
+    /// excludes names [default: *]
     #[arg(long, value_name = "PATTERN")]
     pub(crate) immutable: Vec<String>,
     /// Leave the snapshot and timestamp keys unencrypted, for unattended renewal.

@@ -1,5 +1,5 @@
-//! Lists the missing signatures in human-readable form. Documents that need the same signatures, such as bins, share
-//! one line.
+//! Lists the missing signatures in human-readable form. If many documents need the same signatures, as bins do, they
+//! share one line.
 
 use lastmile_metadata::{RoleName, Version};
 
@@ -14,9 +14,9 @@ struct Group {
     documents: Vec<(RoleName, Version)>,
 }
 
-/// A line of output: documents, and the signatures that they need.
+/// A line of output, which names documents and the signatures that they need.
 pub(super) struct MissingLine {
-    /// The documents followed by a verb, such as `root version 2 needs`.
+    /// The names of the documents followed by a verb, such as `root version 2 needs`.
     pub(super) documents: String,
     /// The missing signatures, or `None` if the documents have all signatures.
     pub(super) needed: Option<String>,

@@ -26,9 +26,10 @@ Examples:
   lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
   lastmile-repo renew --force       # even if they are not due
   lastmile-repo renew --watch       # until you stop it, well before each role expires
-  lastmile-repo renew --watch --push  # on several hosts with folders of their own")]
+  lastmile-repo renew --watch --push  # on several hosts, each with its own folder")]
 pub(crate) struct Renew {
-    /// Other roles to renew if they are due; PREFIX* matches all delegated roles with that prefix.
+    /// Roles to renew besides timestamp and snapshot, if they are due; PREFIX* matches all delegated roles with that
+    /// prefix.
     pub(crate) roles: Vec<String>,
     /// Also sign roles that are not due.
     #[arg(long)]
@@ -36,7 +37,8 @@ pub(crate) struct Renew {
     /// Keep running, and renew each role at a random time in the first quarter of its renewal period.
     #[arg(long, conflicts_with = "force")]
     pub(crate) watch: bool,
-    /// With --watch, also push to the stored destination after each renewal, and first adopt what other hosts pushed.
+    /// With --watch, push to the stored destination after each renewal. Before each renewal, adopt the files that other
+    /// hosts have pushed.
     #[arg(long, requires = "watch")]
     pub(crate) push: bool,
 }
@@ -55,7 +57,8 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     }
     let now = repository.now();
     let config = repository.config.clone();
-    // Start from an empty draft: a renewal is separate from the pending change and cannot include its roles.
+    // Start from an empty draft, because a renewal is separate from the pending change and cannot include roles of that
+    // change.
     let mut edit = repository.edit(Draft::default());
     let mut renewed = BTreeSet::new();
     for role in RoleName::ONLINE.iter().chain(&further) {
@@ -67,7 +70,7 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     }
     let draft = edit.finish()?;
     let left = not_renewed(&mut repository, &renewed).unwrap_or_else(|error| {
-        // A damaged role must not prevent the renewal of the others.
+        // A damaged role must not prevent the renewal of the other roles.
         output.warning(&format!("cannot read the roles that are not renewed: {}", chain(&error)));
         Vec::new()
     });

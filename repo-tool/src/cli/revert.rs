@@ -126,7 +126,8 @@ fn reverted_config(repository: &mut Repository, draft: &Draft, before: &Delegate
     Ok(config)
 }
 
-/// Looks up the private key of `key` in the configuration, or next to the matching `.pub` file in the key folder.
+/// Finds the private key that belongs to the public key `key`: in the configuration, or next to its `.pub` file in the
+/// key folder.
 fn local_key(repository: &mut Repository, key: &PublicKey) -> Result<Option<Resolved>, Error> {
     if let Some(uri) = repository.keys.uri_of(key) {
         return Ok(Some(Resolved { public: key.clone(), uri: uri.parse().ok() }));

@@ -66,7 +66,7 @@ struct Target {
     name: String,
 }
 
-/// Looks up the key to revoke. An unusable key can be named by its ID.
+/// Looks up the key to revoke. A key that lastmile cannot use can be named by its ID.
 fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let draft = repository.staged()?;
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);

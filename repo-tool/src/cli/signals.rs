@@ -38,7 +38,7 @@ impl Signals {
     }
 }
 
-/// The time in which a command that received a signal can finish its work.
+/// The time that a command has to finish its work after it has received a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Ends the process 5 seconds after SIGINT or SIGTERM, for commands whose work may take long and can be interrupted at any

@@ -39,7 +39,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         output.note("Nothing was changed (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // From the first wait on, a signal no longer ends the process in the middle of a publication.
+    // The first wait installs signal handlers. From then on, a signal cannot end the process while it publishes.
     let mut waited = (context.wait)(Duration::ZERO);
     while waited.is_continue() {
         let step = watch.step((context.clock)());
@@ -72,8 +72,8 @@ fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     }
 }
 
-/// Reports an event. Prints plans and renewals on standard output, and everything else as a warning. With `--json`,
-/// writes every event to standard output as JSON.
+/// Reports an event. Prints plans, renewals and pushes on standard output, and everything else as a warning. With
+/// `--json`, writes every event to standard output as JSON.
 fn report(event: &Event, output: &Output) -> Result<(), Error> {
     let line = line(event);
     match event {
@@ -91,7 +91,12 @@ fn report(event: &Event, output: &Output) -> Result<(), Error> {
 fn line(event: &Event) -> String {
     match event {
         Event::Planned { role, version, expires, at } => {
-            format!("{} version {version} expires {}, and is renewed at {}", shown(role), minute(*expires), minute(*at))
+            format!(
+                "{} version {version} expires {}, and will be renewed at {}",
+                shown(role),
+                minute(*expires),
+                minute(*at)
+            )
         }
         Event::Renewed { role, version, expires } => {
             format!("{} was renewed: version {version} expires {}", shown(role), minute(*expires))

@@ -245,7 +245,7 @@ fn a_failed_attempt_is_repeated_at_growing_intervals() {
     let start = host.now();
     let metadata = host.repository().join("metadata");
     let hidden = host.folder.path().join("hidden");
-    // The folder is unavailable from one hour before the earliest possible renewal until six hours after the latest.
+    // The folder is unavailable from one hour before the earliest possible renewal until six hours after the latest one.
     let (away, back) = (start + DAY * 2 - TimeDelta::hours(1), start + DAY * 3 + TimeDelta::hours(12));
     let status = host.run_while(&["renew", "--watch", "--json"], move |now| {
         if now >= away && now < back && metadata.exists() {
@@ -395,7 +395,10 @@ fn a_dry_run_shows_the_plan() {
     let host = Host::new();
     assert_eq!(host.run(&["renew", "--watch", "--dry-run"]), ExitStatus::Done);
     let text = host.stdout.take_text();
-    assert!(text.starts_with("snapshot version 1 expires 2030-01-22 12:00 UTC, and is renewed at 2030-01-"), "{text}");
+    assert!(
+        text.starts_with("snapshot version 1 expires 2030-01-22 12:00 UTC, and will be renewed at 2030-01-"),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 2);
     assert_eq!(host.version("timestamp"), 1);
 }

@@ -9,7 +9,7 @@ use crate::files::own;
 use crate::report::overview::{Overview, minute};
 use crate::report::roles::RoleStatus;
 
-/// The maximum length of a line in octets, without the line end (RFC 5545, 3.1).
+/// The maximum length of a line in octets, not counting the line break (RFC 5545, section 3.1).
 const LONGEST_LINE: usize = 75;
 
 /// Returns a calendar with one event for each role that people renew. The calendar does not contain timestamp and
@@ -32,7 +32,7 @@ fn event(calendar: &mut Lines, overview: &Overview, role: &RoleStatus) {
     let repository = escaped(&overview.repository);
     let name = escaped(&role.name);
     calendar.line("BEGIN:VEVENT");
-    // The UID stays the same when the role is renewed, so that the event moves to the new date.
+    // The UID stays the same when the role is renewed, so that a calendar program moves the event to the new date.
     calendar.line(&format!("UID:{}@lastmile-repo", own::name_of(&format!("{}\n{}", overview.repository, role.name))));
     calendar.line(&format!("DTSTAMP:{}", date_time(overview.checked)));
     calendar.line(&format!("SEQUENCE:{}", role.version.get().min(i32::MAX as u64)));
@@ -67,12 +67,13 @@ fn description(role: &RoleStatus) -> String {
     text + &format!("Run: lastmile-repo renew {}", printable(&role.name))
 }
 
-/// Formats a time in UTC (RFC 5545, 3.3.5).
+/// Formats a time in UTC (RFC 5545, section 3.3.5).
 fn date_time(time: DateTime<Utc>) -> String {
     time.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Escapes text (RFC 5545, 3.3.11). Control characters other than line breaks are not allowed in a calendar.
+/// Escapes text (RFC 5545, section 3.3.11). Makes control characters visible, because a calendar may contain none
+/// except line breaks.
 fn escaped(text: &str) -> String {
     let escape = |line: &str| printable(line).replace('\\', "\\\\").replace(';', "\\;").replace(',', "\\,");
     text.split('\n').map(escape).collect::<Vec<_>>().join("\\n")
@@ -81,7 +82,7 @@ fn escaped(text: &str) -> String {
 struct Lines(String);
 
 impl Lines {
-    /// Adds a line, folded between characters (RFC 5545, 3.1).
+    /// Adds a line. Folds a long line between characters (RFC 5545, section 3.1).
     fn line(&mut self, text: &str) {
         let mut length = 0;
         for character in text.chars() {

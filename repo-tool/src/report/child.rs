@@ -1,4 +1,4 @@
-//! Runs a program that the user configured, and passes a text to its standard input. The program runs without a shell,
+//! Runs a program that the user configured, and passes text to its standard input. The program runs without a shell,
 //! with a minimal environment, in its own process group, and only for a limited time.
 
 use std::io::{Read, Write as _};
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 use lastmile_client::text::printable;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// The environment variables of the program. It gets no others.
+/// The environment variables of the program. The program gets no other variables.
 const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C.UTF-8")];
 
-/// The maximum number of bytes that are kept of the program's standard error.
+/// The maximum number of bytes of the program's standard error that an error message contains.
 const MOST_SAID: usize = 512;
 
 /// How long to wait for more output on standard error after the program has ended.
 const REST: Duration = Duration::from_secs(1);
 
-/// The time between two checks whether the program has ended.
+/// The time between two checks of whether the program has ended.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs a program, and waits until it has ended or the time limit is reached.
@@ -48,7 +48,7 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
         Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&receiver))),
         Some(Err(error)) => Err(format!("waiting for it failed: {error}")),
         None => {
-            // The program itself may have left the process group too, so kill it separately.
+            // The program may have left its process group, so kill it by its process ID, too.
             let _ = child.kill();
             let _ = child.wait();
             Err(format!("it did not end within {} s", limit.as_secs()))
@@ -71,19 +71,19 @@ fn wait(child: &mut Child, limit: Duration) -> Option<std::io::Result<std::proce
 
 fn end_group(child: &Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // Ignore an error, which means that no process of the group is left.
+        // An error means that no process of the group is left, so ignore it.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// Reads a stream to its end, and sends the first bytes to `sender`.
+/// Reads a stream to its end, and sends its first [`MOST_SAID`] bytes to `sender`.
 fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     let mut room = MOST_SAID;
     let mut part = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut part) {
         let kept: Vec<u8> = part.iter().take(length.min(room)).copied().collect();
         room -= kept.len();
-        // The receiver may have stopped waiting.
+        // Ignore an error, which means that the receiver has stopped waiting.
         let _ = sender.send(kept);
     }
 }
@@ -132,8 +132,8 @@ mod tests {
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }
 
-    /// Starts a process in another session. This process keeps the program's standard input and standard error open.
-    /// Its process ID is written to the file `$1`.
+    /// A shell script that starts a process in another session. That process keeps the script's standard input and
+    /// standard error open. The script writes the process ID to the file `$1`.
     const LEAVE: &str = "exec 3<&0; echo $(setsid sh -c 'echo $$; exec sleep 60 >/dev/null' <&3 &) > \"$1\"";
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             let file = folder.path().join("id").to_str().unwrap().to_string();
             let arguments = ["-c".to_string(), format!("{LEAVE}; {end}"), "sh".to_string(), file.clone()];
             let start = Instant::now();
-            // The input does not fit into the buffer of a pipe.
+            // The input is larger than the buffer of a pipe, so the thread that writes it blocks.
             let ended = run(Path::new("/bin/sh"), &arguments, &[b'x'; 200_000], limit);
             let elapsed = start.elapsed();
             let id = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();

@@ -1,11 +1,12 @@
-//! Numbers and lists of names in messages.
+//! Formats numbers and lists of names for messages.
 
 use std::fmt::Display;
 
-/// The maximum number of names that a message lists. Further names are only counted.
+/// The maximum number of names that a message lists. Of further names, it states only the number.
 pub(crate) const NAMED: usize = 8;
 
-/// Joins names with commas. Of a long list, shows only the first names and the number of the other names.
+/// Joins names with commas. If there are more than [`NAMED`] names, shows the first names and the number of the
+/// remaining names.
 pub(crate) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED);

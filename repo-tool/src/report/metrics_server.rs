@@ -17,11 +17,11 @@ use tokio::sync::watch;
 
 use crate::served::connections::{self, Limits};
 
-/// The path of the metrics.
+/// The URL path at which the metrics are served.
 pub(crate) const PATH: &str = "/metrics";
 /// The media type of the text format of Prometheus.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-/// Each connection has one short request, so strict limits do not affect Prometheus.
+/// The limits may be strict, because Prometheus sends only short requests.
 const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
 /// The maximum length of the headers of a request in bytes.
 const MOST_HEADERS: usize = 16 * 1024;

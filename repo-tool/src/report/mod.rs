@@ -1,4 +1,5 @@
-//! Reports for people and programs: the changes in a draft, the status of a repository, and the result of a full check.
+//! Reports for people and programs: the unpublished changes, the status of a repository, and the result of a full
+//! check.
 
 #[cfg(feature = "cli")]
 pub(crate) mod calendar;

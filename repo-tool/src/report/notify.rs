@@ -129,7 +129,8 @@ fn post(url: &PostUrl, body: String, limit: Duration) -> Result<(), Error> {
     Ok(posted.map_err(NetworkError::Fetch)?)
 }
 
-/// Returns the notification as JSON. The member `text` is included because many chat services show it.
+/// Returns the notification as JSON. The member `text` is a summary, because many chat services show a member of this
+/// name as the message.
 fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
     let resolved = before.problems.iter().filter(|problem| !now.problems.contains(problem));
     let problem = |problem: &Problem| Problem { text: printable(&problem.text), ..problem.clone() }.json();

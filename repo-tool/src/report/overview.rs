@@ -1,5 +1,5 @@
 //! The state of a repository: whether the repository could be verified, its roles, and its problems. The outputs for
-//! monitoring systems, calendars, pages and notifications are made from this state.
+//! monitoring systems, calendars, pages and notifications are generated from this state.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -80,7 +80,7 @@ impl ProblemKind {
         Self::NotFromFolder,
     ];
 
-    /// Returns the name in JSON and in metrics.
+    /// Returns the name of the kind, as it appears in JSON and in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -173,7 +173,7 @@ impl Overview {
         combined
     }
 
-    /// Returns the members that all JSON documents about the state of a repository contain.
+    /// Returns a JSON object with the members that every document about the state of a repository contains.
     pub(crate) fn json(&self) -> Value {
         json!({
             "repository": self.repository, "checked": format_time(&self.checked), "state": state_name(self.state()),
@@ -207,7 +207,7 @@ pub(crate) fn role_problems(roles: &[RoleStatus]) -> Vec<Problem> {
     problems
 }
 
-/// Returns the problem of a role that lists fewer usable keys than its threshold.
+/// Returns the problem of a role that has fewer usable keys than its threshold.
 pub(crate) fn no_signers(role: &str, threshold: u32, usable: usize) -> Problem {
     let mut text = format!("nobody can sign {} any more: {threshold} keys must sign, but ", printable(role));
     let _ = match usable {
@@ -218,7 +218,7 @@ pub(crate) fn no_signers(role: &str, threshold: u32, usable: usize) -> Problem {
     Problem::new(MonitorState::Critical, ProblemKind::NoSigners, text).of_role(role)
 }
 
-/// Returns the name of a state in JSON and on the line for a monitoring system.
+/// Returns the name of a state, as it appears in JSON and in the line for a monitoring system.
 pub(crate) fn state_name(state: MonitorState) -> &'static str {
     match state {
         MonitorState::Ok => "OK",

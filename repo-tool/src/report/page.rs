@@ -18,7 +18,7 @@ use crate::report::roles::RoleStatus;
 /// The style sheet of the page. The Content-Security-Policy of the page allows no other style sheet.
 const STYLE: &str = include_str!("page.css");
 
-/// Returns the page.
+/// Returns the HTML page that shows the state of the repository.
 pub(crate) fn html(overview: &Overview) -> String {
     let repository = escaped(&overview.repository);
     let style_digest = STANDARD.encode(Sha256::digest(STYLE));
@@ -97,8 +97,8 @@ fn role_item(role: &RoleStatus, overview: &Overview) -> String {
     item + "</ul>\n</li>\n"
 }
 
-/// Returns the longest time in seconds that any role has left before it expires. A bar of full width represents this
-/// time.
+/// Returns the longest time in seconds that any role has left before it expires. On the page, a full bar represents
+/// this time.
 fn longest(overview: &Overview) -> i64 {
     overview.roles.iter().map(|role| (role.expires - overview.checked).num_seconds()).max().unwrap_or_default()
 }

@@ -7,14 +7,14 @@ use lastmile_client::text::printable;
 use crate::report::overview::{Overview, ProblemKind};
 use crate::report::served_status::MirrorStatus;
 
-/// Returns the metrics. `mirrors` contains the URLs that were checked.
+/// Returns the metrics. `mirrors` contains the state at each URL that was checked.
 pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
     let repository = ("repository", overview.repository.as_str());
     let roles = overview.roles_by_name();
     let mut metrics = Metrics(String::new());
     metrics.gauge("lastmile_up", "Whether the repository could be read and verified.");
     metrics.value("lastmile_up", &[repository], i64::from(overview.is_up));
-    metrics.gauge("lastmile_state", "0: OK, 1: warning, 2: critical.");
+    metrics.gauge("lastmile_state", "The state of the repository. 0: OK, 1: warning, 2: critical.");
     metrics.value("lastmile_state", &[repository], overview.state() as i64);
     metrics.gauge("lastmile_last_check_timestamp_seconds", "The time of the last check.");
     metrics.value("lastmile_last_check_timestamp_seconds", &[repository], overview.checked.timestamp());
@@ -52,7 +52,7 @@ pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
 }
 
 fn of_mirrors(metrics: &mut Metrics, repository: Label<'_>, mirrors: &[MirrorStatus]) {
-    metrics.gauge("lastmile_mirror_up", "Whether clients get a repository that verifies from a URL.");
+    metrics.gauge("lastmile_mirror_up", "Whether clients can fetch and verify the repository at a URL.");
     for mirror in mirrors {
         let url = mirror.url.to_string();
         metrics.value("lastmile_mirror_up", &[repository, ("url", &url)], i64::from(mirror.versions.is_some()));

@@ -1,4 +1,4 @@
-//! The status of the roles of a repository: versions, expiry dates, keys, and the urgency of their renewal.
+//! The status of a repository's roles: their versions, expiry dates and keys, and how urgently they must be renewed.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub struct RoleStatus {
     pub keys: Vec<KeyStatus>,
     /// The number of distinct keys of the role that lastmile can use to verify signatures.
     pub usable_keys: usize,
-    /// Listed key IDs that do not identify exactly one usable key.
+    /// Key IDs in the role's key list that have no usable key, or that are listed more than once.
     pub odd: Vec<Odd>,
     /// The urgency of the role's renewal, or of the most urgent renewal among the bins.
     pub renewal: Renewal,
@@ -53,8 +53,9 @@ impl RoleStatus {
         self.usable_keys >= self.threshold as usize
     }
 
-    /// Combines the status of two roles that are shown under the same name. Takes the threshold and the keys from the
-    /// role that cannot be signed, or else from the role with fewer usable keys.
+    /// Combines the status of two roles that are shown under the same name. If only one of the roles has too few usable
+    /// keys, takes the threshold and the keys from that role. Otherwise, takes them from the role with fewer usable
+    /// keys.
     pub(crate) fn combine(&mut self, other: Self) {
         self.version = self.version.max(other.version);
         self.expires = self.expires.min(other.expires);
@@ -115,7 +116,7 @@ impl Schedule<'_> {
     }
 }
 
-/// The information about roles that is not in their metadata.
+/// The information that the status of a role needs in addition to the role's metadata.
 #[derive(Clone, Copy)]
 pub(crate) struct RoleContext<'a> {
     /// The keys on this machine, if the repository's folder is known.
@@ -130,7 +131,7 @@ impl RoleContext<'_> {
         RoleName::TOP_LEVEL.iter().map(|name| self.top_level_role(published, name)).collect()
     }
 
-    /// Reads all delegated roles and returns their status. The status of bins that share their keys is combined.
+    /// Reads all delegated roles and returns their status. Combines the status of bins that share their keys.
     pub(crate) fn delegated(&self, published: &mut Published) -> Result<Vec<RoleStatus>, Error> {
         let mut roles = Vec::new();
         let mut bins: Option<(RoleName, RoleStatus)> = None;
@@ -179,8 +180,7 @@ impl RoleContext<'_> {
         Ok(RoleStatus { odd, ..self.role(shown, name, role.version, role.expires, &ring) })
     }
 
-    /// Returns the status of the role `name`, which is shown under the name `shown`. The list of odd key IDs is left
-    /// empty.
+    /// Returns the status of the role `name`, which is shown under the name `shown`. Leaves [`RoleStatus::odd`] empty.
     pub(crate) fn role(
         &self,
         shown: String,

@@ -19,8 +19,8 @@ pub(crate) struct Versions {
     pub(crate) timestamp: u64,
     pub(crate) snapshot: u64,
     pub(crate) targets: u64,
-    /// A digest of the keys of timestamp and snapshot. After these keys have been replaced, versions may be lower than
-    /// before (5.3.11).
+    /// A digest of the key IDs of timestamp and snapshot. After these keys have been replaced, versions may be lower
+    /// than before (TUF specification 5.3.11).
     online_keys: String,
 }
 
@@ -35,7 +35,7 @@ impl Versions {
         }
     }
 
-    /// Returns the versions in a folder.
+    /// Returns the versions that are published in the repository's folder.
     pub(crate) fn of_published(published: &Published) -> Result<Self, Error> {
         Ok(Self {
             root: published.root.version.get(),
@@ -56,9 +56,9 @@ impl Versions {
         ]
     }
 
-    /// Returns the roles whose version is lower here than in `other`, with the lower and the higher version. Only the
-    /// root's versions are always comparable. The versions of other roles are comparable only if the keys of timestamp
-    /// and snapshot are the same.
+    /// Returns each role whose version in `self` is lower than in `other`, with both versions. Root versions are always
+    /// comparable. The versions of other roles are comparable only if `self` and `other` have the same timestamp and
+    /// snapshot keys.
     pub(crate) fn behind(&self, other: &Self) -> Vec<(RoleName, u64, u64)> {
         let is_comparable = |role: &RoleName| *role == RoleName::ROOT || self.online_keys == other.online_keys;
         let pairs = self.by_role().into_iter().zip(other.by_role());
@@ -66,7 +66,8 @@ impl Versions {
         behind.map(|((role, ours), (_, theirs))| (role, ours, theirs)).collect()
     }
 
-    /// Returns the higher version of each role, so that a rollback is reported until it is over.
+    /// Returns the higher version of each role in `self` and `before`, so that every check reports a rollback until the
+    /// versions have recovered.
     fn highest(&self, before: &Self) -> Self {
         let keeps = self.online_keys == before.online_keys;
         let most = |now: u64, before: u64| if keeps { now.max(before) } else { now };
@@ -92,7 +93,7 @@ fn online_keys(root: &Root) -> String {
     hex::encode(digest.finalize())
 }
 
-/// The content of a file.
+/// The content of the file that stores the versions at one URL.
 #[derive(Serialize, Deserialize)]
 struct Look {
     /// The URL, without credentials, for people who read the file.
@@ -124,7 +125,8 @@ impl SeenVersions {
         Ok(text.and_then(|text| serde_json::from_str::<Look>(&text).ok()).map(|look| look.versions))
     }
 
-    /// Stores the versions found at a URL.
+    /// Stores the versions that a check found at a URL. `before` contains the versions that are stored already. Keeps
+    /// the higher version of each role.
     pub(crate) fn write(&self, url: &BaseUrl, now: &Versions, before: Option<&Versions>) -> Result<(), Error> {
         let Some(path) = self.file(url) else { return Ok(()) };
         let versions = before.map_or_else(|| now.clone(), |before| now.highest(before));

@@ -1,7 +1,8 @@
 //! The status of a repository at the URLs that clients use. A client checks each URL twice: first with ordinary
 //! requests, which caches may answer, and then with requests that bypass caches.
 //!
-//! The client's clock is at the Unix epoch, so that an expired repository can be described as well.
+//! The client's clock is set to the Unix epoch, so that the client also accepts expired metadata and its status can be
+//! reported.
 
 use std::path::PathBuf;
 
@@ -59,7 +60,7 @@ pub(crate) struct ServedCheck<'a> {
 pub(crate) struct ServedStatus {
     pub(crate) overview: Overview,
     pub(crate) mirrors: Vec<MirrorStatus>,
-    /// The folder with which the served files were compared.
+    /// The folder with which the served files were compared, if there is one.
     pub(crate) folder: Option<PathBuf>,
 }
 
@@ -68,11 +69,11 @@ pub(crate) struct MirrorStatus {
     pub(crate) url: BaseUrl,
     /// The versions that clients get, if the repository could be verified.
     pub(crate) versions: Option<Versions>,
-    /// The versions on the server behind all caches, if they differ.
+    /// The versions that requests get when they bypass all caches, if these differ from the versions that clients get.
     pub(crate) behind_caches: Option<Versions>,
     /// The versions that earlier checks found.
     pub(crate) before: Option<Versions>,
-    /// The caches' reports about `timestamp.json`.
+    /// The headers in which caches report how they answered the request for `timestamp.json`.
     pub(crate) caches: CacheReport,
 }
 
@@ -160,8 +161,8 @@ impl ServedCheck<'_> {
         Ok(ServedStatus { overview, mirrors, folder })
     }
 
-    /// Checks one URL as clients would, and then again behind the caches. If the repository does not verify, stores the
-    /// newest root that verifies in `root_seen`.
+    /// Checks one URL as clients would, and then again with requests that bypass caches. If the repository cannot be
+    /// verified, stores the newest verified root in `root_seen`.
     fn look(
         &self,
         url: &BaseUrl,
@@ -203,7 +204,7 @@ impl ServedCheck<'_> {
                 }
                 Err(error) => {
                     let problem = failed(url, &error);
-                    problems.push(Problem { text: format!("behind the caches, {}", problem.text), ..problem });
+                    problems.push(Problem { text: format!("when caches are bypassed, {}", problem.text), ..problem });
                 }
             }
         }
@@ -306,13 +307,13 @@ impl MirrorStatus {
 }
 
 /// Replaces some characters in the value of a header with `?`: characters that are not printable ASCII, and characters
-/// that chat services could interpret as mark-up. Any cache can choose the value.
+/// that chat services could interpret as mark-up. A cache chooses the value, so it is not trusted.
 fn plain(value: &str) -> String {
     let is_plain = |character: char| matches!(character, ' '..='~') && !"<>|&@`".contains(character);
     value.chars().map(|character| if is_plain(character) { character } else { '?' }).collect()
 }
 
-/// Describes the versions that are too low. Returns `None` if there are none.
+/// Describes the roles in `behind`, with their lower and higher versions. Returns `None` if `behind` is empty.
 fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
     let changes = behind.iter().map(|(role, low, high)| format!("{role} version {low} instead of {high}"));
     let changes: Vec<String> = changes.collect();
@@ -333,8 +334,8 @@ fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
 }
 
 /// Returns the newest root that a client accepted before its refresh failed with `error`. The client stores only roots
-/// that it has verified. Returns `None` if the network failed before the client received a root, because the root that
-/// the client was shipped with may be old.
+/// that it has verified. Returns `None` if the network failed before the client accepted a newer root than the one that
+/// it was shipped with, because that root may be old.
 fn newest_root(shipped: &[u8], memory: &MemoryStore, error: &ClientError) -> Option<Verified<Root>> {
     let read = |bytes: Vec<u8>| {
         let limits = simulated_client::reading_limits();
@@ -351,7 +352,7 @@ fn newest_root(shipped: &[u8], memory: &MemoryStore, error: &ClientError) -> Opt
     (!is_unknown).then_some(newest)
 }
 
-/// Returns the names and contents of all files of delegated roles.
+/// Returns the name and the content of each delegated role's file.
 fn delegated_files(look: &Look) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
     let trusted = look.session.trusted();
     let mut files = Vec::new();

@@ -35,7 +35,7 @@ pub struct Status {
     pub pending: Vec<PendingDocument>,
     /// Findings about the repository, for the maintainer.
     pub findings: Vec<Finding>,
-    /// Whether a publication was interrupted. The next change finishes it.
+    /// Whether a publication was interrupted. The next command that changes the repository finishes it.
     pub interrupted: bool,
     /// Whether the metadata was verified from a root that the user has pinned.
     pub pinned: bool,
@@ -54,7 +54,7 @@ pub struct RolePolicy {
 }
 
 impl RolePolicy {
-    /// Returns the policies of these roles.
+    /// Returns the policies of those `roles` that have a policy.
     pub(crate) fn of<'a>(roles: impl Iterator<Item = (&'a RoleName, &'a Header)>) -> Vec<Self> {
         let policies = roles.filter_map(|(role, header)| {
             let policy = header.unknown.get(MEMBER)?;

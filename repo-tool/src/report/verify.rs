@@ -110,8 +110,8 @@ impl Verification {
     }
 }
 
-/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` is the form of the target
-/// file names.
+/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` says whether the names of
+/// target files contain hashes.
 ///
 /// # Errors
 /// Fails if there is no repository or a file cannot be read. Problems of the repository are part of the result.
@@ -168,7 +168,7 @@ pub fn directory_from(
             add_damaged(&mut found, layout);
             return Ok(found);
         }
-        // The overlay uses no network, so this error means that a file is missing or unreadable.
+        // The client reads the files from the folder, so this error means that a file is missing or unreadable.
         Err(Error::Network(error)) => {
             found.add(Rule::UnreadableFile, error.to_string());
             add_damaged(&mut found, layout);
@@ -334,7 +334,7 @@ fn clients(
     }
 }
 
-/// Returns `None` if a client reaches the root with this version, and a timestamp with at least this version.
+/// Returns `None` if `client` updates to the root version `root`, and to at least the timestamp version `timestamp`.
 /// Otherwise, returns the reason for the failure.
 fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
     match refresh(client, now) {
@@ -373,7 +373,7 @@ pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNa
     Ok(found)
 }
 
-/// Checks that each compressed copy of a metadata file matches the plain file.
+/// Checks that each compressed copy of a metadata file matches the uncompressed file.
 fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;

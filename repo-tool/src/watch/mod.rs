@@ -1,5 +1,5 @@
-//! Renews the roles of a repository for as long as a process runs, at random times well before they expire. A failure of
-//! one role never stops the others, and every failed attempt is repeated.
+//! Renews the roles of a repository for as long as a process runs, at random times well before they expire. If the
+//! renewal of one role fails, the other roles are still renewed, and the failed renewal is tried again later.
 
 mod remote;
 mod schedule;
@@ -20,38 +20,41 @@ pub(crate) use crate::watch::remote::Remote;
 use crate::watch::schedule::Jitter;
 use crate::{Error, Invocation, Renewal, Repository, Signing};
 
-/// The maximum time between two steps, so that changes by other processes are noticed.
+/// The maximum time between two calls of [`Watch::step`], so that changes by other processes are noticed.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
 /// The time after which a failed attempt is repeated. The time doubles with each attempt, up to [`LONGEST_RETRY`].
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 
-/// Renews the roles of one repository. The caller calls [`Watch::step`] again and again.
+/// Renews the roles of one repository. The caller calls [`Watch::step`] at the times that the previous call returned.
 pub(crate) struct Watch<'a> {
     dir: PathBuf,
     invocation: Invocation,
-    /// The names of roles to renew besides the online roles. `PREFIX*` means all delegated roles whose names begin with
+    /// The names of roles to renew besides timestamp and snapshot. `PREFIX*` means all delegated roles whose names
+    /// begin with
     /// `PREFIX`.
     names: Vec<String>,
     jitter: Jitter,
-    /// The destination to which the repository is pushed.
+    /// The destination to which the repository is pushed, if there is one.
     remote: Option<Remote<'a>>,
     /// The version of the timestamp that the destination has, if this is known.
     pushed: Option<Version>,
-    /// The attempts that failed, by the role that could not be renewed; `None` if the repository could not be opened.
+    /// The failed attempts, by the role that could not be renewed. The key `None` is for errors that ended a whole
+    /// step, for example because the repository could not be opened.
     failed: BTreeMap<Option<RoleName>, Retry>,
     reported: BTreeMap<RoleName, Reported>,
 }
 
-/// The result of a step.
+/// The result of [`Watch::step`].
 pub(crate) struct Step {
     pub(crate) events: Vec<Event>,
     /// The time of the next step.
     pub(crate) next: DateTime<Utc>,
 }
 
-/// An event that the user should know about. An event that has not changed since the last step is not repeated.
+/// An event that the user should know about. A step does not repeat the plans and warnings of earlier steps if they
+/// have not changed.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A role will be renewed at this time.
@@ -62,7 +65,8 @@ pub(crate) enum Event {
     Renewed { role: RoleName, version: Version, expires: DateTime<Utc> },
     /// A role is due, but this process does not renew it.
     NotRenewed { role: RoleName, expires: DateTime<Utc>, renewal: Renewal, reason: Reason },
-    /// These roles could not be renewed. If the list is empty, the repository could not be opened.
+    /// These roles could not be renewed. The list is empty if the error concerns the whole step, or a role that could
+    /// not be found or read.
     Failed { roles: Vec<RoleName>, error: Error, again: DateTime<Utc> },
 }
 
@@ -98,8 +102,8 @@ struct Schedule {
 }
 
 impl<'a> Watch<'a> {
-    /// Watches the online roles of the repository in `dir`, and the roles that `names` lists. Pushes the repository to
-    /// `remote`, if there is one.
+    /// Creates a watch that renews timestamp, snapshot and the roles in `names`, for the repository in `dir`. It pushes
+    /// the repository to `remote`, if there is one.
     pub(crate) fn new(dir: &Path, invocation: Invocation, names: Vec<String>, remote: Option<Remote<'a>>) -> Self {
         Self {
             dir: dir.to_path_buf(),
@@ -185,7 +189,8 @@ impl<'a> Watch<'a> {
         }
         let due = schedules.iter().filter(|schedule| schedule.at <= now).map(|schedule| schedule.role.clone());
         let (online, others): (Vec<_>, Vec<_>) = due.partition(|role| RoleName::ONLINE.contains(role));
-        // The timestamp comes first, so that no other role can prevent its renewal.
+        // If the snapshot cannot be renewed, renew the timestamp alone. Renew other roles later, so that they cannot
+        // prevent the renewal of the timestamp.
         if !online.is_empty() && !self.renew(&mut repository, &online, events) && online.len() > 1 {
             self.renew(&mut repository, &[RoleName::TIMESTAMP], events);
         }
@@ -228,7 +233,7 @@ impl<'a> Watch<'a> {
         schedules.collect()
     }
 
-    /// Renews roles in one publication. Returns whether this succeeded.
+    /// Renews roles and publishes them together. Returns whether this succeeded.
     fn renew(&mut self, repository: &mut Repository, roles: &[RoleName], events: &mut Vec<Event>) -> bool {
         let now = self.invocation.now;
         match publish(repository, roles) {
@@ -288,8 +293,8 @@ impl<'a> Watch<'a> {
         self.reported.insert(role.clone(), report) != Some(report)
     }
 
-    /// Pushes the published state, unless the destination has it. Releases the lock of the repository first, because a
-    /// long upload must not block other commands.
+    /// Pushes the published state, unless the destination already has it. Releases the lock of the repository first,
+    /// because a long upload must not block other commands.
     fn push(&mut self, mut repository: Repository, events: &mut Vec<Event>) -> Result<(), Error> {
         let Some(remote) = self.remote.as_ref().filter(|_| self.needs_push(&repository)) else { return Ok(()) };
         repository.unlock();
@@ -300,12 +305,13 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Returns whether the destination may lack the published state, which other processes may have published, too.
+    /// Returns whether the destination may lack the published state. Another process may have published this state.
     fn needs_push(&self, repository: &Repository) -> bool {
         self.remote.is_some() && self.pushed != Some(repository.published.timestamp.version)
     }
 
-    /// Returns whether the folder can be compared with a destination, or with the server in the user's configuration.
+    /// Returns whether the folder can be compared with a destination, or with a server whose URL is in the user's
+    /// configuration.
     fn has_server(&self, repository: &Repository) -> Result<bool, Error> {
         if self.remote.is_some() {
             return Ok(true);
@@ -340,7 +346,7 @@ fn publish(repository: &mut Repository, roles: &[RoleName]) -> Result<(), Error>
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
 
-/// Reads a delegated role.
+/// Reads the metadata of a delegated role. Top-level roles have already been read.
 fn read(repository: &mut Repository, role: &RoleName) -> Result<(), Error> {
     if role.is_top_level() { Ok(()) } else { repository.published.role(role).map(drop) }
 }

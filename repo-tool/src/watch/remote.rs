@@ -1,4 +1,4 @@
-//! The place to which a watch pushes the repository after each renewal.
+//! The destination to which `renew --watch --push` uploads the repository after each renewal.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{Error, Invocation, NotFound, Repository, ServedError};
 pub(crate) struct Remote<'a> {
     name: String,
     repository: RootDigest,
-    /// The environment of the user, with the credentials.
+    /// The user's environment variables, which may contain credentials.
     variables: Variables<'a>,
 }
 
@@ -32,12 +32,11 @@ impl<'a> Remote<'a> {
         settings.ok_or_else(|| NotFound::Destination { name: self.name.clone() }.into())
     }
 
-    /// Adopts what another machine has pushed, and publishes the changes of this folder on top of it. Does nothing if
-    /// the destination is empty.
+    /// Updates the folder with the files that another host has pushed. Does nothing if the destination is empty.
     pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.settings(invocation)?;
         if settings.served.is_none() && settings.intended.is_empty() {
-            // Nothing was pushed yet; the push compares the folder with the destination.
+            // Nothing has been pushed yet. The next push compares the folder with the destination.
             return Ok(());
         }
         let destination = push::open(&settings, self.variables)?;
@@ -70,7 +69,7 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// Reports no progress, because nobody watches.
+/// Reports no progress, because the command runs unattended.
 struct NoProgress;
 
 impl Progress for NoProgress {

@@ -1,4 +1,4 @@
-//! The times at which a watch renews roles.
+//! The times at which `renew --watch` renews roles.
 
 use std::hash::{BuildHasher as _, RandomState};
 

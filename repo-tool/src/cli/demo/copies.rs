@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Copies a folder, with hard links where possible. Links are safe because the demo replaces files and never writes
-/// into them.
+/// Copies a folder, with hard links where possible. Hard links are safe, because the demo replaces files instead of
+/// writing into them.
 pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.map_err(|error| Error::file("read", from, error.into()))?;

@@ -1,4 +1,4 @@
-//! The scenes about policies: packages with and without the required evidence.
+//! The scenes of the demo about policies: packages with and without the required evidence.
 
 use lastmile_cli_support::ExitStatus;
 
@@ -10,7 +10,7 @@ use crate::files::access;
 const BUILDER: &str = "https://builder.example/release";
 /// The source that the policy names.
 const SOURCE: &str = "git+https://source.example/tools";
-/// The rule of the policy. The demo adds the signer.
+/// The policy without the table of its signer, which the demo adds.
 const RULE: &str = r#"
 [builder.release]
 id    = ["https://builder.example/release"]
@@ -67,7 +67,7 @@ fn attest(runner: &mut Runner, tool: &str, key: &str) -> Result<(), Error> {
 }
 
 fn refuse(runner: &mut Runner) -> Result<(), Error> {
-    runner.scene("The client installs the tool with provenance, and none of the others");
+    runner.scene("The client installs the tool with provenance, and none of the other tools");
     runner.serve(&runner.path("packages"))?;
     let get = ["get", "--output", "downloads"];
     runner.client(&[&get[..], &["tools/good"]].concat(), ExitStatus::Done, "")?;

@@ -14,10 +14,10 @@ use crate::{Draft, Error, Repository, names};
 /// `policy set`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The policy covers the packages that clients find through the role, including those of roles that it delegates to. A
-delegated role can add requirements, but cannot change those of the roles above it. The trust roots that the policy names
-must be targets of the same role. Before publication, the command checks that clients still accept the published packages.
-docs/policy.md describes the format.
+The policy covers the packages that clients find through the role, including the packages of roles to which it delegates.
+A delegated role can add requirements, but cannot change the requirements of the roles above it. The trust roots that the
+policy names must be targets of the same role. Before the command publishes the policy, it checks that clients still accept
+the published packages. docs/policy.md describes the format.
 
 Examples:
   lastmile-repo policy set policy.toml --dry-run

@@ -28,9 +28,9 @@ pub(crate) enum TrustRootCommand {
 /// `policy trust-root update`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Verifies the trust root as any TUF client would, starting from the first root of that repository, which is pinned in your
-configuration folder. Shows which logs and authorities change. Run it again, for example every month: a trust root is
-replaced when a Sigstore instance changes its keys.
+Verifies the trust root as any TUF client would, starting from the first root of the instance's TUF repository, which is
+pinned in your configuration folder. Shows which logs and authorities change. Run the command regularly, for example every
+month: a Sigstore instance replaces its trust root when it changes its keys.
 
 Examples:
   lastmile-repo policy trust-root update https://tuf-repo-cdn.sigstore.dev --first-root sigstore-root.json
@@ -38,10 +38,11 @@ Examples:
 pub(crate) struct Update {
     /// URL of the TUF repository, whose targets are below targets/.
     url: String,
-    /// The first root of that repository, which you obtained through a channel that you trust. Needed only once.
+    /// File with the first root of the TUF repository, which you obtained through a channel that you trust. Needed only
+    /// once.
     #[arg(long, value_name = "FILE")]
     first_root: Option<PathBuf>,
-    /// Target in that repository that contains the trust root.
+    /// Target in the TUF repository that contains the trust root.
     #[arg(long, value_name = "NAME", default_value = "trusted_root.json")]
     target: String,
     /// Target path in your repository.
@@ -118,7 +119,7 @@ fn show_changes(
     if lines.is_empty() {
         output.note(&format!("The logs and authorities in `{}` are unchanged.", printable(path.as_str())));
     } else {
-        output.note(&format!("Changes of `{}`:", printable(path.as_str())));
+        output.note(&format!("Changes to `{}`:", printable(path.as_str())));
         output.note_lines(lines);
     }
     Ok(())

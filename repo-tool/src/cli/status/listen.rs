@@ -42,12 +42,12 @@ pub(super) fn listen(
         output.note("Not serving (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // From the first wait on, a signal no longer ends the process while it writes a file.
+    // The first wait installs signal handlers. From then on, a signal cannot end the process while it writes a file.
     if (context.wait)(Duration::ZERO).is_break() {
         return Ok(ExitStatus::Done);
     }
     exit_after_signal(&runtime);
-    // Without a result, there is nothing to serve yet.
+    // Check once before serving, so that the first request already gets metrics.
     let (sender, metrics) = watch::channel(checks.run(context)?);
     let serving = runtime.spawn(server.run(metrics));
     output.note(&format!("Serving http://{at}{PATH}. Press Ctrl-C to stop."));
@@ -56,13 +56,13 @@ pub(super) fn listen(
         sender.send_replace(checks.run(context)?);
     }
     drop(sender);
-    // The server has no other errors than a panic.
+    // The server task can fail only with a panic.
     let _ = runtime.block_on(serving);
     output.note("Stopped.");
     Ok(ExitStatus::Done)
 }
 
-/// The checks of one process.
+/// The repeated checks of `status --listen`.
 struct Checks<'a> {
     args: &'a Args,
     output: &'a Output,
@@ -75,7 +75,8 @@ impl Checks<'_> {
     /// part of the result.
     ///
     /// # Errors
-    /// [`Error::Usage`], an error of standard output, and, at the first check, an error of another output.
+    /// Returns [`Error::Usage`] and errors of standard output. The first check also returns the errors of other
+    /// outputs.
     fn run(&mut self, context: &mut Context<'_>) -> Result<Bytes, Error> {
         let Self { args, output, .. } = *self;
         context.invocation.now = (context.clock)();

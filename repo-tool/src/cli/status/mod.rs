@@ -37,9 +37,9 @@ role's renewal period has passed, a role has expired, a change is pending, or a 
 With --monitor, the exit codes are 0 for OK, 1 for a warning, 2 for critical (a role has expired, or at most a quarter of its
 renewal period is left) and 3 for unknown.
 
-With a URL, the command shows what clients get there, and compares it with the server behind all caches, with the other
-URLs, with the repository's folder, and with the versions at earlier checks, which are stored in
-$XDG_STATE_HOME/lastmile-repo. The trusted root is the one given with --root, --root-sha256 or
+With a URL, the command shows the state that clients get from there. It compares this state with the state that requests get
+when they bypass caches, with the states at the other URLs and in the repository's folder, and with the versions that earlier
+checks stored in $XDG_STATE_HOME/lastmile-repo. The trusted root is the one given with --root, --root-sha256 or
 $LASTMILE_REPO_ROOT_SHA256, or else the pinned root of the repository with this metadata-url in your configuration.
 Exit code 7 also means that clients cannot reach the repository, or refuse it.
 
@@ -53,7 +53,7 @@ Examples:
   lastmile-repo status https://example.org/metadata/ --listen 127.0.0.1:9469 --notify
   lastmile-repo status https://example.org/metadata/ --root root.json --within 3")]
 pub(crate) struct Args {
-    /// Metadata URL that clients use; repeat it for mirrors [default: check the folder instead]
+    /// Metadata URL that clients use; give several URLs for mirrors [default: check the folder instead]
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
     /// Print one line, and exit with 0, 1, 2 or 3 as monitoring systems expect.
@@ -84,17 +84,17 @@ pub(super) fn status(context: &mut Context<'_>, args: &Args, output: &Output) ->
     }
     let checked = match check(context, args, output) {
         Ok(checked) => checked,
-        // A wrong command line says nothing about the repository.
+        // An error in the command line says nothing about the repository, so the outputs are not written.
         Err(error @ Error::Usage(_)) => return Err(error),
         Err(error) => {
-            // Monitoring must not go on showing the result of an earlier check.
+            // Write the outputs, so that monitoring does not keep showing the result of an earlier check.
             let overview = unreadable(context, args, &error);
             let written = args.outputs.write(&overview, &[], context, output);
             if args.monitor && !args.urls.is_empty() && matches!(error, Error::Network(_)) {
                 written?;
                 return monitor::monitor(&overview, output);
             }
-            // The error of the check is more important than that of an output.
+            // The error of the check is more important than an error of the outputs.
             return Err(error);
         }
     };
@@ -140,7 +140,7 @@ impl Checked {
         }
     }
 
-    /// Returns the members of the overview. For URLs, also returns what each URL serves.
+    /// Returns the overview as JSON. For URLs, includes the versions that each URL serves.
     fn json(&self) -> Value {
         match self {
             Self::Folder(folder) => folder.overview.json(),
@@ -217,7 +217,7 @@ fn show_folder(folder: &FolderCheck, output: &Output) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the name of a folder in outputs: its absolute path, if it exists.
+/// Returns the name that outputs show for a folder: its absolute path if it exists, or else the given path.
 fn name_of(folder: &Path) -> String {
     printable_path(&folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()))
 }

@@ -22,7 +22,7 @@ use crate::{Error, PinError, Repository};
 /// The maximum number of roots that are requested to find the root with the digest that the user gave.
 const MOST_ROOTS: u64 = 1024;
 
-/// The root from which a check starts, and the folder of the repository, if it is on this machine.
+/// The root from which a check starts, and the repository's folder, if the folder is on this machine.
 struct Found {
     root: Vec<u8>,
     folder: Option<PathBuf>,
@@ -116,7 +116,7 @@ fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
     Ok(Found { root, folder })
 }
 
-/// Returns the root from the first URL that serves the root, or else the error of the last URL.
+/// Returns the root from the first URL for which `get` succeeds, or else the error for the last URL.
 fn from_any(urls: &[BaseUrl], get: impl Fn(&BaseUrl) -> Result<Vec<u8>, Error>) -> Result<Vec<u8>, Error> {
     let mut result = Err(Error::Usage("a URL is required".to_string()));
     for url in urls {
@@ -152,7 +152,7 @@ fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
         match fetch_root(url, version)? {
             Some(root) if RootDigest::of(&root) == digest => return Ok(root),
             Some(_) => {}
-            // The server may lack the first roots, but no roots in the middle of the chain.
+            // The server may lack root version 1. Any other missing version means that the chain of roots has ended.
             None if version > 1 => break,
             None => {}
         }

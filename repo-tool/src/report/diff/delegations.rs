@@ -1,4 +1,4 @@
-//! Describes the delegations of a role (spec 4.5).
+//! Describes the changes to the delegations of a role (TUF specification 4.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +30,8 @@ pub(super) fn explain(
     for (name, description) in &new {
         explanation.lines.compare(old_by_name.get(name).cloned(), Some(description.clone()));
     }
-    // 4.5: the order of delegations is their priority. A delegation that is added at the end does not change the
-    // priority of the other delegations.
+    // TUF specification 4.5: the order of delegations is their priority. A delegation that is added at the end does not
+    // change the priority of the other delegations.
     let names = |all: &[(String, String)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let kept: Vec<String> = names(&old).into_iter().filter(|name| new_by_name.contains_key(name)).collect();
     let added = names(&new).into_iter().filter(|name| !old_by_name.contains_key(name));

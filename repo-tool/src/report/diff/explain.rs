@@ -1,5 +1,6 @@
-//! Describes every change to a signed text. [`Explanation::explain_change`] explains changes to known members. A signer
-//! must accept every other change by name, including changes to members that later versions of the formats define.
+//! Describes every change to a signed text, which is the canonical JSON that the signatures of a metadata file cover.
+//! [`Explanation::explain_change`] explains changes to known members. A signer must accept every other change by name,
+//! including changes to members that later versions of the formats define.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +19,11 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::role_content::RoleContent;
 
-/// The maximum number of files with new versions that are described individually. If there are more, only their number
-/// is shown.
+/// The maximum number of new file versions in a snapshot or timestamp that are listed individually. If there are more,
+/// only their number is shown.
 const FILES: usize = 20;
-/// The maximum number of roles or targets of a bulk change that are described individually. If there are more, only
-/// their number is shown.
+/// If more roles than this are filled with many targets at once, or these roles list more targets than this, the
+/// changes to targets are counted instead of described.
 const DESCRIBED: usize = 1000;
 
 /// The targets, files, keys and roles that change. Each target, file, key or role gets one line, even if several of its
@@ -42,7 +43,7 @@ struct Touched<'c> {
 /// Describes the changes to the signed text of one document.
 ///
 /// # Errors
-/// [`Error::File`] if a text is on disk and cannot be read.
+/// [`Error::File`] if a signed text is stored on disk and cannot be read.
 pub(crate) fn of_document(
     published: Option<&Published>,
     draft: &Draft,
@@ -56,7 +57,7 @@ pub(crate) fn of_document(
 pub(super) enum TargetChanges {
     /// Each change has a line.
     Described,
-    /// Only the numbers of changes are shown, because the draft is a bulk change.
+    /// Only the number of added, changed and removed targets is shown, because there are more than [`DESCRIBED`].
     Counted,
 }
 
@@ -160,16 +161,17 @@ impl Explanation {
         Ok(())
     }
 
-    /// Describes one change, or adds the changed item to `touched`.
+    /// Describes one change, or adds the changed item to `touched`, so that all changes to the item are described in
+    /// one line.
     fn explain_change<'c>(&mut self, change: &'c Change<'_>, touched: &mut Touched<'c>) {
         let segments = change.pointer.segments();
         let is_order = change.kind == ChangeKind::Order;
         let role = if self.role.is_top_level() { self.role.as_str() } else { "targets" }.to_string();
         match (role.as_str(), segments.as_slice(), is_order) {
-            // The title shows the version and the expiry.
+            // The title already shows the version and the expiry date.
             (_, ["version" | "expires"], false) => {}
             (_, ["_type" | "spec_version"], false) if self.is_new => {}
-            // A new role has an empty list of targets, which is not described.
+            // The empty list of targets in a new role is not described.
             ("targets", ["targets"], false) if self.is_new => {}
             (_, ["spec_version"], false) | ("root", ["consistent_snapshot"], false) => self.value(change),
             ("root", ["keys"], false) | ("root", ["roles", _, "keyids"], false) => self.value(change),
@@ -212,14 +214,14 @@ impl Explanation {
             }
             ("snapshot" | "timestamp", ["meta", _, "hashes", _, ..], false) => self.unknown(change, 4),
             ("snapshot" | "timestamp", ["meta", _, _, ..], false) => self.unknown(change, 3),
-            // 4.2.1: a member that the specification does not define for this role.
+            // A member that the specification does not define for this role (TUF specification 4.2.1).
             (_, [member, ..], _) if !is_defined(&role, member) => self.unknown(change, 1),
             _ => self.unexplained(change),
         }
     }
 
-    /// Handles changes below `delegations`. [`delegations::explain`] describes the known members; the unknown members
-    /// are described here.
+    /// Handles changes below `delegations`. [`delegations::explain`] describes the known members, and this function
+    /// describes the unknown members.
     fn delegation<'c>(&mut self, change: &'c Change<'_>, rest: &[&str], touched: &mut Touched<'c>) {
         match (rest, change.kind == ChangeKind::Order) {
             (["keys" | "roles"], false) | (["roles", _, "keyids" | "paths" | "path_hash_prefixes"], false) => {
@@ -258,7 +260,8 @@ impl Explanation {
         self.lines.push(Sign::Changed, &format!("the order of {} changes", change.pointer.segments().join(".")));
     }
 
-    /// Describes an unknown member. The pointer to the member consists of the first `depth` segments.
+    /// Describes an unknown member. The pointer to the member consists of the first `depth` segments of the change's
+    /// pointer.
     fn unknown(&mut self, change: &Change<'_>, depth: usize) {
         let (before, after) = values(change);
         let line = |value: &str| format!("unknown member: {} = {value}", change.pointer);
@@ -294,8 +297,8 @@ impl Explanation {
                     let line = format!("{name} {} (was: {})", described(&new), described(&old));
                     self.lines.push(Sign::Changed, &line);
                 }
-                // The parser refuses invalid targets, both before and after the change. If a parser accepted an invalid
-                // target, the signer would have to accept the target by name.
+                // The parser refuses invalid targets, both before and after the change. If the parser did accept one,
+                // the signer would have to accept that target by name.
                 (None, None) => {
                     let pointer = ["targets", name].map(ToString::to_string).into_iter().collect();
                     self.unusual(&pointer, &format!("unexplained: {name} is not a target"));
@@ -319,7 +322,7 @@ impl Explanation {
         }
         for file in touched {
             match versions.get(*file).copied() {
-                // Clients treat a removed entry as a rollback (5.5.5).
+                // Clients treat a removed entry as a rollback (TUF specification 5.5.5).
                 Some((_, None)) => self.lines.push(Sign::Removed, &format!("no longer lists {file}")),
                 _ if touched.len() > FILES => {}
                 Some((before, after)) => {
@@ -332,7 +335,7 @@ impl Explanation {
     }
 }
 
-/// Returns the `segment` of the change's pointer as a string slice that lives as long as the change.
+/// Returns `segment` as a slice of the change's pointer, so that it lives as long as the change.
 fn own<'c>(change: &'c Change<'_>, segment: &str) -> &'c str {
     change.pointer.segments().into_iter().find(|own| *own == segment).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Collects the description of a document's changes.
+//! Collects the lines that describe the changes to a metadata document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::lines::Lines;
 use super::role_diff::Sign;
 use super::unusual::Unusual;
 
-/// The description of a document's changes.
+/// The lines that describe the changes to one metadata document.
 pub(super) struct Explanation {
     pub(super) role: RoleName,
     /// Whether the role has not been published yet.
@@ -34,8 +34,8 @@ impl Explanation {
         self.unusual.push(Unusual { role, pointer, line: printable(line) });
     }
 
-    /// Describes the changed keys of a root or of delegations. `below` is the path to the keys: the names of the
-    /// enclosing members.
+    /// Describes the changed keys of a root or of delegations. `below` contains the names of the members that enclose
+    /// the member `keys`.
     pub(super) fn keys(
         &mut self,
         below: &[&str],

@@ -1,4 +1,5 @@
-//! Describes the keys in a root or in delegations, including unusable keys, and the roles that list them.
+//! Describes changes to the keys in a root or in delegations, including unusable keys, and to the roles that list the
+//! keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,8 @@ impl<'m> RoleKeyList<'m> {
         root.roles.iter().map(listing).collect()
     }
 
-    /// Returns the key list of each delegated role. All bins share one list, so only the first bin is returned.
+    /// Returns the key list of each delegated role. All bins share one list, which is returned once, under the name of
+    /// the first bin.
     pub(super) fn of_delegations(delegations: &'m Delegations) -> Vec<Self> {
         let bins = Bins::of(delegations);
         let keys = &delegations.keys;
@@ -60,7 +62,7 @@ impl<'m> RoleKeyList<'m> {
         }
     }
 
-    /// Returns the name of the role, or of the first bin.
+    /// Returns the name of the role. If the list belongs to bins, this is the name of the first bin.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -72,7 +74,7 @@ impl<'m> RoleKeyList<'m> {
         ids
     }
 
-    /// Describes each key.
+    /// Describes each key that the role lists.
     fn described(&self) -> BTreeSet<String> {
         let described = |(id, count): (&KeyId, usize)| {
             let key = match self.keys.get(id) {
@@ -86,7 +88,8 @@ impl<'m> RoleKeyList<'m> {
     }
 }
 
-/// Describes a key by its computed ID. The ID in the file may be arbitrary, so it is also shown if it differs.
+/// Describes a key by the ID that is computed from the key. If the metadata lists the key under a different ID, shows
+/// that ID as well.
 fn described_key(id: &KeyId, key: &Key) -> String {
     match key.public_key() {
         Ok(public) => {
@@ -140,8 +143,9 @@ pub(super) struct KeysBefore<'k> {
     pub(super) rings: &'k [RoleKeyList<'k>],
 }
 
-/// Describes changes to keys that the lines about roles do not show: keys that no role lists, and keys whose encoding
-/// changes. Returns the pointers to added or changed unusable keys and to invalid key IDs, each with its line.
+/// Describes changes to keys that [`ring_lines`] does not show: keys that no role lists, and keys whose encoding
+/// changes. Returns a pointer and a line for each added or changed key that is unusable, and for each newly listed key
+/// ID that has no usable key or is listed several times.
 pub(super) fn key_lines(
     lines: &mut Lines,
     before: KeysBefore<'_>,
@@ -173,7 +177,8 @@ pub(super) fn key_lines(
             unusual.push((vec!["keys".to_string(), (*text).to_string()], described_key(&id, key)));
         }
     }
-    // Compare each list with the earlier list at the same path, because a role may newly list an existing key.
+    // Compare each list with the earlier list at the same path, because a role may start to list a key that already
+    // existed.
     let old_by_place: BTreeMap<&[String], &RoleKeyList<'_>> =
         before.rings.iter().rev().map(|old| (old.place.as_slice(), old)).collect();
     for ring in rings {

@@ -1,4 +1,4 @@
-//! Describes every change that a draft makes to signed text, for review before signing.
+//! Describes every change that a [`Draft`] makes to the signed text of metadata, for review before signing.
 
 mod delegations;
 pub(crate) mod explain;
@@ -23,11 +23,11 @@ use role_diff::family_of;
 pub use role_diff::{Many, RoleDiff, Sign, full_text, json, text};
 pub use unusual::Unusual;
 
-/// Compares the draft with the published state. For a bulk change, counts the target changes instead of describing
-/// them.
+/// Compares the draft with the published state. If the draft changes very many targets, counts the target changes
+/// instead of describing them.
 ///
 /// # Errors
-/// [`Error::File`] if a text is on disk and cannot be read.
+/// [`Error::File`] if a signed text is stored on disk and cannot be read.
 pub(crate) fn diff(
     published: Option<&Published>,
     draft: &Draft,
@@ -53,8 +53,7 @@ pub(crate) fn diff(
             single.push(found);
             continue;
         }
-        // Changes other than target changes are described for each role separately, so each line needs the name of the
-        // role.
+        // The lines of several roles are shown together, so each line begins with the name of its role.
         let name = |(sign, line): (Sign, String)| (sign, format!("{}: {line}", printable(document.role.as_str())));
         found.lines = found.lines.into_iter().map(name).collect();
         let family = family_of(&document.role.to_string());

@@ -16,15 +16,15 @@ use super::role_diff::Sign;
 /// The members of a policy that are tables of named entries.
 const TABLES: [&str; 3] = ["trust", "signer", "builder"];
 
-/// The entries of a policy: the members of each entry, by the name of the entry.
+/// The entries of a policy, such as `signer alice`. `by_name` contains the members of each entry as text.
 #[derive(Default)]
 struct Entries {
     by_name: BTreeMap<String, BTreeMap<String, String>>,
-    /// The names of the rules, in the order of the policy.
+    /// The names of the rules, in the order in which the policy lists them.
     rules: Vec<String>,
 }
 
-/// Describes the changes to a policy. `before` and `after` are canonical texts.
+/// Describes the changes to a policy. `before` and `after` are the policy in canonical JSON.
 pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after: Option<&str>) {
     let old = before.and_then(parse).unwrap_or_default();
     let Some(text) = after else {
@@ -34,8 +34,8 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after
     };
     match check(text).and_then(|()| parse(text).ok_or_else(|| "not a policy".to_string())) {
         Ok(new) => compare(&mut explanation.lines, &old, &new),
-        // Clients refuse a malformed policy. Newer clients may understand a policy that this version does not.
-        // Therefore a signer must accept such a policy by name.
+        // Clients refuse a malformed policy. Newer clients may understand a policy that this version does not
+        // understand. Therefore a signer must accept such a policy by name.
         Err(problem) => {
             let pointer: Pointer = [MEMBER].into_iter().collect();
             let line = format!("policy: {problem}: {}", shown(text));
@@ -54,7 +54,8 @@ fn check(text: &str) -> Result<(), String> {
     }
 }
 
-/// Returns canonical text as JSON. Canonical text does not escape control characters.
+/// Converts canonical JSON to ordinary JSON. Canonical JSON does not escape control characters, so ordinary parsers
+/// refuse it.
 fn shown(canonical: &str) -> String {
     let mut text = String::with_capacity(canonical.len());
     for character in canonical.chars() {
@@ -107,7 +108,7 @@ fn described_member(name: &str, value: &Value) -> String {
     }
 }
 
-/// Returns the first digits of the ID of a TUF key.
+/// Returns the first 8 digits of the key ID, if `key` is a TUF key.
 fn keyid(key: &Object) -> Option<String> {
     let json = Json::parse(&Value::Object(key.clone()).to_string()).ok()?;
     let key = Key::parse(json.canonical()).ok()?;

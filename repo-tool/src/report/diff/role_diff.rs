@@ -8,7 +8,8 @@ use super::unusual::Unusual;
 use crate::Error;
 use crate::role_content::RoleContent;
 
-/// The maximum number of lines that people see for each role. The JSON output contains all lines.
+/// The maximum number of delegated roles, and of lines for each role, that [`text`] shows. [`full_text`] and [`json()`]
+/// show everything.
 const SHOWN: usize = 20;
 
 /// The kind of change that a line describes.
@@ -37,20 +38,21 @@ impl Sign {
 pub struct RoleDiff {
     /// The name of the role, or the common prefix of many roles followed by `*`.
     pub role: String,
-    /// The versions and the expiry, such as `version 3 → 4, expires 2030-01-31`.
+    /// The versions and the expiry date, such as `version 3 → 4, expires 2030-01-31`.
     pub title: String,
-    /// The changes.
+    /// The lines that describe the changes.
     pub lines: Vec<(Sign, String)>,
-    /// Changes to the snapshot and the timestamp that are consequences of the other changes. Only signers see these
-    /// lines.
+    /// Changes to the snapshot and the timestamp that are consequences of the other changes. Only [`full_text`], which
+    /// signers see, shows these lines.
     pub routine: Vec<(Sign, String)>,
-    /// The numbers of target changes, if the target changes are counted instead of described.
+    /// How many targets change, or `None` if `lines` describes each changed target.
     pub many: Option<Many>,
-    /// Unknown members and keys, which are signed only if the user accepts them by name. `lines` describes them, too.
+    /// Unknown members and unusable keys, which are signed only if the user accepts them by name. `lines` describes
+    /// them as well.
     pub unusual: Vec<Unusual>,
 }
 
-/// The numbers of target changes in many roles.
+/// How many targets change in a group of roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Many {
     /// The number of roles.
@@ -75,7 +77,7 @@ impl RoleDiff {
         RoleName::TOP_LEVEL.iter().any(|role| role.as_str() == self.role)
     }
 
-    /// Describes the role with at most `shown` lines.
+    /// Formats the changes to the role as text. Shows at most `shown` lines.
     fn text(&self, shown: usize) -> String {
         let counted = self.many.map(Many::text).unwrap_or_default();
         let mut text = format!("{}: {}\n{counted}", printable(&self.role), self.title);
@@ -88,7 +90,7 @@ impl RoleDiff {
         text
     }
 
-    /// Adds the changes to another role with the same name prefix.
+    /// Merges the changes to `other`, a role with the same name prefix, into this value.
     pub(super) fn add(&mut self, other: Self) {
         self.lines.extend(other.lines);
         self.unusual.extend(other.unusual);

@@ -1,10 +1,10 @@
-//! Unknown members and keys, and their names for `--accept`.
+//! Unknown members and unusable keys, which a signer must accept by name with `--accept`.
 
 use lastmile_client::text::printable;
 use lastmile_metadata::RoleName;
 use lastmile_metadata::changes::Pointer;
 
-/// An unknown member or key, which a signer must accept by name.
+/// An unknown member or unusable key, which a signer must accept by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusual {
     /// The role whose metadata contains the member or key.
@@ -22,7 +22,8 @@ impl Unusual {
         typed(&format!("{}:{}", self.role.as_str(), self.pointer))
     }
 
-    /// Returns whether `name` is the full name, the name without the role, or the last segment.
+    /// Returns whether `name` is the full name of this member or key, its name without the role, or the last segment of
+    /// its name.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         let last = self.pointer.segments().last().map(|last| typed(last));
@@ -30,7 +31,8 @@ impl Unusual {
     }
 }
 
-/// Escapes every character that could be mistaken for another character or end a quoted argument.
+/// Escapes unprintable characters, backslashes (so that escape sequences are unambiguous), and single quotes (which
+/// would end a quoted shell argument).
 fn typed(text: &str) -> String {
     printable(&text.replace('\\', "\\u{5c}").replace('\'', "\\u{27}"))
 }
