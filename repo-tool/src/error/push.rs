@@ -28,7 +28,7 @@ pub enum PushError {
         url: BaseUrl,
     },
     /// A destination looks like `HOST:PATH`, the form that `scp` and `rsync` use.
-    #[error("a destination with a colon before the first `/` is neither a URL nor clearly a folder")]
+    #[error("the destination is neither a URL nor a path: it has a colon before the first `/`")]
     NoUrl,
     /// A part of the URL of an SSH destination is not valid.
     #[error("`{url}` is not a destination: {problem}")]

@@ -15,7 +15,7 @@ pub(crate) struct Address {
     pub(super) host: String,
     pub(super) port: Option<u16>,
     /// The folder without a final slash. It is relative to the home folder unless it is empty or begins with a slash.
-    pub(super) folder: String,
+    folder: String,
 }
 
 impl Address {
@@ -69,6 +69,11 @@ impl Address {
             return Err(refused("the path contains `..`, `.`, or an empty part"));
         }
         Ok(Self { user, host: host.to_string(), port, folder })
+    }
+
+    /// Returns the path of the folder.
+    pub(super) fn root(&self) -> &str {
+        if self.folder.is_empty() { "/" } else { &self.folder }
     }
 
     /// Returns the path of an object at the server.

@@ -95,3 +95,72 @@ impl LockObject for SshLock {
         number.map_or(Ok(Written::Refused), |number| self.write(number, bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::push::ssh::address::Address;
+
+    /// The SFTP server of OpenSSH. It needs no SSH connection.
+    const SERVERS: [&str; 3] =
+        ["/usr/lib/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/openssh/sftp-server"];
+
+    /// Returns a lock in the folder `folder`, or `None` if no SFTP server is installed.
+    fn lock(folder: &Path) -> Option<SshLock> {
+        let Some(server) = SERVERS.iter().find(|server| Path::new(server).exists()) else {
+            eprintln!("NOT CHECKED: no sftp-server is installed");
+            return None;
+        };
+        let program = folder.join("ssh");
+        if !program.exists() {
+            fs::write(&program, format!("#!/bin/sh\nexec {server}\n")).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let url = BaseUrl::new("ssh://h/a").unwrap();
+        let session = Session::connect(program.as_os_str(), &Address::parse(&url).unwrap()).unwrap();
+        Some(SshLock { session, url, folder: folder.join("lock").to_str().unwrap().to_string() })
+    }
+
+    #[test]
+    fn a_slow_process_that_creates_a_removed_number_again_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(lock) = lock(folder.path()) else { return };
+        assert!(lock.read().unwrap().is_none());
+        assert_eq!(lock.create(b"first").unwrap(), Written::Done);
+        let first = lock.read().unwrap().unwrap();
+        for content in [b"2", b"3", b"4"] {
+            let current = lock.read().unwrap().unwrap();
+            assert_eq!(lock.replace(content, &current).unwrap(), Written::Done);
+        }
+        let mut numbers = lock.numbers().unwrap();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [3, 4]);
+        assert_eq!(lock.create(b"slow").unwrap(), Written::Refused);
+        assert_eq!(lock.replace(b"slow", &first).unwrap(), Written::Refused);
+        assert_eq!(lock.numbers().unwrap().len(), 2, "the files of refused processes must be removed");
+        assert_eq!(lock.read().unwrap().unwrap().bytes, b"4");
+    }
+
+    #[test]
+    fn only_one_of_several_processes_replaces_the_lock_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(first) = lock(folder.path()) else { return };
+        let locks: Vec<SshLock> = (0..4).filter_map(|_| lock(folder.path())).collect();
+        assert_eq!(first.create(b"0").unwrap(), Written::Done);
+        for round in 0..20 {
+            let current = first.read().unwrap().unwrap();
+            let written: Vec<Written> = std::thread::scope(|scope| {
+                let replace = |number: usize| locks[number].replace(&[number as u8], &current).unwrap();
+                let running: Vec<_> = (0..locks.len()).map(|number| scope.spawn(move || replace(number))).collect();
+                running.into_iter().map(|running| running.join().unwrap()).collect()
+            });
+            let winners: Vec<usize> = (0..written.len()).filter(|at| written[*at] == Written::Done).collect();
+            assert_eq!(winners.len(), 1, "round {round}: {written:?}");
+            assert_eq!(first.read().unwrap().unwrap().bytes, [winners[0] as u8]);
+        }
+    }
+}

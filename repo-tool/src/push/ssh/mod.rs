@@ -19,7 +19,6 @@ use lastmile_metadata::{TargetFile, TargetNames};
 use openssh_sftp_client::Error as SftpError;
 use percent_encoding::percent_decode_str;
 
-use crate::error::chain;
 use crate::invocation::LockWait;
 use crate::push::Variables;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
@@ -173,7 +172,7 @@ impl Destination for Ssh {
         if !session.sftp().support_posix_rename() {
             return Err(PushError::NoRename { url: self.url.clone() }.into());
         }
-        session.make_folder(&self.address.folder, FOLDER_MODE)?;
+        session.make_folder(self.address.root(), FOLDER_MODE)?;
         let lock = SshLock { session: self.connect()?, url: self.url.clone(), folder: self.address.path(LOCK)? };
         let lease = StoreLease::take(Arc::new(lock), self.lease, wait)?;
         self.clear_working(&session)?;
@@ -281,11 +280,7 @@ impl Fetch for SshFetch {
                 let count = usize::try_from(length - at).unwrap_or(usize::MAX).min(files::PART);
                 files::read_at(file.clone(), at, count)
             });
-            let cut = move |error| {
-                // The connection is needed until the last part has been read.
-                let _ = &session;
-                FetchError::Cut(chain(&error))
-            };
+            let cut = move |error| FetchError::Cut(session.error("read", &path, &error).to_string());
             let body = parts.buffered(files::AHEAD).map(move |part| part.map_err(&cut));
             Ok(Response { offset, body: body.boxed() })
         })
