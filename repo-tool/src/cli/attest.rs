@@ -81,7 +81,7 @@ pub(crate) struct Attest {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Provenance options")]
 struct BuildArgs {
-    /// ID of the builder, as in policies.
+    /// ID of the builder, as it appears in policies.
     #[arg(long, value_name = "URI", requires = "source")]
     builder: Option<String>,
     /// Build type: the default, or a build type for GitHub Actions workflows.
@@ -99,7 +99,7 @@ struct BuildArgs {
     /// Parameter that was chosen when the build was started; can be repeated.
     #[arg(long, value_name = "NAME=VALUE", requires = "builder")]
     parameter: Vec<String>,
-    /// URI of this run of the build.
+    /// URI of this build run.
     #[arg(long, value_name = "URI", requires = "builder")]
     invocation: Option<String>,
 }

@@ -82,7 +82,10 @@ pub(super) fn report(done: &CaughtUp, run: Run, output: &Output) -> Result<ExitS
         }
     });
     for name in done.dropped.iter().take(NAMED) {
-        output.warning(&format!("the server does not list this folder's `{name}`: add the file again to publish it"));
+        output.warning(&format!(
+            "the target `{name}` of this folder is missing from the server or has different content there: add the file \
+             again to publish it"
+        ));
     }
     if let Some(more) = done.dropped.len().checked_sub(NAMED).filter(|more| *more > 0) {
         output.warning(&format!(

@@ -16,7 +16,8 @@ pub(super) enum Confirmation {
 }
 
 impl Confirmation {
-    /// Shows the changes to confirm. `--quiet` hides the changes only if the user also gave `--yes`.
+    /// Shows the changes that the user is asked to confirm. `--quiet` hides the changes only if the user also gave
+    /// `--yes`.
     pub(super) fn show(self, json: &Value, text: &str, output: &Output) -> Result<(), Error> {
         match self {
             Self::Ask => output.data_text(json, text)?,

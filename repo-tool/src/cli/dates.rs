@@ -24,10 +24,11 @@ use crate::{Outcome, Plan, Renewal, Repository};
 const MOST_ROLES: usize = 100;
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Warns about roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the repository.
+/// Warns about roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the
+/// repository.
 ///
-/// Every command calls this function, so that no command can lack the warning by mistake. The `match` has no wildcard
-/// arm, so that the author of a new command must decide whether the command warns.
+/// This function is called after every command that succeeds, so that no command can lack the warning by mistake. The
+/// `match` has no wildcard arm, so that the author of a new command must decide whether the command warns.
 pub(super) fn warn_after(command: &Command, context: &Context<'_>, dir: &Path, output: &Output) {
     let warns = match command {
         // `verify URL` and `verify FOLDER` do not check the repository in `dir`.

@@ -94,7 +94,7 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
         repository.published.read_all()?;
     }
     let published = &repository.published;
-    // Look up the key rings before the publication, because not all roles are read again afterwards.
+    // Look up the keys of the roles before publishing, because some roles are not read again afterwards.
     let left = read_dates(published).into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| {
         let renewal = repository.config.role(role).renewal(expires, repository.now());
         Ok(NotRenewed { role: role.clone(), expires, renewal, ring: published.key_ring(role)? })

@@ -151,7 +151,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     Ok(ExitStatus::Done)
 }
 
-/// Stores in `replacements` how new keys are protected. Asks for a pass-phrase if encrypted keys may be generated.
+/// Stores in `replacements` how to protect new keys. Asks for a pass-phrase if encrypted keys may be generated.
 fn protect_new_keys(
     context: &Context<'_>,
     args: &Revoke,

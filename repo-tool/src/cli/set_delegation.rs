@@ -13,7 +13,7 @@ use crate::edit::delegations::hash_prefixes;
 use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
 
-/// The maximum number of targets that are named in warnings. Of further targets, warnings state only the number.
+/// The maximum number of targets that are named in warnings. If there are more targets, one warning states how many.
 const NAMED: usize = 10;
 
 /// `set-delegation`

@@ -41,8 +41,8 @@ impl Signals {
 /// The time that a command has to finish its work after it has received a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Ends the process 5 seconds after SIGINT or SIGTERM, for commands whose work may take long and can be interrupted at any
-/// time.
+/// Ends the process 5 seconds after SIGINT or SIGTERM, for commands whose work may take long and can be interrupted at
+/// any time.
 pub(super) fn exit_after_signal(runtime: &Runtime) {
     let inside = runtime.enter();
     // If no signal handlers can be installed, the signals end the process at once.

@@ -7,7 +7,8 @@ use chrono::Utc;
 use super::phrases::Phrases;
 use super::*;
 
-/// A file name that would clear a terminal, forge a line of output and hide a character.
+/// A file name that, if printed without escaping, would clear the terminal, forge a line of output and hide a
+/// character.
 const HOSTILE: &str = "k\u{1b}[2J\u{9b}31m\nerror: forged\u{200b}\u{202e}";
 
 /// Checks that no name controlled the terminal, hid characters or forged a line of output.

@@ -52,7 +52,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     Ok(ExitStatus::Done)
 }
 
-/// Returns the stored destination of the repository.
+/// Returns the destination that `push` stored for the repository.
 fn remote<'v>(context: &Context<'_>, variables: Variables<'v>) -> Result<Remote<'v>, Error> {
     let (name, repository) = require_stored(context)?;
     Ok(Remote::new(name, repository, variables))

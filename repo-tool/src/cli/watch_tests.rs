@@ -245,7 +245,8 @@ fn a_failed_attempt_is_repeated_at_growing_intervals() {
     let start = host.now();
     let metadata = host.repository().join("metadata");
     let hidden = host.folder.path().join("hidden");
-    // The folder is unavailable from one hour before the earliest possible renewal until six hours after the latest one.
+    // The folder is unavailable from one hour before the earliest possible renewal until six hours after the latest
+    // one.
     let (away, back) = (start + DAY * 2 - TimeDelta::hours(1), start + DAY * 3 + TimeDelta::hours(12));
     let status = host.run_while(&["renew", "--watch", "--json"], move |now| {
         if now >= away && now < back && metadata.exists() {

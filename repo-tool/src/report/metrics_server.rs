@@ -23,7 +23,7 @@ pub(crate) const PATH: &str = "/metrics";
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// The limits may be strict, because Prometheus sends only short requests.
 const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
-/// The maximum length of the headers of a request in bytes.
+/// The maximum length of the request headers, in bytes.
 const MOST_HEADERS: usize = 16 * 1024;
 
 /// A server that is bound to an address but not yet running.

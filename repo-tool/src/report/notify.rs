@@ -1,7 +1,7 @@
 //! Notifications about changes in the state of a repository. Notifications are sent to a URL or to a program that the
 //! user configured.
 //!
-//! The last state that each receiver was notified of is stored on disk. Therefore only changes are reported, and a
+//! The state that was last reported to each receiver is stored on disk. Therefore only changes are reported, and a
 //! failed delivery is retried at the next run. A notification contains neither the locations of keys nor credentials.
 
 use std::collections::BTreeMap;
@@ -31,11 +31,11 @@ pub(crate) struct Receivers {
     pub(crate) limit: Duration,
 }
 
-/// The state of which a receiver was last notified.
+/// The state that was last reported to a receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     state: String,
-    /// The identities of the problems; see [`identity`].
+    /// The text that [`identity`] returns for each problem.
     problems: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl Known {
         Self { state: state_name(overview.state()).to_string(), problems }
     }
 
-    /// The state that is assumed if a receiver was never notified about the repository.
+    /// The state to compare with if nothing about the repository has been reported to a receiver yet.
     fn good() -> Self {
         Self { state: "OK".to_string(), problems: Vec::new() }
     }
@@ -61,7 +61,7 @@ fn identity(problem: &Problem) -> String {
     format!("{} {} {} {}", kind.name(), state_name(*state), part(role), part(url))
 }
 
-/// The state of which each receiver was last notified. There is one file for each repository.
+/// The state that was last reported to each receiver. There is one file for each repository.
 struct Memory {
     file: Option<PathBuf>,
     known: BTreeMap<String, Known>,

@@ -16,7 +16,7 @@ use crate::report::counts::some_of;
 use crate::report::roles::RoleStatus;
 use crate::report::status::Status;
 
-/// The state of a repository at one time.
+/// The state of a repository at the time of a check.
 #[derive(Clone, Debug)]
 pub(crate) struct Overview {
     /// The metadata URL, without credentials, or the folder.

@@ -1,4 +1,5 @@
-//! The state of a repository as metrics in the text format of Prometheus, for the textfile collector of node_exporter.
+//! The state of a repository as metrics in the text format of Prometheus. `status` writes the metrics to a file or
+//! serves them over HTTP.
 
 use std::fmt::Write as _;
 
@@ -83,7 +84,8 @@ impl Metrics {
     }
 }
 
-/// Escapes the value of a label for terminals, and then as the exposition format requires.
+/// Escapes the value of a label: first the unprintable characters, and then the characters that have a meaning in the
+/// text format of Prometheus.
 fn escaped(value: &str) -> String {
     printable(value).replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -113,7 +113,7 @@ impl SeenVersions {
         Self { folder: state.map(|state| state.join("seen")) }
     }
 
-    /// Returns the file for a URL.
+    /// Returns the path of the file that stores the versions at a URL.
     pub(crate) fn file(&self, url: &BaseUrl) -> Option<PathBuf> {
         Some(self.folder.as_ref()?.join(format!("{}.json", own::name_of(url.as_str()))))
     }

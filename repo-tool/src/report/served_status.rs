@@ -26,7 +26,7 @@ use crate::report::seen::{SeenVersions, Versions};
 use crate::served::transport::Transport;
 use crate::{Error, Repository, served};
 
-/// Whether to read delegated roles. Each delegated role costs a request.
+/// Whether to read delegated roles. Each delegated role requires one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delegated {
     Skip,
@@ -193,8 +193,8 @@ impl ServedCheck<'_> {
         }
         mirror.versions = Some(versions.clone());
         if url.scheme() != "file" {
-            // Use a copy of the store, so that only the next root and the timestamp are requested again if nothing has
-            // changed.
+            // Use a copy of the client's store, so that the second refresh requests only the next root and the
+            // timestamp if nothing has changed.
             let settings = HttpSettings { bypass_caches: true, ..HttpSettings::default() };
             match self.refresh(url, &memory.fork(), &settings, &CacheReports::default()) {
                 Ok(fresh) => {

@@ -83,7 +83,8 @@ impl Verification {
         self.findings.push(Finding::new(rule, text));
     }
 
-    /// Records whether a client that was shipped with this root reaches the newest state.
+    /// Records whether a client that was shipped with the root version `shipped` reaches the newest state. If not,
+    /// `failure` is the client's error.
     fn add_client(&mut self, shipped: Version, failure: Option<String>) {
         if let Some(failure) = &failure {
             let text = format!("a client shipped with root {shipped} fails: {failure}");
@@ -229,7 +230,7 @@ pub fn url(
     let files = base.folder("targets");
     let make = |shipped: Vec<u8>| {
         let builder = Updater::builder(shipped).mirror(metadata.as_str(), files.as_str()).fetch(connect()?);
-        // The files are compared with their hashes, not installed, so no evidence is needed.
+        // This client only compares the files with their hashes and installs nothing, so it needs no evidence for them.
         let updater = builder.ignore_policies().build().map_err(|error| NetworkError::Setup(error.into()))?;
         Ok(blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?)
     };

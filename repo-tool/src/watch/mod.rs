@@ -32,8 +32,7 @@ pub(crate) struct Watch<'a> {
     dir: PathBuf,
     invocation: Invocation,
     /// The names of roles to renew besides timestamp and snapshot. `PREFIX*` means all delegated roles whose names
-    /// begin with
-    /// `PREFIX`.
+    /// begin with `PREFIX`.
     names: Vec<String>,
     jitter: Jitter,
     /// The destination to which the repository is pushed, if there is one.
@@ -73,13 +72,13 @@ pub(crate) enum Event {
 /// The reason why a process does not renew a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The user did not name the role.
+    /// The user did not name the role on the command line.
     NotWatched,
     /// Too few private keys of the role are on this machine.
     KeysMissing,
 }
 
-/// What was last reported about a role.
+/// The last report about a role, which is stored so that the same report is not made twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reported {
     Planned(Version),
@@ -117,8 +116,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Checks that this process can renew all watched roles. Opens their keys, so that the user is asked for
-    /// pass-phrases now.
+    /// Checks that this process can renew timestamp, snapshot and the named roles. Opens their keys, so that the user
+    /// is asked for pass-phrases now and not at each renewal.
     ///
     /// # Errors
     /// [`Error::MissingKeys`] if too few keys of a role are on this machine. Also returns an error if the repository
@@ -158,7 +157,7 @@ impl<'a> Watch<'a> {
         Ok(events)
     }
 
-    /// Renews the roles whose time has come, and returns when the next step is necessary.
+    /// Renews the roles whose renewal time has been reached, and returns when the next step is necessary.
     pub(crate) fn step(&mut self, now: DateTime<Utc>) -> Step {
         self.invocation.now = now;
         let mut events = Vec::new();
@@ -181,7 +180,7 @@ impl<'a> Watch<'a> {
         let mut schedules = self.schedules(&mut repository, now, events);
         let is_due = schedules.iter().any(|schedule| schedule.at <= now);
         if (is_due || self.needs_push(&repository)) && self.has_server(&repository)? {
-            // Another host may have renewed the roles already.
+            // Adopt newer files first, because another host may have renewed the roles already.
             drop(repository);
             self.catch_up()?;
             repository = self.open()?;
@@ -225,7 +224,7 @@ impl<'a> Watch<'a> {
             let (version, expires) = version_of(repository, &role)?;
             let config = repository.config.role(&role);
             let planned = self.jitter.renewal_time(&role, (version, expires), &config);
-            // A clock that was set back must not postpone the next attempt.
+            // If the clock was set back, ignore a retry time that is now too far in the future.
             let retry = self.failed.get(&Some(role.clone())).filter(|retry| retry.at - now <= LONGEST_RETRY);
             let at = retry.map_or(planned, |retry| planned.max(retry.at));
             Some(Schedule { role, version, expires, at })

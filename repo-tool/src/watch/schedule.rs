@@ -10,8 +10,8 @@ use crate::config::RoleConfig;
 /// A role is renewed within the first quarter of its renewal period. `status` warns only after half of the period.
 const QUARTERS: i32 = 4;
 
-/// Chooses random times, so that several hosts that watch the same repository rarely renew it at the same time. One
-/// `Jitter` value always chooses the same time for the same version of a role.
+/// Chooses random times, so that several hosts that run `renew --watch` for the same repository rarely renew it at the
+/// same time. One `Jitter` value always chooses the same time for the same version of a role.
 #[derive(Clone, Default)]
 pub(crate) struct Jitter(RandomState);
 

@@ -30,7 +30,7 @@ struct Stolen {
 }
 
 impl Attacker {
-    /// Copies the published files of the maintainer.
+    /// Copies the maintainer's published files into a new folder.
     pub(super) fn copy(runner: &Runner, name: &str) -> Result<Self, Error> {
         let folder = runner.path(&name.replace(' ', "-"));
         for part in ["metadata", "targets"] {

@@ -1,4 +1,4 @@
-//! Copies of files and folders.
+//! Copies files and folders for the demo.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! The environment of the demo: a temporary folder, a server on loopback, and the commands of the maintainer and the client.
+//! The environment of the demo: a temporary folder, a server on loopback, and the commands of the maintainer and the
+//! client.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ impl Runner {
         })
     }
 
-    /// Keeps the folder after the demo.
+    /// Makes [`Self::clear`] keep the folder.
     pub(super) fn keep_folder(&mut self) {
         self.keep = true;
     }
@@ -222,7 +223,7 @@ impl Runner {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Returns the file names that were requested since `forget_requests`.
+    /// Returns the file names that were requested since the last call of [`Self::forget_requests`].
     pub(super) fn requests(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.iter().map(|path| path.rsplit('/').next().unwrap_or_default().to_string()).collect()

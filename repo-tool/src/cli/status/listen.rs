@@ -1,4 +1,4 @@
-//! `status --listen`: check again and again, and serve the results to Prometheus.
+//! `status --listen`: check the repository repeatedly, and serve the results to Prometheus.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -42,7 +42,8 @@ pub(super) fn listen(
         output.note("Not serving (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // The first wait installs signal handlers. From then on, a signal cannot end the process while it writes a file.
+    // The first wait installs signal handlers. From then on, a signal does not end the process at once, so that the
+    // process can finish writing a file.
     if (context.wait)(Duration::ZERO).is_break() {
         return Ok(ExitStatus::Done);
     }
@@ -71,8 +72,8 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Checks the repository, reports the result, and returns it as metrics. A later check may succeed, so most errors are
-    /// part of the result.
+    /// Checks the repository, reports the result, and returns it as metrics. A later check may succeed, so most errors
+    /// are part of the result.
     ///
     /// # Errors
     /// Returns [`Error::Usage`] and errors of standard output. The first check also returns the errors of other

@@ -62,8 +62,8 @@ pub(crate) struct Args {
     /// Also fetch and show all delegated roles.
     #[arg(long, requires = "urls")]
     pub(crate) delegated: bool,
-    /// Report roles that expire within DAYS. If the repository's folder is on this machine, its renewal periods apply
-    /// instead.
+    /// Report roles that expire within DAYS. If the repository's folder is on this machine, use the renewal periods in
+    /// its repo.toml instead.
     #[arg(long, requires = "urls", value_name = "DAYS", default_value_t = 0)]
     pub(crate) within: u32,
     #[command(flatten)]

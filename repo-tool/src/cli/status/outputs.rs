@@ -27,12 +27,12 @@ pub(crate) struct Outputs {
     /// Write a static HTML page without scripts.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// If the state has changed since the last notification, send the state to the url and the command in the section
-    /// [monitor] of your configuration.
+    /// Send the state to the url and the command in the section [monitor] of your configuration, if the state has
+    /// changed since the last notification.
     #[arg(long)]
     pub(crate) notify: bool,
-    /// Check until the command is stopped, and serve metrics for Prometheus at http://ADDRESS:PORT/metrics. ADDRESS must
-    /// be a loopback address.
+    /// Check until the command is stopped, and serve metrics for Prometheus at http://ADDRESS:PORT/metrics. ADDRESS
+    /// must be a loopback address.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
     pub(crate) listen: Option<SocketAddr>,
     /// Wait this number of seconds between two checks, 10 to 86400.

@@ -19,7 +19,7 @@ use crate::report::served_status::{Delegated, Remember, ServedCheck, ServedStatu
 use crate::root_digest::RootDigest;
 use crate::{Error, PinError, Repository};
 
-/// The maximum number of roots that are requested to find the root with the digest that the user gave.
+/// The maximum number of root versions to request when searching for the root with the digest that the user gave.
 const MOST_ROOTS: u64 = 1024;
 
 /// The root from which a check starts, and the repository's folder, if the folder is on this machine.
