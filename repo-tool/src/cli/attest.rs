@@ -93,7 +93,7 @@ struct BuildArgs {
     /// Git ref of the source, such as refs/tags/v1.2
     #[arg(long = "ref", value_name = "REF", requires = "builder")]
     reference: Option<String>,
-    /// Commit of the source.
+    /// Commit of the source that was built.
     #[arg(long, requires = "builder")]
     commit: Option<String>,
     /// Parameter that was chosen when the build was started; can be repeated.

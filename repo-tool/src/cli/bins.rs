@@ -26,7 +26,8 @@ Examples:
   lastmile-repo bins --bit-length 8
   lastmile-repo bins --bit-length 4 --prefixes      # for clients without succinct bins (TAP 15)")]
 pub(crate) struct Bins {
-    /// Number of hash bits that select the bin, 1 to 16. Without this option, the tool recommends a number.
+    /// Number of bits of a target path's hash that select its bin, 1 to 16. Without this option, the tool recommends a
+    /// number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) bit_length: Option<u8>,
     /// Write each bin as a delegation by hash prefix, which every client supports.
@@ -87,7 +88,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     conclude(context, &mut repository, draft, output)
 }
 
-/// Recommends a number of bins and explains it, without changing anything.
+/// Recommends a number of bins and explains the recommendation, without changing anything.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let keys = resolve_all(&mut repository, &args.key)?;

@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns the layout of the repository that the command line specifies.
+    /// Returns the paths of the repository that the command line specifies.
     pub(super) fn layout(&self) -> Layout {
         self.invocation.layout(&self.global.repository)
     }
@@ -121,8 +121,8 @@ impl Context<'_> {
         Ok(repository)
     }
 
-    /// Opens the repository for a change. A dry run makes the same checks and warns about interrupted publications, but
-    /// opens the repository only for reading.
+    /// Opens the repository for a change. A dry run makes the same checks, warns about commands that were interrupted
+    /// while they published, and opens the repository only for reading.
     pub(super) fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
@@ -135,7 +135,7 @@ impl Context<'_> {
         Repository::open(dir, &self.invocation)
     }
 
-    /// Warns about interrupted publications.
+    /// Warns about commands that were interrupted while they published.
     pub(super) fn warn_of_interrupted(&self, output: &Output) -> Result<(), Error> {
         for interrupted in transaction::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());

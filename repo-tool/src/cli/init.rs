@@ -54,7 +54,7 @@ pub(crate) struct Init {
     /// this folder with the files at the URL
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Write metadata files without version numbers in their names. Clients that update during a publication may fail.
+    /// Write metadata files without version numbers in their names. Clients that update while you publish may fail.
     #[arg(long)]
     pub(crate) no_consistent_snapshot: bool,
     /// Write target files without hashes in their names. Each name can be published only once.

@@ -1,4 +1,4 @@
-//! The progress bar of a publication.
+//! The progress bar that commands show while they publish.
 
 use std::io;
 

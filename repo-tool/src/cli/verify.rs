@@ -44,7 +44,9 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let root = match &context.root {
                 Some(root) => root.clone(),
                 None => roots::oldest_root(&context.layout()).map_err(|_| {
-                    Error::Usage("give the root that clients of that URL were shipped with: --root FILE".into())
+                    Error::Usage(
+                        "use --root FILE to give the root that clients of this repository were shipped with".into(),
+                    )
                 })?,
             };
             let bar = output.bar("fetching", usize::MAX);

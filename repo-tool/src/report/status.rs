@@ -35,7 +35,8 @@ pub struct Status {
     pub pending: Vec<PendingDocument>,
     /// Findings about the repository, for the maintainer.
     pub findings: Vec<Finding>,
-    /// Whether a publication was interrupted. The next command that changes the repository finishes it.
+    /// Whether a command was interrupted while it published. The next command that changes the repository finishes
+    /// publishing.
     pub interrupted: bool,
     /// Whether the metadata was verified from a root that the user has pinned.
     pub pinned: bool,

@@ -55,7 +55,7 @@ pub(crate) fn of_document(
 /// Whether the changes to targets are described one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TargetChanges {
-    /// Each change has a line.
+    /// Each changed target has its own line.
     Described,
     /// Only the number of added, changed and removed targets is shown, because there are more than [`DESCRIBED`].
     Counted,
