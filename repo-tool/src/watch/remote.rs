@@ -32,7 +32,8 @@ impl<'a> Remote<'a> {
         settings.ok_or_else(|| NotFound::Destination { name: self.name.clone() }.into())
     }
 
-    /// Updates the folder with the files that another host has pushed. Does nothing if the destination is empty.
+    /// Updates the folder with the files that another host has pushed, and publishes the changes of this folder on top of
+    /// them. Does nothing if the destination is empty.
     pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.settings(invocation)?;
         if settings.served.is_none() && settings.intended.is_empty() {
