@@ -42,9 +42,12 @@ impl From<&Error> for Failure {
             ) => (ExitStatus::Usage, None),
             Error::Push(PushError::Conflicts { .. }) => (ExitStatus::Failed, Some("conflict")),
             Error::Push(PushError::Newer { .. } | PushError::Fork { .. }) => (ExitStatus::Failed, Some("behind")),
-            Error::Push(PushError::Busy { .. } | PushError::Changed { .. } | PushError::LeaseLost { .. }) => {
-                (ExitStatus::Failed, Some("busy"))
-            }
+            Error::Push(
+                PushError::Busy { .. }
+                | PushError::Locked { .. }
+                | PushError::Changed { .. }
+                | PushError::LeaseLost { .. },
+            ) => (ExitStatus::Failed, Some("busy")),
             Error::Busy { .. } => (ExitStatus::Failed, Some("busy")),
             Error::File { .. } => (ExitStatus::Failed, Some("local")),
             Error::Key { .. } => (ExitStatus::Failed, Some("key")),

@@ -52,6 +52,17 @@ pub enum PushError {
         /// The destination.
         url: BaseUrl,
     },
+    /// Another process holds the lock on the destination. It is not known whether that process is still running.
+    #[error(
+        "another process is pushing to {url}, or was killed and left a lock that expires {seconds} seconds after its last \
+         renewal; nothing was uploaded"
+    )]
+    Locked {
+        /// The destination.
+        url: BaseUrl,
+        /// The duration of the lock in seconds.
+        seconds: u64,
+    },
     /// The destination changed while its state was read.
     #[error("{url} changed while it was read; nothing was uploaded")]
     Changed {
@@ -151,6 +162,9 @@ impl PushError {
             Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
             Self::NoUrl => Some("write `ssh://USER@HOST/PATH` for an SSH server, or `./NAME` for a folder"),
             Self::NoRename { .. } => Some("use the SFTP server of OpenSSH, without its read-only mode"),
+            Self::Locked { .. } => {
+                Some("try again when the other process has finished, or wait with `--wait` until the lock expires")
+            }
             Self::NoConditions { .. } => {
                 Some("if only one machine pushes to this destination, say so with `--single-writer`")
             }

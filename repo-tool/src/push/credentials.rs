@@ -17,6 +17,7 @@ use crate::files::access;
 use crate::push::Variables;
 use crate::push::object_store::Store;
 use crate::push::settings::StoreOptions;
+use crate::push::write_guard::WriteGuard;
 use crate::{Error, NetworkError, PushError};
 
 /// The variables that the command lines and libraries of AWS use.
@@ -63,7 +64,8 @@ const AZURE: &[&str] = &[
 
 /// The longest time for which a server may send nothing. It includes the time for uploading one part.
 const GAP: Duration = Duration::from_secs(300);
-/// The number of times that a failed request is repeated, and the longest time for all repetitions.
+/// The number of times that a failed request is repeated, and the longest time for all repetitions. A write is repeated
+/// only while the lock on the store is valid ([`WriteGuard`]), even if this time is longer.
 const RETRIES: usize = 5;
 const RETRY_TIME: Duration = Duration::from_secs(60);
 
@@ -107,7 +109,8 @@ pub(crate) fn open(url: &BaseUrl, options: &StoreOptions, variables: Variables<'
     let failed = |error: object_store::Error| {
         Error::from(NetworkError::Store { url: url.clone(), text: secrets.hide(&chain(&error)) })
     };
-    let connector = Connector::new()?;
+    let guard = WriteGuard::default();
+    let connector = Connector::new(guard.clone())?;
     let store: Arc<dyn ObjectStore> = match url.scheme() {
         "s3" => {
             let builder = AmazonS3Builder::new().with_bucket_name(bucket).with_http_connector(connector);
@@ -143,7 +146,7 @@ pub(crate) fn open(url: &BaseUrl, options: &StoreOptions, variables: Variables<'
             Arc::new(builder.build().map_err(failed)?)
         }
     };
-    Store::new(url, store, prefix, secrets, options)
+    Store::new(url, store, prefix, secrets, guard, options)
 }
 
 fn configured<B, K: FromStr>(builder: B, values: &[(String, String)], set: impl Fn(B, K, String) -> B) -> B {
@@ -198,18 +201,22 @@ fn section(text: &str, profile: &str) -> Vec<(String, String)> {
 
 /// Makes the requests of object stores with the HTTP client of this project.
 #[derive(Debug)]
-struct Connector(HttpFetch);
+struct Connector {
+    fetch: HttpFetch,
+    guard: WriteGuard,
+}
 
 impl Connector {
-    fn new() -> Result<Self, Error> {
+    fn new(guard: WriteGuard) -> Result<Self, Error> {
         let settings = HttpSettings { gap_timeout: GAP, ..HttpSettings::default() };
-        Ok(Self(HttpFetch::new(&settings).map_err(|error| NetworkError::Setup(error.into()))?))
+        let fetch = HttpFetch::new(&settings).map_err(|error| NetworkError::Setup(error.into()))?;
+        Ok(Self { fetch, guard })
     }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.client()))
+        Ok(self.guard.guarded(HttpClient::new(self.fetch.client())))
     }
 }
 

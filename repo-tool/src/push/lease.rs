@@ -3,16 +3,18 @@
 //! The lock is an object that only one process can create or replace, because the server refuses writes whose condition
 //! is not met. The holder replaces the object at a third of the lease's duration. Another process may take the lock
 //! after it has seen the same version of the object for the whole duration. It measures this time with its own clock,
-//! so clocks of different machines are never compared.
+//! so clocks of different machines are never compared. This clock also counts the time in which a machine is suspended,
+//! so that a holder knows after a suspension that it may have lost the lock.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lastmile_client::BaseUrl;
 use serde::{Deserialize, Serialize};
 
 use crate::invocation::LockWait;
+use crate::push::clock::Clock;
 use crate::push::destination::{Lease, Object, Written};
 use crate::{Error, PushError};
 
@@ -72,7 +74,7 @@ pub(crate) struct StoreLease {
 
 struct Shared {
     lock: Arc<dyn LockObject>,
-    duration: Duration,
+    validity: Arc<Validity>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -81,25 +83,63 @@ struct State {
     content: Content,
     /// The lock object as this process last wrote it, or `None` if the lock was lost.
     object: Option<Object>,
-    /// A time before the last successful renewal.
-    renewed: Instant,
     is_ending: bool,
+}
+
+/// The time for which a lock is valid.
+#[derive(Debug)]
+pub(super) struct Validity {
+    clock: Clock,
+    duration: Duration,
+    /// A time before the last successful renewal, or `None` if the lock was lost or released.
+    renewed: Mutex<Option<Duration>>,
+}
+
+impl Validity {
+    /// Returns the validity of a lock that was taken after the time `renewed`.
+    pub(super) fn new(clock: Clock, duration: Duration, renewed: Duration) -> Self {
+        Self { clock, duration, renewed: Mutex::new(Some(renewed)) }
+    }
+
+    /// Returns whether this process certainly holds the lock, and will hold it for another quarter of its duration, which
+    /// is left for the write that follows.
+    pub(super) fn is_valid(&self) -> bool {
+        self.renewed().is_some_and(|renewed| self.clock.elapsed(renewed) < self.duration * 3 / 4)
+    }
+
+    fn renewed(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lock object of another holder.
+struct Watched {
+    object: Object,
+    /// The time when this process first saw this version of the object.
+    since: Duration,
+    /// Whether the object has changed since this process first saw a lock, so that the holder is alive.
+    has_changed: bool,
 }
 
 impl StoreLease {
     /// Takes the lock, and starts to renew it. Waits for at most `wait.at_most` while another process holds it.
-    pub(crate) fn take(lock: Arc<dyn LockObject>, duration: Duration, wait: &LockWait) -> Result<Self, Error> {
+    pub(super) fn take(
+        lock: Arc<dyn LockObject>,
+        duration: Duration,
+        wait: &LockWait,
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let content = Content { holder: random_name()?, milliseconds: millis(duration), renewals: 0 };
-        let start = Instant::now();
-        let mut watched: Option<(Object, Instant)> = None;
+        let start = clock.now();
+        let mut watched: Option<Watched> = None;
         let mut has_waited = false;
         let (object, renewed) = loop {
-            let before = Instant::now();
-            if let Some(object) = attempt(lock.as_ref(), &content, &mut watched)? {
+            let before = clock.now();
+            if let Some(object) = attempt(lock.as_ref(), &content, &mut watched, &clock)? {
                 break (object, before);
             }
-            if start.elapsed() >= wait.at_most {
-                return Err(PushError::Busy { url: lock.url().clone() }.into());
+            if clock.elapsed(start) >= wait.at_most {
+                return Err(busy(lock.url(), watched.as_ref(), wait.at_most).into());
             }
             if !has_waited {
                 has_waited = true;
@@ -107,8 +147,9 @@ impl StoreLease {
             }
             std::thread::sleep((duration / 10).clamp(Duration::from_millis(20), Duration::from_secs(1)));
         };
-        let state = Mutex::new(State { content, object: Some(object), renewed, is_ending: false });
-        let shared = Arc::new(Shared { lock, duration, state, changed: Condvar::new() });
+        let validity = Arc::new(Validity::new(clock, duration, renewed));
+        let state = Mutex::new(State { content, object: Some(object), is_ending: false });
+        let shared = Arc::new(Shared { lock, validity, state, changed: Condvar::new() });
         let renewing = Arc::clone(&shared);
         let renewer = std::thread::Builder::new().spawn(move || renewing.renew_until_end());
         let renewer = renewer.map_err(crate::NetworkError::Runtime)?;
@@ -129,24 +170,43 @@ impl StoreLease {
         }
         Err(self.shared.lost())
     }
+
+    /// Returns the time for which the lock is valid.
+    pub(super) fn validity(&self) -> Arc<Validity> {
+        Arc::clone(&self.shared.validity)
+    }
 }
 
-/// Tries once to take the lock. Returns the object as it was written. `watched` is the object of another holder, and
-/// the time when this process first saw it.
+/// Returns the error after a wait for another holder. A lock that did not change may belong to a process that was killed.
+/// It can be taken over only after it was watched for its whole duration.
+fn busy(url: &BaseUrl, watched: Option<&Watched>, waited: Duration) -> PushError {
+    let url = url.clone();
+    match watched.map(|watched| (Content::parse(&watched.object.bytes).duration(), watched.has_changed)) {
+        Some((duration, false)) if waited <= duration => {
+            PushError::Locked { url, seconds: duration.as_secs_f64().ceil() as u64 }
+        }
+        _ => PushError::Busy { url },
+    }
+}
+
+/// Tries once to take the lock. Returns the object as it was written. `watched` is the object of another holder.
 fn attempt(
     lock: &dyn LockObject,
     content: &Content,
-    watched: &mut Option<(Object, Instant)>,
+    watched: &mut Option<Watched>,
+    clock: &Clock,
 ) -> Result<Option<Object>, Error> {
-    let seen = Instant::now();
+    let now = clock.now();
     let written = match lock.read()? {
         None => lock.create(&content.text())?,
         Some(found) => {
             let there = Content::parse(&found.bytes);
-            let since = watched.as_ref().filter(|(object, _)| object.is_same(&found)).map(|(_, since)| *since);
-            let is_abandoned = since.is_some_and(|since| since.elapsed() > there.duration());
+            let same = watched.as_ref().filter(|watched| watched.object.is_same(&found));
+            let is_abandoned = same.is_some_and(|same| now.saturating_sub(same.since) > there.duration());
             if !there.holder.is_empty() && !is_abandoned {
-                *watched = Some((found, since.unwrap_or(seen)));
+                if same.is_none() {
+                    *watched = Some(Watched { object: found, since: now, has_changed: watched.is_some() });
+                }
                 return Ok(None);
             }
             lock.replace(&content.text(), &found)?
@@ -175,7 +235,7 @@ impl Shared {
     }
 
     fn renew_until_end(&self) {
-        let pause = self.duration / 3;
+        let pause = self.validity.duration / 3;
         loop {
             let state = self.state();
             let waited = self.changed.wait_timeout_while(state, pause, |state| !state.is_ending);
@@ -183,7 +243,7 @@ impl Shared {
             if state.is_ending || state.object.is_none() {
                 return;
             }
-            let before = Instant::now();
+            let before = self.validity.clock.now();
             let mut content = state.content.clone();
             content.renewals += 1;
             let Some(object) = &state.object else { return };
@@ -195,9 +255,12 @@ impl Shared {
                         _ => None,
                     };
                     state.content = content;
-                    state.renewed = before;
+                    *self.validity.renewed() = state.object.as_ref().map(|_| before);
                 }
-                Ok(Written::Refused) => state.object = None,
+                Ok(Written::Refused) => {
+                    state.object = None;
+                    *self.validity.renewed() = None;
+                }
                 // Try again after the next pause. The lease is lost when its duration has passed.
                 Err(_) => {}
             }
@@ -207,10 +270,7 @@ impl Shared {
 
 impl Lease for StoreLease {
     fn check(&self) -> Result<(), Error> {
-        let state = self.shared.state();
-        // Leave a quarter of the duration for the write that follows.
-        let is_fresh = state.renewed.elapsed() < self.shared.duration * 3 / 4;
-        if state.object.is_some() && is_fresh {
+        if self.shared.validity.is_valid() {
             return Ok(());
         }
         Err(self.shared.lost())
@@ -224,6 +284,7 @@ impl Drop for StoreLease {
         if let Some(renewer) = self.renewer.take() {
             let _ = renewer.join();
         }
+        *self.shared.validity.renewed() = None;
         let mut state = self.shared.state();
         if let Some(object) = state.object.take() {
             let released = Content { holder: String::new(), ..state.content.clone() };
@@ -235,6 +296,9 @@ impl Drop for StoreLease {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Instant;
+
     use super::*;
 
     /// A lock object in memory, with a counter as its version.
@@ -289,6 +353,11 @@ mod tests {
         }
     }
 
+    /// Takes the lock with the clock of the system.
+    fn take(memory: &Arc<Memory>, duration: Duration, wait: &LockWait) -> Result<StoreLease, Error> {
+        StoreLease::take(memory.clone(), duration, wait, Clock::of_system())
+    }
+
     fn within(at_most: Duration) -> LockWait {
         LockWait { at_most, ..LockWait::none() }
     }
@@ -299,14 +368,18 @@ mod tests {
         matches!(taken, Err(Error::Push(PushError::Busy { .. })))
     }
 
+    fn is_locked_for(taken: &Result<StoreLease, Error>, expected: u64) -> bool {
+        matches!(taken, Err(Error::Push(PushError::Locked { seconds, .. })) if *seconds == expected)
+    }
+
     #[test]
     fn a_renewed_lease_is_not_taken_over_and_a_released_one_is_free_at_once() {
         let memory = Memory::new();
-        let held = StoreLease::take(memory.clone(), SHORT, &LockWait::none()).unwrap();
-        assert!(is_busy(&StoreLease::take(memory.clone(), SHORT, &within(SHORT * 4))));
+        let held = take(&memory, SHORT, &LockWait::none()).unwrap();
+        assert!(is_busy(&take(&memory, SHORT, &within(SHORT * 4))));
         held.check().unwrap();
         drop(held);
-        StoreLease::take(memory, SHORT, &LockWait::none()).unwrap().check().unwrap();
+        take(&memory, SHORT, &LockWait::none()).unwrap().check().unwrap();
     }
 
     #[test]
@@ -314,16 +387,16 @@ mod tests {
         let memory = Memory::new();
         let content = Content { holder: "gone".to_string(), milliseconds: millis(SHORT), renewals: 7 };
         memory.create(&content.text()).unwrap();
-        assert!(is_busy(&StoreLease::take(memory.clone(), SHORT, &within(SHORT / 3))));
+        assert!(is_locked_for(&take(&memory, SHORT, &within(SHORT / 3)), 1));
         let start = Instant::now();
-        StoreLease::take(memory, SHORT, &within(SHORT * 20)).unwrap();
+        take(&memory, SHORT, &within(SHORT * 20)).unwrap();
         assert!(start.elapsed() >= SHORT);
     }
 
     #[test]
     fn a_lost_lease_is_noticed() {
         let memory = Memory::new();
-        let held = StoreLease::take(memory.clone(), SHORT, &LockWait::none()).unwrap();
+        let held = take(&memory, SHORT, &LockWait::none()).unwrap();
         memory.steal();
         let start = Instant::now();
         while held.check().is_ok() {
@@ -332,5 +405,28 @@ mod tests {
         }
         drop(held);
         assert_eq!(memory.read().unwrap().unwrap().bytes, b"{}", "another holder's lock is not released");
+    }
+
+    #[test]
+    fn a_lock_that_was_watched_for_less_than_its_duration_may_be_abandoned() {
+        let memory = Memory::new();
+        let content = Content { holder: "other".to_string(), milliseconds: 90_000, renewals: 7 };
+        memory.create(&content.text()).unwrap();
+        assert!(is_locked_for(&take(&memory, SHORT, &LockWait::none()), 90));
+        let error = take(&memory, SHORT, &LockWait::none()).err().unwrap().to_string();
+        assert!(error.contains("expires 90 seconds after its last renewal"), "{error}");
+    }
+
+    #[test]
+    fn the_lease_has_expired_after_the_machine_was_suspended() {
+        let memory = Memory::new();
+        let hour = Duration::from_secs(3600);
+        let suspended = Arc::new(AtomicU64::new(0));
+        let (seconds, system) = (Arc::clone(&suspended), Clock::of_system());
+        let clock = Clock::new(move || system.now() + Duration::from_secs(seconds.load(Ordering::SeqCst)));
+        let held = StoreLease::take(memory.clone(), hour, &LockWait::none(), clock).unwrap();
+        held.check().unwrap();
+        suspended.store(hour.as_secs(), Ordering::SeqCst);
+        assert!(matches!(held.check(), Err(Error::Push(PushError::LeaseLost { .. }))));
     }
 }

@@ -5,6 +5,8 @@
 //! `timestamp.json` last. An interrupted push therefore changes nothing for clients, and can be repeated.
 
 mod base;
+#[cfg(any(feature = "object-store", feature = "ssh"))]
+mod clock;
 #[cfg(feature = "object-store")]
 mod credentials;
 pub(crate) mod destination;
@@ -23,6 +25,8 @@ pub(crate) mod settings;
 mod ssh;
 mod upload;
 mod workers;
+#[cfg(feature = "object-store")]
+mod write_guard;
 
 use std::path::Path;
 

@@ -18,10 +18,12 @@ use percent_encoding::percent_decode_str;
 use tokio::runtime::Runtime;
 
 use crate::invocation::LockWait;
+use crate::push::clock::Clock;
 use crate::push::credentials::Secrets;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
 use crate::push::lease::{self, LOCK, LONGEST_LOCK, StoreLease};
 use crate::push::settings::{StoreOptions, Writers};
+use crate::push::write_guard::WriteGuard;
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PathError, PushError};
 
@@ -43,22 +45,24 @@ struct Inner {
     store: Arc<dyn ObjectStore>,
     prefix: String,
     secrets: Secrets,
+    guard: WriteGuard,
     /// All requests run on this runtime, because the connections belong to it.
     runtime: Runtime,
 }
 
 impl Store {
-    /// Returns the destination with the prefix `prefix` in `store`.
+    /// Returns the destination with the prefix `prefix` in `store`, whose requests `guard` can stop.
     pub(crate) fn new(
         url: &BaseUrl,
         store: Arc<dyn ObjectStore>,
         prefix: &str,
         secrets: Secrets,
+        guard: WriteGuard,
         options: &StoreOptions,
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(NetworkError::Runtime)?;
-        let inner = Inner { url: url.clone(), store, prefix: prefix.to_string(), secrets, runtime };
+        let inner = Inner { url: url.clone(), store, prefix: prefix.to_string(), secrets, guard, runtime };
         Ok(Self { inner: Arc::new(inner), options: options.clone(), is_conditional: OnceLock::new() })
     }
 
@@ -111,6 +115,11 @@ impl Inner {
         NetworkError::Store { url: self.url.clone(), text }.into()
     }
 
+    /// Returns the error of a failed write.
+    fn not_written(&self, error: &StoreError) -> Error {
+        if self.guard.stops() { PushError::LeaseLost { url: self.url.clone() }.into() } else { self.failed(error) }
+    }
+
     fn write(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<Written, Failure> {
         let key = self.key(name).map_err(Failure::Other)?;
         let payload = PutPayload::from_bytes(Bytes::copy_from_slice(bytes));
@@ -122,7 +131,7 @@ impl Inner {
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(Written::Refused),
             Err(StoreError::NotFound { .. }) if needs_object => Ok(Written::Refused),
             Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => Err(Failure::Unsupported),
-            Err(error) => Err(Failure::Other(self.failed(&error))),
+            Err(error) => Err(Failure::Other(self.not_written(&error))),
         }
     }
 
@@ -152,11 +161,11 @@ impl Inner {
         let key = self.key(name)?;
         let options = PutMultipartOptions { attributes: attributes(name), ..PutMultipartOptions::default() };
         let started = self.runtime.block_on(self.store.put_multipart_opts(&key, options));
-        let mut upload = started.map_err(|error| self.failed(&error))?;
+        let mut upload = started.map_err(|error| self.not_written(&error))?;
         let mut part = Vec::with_capacity(PART);
         let mut send = |part: &mut Vec<u8>| {
             let payload = PutPayload::from_bytes(Bytes::from(std::mem::take(part)));
-            self.runtime.block_on(upload.put_part(payload)).map_err(|error| self.failed(&error))
+            self.runtime.block_on(upload.put_part(payload)).map_err(|error| self.not_written(&error))
         };
         let sent = target.read(|bytes| {
             part.extend_from_slice(bytes);
@@ -168,7 +177,7 @@ impl Inner {
             return Err(error);
         }
         let completed = self.runtime.block_on(upload.complete());
-        completed.map(drop).map_err(|error| self.failed(&error))
+        completed.map(drop).map_err(|error| self.not_written(&error))
     }
 }
 
@@ -202,7 +211,8 @@ impl Destination for Store {
             let _ = self.is_conditional.set(false);
             return Ok(Box::new(NoLease));
         }
-        let lock = StoreLease::take(self.lock_object(), self.options.lease, wait)?;
+        let lock = StoreLease::take(self.lock_object(), self.options.lease, wait, Clock::of_system())?;
+        self.inner.guard.require(lock.validity());
         let supports = self.probe()?;
         let _ = self.is_conditional.set(supports);
         if !supports {
@@ -262,7 +272,7 @@ impl Destination for Store {
         let key = inner.key(name)?;
         match inner.runtime.block_on(inner.store.delete(&key)) {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(inner.failed(&error)),
+            Err(error) => Err(inner.not_written(&error)),
         }
     }
 }
@@ -326,5 +336,82 @@ impl Fetch for StoreFetch {
             }
         });
         Box::pin(async move { fetched.await.unwrap_or_else(|error| Err(FetchError::Io(error.to_string()))) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::push::credentials;
+    use crate::push::lease::Validity;
+
+    /// Answers a request. Returns false if the connection ends without one.
+    fn answer(connection: TcpStream, status: &str) -> bool {
+        let mut reader = BufReader::new(connection);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap() == 0 {
+                return false;
+            }
+        }
+        let mut length = head.lines().filter_map(|line| line.split_once(": "));
+        let length = length.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let length = length.map_or(0, |(_, length)| length.parse().unwrap());
+        reader.read_exact(&mut vec![0; length]).unwrap();
+        let reply = format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        reader.get_mut().write_all(reply.as_bytes()).unwrap();
+        true
+    }
+
+    /// Writes an object to a server whose first answer is an error, and calls `before_answer` before each answer. Returns
+    /// the result, and the number of requests.
+    fn write(validity: Validity, before_answer: impl Fn() + Sync) -> (Result<(), Error>, usize) {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let variables = |name: &str| {
+            let is_given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"].contains(&name);
+            is_given.then(|| "us-east-1".to_string())
+        };
+        let options = StoreOptions { endpoint: Some(format!("http://{address}")), ..StoreOptions::default() };
+        let store = credentials::open(&BaseUrl::new("s3://bucket/a").unwrap(), &options, &variables).unwrap();
+        store.inner.guard.require(Arc::new(validity));
+        let server = || {
+            let mut requests = 0;
+            loop {
+                let (connection, _) = listener.accept().unwrap();
+                before_answer();
+                if !answer(connection, if requests == 0 { "503 Slow Down" } else { "200 OK" }) {
+                    return requests;
+                }
+                requests += 1;
+            }
+        };
+        std::thread::scope(|scope| {
+            let server = scope.spawn(server);
+            let written = store.put("targets/package", b"1");
+            drop(TcpStream::connect(address).unwrap());
+            (written, server.join().unwrap())
+        })
+    }
+
+    #[test]
+    fn a_failed_write_is_repeated_only_while_the_lock_is_valid() {
+        let hour = Duration::from_secs(3600);
+        let now = Arc::new(AtomicU64::new(0));
+        let validity = || {
+            let now = Arc::clone(&now);
+            Validity::new(Clock::new(move || Duration::from_secs(now.load(Ordering::SeqCst))), hour, Duration::ZERO)
+        };
+        let (written, requests) = write(validity(), || ());
+        written.unwrap();
+        assert_eq!(requests, 2);
+        let (written, requests) = write(validity(), || now.store(hour.as_secs(), Ordering::SeqCst));
+        assert!(matches!(written, Err(Error::Push(PushError::LeaseLost { .. }))), "{written:?}");
+        assert_eq!(requests, 1);
     }
 }

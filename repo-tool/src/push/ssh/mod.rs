@@ -21,6 +21,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::invocation::LockWait;
 use crate::push::Variables;
+use crate::push::clock::Clock;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
 use crate::push::lease::{self, LOCK, StoreLease};
 use crate::push::ssh::lock::SshLock;
@@ -174,7 +175,7 @@ impl Destination for Ssh {
         }
         session.make_folder(self.address.root(), FOLDER_MODE)?;
         let lock = SshLock { session: self.connect()?, url: self.url.clone(), folder: self.address.path(LOCK)? };
-        let lease = StoreLease::take(Arc::new(lock), self.lease, wait)?;
+        let lease = StoreLease::take(Arc::new(lock), self.lease, wait, Clock::of_system())?;
         self.clear_working(&session)?;
         let (all, own) = (self.address.path(WORKING)?, self.address.path(&self.working)?);
         session.make_folder(&all, WORKING_MODE)?;

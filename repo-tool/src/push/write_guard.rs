@@ -1,0 +1,64 @@
+//! Stops requests that change an object store when this process may have lost the lock on the store.
+//!
+//! A push checks the lock before each write. This is not enough, because a failed request is repeated for up to a minute,
+//! a large target is uploaded with many requests, and the machine may be suspended in between. Therefore the lock is
+//! checked again for each attempt of each request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lastmile_client::BoxFuture;
+use object_store::client::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService};
+
+use crate::push::lease::{LOCK, Validity};
+
+/// The lock that requests need.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WriteGuard(Arc<Mutex<Option<Arc<Validity>>>>);
+
+impl WriteGuard {
+    /// From now on, stops requests unless this lock is valid.
+    pub(super) fn require(&self, lock: Arc<Validity>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+    }
+
+    /// Returns whether requests are stopped now.
+    pub(super) fn stops(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|lock| !lock.is_valid())
+    }
+
+    /// Returns a client that makes its requests with `client` unless they are stopped.
+    pub(super) fn guarded(&self, client: HttpClient) -> HttpClient {
+        HttpClient::new(Guarded { guard: self.clone(), client })
+    }
+}
+
+#[derive(Debug)]
+struct Guarded {
+    guard: WriteGuard,
+    client: HttpClient,
+}
+
+/// The error of a stopped request.
+#[derive(Debug, thiserror::Error)]
+#[error("this process may have lost the lock")]
+struct Stopped;
+
+impl HttpService for Guarded {
+    fn call<'life0, 'async_trait>(
+        &'life0 self,
+        request: HttpRequest,
+    ) -> BoxFuture<'async_trait, Result<HttpResponse, HttpError>>
+    where
+        'life0: 'async_trait,
+    {
+        // The lock object itself is written to take, renew and release the lock.
+        let is_write = !request.method().is_safe() && !request.uri().path().ends_with(LOCK);
+        Box::pin(async move {
+            if is_write && self.guard.stops() {
+                // The library does not repeat a request after an error of this kind.
+                return Err(HttpError::new(HttpErrorKind::Unknown, Stopped));
+            }
+            self.client.execute(request).await
+        })
+    }
+}
