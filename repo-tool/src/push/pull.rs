@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use lastmile_client::{BaseUrl, Error as ClientError, Fetch as _, FetchError, MemoryStore, StoredFile};
+use lastmile_client::blocking::Session;
+use lastmile_client::{BaseUrl, Error as ClientError, Fetch as _, FetchError, MemoryStore, StoredFile, Target};
 use lastmile_fs::disk;
 use lastmile_metadata::{RoleName, TargetFile, TargetNames, Version};
 
@@ -19,19 +20,23 @@ use crate::check::simulated_client::{self, from_client};
 use crate::config::{Config, RoleConfig};
 use crate::edit::intake;
 use crate::files::access::LONGEST_METADATA;
+use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
 use crate::invocation::Invocation;
 use crate::publish::journal::{Existing, FileKind};
 use crate::publish::observer::Unobserved;
 use crate::publish::transaction::{self, Content, Transaction};
 use crate::published::Published;
-use crate::push::Progress;
 use crate::push::settings::ServedSnapshot;
+use crate::push::{Progress, workers};
 use crate::root_digest::RootDigest;
 use crate::served::Served;
 use crate::served::catch_up::check_pin;
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PublicationError, Repository, names};
+
+/// The number of targets that are looked up before they are downloaded. This bounds the memory.
+const BATCH: usize = 1000;
 
 /// Whether a pull downloads target files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,25 +136,42 @@ impl Pull<'_> {
         let folder = layout.open()?;
         self.progress.begin(targets.len());
         served.session.expect_many_searches();
-        for target in targets {
+        for batch in targets.chunks(BATCH) {
             let session = &mut served.session;
-            let found = session.target(target.path.as_str()).map_err(from_client)?;
-            let mut first: Option<PathBuf> = None;
-            for place in intake::places(target, names) {
-                let place = Path::new("targets").join(place);
-                let parent = folder.descend(place.parent().unwrap_or(Path::new("")), 0o777, layout.sharing())?;
-                let path = parent.path_of(names::of_file(&place)?);
-                match &first {
-                    None => drop(session.download(&found, &path).map_err(local)?),
-                    Some(first) if path.symlink_metadata().is_err() => {
-                        let linked = disk::link_or_copy(first, &path);
-                        linked.map_err(|error| Error::file("copy", first, error))?;
-                    }
-                    Some(_) => {}
+            let found = batch.iter().map(|target| session.target(target.path.as_str()));
+            let found = found.collect::<Result<Vec<_>, _>>().map_err(from_client)?;
+            let session = &served.session;
+            workers::try_map(&found, |target| {
+                self.download_target(layout, &folder, session, target, names)?;
+                self.progress.uploaded();
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn download_target(
+        &self,
+        layout: &Layout,
+        folder: &Folder,
+        session: &Session,
+        target: &Target,
+        names: TargetNames,
+    ) -> Result<(), Error> {
+        let mut first: Option<PathBuf> = None;
+        for place in intake::places(target, names) {
+            let place = Path::new("targets").join(place);
+            let parent = folder.descend(place.parent().unwrap_or(Path::new("")), 0o777, layout.sharing())?;
+            let path = parent.path_of(names::of_file(&place)?);
+            match &first {
+                None => drop(session.download(target, &path).map_err(local)?),
+                Some(first) if path.symlink_metadata().is_err() => {
+                    let linked = disk::link_or_copy(first, &path);
+                    linked.map_err(|error| Error::file("copy", first, error))?;
                 }
-                first.get_or_insert(path);
+                Some(_) => {}
             }
-            self.progress.uploaded();
+            first.get_or_insert(path);
         }
         Ok(())
     }

@@ -53,6 +53,17 @@ fn status_of(site: &Site, repository: &Repository, options: &[&str]) -> Ran {
 }
 
 #[test]
+fn a_url_that_is_given_twice_is_checked_once() {
+    let site = Site::new();
+    let file = site.path("lastmile.prom");
+    let url = site.url();
+    site.done(&["status", &url, url.trim_end_matches('/'), &url, "--quiet", "--prometheus", &file]);
+    let metrics = parsed("prometheus", &file);
+    let samples = metrics["samples"].as_array().unwrap().iter();
+    assert_eq!(samples.filter(|sample| sample[0] == "lastmile_mirror_up").count(), 1, "{metrics}");
+}
+
+#[test]
 fn metrics_are_read_by_the_parser_of_prometheus() {
     let mut site = Site::new();
     let file = site.path("lastmile.prom");

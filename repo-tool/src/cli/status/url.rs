@@ -47,7 +47,7 @@ pub(super) fn show(status: &ServedStatus, output: &Output) -> Result<(), Error> 
 }
 
 pub(super) fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<ServedStatus, Error> {
-    let urls = args.urls.iter().map(|url| base_url(url)).collect::<Result<Vec<BaseUrl>, Error>>()?;
+    let urls = distinct(&args.urls)?;
     let found = find(context, &urls)?;
     let mut folder = found.folder.and_then(|folder| match Repository::open(&folder, &context.invocation) {
         Ok(repository) => Some(repository),
@@ -69,6 +69,18 @@ pub(super) fn check(context: &Context<'_>, args: &Args, output: &Output) -> Resu
         remember: if context.run() == Run::Dry { Remember::No } else { Remember::Yes },
     };
     check.run()
+}
+
+/// Parses URLs, and omits URLs that are shown like an earlier one, because the samples of each URL need their own labels.
+fn distinct(texts: &[String]) -> Result<Vec<BaseUrl>, Error> {
+    let mut urls: Vec<BaseUrl> = Vec::new();
+    for text in texts {
+        let url = base_url(text)?;
+        if urls.iter().all(|other| other.to_string() != url.to_string()) {
+            urls.push(url);
+        }
+    }
+    Ok(urls)
 }
 
 /// Finds the root that the user trusts. This is the root given in this run, or else the pinned root of the repository

@@ -84,6 +84,17 @@ fn a_pull_into_an_existing_folder_brings_it_up_to_date() {
 }
 
 #[test]
+fn a_machine_that_lost_its_folder_pulls_it_again_from_its_pinned_root() {
+    let machine = Machine::new(&[]);
+    machine.add("a", "1");
+    let site = folder();
+    machine.push(site.path()).done();
+    fs::remove_dir_all(machine.dir()).unwrap();
+    machine.run(&["pull", "--from", site.path().to_str().unwrap()]).done();
+    machine.run(&["verify"]).done();
+}
+
+#[test]
 fn an_interrupted_pull_continues_and_does_not_repeat_downloads() {
     let machine = Machine::new(&[]);
     ["a", "b"].iter().for_each(|name| machine.add(name, name));
