@@ -12,7 +12,7 @@ use super::counts::counted;
 use super::push::{Bar, DEFAULT, metadata_url, stored, variables};
 use crate::files::roots;
 use crate::push;
-use crate::push::pull::{Pull as NewFolder, TargetFiles};
+use crate::push::pull::{Expired, Pull as NewFolder, TargetFiles};
 use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{Foreign, Mode, catch_up_through};
@@ -51,6 +51,9 @@ pub(crate) struct Pull {
     /// Adopt content that was published from another copy of the repository
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// Download the repository into a new folder even if its timestamp or snapshot has expired
+    #[arg(long)]
+    pub(crate) accept_expired: bool,
 }
 
 /// The place from which a repository is read.
@@ -75,6 +78,11 @@ impl Source {
         Self::destination(context, settings)
     }
 
+    /// Returns the URL of the destination.
+    fn url(&self) -> Option<BaseUrl> {
+        self.destination.as_ref().map(|settings| settings.url.clone())
+    }
+
     fn web(metadata_url: BaseUrl) -> Result<Self, Error> {
         Ok(Self { transport: Transport::by_scheme()?, metadata_url, destination: None })
     }
@@ -84,11 +92,14 @@ impl Source {
         Ok(Self { transport, metadata_url: settings.url.folder("metadata"), destination: Some(settings) })
     }
 
-    /// Stores the place in the user's configuration.
+    /// Stores the place in the user's configuration, unless a push goes to another destination.
     fn remember(&self, context: &Context<'_>, repository: RootDigest) -> Result<(), Error> {
         let user = &context.invocation.user;
         match &self.destination {
-            Some(settings) => user.set_destination(repository, DEFAULT, settings),
+            Some(settings) => match user.destination(repository, DEFAULT)? {
+                Some(stored) if stored.url != settings.url => Ok(()),
+                _ => user.set_destination(repository, DEFAULT, settings),
+            },
             None => user.set_metadata_url(repository, &self.metadata_url),
         }
     }
@@ -108,6 +119,7 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
         metadata_url: source.metadata_url.clone(),
         names: if args.no_hash_prefix { TargetNames::Plain } else { TargetNames::HashPrefixed },
         targets: if args.without_targets { TargetFiles::Skip } else { TargetFiles::Download },
+        expired: if args.accept_expired { Expired::Accept } else { Expired::Refuse },
         progress: &progress,
     };
     let is_dry = context.run().is_dry();
@@ -116,7 +128,10 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
     let pulled = pulled?;
     if !is_dry {
         source.remember(context, pulled.repository)?;
-        context.invocation.user.set_served(pulled.repository, DEFAULT, &pulled.snapshot)?;
+        let user = &context.invocation.user;
+        if user.destination(pulled.repository, DEFAULT)?.map(|stored| stored.url) == source.url() {
+            user.set_served(pulled.repository, DEFAULT, &pulled.snapshot)?;
+        }
     }
     let versions: Map<String, Value> =
         pulled.versions.iter().map(|(role, version)| (role.as_str().to_string(), version.get().into())).collect();
@@ -152,8 +167,15 @@ pub(super) fn has_unpushed(context: &Context<'_>) -> Result<bool, Error> {
 
 /// Adopts what other machines have published.
 pub(super) fn adopt(context: &Context<'_>, output: &Output) -> Result<(), Error> {
-    let args =
-        Pull { from: None, endpoint: None, region: None, without_targets: false, no_hash_prefix: false, adopt: true };
+    let args = Pull {
+        from: None,
+        endpoint: None,
+        region: None,
+        without_targets: false,
+        no_hash_prefix: false,
+        adopt: true,
+        accept_expired: false,
+    };
     update(context, &args, None, output).map(drop)
 }
 

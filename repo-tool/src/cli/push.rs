@@ -16,7 +16,7 @@ use crate::edit::revert::MissingFiles;
 use crate::files::roots;
 use crate::push::merge::Merge;
 use crate::push::settings::{DestinationSettings, Writers};
-use crate::push::{self, Mode, Options, Progress, PublicState, Pushed, Versions};
+use crate::push::{self, Emptied, Mode, Options, Progress, PublicState, Pushed, Versions};
 use crate::root_digest::RootDigest;
 use crate::{Error, PushError, Repository};
 
@@ -166,6 +166,7 @@ fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<Exit
         missing: if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse },
         name: &name,
         settings: &settings,
+        emptied: if args.to.is_some() { Emptied::Refill } else { Emptied::Refuse },
         progress: &progress,
     };
     let pushed = push::push(&mut repository, destination.as_ref(), &options);
@@ -212,6 +213,10 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
     let url = args.to.as_deref().map(push::parse).transpose()?;
     let public_url = args.public_url.as_deref().map(metadata_url).transpose()?;
     let mut settings = match (stored, url) {
+        // The record of an interrupted merge belongs to the stored URL.
+        (Some(stored), Some(url)) if stored.url != url && stored.unpushed.is_some() => {
+            return Err(PushError::Unfinished { url: stored.url }.into());
+        }
         (Some(stored), Some(url)) if stored.url != url => DestinationSettings::new(url),
         (Some(stored), _) => stored,
         (None, Some(url)) => DestinationSettings::new(url),

@@ -109,6 +109,36 @@ pub enum PushError {
         /// The version at the destination.
         version: Version,
     },
+    /// The destination no longer has a timestamp.
+    #[error(
+        "{url} has no metadata/timestamp.json, although it has served snapshot version {served} before; nothing was uploaded"
+    )]
+    Emptied {
+        /// The destination.
+        url: BaseUrl,
+        /// The version of the snapshot.
+        served: Version,
+    },
+    /// A new folder would get an older state than this user has seen at the destination.
+    #[error("{url} has snapshot version {served}, but has served version {known} before; nothing was downloaded")]
+    WentBack {
+        /// The destination.
+        url: BaseUrl,
+        /// The version that the destination serves.
+        served: Version,
+        /// The recorded version.
+        known: Version,
+    },
+    /// A new folder would get a role that has expired.
+    #[error("{url}: {role} expired at {expires}, so the server may serve an old state; nothing was downloaded")]
+    Expired {
+        /// The source of the repository.
+        url: BaseUrl,
+        /// The role.
+        role: RoleName,
+        /// The expiry date.
+        expires: String,
+    },
     /// A published file has different content at the destination than in this folder.
     #[error("{url}: {} has different content than in this folder, and clients may have fetched it", printable(name))]
     OtherContent {
@@ -173,6 +203,9 @@ impl PushError {
                 "run `lastmile-repo pull --adopt`, which adopts the state of the destination and lists the changes that only this \
                  folder has; then make these changes again",
             ),
+            Self::Emptied { .. } => Some("if the destination was emptied on purpose, give its URL again with `--to`"),
+            Self::WentBack { .. } => Some("find out who replaced the files at the destination"),
+            Self::Expired { .. } => Some("if nobody has renewed the repository in time, give `--accept-expired`"),
             Self::Unfinished { .. } => Some("run `lastmile-repo push --catch-up` again, which finishes it"),
             Self::MissingTargets { .. } => Some(
                 "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",

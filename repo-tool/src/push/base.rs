@@ -15,10 +15,17 @@ use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::served::Served;
 use crate::{Error, names};
 
+/// A snapshot, and its verified content.
+pub(super) type Base = (ServedSnapshot, Verified<Snapshot>);
+
 /// The maximum number of versions in which a common snapshot is searched.
 const VERSIONS: usize = 1000;
 
 /// Returns the newest snapshot that both the folder and the destination have.
+///
+/// A destination can hide a snapshot that it has served, but it cannot make a client accept another one with the same
+/// version. Therefore the result is never older than the snapshot that this user has recorded, unless the destination
+/// has another valid snapshot with this version, as after the reset of a checkout.
 ///
 /// If the names of snapshots contain no versions, the destination has only the current snapshot. Then this returns the
 /// newest snapshot that this user has recorded, that the folder has, and that the destination serves or has served.
@@ -27,27 +34,30 @@ pub(super) fn find(
     destination: &dyn Destination,
     served: &Served,
     settings: &DestinationSettings,
-) -> Result<Option<(ServedSnapshot, Verified<Snapshot>)>, Error> {
+) -> Result<Option<Base>, Error> {
     let role = RoleName::SNAPSHOT;
     let current = served.trusted().snapshot();
-    let is_versioned = served.trusted().root().version_in_name(&role, current.version).is_some();
-    let mut has_older = false;
-    for version in versions(ours, current).take(if is_versioned { VERSIONS } else { 0 }) {
+    if served.trusted().root().version_in_name(&role, current.version).is_none() {
+        return recorded(ours, current, settings);
+    }
+    for version in versions(ours, current).take(VERSIONS) {
         let name = names::metadata_file(&role, Some(version));
         let ours_then = copies(ours.layout(), &name)?;
         if ours_then.is_empty() {
             continue;
         }
-        let Some(theirs) = read(destination, current, version, &name)? else { continue };
-        has_older = true;
-        if let Some(common) = ours_then.into_iter().find(|bytes| *bytes == theirs) {
+        let theirs = read(destination, current, version, &name)?;
+        if let Some(common) = ours_then.into_iter().find(|bytes| Some(bytes) == theirs.as_ref()) {
             return Ok(verified(ours, &role, common).map(|state| (ServedSnapshot::of(&state), state)));
         }
+        if let Some(known) = settings.served.as_ref().filter(|known| known.version == version) {
+            let other: Option<Verified<Snapshot>> = theirs.and_then(|bytes| verified(ours, &role, bytes));
+            if other.is_none_or(|other| other.version != version) {
+                return Ok(find_snapshot(ours, known)?.map(|state| (known.clone(), state)));
+            }
+        }
     }
-    if has_older {
-        return Ok(None);
-    }
-    recorded(ours, current, settings)
+    Ok(None)
 }
 
 /// Returns the versions that both sides can have, from the newest to the oldest.
@@ -77,7 +87,7 @@ fn recorded(
     ours: &Published,
     current: &Verified<Snapshot>,
     settings: &DestinationSettings,
-) -> Result<Option<(ServedSnapshot, Verified<Snapshot>)>, Error> {
+) -> Result<Option<Base>, Error> {
     let current = ServedSnapshot::of(current);
     let is_intended = settings.intended.contains(&current);
     let Some(known) = (if is_intended { Some(&current) } else { settings.served.as_ref() }) else { return Ok(None) };

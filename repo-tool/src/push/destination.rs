@@ -53,6 +53,12 @@ pub(crate) trait Destination: Send + Sync {
 
     /// Removes an object, which need not exist.
     fn remove(&self, name: &str) -> Result<(), Error>;
+
+    /// Removes an object, or replaces it by an empty one. Does not change it if another process has taken the lock and
+    /// replaced the object.
+    fn discard(&self, name: &str) -> Result<Written, Error> {
+        self.remove(name).map(|()| Written::Done)
+    }
 }
 
 /// The lock on a destination. It is released when it is dropped.

@@ -111,6 +111,15 @@ pub(crate) enum Mode {
     Preview,
 }
 
+/// What to do if a destination has no timestamp although it has served something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Emptied {
+    /// Upload nothing: without a timestamp, a different state at the destination would not be noticed.
+    Refuse,
+    /// Upload everything, because the user has given the URL of the destination.
+    Refill,
+}
+
 /// The options of a push.
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
@@ -121,6 +130,8 @@ pub(crate) struct Options<'a> {
     pub(crate) name: &'a str,
     /// The settings of the destination, which are stored under this name.
     pub(crate) settings: &'a DestinationSettings,
+    /// Whether a destination that has served something may have no timestamp any more.
+    pub(crate) emptied: Emptied,
     /// Reports the progress.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -198,7 +209,12 @@ pub(crate) fn push(
             record(Some(&snapshot), None)?;
             return Ok(pushed);
         }
-        Standing::Empty => None,
+        Standing::Empty => {
+            if let (Emptied::Refuse, Some(known)) = (options.emptied, &options.settings.served) {
+                return Err(PushError::Emptied { url: destination.url().clone(), served: known.version }.into());
+            }
+            None
+        }
         Standing::Behind(earlier) => Some(earlier.as_ref()),
     };
     pushed.before = earlier.map(|earlier| {

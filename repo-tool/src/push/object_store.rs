@@ -17,6 +17,7 @@ use object_store::{
 use percent_encoding::percent_decode_str;
 use tokio::runtime::Runtime;
 
+use crate::files::access::LONGEST_METADATA;
 use crate::invocation::LockWait;
 use crate::push::clock::Clock;
 use crate::push::credentials::Secrets;
@@ -265,6 +266,12 @@ impl Destination for Store {
             Ok(())
         })?;
         self.put(name, &content)
+    }
+
+    fn discard(&self, name: &str) -> Result<Written, Error> {
+        // A store can make a replacement conditional, but not a removal.
+        let Some(found) = self.read(name, LONGEST_METADATA)? else { return Ok(Written::Done) };
+        self.replace(name, b"", &found)
     }
 
     fn remove(&self, name: &str) -> Result<(), Error> {

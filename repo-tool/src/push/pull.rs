@@ -29,11 +29,12 @@ use crate::publish::transaction::{self, Content, Transaction};
 use crate::published::Published;
 use crate::push::settings::ServedSnapshot;
 use crate::push::{Progress, workers};
+use crate::report::overview::minute;
 use crate::root_digest::RootDigest;
 use crate::served::Served;
 use crate::served::catch_up::check_pin;
 use crate::served::transport::Transport;
-use crate::{Error, NetworkError, PublicationError, Repository, names};
+use crate::{Error, NetworkError, PublicationError, PushError, Repository, names};
 
 /// The number of targets that are looked up before they are downloaded. This bounds the memory.
 const BATCH: usize = 1000;
@@ -47,6 +48,15 @@ pub(crate) enum TargetFiles {
     Skip,
 }
 
+/// Whether a pull accepts an expired timestamp or snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// Accept them, because nobody has renewed the repository in time.
+    Accept,
+    /// Refuse them, because the server may replay an old state, which a renewal would make valid again.
+    Refuse,
+}
+
 /// A repository to download.
 pub(crate) struct Pull<'a> {
     pub(crate) dir: &'a Path,
@@ -56,6 +66,7 @@ pub(crate) struct Pull<'a> {
     /// How target files are named, if the repository has consistent snapshots.
     pub(crate) names: TargetNames,
     pub(crate) targets: TargetFiles,
+    pub(crate) expired: Expired,
     pub(crate) progress: &'a dyn Progress,
 }
 
@@ -115,7 +126,31 @@ impl Pull<'_> {
         let served = Served::fetch_with(&self.transport, &self.metadata_url, root.clone(), self.names);
         let served = served.map_err(NetworkError::of_reading)?;
         check_pin(&layout, self.invocation, digest, &root, &served)?;
+        self.check_age(digest, &served)?;
         Ok((root, served))
+    }
+
+    /// Checks that the server does not replay an old state, as far as the expiry dates and this user's records tell.
+    fn check_age(&self, repository: RootDigest, served: &Served) -> Result<(), Error> {
+        let url = || self.metadata_url.clone();
+        let (timestamp, snapshot) = (served.trusted().timestamp(), served.trusted().snapshot());
+        for (role, expires) in [(RoleName::TIMESTAMP, timestamp.expires), (RoleName::SNAPSHOT, snapshot.expires)] {
+            if self.expired == Expired::Refuse && expires <= self.invocation.now {
+                return Err(PushError::Expired { url: url(), role, expires: minute(expires) }.into());
+            }
+        }
+        let user = &self.invocation.user;
+        for name in user.destinations(repository)? {
+            let stored = user.destination(repository, &name)?;
+            let stored = stored.filter(|stored| stored.url.folder("metadata") == self.metadata_url);
+            if let Some(known) = stored.and_then(|stored| stored.served)
+                && known.version > snapshot.version
+            {
+                let (served, known) = (snapshot.version, known.version);
+                return Err(PushError::WentBack { url: url(), served, known }.into());
+            }
+        }
+        Ok(())
     }
 
     fn first_root(&self) -> Result<Vec<u8>, Error> {

@@ -71,7 +71,7 @@ impl Upload<'_> {
             self.roots(plan)?;
         }
         if let Some(timestamp) = &plan.timestamp {
-            self.remove_abandoned_snapshots(plan)?;
+            self.discard_abandoned_snapshots(plan)?;
             if self.may_write()? {
                 before_timestamp()?;
             }
@@ -84,13 +84,16 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Removes the snapshots that interrupted pushes uploaded and that this push passes over. As a result, every snapshot
-    /// at the destination that is older than the served one was served, which [`crate::push::base`] relies on.
-    fn remove_abandoned_snapshots(&self, plan: &Plan) -> Result<(), Error> {
+    /// Discards the snapshots that interrupted pushes uploaded and that this push passes over. As a result, every
+    /// snapshot at the destination that is older than the served one was served, which [`crate::push::base`] relies on.
+    fn discard_abandoned_snapshots(&self, plan: &Plan) -> Result<(), Error> {
         workers::try_map(&plan.skipped_snapshots, |name| {
-            if self.destination.length(name)?.is_some() && self.may_write()? {
+            if self.destination.length(name)?.is_some_and(|length| length > 0) && self.may_write()? {
+                self.check_timestamp()?;
+                if self.destination.discard(name)? == Written::Refused {
+                    return Err(PushError::LeaseLost { url: self.destination.url().clone() }.into());
+                }
                 self.remove_copies(name)?;
-                self.destination.remove(name)?;
             }
             Ok(())
         })?;

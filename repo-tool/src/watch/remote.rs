@@ -7,7 +7,7 @@ use lastmile_metadata::Version;
 use crate::edit::revert::MissingFiles;
 use crate::push::merge::Merge;
 use crate::push::settings::DestinationSettings;
-use crate::push::{self, Mode, Options, Progress, Variables};
+use crate::push::{self, Emptied, Mode, Options, Progress, Variables};
 use crate::root_digest::RootDigest;
 use crate::served::catch_up::{Foreign, Mode as CatchUpMode, catch_up_through};
 use crate::{Error, Invocation, NotFound, Repository, ServedError};
@@ -63,6 +63,7 @@ impl<'a> Remote<'a> {
             missing: MissingFiles::Allow,
             name: &self.name,
             settings: &settings,
+            emptied: Emptied::Refuse,
             progress: &NoProgress,
         };
         let pushed = push::push(repository, destination.as_ref(), &options)?;

@@ -6,3 +6,4 @@ mod killed;
 mod machine;
 mod merge;
 mod pull;
+mod replayed;
