@@ -229,6 +229,14 @@ fn a_team_with_only_its_own_key_hands_its_releases_to_the_machine_with_the_onlin
     team.write("lib", "team-a/lib");
     let said = team.pend("lastmile-repo add -C packages lib --role team-a --under team-a --catch-up");
     server.receive("next", &said);
+    // No key signs a document from another machine before `sign` has shown it.
+    team.receive("forged", &said);
+    let document = team.path("forged/team-a.json");
+    let text = fs::read_to_string(&document).unwrap();
+    fs::write(&document, text.replace("team-a/lib", "team-a/lob")).unwrap();
+    team.succeed("lastmile-repo discard -C packages --yes");
+    let said = team.pend("lastmile-repo publish -C packages --from forged --dry-run");
+    assert!(said.contains("team-a version 3 needs 1 more signature"), "{said}");
     release_of_owner(&owner, "manual");
     server.succeed("lastmile-repo publish -C packages --from next --push");
     company.serves(&["tool", "manual", "team-a/app", "team-a/lib"]);
