@@ -2,13 +2,16 @@
 //!
 //! Credentials come only from the environment. They are removed from all error messages.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use lastmile_client::{BaseUrl, BoxFuture, Fetch, FetchError, Response};
-use lastmile_metadata::{TargetFile, TargetNames};
+use lastmile_metadata::{Algorithm, TargetFile, TargetNames};
 use object_store::path::Path as Key;
 use object_store::{
     Attribute, Attributes, Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode,
@@ -30,6 +33,8 @@ use crate::{Error, NetworkError, PathError, PushError};
 
 /// The length of one part of a large object, in bytes. Shorter objects are uploaded with one request.
 const PART: usize = 8 << 20;
+/// The attribute of the object of a target that contains the SHA-256 of the target in hexadecimal.
+const DIGEST: Attribute = Attribute::Metadata(Cow::Borrowed("sha256"));
 /// A version that no object has.
 const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 
@@ -122,9 +127,19 @@ impl Inner {
     }
 
     fn write(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<Written, Failure> {
-        let key = self.key(name).map_err(Failure::Other)?;
         let payload = PutPayload::from_bytes(Bytes::copy_from_slice(bytes));
-        let options = PutOptions { mode, attributes: attributes(name), ..PutOptions::default() };
+        self.write_with(name, payload, mode, attributes(name))
+    }
+
+    fn write_with(
+        &self,
+        name: &str,
+        payload: PutPayload,
+        mode: PutMode,
+        attributes: Attributes,
+    ) -> Result<Written, Failure> {
+        let key = self.key(name).map_err(Failure::Other)?;
+        let options = PutOptions { mode, attributes, ..PutOptions::default() };
         // Without a bucket, every write fails with the same error as the replacement of an object that does not exist.
         let needs_object = matches!(options.mode, PutMode::Update(_));
         match self.runtime.block_on(self.store.put_opts(&key, payload, options)) {
@@ -160,7 +175,8 @@ impl Inner {
     /// Uploads a target in several parts. The object becomes visible only when all of them were verified.
     fn put_in_parts(&self, name: &str, target: LocalTarget) -> Result<(), Error> {
         let key = self.key(name)?;
-        let options = PutMultipartOptions { attributes: attributes(name), ..PutMultipartOptions::default() };
+        let attributes = target_attributes(name, &target.target);
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let started = self.runtime.block_on(self.store.put_multipart_opts(&key, options));
         let mut upload = started.map_err(|error| self.not_written(&error))?;
         let mut part = Vec::with_capacity(PART);
@@ -196,6 +212,22 @@ fn attributes(name: &str) -> Attributes {
         attributes.insert(Attribute::CacheControl, "max-age=60".into());
     }
     attributes
+}
+
+/// Returns the attributes of the object of a target. The digest is that of the content: an object becomes visible only if
+/// its content matches the target.
+fn target_attributes(name: &str, target: &TargetFile) -> Attributes {
+    let mut attributes = attributes(name);
+    if let Some(digest) = digest(target) {
+        attributes.insert(DIGEST, digest.into());
+    }
+    attributes
+}
+
+/// Returns the SHA-256 of a target in hexadecimal, if it is listed.
+fn digest(target: &TargetFile) -> Option<String> {
+    let (_, digest) = target.hashes.known().find(|(algorithm, _)| *algorithm == Algorithm::Sha256)?;
+    Some(hex::encode(digest))
 }
 
 impl Destination for Store {
@@ -237,8 +269,21 @@ impl Destination for Store {
     }
 
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error> {
-        // A name with a hash identifies the content. An object with a plain name would have to be downloaded.
-        Ok(names == TargetNames::HashPrefixed && self.length(name)? == Some(target.length))
+        // A name with a hash identifies the content.
+        if names == TargetNames::HashPrefixed {
+            return Ok(self.length(name)? == Some(target.length));
+        }
+        // A plain name does not. A push stores the digest with the object, and every other write replaces both.
+        let inner = &self.inner;
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        match inner.runtime.block_on(inner.store.get_opts(&inner.key(name)?, options)) {
+            Ok(found) => {
+                let stored = found.attributes.get(&DIGEST).map(AsRef::as_ref);
+                Ok(found.meta.size == target.length && stored.is_some() && stored == digest(target).as_deref())
+            }
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(inner.failed(&error)),
+        }
     }
 
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
@@ -260,12 +305,13 @@ impl Destination for Store {
         if file.target.length > PART as u64 {
             return self.inner.put_in_parts(name, file);
         }
+        let attributes = target_attributes(name, &file.target);
         let mut content = Vec::new();
         file.read(|bytes| {
             content.extend_from_slice(bytes);
             Ok(())
         })?;
-        self.put(name, &content)
+        Ok(self.inner.write_with(name, PutPayload::from(content), PutMode::Overwrite, attributes).map(drop)?)
     }
 
     fn discard(&self, name: &str) -> Result<Written, Error> {
@@ -343,82 +389,5 @@ impl Fetch for StoreFetch {
             }
         });
         Box::pin(async move { fetched.await.unwrap_or_else(|error| Err(FetchError::Io(error.to_string()))) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
-
-    use super::*;
-    use crate::push::credentials;
-    use crate::push::lease::Validity;
-
-    /// Answers a request. Returns false if the connection ends without one.
-    fn answer(connection: TcpStream, status: &str) -> bool {
-        let mut reader = BufReader::new(connection);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap() == 0 {
-                return false;
-            }
-        }
-        let mut length = head.lines().filter_map(|line| line.split_once(": "));
-        let length = length.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        let length = length.map_or(0, |(_, length)| length.parse().unwrap());
-        reader.read_exact(&mut vec![0; length]).unwrap();
-        let reply = format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        reader.get_mut().write_all(reply.as_bytes()).unwrap();
-        true
-    }
-
-    /// Writes an object to a server whose first answer is an error, and calls `before_answer` before each answer. Returns
-    /// the result, and the number of requests.
-    fn write(validity: Validity, before_answer: impl Fn() + Sync) -> (Result<(), Error>, usize) {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = listener.local_addr().unwrap();
-        let variables = |name: &str| {
-            let is_given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"].contains(&name);
-            is_given.then(|| "us-east-1".to_string())
-        };
-        let options = StoreOptions { endpoint: Some(format!("http://{address}")), ..StoreOptions::default() };
-        let store = credentials::open(&BaseUrl::new("s3://bucket/a").unwrap(), &options, &variables).unwrap();
-        store.inner.guard.require(Arc::new(validity));
-        let server = || {
-            let mut requests = 0;
-            loop {
-                let (connection, _) = listener.accept().unwrap();
-                before_answer();
-                if !answer(connection, if requests == 0 { "503 Slow Down" } else { "200 OK" }) {
-                    return requests;
-                }
-                requests += 1;
-            }
-        };
-        std::thread::scope(|scope| {
-            let server = scope.spawn(server);
-            let written = store.put("targets/package", b"1");
-            drop(TcpStream::connect(address).unwrap());
-            (written, server.join().unwrap())
-        })
-    }
-
-    #[test]
-    fn a_failed_write_is_repeated_only_while_the_lock_is_valid() {
-        let hour = Duration::from_secs(3600);
-        let now = Arc::new(AtomicU64::new(0));
-        let validity = || {
-            let now = Arc::clone(&now);
-            Validity::new(Clock::new(move || Duration::from_secs(now.load(Ordering::SeqCst))), hour, Duration::ZERO)
-        };
-        let (written, requests) = write(validity(), || ());
-        written.unwrap();
-        assert_eq!(requests, 2);
-        let (written, requests) = write(validity(), || now.store(hour.as_secs(), Ordering::SeqCst));
-        assert!(matches!(written, Err(Error::Push(PushError::LeaseLost { .. }))), "{written:?}");
-        assert_eq!(requests, 1);
     }
 }

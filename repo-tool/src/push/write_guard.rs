@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lastmile_client::BoxFuture;
 use object_store::client::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService};
+use percent_encoding::percent_decode_str;
 
 use crate::push::lease::{LOCK, Validity};
 
@@ -51,8 +52,9 @@ impl HttpService for Guarded {
     where
         'life0: 'async_trait,
     {
-        // The lock object itself is written to take, renew and release the lock.
-        let is_write = !request.method().is_safe() && !request.uri().path().ends_with(LOCK);
+        // The lock object itself is written to take, renew and release the lock. Some stores encode the dot in its name.
+        let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
+        let is_write = !request.method().is_safe() && !path.ends_with(LOCK);
         Box::pin(async move {
             if is_write && self.guard.stops() {
                 // The library does not repeat a request after an error of this kind.

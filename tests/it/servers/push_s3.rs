@@ -131,6 +131,32 @@ fn a_lock_in_s3_is_respected_and_an_abandoned_one_is_taken_over() {
 }
 
 #[test]
+fn a_target_with_a_plain_name_is_sent_again_only_if_its_content_changed() {
+    let mut site = Site::empty(&["--no-hash-prefix"]);
+    let large = [7; 9_000_000];
+    site.release(&[("same", b"1".as_slice()), ("changed", b"1"), ("large", &large)]);
+    let bucket = Bucket::new(&site);
+    push(&site, &bucket, &[]).done();
+    let sent = |ran: &Ran| {
+        let sent = ran.json["sent"].as_array().unwrap().iter().map(|sent| sent["name"].as_str().unwrap().to_string());
+        sent.filter(|name| name.starts_with("targets/")).collect::<Vec<_>>()
+    };
+    // The entries of all targets change, but only one file.
+    site.release(&[("changed", b"2".as_slice())]);
+    for (name, content) in [("same", b"1".as_slice()), ("large", &large)] {
+        fs::write(site.path(name), content).unwrap();
+        run(command(&site, &["add", &format!("../{name}"), "--custom", "channel=beta"])).done();
+    }
+    let ran = run(command(&site, &["push"])).done();
+    assert_eq!(sent(&ran), ["targets/changed"], "{ran:?}");
+    // An object that another program has written has no digest.
+    bucket.run(&site, "aws s3 cp --only-show-errors ../same s3://packages/it/targets/same");
+    run(command(&site, &["add", "../same", "--custom", "channel=stable"])).done();
+    let ran = run(command(&site, &["push"])).done();
+    assert_eq!(sent(&ran), ["targets/same"], "{ran:?}");
+}
+
+#[test]
 fn an_unreachable_store_is_a_network_error_without_secrets() {
     let site = Site::empty(&[]);
     let to = ["push", "--to", "s3://packages/it", "--endpoint", "http://127.0.0.1:1", "--region", "us-east-1"];

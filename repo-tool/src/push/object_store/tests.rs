@@ -1,0 +1,109 @@
+//! Tests with servers that answer a request with an error.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::push::clock::Clock;
+use crate::push::credentials;
+use crate::push::lease::Validity;
+
+/// Answers a request. Returns false if the connection ends without one.
+fn answer(connection: TcpStream, status: &str) -> bool {
+    let mut reader = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).unwrap() == 0 {
+            return false;
+        }
+    }
+    let mut length = head.lines().filter_map(|line| line.split_once(": "));
+    let length = length.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = length.map_or(0, |(_, length)| length.parse().unwrap());
+    reader.read_exact(&mut vec![0; length]).unwrap();
+    let reply = format!(
+        "HTTP/1.1 {status}\r\nETag: \"1\"\r\nX-Goog-Generation: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    reader.get_mut().write_all(reply.as_bytes()).unwrap();
+    true
+}
+
+/// The variables for stores that do not check the credentials.
+fn variables(name: &str) -> Option<String> {
+    let value = match name {
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "AWS_REGION" | "AZURE_STORAGE_ACCOUNT_NAME" => "none",
+        "AZURE_STORAGE_ACCOUNT_KEY" => "bm9uZQ==",
+        "GOOGLE_SERVICE_ACCOUNT_KEY" => {
+            r#"{"disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}"#
+        }
+        _ => return None,
+    };
+    Some(value.to_string())
+}
+
+/// Calls `work` with a store whose server answers the first request with an error. Before each answer, the server
+/// calls `before_answer`. Returns the result, and the number of requests.
+fn with_failing_store<T>(
+    url: &str,
+    validity: Validity,
+    before_answer: impl Fn() + Sync,
+    work: impl FnOnce(&Store) -> T,
+) -> (T, usize) {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = StoreOptions { endpoint: Some(format!("http://{address}")), ..StoreOptions::default() };
+    let store = credentials::open(&BaseUrl::new(url).unwrap(), &options, &variables).unwrap();
+    store.inner.guard.require(Arc::new(validity));
+    let server = || {
+        let mut requests = 0;
+        loop {
+            let (connection, _) = listener.accept().unwrap();
+            before_answer();
+            if !answer(connection, if requests == 0 { "503 Slow Down" } else { "200 OK" }) {
+                return requests;
+            }
+            requests += 1;
+        }
+    };
+    std::thread::scope(|scope| {
+        let server = scope.spawn(server);
+        let result = work(&store);
+        drop(TcpStream::connect(address).unwrap());
+        (result, server.join().unwrap())
+    })
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Returns the validity of a lock that expires after an hour of the clock `now`, which counts seconds.
+fn validity(now: &Arc<AtomicU64>) -> Validity {
+    let now = Arc::clone(now);
+    Validity::new(Clock::new(move || Duration::from_secs(now.load(Ordering::SeqCst))), HOUR, Duration::ZERO)
+}
+
+#[test]
+fn a_failed_write_is_repeated_only_while_the_lock_is_valid() {
+    let now = Arc::new(AtomicU64::new(0));
+    let put = |before_answer: &(dyn Fn() + Sync)| {
+        let put = |store: &Store| store.put("targets/package", b"1");
+        with_failing_store("s3://bucket/a", validity(&now), before_answer, put)
+    };
+    let (written, requests) = put(&|| ());
+    written.unwrap();
+    assert_eq!(requests, 2);
+    let (written, requests) = put(&|| now.store(HOUR.as_secs(), Ordering::SeqCst));
+    assert!(matches!(written, Err(Error::Push(PushError::LeaseLost { .. }))), "{written:?}");
+    assert_eq!(requests, 1);
+}
+
+#[test]
+fn the_lock_object_of_every_store_is_written_even_if_the_lock_has_expired() {
+    let expired = Arc::new(AtomicU64::new(HOUR.as_secs()));
+    for url in ["s3://bucket/a", "gs://bucket/a", "az://container/a"] {
+        let create = |store: &Store| store.lock_object().create(b"1");
+        let (written, requests) = with_failing_store(url, validity(&expired), || (), create);
+        assert_eq!((written.unwrap(), requests), (Written::Done, 2), "{url}");
+    }
+}
