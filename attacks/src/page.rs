@@ -61,11 +61,15 @@ pub fn page(results: &[CaseResult]) -> String {
     page
 }
 
-/// Returns `text` for a table cell. Removes the parts that differ between systems, and shortens long words.
+/// Returns `text` for a table cell. Removes the parts that differ between systems, and shortens long words, except for the
+/// punctuation after them.
 fn cell(text: &str) -> String {
     let text = text.split_inclusive("was interrupted").next().unwrap_or_default();
     let words = text.split(' ').map(|word| match word.char_indices().nth(16) {
-        Some((end, _)) if word.len() >= 64 => format!("{}…", &word[..end]),
+        Some((end, _)) if word.len() >= 64 => {
+            let punctuation = &word[word.trim_end_matches([',', ';', ':', ')', '\'']).len()..];
+            format!("{}…{punctuation}", &word[..end])
+        }
         _ => word.to_owned(),
     });
     words.collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('`', "'")

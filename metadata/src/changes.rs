@@ -362,7 +362,7 @@ mod tests {
         }
     }
 
-    /// Compares all pairs of many small values. Two different values must have changes in both directions, and two
+    /// Compares every pair in a large set of small values. Two different values must have changes in both directions, and two
     /// equal values must have no changes.
     #[test]
     fn no_difference_goes_unnoticed() {

@@ -66,8 +66,8 @@ pub(crate) struct Add {
     /// Remove the custom data of targets that are already listed.
     #[arg(long, conflicts_with = "custom")]
     pub(super) no_custom: bool,
-    /// Evidence for the package, if exactly one file is added: Sigstore bundles, DSSE envelopes and signatures. The
-    /// evidence is published next to the package, and the custom data of the package lists it.
+    /// Evidence for the added file, which must be the only one: Sigstore bundles, DSSE envelopes and signatures. The
+    /// evidence is published next to the file, and the custom data of the file lists it.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "from_list")]
     pub(super) evidence: Vec<PathBuf>,
     /// List the targets even if the role delegates their paths to another role. Clients then no longer find the other

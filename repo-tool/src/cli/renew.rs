@@ -28,8 +28,8 @@ Examples:
   lastmile-repo renew --watch       # until you stop it, well before each role expires
   lastmile-repo renew --watch --push  # on several hosts, each with its own folder")]
 pub(crate) struct Renew {
-    /// Roles to renew besides timestamp and snapshot, if they are due; PREFIX* matches all delegated roles with that
-    /// prefix.
+    /// Roles to renew in addition to timestamp and snapshot; PREFIX* matches all delegated roles with that prefix.
+    /// Without --force, only roles that are due are renewed.
     pub(crate) roles: Vec<String>,
     /// Also sign roles that are not due.
     #[arg(long)]

@@ -77,7 +77,7 @@ pub enum PolicyError {
         problem: String,
     },
     /// A TUF repository that publishes a trust root does not verify.
-    #[error("the TUF repository at {url} does not verify: {problem}")]
+    #[error("the TUF repository at {url} failed verification: {problem}")]
     Upstream {
         /// The URL.
         url: String,

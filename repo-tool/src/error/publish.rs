@@ -173,7 +173,7 @@ pub enum JournalFault {
         kind: String,
     },
     /// The journal moves two files to the same path.
-    #[error("two files would be moved to {}", printable_path(to))]
+    #[error("two files would be moved to the same path, {}", printable_path(to))]
     TwoFiles {
         /// The destination, in the repository's folder.
         to: PathBuf,

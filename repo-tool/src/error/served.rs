@@ -86,7 +86,7 @@ impl NetworkError {
 #[non_exhaustive]
 pub enum ServedError {
     /// The repository on the server does not verify.
-    #[error("the repository at {url} does not verify: {error}")]
+    #[error("the repository at {url} failed verification: {error}")]
     Unverified {
         /// The metadata URL.
         url: BaseUrl,

@@ -14,7 +14,7 @@ const CONTEXT: usize = 8 * 1024;
 /// The number of bytes that are scanned at once.
 const PART: usize = 256 * 1024;
 /// The number of bytes that are scanned again with the next part of a file. This overlap makes sure that each match is
-/// examined once together with its whole context.
+/// examined at least once with its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
 /// The number of bytes at the start of a file that are used to recognize a binary format. No private key in a binary
 /// format is longer, except for PKCS#12 files, which are recognized by their first bytes.

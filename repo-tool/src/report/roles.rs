@@ -180,7 +180,7 @@ impl RoleContext<'_> {
         Ok(RoleStatus { odd, ..self.role(shown, name, role.version, role.expires, &ring) })
     }
 
-    /// Returns the status of the role `name`, which is shown under the name `shown`. Leaves [`RoleStatus::odd`] empty.
+    /// Returns the status of the role `name`. The report displays the role as `shown`. Leaves [`RoleStatus::odd`] empty.
     pub(crate) fn role(
         &self,
         shown: String,
