@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::shell::quoted;
 use crate::{KeyReason, cosign_key};
 
 /// How to convert a private key.
@@ -121,15 +122,6 @@ fn open_ssh(text: &str) -> (&'static str, Conversion) {
     }
     let command = "cp {from} {to} && ssh-keygen -p -m PKCS8 -f {to}";
     ("a private key in OpenSSH format", Conversion::Command(command))
-}
-
-/// Quotes a path for use in a shell command.
-fn quoted(path: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
-    if !path.is_empty() && path.chars().all(is_plain) && !path.starts_with('-') {
-        return path.to_string();
-    }
-    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ mod role_content;
 mod root_digest;
 #[cfg(feature = "http")]
 mod served;
+mod shell;
 mod sign;
 mod trusting;
 mod user;

@@ -16,7 +16,7 @@ use crate::config::RoleConfig;
 use crate::draft::Draft;
 use crate::published::Published;
 use crate::report::overview::minute;
-use crate::{Outcome, Plan, Renewal, Repository};
+use crate::{Outcome, Plan, Renewal, Repository, shell};
 
 /// To warn about delegated roles, a command reads their files, unless the snapshot lists more roles than `MOST_ROLES`,
 /// or the files that have not been read yet are longer than `MOST_BYTES` in total. The warning must not slow down a
@@ -78,6 +78,11 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
     if can_read_all(&repository.published) {
         // A damaged role must not prevent a warning about the other roles.
         let _ = repository.published.read_all();
+    } else {
+        output.note(
+            "Some delegated roles are too many or too long to be checked for renewal now. Run `lastmile-repo status`, \
+             which checks all roles.",
+        );
     }
     let published = &repository.published;
     let next = repository.config.role(&RoleName::TIMESTAMP).renew_from(published.timestamp.expires);
@@ -92,7 +97,7 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
         return;
     }
     let dates = overdue.iter().map(|(role, expires)| format!("{role} (expires {})", minute(*expires)));
-    let names = some_of(overdue.iter().map(|(role, _)| role.to_string())).replace(',', "");
+    let names = arguments(published, &overdue.iter().map(|(role, _)| *role).collect::<Vec<_>>());
     let dates = some_of(dates);
     output.warning(&format!(
         "not renewed in time: {dates}; run `lastmile-repo renew {names}` with the keys of these roles"
@@ -208,11 +213,11 @@ fn arguments(published: &Published, roles: &[&RoleName]) -> String {
         })
         .collect();
     let argument = |role: &&RoleName| match succinct.iter().find(|bins| bins.contains(role)) {
-        Some(bins) => format!("'{}-*'", bins.name_prefix()),
+        Some(bins) => format!("{}-*", bins.name_prefix()),
         None => role.to_string(),
     };
     let arguments: BTreeSet<String> = roles.iter().map(argument).collect();
-    if arguments.len() > NAMED { "ROLE…".to_string() } else { Vec::from_iter(arguments).join(" ") }
+    if arguments.len() > NAMED { "ROLE…".to_string() } else { shell::arguments(&arguments) }
 }
 
 /// Returns a text that says how to renew roles. `signers` names the keys that must sign, if too few of them are on this

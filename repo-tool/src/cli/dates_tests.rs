@@ -101,6 +101,58 @@ fn a_delegated_role_that_was_not_renewed_in_time_is_named() {
 }
 
 #[test]
+fn the_command_that_renews_overdue_roles_can_be_pasted_into_a_shell() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    home.run(&["key", "generate", "team-1", "--unencrypted", "--quiet"]);
+    for name in ["x;touch pwned;echo", "--skip-served-check"] {
+        let name = format!("--paths=p/{name}/*\n{name}");
+        let (paths, name) = name.split_once('\n').unwrap();
+        let ran = home.run(&["delegate", paths, "--key", "team-1", "--quiet", "--", name]);
+        assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    }
+    home.now += TimeDelta::days(170);
+    home.run(&["renew", "--force", "targets", "--quiet"]);
+    let command = "`lastmile-repo renew -- '--skip-served-check' 'x;touch pwned;echo'` with";
+    assert!(warnings(&home.run(&["key", "list"]))[0].contains(command));
+    let ran = home.run(&["renew"]);
+    for name in ["-- '--skip-served-check'", "'x;touch pwned;echo'"] {
+        assert!(ran.stderr.contains(&format!("run `lastmile-repo renew {name}`")), "{}", ran.stderr);
+    }
+    let ran = home.run(&["renew", "--", "--skip-served-check", "x;touch pwned;echo"]);
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    assert!(warnings(&home.run(&["key", "list"])).is_empty());
+}
+
+#[test]
+fn many_overdue_roles_are_renewed_with_a_valid_command() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    home.run(&["bins", "--bit-length", "4", "--quiet"]);
+    home.now += TimeDelta::days(170);
+    home.run(&["renew", "--force", "targets", "--quiet"]);
+    let ran = home.run(&["key", "list"]);
+    assert!(warnings(&ran)[0].contains("; run `lastmile-repo renew 'bin-*'` with"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("lastmile-repo status"), "{}", ran.stderr);
+}
+
+#[test]
+fn roles_that_were_read_are_checked_although_there_are_too_many_delegated_roles() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    home.run(&["bins", "--bit-length", "7", "--quiet"]);
+    home.now += TimeDelta::days(170);
+    home.run(&["renew", "--force", "--quiet"]);
+    let ran = home.run(&["key", "list"]);
+    assert!(
+        warnings(&ran)[0].ends_with("; run `lastmile-repo renew targets` with the keys of these roles"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("Run `lastmile-repo status`, which checks all roles."), "{}", ran.stderr);
+}
+
+#[test]
 fn commands_report_until_when_roles_are_valid_that_people_sign() {
     let home = Home::new();
     let keys = home.folder.path().join("repository/keys");

@@ -15,7 +15,7 @@ use super::outcome::conclude_renewal;
 use super::watch;
 use crate::draft::Draft;
 use crate::error::chain;
-use crate::{Error, Renewal, Repository};
+use crate::{Error, Renewal, Repository, shell};
 
 /// `renew`
 #[derive(Debug, Args)]
@@ -113,7 +113,7 @@ fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
             later.push(format!("{role} (expires {expires})"));
             continue;
         }
-        let how = how_to_renew(role.as_str(), signers(repository, ring, &names).as_deref());
+        let how = how_to_renew(&shell::arguments([role]), signers(repository, ring, &names).as_deref());
         let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
         due.push(format!("{role} was not renewed and {verb} {expires}: {how}"));
     }

@@ -22,7 +22,7 @@ use crate::report::diff;
 use crate::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as revoke_key};
 use crate::trusting::OddKind;
-use crate::{Error, Outcome, Repository, Signing};
+use crate::{Error, Outcome, Repository, Signing, shell};
 
 /// The maximum number of roles that are reported individually, because there may be many bins.
 const NAMED: usize = 20;
@@ -228,7 +228,8 @@ fn note_fewer_keys(count: &KeyCount, output: &Output) {
     if *is_fewer && *keys <= *threshold as usize {
         output.warning(&format!(
             "{role} has {left} left, and {threshold} must sign: if one is lost, nobody can sign for the role. Run \
-             `lastmile-repo rotate {role} --add KEY.pub` to add a key"
+             `lastmile-repo rotate --add KEY.pub {}` to add a key",
+            shell::arguments([role])
         ));
     } else if *is_fewer {
         output.note(&format!("{role} has {left} left, and {threshold} must sign."));

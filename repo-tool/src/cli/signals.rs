@@ -30,13 +30,18 @@ impl Signals {
         let Self { runtime, interrupt, terminate } = self;
         runtime.block_on(async {
             tokio::select! {
-                () = tokio::time::sleep(duration) => ControlFlow::Continue(()),
+                // A signal that has arrived already ends even the shortest wait.
+                biased;
                 _ = interrupt.recv() => ControlFlow::Break(()),
                 _ = terminate.recv() => ControlFlow::Break(()),
+                () = tokio::time::sleep(duration.max(SHORTEST)) => ControlFlow::Continue(()),
             }
         })
     }
 }
+
+/// The shortest wait. The runtime notices signals only while it waits.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The time that a command has to finish its work after it has received a signal.
 const GRACE: Duration = Duration::from_secs(5);

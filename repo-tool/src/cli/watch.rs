@@ -17,7 +17,7 @@ use crate::error::chain;
 use crate::push::Variables;
 use crate::report::overview::minute;
 use crate::watch::{Event, Reason, Remote, Watch};
-use crate::{Error, Renewal};
+use crate::{Error, Renewal, shell};
 
 /// The maximum time between two checks of the clock. With frequent checks, the command notices that the clock was set
 /// or that the machine was suspended.
@@ -30,7 +30,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     let variables = variables(context);
     let remote = args.push.then(|| remote(context, &variables)).transpose()?;
     let dir = &context.global.repository;
-    let mut watch = Watch::new(dir, context.invocation.clone(), args.roles.clone(), remote);
+    let mut watch = Watch::new(dir, context.invocation.clone(), args.roles.clone(), remote, &*context.clock);
     watch.check((context.clock)())?;
     if context.run().is_dry() {
         for event in watch.plan((context.clock)())? {
@@ -42,7 +42,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     // The first wait installs signal handlers. From then on, a signal cannot end the process while it publishes.
     let mut waited = (context.wait)(Duration::ZERO);
     while waited.is_continue() {
-        let step = watch.step((context.clock)());
+        let step = watch.step();
         for event in &step.events {
             report(event, output)?;
         }
@@ -59,16 +59,17 @@ fn remote<'v>(context: &Context<'_>, variables: Variables<'v>) -> Result<Remote<
 }
 
 /// Waits until `time`. Returns early if the clock is set back, because the renewal times may have to be computed again.
+/// Waits at least once, even if `time` has passed, because a signal stops the command only during a wait.
 fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     let mut before = (context.clock)();
     loop {
+        let left = (time - before).to_std().unwrap_or(Duration::ZERO);
+        (context.wait)(left.min(LONGEST_SLEEP))?;
         let now = (context.clock)();
         if now >= time || now < before {
             return ControlFlow::Continue(());
         }
         before = now;
-        let left = (time - now).to_std().unwrap_or(LONGEST_SLEEP);
-        (context.wait)(left.min(LONGEST_SLEEP))?;
     }
 }
 
@@ -108,8 +109,8 @@ fn line(event: &Event) -> String {
                 Reason::NotWatched => "this command does not renew it",
                 Reason::KeysMissing => "its keys are not on this machine",
             };
-            let role = shown(role);
-            format!("{role} {verb} {}, and {advice}: run `lastmile-repo renew {role}`", minute(*expires))
+            let (role, argument) = (shown(role), shell::arguments([role]));
+            format!("{role} {verb} {}, and {advice}: run `lastmile-repo renew {argument}`", minute(*expires))
         }
         Event::Failed { roles, error, again } => {
             let what = match roles.as_slice() {

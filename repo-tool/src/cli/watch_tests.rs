@@ -403,3 +403,39 @@ fn a_dry_run_shows_the_plan() {
     assert_eq!(text.lines().count(), 2);
     assert_eq!(host.version("timestamp"), 1);
 }
+
+#[test]
+fn a_signal_stops_the_watch_although_each_step_takes_longer_than_the_pause_after_it() {
+    let host = Host::new();
+    let (repository, metadata) = (host.repository(), host.repository().join("metadata"));
+    let (reads, waits) = (Arc::new(Mutex::new(0)), Mutex::new(0));
+    let start = host.now();
+    let world = World {
+        // Two hours pass between any two events, and the longest pause after a failed attempt is one hour.
+        now: Box::new(move || {
+            let mut reads = reads.lock().unwrap();
+            *reads += 1;
+            assert!(*reads < 1000, "the watch does not wait");
+            start + TimeDelta::hours(2) * *reads
+        }),
+        wait: Box::new(move |_| {
+            let mut waits = waits.lock().unwrap();
+            *waits += 1;
+            let _ = fs::remove_dir_all(&metadata);
+            if *waits < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }),
+        env: Box::new(move |name| (name == REPOSITORY_VARIABLE).then(|| repository.clone().into_os_string())),
+        home: Some(host.folder.path().join("home")),
+        stdout: Box::new(host.stdout.clone()),
+        stderr: Box::new(host.stderr.clone()),
+        ..World::isolated(start)
+    };
+    let args = ["lastmile-repo", "renew", "--watch", "--json"].map(OsString::from);
+    assert_eq!(run(args.into_iter(), world), ExitStatus::Done);
+    let failed: Vec<_> = events(&host.stdout).into_iter().filter(|event| event["event"] == "failed").collect();
+    assert_eq!(failed.len(), 4);
+    // Each pause begins at the end of the attempt, which is at least two hours after its start.
+    let again: Vec<DateTime<Utc>> =
+        failed.iter().map(|event| event["again"].as_str().unwrap().parse().unwrap()).collect();
+    assert_eq!(again[0], start + TimeDelta::hours(2) * 4 + TimeDelta::minutes(1));
+}

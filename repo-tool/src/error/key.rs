@@ -6,6 +6,8 @@ use lastmile_client::text::{printable, printable_path};
 use lastmile_keys::{KeyError, PemError, SignError};
 use lastmile_metadata::RoleName;
 
+use crate::shell;
+
 /// The reason why a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -77,7 +79,9 @@ pub enum RevokeError {
     /// A role would still trust the key, because a second delegation to the role lists the same key.
     #[error(
         "{role} would still trust the key, because {delegator} also delegates to {role} with this key: remove one of the \
-         delegations with `lastmile-repo undelegate {role} --from {delegator}`, then revoke the key again"
+         delegations with `lastmile-repo undelegate --from={} {}`, then revoke the key again",
+        shell::quoted(&printable(delegator.as_str())),
+        shell::arguments([role])
     )]
     StillTrusted {
         /// The role that would still trust the key.
@@ -98,7 +102,11 @@ pub enum RevokeError {
         key: String,
     },
     /// A replacement key was given for roles that lose no key.
-    #[error("{role} loses no key: use `lastmile-repo rotate {role} --add` to add one", role = printable(role))]
+    #[error(
+        "{} loses no key: use `lastmile-repo rotate --add KEY.pub {}` to add one",
+        printable(role),
+        shell::arguments([role])
+    )]
     LosesNoKey {
         /// The text that the user gave: a role name, or a prefix of role names followed by `*`.
         role: String,

@@ -8,6 +8,7 @@ use lastmile_client::text::printable;
 use crate::files::own;
 use crate::report::overview::{Overview, minute};
 use crate::report::roles::RoleStatus;
+use crate::shell;
 
 /// The maximum length of a line in octets, not counting the line break (RFC 5545, section 3.1).
 const LONGEST_LINE: usize = 75;
@@ -64,7 +65,7 @@ fn description(role: &RoleStatus) -> String {
         let id: String = key.id.chars().take(8).collect();
         let _ = writeln!(text, "{} {}", printable(&id), key.keytype);
     }
-    text + &format!("Run: lastmile-repo renew {}", printable(&role.name))
+    text + &format!("Run: lastmile-repo renew {}", shell::arguments([&role.name]))
 }
 
 /// Formats a time in UTC (RFC 5545, section 3.3.5).

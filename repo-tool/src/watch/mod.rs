@@ -39,6 +39,7 @@ pub(crate) struct Watch<'a> {
     remote: Option<Remote<'a>>,
     /// The version of the timestamp that the destination has, if this is known.
     pushed: Option<Version>,
+    clock: &'a dyn Fn() -> DateTime<Utc>,
     /// The failed attempts, by the role that could not be renewed. The key `None` is for errors that ended a whole
     /// step, for example because the repository could not be opened.
     failed: BTreeMap<Option<RoleName>, Retry>,
@@ -103,7 +104,13 @@ struct Schedule {
 impl<'a> Watch<'a> {
     /// Creates a watch that renews timestamp, snapshot and the roles in `names`, for the repository in `dir`. It pushes
     /// the repository to `remote`, if there is one.
-    pub(crate) fn new(dir: &Path, invocation: Invocation, names: Vec<String>, remote: Option<Remote<'a>>) -> Self {
+    pub(crate) fn new(
+        dir: &Path,
+        invocation: Invocation,
+        names: Vec<String>,
+        remote: Option<Remote<'a>>,
+        clock: &'a dyn Fn() -> DateTime<Utc>,
+    ) -> Self {
         Self {
             dir: dir.to_path_buf(),
             invocation,
@@ -111,6 +118,7 @@ impl<'a> Watch<'a> {
             jitter: Jitter::default(),
             remote,
             pushed: None,
+            clock,
             failed: BTreeMap::new(),
             reported: BTreeMap::new(),
         }
@@ -152,13 +160,14 @@ impl<'a> Watch<'a> {
         self.invocation.now = now;
         let mut repository = Repository::open(&self.dir, &self.invocation)?;
         let mut events = Vec::new();
-        let schedules = self.schedules(&mut repository, now, &mut events);
+        let schedules = self.schedules(&mut repository, &mut events);
         self.report(&repository, &schedules, now, &mut events);
         Ok(events)
     }
 
     /// Renews the roles whose renewal time has been reached, and returns when the next step is necessary.
-    pub(crate) fn step(&mut self, now: DateTime<Utc>) -> Step {
+    pub(crate) fn step(&mut self) -> Step {
+        let now = (self.clock)();
         self.invocation.now = now;
         let mut events = Vec::new();
         let next = match self.try_step(now, &mut events) {
@@ -167,7 +176,7 @@ impl<'a> Watch<'a> {
                 next
             }
             Err(error) => {
-                let again = self.retry(None, now);
+                let again = self.retry(None);
                 events.push(Event::Failed { roles: Vec::new(), error, again });
                 again
             }
@@ -177,14 +186,14 @@ impl<'a> Watch<'a> {
 
     fn try_step(&mut self, now: DateTime<Utc>, events: &mut Vec<Event>) -> Result<DateTime<Utc>, Error> {
         let mut repository = self.open()?;
-        let mut schedules = self.schedules(&mut repository, now, events);
+        let mut schedules = self.schedules(&mut repository, events);
         let is_due = schedules.iter().any(|schedule| schedule.at <= now);
         if (is_due || self.needs_push(&repository)) && self.has_server(&repository)? {
             // Adopt newer files first, because another host may have renewed the roles already.
             drop(repository);
             self.catch_up()?;
             repository = self.open()?;
-            schedules = self.schedules(&mut repository, now, events);
+            schedules = self.schedules(&mut repository, events);
         }
         let due = schedules.iter().filter(|schedule| schedule.at <= now).map(|schedule| schedule.role.clone());
         let (online, others): (Vec<_>, Vec<_>) = due.partition(|role| RoleName::ONLINE.contains(role));
@@ -196,7 +205,7 @@ impl<'a> Watch<'a> {
         for role in others {
             self.renew(&mut repository, &[role], events);
         }
-        let schedules = self.schedules(&mut repository, now, events);
+        let schedules = self.schedules(&mut repository, events);
         self.report(&repository, &schedules, now, events);
         self.push(repository, events)?;
         Ok(schedules.iter().map(|schedule| schedule.at).min().unwrap_or(now + LONGEST_PAUSE))
@@ -207,7 +216,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Returns when to renew each watched role that this process can sign.
-    fn schedules(&mut self, repository: &mut Repository, now: DateTime<Utc>, events: &mut Vec<Event>) -> Vec<Schedule> {
+    fn schedules(&mut self, repository: &mut Repository, events: &mut Vec<Event>) -> Vec<Schedule> {
         let mut roles = RoleName::ONLINE.to_vec();
         for name in &self.names.clone() {
             let found = repository.published.named(name).and_then(|found| {
@@ -216,9 +225,10 @@ impl<'a> Watch<'a> {
             });
             match found {
                 Ok(found) => roles.extend(found),
-                Err(error) => self.fail(&[], error, now, events),
+                Err(error) => self.fail(&[], error, events),
             }
         }
+        let now = (self.clock)();
         let able = roles.into_iter().filter(|role| repository.can_sign(role));
         let schedules = able.filter_map(|role| {
             let (version, expires) = version_of(repository, &role)?;
@@ -234,7 +244,6 @@ impl<'a> Watch<'a> {
 
     /// Renews roles and publishes them together. Returns whether this succeeded.
     fn renew(&mut self, repository: &mut Repository, roles: &[RoleName], events: &mut Vec<Event>) -> bool {
-        let now = self.invocation.now;
         match publish(repository, roles) {
             Ok(()) => {
                 for role in roles {
@@ -246,20 +255,22 @@ impl<'a> Watch<'a> {
                 true
             }
             Err(error) => {
-                self.fail(roles, error, now, events);
+                self.fail(roles, error, events);
                 false
             }
         }
     }
 
-    fn fail(&mut self, roles: &[RoleName], error: Error, now: DateTime<Utc>, events: &mut Vec<Event>) {
-        let again = roles.iter().map(|role| self.retry(Some(role.clone()), now)).min();
-        let again = again.unwrap_or(now + LONGEST_RETRY);
+    fn fail(&mut self, roles: &[RoleName], error: Error, events: &mut Vec<Event>) {
+        let again = roles.iter().map(|role| self.retry(Some(role.clone()))).min();
+        let again = again.unwrap_or_else(|| (self.clock)() + LONGEST_RETRY);
         events.push(Event::Failed { roles: roles.to_vec(), error, again });
     }
 
-    /// Records a failed attempt, and returns when to repeat it.
-    fn retry(&mut self, role: Option<RoleName>, now: DateTime<Utc>) -> DateTime<Utc> {
+    /// Records a failed attempt, and returns when to repeat it. The pause begins now and not when the attempt began,
+    /// because the attempt may have taken longer than the pause.
+    fn retry(&mut self, role: Option<RoleName>) -> DateTime<Utc> {
+        let now = (self.clock)();
         let retry = self.failed.entry(role).or_insert(Retry { failures: 0, at: now });
         let pause = FIRST_RETRY * 2_i32.saturating_pow(retry.failures.min(10));
         retry.failures += 1;
