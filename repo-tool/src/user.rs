@@ -239,8 +239,7 @@ impl UserConfig {
     pub(crate) fn read(&self) -> Result<DocumentMut, Error> {
         let Some(path) = &self.file else { return Ok(DocumentMut::new()) };
         let Some(text) = read_own(path)? else { return Ok(DocumentMut::new()) };
-        let toml = |error: toml_edit::TomlError| ConfigError::Toml { text: error.to_string().trim().to_string() };
-        text.parse().map_err(|error| self.invalid(toml(error)))
+        text.parse().map_err(|error| self.invalid(ConfigError::Toml { text: position_and_message(&text, &error) }))
     }
 
     pub(crate) fn change(
@@ -281,6 +280,15 @@ fn folder_of(path: &Path) -> Result<&Path, Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
     Ok(folder)
+}
+
+/// Describes a syntax error. The parser's own text also quotes the line, which may contain a secret, such as the URL to
+/// which notifications are sent.
+fn position_and_message(text: &str, error: &toml_edit::TomlError) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.split('\n').count();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 fn real_path(folder: &Path) -> PathBuf {
@@ -329,4 +337,19 @@ pub(crate) fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).map_err(|error| Error::file("read", path, error))?;
     Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_syntax_error_does_not_quote_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, "[monitor]\nurl = \"https://hooks.example.org/secret\" x\n").unwrap();
+        let error = UserConfig::at(&file).read().unwrap_err();
+        let Error::Config { reason: ConfigError::Toml { text }, .. } = error else { panic!("{error}") };
+        assert!(text.starts_with("line 2, column 42: ") && !text.contains("secret"), "{text}");
+    }
 }

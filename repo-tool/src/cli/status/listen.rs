@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lastmile_cli_support::{ExitStatus, Output};
 use tokio::sync::watch;
 
-use super::{Args, check, monitor, unreadable};
+use super::{Args, check, is_about_invocation, monitor, unreadable};
 use crate::cli::context::Context;
 use crate::cli::signals::exit_after_signal;
 use crate::error::chain;
@@ -76,7 +76,7 @@ impl Checks<'_> {
     /// are part of the result.
     ///
     /// # Errors
-    /// Returns [`Error::Usage`] and errors of standard output. The first check also returns the errors of other
+    /// Returns errors in the command line or in the user's configuration, and errors of standard output. The first check also returns the errors of other
     /// outputs.
     fn run(&mut self, context: &mut Context<'_>) -> Result<Bytes, Error> {
         let Self { args, output, .. } = *self;
@@ -85,7 +85,7 @@ impl Checks<'_> {
         let failed;
         let (overview, mirrors, document) = match &result {
             Ok(checked) => (checked.overview(), checked.mirrors(), checked.json()),
-            Err(Error::Usage(_)) => return result.map(|_| Bytes::new()),
+            Err(error) if is_about_invocation(error, context) => return result.map(|_| Bytes::new()),
             Err(error) => {
                 failed = unreadable(context, args, error);
                 (&failed, &[][..], failed.json())

@@ -84,8 +84,9 @@ pub(super) fn status(context: &mut Context<'_>, args: &Args, output: &Output) ->
     }
     let checked = match check(context, args, output) {
         Ok(checked) => checked,
-        // An error in the command line says nothing about the repository, so the outputs are not written.
-        Err(error @ Error::Usage(_)) => return Err(error),
+        // An error in the command line or in the user's configuration says nothing about the repository, so the outputs
+        // are not written.
+        Err(error) if is_about_invocation(&error, context) => return Err(error),
         Err(error) => {
             // Write the outputs, so that monitoring does not keep showing the result of an earlier check.
             let overview = unreadable(context, args, &error);
@@ -167,6 +168,15 @@ fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<Checked,
     let status = Status::of(&mut repository)?;
     let overview = Overview::of_folder(name_of(folder), &status, repository.now());
     Ok(Checked::Folder(Box::new(FolderCheck { repository, status, overview })))
+}
+
+/// Returns whether an error is in the command line or in the user's configuration.
+fn is_about_invocation(error: &Error, context: &Context<'_>) -> bool {
+    match error {
+        Error::Usage(_) => true,
+        Error::Config { path, .. } => context.invocation.user.file() == Some(path),
+        _ => false,
+    }
 }
 
 /// Returns the state of a repository that could not be checked, for example because the server cannot be reached.
