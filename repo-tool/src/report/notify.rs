@@ -18,6 +18,7 @@ use crate::error::chain;
 use crate::files::own;
 use crate::report::child;
 use crate::report::overview::{Overview, Problem, state_name};
+use crate::report::served_status::plain;
 use crate::{Error, NetworkError};
 
 /// The receivers of notifications, from the user's configuration.
@@ -133,7 +134,7 @@ fn post(url: &PostUrl, body: String, limit: Duration) -> Result<(), Error> {
 /// name as the message.
 fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
     let resolved = before.problems.iter().filter(|problem| !now.problems.contains(problem));
-    let problem = |problem: &Problem| Problem { text: printable(&problem.text), ..problem.clone() }.json();
+    let problem = |problem: &Problem| Problem { text: without_markup(&problem.text), ..problem.clone() }.json();
     let text = format!("{}: {}: {}", overview.repository, now.state, overview.reasons().join("; "));
     json!({
         "schema": 1,
@@ -143,9 +144,15 @@ fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
         "checked": format_time(&overview.checked),
         "up": overview.is_up,
         "problems": overview.problems.iter().map(problem).collect::<Vec<_>>(),
-        "resolved": resolved.map(|problem| printable(problem)).collect::<Vec<_>>(),
-        "text": printable(&text),
+        "resolved": resolved.map(|problem| without_markup(problem)).collect::<Vec<_>>(),
+        "text": without_markup(&text),
     })
+}
+
+/// Returns text that chat services do not interpret as mark-up. A server that is not trusted can choose parts of error
+/// texts.
+fn without_markup(text: &str) -> String {
+    plain(&printable(text).replace('`', "'").replace("](", "] ("))
 }
 
 #[cfg(test)]
@@ -157,8 +164,9 @@ mod tests {
     use crate::report::overview::ProblemKind;
 
     #[test]
-    fn unprintable_characters_in_texts_are_escaped() {
-        let problem = Problem::new(MonitorState::Critical, ProblemKind::Unverified, "bad\u{202e}\u{1b}");
+    fn texts_contain_neither_unprintable_characters_nor_markup() {
+        let problem =
+            Problem::new(MonitorState::Critical, ProblemKind::Unverified, "bad\u{202e}\u{1b}<!channel> [a](https://b)");
         let overview = Overview {
             repository: "r".to_string(),
             checked: DateTime::UNIX_EPOCH,
@@ -168,8 +176,8 @@ mod tests {
         };
         let before = Known { problems: vec!["old\u{202e}".to_string()], ..Known::good() };
         let sent = document(&overview, &before, &Known::of(&overview));
-        assert_eq!(sent["text"], "r: CRITICAL: bad\\u{202e}\\u{1b}");
-        assert_eq!(sent["problems"][0]["text"], "bad\\u{202e}\\u{1b}");
+        assert_eq!(sent["text"], "r: CRITICAL: bad\\u{202e}\\u{1b}?!channel? [a] (https://b)");
+        assert_eq!(sent["problems"][0]["text"], "bad\\u{202e}\\u{1b}?!channel? [a] (https://b)");
         assert_eq!(sent["resolved"], json!(["old\\u{202e}"]));
     }
 }

@@ -59,13 +59,14 @@ pub(crate) enum ProblemKind {
     WentBack,
     StaleCache,
     StaleMirror,
+    ForkedMirror,
     NotServed,
     NotFromFolder,
 }
 
 impl ProblemKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Expired,
         Self::Overdue,
         Self::NoSigners,
@@ -76,6 +77,7 @@ impl ProblemKind {
         Self::WentBack,
         Self::StaleCache,
         Self::StaleMirror,
+        Self::ForkedMirror,
         Self::NotServed,
         Self::NotFromFolder,
     ];
@@ -93,6 +95,7 @@ impl ProblemKind {
             Self::WentBack => "went-back",
             Self::StaleCache => "stale-cache",
             Self::StaleMirror => "stale-mirror",
+            Self::ForkedMirror => "forked-mirror",
             Self::NotServed => "not-served",
             Self::NotFromFolder => "not-from-folder",
         }

@@ -12,7 +12,7 @@ use lastmile_client::{
     BaseUrl, CacheReport, CacheReports, Error as ClientError, FetchByScheme, FetchError, HttpFetch, HttpSettings,
     MemoryStore, RetryPolicy, Store as _, StoredFile, blocking,
 };
-use lastmile_metadata::{RoleName, Root, StoredFloors, TargetNames, UpdateRoot, Verified};
+use lastmile_metadata::{RoleName, Root, Snapshot, StoredFloors, TargetNames, Timestamp, UpdateRoot, Verified};
 use serde_json::{Value, json};
 
 use crate::check::overlay::Overlay;
@@ -119,6 +119,13 @@ struct Look {
     versions: Versions,
 }
 
+impl Look {
+    fn files(&self) -> [File<'_>; 3] {
+        let trusted = self.session.trusted();
+        files(trusted.root(), trusted.timestamp(), trusted.snapshot())
+    }
+}
+
 impl ServedCheck<'_> {
     /// Checks all URLs. Problems of the repository and its servers are part of the result.
     ///
@@ -146,10 +153,15 @@ impl ServedCheck<'_> {
         let is_up = newest.is_some();
         let at = newest.map(|look| look.url.clone());
         looks.sort_by_key(|look| Some(&look.url) != at.as_ref());
-        let roles = match looks.into_iter().next() {
-            Some(look) => {
-                problems.extend(self.folder.iter().flat_map(|folder| compare(folder, &look)));
-                self.roles(look, &mut problems)?
+        let roles = match looks.first() {
+            Some(_) => {
+                problems.extend(forks(&looks));
+                for (index, look) in looks.iter().enumerate() {
+                    let found = self.folder.iter().flat_map(|folder| compare(folder, look));
+                    // For a mirror that is behind the newest one, there is already a problem of kind `StaleMirror`.
+                    problems.extend(found.filter(|problem| index == 0 || problem.kind != ProblemKind::NotServed));
+                }
+                self.roles(looks.swap_remove(0), &mut problems)?
             }
             None => self.root_alone(root_seen.as_ref(), &mut problems)?,
         };
@@ -306,11 +318,52 @@ impl MirrorStatus {
     }
 }
 
-/// Replaces some characters in the value of a header with `?`: characters that are not printable ASCII, and characters
-/// that chat services could interpret as mark-up. A cache chooses the value, so it is not trusted.
-fn plain(value: &str) -> String {
+/// Replaces some characters in text that is not trusted with `?`: characters that are not printable ASCII, and
+/// characters that chat services could interpret as mark-up.
+pub(crate) fn plain(value: &str) -> String {
     let is_plain = |character: char| matches!(character, ' '..='~') && !"<>|&@`".contains(character);
     value.chars().map(|character| if is_plain(character) { character } else { '?' }).collect()
+}
+
+/// The role, the version and the bytes of a file.
+type File<'a> = (RoleName, u64, &'a [u8]);
+
+fn files<'a>(
+    root: &'a Verified<Root>,
+    timestamp: &'a Verified<Timestamp>,
+    snapshot: &'a Verified<Snapshot>,
+) -> [File<'a>; 3] {
+    [
+        (RoleName::ROOT, root.version.get(), root.bytes()),
+        (RoleName::TIMESTAMP, timestamp.version.get(), timestamp.bytes()),
+        (RoleName::SNAPSHOT, snapshot.version.get(), snapshot.bytes()),
+    ]
+}
+
+/// Returns the roles of which both sides have the same version, but different files.
+fn conflicts(ours: &[File<'_>], theirs: &[File<'_>]) -> Vec<RoleName> {
+    let pairs = ours.iter().zip(theirs);
+    let conflicts = pairs.filter(|(ours, theirs)| ours.1 == theirs.1 && ours.2 != theirs.2);
+    conflicts.map(|(ours, _)| ours.0.clone()).collect()
+}
+
+/// Returns a problem for each role of which two mirrors have the same version, but different files.
+fn forks(looks: &[Look]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, look) in looks.iter().enumerate() {
+        for other in looks.iter().take(index) {
+            for role in conflicts(&other.files(), &look.files()) {
+                let text = format!(
+                    "{} and {} serve different files of {role} with the same version: two copies of the repository \
+                     published them, or a key was stolen",
+                    look.url, other.url
+                );
+                let problem = Problem::new(MonitorState::Critical, ProblemKind::ForkedMirror, text).at(&look.url);
+                problems.push(problem.of_role(role.as_str()));
+            }
+        }
+    }
+    problems
 }
 
 /// Describes the roles in `behind`, with their lower and higher versions. Returns `None` if `behind` is empty.
@@ -381,19 +434,8 @@ fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
         );
         problems.push(Problem::new(MonitorState::Critical, ProblemKind::NotFromFolder, text).at(url));
     }
-    let theirs = look.session.trusted();
-    let same_version_other_file = [
-        (RoleName::ROOT, ours.root == look.versions.root && theirs.root().bytes() != published.root.bytes()),
-        (
-            RoleName::TIMESTAMP,
-            ours.timestamp == look.versions.timestamp && theirs.timestamp().bytes() != published.timestamp.bytes(),
-        ),
-        (
-            RoleName::SNAPSHOT,
-            ours.snapshot == look.versions.snapshot && theirs.snapshot().bytes() != published.snapshot.bytes(),
-        ),
-    ];
-    for (role, _) in same_version_other_file.into_iter().filter(|(_, differs)| *differs) {
+    let ours = files(&published.root, &published.timestamp, &published.snapshot);
+    for role in conflicts(&ours, &look.files()) {
         let text = format!(
             "{url} and the folder have different files of {role} with the same version: another copy published one of them, \
              or a key was stolen; run `lastmile-repo catch-up`"

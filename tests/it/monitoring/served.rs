@@ -315,6 +315,32 @@ fn what_is_served_is_compared_with_the_folder() {
 }
 
 #[test]
+fn mirrors_that_serve_different_files_with_the_same_version_are_reported() {
+    let site = Site::new();
+    let copy = site.folder.path().join("copy");
+    let copied = std::process::Command::new("cp").arg("-a").arg(site.dir()).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    site.add("a");
+    site.upload();
+    let file = site.path("other");
+    fs::write(&file, "other").unwrap();
+    let publish = ["add", &file, "--name", "b", "--quiet", "--skip-served-check"];
+    assert_eq!(site.run_in(copy.clone(), &publish).status, ExitStatus::Done);
+    let network = site.network.fork();
+    copy_to(&copy, &network);
+    let mirror = Server::start(&network);
+    let url = format!("{}{METADATA}", mirror.url());
+    let forks = ["forked-mirror", "forked-mirror"];
+    let ran = site.run(&["status", &site.url(), &url, "--json"]);
+    assert_eq!(ran.problems(), [&forks[..], &["not-from-folder", "not-from-folder"]].concat(), "{ran:?}");
+    assert_eq!(ran.json()["state"], "CRITICAL");
+    // Without the folder, the mirrors are still compared with each other.
+    fs::rename(site.dir(), site.path("moved")).unwrap();
+    let ran = site.run_elsewhere(&["status", &site.url(), &url, "--json"]);
+    assert_eq!(ran.problems(), forks, "{ran:?}");
+}
+
+#[test]
 fn delegated_roles_are_fetched_only_on_request() {
     let site = Site::new();
     site.done(&["key", "generate", "team-1", "--unencrypted", "--quiet"]);
