@@ -31,10 +31,10 @@ pub enum PushError {
     #[error("the destination is neither a URL nor a path: it has a colon before the first `/`")]
     NoUrl,
     /// A part of the URL of an SSH destination is not valid.
-    #[error("`{url}` is not a destination: {problem}")]
+    #[error("`{}` is not a destination: {problem}", printable(url))]
     SshUrl {
-        /// The URL.
-        url: BaseUrl,
+        /// The URL, without anything that may be a user name or a password.
+        url: String,
         /// The reason.
         problem: &'static str,
     },

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lastmile_client::BaseUrl;
+use lastmile_client::text::hide_possible_credentials;
 use percent_encoding::percent_decode_str;
 
 use crate::{Error, PathError, PushError};
@@ -24,7 +25,9 @@ impl Address {
     /// # Errors
     /// [`PushError::Credentials`] if the URL contains a password, and [`PushError::SshUrl`] if a part is not valid.
     pub(crate) fn parse(url: &BaseUrl) -> Result<Self, Error> {
-        let refused = |problem| Error::from(PushError::SshUrl { url: url.clone(), problem });
+        // In a URL that is not valid, a password with a slash looks like a part of the path.
+        let refused =
+            |problem| Error::from(PushError::SshUrl { url: hide_possible_credentials(url.as_str()), problem });
         let rest = url.as_str().strip_prefix("ssh://").unwrap_or_default();
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, server) = match authority.rsplit_once('@') {
@@ -147,6 +150,10 @@ mod tests {
             "ssh://h/a%00b",
         ] {
             assert!(matches!(parse(text), Err(Error::Push(PushError::SshUrl { .. }))), "{text}");
+        }
+        for text in ["ssh://alice:se/cret@h/a", "ssh://alice:/cret@h/a", "ssh://al;ice:se/cret@h/a"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("`ssh://***@h/a/`") && !error.contains("cret"), "{error}");
         }
         let error = parse("ssh://alice:secret@h/a").unwrap_err();
         assert!(matches!(error, Error::Push(PushError::Credentials { .. })) && !error.to_string().contains("secret"));
