@@ -71,7 +71,7 @@ pub(crate) trait Lease: Send + Sync {
 }
 
 /// An object that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Object {
     /// Its content.
     pub(crate) bytes: Vec<u8>,

@@ -83,6 +83,8 @@ struct State {
     content: Content,
     /// The lock object as this process last wrote it, or `None` if the lock was lost.
     object: Option<Object>,
+    /// Whether the lock must be renewed without a pause.
+    is_due: bool,
     is_ending: bool,
 }
 
@@ -104,7 +106,13 @@ impl Validity {
     /// Returns whether this process certainly holds the lock, and will hold it for another quarter of its duration, which
     /// is left for the write that follows.
     pub(super) fn is_valid(&self) -> bool {
-        self.renewed().is_some_and(|renewed| self.clock.elapsed(renewed) < self.duration * 3 / 4)
+        self.left().is_some()
+    }
+
+    /// Returns the time during which [`Validity::is_valid`] stays true unless the lock is lost, or `None` if it is false.
+    fn left(&self) -> Option<Duration> {
+        let renewed = (*self.renewed())?;
+        (self.duration * 3 / 4).checked_sub(self.clock.elapsed(renewed)).filter(|left| !left.is_zero())
     }
 
     fn renewed(&self) -> MutexGuard<'_, Option<Duration>> {
@@ -148,7 +156,7 @@ impl StoreLease {
             std::thread::sleep((duration / 10).clamp(Duration::from_millis(20), Duration::from_secs(1)));
         };
         let validity = Arc::new(Validity::new(clock, duration, renewed));
-        let state = Mutex::new(State { content, object: Some(object), is_ending: false });
+        let state = Mutex::new(State { content, object: Some(object), is_due: false, is_ending: false });
         let shared = Arc::new(Shared { lock, validity, state, changed: Condvar::new() });
         let renewing = Arc::clone(&shared);
         let renewer = std::thread::Builder::new().spawn(move || renewing.renew_until_end());
@@ -156,17 +164,23 @@ impl StoreLease {
         Ok(Self { shared, renewer: Some(renewer) })
     }
 
-    /// Reads the lock object, and checks that this process still holds the lock.
+    /// Renews the lock at once. Only the holder can do this, so success shows that no other process has taken the lock.
     ///
     /// # Errors
-    /// [`PushError::LeaseLost`] if another process has taken the lock.
+    /// [`PushError::LeaseLost`] if another process has taken the lock, or if the server does not respond in time.
     #[cfg(feature = "ssh")]
     pub(crate) fn confirm(&self) -> Result<(), Error> {
-        // While this process reads, it does not renew the lock.
-        let state = self.shared.state();
-        let there = self.shared.lock.read()?;
-        if there.is_some_and(|there| Content::parse(&there.bytes).holder == state.content.holder) {
-            return Ok(());
+        let validity = &self.shared.validity;
+        let start = validity.clock.now();
+        let mut state = self.shared.state();
+        state.is_due = true;
+        self.shared.changed.notify_all();
+        while let Some(left) = validity.left() {
+            if validity.renewed().is_some_and(|renewed| renewed >= start) {
+                return Ok(());
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         Err(self.shared.lost())
     }
@@ -238,32 +252,29 @@ impl Shared {
         let pause = self.validity.duration / 3;
         loop {
             let state = self.state();
-            let waited = self.changed.wait_timeout_while(state, pause, |state| !state.is_ending);
+            let waited = self.changed.wait_timeout_while(state, pause, |state| !state.is_ending && !state.is_due);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            if state.is_ending || state.object.is_none() {
-                return;
-            }
-            let before = self.validity.clock.now();
+            state.is_due = false;
+            let Some(object) = state.object.clone().filter(|_| !state.is_ending) else { return };
             let mut content = state.content.clone();
+            // A server that does not respond must not make `check` wait.
+            drop(state);
+            let before = self.validity.clock.now();
             content.renewals += 1;
-            let Some(object) = &state.object else { return };
-            match self.lock.replace(&content.text(), object) {
-                Ok(Written::Done) => {
-                    // Only this process replaces an object that it holds, so the object that is read is its own.
-                    state.object = match self.lock.read() {
-                        Ok(Some(found)) if Content::parse(&found.bytes) == content => Some(found),
-                        _ => None,
-                    };
-                    state.content = content;
-                    *self.validity.renewed() = state.object.as_ref().map(|_| before);
+            let renewed = self.lock.replace(&content.text(), &object).map(|written| match written {
+                // Only this process replaces an object that it holds, so the object that is read is its own.
+                Written::Done => {
+                    self.lock.read().ok().flatten().filter(|found| Content::parse(&found.bytes) == content)
                 }
-                Ok(Written::Refused) => {
-                    state.object = None;
-                    *self.validity.renewed() = None;
-                }
-                // Try again after the next pause. The lease is lost when its duration has passed.
-                Err(_) => {}
-            }
+                Written::Refused => None,
+            });
+            // After an error, try again after the next pause. The lease is lost when its duration has passed.
+            let Ok(object) = renewed else { continue };
+            let mut state = self.state();
+            state.object = object;
+            state.content = content;
+            *self.validity.renewed() = state.object.as_ref().map(|_| before);
+            self.changed.notify_all();
         }
     }
 }
@@ -305,11 +316,17 @@ mod tests {
     struct Memory {
         url: BaseUrl,
         object: Mutex<Option<(Vec<u8>, u64)>>,
+        /// Writes wait while a test holds this.
+        stuck: Mutex<()>,
     }
 
     impl Memory {
         fn new() -> Arc<Self> {
-            Arc::new(Self { url: BaseUrl::new("s3://bucket/a").unwrap(), object: Mutex::new(None) })
+            Arc::new(Self {
+                url: BaseUrl::new("s3://bucket/a").unwrap(),
+                object: Mutex::new(None),
+                stuck: Mutex::new(()),
+            })
         }
 
         fn steal(&self) {
@@ -341,6 +358,7 @@ mod tests {
         }
 
         fn replace(&self, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
+            let _stuck = self.stuck.lock().unwrap();
             let mut object = self.object.lock().unwrap();
             match &mut *object {
                 Some((_, version)) if expected.e_tag == Some(version.to_string()) => {
@@ -428,5 +446,43 @@ mod tests {
         held.check().unwrap();
         suspended.store(hour.as_secs(), Ordering::SeqCst);
         assert!(matches!(held.check(), Err(Error::Push(PushError::LeaseLost { .. }))));
+    }
+
+    #[test]
+    fn a_lease_is_lost_while_a_renewal_is_stuck() {
+        let memory = Memory::new();
+        let held = take(&memory, SHORT, &LockWait::none()).unwrap();
+        let stuck = memory.stuck.lock().unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while held.check().is_ok() {
+                    std::thread::yield_now();
+                }
+                send.send(held.check()).unwrap();
+            });
+            let checked = receive.recv_timeout(Duration::from_secs(30));
+            drop(stuck);
+            assert!(matches!(checked, Ok(Err(Error::Push(PushError::LeaseLost { .. })))), "{checked:?}");
+        });
+    }
+
+    #[cfg(feature = "ssh")]
+    #[test]
+    fn a_lease_is_confirmed_only_while_this_process_holds_it_and_the_server_responds() {
+        let long = SHORT * 10;
+        let memory = Memory::new();
+        let held = take(&memory, long, &LockWait::none()).unwrap();
+        held.confirm().unwrap();
+        let is_lost = |held: &StoreLease| matches!(held.confirm(), Err(Error::Push(PushError::LeaseLost { .. })));
+        let stuck = memory.stuck.lock().unwrap();
+        assert!(is_lost(&held));
+        drop(stuck);
+        drop(held);
+        let held = take(&memory, long, &LockWait::none()).unwrap();
+        memory.steal();
+        let start = Instant::now();
+        assert!(is_lost(&held));
+        assert!(start.elapsed() < long / 2, "the loss must be noticed at once");
     }
 }
