@@ -58,6 +58,18 @@ pub enum NetworkError {
         /// The error.
         text: String,
     },
+    /// An SFTP server did not reply to a request.
+    #[error("cannot {action} {} at {server}: the server has sent nothing for {seconds} seconds", printable(path))]
+    SftpSilent {
+        /// The user, the server and the port.
+        server: String,
+        /// The action.
+        action: &'static str,
+        /// The path at the server.
+        path: String,
+        /// The time limit.
+        seconds: u64,
+    },
     /// The async runtime could not be started.
     #[error("{0}")]
     Runtime(io::Error),

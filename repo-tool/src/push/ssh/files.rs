@@ -11,13 +11,15 @@ use openssh_sftp_client::file::File;
 use openssh_sftp_client::metadata::{MetaData, Permissions};
 use tokio::io::AsyncSeekExt as _;
 
-use crate::push::ssh::session::Session;
+use crate::push::ssh::session::{Session, invalid};
 use crate::{Error, PathError};
 
 /// The number of bytes of one request.
 pub(super) const PART: usize = 128 * 1024;
 /// The number of requests about one file that are sent before the first reply arrives.
 pub(super) const AHEAD: usize = 16;
+/// The maximum number of names in a folder that is listed.
+const MOST_NAMES: usize = 10_000;
 
 /// Returns whether the file, or a folder in its path, does not exist.
 pub(super) fn is_missing(error: &SftpError) -> bool {
@@ -46,7 +48,7 @@ impl Session {
             let mut file = self.sftp().open(path).await?;
             let mut content = Vec::new();
             while content.len() as u64 <= most
-                && let Some(part) = file.read(u32::MAX, BytesMut::new()).await?
+                && let Some(part) = read_part(&mut file, content.len() as u64, PART).await?
             {
                 content.extend_from_slice(&part);
             }
@@ -64,6 +66,9 @@ impl Session {
             let mut names = Vec::new();
             let mut entries = Box::pin(self.sftp().fs().open_dir(path).await?.read_dir());
             while let Some(entry) = entries.next().await {
+                if names.len() == MOST_NAMES {
+                    return Err(invalid("the server lists more than 10000 names"));
+                }
                 names.push(entry?.filename().to_string_lossy().into_owned());
             }
             Ok(names)
@@ -127,7 +132,16 @@ pub(super) async fn write_at(file: &File, offset: u64, bytes: &[u8]) -> Result<(
         let mut file = file.clone();
         async move {
             file.seek(SeekFrom::Start(offset)).await?;
-            file.write_all(part).await
+            let mut rest = part;
+            while !rest.is_empty() {
+                // The server may limit the length of a write.
+                let count = file.write(rest).await?;
+                if count == 0 {
+                    return Err(invalid("the server limits writes to 0 bytes"));
+                }
+                rest = rest.get(count..).unwrap_or_default();
+            }
+            Ok(())
         }
     });
     join_all(written).await.into_iter().collect()
@@ -135,6 +149,21 @@ pub(super) async fn write_at(file: &File, offset: u64, bytes: &[u8]) -> Result<(
 
 /// Reads `count` bytes at `offset`.
 pub(super) async fn read_at(mut file: File, offset: u64, count: usize) -> Result<Bytes, SftpError> {
+    let mut bytes = BytesMut::with_capacity(count);
+    while bytes.len() < count {
+        let part = read_part(&mut file, offset + bytes.len() as u64, count - bytes.len()).await?;
+        bytes.extend_from_slice(&part.ok_or_else(|| invalid("the file became shorter"))?);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Reads 1 to `most` bytes at `offset`, or returns `None` at the end of the file.
+async fn read_part(file: &mut File, offset: u64, most: usize) -> Result<Option<BytesMut>, SftpError> {
     file.seek(SeekFrom::Start(offset)).await?;
-    file.read_all(count, BytesMut::with_capacity(count)).await.map(BytesMut::freeze)
+    let part = file.read(u32::try_from(most).unwrap_or(u32::MAX), BytesMut::new()).await?;
+    match &part {
+        Some(part) if part.is_empty() => Err(invalid("the server sent an empty part of the file")),
+        Some(part) if part.len() > most => Err(invalid("the server sent more of the file than requested")),
+        _ => Ok(part),
+    }
 }

@@ -98,30 +98,18 @@ impl LockObject for SshLock {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
     use super::*;
     use crate::push::ssh::address::Address;
-
-    /// The SFTP server of OpenSSH. It needs no SSH connection.
-    const SERVERS: [&str; 3] =
-        ["/usr/lib/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/openssh/sftp-server"];
+    use crate::push::ssh::session::SILENCE;
+    use crate::push::ssh::tests::sftp_server;
 
     /// Returns a lock in the folder `folder`, or `None` if no SFTP server is installed.
     fn lock(folder: &Path) -> Option<SshLock> {
-        let Some(server) = SERVERS.iter().find(|server| Path::new(server).exists()) else {
-            eprintln!("NOT CHECKED: no sftp-server is installed");
-            return None;
-        };
-        let program = folder.join("ssh");
-        if !program.exists() {
-            fs::write(&program, format!("#!/bin/sh\nexec {server}\n")).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        let program = sftp_server(folder)?;
         let url = BaseUrl::new("ssh://h/a").unwrap();
-        let session = Session::connect(program.as_os_str(), &Address::parse(&url).unwrap()).unwrap();
+        let session = Session::connect(program.as_os_str(), &Address::parse(&url).unwrap(), SILENCE).unwrap();
         Some(SshLock { session, url, folder: folder.join("lock").to_str().unwrap().to_string() })
     }
 

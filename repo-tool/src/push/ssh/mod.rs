@@ -6,7 +6,10 @@
 mod address;
 mod files;
 mod lock;
+mod packets;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +28,7 @@ use crate::push::clock::Clock;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
 use crate::push::lease::{self, LOCK, StoreLease};
 use crate::push::ssh::lock::SshLock;
-use crate::push::ssh::session::Session;
+use crate::push::ssh::session::{SILENCE, Session};
 use crate::served::transport::Transport;
 use crate::{Error, PushError};
 pub(crate) use address::Address;
@@ -79,7 +82,7 @@ impl Ssh {
     }
 
     fn connect(&self) -> Result<Session, Error> {
-        Session::connect(&self.program, &self.address)
+        Session::connect(&self.program, &self.address, SILENCE)
     }
 
     /// Removes the folders of processes that held the lock before. If such a process still runs, it cannot write anything
@@ -104,6 +107,12 @@ impl Ssh {
         Ok(())
     }
 
+    /// Returns a new path in the folder of this process.
+    fn working_file(&self) -> Result<String, Error> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.address.path(&format!("{}/{number}", self.working))
+    }
+
     /// Writes a new file with the parts that `write` passes on, and gives it its name once it is complete and durable.
     fn write(
         &self,
@@ -112,8 +121,7 @@ impl Ssh {
     ) -> Result<(), Error> {
         let session = self.session()?;
         let path = self.address.path(name)?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let new = self.address.path(&format!("{}/new-{number}", self.working))?;
+        let new = self.working_file()?;
         let file = session.create_file(&new).map_err(|error| self.failed(&session, &new, &error))?;
         let mut offset = 0;
         let mut buffer = Vec::new();
@@ -225,7 +233,16 @@ impl Destination for Ssh {
     }
 
     fn remove(&self, name: &str) -> Result<(), Error> {
-        self.session()?.remove_file(&self.address.path(name)?)
+        let session = self.session()?;
+        let (path, old) = (self.address.path(name)?, self.working_file()?);
+        // A process that has lost the lock cannot move anything to its folder, because this folder was removed.
+        let moved = session.run(session.sftp().fs().rename(&path, &old));
+        if moved.as_ref().is_err_and(files::is_missing) {
+            let is_held = session.attributes(&self.address.path(&self.working)?)?.is_some();
+            return if is_held { Ok(()) } else { Err(PushError::LeaseLost { url: self.url.clone() }.into()) };
+        }
+        moved.map_err(|error| session.error("remove", &path, &error))?;
+        session.remove_file(&old)
     }
 }
 
@@ -272,14 +289,16 @@ impl Fetch for SshFetch {
                 let length = file.metadata().await?.len();
                 Ok((file, length.unwrap_or_default()))
             };
-            let (file, length) = match opened.await {
+            let (file, length) = match session.limit(opened).await {
                 Err(error) if files::is_missing(&error) => return Err(FetchError::NotFound),
                 opened => opened.map_err(|error| FetchError::Io(session.error("read", &path, &error).to_string()))?,
             };
             let parts = futures_util::stream::iter((offset..length).step_by(files::PART));
+            let reading = Arc::clone(&session);
             let parts = parts.map(move |at| {
                 let count = usize::try_from(length - at).unwrap_or(usize::MAX).min(files::PART);
-                files::read_at(file.clone(), at, count)
+                let (session, file) = (Arc::clone(&reading), file.clone());
+                async move { session.limit(files::read_at(file, at, count)).await }
             });
             let cut = move |error| FetchError::Cut(session.error("read", &path, &error).to_string());
             let body = parts.buffered(files::AHEAD).map(move |part| part.map_err(&cut));

@@ -1,9 +1,11 @@
 //! A connection to the SFTP server of a machine, through the program `ssh`.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::error::chain;
 use crate::push::ssh::address::Address;
+use crate::push::ssh::packets::{Packets, Replies};
 use crate::{Error, NetworkError};
 
 /// The options of `ssh`. A dead connection ends within a minute, and nothing waits for input. The process does not become
@@ -29,6 +32,8 @@ const OPTIONS: [&str; 6] = [
 ];
 /// The longest time until the server is ready. It includes the login.
 const START: Duration = Duration::from_secs(120);
+/// The longest time to wait for the next packet of the server while a request is pending.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// The longest time to wait for the messages of `ssh` after the connection has ended, and for its end.
 const END: Duration = Duration::from_secs(2);
 /// The length of the part of the messages of `ssh` that is kept, in bytes, and the number of lines that are reported.
@@ -40,6 +45,11 @@ pub(super) struct Session {
     server: String,
     sftp: Sftp,
     messages: Arc<Messages>,
+    replies: Arc<Replies>,
+    /// The longest time to wait for the next packet of the server while a request is pending.
+    silence: Duration,
+    /// Whether the server did not reply in time. Every request then fails at once.
+    is_silent: AtomicBool,
     /// The runtime of the connection.
     handle: Handle,
     /// Ends the thread of the runtime when it is dropped, and thereby the connection.
@@ -47,11 +57,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Starts `program` and connects to the SFTP server at `address`.
+    /// Starts `program` and connects to the SFTP server at `address`. A request fails if the server sends nothing for the
+    /// time `silence`.
     ///
     /// # Errors
     /// [`NetworkError::Ssh`] with the messages of `ssh`.
-    pub(super) fn connect(program: &OsStr, address: &Address) -> Result<Self, Error> {
+    pub(super) fn connect(program: &OsStr, address: &Address, silence: Duration) -> Result<Self, Error> {
         let server = address.to_string();
         let failed = |text: String| Error::from(NetworkError::Ssh { server: server.clone(), text });
         let started = command(program, address).spawn();
@@ -79,15 +90,21 @@ impl Session {
             input.and_then(|input| Ok(input.zip(output?))).map_err(NetworkError::Runtime)?
         };
         let Some((input, output)) = pipes else { return Err(failed("`ssh` has no pipes".to_string())) };
+        let replies = Replies::new();
+        let output = Packets::new(output, Arc::clone(&replies));
         let options = SftpOptions::new().flush_interval(Duration::ZERO);
         let connected = handle.block_on(async {
             // The library reads the runtime that runs this task.
             let started = handle.spawn(Sftp::new(input, output, options));
             tokio::time::timeout(START, started).await
         });
+        let is_silent = AtomicBool::new(false);
         match connected {
-            Ok(Ok(Ok(sftp))) => Ok(Self { server, sftp, messages, handle, _stop: stop }),
-            Ok(Ok(Err(error))) => Err(failed(messages.text().unwrap_or_else(|| chain(&error)))),
+            Ok(Ok(Ok(sftp))) => Ok(Self { server, sftp, messages, replies, silence, is_silent, handle, _stop: stop }),
+            Ok(Ok(Err(error))) => {
+                let text = replies.refused().map(str::to_string).or_else(|| messages.text());
+                Err(failed(text.unwrap_or_else(|| chain(&error))))
+            }
             Ok(Err(error)) => Err(failed(messages.text().unwrap_or_else(|| chain(&error)))),
             Err(_) => Err(failed(format!("no SFTP server answered within {} seconds", START.as_secs()))),
         }
@@ -99,23 +116,60 @@ impl Session {
 
     /// Runs a request, and waits for the reply.
     pub(super) fn run<T>(&self, request: impl Future<Output = Result<T, SftpError>>) -> Result<T, SftpError> {
-        self.handle.block_on(request)
+        self.handle.block_on(self.limit(request))
+    }
+
+    /// Adds a limit to the time during which the server sends nothing. The connection cannot be used after the limit
+    /// was exceeded, because a late reply could belong to a request that nothing waits for.
+    pub(super) async fn limit<T>(&self, request: impl Future<Output = Result<T, SftpError>>) -> Result<T, SftpError> {
+        let mut request = pin!(request);
+        let start = Instant::now();
+        while !self.is_silent.load(Ordering::Relaxed) {
+            let end = start.max(self.replies.last()) + self.silence;
+            let pause = {
+                // The request may run in another runtime, without a timer.
+                let _inside = self.handle.enter();
+                tokio::time::sleep_until(end.into())
+            };
+            tokio::select! {
+                biased;
+                done = &mut request => return done,
+                () = pause => {}
+            }
+            if start.max(self.replies.last()) + self.silence <= Instant::now() {
+                self.is_silent.store(true, Ordering::Relaxed);
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::TimedOut).into())
     }
 
     /// Returns the error for a failed request about a path.
     pub(super) fn error(&self, action: &'static str, path: &str, error: &SftpError) -> Error {
         let server = self.server.clone();
-        let SftpError::SftpError(kind, message) = error else {
-            let text = self.messages.text().unwrap_or_else(|| format!("the connection ended: {}", chain(error)));
-            return NetworkError::Ssh { server, text }.into();
-        };
-        let text = match kind {
-            SftpErrorKind::NoSuchFile => "no such file or folder".to_string(),
-            SftpErrorKind::PermDenied => "permission denied".to_string(),
-            _ => format!("the server reports `{}`", message.get().0),
-        };
-        NetworkError::Sftp { server, action, path: path.to_string(), text }.into()
+        let refused = |text| NetworkError::Sftp { server: server.clone(), action, path: path.to_string(), text }.into();
+        if let Some(text) = self.replies.refused() {
+            return refused(text.to_string());
+        }
+        match error {
+            SftpError::SftpError(SftpErrorKind::NoSuchFile, _) => refused("no such file or folder".to_string()),
+            SftpError::SftpError(SftpErrorKind::PermDenied, _) => refused("permission denied".to_string()),
+            SftpError::SftpError(_, message) => refused(format!("the server reports `{}`", message.get().0)),
+            SftpError::IOError(error) if error.kind() == io::ErrorKind::InvalidData => refused(error.to_string()),
+            SftpError::IOError(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let seconds = self.silence.as_secs();
+                NetworkError::SftpSilent { server, action, path: path.to_string(), seconds }.into()
+            }
+            error => {
+                let text = self.messages.text().unwrap_or_else(|| format!("the connection ended: {}", chain(error)));
+                NetworkError::Ssh { server, text }.into()
+            }
+        }
     }
+}
+
+/// Returns the error for a reply that no honest server sends.
+pub(super) fn invalid(text: &'static str) -> SftpError {
+    io::Error::new(io::ErrorKind::InvalidData, text).into()
 }
 
 /// Returns the command that connects to the SFTP server.
