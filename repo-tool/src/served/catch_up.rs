@@ -89,20 +89,12 @@ pub(crate) fn catch_up_through(
 ) -> Result<CaughtUp, Error> {
     let layout = invocation.layout(dir);
     let config = Config::read(&layout)?;
-    let lock = match mode {
-        Mode::Preview => {
-            transaction::check_recoverable(&layout)?;
-            None
-        }
-        Mode::Apply => {
-            let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
-            transaction::recover(&layout, &lock)?;
-            Some(lock)
-        }
-    };
+    // A slow server must not keep others from publishing or revoking, so the lock is not held during the update.
+    drop(lock(&layout, invocation, mode)?);
     let oldest = roots::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
     let mut served = Served::fetch_with(transport, metadata_url, oldest.clone(), config.target_names())?;
+    let lock = lock(&layout, invocation, mode)?;
     let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
     let ours = Published::open(&layout, oldest)?;
     check_root(&ours, &served)?;
@@ -152,6 +144,17 @@ pub(crate) fn catch_up_through(
         }
     }
     Ok(caught_up)
+}
+
+/// Locks the folder and finishes an interrupted publication. A preview only checks that this is possible.
+fn lock(layout: &Layout, invocation: &Invocation, mode: Mode) -> Result<Option<Lock>, Error> {
+    if mode == Mode::Preview {
+        transaction::check_recoverable(layout)?;
+        return Ok(None);
+    }
+    let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
+    transaction::recover(layout, &lock)?;
+    Ok(Some(lock))
 }
 
 /// Checks that the server's root chain contains the root that the user trusts. Returns the newest root version that the

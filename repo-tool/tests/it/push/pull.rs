@@ -1,7 +1,9 @@
 //! Tests of `pull`.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
+use std::thread;
 
 use lastmile_cli_support::ExitStatus;
 use lastmile_fs::faults::{Fault, arm};
@@ -193,4 +195,18 @@ fn a_job_that_keeps_no_files_renews_and_pushes() {
     let pushed = run(&["push", "--to", to]);
     assert_eq!(pushed.sent(), ["metadata/snapshot.json", "metadata/timestamp.json"]);
     assert_eq!(machine.run(&["pull"]).done().json["resolution"], "adopted");
+}
+
+#[test]
+fn a_server_that_does_not_respond_does_not_block_other_commands() {
+    let machine = Machine::new(&[]);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metadata/", server.local_addr().unwrap());
+    thread::scope(|scope| {
+        let pull = scope.spawn(|| machine.run(&["pull", "--from", &url]));
+        let connection = server.accept().unwrap();
+        machine.run(&["renew", "--force", "--skip-served-check", "--wait", "0"]).done();
+        drop((connection, server));
+        assert_ne!(pull.join().unwrap().status, ExitStatus::Done);
+    });
 }
