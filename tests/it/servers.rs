@@ -1,4 +1,4 @@
-//! Tests the settings in docs/serving.md with nginx, Caddy and an S3 server. The tests read the settings from this
+//! Tests the settings in docs/serving.md with nginx, Caddy, an S3 server and an emulator of Azure Blob Storage. The tests read the settings from this
 //! page.
 //!
 //! `cargo xtask setup` installs the servers.
@@ -7,16 +7,17 @@ mod caddy;
 mod child;
 mod first_release;
 mod nginx;
+mod push_azure;
 mod push_s3;
 mod push_ssh;
 mod push_web;
 mod ran;
-mod s3;
-mod site;
+pub(crate) mod s3;
+pub(crate) mod site;
 mod ssh_faults;
 pub(crate) mod sshd;
 mod tls;
-mod wire;
+pub(crate) mod wire;
 
 use site::{Site, TARGETS, replaced};
 use wire::{encoded, get};

@@ -37,6 +37,7 @@ pub fn run(project: &Path) -> bool {
         systemd,
         node,
         npm_packages,
+        azurite,
         debian_programs,
     ];
     steps(project, &[&system[..], &others[..], &[cargo_deny]].concat())
@@ -251,22 +252,35 @@ fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str
 }
 
 /// Installs the packages `tuf-js` and `@sigstore/verify` and their dependencies from npm, with the versions in the lock
-/// file.
+/// Installs the packages `tuf-js` and `@sigstore/verify` from npm.
 fn npm_packages(project: &Path) -> Result<String, Missing> {
-    let node = project.join(INTEROP).join("node");
-    let wanted = ["tests/interop/package.json", "tests/interop/package-lock.json"];
-    fresh("tuf-js and @sigstore/verify", project, &wanted, &node, || {
+    npm("tuf-js and @sigstore/verify", project, "tests/interop", "node")
+}
+
+/// Installs an emulator of Azure Blob Storage. A test is skipped if it cannot be installed.
+#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+fn azurite(project: &Path) -> Result<String, Missing> {
+    let installed = npm("azurite", project, "tests/interop/azurite", "azurite");
+    Ok(installed.unwrap_or_else(|missing| format!("NOT CHECKED azurite: {}", missing.why)))
+}
+
+/// Installs packages from npm and their dependencies, with the versions in the lock file in the folder `from`. The
+/// folder `to` is below `target/interop`.
+fn npm(tool: &'static str, project: &Path, from: &str, to: &str) -> Result<String, Missing> {
+    let folder = project.join(INTEROP).join(to);
+    let [package, lock] = ["package.json", "package-lock.json"].map(|name| format!("{from}/{name}"));
+    fresh(tool, project, &[&package, &lock], &folder, || {
         let missing = |why: String| Missing {
-            tool: "tuf-js and @sigstore/verify",
+            tool,
             why,
-            remedy: format!("copy {} to {INTEROP}/node and run npm ci there", wanted.join(" and ")),
+            remedy: format!("copy {package} and {lock} to {INTEROP}/{to} and run npm ci there"),
         };
-        fs::create_dir_all(&node).map_err(|error| missing(error.to_string()))?;
-        for file in wanted {
+        fs::create_dir_all(&folder).map_err(|error| missing(error.to_string()))?;
+        for file in [&package, &lock] {
             let name = Path::new(file).file_name().unwrap_or_default();
-            fs::copy(project.join(file), node.join(name)).map_err(|error| missing(format!("{file}: {error}")))?;
+            fs::copy(project.join(file), folder.join(name)).map_err(|error| missing(format!("{file}: {error}")))?;
         }
-        command("npm", &node, &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).map_err(missing)
+        command("npm", &folder, &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).map_err(missing)
     })
 }
 

@@ -87,3 +87,10 @@ pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 pub(super) fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
+
+/// Returns the port in the URL that a server prints after the text `before`.
+pub(super) fn announced(said: &Path, before: &str) -> Option<u16> {
+    let text = text(said);
+    let (_, rest) = text.split_once(&format!("{before}http://127.0.0.1:"))?;
+    rest.split_once('\n')?.0.trim().parse().ok()
+}

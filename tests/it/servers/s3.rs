@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::METADATA;
-use super::child::{Running, start, text};
+use super::child::{Running, announced, start};
 use super::site::{Site, TARGETS, page, succeed};
 use super::wire::{encoded, get};
 
@@ -23,14 +23,17 @@ fn installed(name: &str) -> PathBuf {
     path
 }
 
+/// The text before the address that the server prints.
+const STARTED: &str = "Running on ";
+
 /// An S3 server with the empty bucket `packages`.
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     _running: Running,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Bucket {
-    pub(super) fn new(site: &Site) -> Bucket {
+    pub(crate) fn new(site: &Site) -> Bucket {
         let said = site.path("s3-said");
         let command = |[]: [u16; 0]| {
             let mut command = Command::new(installed("python"));
@@ -39,8 +42,8 @@ impl Bucket {
             command.current_dir(site.path("")).env("MOTO_ACCOUNT_ID", "123456789012");
             command
         };
-        let (running, []) = start(&said, command, || announced(&said).is_some());
-        let bucket = Bucket { _running: running, port: announced(&said).unwrap() };
+        let (running, []) = start(&said, command, || announced(&said, STARTED).is_some());
+        let bucket = Bucket { _running: running, port: announced(&said, STARTED).unwrap() };
         std::fs::write(site.path("policy.json"), POLICY).unwrap();
         // curl is used here because the AWS command line takes almost a second to start.
         bucket.run(site, "curl -fsS -X PUT $AWS_ENDPOINT_URL/packages");
@@ -62,7 +65,7 @@ impl Bucket {
         succeed(&mut command);
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/packages/", self.port)
     }
 
@@ -82,13 +85,6 @@ impl Bucket {
         });
         answers.into()
     }
-}
-
-/// Returns the port that the server prints.
-fn announced(said: &Path) -> Option<u16> {
-    let text = text(said);
-    let (_, rest) = text.split_once("Running on http://127.0.0.1:")?;
-    rest.split_once('\n')?.0.trim().parse().ok()
 }
 
 /// Returns the commands in docs/serving.md that copy to S3: the lines with a prompt and their continuation lines, in

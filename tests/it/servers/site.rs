@@ -18,7 +18,7 @@ pub(super) const TARGETS: [&str; 5] =
 const ROLE: &str = "team ö+";
 
 /// A folder with the repository `packages` and with the state and the downloads of clients.
-pub(super) struct Site {
+pub(crate) struct Site {
     folder: TempDir,
     /// The content of each target.
     contents: BTreeMap<String, Vec<u8>>,
@@ -27,7 +27,7 @@ pub(super) struct Site {
 impl Site {
     /// Creates a repository with compressed metadata and without targets. `init` contains additional arguments for
     /// `lastmile-repo init`.
-    pub(super) fn empty(init: &[&str]) -> Site {
+    pub(crate) fn empty(init: &[&str]) -> Site {
         let site = Site { folder: tempfile::tempdir().unwrap(), contents: BTreeMap::new() };
         fs::create_dir(site.path("packages")).unwrap();
         site.repo(&[&["init", "--unencrypted-keys", "--immutable", "!*"], init].concat());

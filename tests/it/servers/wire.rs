@@ -18,10 +18,10 @@ const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
 
 /// The response of a server.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
@@ -37,7 +37,7 @@ pub(super) fn encoded(file: &str) -> String {
 }
 
 /// Requests `path` exactly as given, with the header lines `headers`.
-pub(super) fn get(port: u16, path: &str, headers: &[&str]) -> Reply {
+pub(crate) fn get(port: u16, path: &str, headers: &[&str]) -> Reply {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(PATIENCE).unwrap();
     let lines = headers.iter().map(|line| format!("{line}\r\n")).collect::<String>();
