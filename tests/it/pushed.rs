@@ -87,25 +87,26 @@ fn play_in_folder(
     environment: Vec<(&'static str, OsString)>,
     publishers: usize,
     seconds: u64,
-) {
+) -> String {
     let site = folder.path().join("site");
     let read = |name: &str| fs::read(site.join(name)).ok();
     let to = vec!["--to".to_owned(), format!("{to}{}", site.display())];
     let url = format!("file://{}/metadata/", site.display());
     let killing = Duration::from_secs(seconds);
-    play(folder, &Scene { to, environment, url, read: &read, publishers, killing });
+    play(folder, &Scene { to, environment, url, read: &read, publishers, killing })
 }
 
 #[test]
 fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
-    play_in_folder(&tempfile::tempdir().unwrap(), "", Vec::new(), 5, 15);
+    eprintln!("{}", play_in_folder(&tempfile::tempdir().unwrap(), "", Vec::new(), 5, 15));
 }
 
 #[test]
 fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_over_ssh() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::new(&folder.path().join("server"), "");
-    play_in_folder(&folder, "ssh://www", vec![("LASTMILE_SSH", server.program().into())], 2, 8);
+    let environment = vec![("LASTMILE_SSH", server.program().into())];
+    eprintln!("{}", play_in_folder(&folder, "ssh://www", environment, 2, 8));
 }
 
 #[test]
@@ -127,11 +128,11 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_in_s3() {
         publishers: 3,
         killing: Duration::from_secs(10),
     };
-    play(&tempfile::tempdir().unwrap(), &scene);
+    eprintln!("{}", play(&tempfile::tempdir().unwrap(), &scene));
 }
 
-/// Runs all publishers, and checks that no release is lost and that no served snapshot changes.
-fn play(folder: &TempDir, scene: &Scene<'_>) {
+/// Runs all publishers, and checks that no release is lost and that no served snapshot changes. Returns a summary.
+fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
     let machine = |name| Machine { folder: folder.path().join(name), environment: &scene.environment };
     let first = machine("first");
     fs::create_dir_all(first.folder.join("packages")).unwrap();
@@ -185,7 +186,7 @@ fn play(folder: &TempDir, scene: &Scene<'_>) {
     for number in 0..2 * scene.publishers {
         assert!(listed.contains(&format!("release-{number}")), "release-{number} was lost: {listed}");
     }
-    eprintln!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * scene.publishers);
+    format!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * scene.publishers)
 }
 
 /// Publishes a release and pushes it. A killed command is repeated. Nothing is killed after `quiet`.

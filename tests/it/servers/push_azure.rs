@@ -20,6 +20,10 @@ const WRONG_KEY: &str = "bm90IHRoZSBrZXkgb2YgdGhlIGFjY291bnQ=";
 /// The text before the address that the emulator prints.
 const STARTED: &str = "Blob service successfully listens on ";
 
+/// The message if the emulator is not installed.
+const NOT_CHECKED: &str =
+    "Azure Blob Storage: NOT CHECKED: `cargo xtask setup` did not install azurite on this machine";
+
 /// An emulator with the empty container `packages`.
 struct Container {
     _running: Running,
@@ -27,12 +31,11 @@ struct Container {
 }
 
 impl Container {
-    /// Starts an emulator, or prints `NOT CHECKED` if it is not installed.
+    /// Starts an emulator. Returns `None` if it is not installed.
     fn new(site: &Site) -> Option<Self> {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let emulator = project.join("target/interop/azurite/node_modules/azurite/dist/src/blob/main.js");
         if !emulator.exists() {
-            eprintln!("NOT CHECKED: Azure Blob Storage, because `cargo xtask setup` did not install azurite");
             return None;
         }
         let said = site.path("azure-said");
@@ -86,7 +89,7 @@ fn add(site: &Site, machine: &str, name: &str) {
 fn a_repository_is_pushed_to_azure_by_two_machines() {
     let mut site = Site::empty(&[]);
     site.release(&[("large", &vec![7; 9_000_000]), ("small", b"1")]);
-    let Some(container) = Container::new(&site) else { return };
+    let Some(container) = Container::new(&site) else { return eprintln!("{NOT_CHECKED}") };
     fs::copy(site.path("config.toml"), site.path("packages.toml")).unwrap();
     let endpoint = container.endpoint();
     let to = ["push", "--to", "az://packages/it", "--endpoint", &endpoint];
@@ -119,7 +122,7 @@ fn a_repository_is_pushed_to_azure_by_two_machines() {
 #[test]
 fn a_lock_in_azure_is_respected() {
     let site = Site::empty(&[]);
-    let Some(container) = Container::new(&site) else { return };
+    let Some(container) = Container::new(&site) else { return eprintln!("{NOT_CHECKED}") };
     fs::copy(site.path("config.toml"), site.path("packages.toml")).unwrap();
     let to = ["push", "--to", "az://packages/it", "--endpoint", &container.endpoint()];
     run(&site, "packages", &to).done();
