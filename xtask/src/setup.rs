@@ -26,7 +26,7 @@ struct Missing {
 /// Installs everything. Returns `true` if nothing is missing.
 pub fn run(project: &Path) -> bool {
     let system: [Step; 3] = [c_linker, programs, servers];
-    let others: [Step; 11] = [
+    let others: [Step; 12] = [
         python,
         python_tuf,
         python_sigstore,

@@ -227,7 +227,7 @@ fn the_messages_of_ssh_are_reported() {
     fails("Connection refused");
     // A program that prints text instead of SFTP, like the start-up file of a shell.
     fs::write(server.program(), "#!/bin/sh\necho Welcome to this server\nexec cat >/dev/null\n").unwrap();
-    fails("hello message");
+    fails("the server sent a packet with the invalid length");
     fs::remove_file(server.program()).unwrap();
     fails("cannot run");
     assert!(!site.path("www").exists());
