@@ -72,6 +72,7 @@ pub(crate) trait Lease: Send + Sync {
 
 /// An object that was read.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(any(feature = "object-store", feature = "ssh")), expect(dead_code, reason = "folders have no tags"))]
 pub(crate) struct Object {
     /// Its content.
     pub(crate) bytes: Vec<u8>,

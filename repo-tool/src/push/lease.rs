@@ -235,7 +235,8 @@ fn attempt(
 /// Returns a name that no other process has.
 pub(crate) fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| crate::NetworkError::Runtime(error.into()))?;
+    let failed = |error: getrandom::Error| crate::NetworkError::Runtime(std::io::Error::other(error.to_string()));
+    getrandom::fill(&mut bytes).map_err(failed)?;
     Ok(hex::encode(bytes))
 }
 
