@@ -6,6 +6,7 @@
 //! so clocks of different machines are never compared. This clock also counts the time in which a machine is suspended,
 //! so that a holder knows after a suspension that it may have lost the lock.
 
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -186,6 +187,7 @@ impl StoreLease {
     }
 
     /// Returns the time for which the lock is valid.
+    #[cfg(feature = "object-store")]
     pub(super) fn validity(&self) -> Arc<Validity> {
         Arc::clone(&self.shared.validity)
     }
@@ -235,7 +237,7 @@ fn attempt(
 /// Returns a name that no other process has.
 pub(crate) fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 16];
-    let failed = |error: getrandom::Error| crate::NetworkError::Runtime(std::io::Error::other(error.to_string()));
+    let failed = |error: getrandom::Error| crate::NetworkError::Runtime(io::Error::other(error.to_string()));
     getrandom::fill(&mut bytes).map_err(failed)?;
     Ok(hex::encode(bytes))
 }
