@@ -9,6 +9,8 @@ use lastmile_cli_support::Wait;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::report::child;
+
 /// Receives the signals that stop a program.
 struct Signals {
     runtime: Runtime,
@@ -62,6 +64,7 @@ pub(super) fn exit_after_signal(runtime: &Runtime) {
             _ = terminate.recv() => {}
         }
         tokio::time::sleep(GRACE).await;
+        child::end_running();
         std::process::exit(0);
     });
 }

@@ -5,6 +5,7 @@ use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ const ENVIRONMENT: [(&str, &str); 2] =
 /// The maximum number of bytes of the program's standard error that an error message contains.
 const MOST_SAID: usize = 512;
 
+/// The process ID of the program that runs at the moment, or zero. A process runs at most one such program at a time.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
 /// How long to wait for more output on standard error after the program has ended.
 const REST: Duration = Duration::from_secs(1);
 
@@ -30,10 +34,27 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// # Errors
 /// Returns a description of the problem if the program cannot be started, does not end in time, or fails.
 pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Duration) -> Result<(), String> {
+    run_with(&RUNNING, program, arguments, input, limit)
+}
+
+/// Ends the running program, because this process is about to exit.
+pub(crate) fn end_running() {
+    end_group(RUNNING.load(Ordering::SeqCst));
+}
+
+/// Like [`run`], but stores the process ID of the program in `running` while it runs.
+fn run_with(
+    running: &AtomicU32,
+    program: &Path,
+    arguments: &[String],
+    input: &[u8],
+    limit: Duration,
+) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+    running.store(child.id(), Ordering::SeqCst);
     let stdin = child.stdin.take();
     let stderr = child.stderr.take();
     let input = input.to_vec();
@@ -42,7 +63,8 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
     thread::spawn(move || stderr.map(|stderr| first_bytes(stderr, &sender)));
     let ended = wait(&mut child, limit);
-    end_group(&child);
+    end_group(child.id());
+    running.store(0, Ordering::SeqCst);
     match ended {
         Some(Ok(status)) if status.success() => Ok(()),
         Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&receiver))),
@@ -69,8 +91,9 @@ fn wait(child: &mut Child, limit: Duration) -> Option<std::io::Result<std::proce
     }
 }
 
-fn end_group(child: &Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+/// Kills all processes of a process group. Zero stands for no group.
+fn end_group(id: u32) {
+    if let Some(group) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         // An error means that no process of the group is left, so ignore it.
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -111,6 +134,22 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn the_running_program_can_be_ended() {
+        let running = AtomicU32::new(0);
+        let arguments = ["-c".to_string(), "sleep 600 & sleep 600".to_string()];
+        thread::scope(|scope| {
+            let program = scope.spawn(|| run_with(&running, Path::new("/bin/sh"), &arguments, b"", LONG));
+            while running.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            end_group(running.load(Ordering::SeqCst));
+            let ended = program.join().unwrap().unwrap_err();
+            assert!(ended.starts_with("it ended with signal: 9"), "{ended}");
+        });
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+    }
 
     #[test]
     fn a_program_gets_its_input_and_only_a_minimal_environment() {

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -57,9 +58,20 @@ impl MetricsServer {
     }
 }
 
+/// Returns whether the header `Host` names a loopback address. A page in a browser on this machine can send requests here
+/// under another name if it controls the DNS entry of that name.
+fn names_loopback(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let Some(authority) = host.and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn answer(request: &Request<Incoming>, metrics: &watch::Receiver<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
-    if request.uri().path() != PATH {
+    if !names_loopback(request) {
+        *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+    } else if request.uri().path() != PATH {
         *response.status_mut() = StatusCode::NOT_FOUND;
     } else if request.method() != Method::GET && request.method() != Method::HEAD {
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

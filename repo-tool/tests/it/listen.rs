@@ -48,10 +48,14 @@ fn stop(mut child: Child, signal: Signal) -> (ExitStatus, Duration) {
 
 /// Sends a raw request, and returns the response.
 fn ask(address: SocketAddr, request: &str) -> String {
+    ask_host(address, request, &address.to_string())
+}
+
+fn ask_host(address: SocketAddr, request: &str, host: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // The server may close the connection before it has read the whole request.
-    let _ = connection.write_all(format!("{request}\r\nHost: x\r\n\r\n").as_bytes());
+    let _ = connection.write_all(format!("{request}\r\nHost: {host}\r\n\r\n").as_bytes());
     let mut response = Vec::new();
     let _ = connection.read_to_end(&mut response);
     String::from_utf8_lossy(&response).into_owned()
@@ -75,6 +79,10 @@ fn only_short_requests_for_metrics_are_answered_and_a_signal_stops_the_server() 
         assert!(ask(address, "POST /metrics HTTP/1.1").starts_with("HTTP/1.1 405"));
         for path in ["/", "/metrics/", "/repo.toml", "/metadata/timestamp.json"] {
             assert!(ask(address, &format!("GET {path} HTTP/1.1")).starts_with("HTTP/1.1 404"), "{path}");
+        }
+        for (host, status) in [("localhost", 200), ("[::1]:9", 200), ("metrics.example.org", 421), ("10.0.0.1", 421)] {
+            let answer = ask_host(address, "GET /metrics HTTP/1.1", host);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
         }
         let long = ask(address, &format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(64 * 1024)));
         assert!(!long.starts_with("HTTP/1.1 200"), "{long}");

@@ -60,7 +60,7 @@ fn run(site: &Rc<Site>, args: &[&str], steps: Vec<AfterCheck<'static>>) -> Ran {
 /// Requests the metrics, and returns the body of the response.
 fn scrape(address: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
-    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n").unwrap();
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n").unwrap();
     let mut response = String::new();
     connection.read_to_string(&mut response).unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap();

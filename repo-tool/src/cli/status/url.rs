@@ -1,11 +1,13 @@
 //! `status URL`: show the status of a repository as clients see it.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use lastmile_cli_support::Output;
 use lastmile_client::BaseUrl;
 use lastmile_client::text::{printable, printable_path};
+use serde_json::Value;
 
 use super::{Args, Places, lines, note_due};
 use crate::cli::context::Context;
@@ -158,11 +160,23 @@ fn folder_with(context: &Context<'_>, digest: RootDigest, here: Option<RootDiges
     found.is_ok().then(|| context.global.repository.clone())
 }
 
-/// Requests the roots at a URL one after the other, until a root has this digest.
+/// The time limit for the search for a root.
+const SEARCH: Duration = Duration::from_secs(120);
+
+/// Returns whether a file looks like the root with this version.
+fn has_version(root: &[u8], version: u64) -> bool {
+    let root: Value = serde_json::from_slice(root).unwrap_or_default();
+    root.pointer("/signed/version").and_then(Value::as_u64) == Some(version)
+}
+
+/// Requests the roots at a URL one after the other, until a root has this digest, for at most [`SEARCH`]. The content of
+/// the other roots is not trusted, but a file that is not a root ends the search.
 fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
+    let start = Instant::now();
     for version in 1..=MOST_ROOTS {
         match fetch_root(url, version)? {
             Some(root) if RootDigest::of(&root) == digest => return Ok(root),
+            Some(root) if !has_version(&root, version) || start.elapsed() > SEARCH => break,
             Some(_) => {}
             // The server may lack root version 1. Any other missing version means that the chain of roots has ended.
             None if version > 1 => break,
@@ -170,4 +184,25 @@ fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
         }
     }
     Err(PinError::GivenRootNotServed { url: url.clone(), digest }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_a_root_ends_the_search_for_a_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = BaseUrl::new(&format!("file://{}/", folder.path().display())).unwrap();
+        let wanted = br#"{"signed":{"version":3}}"#;
+        fs::write(folder.path().join("1.root.json"), r#"{"signed":{"version":1}}"#).unwrap();
+        fs::write(folder.path().join("2.root.json"), r#"{"signed":{"version":2}}"#).unwrap();
+        fs::write(folder.path().join("3.root.json"), wanted).unwrap();
+        let digest = RootDigest::of(wanted);
+        assert_eq!(served_root(&url, digest).unwrap(), wanted);
+        fs::write(folder.path().join("2.root.json"), "{}").unwrap();
+        assert!(matches!(served_root(&url, digest), Err(Error::Pin(PinError::GivenRootNotServed { .. }))));
+    }
 }
