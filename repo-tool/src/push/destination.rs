@@ -35,11 +35,23 @@ pub(crate) trait Destination: Send + Sync {
     /// destination cannot compute its digest.
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error>;
 
-    /// Creates an object, unless it already exists.
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error>;
+    /// Creates an object, unless it already exists. By default, only the lock excludes other processes between the check
+    /// and the write.
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
+        if self.length(name)?.is_some() {
+            return Ok(Written::Refused);
+        }
+        self.put(name, bytes).map(|()| Written::Done)
+    }
 
-    /// Replaces an object, unless it is no longer the object `expected`.
-    fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error>;
+    /// Replaces an object, unless it is no longer the object `expected`. By default, only the lock excludes other
+    /// processes between the check and the write.
+    fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
+        if !expected.is_still_at(self, name)? {
+            return Ok(Written::Refused);
+        }
+        self.put(name, bytes).map(|()| Written::Done)
+    }
 
     /// Creates or replaces an object.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error>;
@@ -90,7 +102,7 @@ impl Object {
     }
 
     /// Returns whether the object `name` still has this content.
-    pub(crate) fn is_still_at(&self, destination: &dyn Destination, name: &str) -> Result<bool, Error> {
+    fn is_still_at<D: Destination + ?Sized>(&self, destination: &D, name: &str) -> Result<bool, Error> {
         match destination.read(name, self.bytes.len() as u64) {
             Err(Error::Path(PathError::TooLong { .. })) => Ok(false),
             there => Ok(there?.is_some_and(|there| there.bytes == self.bytes)),

@@ -15,7 +15,7 @@ use crate::files::folder::Folder;
 use crate::files::sharing::Sharing;
 use crate::invocation::LockWait;
 use crate::names;
-use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
+use crate::push::destination::{Destination, Lease, LocalTarget, Object};
 use crate::served::transport::Transport;
 use crate::{Error, PathError, PushError};
 
@@ -163,21 +163,6 @@ impl Destination for Directory {
             is_target = is_target && verifier.update(bytes).is_ok();
         })?;
         Ok(is_target && verifier.finish().is_ok())
-    }
-
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
-        // The lock excludes other processes of lastmile-repo between this check and the write.
-        if self.length(name)?.is_some() {
-            return Ok(Written::Refused);
-        }
-        self.put(name, bytes).map(|()| Written::Done)
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
-        if !expected.is_still_at(self, name)? {
-            return Ok(Written::Refused);
-        }
-        self.put(name, bytes).map(|()| Written::Done)
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {

@@ -25,7 +25,7 @@ use percent_encoding::percent_decode_str;
 use crate::invocation::LockWait;
 use crate::push::Variables;
 use crate::push::clock::Clock;
-use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
+use crate::push::destination::{Destination, Lease, LocalTarget, Object};
 use crate::push::lease::{self, LOCK, StoreLease};
 use crate::push::ssh::lock::SshLock;
 use crate::push::ssh::session::{SILENCE, Session};
@@ -207,21 +207,6 @@ impl Destination for Ssh {
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error> {
         // A name with a hash identifies the content. A file with a plain name would have to be downloaded.
         Ok(names == TargetNames::HashPrefixed && self.length(name)? == Some(target.length))
-    }
-
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
-        // The lock excludes other processes of lastmile-repo between this check and the write.
-        if self.length(name)?.is_some() {
-            return Ok(Written::Refused);
-        }
-        self.put(name, bytes).map(|()| Written::Done)
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
-        if !expected.is_still_at(self, name)? {
-            return Ok(Written::Refused);
-        }
-        self.put(name, bytes).map(|()| Written::Done)
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {

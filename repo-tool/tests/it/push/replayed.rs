@@ -66,8 +66,8 @@ fn an_interrupted_merge_must_be_finished_before_the_destination_changes() {
     fs::remove_file(&package).unwrap();
     push(&other).failed("untrusted", "their files are missing");
     fs::write(&package, content).unwrap();
-    let elsewhere = folder();
-    other.push(elsewhere.path()).failed("failed", "was interrupted before it had published");
+    let other_site = folder();
+    other.push(other_site.path()).failed("failed", "was interrupted before it had published");
     push(&other).done();
     assert!(other.fetch(site.path(), "b").is_some());
 }
