@@ -50,7 +50,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-one-log",
         &["7-one-log"],
-        "a policy demands two logs or two sources of time, but both log entries are from the same log",
+        "a policy requires two logs or two sources of time, but both log entries are from the same log",
         "CVE-2026-49834",
         one_log,
     ),
