@@ -20,7 +20,7 @@ use crate::check::simulated_client;
 use crate::error::chain;
 use crate::files::layout::Layout;
 use crate::published::Published;
-use crate::report::overview::{Overview, Problem, ProblemKind, no_signers, role_problems};
+use crate::report::overview::{Overview, Problem, ProblemKind, minute, no_signers, role_problems};
 use crate::report::roles::{RoleContext, RoleStatus, Schedule, usable_keys};
 use crate::report::seen::{SeenVersions, Versions};
 use crate::served::transport::Transport;
@@ -124,6 +124,23 @@ impl Look {
         let trusted = self.session.trusted();
         files(trusted.root(), trusted.timestamp(), trusted.snapshot())
     }
+
+    /// Returns a problem for each top-level role that has expired at this mirror, while clients can use another one.
+    fn expired(&self, now: DateTime<Utc>) -> Vec<Problem> {
+        let trusted = self.session.trusted();
+        let roles = [
+            (RoleName::ROOT, trusted.root().expires),
+            (RoleName::TIMESTAMP, trusted.timestamp().expires),
+            (RoleName::SNAPSHOT, trusted.snapshot().expires),
+            (RoleName::TARGETS, trusted.targets().expires()),
+        ];
+        let expired = roles.into_iter().filter(|(_, expires)| *expires <= now);
+        let problem = |(role, expires): (RoleName, _)| {
+            let text = format!("{role} at {} expired {}, so clients refuse this mirror", self.url, minute(expires));
+            Problem::new(MonitorState::Warning, ProblemKind::Expired, text).at(&self.url).of_role(role.as_str())
+        };
+        expired.map(problem).collect()
+    }
 }
 
 impl ServedCheck<'_> {
@@ -156,6 +173,7 @@ impl ServedCheck<'_> {
         let roles = match looks.first() {
             Some(_) => {
                 problems.extend(forks(&looks));
+                problems.extend(looks.iter().skip(1).flat_map(|look| look.expired(self.now)));
                 for (index, look) in looks.iter().enumerate() {
                     let found = self.folder.iter().flat_map(|folder| compare(folder, look));
                     // For a mirror that is behind the newest one, there is already a problem of kind `StaleMirror`.

@@ -290,6 +290,24 @@ fn a_mirror_that_serves_an_older_state_or_nothing_is_named() {
 }
 
 #[test]
+fn a_mirror_whose_metadata_has_expired_is_named_while_another_mirror_works() {
+    let mut site = Site::new();
+    let old = site.network.fork();
+    site.days_pass(8);
+    site.done(&["renew", "--quiet"]);
+    site.upload();
+    let mirror = Server::start(&old);
+    let url = format!("{}{METADATA}", mirror.url());
+    let ran = site.run(&["status", &site.url(), &url, "--json"]);
+    assert_eq!(ran.problems(), ["stale-mirror", "expired"], "{ran:?}");
+    let problem = &ran.json()["problems"][1];
+    let expected = (&json!(url), &json!("timestamp"), &json!("WARNING"));
+    assert_eq!((&problem["url"], &problem["role"], &problem["state"]), expected);
+    let text = format!("timestamp at {url} expired 2030-01-08 12:00 UTC, so clients refuse this mirror");
+    assert_eq!(problem["text"], text);
+}
+
+#[test]
 fn what_is_served_is_compared_with_the_folder() {
     let site = Site::new();
     site.add("a");
