@@ -6,6 +6,8 @@
 //! changes in a [`Draft`], and [`Repository::conclude`] publishes the draft after two simulated clients have accepted
 //! it. If signatures are missing, `conclude` stores the draft as a pending change in `staged/`.
 
+// Some internal functions serve only the commands.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))]
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests create the files that they need"))]
 
 mod check;

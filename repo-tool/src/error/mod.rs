@@ -182,7 +182,6 @@ pub enum Error {
     #[error("{}", printable(.0))]
     Absent(String),
     /// A command failed for another reason.
-    #[cfg(feature = "cli")]
     #[error("{}", printable(.0))]
     Failed(String),
 }
@@ -279,7 +278,8 @@ impl Error {
             Self::Usage(_) => Some(HELP),
             Self::InvalidInput(_) | Self::Request { kind: RefusalKind::Usage, .. } => Some(HELP),
             #[cfg(feature = "cli")]
-            Self::Absent(_) | Self::Failed(_) => None,
+            Self::Absent(_) => None,
+            Self::Failed(_) => None,
             Self::Edit(_)
             | Self::File { .. }
             | Self::Key { .. }

@@ -81,7 +81,6 @@ impl RefusalKind {
             Error::Usage(text) => Some((Self::Usage, text.clone())),
             #[cfg(feature = "cli")]
             Error::Absent(text) => Some((Self::NotFound, text.clone())),
-            #[cfg(feature = "cli")]
             Error::Failed(text) => Some((Self::Refused, text.clone())),
             Error::Busy { .. }
             | Error::File { .. }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version, format_time};
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ pub(crate) enum Schedule<'a> {
     /// A role is overdue if it expires within this time. This rule is for repositories whose `repo.toml` is not on this
     /// machine.
     #[cfg(feature = "cli")]
-    Within(TimeDelta),
+    Within(chrono::TimeDelta),
 }
 
 impl Schedule<'_> {

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use lastmile_client::text::printable_path;
-use lastmile_client::{BaseUrl, Error as ClientError, MemoryStore, blocking};
+use lastmile_client::{Error as ClientError, MemoryStore, blocking};
 use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, TargetNames, Version, format_time};
 use serde_json::{Value, json};
 
 use crate::check::finding::{Finding, Rule, Severity};
 use crate::check::folder_state;
 use crate::check::overlay::Overlay;
-use crate::check::practice::{self, Subject};
+use crate::check::practice;
 use crate::check::simulated_client::{client, from_client, refresh};
 use crate::check::{MANY_ROOTS, is_alike, lint};
 use crate::edit::intake;
@@ -212,7 +212,7 @@ pub fn directory_from(
 #[cfg(feature = "http")]
 #[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
 pub fn url(
-    base: &BaseUrl,
+    base: &lastmile_client::BaseUrl,
     root: Vec<u8>,
     now: DateTime<Utc>,
     progress: &(dyn Fn(usize, usize) + Sync),
@@ -267,7 +267,7 @@ pub fn url(
         progress(number + 1, targets.len());
     }
     found.findings.extend(practice::target_names(targets.iter().map(|target| &target.path)));
-    found.findings.extend(Subject::trusted(session.trusted()).findings(now));
+    found.findings.extend(practice::Subject::trusted(session.trusted()).findings(now));
     Ok(found)
 }
 
