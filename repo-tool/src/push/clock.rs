@@ -1,5 +1,5 @@
-//! A clock that also counts the time in which the machine is suspended. [`std::time::Instant`] does not count this time
-//! on Linux and macOS.
+//! A clock that also counts the time during which the machine is suspended. [`std::time::Instant`]
+//! does not count this time on Linux and macOS.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// The clock of `clock_gettime` that counts the time of suspension.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ID: ClockId = ClockId::Boottime;
-/// The clock of `clock_gettime` that counts the time of suspension, for example on macOS.
+/// The clock of `clock_gettime` that counts the time of suspension on macOS. It is also used on
+/// other Unix systems.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const ID: ClockId = ClockId::Monotonic;
 

@@ -1,4 +1,7 @@
-//! Opens object stores. Their credentials come only from the environment, and from the files that the environment names.
+//! Opens object stores. Their credentials come from environment variables, from the files that
+//! these variables name, from the credentials files of cloud tools in the user's home folder, or
+//! from the metadata service of a cloud machine. They never come from a URL or from the
+//! repository's folder.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,7 +23,7 @@ use crate::push::settings::StoreOptions;
 use crate::push::write_guard::WriteGuard;
 use crate::{Error, NetworkError, PushError};
 
-/// The variables that the command lines and libraries of AWS use.
+/// The environment variables that the AWS CLI and SDKs use.
 const S3: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -38,7 +41,7 @@ const S3: &[&str] = &[
     "AWS_REQUEST_PAYER",
 ];
 
-/// The variables for Google Cloud Storage.
+/// The environment variables for Google Cloud Storage.
 const GOOGLE: &[&str] = &[
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_SERVICE_ACCOUNT",
@@ -47,7 +50,7 @@ const GOOGLE: &[&str] = &[
     "GOOGLE_BEARER_TOKEN",
 ];
 
-/// The variables for Azure Blob Storage.
+/// The environment variables for Azure Blob Storage.
 const AZURE: &[&str] = &[
     "AZURE_STORAGE_ACCOUNT_NAME",
     "AZURE_STORAGE_ACCOUNT_KEY",
@@ -64,8 +67,9 @@ const AZURE: &[&str] = &[
 
 /// The longest time for which a server may send nothing. It includes the time for uploading one part.
 const GAP: Duration = Duration::from_secs(300);
-/// The number of times that a failed request is repeated, and the longest time for all repetitions. A write is repeated
-/// only while the lock on the store is valid ([`WriteGuard`]), even if this time is longer.
+/// The maximum number of retries of a failed request, and the longest time for all of them. The
+/// retries of a write can end earlier, because they need a valid lock on the store
+/// ([`WriteGuard`]).
 const RETRIES: usize = 5;
 const RETRY_TIME: Duration = Duration::from_secs(60);
 
@@ -83,6 +87,7 @@ impl Secrets {
 /// Opens the object store with this URL: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`.
 ///
 /// # Errors
+/// [`PushError::Credentials`] if the URL of an endpoint contains credentials;
 /// [`NetworkError::Store`] if the settings or the credentials are not valid.
 pub(crate) fn open(url: &BaseUrl, options: &StoreOptions, variables: Variables<'_>) -> Result<Store, Error> {
     let rest = url.as_str().split_once("://").map_or("", |(_, rest)| rest);
@@ -99,7 +104,8 @@ pub(crate) fn open(url: &BaseUrl, options: &StoreOptions, variables: Variables<'
     let secrets = Secrets(values.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.clone()).collect());
     let given = values.iter().filter(|(name, _)| name.contains("ENDPOINT")).map(|(_, value)| value);
     for endpoint in given.chain(&options.endpoint) {
-        // Errors of requests contain the URL of the request.
+        // The error of a failed request contains the URL of the request, so this URL must not
+        // contain credentials.
         if let Ok(endpoint) = BaseUrl::new(endpoint)
             && endpoint.to_string() != endpoint.as_str()
         {
@@ -156,7 +162,7 @@ fn configured<B, K: FromStr>(builder: B, values: &[(String, String)], set: impl 
     })
 }
 
-/// Returns whether the value of a variable must not appear in output.
+/// Returns true if the value of a variable is a secret, which must not appear in output.
 fn is_secret(name: &str) -> bool {
     let is_location = ["_FILE", "_URI", "_PATH"].iter().any(|end| name.ends_with(end));
     !is_location && ["KEY", "SECRET", "TOKEN"].iter().any(|word| name.contains(word))
@@ -166,8 +172,8 @@ fn retries() -> RetryConfig {
     RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY_TIME }
 }
 
-/// Returns the keys in the shared credentials file of the AWS command line, unless the environment has other
-/// credentials.
+/// Returns the keys in the shared credentials file of the AWS CLI, or no keys if environment
+/// variables provide other credentials.
 fn shared_credentials(variables: Variables<'_>) -> Result<Vec<(String, String)>, Error> {
     let others = ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"];
     if others.iter().any(|name| variables(name).is_some()) {
@@ -199,7 +205,7 @@ fn section(text: &str, profile: &str) -> Vec<(String, String)> {
     values
 }
 
-/// Makes the requests of object stores with the HTTP client of this project.
+/// Sends the requests to object stores with this project's HTTP client.
 #[derive(Debug)]
 struct Connector {
     fetch: HttpFetch,

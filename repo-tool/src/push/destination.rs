@@ -19,24 +19,28 @@ pub(crate) trait Destination: Send + Sync {
     /// Returns the transport through which a client reads the repository at [`Destination::url`].
     fn transport(&self) -> Result<Transport, Error>;
 
-    /// Takes the lock that only one process can hold. Waits for at most `wait.at_most` while another process holds it.
+    /// Takes the lock on the destination, which only one process can hold. If another process holds
+    /// it, waits for at most `wait.at_most`.
     ///
     /// # Errors
     /// [`crate::PushError::Busy`] if another process holds the lock for too long.
     fn lock(&self, wait: &LockWait) -> Result<Box<dyn Lease>, Error>;
 
-    /// Reads an object of at most `most` bytes. Returns `None` if it does not exist.
+    /// Reads an object. Returns `None` if it does not exist, and fails if it is longer than `most`
+    /// bytes.
     fn read(&self, name: &str, most: u64) -> Result<Option<Object>, Error>;
 
     /// Returns the length of an object in bytes, or `None` if it does not exist.
     fn length(&self, name: &str) -> Result<Option<u64>, Error>;
 
-    /// Returns whether the object `name` is the file of `target`. May return false for a file with a plain name if the
-    /// destination cannot compute its digest.
+    /// Returns whether the object `name` is the file of `target`. If `names` is
+    /// [`TargetNames::Plain`] and the destination does not know the digest of the object, returns
+    /// false.
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error>;
 
-    /// Creates an object, unless it already exists. By default, only the lock excludes other processes between the check
-    /// and the write.
+    /// Creates an object, or returns [`Written::Refused`] if it already exists. The default
+    /// implementation checks first and then writes, so only the lock prevents another process from
+    /// writing in between.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
         if self.length(name)?.is_some() {
             return Ok(Written::Refused);
@@ -44,8 +48,9 @@ pub(crate) trait Destination: Send + Sync {
         self.put(name, bytes).map(|()| Written::Done)
     }
 
-    /// Replaces an object, unless it is no longer the object `expected`. By default, only the lock excludes other
-    /// processes between the check and the write.
+    /// Replaces an object, or returns [`Written::Refused`] if it is no longer the object
+    /// `expected`. The default implementation checks first and then writes, so only the lock
+    /// prevents another process from writing in between.
     fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
         if !expected.is_still_at(self, name)? {
             return Ok(Written::Refused);
@@ -63,19 +68,19 @@ pub(crate) trait Destination: Send + Sync {
     /// [`PublicationError::WrongTarget`] if the local file does not match the target.
     fn put_target(&self, name: &str, file: LocalTarget) -> Result<(), Error>;
 
-    /// Removes an object, which need not exist.
+    /// Removes an object if it exists.
     fn remove(&self, name: &str) -> Result<(), Error>;
 
-    /// Removes an object, or replaces it by an empty one. Does not change it if another process has taken the lock and
-    /// replaced the object.
+    /// Removes an object, or replaces it with an empty one. If another process has taken the lock
+    /// and replaced the object, leaves the object unchanged.
     fn discard(&self, name: &str) -> Result<Written, Error> {
         self.remove(name).map(|()| Written::Done)
     }
 }
 
-/// The lock on a destination. It is released when it is dropped.
+/// The lock on a destination. Dropping this value releases the lock.
 pub(crate) trait Lease: Send + Sync {
-    /// Checks that this process still holds the lock. This is called before each write.
+    /// Checks that this process still holds the lock. A push calls this before each write.
     ///
     /// # Errors
     /// [`crate::PushError::LeaseLost`] if another process may have taken the lock.
@@ -95,7 +100,7 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// Returns whether this is the same version of the same object.
+    /// Returns whether `other` is the same version of the same object.
     #[cfg(any(feature = "object-store", feature = "ssh"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.e_tag == other.e_tag && self.version == other.version && self.bytes == other.bytes
@@ -126,7 +131,7 @@ pub(crate) struct LocalTarget {
     pub(crate) file: File,
     /// Its path, for messages.
     pub(crate) path: PathBuf,
-    /// The entry of the target.
+    /// The metadata of the target.
     pub(crate) target: TargetFile,
 }
 
@@ -134,7 +139,8 @@ impl LocalTarget {
     /// Passes the content of the file to `each` in parts, and checks that it matches the target.
     ///
     /// # Errors
-    /// [`PublicationError::WrongTarget`] if it does not match. `each` may then have received some of the bytes.
+    /// [`PublicationError::WrongTarget`] if it does not match. `each` may already have received
+    /// some of the bytes.
     pub(crate) fn read(self, mut each: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         use std::io::Read as _;
         let Self { mut file, path, target } = self;

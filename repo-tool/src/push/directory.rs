@@ -32,7 +32,7 @@ const FILE_MODE: u32 = 0o666;
 /// The characters that are not encoded in the path of a `file` URL.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A folder that is served.
+/// A folder from which a repository is served.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
@@ -67,19 +67,20 @@ impl Directory {
         }
     }
 
-    /// Opens the subfolder of the object `name`. Returns `None` if it does not exist.
+    /// Opens the folder that contains the object `name`. Returns `None` if this folder does not
+    /// exist.
     fn find(&self, name: &str) -> Result<Option<Folder>, Error> {
         let Some(folder) = self.open()? else { return Ok(None) };
         folder.find(Path::new(name).parent().unwrap_or(Path::new("")))
     }
 
-    /// Opens the subfolder of the object `name`. Creates it if it does not exist.
+    /// Opens the folder that contains the object `name`. Creates this folder if it does not exist.
     fn make(&self, name: &str) -> Result<Folder, Error> {
         let parent = Path::new(name).parent().unwrap_or(Path::new(""));
         Folder::open(&self.path)?.descend(parent, FOLDER_MODE, Sharing::Private)
     }
 
-    /// Writes a new file with `write`, and gives it its name once it is complete and durable.
+    /// Writes a new file with `write`, and renames it to `name` once it is complete and durable.
     fn write(&self, name: &str, write: impl FnOnce(&mut NewFile) -> Result<(), Error>) -> Result<(), Error> {
         let working = Folder::open(&self.path)?.enter_or_make(WORKING, 0o700, Sharing::Private)?;
         working.check_ours()?;
@@ -202,8 +203,9 @@ impl Lease for FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // The next holder of the lock also removes these entries, so errors can be ignored. A process that has opened
-        // the lock file before it is removed notices that, and opens the new one.
+        // The next holder of the lock also removes these entries, so errors can be ignored. A
+        // process that opened the lock file before this removal notices the removal and opens the
+        // new lock file.
         let _ = disk::remove_all(self.folder.place(WORKING));
         let _ = disk::remove(self.folder.place(LOCK));
     }

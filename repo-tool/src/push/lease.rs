@@ -1,10 +1,11 @@
 //! A lock on an object store or an SFTP server, which its holder must renew.
 //!
-//! The lock is an object that only one process can create or replace, because the server refuses writes whose condition
-//! is not met. The holder replaces the object at a third of the lease's duration. Another process may take the lock
-//! after it has seen the same version of the object for the whole duration. It measures this time with its own clock,
-//! so clocks of different machines are never compared. This clock also counts the time in which a machine is suspended,
-//! so that a holder knows after a suspension that it may have lost the lock.
+//! The lock is an object that only one process can create or replace, because the server refuses
+//! writes whose condition is not met. The holder replaces the object whenever a third of the
+//! lease's duration has passed. Another process may take the lock after it has seen the same
+//! version of the object for the whole duration. It measures this time with its own clock, so
+//! clocks of different machines are never compared. This clock also counts the time during which
+//! the machine is suspended, so after a suspension the holder knows that it may have lost the lock.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,9 +24,9 @@ use crate::{Error, PushError};
 pub(crate) const LOCK: &str = ".lastmile-lock";
 /// The maximum length of the lock object, in bytes.
 pub(crate) const LONGEST_LOCK: u64 = 4096;
-/// The duration of a lock whose content cannot be read.
+/// The duration that is assumed for a lock whose content cannot be parsed.
 const DURATION: Duration = Duration::from_secs(30);
-/// The longest duration that another holder can ask for.
+/// The maximum duration of the lock of another holder. A longer duration counts as this one.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// The object that represents the lock.
@@ -39,7 +40,7 @@ pub(crate) trait LockObject: Send + Sync {
 /// The content of the lock object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Content {
-    /// A random name of the holder. It is empty after the lock was released.
+    /// The random name of the holder. It is empty once the lock is released.
     holder: String,
     /// The duration of the lease in milliseconds.
     milliseconds: u64,
@@ -52,7 +53,7 @@ impl Content {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Parses the content of the object. Anything else counts as a lock with the default duration.
+    /// Parses the content of the object. Other content counts as a lock with the default duration.
     fn parse(bytes: &[u8]) -> Self {
         let unknown = || Self { holder: "unknown".to_string(), milliseconds: millis(DURATION), renewals: 0 };
         serde_json::from_slice(bytes).unwrap_or_else(|_| unknown())
@@ -84,7 +85,7 @@ struct State {
     content: Content,
     /// The lock object as this process last wrote it, or `None` if the lock was lost.
     object: Option<Object>,
-    /// Whether the lock must be renewed without a pause.
+    /// Whether the lock must be renewed at once.
     is_due: bool,
     is_ending: bool,
 }
@@ -94,7 +95,7 @@ struct State {
 pub(super) struct Validity {
     clock: Clock,
     duration: Duration,
-    /// A time before the last successful renewal, or `None` if the lock was lost or released.
+    /// The time just before the last successful renewal. `None` if the lock was lost or released.
     renewed: Mutex<Option<Duration>>,
 }
 
@@ -104,13 +105,14 @@ impl Validity {
         Self { clock, duration, renewed: Mutex::new(Some(renewed)) }
     }
 
-    /// Returns whether this process certainly holds the lock, and will hold it for another quarter of its duration, which
-    /// is left for the write that follows.
+    /// Returns true if this process certainly holds the lock and will hold it for at least another
+    /// quarter of its duration. This quarter leaves time for the write that follows.
     pub(super) fn is_valid(&self) -> bool {
         self.left().is_some()
     }
 
-    /// Returns the time during which [`Validity::is_valid`] stays true unless the lock is lost, or `None` if it is false.
+    /// Returns how long [`Validity::is_valid`] will stay true unless the lock is lost, or `None` if
+    /// it is false now.
     fn left(&self) -> Option<Duration> {
         let renewed = (*self.renewed())?;
         (self.duration * 3 / 4).checked_sub(self.clock.elapsed(renewed)).filter(|left| !left.is_zero())
@@ -126,12 +128,13 @@ struct Watched {
     object: Object,
     /// The time when this process first saw this version of the object.
     since: Duration,
-    /// Whether the object has changed since this process first saw a lock, so that the holder is alive.
+    /// Whether the object has changed since it was first seen, which shows that a holder is alive.
     has_changed: bool,
 }
 
 impl StoreLease {
-    /// Takes the lock, and starts to renew it. Waits for at most `wait.at_most` while another process holds it.
+    /// Takes the lock, and starts a thread that renews it. If another process holds the lock, waits
+    /// for at most `wait.at_most`.
     pub(super) fn take(
         lock: Arc<dyn LockObject>,
         duration: Duration,
@@ -193,8 +196,9 @@ impl StoreLease {
     }
 }
 
-/// Returns the error after a wait for another holder. A lock that did not change may belong to a process that was killed.
-/// It can be taken over only after it was watched for its whole duration.
+/// Returns the error for a lock that was not released in time. A lock object that did not change
+/// may belong to a process that was killed. Another process can take over the lock only after it
+/// has watched the object for the whole duration.
 fn busy(url: &BaseUrl, watched: Option<&Watched>, waited: Duration) -> PushError {
     let url = url.clone();
     match watched.map(|watched| (Content::parse(&watched.object.bytes).duration(), watched.has_changed)) {
@@ -205,7 +209,8 @@ fn busy(url: &BaseUrl, watched: Option<&Watched>, waited: Duration) -> PushError
     }
 }
 
-/// Tries once to take the lock. Returns the object as it was written. `watched` is the object of another holder.
+/// Tries once to take the lock. Returns the written object, or `None` if another process holds the
+/// lock. `watched` is the object of this other holder.
 fn attempt(
     lock: &dyn LockObject,
     content: &Content,
@@ -260,18 +265,18 @@ impl Shared {
             state.is_due = false;
             let Some(object) = state.object.clone().filter(|_| !state.is_ending) else { return };
             let mut content = state.content.clone();
-            // A server that does not respond must not make `check` wait.
+            // Unlock the state, so that `confirm` can stop waiting if the server does not respond.
             drop(state);
             let before = self.validity.clock.now();
             content.renewals += 1;
             let renewed = self.lock.replace(&content.text(), &object).map(|written| match written {
-                // Only this process replaces an object that it holds, so the object that is read is its own.
+                // Read the new object. Other content shows that the lock was lost.
                 Written::Done => {
                     self.lock.read().ok().flatten().filter(|found| Content::parse(&found.bytes) == content)
                 }
                 Written::Refused => None,
             });
-            // After an error, try again after the next pause. The lease is lost when its duration has passed.
+            // After an error, retry after the next pause. The lease expires if no renewal succeeds.
             let Ok(object) = renewed else { continue };
             let mut state = self.state();
             state.object = object;
@@ -302,7 +307,7 @@ impl Drop for StoreLease {
         let mut state = self.shared.state();
         if let Some(object) = state.object.take() {
             let released = Content { holder: String::new(), ..state.content.clone() };
-            // Without this write, the next process waits until the lease has expired.
+            // If this write fails, the next process has to wait until the lease expires.
             let _ = self.shared.lock.replace(&released.text(), &object);
         }
     }
@@ -319,7 +324,7 @@ mod tests {
     struct Memory {
         url: BaseUrl,
         object: Mutex<Option<(Vec<u8>, u64)>>,
-        /// Writes wait while a test holds this.
+        /// Replacements wait while a test locks this mutex.
         stuck: Mutex<()>,
     }
 
@@ -374,7 +379,7 @@ mod tests {
         }
     }
 
-    /// Takes the lock with the clock of the system.
+    /// Takes the lock with the system clock.
     fn take(memory: &Arc<Memory>, duration: Duration, wait: &LockWait) -> Result<StoreLease, Error> {
         StoreLease::take(memory.clone(), duration, wait, Clock::of_system())
     }

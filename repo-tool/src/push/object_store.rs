@@ -1,6 +1,7 @@
 //! A destination in an object store: S3 and compatible stores, Google Cloud Storage, and Azure Blob Storage.
 //!
-//! Credentials come only from the environment. They are removed from all error messages.
+//! Credentials never come from a URL or from the repository's folder; see
+//! [`crate::push::credentials`]. They are removed from all error messages.
 
 #[cfg(test)]
 mod tests;
@@ -33,9 +34,9 @@ use crate::{Error, NetworkError, PathError, PushError};
 
 /// The length of one part of a large object, in bytes. Shorter objects are uploaded with one request.
 const PART: usize = 8 << 20;
-/// The attribute of the object of a target that contains the SHA-256 of the target in hexadecimal.
+/// The object attribute that contains the SHA-256 of a target file in hexadecimal.
 const DIGEST: Attribute = Attribute::Metadata(Cow::Borrowed("sha256"));
-/// A version that no object has.
+/// An entity tag that no object has.
 const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 
 /// An object store.
@@ -57,7 +58,7 @@ struct Inner {
 }
 
 impl Store {
-    /// Returns the destination with the prefix `prefix` in `store`, whose requests `guard` can stop.
+    /// Returns the destination below `prefix` in `store`. `guard` can stop the requests of `store`.
     pub(crate) fn new(
         url: &BaseUrl,
         store: Arc<dyn ObjectStore>,
@@ -72,12 +73,13 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), options: options.clone(), is_conditional: OnceLock::new() })
     }
 
-    /// Returns whether conditional writes may be used: the store supports them, or this has not been tested yet.
+    /// Returns true if the store supports conditional writes, or if this has not been tested yet.
     fn uses_conditions(&self) -> bool {
         self.is_conditional.get() != Some(&false)
     }
 
-    /// Checks that the store refuses to create the lock object again, and to replace a version that it does not have.
+    /// Returns whether the store refuses to create the lock object again, and to replace a version
+    /// of the lock object that does not exist.
     fn probe(&self) -> Result<bool, Error> {
         let content = b"probe";
         let inner = &self.inner;
@@ -112,7 +114,7 @@ impl From<Failure> for Error {
 impl Inner {
     fn key(&self, name: &str) -> Result<Key, Error> {
         let path = if self.prefix.is_empty() { name.to_string() } else { format!("{}/{name}", self.prefix) };
-        // `Key::from` would encode some characters, and clients would not find the object.
+        // `Key::from` would encode some characters, so clients would not find the object.
         Key::parse(&path).map_err(|_| PathError::ForeignName { path: path.into() }.into())
     }
 
@@ -140,7 +142,8 @@ impl Inner {
     ) -> Result<Written, Failure> {
         let key = self.key(name).map_err(Failure::Other)?;
         let options = PutOptions { mode, attributes, ..PutOptions::default() };
-        // Without a bucket, every write fails with the same error as the replacement of an object that does not exist.
+        // `NotFound` means that the object to replace does not exist. For other writes, it means
+        // that the bucket does not exist.
         let needs_object = matches!(options.mode, PutMode::Update(_));
         match self.runtime.block_on(self.store.put_opts(&key, payload, options)) {
             Ok(_) => Ok(Written::Done),
@@ -172,7 +175,8 @@ impl Inner {
         }
     }
 
-    /// Uploads a target in several parts. The object becomes visible only when all of them were verified.
+    /// Uploads a target in several parts. The object becomes visible only after all parts have been
+    /// verified.
     fn put_in_parts(&self, name: &str, target: LocalTarget) -> Result<(), Error> {
         let key = self.key(name)?;
         let attributes = target_attributes(name, &target.target);
@@ -198,7 +202,7 @@ impl Inner {
     }
 }
 
-/// Returns the headers with which an object is served.
+/// Returns the HTTP headers with which an object is served.
 fn attributes(name: &str) -> Attributes {
     let mut attributes = Attributes::new();
     let is_json = name.ends_with(".json");
@@ -214,8 +218,9 @@ fn attributes(name: &str) -> Attributes {
     attributes
 }
 
-/// Returns the attributes of the object of a target. The digest is that of the content: an object becomes visible only if
-/// its content matches the target.
+/// Returns the attributes of the object for a target. They contain the digest of the target, which
+/// is also the digest of the object, because the object becomes visible only if its content matches
+/// the target.
 fn target_attributes(name: &str, target: &TargetFile) -> Attributes {
     let mut attributes = attributes(name);
     if let Some(digest) = digest(target) {
@@ -224,7 +229,7 @@ fn target_attributes(name: &str, target: &TargetFile) -> Attributes {
     attributes
 }
 
-/// Returns the SHA-256 of a target in hexadecimal, if it is listed.
+/// Returns the SHA-256 of a target in hexadecimal, if the metadata lists one.
 fn digest(target: &TargetFile) -> Option<String> {
     let (_, digest) = target.hashes.known().find(|(algorithm, _)| *algorithm == Algorithm::Sha256)?;
     Some(hex::encode(digest))
@@ -269,11 +274,12 @@ impl Destination for Store {
     }
 
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error> {
-        // A name with a hash identifies the content.
+        // A name with a hash prefix identifies the content.
         if names == TargetNames::HashPrefixed {
             return Ok(self.length(name)? == Some(target.length));
         }
-        // A plain name does not. A push stores the digest with the object, and every other write replaces both.
+        // A plain name does not identify the content. A push stores the digest as an attribute of
+        // the object, and any other write replaces both the content and the attributes.
         let inner = &self.inner;
         let options = GetOptions { head: true, ..GetOptions::default() };
         match inner.runtime.block_on(inner.store.get_opts(&inner.key(name)?, options)) {
@@ -358,7 +364,8 @@ impl lease::LockObject for StoreLock {
     }
 }
 
-/// The missing lock of a destination to which, as the user says, only one machine pushes.
+/// A lock that does nothing, for a destination to which only one machine pushes according to the
+/// user's configuration.
 struct NoLease;
 
 impl Lease for NoLease {

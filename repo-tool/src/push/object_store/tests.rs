@@ -10,7 +10,7 @@ use crate::push::clock::Clock;
 use crate::push::credentials;
 use crate::push::lease::Validity;
 
-/// Answers a request. Returns false if the connection ends without one.
+/// Answers a request. Returns false if the connection ends without a request.
 fn answer(connection: TcpStream, status: &str) -> bool {
     let mut reader = BufReader::new(connection);
     let mut head = String::new();
@@ -30,7 +30,7 @@ fn answer(connection: TcpStream, status: &str) -> bool {
     true
 }
 
-/// The variables for stores that do not check the credentials.
+/// The environment variables for a store that does not check credentials.
 fn variables(name: &str) -> Option<String> {
     let value = match name {
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "AWS_REGION" | "AZURE_STORAGE_ACCOUNT_NAME" => "none",
@@ -43,8 +43,9 @@ fn variables(name: &str) -> Option<String> {
     Some(value.to_string())
 }
 
-/// Calls `work` with a store whose server answers the first request with an error. Before each answer, the server
-/// calls `before_answer`. Returns the result, and the number of requests.
+/// Calls `work` with a store whose server answers the first request with an error. Before each
+/// answer, the server calls `before_answer`. Returns the result of `work`, and the number of
+/// requests.
 fn with_failing_store<T>(
     url: &str,
     validity: Validity,
@@ -77,7 +78,7 @@ fn with_failing_store<T>(
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Returns the validity of a lock that expires after an hour of the clock `now`, which counts seconds.
+/// Returns the validity of a lock that expires when `now`, a clock in seconds, reaches one hour.
 fn validity(now: &Arc<AtomicU64>) -> Validity {
     let now = Arc::clone(now);
     Validity::new(Clock::new(move || Duration::from_secs(now.load(Ordering::SeqCst))), HOUR, Duration::ZERO)

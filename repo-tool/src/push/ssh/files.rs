@@ -14,14 +14,14 @@ use tokio::io::AsyncSeekExt as _;
 use crate::push::ssh::session::{Session, invalid};
 use crate::{Error, PathError};
 
-/// The number of bytes of one request.
+/// The maximum number of bytes of a file in one request.
 pub(super) const PART: usize = 128 * 1024;
-/// The number of requests about one file that are sent before the first reply arrives.
+/// The maximum number of requests for one file that wait for a reply at the same time.
 pub(super) const AHEAD: usize = 16;
 /// The maximum number of names in a folder that is listed.
 const MOST_NAMES: usize = 10_000;
 
-/// Returns whether the file, or a folder in its path, does not exist.
+/// Returns whether the error means that the file, or a folder in its path, does not exist.
 pub(super) fn is_missing(error: &SftpError) -> bool {
     matches!(error, SftpError::SftpError(SftpErrorKind::NoSuchFile, _))
 }
@@ -35,14 +35,15 @@ fn if_there<T>(result: Result<T, SftpError>) -> Result<Option<T>, SftpError> {
 }
 
 impl Session {
-    /// Returns the attributes of a file or folder. Links are followed, because the server decides what its users can
-    /// reach.
+    /// Returns the attributes of a file or folder, or `None` if it does not exist. Symbolic links
+    /// are followed, because the server decides which files its users can reach.
     pub(super) fn attributes(&self, path: &str) -> Result<Option<MetaData>, Error> {
         let found = if_there(self.run(self.sftp().fs().metadata(path)));
         found.map_err(|error| self.error("look at", path, &error))
     }
 
-    /// Reads a file of at most `most` bytes.
+    /// Reads a file. Returns `None` if it does not exist, and fails if it is longer than `most`
+    /// bytes.
     pub(super) fn read(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
         let read = self.run(async {
             let mut file = self.sftp().open(path).await?;
@@ -60,7 +61,7 @@ impl Session {
         }
     }
 
-    /// Returns the names in a folder.
+    /// Returns the names in a folder, or `None` if it does not exist.
     pub(super) fn list(&self, path: &str) -> Result<Option<Vec<String>>, Error> {
         let listed = self.run(async {
             let mut names = Vec::new();
@@ -88,7 +89,7 @@ impl Session {
             made = make();
         }
         let Err(error) = made else { return Ok(()) };
-        // SFTP has no error of its own for a folder that exists.
+        // SFTP has no error code for a folder that already exists.
         let is_folder = |found: MetaData| found.file_type().is_some_and(|kind| kind.is_dir());
         if self.attributes(path)?.is_some_and(is_folder) {
             return Ok(());
@@ -112,13 +113,13 @@ impl Session {
         finished.map_err(|error| self.error("sync", path, &error))
     }
 
-    /// Removes a file. Returns without an error if it does not exist.
+    /// Removes a file if it exists.
     pub(super) fn remove_file(&self, path: &str) -> Result<(), Error> {
         let removed = if_there(self.run(self.sftp().fs().remove_file(path)));
         removed.map(drop).map_err(|error| self.error("remove", path, &error))
     }
 
-    /// Removes an empty folder.
+    /// Removes an empty folder if it exists.
     pub(super) fn remove_folder(&self, path: &str) -> Result<(), Error> {
         let removed = if_there(self.run(self.sftp().fs().remove_dir(path)));
         removed.map(drop).map_err(|error| self.error("remove", path, &error))

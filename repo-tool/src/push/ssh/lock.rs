@@ -1,9 +1,11 @@
-//! The lock at a destination that is reached with SSH.
+//! The lock on a destination that is reached over SSH.
 //!
-//! SFTP has no conditional writes, but it can create a file only if it does not exist. The lock is therefore a folder with
-//! numbered files, and the file with the highest number is the lock object. To replace the object `N` is to create the
-//! file `N + 1`, which only one process can do. A slow process may create a file again that was removed in the meantime.
-//! It notices that this file does not have the highest number.
+//! SFTP has no conditional writes, but a client can ask the server to create a file only if no file
+//! with this name exists. The lock is therefore a folder with numbered files, and the file with the
+//! highest number is the lock object. To replace the lock object in file `N`, a process creates
+//! file `N + 1`, which only one process can do. A slow process may create a file that another
+//! process has already created and removed. It then notices that this file does not have the
+//! highest number, and removes it.
 
 use lastmile_client::BaseUrl;
 
@@ -15,7 +17,7 @@ use crate::{Error, PushError};
 
 /// The mode of the folder. The umask of the server applies.
 const FOLDER_MODE: u16 = 0o777;
-/// The number of attempts to read an object that is replaced again and again.
+/// The number of attempts to read the lock object while other processes keep replacing it.
 const READS: usize = 10;
 
 /// The lock object.
@@ -42,12 +44,13 @@ impl SshLock {
         Ok(numbers.collect())
     }
 
-    /// Creates the file with this number. It becomes the lock object unless there is a higher number.
+    /// Creates the file with this number. The file becomes the lock object, unless a file with a
+    /// higher number exists. In that case, the new file is removed.
     fn write(&self, number: u64, bytes: &[u8]) -> Result<Written, Error> {
         let path = self.path(number);
         let file = match self.session.create_file(&path) {
             Ok(file) => file,
-            // SFTP has no error of its own for a file that exists.
+            // SFTP has no error code for a file that already exists.
             Err(_) if self.session.attributes(&path)?.is_some() => return Ok(Written::Refused),
             Err(error) => return Err(self.session.error("create", &path, &error)),
         };
@@ -61,8 +64,8 @@ impl SshLock {
             self.session.remove_file(&path)?;
             return Ok(Written::Refused);
         }
-        // The previous file stays. A process that lists the folder during this replacement sees one of the two files, even
-        // if the server lists the files one by one.
+        // Keep the previous file. A process that lists the folder during this replacement then sees
+        // at least one of the two files, even if the server reads the folder in several steps.
         for old in numbers.into_iter().filter(|old| *old < number.saturating_sub(1)) {
             self.session.remove_file(&self.path(old))?;
         }

@@ -1,7 +1,8 @@
-//! A destination on a machine that is reached with SSH.
+//! A destination on a machine that is reached over SSH.
 //!
-//! The program `ssh` of the system connects, so the keys, agents, known hosts and jump hosts of the user work as usual. The
-//! server needs only SFTP: an account that is restricted to `internal-sftp` suffices.
+//! The system's `ssh` program makes the connection, so the user's keys, agents, known hosts and
+//! jump hosts work as usual. The server needs only SFTP: an account that is restricted to
+//! `internal-sftp` suffices.
 
 mod address;
 mod files;
@@ -33,9 +34,9 @@ use crate::served::transport::Transport;
 use crate::{Error, PushError};
 pub(crate) use address::Address;
 
-/// The environment variable with the program that is run instead of `ssh`.
+/// The environment variable that names the program to run instead of `ssh`.
 const PROGRAM: &str = "LASTMILE_SSH";
-/// The folder for files that are being written. It has one folder for each process.
+/// The folder for files that are being written. It contains one folder for each process.
 const WORKING: &str = ".lastmile-push";
 /// The modes of new folders. The umask of the server applies.
 const FOLDER_MODE: u16 = 0o777;
@@ -43,14 +44,15 @@ const WORKING_MODE: u16 = 0o700;
 /// The number of attempts to remove the folder of a process that may still be writing to it.
 const REMOVALS: usize = 10;
 
-/// A folder at an SSH server.
+/// A folder on an SSH server.
 pub(crate) struct Ssh {
     url: BaseUrl,
     address: Address,
     program: OsString,
     /// The duration of the lock.
     lease: Duration,
-    /// The connection, once it is needed. All threads share it. Only the lock has another one.
+    /// The connection, which is made when it is first needed. All threads share it, but the lock
+    /// has a connection of its own.
     session: Mutex<Option<Arc<Session>>>,
     /// The name of the folder for the files that this process is writing.
     working: String,
@@ -85,9 +87,10 @@ impl Ssh {
         Session::connect(&self.program, &self.address, SILENCE)
     }
 
-    /// Removes the folders of processes that held the lock before. If such a process still runs, it cannot write anything
-    /// from then on, because files get their final names only from its folder. The state of the destination must
-    /// therefore be read after this.
+    /// Removes the folders of processes that held the lock before. If such a process is still
+    /// running, it cannot change the destination from then on, because it writes each file to its
+    /// own folder first and then moves it to the final path. The state of the destination must
+    /// therefore be read after this call.
     fn clear_working(&self, session: &Session) -> Result<(), Error> {
         let working = self.address.path(WORKING)?;
         for name in session.list(&working)?.unwrap_or_default() {
@@ -113,7 +116,8 @@ impl Ssh {
         self.address.path(&format!("{}/{number}", self.working))
     }
 
-    /// Writes a new file with the parts that `write` passes on, and gives it its name once it is complete and durable.
+    /// Writes a new file from the parts that `write` provides, and renames it to `name` once it is
+    /// complete and durable.
     fn write(
         &self,
         name: &str,
@@ -157,8 +161,8 @@ impl Ssh {
         renamed.map_err(|error| self.failed(session, path, &error))
     }
 
-    /// Returns the error for a file that could not be written. Only another holder of the lock removes the folder of this
-    /// process.
+    /// Returns the error for a file that could not be written. A missing folder shows that the lock
+    /// was lost, because only another holder of the lock removes the folder of this process.
     fn failed(&self, session: &Session, path: &str, error: &SftpError) -> Error {
         if files::is_missing(error) {
             return PushError::LeaseLost { url: self.url.clone() }.into();
@@ -189,7 +193,8 @@ impl Destination for Ssh {
         session.make_folder(&all, WORKING_MODE)?;
         session.make_folder(&own, WORKING_MODE)?;
         let held = SshLease { session, working: [own, all], lease };
-        // If another process took the lock before the folder existed, it cannot have removed the folder.
+        // Another process that took the lock before the folder existed has not removed the folder.
+        // Therefore check that this process still holds the lock.
         held.lease.confirm()?;
         Ok(Box::new(held))
     }
@@ -205,7 +210,8 @@ impl Destination for Ssh {
     }
 
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error> {
-        // A name with a hash identifies the content. A file with a plain name would have to be downloaded.
+        // A name with a hash prefix identifies the content. A file with a plain name would have to
+        // be downloaded to check its content.
         Ok(names == TargetNames::HashPrefixed && self.length(name)? == Some(target.length))
     }
 
@@ -220,7 +226,8 @@ impl Destination for Ssh {
     fn remove(&self, name: &str) -> Result<(), Error> {
         let session = self.session()?;
         let (path, old) = (self.address.path(name)?, self.working_file()?);
-        // A process that has lost the lock cannot move anything to its folder, because this folder was removed.
+        // Move the file before it is removed. A process that has lost the lock cannot move anything
+        // to its folder, because this folder no longer exists.
         let moved = session.run(session.sftp().fs().rename(&path, &old));
         if moved.as_ref().is_err_and(files::is_missing) {
             let is_held = session.attributes(&self.address.path(&self.working)?)?.is_some();
@@ -231,7 +238,7 @@ impl Destination for Ssh {
     }
 }
 
-/// The lock, and the folder for new files that its holder may use.
+/// The lock, and the folder in which its holder writes new files.
 struct SshLease {
     session: Arc<Session>,
     /// The paths of the folder of this process, and of the folder that contains it.
@@ -247,8 +254,8 @@ impl Lease for SshLease {
 
 impl Drop for SshLease {
     fn drop(&mut self) {
-        // The next holder of the lock also removes these folders, so errors can be ignored. The lock is released after
-        // this.
+        // The next holder of the lock also removes these folders, so errors can be ignored. The
+        // lock is released after this, when the field `lease` is dropped.
         for folder in &self.working {
             let _ = self.session.remove_folder(folder);
         }

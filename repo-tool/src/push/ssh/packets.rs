@@ -1,7 +1,8 @@
-//! The packets that an SFTP server sends (draft-ietf-secsh-filexfer-02, section 3).
+//! Checks the packets that an SFTP server sends (draft-ietf-secsh-filexfer-02, section 3).
 //!
-//! The SFTP library trusts the lengths in packets. It allocates as much memory as a packet announces, and subtracts from
-//! the length without a check. Packets with other lengths than those of honest servers therefore never reach the library.
+//! The SFTP library trusts the lengths in packets. It allocates as much memory as a packet
+//! announces, and does not check for an underflow when it subtracts from the length. Therefore this
+//! module passes on only packets with lengths that an honest server can send.
 
 use std::io;
 use std::pin::Pin;
@@ -11,14 +12,14 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The maximum length of a packet. It is the limit of OpenSSH and leaves room for the header.
+/// The maximum length of a packet. It is the limit of OpenSSH plus 1 KiB for the header.
 const LONGEST: u32 = (256 + 1) * 1024;
 /// The type of the packets that contain a part of a file.
 const DATA: u8 = 103;
 /// The number of bytes that contain the length and the type of a packet.
 const HEADER: usize = 5;
 
-/// What is known about the packets that a connection has received.
+/// Information about the packets that a connection has received.
 #[derive(Debug)]
 pub(super) struct Replies {
     last: Mutex<Instant>,
@@ -35,7 +36,7 @@ impl Replies {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns why a packet was refused, which ended the connection.
+    /// Returns the reason why a packet was refused, if this has ended the connection.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.get().map(String::as_str)
     }
@@ -80,7 +81,8 @@ impl<R> Packets<R> {
 
     /// Returns the number of bytes that follow the header of a packet.
     fn rest(&self, length: u32, kind: u8) -> io::Result<usize> {
-        // Every packet contains its type and a number of four bytes. A part of a file also has a length of its own.
+        // Every packet contains its type (1 byte) and an ID or a version (4 bytes). A packet with a
+        // part of a file also contains the length of the part (4 bytes).
         let shortest = if kind == DATA { 9 } else { 5 };
         if !(shortest..=LONGEST).contains(&length) {
             let text = format!("the server sent a packet with the invalid length {length}");
@@ -126,7 +128,9 @@ mod tests {
             for length in [0, 1, 4, LONGEST + 1, u32::MAX] {
                 let bad = [&good[..], &length.to_be_bytes(), &[2]].concat();
                 assert!(check(&bad, size).is_err(), "{length}");
-                // The library never sees a complete length that is refused later.
+                // A length is refused only once the type of the packet is known. The library waits
+                // for the type too before it uses a length, except in the first packet, whose
+                // length it limits.
                 assert!(check(&bad[..bad.len() - 1], size).is_ok());
             }
             let bad = [&good[..], &8_u32.to_be_bytes(), &[DATA]].concat();

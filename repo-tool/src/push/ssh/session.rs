@@ -20,8 +20,9 @@ use crate::push::ssh::address::Address;
 use crate::push::ssh::packets::{Packets, Replies};
 use crate::{Error, NetworkError};
 
-/// The options of `ssh`. A dead connection ends within a minute, and nothing waits for input. The process does not become
-/// the master of other connections, because it ends with the push.
+/// The options of `ssh`. They end a dead connection within a minute, and keep `ssh` from waiting
+/// for input. `ssh` does not let other processes share its connection, because the connection ends
+/// with the push.
 const OPTIONS: [&str; 6] = [
     "BatchMode=yes",
     "ClearAllForwardings=yes",
@@ -34,13 +35,15 @@ const OPTIONS: [&str; 6] = [
 const START: Duration = Duration::from_secs(120);
 /// The longest time to wait for the next packet of the server while a request is pending.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
-/// The longest time to wait for the messages of `ssh` after the connection has ended, and for its end.
+/// The longest time to wait for the last messages of `ssh` after the connection has ended, and the
+/// longest time to wait until `ssh` exits.
 const END: Duration = Duration::from_secs(2);
-/// The length of the part of the messages of `ssh` that is kept, in bytes, and the number of lines that are reported.
+/// The maximum number of bytes of the messages of `ssh` that are kept, and the maximum number of
+/// lines that are reported.
 const LONGEST_MESSAGES: usize = 4096;
 const REPORTED_LINES: usize = 4;
 
-/// A connection, which several threads can use at the same time.
+/// A connection that several threads can use at the same time.
 pub(super) struct Session {
     server: String,
     sftp: Sftp,
@@ -48,11 +51,11 @@ pub(super) struct Session {
     replies: Arc<Replies>,
     /// The longest time to wait for the next packet of the server while a request is pending.
     silence: Duration,
-    /// Whether the server did not reply in time. Every request then fails at once.
+    /// Whether the server has failed to reply in time. If so, every later request fails at once.
     is_silent: AtomicBool,
     /// The runtime of the connection.
     handle: Handle,
-    /// Ends the thread of the runtime when it is dropped, and thereby the connection.
+    /// Dropping this field ends the thread of the runtime, and thereby the connection.
     _stop: oneshot::Sender<()>,
 }
 
@@ -94,7 +97,7 @@ impl Session {
         let output = Packets::new(output, Arc::clone(&replies));
         let options = SftpOptions::new().flush_interval(Duration::ZERO);
         let connected = handle.block_on(async {
-            // The library reads the runtime that runs this task.
+            // The library starts its own tasks in the runtime that runs this task.
             let started = handle.spawn(Sftp::new(input, output, options));
             tokio::time::timeout(START, started).await
         });
@@ -119,15 +122,16 @@ impl Session {
         self.handle.block_on(self.limit(request))
     }
 
-    /// Adds a limit to the time during which the server sends nothing. The connection cannot be used after the limit
-    /// was exceeded, because a late reply could belong to a request that nothing waits for.
+    /// Runs a request, and fails if the server sends nothing for the time `silence`. After such a
+    /// failure, the connection cannot be used any more, because a late reply could belong to a
+    /// request that is no longer waiting.
     pub(super) async fn limit<T>(&self, request: impl Future<Output = Result<T, SftpError>>) -> Result<T, SftpError> {
         let mut request = pin!(request);
         let start = Instant::now();
         while !self.is_silent.load(Ordering::Relaxed) {
             let end = start.max(self.replies.last()) + self.silence;
             let pause = {
-                // The request may run in another runtime, without a timer.
+                // The request may run in another runtime, which may have no timer.
                 let _inside = self.handle.enter();
                 tokio::time::sleep_until(end.into())
             };
@@ -191,7 +195,7 @@ fn start_thread(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     std::thread::Builder::new().spawn(run).map(drop).map_err(|error| NetworkError::Runtime(error).into())
 }
 
-/// Waits for the end of `ssh`, and ends it if it takes too long.
+/// Waits until `ssh` exits, and kills it if this takes too long.
 fn end(child: &mut Child) {
     let start = Instant::now();
     while matches!(child.try_wait(), Ok(None)) {
@@ -204,7 +208,7 @@ fn end(child: &mut Child) {
     }
 }
 
-/// The end of the messages of `ssh`.
+/// The last messages of `ssh`.
 #[derive(Default)]
 struct Messages {
     state: Mutex<Received>,
@@ -235,7 +239,7 @@ impl Messages {
         self.ended.notify_all();
     }
 
-    /// Returns the last lines. Waits a short time for the end of `ssh`.
+    /// Returns the last lines of the messages. First waits a short time for the remaining messages.
     fn text(&self) -> Option<String> {
         let waited = self.ended.wait_timeout_while(self.state(), END, |state| !state.is_complete);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -8,11 +8,11 @@ use std::time::Instant;
 use super::*;
 use crate::NetworkError;
 
-/// The SFTP server of OpenSSH.
+/// The paths where the SFTP server of OpenSSH may be installed.
 const SERVERS: [&str; 3] =
     ["/usr/lib/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/openssh/sftp-server"];
 
-/// Creates a program that is run instead of `ssh`.
+/// Creates a program to run instead of `ssh`.
 fn program(folder: &Path, script: &str) -> PathBuf {
     let program = folder.join("ssh");
     if !program.exists() {
@@ -60,12 +60,12 @@ fn packet(kind: u8, content: &[u8]) -> Vec<u8> {
     [&u32::try_from(content.len() + 1).unwrap().to_be_bytes(), &[kind][..], content].concat()
 }
 
-/// A reply, whose ID the server replaces.
+/// A reply. The test server replaces its ID.
 fn reply(kind: u8, content: &[u8]) -> Vec<u8> {
     packet(kind, &[&[0; 4], content].concat())
 }
 
-/// Text or bytes in a packet.
+/// A string in a packet: its length and its bytes.
 fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
@@ -73,11 +73,11 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 const HANDLE: u8 = 102;
 const DATA: u8 = 103;
 const NAME: u8 = 104;
-/// The time limit in these tests if the server replies.
+/// The time limit in tests in which the server replies.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A server that sends one reply to each request, with the ID of the request. After that, it receives requests and sends
-/// nothing.
+/// A server that answers each request with the next prepared reply and the ID of the request. After
+/// the last reply, it receives requests and sends nothing.
 const SERVER: &str = r#"
 take() { dd bs=1 count="$1" 2>/dev/null; }
 exec 3>&1
