@@ -1,9 +1,11 @@
 //! Publishes the changes of this folder on top of what another machine pushed (`push --catch-up`).
 //!
-//! The changes are the difference between two states of this folder: the newest state that the folder and the destination
-//! have in common ([`base`]), and the current one. The state of the destination is adopted, and the changes are published again with
-//! new versions. Before the adoption, the user's configuration records both states, so that a repeated command finishes
-//! what an interrupted one has begun. The files of both states stay in the folder.
+//! The changes are the difference between two states of this folder: the newest state that the
+//! folder and the destination have in common ([`base`]), and the current state. A merge adopts the
+//! state of the destination, which means that it copies this state into the folder. It then
+//! publishes the changes again with new versions. Before the adoption, it records the two states in
+//! the user's configuration, so that a repeated command can finish what an interrupted command
+//! began. The files of the two states stay in the folder.
 
 use std::path::Path;
 
@@ -38,9 +40,9 @@ pub(crate) struct Merge<'a> {
     pub(crate) destination: &'a dyn Destination,
     /// The name of the destination in the user's configuration.
     pub(crate) name: &'a str,
-    /// Its URL in the user's configuration.
+    /// The URL of the destination in the user's configuration.
     pub(crate) url: &'a BaseUrl,
-    /// Whether files of changed targets may be missing.
+    /// Whether the files of changed targets may be missing from the folder.
     pub(crate) missing: MissingFiles,
 }
 
@@ -49,7 +51,7 @@ pub(crate) struct Merge<'a> {
 pub(crate) struct Merged {
     /// The targets that were published again.
     pub(crate) republished: Vec<TargetPath>,
-    /// Whether signatures are missing, so that the change is pending.
+    /// Whether the change is pending, because signatures are missing.
     pub(crate) is_pending: bool,
     /// The plan that was published or staged, if the folder had changes.
     pub(crate) plan: Option<Plan>,
@@ -57,7 +59,7 @@ pub(crate) struct Merged {
 
 /// The change of one target.
 struct Change {
-    /// The role that lists the target, or the role whose bin lists it.
+    /// The role that lists the target. If a bin lists the target, the role that the bin belongs to.
     role: RoleName,
     path: TargetPath,
     before: Option<TargetFile>,
@@ -76,11 +78,13 @@ impl Merge<'_> {
     /// was interrupted, finishes that one instead.
     ///
     /// # Errors
-    /// [`PushError::Conflicts`] if both sides changed the same target, or if this folder changed keys or delegations.
-    /// Then nothing is changed.
+    /// [`PushError::Conflicts`] if the same target was changed both in the folder and at the
+    /// destination, or if the folder changed keys or delegations. In these cases, nothing is
+    /// changed.
     pub(crate) fn run(&self) -> Result<Merged, Error> {
-        // Other processes push while they hold the lock on the destination but not the lock on the folder. Both locks
-        // together make sure that the settings that are read here are not replaced until the adoption is recorded.
+        // A push holds the lock on the destination but not the lock on the folder, so a merge needs
+        // both. Until it has recorded the adoption, no other process can replace the settings that
+        // it reads here.
         let lease = self.destination.lock(&self.invocation.lock_wait)?;
         let (layout, lock) = self.lock()?;
         let config = Config::read(&layout)?;
@@ -106,7 +110,7 @@ impl Merge<'_> {
         }
         let listed = |role: &RoleName| served.trusted().snapshot().meta(role).is_some();
         for change in difference.changes.iter().filter(|change| !listed(&change.role)) {
-            difference.conflicts.push(format!("{}: there is no role {} any more", change.path, change.role));
+            difference.conflicts.push(format!("{}: the destination no longer has role {}", change.path, change.role));
         }
         let session = &mut served.session;
         let difference = difference
@@ -130,7 +134,7 @@ impl Merge<'_> {
         Ok((layout, lock))
     }
 
-    /// Publishes the changes that the folder does not have yet.
+    /// Publishes the changes that the adopted state does not contain yet.
     fn publish(&self, layout: Layout, lock: Lock, unpushed: &Unpushed) -> Result<Merged, Error> {
         let invocation = Invocation { served: ServedState::Ignore, ..self.invocation.clone() };
         let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
@@ -166,8 +170,9 @@ impl Merge<'_> {
 }
 
 impl Difference {
-    /// Removes the changes that a state already has, and finds the targets that were changed on both sides. `current`
-    /// returns the entry of a target in that state.
+    /// Removes the changes that a state already contains, and adds a conflict for each target that
+    /// was changed both in this folder and in that state. `current` returns the metadata of a
+    /// target in that state.
     fn on_top_of(
         mut self,
         mut current: impl FnMut(&TargetPath) -> Result<Option<TargetFile>, Error>,
@@ -179,7 +184,7 @@ impl Difference {
                 continue;
             }
             if there != change.before {
-                self.conflicts.push(format!("{}: both sides changed it", change.path));
+                self.conflicts.push(format!("{}: changed both in this folder and at the destination", change.path));
             }
             changes.push(change);
         }
@@ -211,7 +216,7 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
             continue;
         };
         if !has_same_delegations(&before, &after) {
-            difference.conflicts.push(format!("{role}: this folder changed more than targets"));
+            difference.conflicts.push(format!("{role}: this folder changed more than the targets of this role"));
             continue;
         }
         for target in after.targets() {
@@ -231,7 +236,8 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
     Ok(difference)
 }
 
-/// Takes over the signed documents that a draft repeats, if this machine cannot sign them again.
+/// Keeps the signed metadata of the state `ours` for each role that this machine cannot sign, if
+/// the draft has the same content for the role.
 fn keep_signed(repository: &mut Repository, mut draft: Draft, ours: &Snapshot) -> Result<Draft, Error> {
     for role in draft.targets.keys().cloned().collect::<Vec<_>>() {
         let Some(signed) = role_at(&repository.published, ours, &role)? else { continue };
@@ -255,8 +261,8 @@ fn has_same_delegations(one: &Targets, other: &Targets) -> bool {
     has_same_content(&one, &other)
 }
 
-/// Returns the role to which a target is added so that it is listed in `role`: for a bin, the role that the bin belongs
-/// to.
+/// Returns the role to which a target must be added to be listed in `role`: the role that the bin
+/// belongs to if `role` is a bin, or else `role` itself.
 fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName {
     let mut role = role;
     while let Some(delegator) = published.delegator(role) {
@@ -269,7 +275,8 @@ fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName
     role.clone()
 }
 
-/// Reads the version of a role that a snapshot lists. The role must have been read.
+/// Reads the version of a role that a snapshot lists. `published` must already have read the role,
+/// because the keys of the role are needed.
 fn role_at(published: &Published, snapshot: &Snapshot, role: &RoleName) -> Result<Option<Verified<Targets>>, Error> {
     let Some(listed) = snapshot.meta(role) else { return Ok(None) };
     let name = names::metadata_file(role, published.root.version_in_name(role, listed.version));
@@ -283,7 +290,8 @@ pub(super) fn verified<R: Role>(published: &Published, role: &RoleName, bytes: V
     Verified::<R>::of_file(role, bytes, &ring, &simulated_client::reading_limits()).ok()
 }
 
-/// Returns all copies of a metadata file: the one in `metadata/`, and those that adoptions have replaced.
+/// Returns all copies of a metadata file: the file in `metadata/`, and the earlier files that
+/// adoptions copied to `superseded/`.
 pub(super) fn copies(layout: &Layout, name: &str) -> Result<Vec<Vec<u8>>, Error> {
     let mut copies = Vec::new();
     if let Some(metadata) = layout.open()?.enter("metadata")? {

@@ -1,4 +1,4 @@
-//! The URL of a destination that is reached with SSH: `ssh://[USER@]HOST[:PORT]/PATH`.
+//! The URL of a destination that is reached over SSH: `ssh://[USER@]HOST[:PORT]/PATH`.
 
 use std::fmt;
 
@@ -8,14 +8,15 @@ use percent_encoding::percent_decode_str;
 
 use crate::{Error, PathError, PushError};
 
-/// The parts of the URL.
+/// The parts of the URL of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(super) user: Option<String>,
-    /// The name or the address of the server, or a name in the user's configuration of SSH.
+    /// The name or the address of the server, or a host alias in the user's SSH configuration.
     pub(super) host: String,
     pub(super) port: Option<u16>,
-    /// The folder without a final slash. It is relative to the home folder unless it is empty or begins with a slash.
+    /// The folder, without a trailing slash. It is empty for the root folder. If it does not begin
+    /// with a slash, it is relative to the home folder.
     folder: String,
 }
 
@@ -38,7 +39,8 @@ impl Address {
             return Err(PushError::Credentials { url: url.clone() }.into());
         }
         let user = user.map(|user| percent_decode_str(user).decode_utf8_lossy().into_owned());
-        // The program `ssh` would take a leading dash as an option, and passes these names to commands of its configuration.
+        // The program `ssh` would parse a name with a leading dash as an option. It also passes
+        // these names to commands from its configuration.
         let is_name = |name: &str, more: &str| {
             let is_valid = |each: char| each.is_ascii_alphanumeric() || "._-".contains(each) || more.contains(each);
             !name.is_empty() && !name.starts_with('-') && name.chars().all(is_valid)
@@ -69,7 +71,7 @@ impl Address {
             },
         };
         if !folder.is_empty() && folder != "." && !is_plain(folder.strip_prefix('/').unwrap_or(&folder)) {
-            return Err(refused("the path contains `..`, `.`, or an empty part"));
+            return Err(refused("the path contains `..`, `.`, a NUL character, or an empty part"));
         }
         Ok(Self { user, host: host.to_string(), port, folder })
     }
@@ -79,7 +81,7 @@ impl Address {
         if self.folder.is_empty() { "/" } else { &self.folder }
     }
 
-    /// Returns the path of an object at the server.
+    /// Returns the path of an object on the server.
     ///
     /// # Errors
     /// [`PathError::ForeignName`] if the object would not be below the folder.

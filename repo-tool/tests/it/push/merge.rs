@@ -87,7 +87,7 @@ fn a_target_that_both_machines_changed_is_a_conflict() {
     other.add("same", "of the other");
     other.add("b", "2");
     let before = (tree(&other.dir()), tree(site.path()));
-    push(&other).failed("conflict", "same: both sides changed it");
+    push(&other).failed("conflict", "same: changed both in this folder and at the destination");
     assert_eq!((tree(&other.dir()), tree(site.path())), before);
     let ran = other.run(&["pull", "--adopt"]).done();
     assert_eq!(ran.json["dropped"], json!(["b", "same"]));
@@ -110,7 +110,7 @@ fn changed_keys_and_delegations_are_conflicts() {
     let delegated = other.copy();
     delegated.run(&["key", "generate", "team", "--unencrypted"]).done();
     delegated.run(&["delegate", "team", "--paths", "team/*", "--key", "team"]).done();
-    push(&delegated).failed("conflict", "targets: this folder changed more than targets");
+    push(&delegated).failed("conflict", "targets: this folder changed more than the targets of this role");
     let rotated = other.copy();
     rotated.run(&["key", "generate", "root-new", "--unencrypted"]).done();
     rotated.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
