@@ -1,9 +1,9 @@
-//! Finds the state that the folder and the destination have in common, from which a merge determines the changes of the
-//! folder.
+//! Finds the newest state that the folder and the destination have in common. A merge compares the
+//! folder with this state to find the changes of the folder.
 //!
-//! If this state were too old, the changes would include some that the destination has served already. If another
-//! machine has undone such a change since, the merge would publish the change again. If the state were too new, changes
-//! that the destination has never served would be lost.
+//! If this state were too old, the changes would include some that the destination has served
+//! already. If another machine had undone such a change in the meantime, the merge would publish it
+//! again. If the state were too new, changes that the destination has never served would be lost.
 
 use lastmile_metadata::{RoleName, Snapshot, Verified, Version};
 
@@ -18,17 +18,19 @@ use crate::{Error, names};
 /// A snapshot, and its verified content.
 pub(super) type Base = (ServedSnapshot, Verified<Snapshot>);
 
-/// The maximum number of versions in which a common snapshot is searched.
+/// The maximum number of versions that are searched for a common snapshot.
 const VERSIONS: usize = 1000;
 
 /// Returns the newest snapshot that both the folder and the destination have.
 ///
-/// A destination can hide a snapshot that it has served, but it cannot make a client accept another one with the same
-/// version. Therefore the result is never older than the snapshot that this user has recorded, unless the destination
-/// has another valid snapshot with this version, as after the reset of a checkout.
+/// A destination can hide a snapshot that it has served, but it cannot make a client accept another
+/// one with the same version. Therefore the result is not older than the served snapshot in the
+/// user's configuration. The exception is a destination that has a different valid snapshot with
+/// the same version, for example because a checkout was reset.
 ///
-/// If the names of snapshots contain no versions, the destination has only the current snapshot. Then this returns the
-/// newest snapshot that this user has recorded, that the folder has, and that the destination serves or has served.
+/// If the names of snapshots contain no versions, the destination has only the current snapshot. In
+/// that case, this function returns a snapshot that the user's configuration records; see
+/// [`recorded`].
 pub(super) fn find(
     ours: &Published,
     destination: &dyn Destination,
@@ -60,7 +62,8 @@ pub(super) fn find(
     Ok(None)
 }
 
-/// Returns the versions that both sides can have, from the newest to the oldest.
+/// Returns the versions that both the folder and the destination can have, from the newest to the
+/// oldest.
 fn versions(ours: &Published, current: &Verified<Snapshot>) -> impl Iterator<Item = Version> {
     let newest = ours.snapshot.version.min(current.version).get();
     (1..=newest).rev().filter_map(Version::new)
@@ -76,13 +79,15 @@ fn read(
     if version == current.version {
         return Ok(Some(current.bytes().to_vec()));
     }
-    // Each push replaces or removes the snapshots that interrupted pushes have uploaded, so an older one was served.
+    // Each push replaces or discards the snapshots that interrupted pushes left behind. Therefore a
+    // snapshot that is older than the current one has been served.
     let read = destination.read(&format!("metadata/{name}"), LONGEST_METADATA)?;
     Ok(read.map(|found| found.bytes))
 }
 
-/// Returns the newest recorded snapshot that the folder has and that the destination serves. If it serves none of them,
-/// returns the one that it served when this user last pushed or pulled.
+/// Returns the snapshot that the destination serves, if a command of this user was about to upload
+/// or adopt it. Otherwise, returns the snapshot that the destination served when this user last
+/// pushed or pulled. Returns `None` if the folder does not have this snapshot.
 fn recorded(
     ours: &Published,
     current: &Verified<Snapshot>,
@@ -94,8 +99,8 @@ fn recorded(
     Ok(find_snapshot(ours, known)?.map(|state| (known.clone(), state)))
 }
 
-/// Finds a snapshot in the folder by its digest. Returns `None` if the folder no longer has it, or if its keys were
-/// replaced.
+/// Finds a snapshot in the folder by its digest. Returns `None` if the folder no longer has the
+/// snapshot, or if the snapshot keys have been replaced since.
 pub(super) fn find_snapshot(
     published: &Published,
     wanted: &ServedSnapshot,

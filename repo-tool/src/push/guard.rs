@@ -1,7 +1,9 @@
 //! Checks, before anything is uploaded, that the folder continues what the destination serves.
 //!
-//! The client library verifies the state at the destination, starting from the pinned root. A push is
-//! refused unless this folder contains the served versions byte for byte.
+//! The client library verifies the state at the destination, starting from the oldest root of the
+//! folder, and the pinned root must be part of the chain of roots. A push is refused unless the
+//! metadata at the destination was published from this folder or adopted into it
+//! ([`crate::served::catch_up`]).
 
 use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 use lastmile_metadata::{RoleName, Version};
@@ -16,7 +18,8 @@ use crate::served::catch_up::{check_pin, check_root, foreign_roles};
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PushError, Repository, ServedError, names};
 
-/// The name of the object that makes a publication visible.
+/// The name of the timestamp at a destination. Replacing the timestamp makes a new state visible to
+/// clients.
 pub(crate) const TIMESTAMP: &str = "metadata/timestamp.json";
 
 /// The maximum length of a timestamp, in bytes.
@@ -84,9 +87,10 @@ pub(crate) fn standing(
     Ok(Standing::Behind(Box::new(Earlier { served, timestamp })))
 }
 
-/// Returns the version of the newest served root if it is older than that of the folder and was not published from this
-/// folder. Two machines can publish different roots with the same version, and clients that have one of them may refuse
-/// the successors of the other.
+/// Returns the version of the newest root at the destination if this root is older than the newest
+/// root of the folder and was not published from the folder. Two machines can publish different
+/// roots with the same version, and clients that have one of them may refuse the successors of the
+/// other.
 fn foreign_root(repository: &Repository, ours: &Published, served: &Served) -> Result<Option<Version>, Error> {
     let theirs = served.trusted().root();
     if theirs.version >= ours.root.version {
@@ -98,7 +102,8 @@ fn foreign_root(repository: &Repository, ours: &Published, served: &Served) -> R
     Ok((!is_ours).then_some(theirs.version))
 }
 
-/// Returns a role whose served file was not published from this folder, with its version.
+/// Returns a role whose served file was not published from this folder, with its version. Returns
+/// `None` if there is no such role.
 fn unknown_role(
     repository: &Repository,
     ours: &Published,
@@ -127,10 +132,12 @@ fn unknown_role(
     }))
 }
 
-/// Verifies the state of the destination from the oldest root of the folder.
+/// Reads the state of the destination and verifies it, starting from the oldest root of the folder.
 ///
-/// If an earlier push was interrupted between a new root and the timestamp that it verifies, no client can verify the
-/// state. Then the roots that this folder is about to publish are ignored.
+/// If an earlier push uploaded a new root but was interrupted before it uploaded the matching
+/// timestamp, no client can verify the state. In that case, this function ignores the newest roots
+/// at the destination that are the same as in the folder: first one of them, then two, and so on,
+/// until the state is valid.
 pub(super) fn read(destination: &dyn Destination, config: &Config, ours: &Published) -> Result<Served, Error> {
     let fetch = |transport: &Transport| {
         let url = destination.url().folder("metadata");
@@ -160,7 +167,8 @@ fn before(version: Version) -> Version {
     Version::new(version.get().saturating_sub(1)).unwrap_or(Version::ONE)
 }
 
-/// Returns whether the destination has the same root of this version as the folder, or `None` if it has no such root.
+/// Returns whether the destination and the folder have the same root with this version, or `None`
+/// if the destination has no root with this version.
 fn is_there(destination: &dyn Destination, ours: &Published, version: Version) -> Result<Option<bool>, Error> {
     let name = names::metadata_file(&RoleName::ROOT, Some(version));
     let Some(there) = destination.read(&format!("metadata/{name}"), LONGEST_METADATA)? else { return Ok(None) };
@@ -168,7 +176,7 @@ fn is_there(destination: &dyn Destination, ours: &Published, version: Version) -
     Ok(Some(here.is_some_and(|here| here == there.bytes)))
 }
 
-/// A transport that treats the roots after one version as missing.
+/// A transport that reports the roots with versions above `after` as missing.
 struct WithoutRoots {
     transport: Transport,
     after: Version,

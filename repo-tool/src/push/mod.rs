@@ -1,8 +1,11 @@
-//! Uploads a published repository to the place that serves it (`push`), and downloads one from there (`pull`).
+//! Uploads a published repository to the place from which it is served (`push`), and downloads a
+//! repository from such a place (`pull`).
 //!
-//! The published state of the folder is verified from the pinned root first, and only files that this metadata names
-//! are uploaded. They are uploaded in the order of spec 6.3: targets, delegated roles, targets, snapshot, and
-//! `timestamp.json` last. An interrupted push therefore changes nothing for clients, and can be repeated.
+//! A push requires a pinned root. It first verifies the published metadata in the folder, and then
+//! uploads only files that this metadata names. It uploads them in the order of spec 6.3: target
+//! files, delegated roles, role `targets`, snapshot, and `timestamp.json` last. A push that is
+//! interrupted before the timestamp therefore changes nothing for clients, and can be repeated.
+//! Only new roots can be an exception; see [`plan::RootPlace`].
 
 mod base;
 #[cfg(any(feature = "object-store", feature = "ssh"))]
@@ -56,7 +59,8 @@ const SCHEMES: &str = match (cfg!(feature = "object-store"), cfg!(feature = "ssh
 /// Parses a destination from the command line: a URL or the path of a folder.
 ///
 /// # Errors
-/// An error about the URL if the text is not a destination.
+/// An error if the text is neither the path of a folder nor the URL of a supported destination, or
+/// if the URL contains credentials.
 pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
     if !text.contains("://") {
         if text.split('/').next().is_some_and(|first| first.contains(':')) {
@@ -71,7 +75,7 @@ pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
         return ssh::Address::parse(&url).map(|_| url);
     }
     if url.to_string() != url.as_str() {
-        // Credentials come only from the environment.
+        // The URL contains credentials, which must come from the environment.
         return Err(PushError::Credentials { url }.into());
     }
     match url.scheme() {
@@ -81,7 +85,7 @@ pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
     }
 }
 
-/// Reads an environment variable.
+/// A function that reads an environment variable.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Returns a destination. Does not access it.
@@ -114,7 +118,8 @@ pub(crate) enum Mode {
 /// What to do if a destination has no timestamp although it has served something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emptied {
-    /// Upload nothing: without a timestamp, a different state at the destination would not be noticed.
+    /// Upload nothing. Without the timestamp, the push cannot check that the folder continues what
+    /// the destination served.
     Refuse,
     /// Upload everything, because the user has given the URL of the destination.
     Refill,
@@ -130,17 +135,17 @@ pub(crate) struct Options<'a> {
     pub(crate) name: &'a str,
     /// The settings of the destination, which are stored under this name.
     pub(crate) settings: &'a DestinationSettings,
-    /// Whether a destination that has served something may have no timestamp any more.
+    /// What to do if the destination has served something but no longer has a timestamp.
     pub(crate) emptied: Emptied,
     /// Reports the progress.
     pub(crate) progress: &'a dyn Progress,
 }
 
-/// Receives the progress of a push.
+/// Receives the progress of a push or a pull.
 pub(crate) trait Progress: Sync {
-    /// Is called once, with the number of files to upload.
+    /// Is called once, with the number of files.
     fn begin(&self, files: usize);
-    /// Is called when a file is at the destination.
+    /// Is called once for each file, even if the file did not have to be transferred or is missing.
     fn uploaded(&self);
 }
 
@@ -149,7 +154,7 @@ pub(crate) trait Progress: Sync {
 pub(crate) struct Pushed {
     /// The versions that the destination served before, or `None` if it was empty.
     pub(crate) before: Option<Versions>,
-    /// The versions of the folder.
+    /// The versions in the folder.
     pub(crate) after: Versions,
     /// The uploaded files in the order of the upload, with their lengths. Target files are uploaded in parallel.
     pub(crate) sent: Vec<(String, u64)>,
@@ -159,7 +164,7 @@ pub(crate) struct Pushed {
     pub(crate) missing: Vec<String>,
 }
 
-/// The versions of the top-level roles that a state consists of.
+/// The versions of root, snapshot and timestamp in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Versions {
     pub(crate) root: Version,
@@ -176,9 +181,10 @@ impl Pushed {
 
 /// Uploads the published state of the repository to the destination.
 ///
-/// The user's configuration records the snapshot before the timestamp is uploaded and again after that, so that
-/// [`merge`] can tell which changes the destination has served even if the push is interrupted. Both records are made
-/// while the lock on the destination is held, so a record never replaces that of a later push.
+/// This function records the snapshot in the user's configuration twice: before and after it
+/// uploads the timestamp. [`merge`] can then tell which changes the destination has served, even if
+/// the push is interrupted. Both records are written while this process holds the lock on the
+/// destination, so they never replace the record of a later push.
 ///
 /// # Errors
 /// [`Error::NotPinned`] if the root is not pinned; [`Error::Push`] if the folder does not continue what the destination

@@ -23,9 +23,11 @@ pub(crate) struct Plan {
     pub(crate) root_place: RootPlace,
     /// The files of targets that the served metadata does not list.
     pub(crate) targets: Vec<TargetItem>,
-    /// The metadata of changed roles in the order of publication: delegated roles, targets, snapshot.
+    /// The metadata of changed roles in the order of publication: delegated roles, role `targets`,
+    /// snapshot.
     pub(crate) roles: Vec<MetadataItem>,
-    /// The names of the snapshots with versions between the served one and the new one. No client reads them.
+    /// The names of the snapshots whose versions lie between the served version and the new
+    /// version. No client reads them.
     pub(crate) skipped_snapshots: Vec<String>,
     /// The timestamp, if it changed.
     pub(crate) timestamp: Option<MetadataItem>,
@@ -46,7 +48,7 @@ pub(crate) struct MetadataItem {
 pub(crate) struct TargetItem {
     /// Its name at the destination.
     pub(crate) name: String,
-    /// The entry of the target.
+    /// The metadata of the target.
     pub(crate) target: TargetFile,
 }
 
@@ -57,13 +59,14 @@ pub(crate) enum RootPlace {
     First,
     /// The roots come after the timestamp, because the new files are also valid under the served root.
     Last,
-    /// The roots come just before the timestamp, because neither of these is the case.
+    /// The roots come just before the timestamp, because the served files are not all valid under
+    /// the newest root, and the new files are not all valid under the served root.
     BeforeTimestamp,
 }
 
 impl Plan {
-    /// Makes the plan that leads from the state `served` to the state `ours`. `served` is `None` if the destination is
-    /// empty.
+    /// Makes the plan for updating the destination from the state `served` to the state `ours`.
+    /// `served` is `None` if the destination is empty.
     pub(crate) fn new(ours: &mut Published, served: Option<&Served>, names: TargetNames) -> Result<Self, Error> {
         let first = served.map_or(Version::ONE, |served| served.trusted().root().version);
         let roots = roots(ours, first, served.is_some())?;
@@ -157,7 +160,8 @@ fn metadata(ours: &Published, role: &RoleName, version: Version, kind: FileKind,
     MetadataItem { name, kind, bytes: bytes.to_vec(), is_versioned: version.is_some() }
 }
 
-/// Returns the roots to upload: all of the folder for an empty destination, or those after version `first`.
+/// Returns the roots to upload: the roots after version `first` if `is_served` is true, or else all
+/// roots of the folder.
 fn roots(ours: &Published, first: Version, is_served: bool) -> Result<Vec<MetadataItem>, Error> {
     let mut roots = Vec::new();
     for version in ours.root_versions() {
@@ -205,8 +209,9 @@ fn root_place(ours: &Published, served: Option<&Served>) -> RootPlace {
     }
 }
 
-/// Returns the content of the served version of a role, from the folder. Returns `None` if the folder no longer has it
-/// or if it cannot be verified; then each target file of the role is looked up at the destination.
+/// Reads the served version of a role from the folder. Returns `None` if the folder no longer has
+/// this version or if it cannot be verified. In that case, the push checks every target file of the
+/// role at the destination.
 fn earlier(ours: &Published, served: &Served, role: &RoleName) -> Option<Targets> {
     let listed = served.trusted().snapshot().meta(role)?;
     ours.root.version_in_name(role, listed.version)?;

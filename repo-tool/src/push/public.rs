@@ -1,4 +1,4 @@
-//! Checks that the URL which clients use serves the new state.
+//! Checks that the new state is served at the URL that clients use.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use crate::error::chain;
 use crate::served::Served;
 use crate::{Error, NetworkError};
 
-/// The time before the second request. It doubles after each request.
+/// The time between the first and the second refresh. It doubles after each refresh.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest time between two requests.
+/// The longest time between two refreshes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The state at the URL that clients use.
@@ -19,9 +19,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) enum PublicState {
     /// Clients get the new state.
     Current,
-    /// A cache still serves this timestamp version.
+    /// Clients still get this older timestamp version, for example from a cache.
     Stale(Version),
-    /// The state cannot be read or does not verify.
+    /// The state cannot be read or cannot be verified.
     Unreadable(Error),
 }
 
@@ -35,8 +35,9 @@ impl PublicState {
     }
 }
 
-/// Refreshes clients at `url`, which were shipped with `root`, until one gets the timestamp version `expected`, for at
-/// most the time `limit`.
+/// Repeatedly refreshes a new client from `url`, with `root` as its trusted root, until the client
+/// gets the timestamp version `expected` or a later version, or until the time `limit` has passed.
+/// Returns the result of the last refresh.
 pub(crate) fn wait_until_public(url: &BaseUrl, root: &[u8], expected: Version, limit: Duration) -> PublicState {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;

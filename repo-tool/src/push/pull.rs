@@ -1,8 +1,9 @@
 //! Downloads a complete repository into a new folder.
 //!
-//! Everything is verified from the root that the user trusts. Target files get their final names as soon as they are
-//! verified, so an interrupted pull continues where it stopped. The metadata and `repo.toml` follow together at the end,
-//! so no other command uses an incomplete folder.
+//! Everything is verified from the root that the user trusts. Target files get their final names as
+//! soon as they are verified, so a repeated pull continues where an interrupted pull stopped. The
+//! metadata and `repo.toml` are written together at the end, so no other command uses an incomplete
+//! folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ use crate::served::catch_up::check_pin;
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PublicationError, PushError, Repository, names};
 
-/// The number of targets that are looked up before they are downloaded. This bounds the memory.
+/// The number of targets that are looked up before their files are downloaded. It limits the memory
+/// use.
 const BATCH: usize = 1000;
 
 /// Whether a pull downloads target files.
@@ -53,7 +55,8 @@ pub(crate) enum TargetFiles {
 pub(crate) enum Expired {
     /// Accept them, because nobody has renewed the repository in time.
     Accept,
-    /// Refuse them, because the server may replay an old state, which a renewal would make valid again.
+    /// Refuse them, because the server may be replaying an old state, and a renewal would make this
+    /// state valid again.
     Refuse,
 }
 
@@ -115,7 +118,8 @@ impl Pull<'_> {
         Ok(pulled(&root, &served, targets.len()))
     }
 
-    /// Fetches the oldest root and verifies the repository from it. The root that the user trusts must be in its chain.
+    /// Fetches the oldest root and verifies the repository, starting from this root. The root that
+    /// the user trusts must be part of the chain of roots.
     fn verify(&self) -> Result<(Vec<u8>, Served), Error> {
         let root = self.first_root()?;
         let digest = RootDigest::of(&root);
@@ -130,7 +134,8 @@ impl Pull<'_> {
         Ok((root, served))
     }
 
-    /// Checks that the server does not replay an old state, as far as the expiry dates and this user's records tell.
+    /// Checks that the server does not replay an old state, as far as the expiration dates and the
+    /// records in the user's configuration show this.
     fn check_age(&self, repository: RootDigest, served: &Served) -> Result<(), Error> {
         let url = || self.metadata_url.clone();
         let (timestamp, snapshot) = (served.trusted().timestamp(), served.trusted().snapshot());
@@ -265,7 +270,8 @@ fn metadata_files(first_root: &[u8], served: &Served) -> Result<Vec<(FileKind, S
     Ok(files)
 }
 
-/// Returns a configuration with the thresholds of the metadata, and defaults for what metadata does not say.
+/// Returns a configuration with the settings that follow from the metadata, such as the thresholds,
+/// and defaults for all other settings.
 fn configuration(served: &Served, names: TargetNames) -> Config {
     let root = served.trusted().root();
     let mut config = Config::new();
@@ -290,7 +296,8 @@ fn pulled(root: &[u8], served: &Served, targets: usize) -> Pulled {
     Pulled { repository: RootDigest::of(root), snapshot, versions, targets }
 }
 
-/// Converts an error of a download. A local failure, such as a full disk, is not the server's fault.
+/// Converts the error of a failed download. Distinguishes local failures, such as a full disk, from
+/// those of the network or the server.
 fn local(error: ClientError) -> Error {
     match error {
         ClientError::Local(failed) => Error::file(failed.operation, &failed.path, failed.error),

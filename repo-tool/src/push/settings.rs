@@ -17,22 +17,24 @@ use crate::{ConfigError, Error};
 pub(crate) struct DestinationSettings {
     /// The URL of the repository at the destination.
     pub(crate) url: BaseUrl,
-    /// The URL of the metadata that clients use.
+    /// The metadata URL that clients use.
     pub(crate) public_url: Option<BaseUrl>,
     /// The snapshot that the last command of this user saw at the destination.
     pub(crate) served: Option<ServedSnapshot>,
-    /// The snapshots that commands were about to upload, or to adopt in the folder, after that; oldest first. It is not
-    /// known whether the destination has served them and whether the folder has them.
+    /// The snapshots that later commands were about to upload, or to adopt into the folder, oldest
+    /// first. If such a command was interrupted, it is not known whether the destination has served
+    /// the snapshot or whether the folder has it.
     pub(crate) intended: Vec<ServedSnapshot>,
     /// The changes that an interrupted merge has not published yet.
     pub(crate) unpushed: Option<Unpushed>,
     pub(crate) options: StoreOptions,
 }
 
-/// The options of an object store.
+/// The options of an object store. Of these, an SSH server uses only `lease`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreOptions {
-    /// The URL of the store's API; `None` for the cloud that the scheme stands for.
+    /// The URL of the store's API. `None` means the API of the cloud provider that the URL scheme
+    /// names.
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) writers: Writers,
@@ -55,10 +57,11 @@ impl Default for StoreOptions {
     }
 }
 
-/// The default duration of the lock on an object store.
+/// The default duration of the lock on an object store or an SSH server.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The durations that a lock may have, in seconds. Other machines wait at most this long before they take over a lock.
+/// The durations that a lock may have, in seconds. Another machine can take over an abandoned lock
+/// after this time.
 const LEASES: std::ops::RangeInclusive<u64> = 1..=600;
 
 /// The maximum number of intended snapshots. The newest ones are kept.
@@ -77,22 +80,24 @@ impl DestinationSettings {
         }
     }
 
-    /// Returns whether this user has pushed or adopted this snapshot, or was about to.
+    /// Returns whether a command of this user has pushed, pulled or adopted this snapshot, or was
+    /// about to do so.
     pub(crate) fn has_seen(&self, snapshot: &ServedSnapshot) -> bool {
         self.served.iter().chain(&self.intended).any(|seen| seen == snapshot)
     }
 }
 
-/// Changes of this machine: the difference between two states of the folder.
+/// Changes that this machine has not published again yet: the difference between two states of the
+/// folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unpushed {
-    /// The state that the destination had when this machine last pushed or pulled.
+    /// The newest state that the folder and the destination had in common.
     pub(crate) base: ServedSnapshot,
     /// The state with the changes.
     pub(crate) ours: ServedSnapshot,
 }
 
-/// A snapshot that a destination served.
+/// The version and the digest of a snapshot, usually of one that a destination serves or served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServedSnapshot {
     /// Its version.
@@ -107,7 +112,7 @@ impl ServedSnapshot {
         Self { version: snapshot.version, sha256: hex::encode(Sha256::digest(&**snapshot.bytes())) }
     }
 
-    /// Returns whether these are the bytes of the snapshot.
+    /// Returns whether `bytes` is the file of this snapshot.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
         hex::encode(Sha256::digest(bytes)) == self.sha256
     }
@@ -143,7 +148,8 @@ impl UserConfig {
         found.map(Some).ok_or_else(|| self.invalid(ConfigError::Destination { name: name.to_string() }))
     }
 
-    /// Stores the URLs of a destination. Other settings of the destination are kept if the URL is the same.
+    /// Stores the URLs and the given options of a destination. If the URL of the destination
+    /// changes, all other stored settings of the destination are removed; otherwise, they are kept.
     pub(crate) fn set_destination(
         &self,
         repository: RootDigest,
@@ -153,7 +159,9 @@ impl UserConfig {
         self.change_destination(repository, name, |table| insert_settings(table, settings))
     }
 
-    /// Stores the URLs of a destination, the snapshot that it serves, and the snapshot that a push is about to upload.
+    /// Like [`Self::set_destination`], but also stores the snapshot that the destination serves,
+    /// and the snapshot that a push is about to upload. For each of the two, `None` removes the
+    /// stored snapshot.
     pub(crate) fn record_push(
         &self,
         repository: RootDigest,
@@ -169,7 +177,8 @@ impl UserConfig {
         })
     }
 
-    /// Records the snapshot that a destination serves, if the destination is configured.
+    /// Records the snapshot that a destination serves, and removes the intended snapshots. Does
+    /// nothing if the destination is not configured.
     pub(crate) fn set_served(&self, repository: RootDigest, name: &str, served: &ServedSnapshot) -> Result<(), Error> {
         let known = self.destination(repository, name)?;
         if known.is_none_or(|known| known.served.as_ref() == Some(served) && known.intended.is_empty()) {
@@ -181,7 +190,8 @@ impl UserConfig {
         })
     }
 
-    /// Records for all destinations of a repository that a folder is about to adopt a snapshot.
+    /// Records, for all destinations of a repository, that a folder is about to adopt this
+    /// snapshot.
     pub(crate) fn record_adoption(&self, repository: RootDigest, snapshot: &Verified<Snapshot>) -> Result<(), Error> {
         let next = ServedSnapshot::of(snapshot);
         for name in self.destinations(repository)? {
@@ -198,7 +208,7 @@ impl UserConfig {
         Ok(())
     }
 
-    /// Records the snapshot of the destination with this metadata URL, which a folder has adopted.
+    /// Records that a folder has adopted the snapshot of the destination with this metadata URL.
     pub(crate) fn record_adopted(
         &self,
         repository: RootDigest,

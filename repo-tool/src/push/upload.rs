@@ -16,7 +16,7 @@ use crate::push::plan::{MetadataItem, Plan, RootPlace, TargetItem};
 use crate::push::{Mode, Options, workers};
 use crate::{Error, PushError, names};
 
-/// A push that is being carried out.
+/// A push in progress.
 pub(super) struct Upload<'a> {
     pub(super) destination: &'a dyn Destination,
     /// The lock on the destination; `None` in a preview.
@@ -29,7 +29,7 @@ pub(super) struct Upload<'a> {
     pub(super) uploading: Uploading,
 }
 
-/// The files of a push so far.
+/// The files that a push has processed so far.
 #[derive(Debug, Default)]
 pub(super) struct Uploading {
     pub(super) sent: Vec<(String, u64)>,
@@ -84,8 +84,9 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Discards the snapshots that interrupted pushes uploaded and that this push passes over. As a result, every
-    /// snapshot at the destination that is older than the served one was served, which [`crate::push::base`] relies on.
+    /// Discards the snapshots that interrupted pushes uploaded and whose versions this push skips.
+    /// After that, every snapshot at the destination that is older than the served snapshot has
+    /// been served at some time. [`crate::push::base`] relies on this.
     fn discard_abandoned_snapshots(&self, plan: &Plan) -> Result<(), Error> {
         workers::try_map(&plan.skipped_snapshots, |name| {
             if self.destination.length(name)?.is_some_and(|length| length > 0) && self.may_write()? {
@@ -145,7 +146,7 @@ impl Upload<'_> {
         Ok(if self.open(item)?.is_some() { TargetState::Here } else { TargetState::Nowhere })
     }
 
-    /// Opens the file of a target in the repository's folder. Links are not followed.
+    /// Opens the file of a target in the repository's folder. Does not follow symbolic links.
     fn open(&self, item: &TargetItem) -> Result<Option<LocalTarget>, Error> {
         let relative = Path::new(&item.name);
         let Some(folder) = self.layout.open()?.find(relative.parent().unwrap_or(Path::new("")))? else {
@@ -179,8 +180,9 @@ impl Upload<'_> {
         if item.is_versioned { self.versioned(item) } else { self.unversioned(item) }
     }
 
-    /// Creates a file with its version in its name. A file that is already there must have the same content, unless an
-    /// interrupted push left it behind and no served metadata lists it.
+    /// Uploads a file whose name contains its version. If the destination has a different file with
+    /// this name, no served metadata lists that file, because an interrupted push left it behind.
+    /// The push then replaces it, unless it is a root.
     fn versioned(&self, item: &MetadataItem) -> Result<Outcome, Error> {
         let length = item.bytes.len() as u64;
         let other = || PushError::OtherContent { url: self.destination.url().clone(), name: item.name.clone() };
@@ -195,7 +197,7 @@ impl Upload<'_> {
             self.copies(item)?;
             return Ok(Outcome::Present);
         }
-        // Clients request a new root as soon as it exists.
+        // A root is never replaced, because clients request a new root as soon as it exists.
         if there.is_some() && item.kind == FileKind::Root {
             return Err(other().into());
         }
@@ -216,7 +218,7 @@ impl Upload<'_> {
         Ok(Outcome::Sent(length))
     }
 
-    /// Replaces a file without its version in its name.
+    /// Uploads a file whose name does not contain its version.
     fn unversioned(&self, item: &MetadataItem) -> Result<Outcome, Error> {
         let length = item.bytes.len() as u64;
         if !self.may_write()? {
@@ -244,8 +246,8 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Checks that the timestamp is still the one that was verified. If this process was suspended and another process
-    /// has pushed meanwhile, a file that looks abandoned may belong to the new state.
+    /// Checks that the timestamp is still the one that was verified. If another process has pushed
+    /// while this process was suspended, a file that seems abandoned may belong to the new state.
     fn check_timestamp(&self) -> Result<(), Error> {
         let expected = self.earlier.map(|earlier| &earlier.timestamp.bytes);
         let found = self.destination.read(TIMESTAMP, LONGEST_TIMESTAMP)?.map(|found| found.bytes);
@@ -255,7 +257,7 @@ impl Upload<'_> {
         Err(PushError::LeaseLost { url: self.destination.url().clone() }.into())
     }
 
-    /// Replaces the timestamp if it is still the one that was verified.
+    /// Replaces the timestamp. Fails if it is no longer the timestamp that was verified.
     fn timestamp(&self, item: &MetadataItem, expected: Option<&Object>) -> Result<(), Error> {
         let written = match expected {
             Some(expected) => self.destination.replace(&item.name, &item.bytes, expected)?,
@@ -267,7 +269,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Uploads the compressed copies of a metadata file that the repository publishes.
+    /// Uploads the compressed copies of a metadata file that are in the folder and match the file.
     fn copies(&self, item: &MetadataItem) -> Result<(), Error> {
         for coding in Coding::ALL {
             let local = coding.beside(&self.layout.dir().join(&item.name));

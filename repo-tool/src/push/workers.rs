@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::Error;
 
-/// The number of simultaneous requests.
+/// The maximum number of threads, and therefore of simultaneous requests.
 const AT_ONCE: usize = 8;
 
-/// Maps every item in parallel and keeps the order. After an error, no further item is started, and one of the errors
-/// is returned.
+/// Calls `work` for every item in parallel, and returns the results in the order of the items.
+/// After an error, starts no further items, and returns one of the errors.
 pub(crate) fn try_map<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
