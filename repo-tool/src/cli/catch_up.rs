@@ -17,18 +17,21 @@ use crate::served::catch_up::{CaughtUp, Foreign, Mode, Resolution, catch_up as r
 /// `catch-up`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Verifies the served repository from the root that you pinned, and shows how it differs from this folder. Adopts new
-snapshots and timestamps. If this folder has newer content than the server, signs everything again with versions above
-those of the server. Refuses content that was not published from this folder, unless --adopt is given.
+Verifies the repository on the server from the root that you pinned, and shows how it differs from
+this folder. If only the snapshot and timestamp on the server are newer, copies them into this
+folder. If this folder has newer content, but the versions on the server are higher, signs the
+snapshot and timestamp of this folder again with versions above those of the server. Refuses content
+that was not published from this folder, unless --adopt is given.
 
 Examples:
   lastmile-repo catch-up --metadata-url https://example.org/packages/metadata/
-  lastmile-repo catch-up --adopt       # after a restore, if the newer releases on the server are yours")]
+  lastmile-repo catch-up --adopt       # after a restore, if the server's newer releases are yours")]
 pub(crate) struct CatchUp {
-    /// URL of the served metadata; stored in your configuration
+    /// URL of the metadata on the server; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Adopt content that was published from another copy of the repository
+    /// Adopt content from another copy of the repository: copy it into this folder. Without this option, such content
+    /// is refused
     #[arg(long)]
     pub(crate) adopt: bool,
 }
@@ -48,7 +51,8 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
     };
     let url = url.ok_or_else(|| {
         Error::Usage(
-            "give the URL of the served metadata with --metadata-url URL; it is stored in your configuration".into(),
+            "give the URL of the metadata on the server with --metadata-url URL; it is stored in your configuration"
+                .into(),
         )
     })?;
     let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
@@ -76,15 +80,15 @@ pub(super) fn report(done: &CaughtUp, run: Run, output: &Output) -> Result<ExitS
     output.note(match (done.resolution, dry_run) {
         (Resolution::Nothing, _) => "This folder already has everything that the server has.",
         (_, true) => "Nothing was changed (--dry-run).",
-        (Resolution::Adopted, false) => "Adopted the files of the server.",
+        (Resolution::Adopted, false) => "Copied the newer files of the server into this folder.",
         (Resolution::MovedPast, false) => {
-            "Published the content of this folder with versions above those of the server."
+            "Published a new snapshot and timestamp of this folder, with versions above those of the server."
         }
     });
     for name in done.dropped.iter().take(NAMED) {
         output.warning(&format!(
-            "the target `{name}` of this folder is missing from the server or has different content there: add the file \
-             again to publish it"
+            "the target `{name}` of this folder is missing from the server or has different content there; to publish \
+             it, add the file again"
         ));
     }
     if let Some(more) = done.dropped.len().checked_sub(NAMED).filter(|more| *more > 0) {
@@ -93,10 +97,10 @@ pub(super) fn report(done: &CaughtUp, run: Run, output: &Output) -> Result<ExitS
         ));
     }
     for missing in done.missing.iter().take(NAMED) {
-        output.warning(&format!("cannot fetch the file of a target: {missing}"));
+        output.warning(&format!("cannot fetch a target file: {missing}"));
     }
     if let Some(more) = done.missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        output.warning(&format!("cannot fetch the files of {more} more targets"));
+        output.warning(&format!("cannot fetch {more} more target files"));
     }
     Ok(ExitStatus::Done)
 }

@@ -1,5 +1,5 @@
-//! The exchange of changes with other machines: options that adopt the newest published state before a change and push
-//! it afterwards, and the messages that say where a pending change must be taken.
+//! The exchange of changes with other machines: the options `--catch-up` and `--push`, and the messages that tell the
+//! user to which machine a pending change must be copied.
 
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};
@@ -17,21 +17,22 @@ use crate::{Error, Repository};
 /// `--catch-up` and `--push`
 #[derive(Debug, Args)]
 pub(crate) struct Exchange {
-    /// First adopt what other machines have published, as `pull --adopt` does.
+    /// Before the change, update this folder with the state that other machines have published, as `pull --adopt` does.
     #[arg(long, conflicts_with = "dry_run")]
     catch_up: bool,
-    /// First adopt what other machines have published, and afterwards push to the stored destination, as `push
-    /// --catch-up` does.
+    /// Like --catch-up, but also push to the stored destination after the change, as `push --catch-up` does. If this
+    /// folder has changes that are not pushed, it is not updated before the change.
     #[arg(long, conflicts_with = "dry_run")]
     push: bool,
 }
 
 impl Exchange {
-    /// Adopts the newest published state, runs `command`, and pushes what the command has published.
+    /// Updates the folder with the newest published state, runs `command`, and pushes the change that the command has
+    /// published. Updates and pushes only if the options say so.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no destination to push to. [`Error::Failed`] if the folder has changes that an
-    /// adoption would lose.
+    /// [`Error::Usage`] if there is no destination to push to. [`Error::Failed`] if the folder may have unpushed
+    /// changes, which an update would lose, and `--push` was not given.
     pub(super) fn around(
         &self,
         context: &Context<'_>,
@@ -67,7 +68,8 @@ impl From<Run> for Receipt {
     }
 }
 
-/// Says how to publish a pending change that has all signatures except those of snapshot and timestamp.
+/// Returns lines that tell the user how to publish a pending change that lacks at most the signatures of snapshot and
+/// timestamp.
 pub(super) fn how_to_publish(repository: &Repository) -> Vec<String> {
     let missing: Vec<RoleName> = RoleName::ONLINE.into_iter().filter(|role| !repository.can_sign(role)).collect();
     if missing.is_empty() {

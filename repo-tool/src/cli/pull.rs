@@ -1,4 +1,4 @@
-//! `pull`: get a complete working folder from the place that serves the repository, or bring a folder up to date.
+//! `pull`: download a repository into a new folder, or bring an existing folder up to date.
 
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};
@@ -22,10 +22,11 @@ use crate::{Error, NotFound, Repository};
 /// `pull`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Downloads a repository into a new folder: verifies all metadata from a root that you trust, and downloads all targets. An
-interrupted pull can be repeated and continues. Private keys are never downloaded: add them to repo.toml of the new folder.
+Downloads a repository into a new folder: verifies all metadata from a root that you trust, and
+downloads all targets. If a pull is interrupted, run the command again to continue. Private keys are
+never downloaded: list the keys of this machine in the repo.toml of the new folder.
 
-If the folder already contains the repository, brings it up to date as `catch-up` does.
+If the folder already contains the repository, brings the folder up to date as `catch-up` does.
 
 Examples:
   lastmile-repo pull --from https://example.org/packages --root 1.root.json -C packages
@@ -33,10 +34,10 @@ Examples:
   lastmile-repo pull --from /srv/www/packages --root-sha256 34eeb043… -C packages
   lastmile-repo pull             # later, in the folder")]
 pub(crate) struct Pull {
-    /// Destination or URL of the repository; stored in your configuration
+    /// Folder or URL from which to download the repository; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) from: Option<String>,
-    /// URL of the API of an S3-compatible store, or of another emulated cloud; stored in your configuration
+    /// URL of the API of an S3-compatible store or of a cloud emulator; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Region of the bucket; stored in your configuration [default: $AWS_REGION]
@@ -45,10 +46,12 @@ pub(crate) struct Pull {
     /// Download only metadata
     #[arg(long)]
     pub(crate) without_targets: bool,
-    /// Expect target files without hashes in their names, as after `init --no-hash-prefix`
+    /// Fetch target files by their plain names, without a hash prefix. Use this option if the repository was created
+    /// with `init --no-hash-prefix`
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
-    /// Adopt content that was published from another copy of the repository
+    /// Adopt content from another copy of the repository: copy it into this folder. Without this option, such content
+    /// is refused
     #[arg(long)]
     pub(crate) adopt: bool,
     /// Download the repository into a new folder even if its timestamp or snapshot has expired
@@ -56,11 +59,11 @@ pub(crate) struct Pull {
     pub(crate) accept_expired: bool,
 }
 
-/// The place from which a repository is read.
+/// The location from which a repository is read.
 struct Source {
     transport: Transport,
     metadata_url: BaseUrl,
-    /// The destination, if the repository can also be pushed there.
+    /// The destination, if the repository can also be pushed to this location.
     destination: Option<DestinationSettings>,
 }
 
@@ -92,7 +95,8 @@ impl Source {
         Ok(Self { transport, metadata_url: settings.url.folder("metadata"), destination: Some(settings) })
     }
 
-    /// Stores the place in the user's configuration, unless a push goes to another destination.
+    /// Stores the location in the user's configuration. Does not replace a different destination that is stored under
+    /// the name [`DEFAULT`].
     fn remember(&self, context: &Context<'_>, repository: RootDigest) -> Result<(), Error> {
         let user = &context.invocation.user;
         match &self.destination {
@@ -110,7 +114,7 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
     if context.layout().config().symlink_metadata().is_ok() {
         return update(context, args, given, output);
     }
-    let source = given.ok_or_else(|| Error::Usage("give the place of the repository with --from URL".into()))?;
+    let source = given.ok_or_else(|| Error::Usage("give the location of the repository with --from URL".into()))?;
     let progress = Bar(output.bar("downloading", usize::MAX));
     let pull = NewFolder {
         dir: &context.global.repository,
@@ -150,12 +154,12 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
         format!("Downloaded {targets} from {}.", source.metadata_url)
     });
     if !is_dry {
-        output.note("repo.toml has defaults: set the lifetimes of this repository, and the keys of this machine.");
+        output.note("repo.toml contains defaults. Set the lifetimes of the roles and the keys of this machine there.");
     }
     Ok(ExitStatus::Done)
 }
 
-/// Returns whether the folder has published changes that were not pushed. An adoption would lose them.
+/// Returns whether the folder may have published changes that were not pushed. [`adopt`] would lose such changes.
 pub(super) fn has_unpushed(context: &Context<'_>) -> Result<bool, Error> {
     let repository = Repository::open(&context.global.repository, &context.invocation)?;
     if !repository.can_sign(&RoleName::SNAPSHOT) {
@@ -165,7 +169,7 @@ pub(super) fn has_unpushed(context: &Context<'_>) -> Result<bool, Error> {
     Ok(served != Some(ServedSnapshot::of(&repository.published.snapshot)))
 }
 
-/// Adopts what other machines have published.
+/// Updates the folder with the state that other machines have published, as `pull --adopt` does.
 pub(super) fn adopt(context: &Context<'_>, output: &Output) -> Result<(), Error> {
     let args = Pull {
         from: None,
@@ -196,7 +200,8 @@ fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Ou
     let done = catch_up_through(&source.transport, dir, &context.invocation, &source.metadata_url, foreign, mode)?;
     if is_given && mode == Mode::Apply {
         source.remember(context, digest)?;
-        // An adoption is recorded only for the destinations that are stored.
+        // `catch_up_through` records the snapshot only for stored destinations, and `remember` may have stored a new
+        // one.
         let repository = Repository::open(dir, &context.invocation)?;
         context.invocation.user.record_adoption(digest, &repository.published.snapshot)?;
     }

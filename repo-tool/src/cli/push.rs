@@ -1,4 +1,4 @@
-//! `push`: upload the published repository to the place that serves it.
+//! `push`: upload the published repository to a destination, which is a folder, an SSH server or an object store.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::push::{self, Emptied, Mode, Options, Progress, PublicState, Pushed, V
 use crate::root_digest::RootDigest;
 use crate::{Error, PushError, Repository};
 
-/// The name of the destination if the user gives no name.
+/// The name under which a destination is stored if the user gives no name.
 pub(super) const DEFAULT: &str = "default";
 
 /// The default of `--public-wait`.
@@ -29,49 +29,56 @@ const PUBLIC_WAIT: u64 = 60;
 /// `push`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Verifies this folder from the root that you pinned, and the destination in the same way. Refuses to push unless this folder
-continues what the destination serves. Uploads only files that the metadata lists and the destination lacks: targets first,
-timestamp.json last. An interrupted push changes nothing for clients; run the command again to finish it. Then waits until
-clients get the new state from the public URL.
+Verifies this folder from the root that you pinned, and the destination in the same way. Refuses to
+push if the destination has a state that this folder never had. Uploads only files that the metadata
+lists and the destination lacks: targets first, timestamp.json last. Then waits until clients get
+the new state from the public URL. If a push is interrupted, clients keep working; run the command
+again to finish the push.
 
-For an ssh URL, runs `ssh`, or the program that the environment variable LASTMILE_SSH names. `ssh` must not ask for anything.
+For an ssh URL, the command runs `ssh`, or the program in the environment variable LASTMILE_SSH. The
+program must not ask for a password or anything else.
 
-Exit code 6 means that the repository was pushed, but that a cache still serves the old timestamp at the public URL.
+Exit code 6 means that the repository was pushed, but clients do not get the new state from the
+public URL yet, for example because a cache still serves the old timestamp. With --catch-up, it can
+also mean that nothing was pushed, because signatures are missing.
 
 Examples:
   lastmile-repo push --to /srv/www/packages --public-url https://example.org/packages
   lastmile-repo push --to ssh://user@example.org/srv/www/packages
   lastmile-repo push --to s3://bucket/packages --region eu-central-1
-  lastmile-repo push             # from then on
+  lastmile-repo push             # later, to the stored destination
   lastmile-repo push --catch-up  # if several machines push
   lastmile-repo push --dry-run   # shows what would be uploaded")]
 pub(crate) struct Push {
-    /// Name of the destination in your configuration; needed only if there are several
+    /// Name of the destination in your configuration [default: the only destination, or the one named default]
     #[arg(value_name = "NAME")]
     pub(crate) destination: Option<String>,
     /// Push to this folder or URL; stored in your configuration
     #[arg(long, value_name = "DESTINATION")]
     pub(crate) to: Option<String>,
-    /// URL of the repository that clients use; stored in your configuration [default: the metadata-url in your
+    /// URL from which clients get the repository; stored in your configuration [default: the metadata-url in your
     /// configuration]
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
-    /// URL of the API of an S3-compatible store, or of another emulated cloud; stored in your configuration
+    /// URL of the API of an S3-compatible store or of a cloud emulator; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Region of the bucket; stored in your configuration [default: $AWS_REGION]
     #[arg(long, value_name = "NAME")]
     pub(crate) region: Option<String>,
-    /// Push to a store without conditional writes, to which no other machine pushes; stored in your configuration
+    /// Allow a store that lacks conditional writes. No other machine may push to this store; stored in your
+    /// configuration
     #[arg(long)]
     pub(crate) single_writer: bool,
     /// Seconds to wait until clients get the new state from the public URL
     #[arg(long, value_name = "SECONDS", default_value_t = PUBLIC_WAIT)]
     pub(crate) public_wait: u64,
-    /// If another machine has pushed, adopt its state, and publish the changes of this folder on top of it
+    /// If another machine has pushed, copy the state of the destination into this folder, publish the changes of this
+    /// folder on top of that state, and push the result
     #[arg(long)]
     pub(crate) catch_up: bool,
-    /// Accept missing target files that another server has (`add --from-list`)
+    /// Push even if target files are missing both here and at the destination, because another server stores them
+    /// (`add --from-list`)
     #[arg(long)]
     pub(crate) allow_missing_targets: bool,
 }
@@ -93,7 +100,7 @@ impl Push {
     }
 }
 
-/// The maximum number of times that `push --catch-up` starts again because another machine was faster.
+/// The maximum number of times that `push --catch-up` starts again because another machine has pushed in the meantime.
 const MOST_ROUNDS: usize = 100;
 
 pub(super) fn push(context: &Context<'_>, args: &Push, output: &Output) -> Result<ExitStatus, Error> {
@@ -116,8 +123,8 @@ pub(super) fn push(context: &Context<'_>, args: &Push, output: &Output) -> Resul
     push_once(context, args, output)
 }
 
-/// Publishes the changes of the folder on top of the state of the destination. Returns an exit status if signatures are
-/// missing.
+/// Publishes the changes of the folder on top of the state of the destination. Returns [`ExitStatus::Pending`] if
+/// signatures are missing, so that there is nothing to push yet, or else `None`.
 fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<ExitStatus>, Error> {
     let repository = Repository::open(&context.global.repository, &context.invocation)?;
     let name = name(&repository, args.destination.as_deref())?;
@@ -134,9 +141,11 @@ fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<E
     let merged = merge.run()?;
     let targets = some_of(merged.republished.iter().map(ToString::to_string));
     if targets.is_empty() {
-        output.note("Adopted the state of the destination.");
+        output.note("Copied the state of the destination into this folder.");
     } else {
-        output.note(&format!("Adopted the state of the destination, and published again: {targets}."));
+        output.note(&format!(
+            "Copied the state of the destination into this folder, and published the changes of {targets} on top of it."
+        ));
     }
     if let Some(plan) = &merged.plan {
         let state = if merged.is_pending { State::NotPublished } else { State::Published };
@@ -193,6 +202,9 @@ fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<Exit
 
 /// Returns the name of the destination. This is `given`, or else the only name in the user's configuration, or else
 /// `default`.
+///
+/// # Errors
+/// [`Error::Usage`] if `given` is `None` and there are several destinations, but none with the name `default`.
 fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
     if let Some(name) = given {
         return Ok(name.to_string());
@@ -206,14 +218,14 @@ fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
     }
 }
 
-/// Returns the settings of the destination. The command line overrides the stored settings. If `--to` gives a new URL,
-/// the stored settings are ignored.
+/// Returns the settings of the destination. Options on the command line override the stored settings. If `--to` gives a
+/// new URL, all stored settings are ignored.
 fn settings(repository: &Repository, name: &str, args: &Push) -> Result<DestinationSettings, Error> {
     let stored = repository.invocation.user.destination(repository.digest, name)?;
     let url = args.to.as_deref().map(push::parse).transpose()?;
     let public_url = args.public_url.as_deref().map(metadata_url).transpose()?;
     let mut settings = match (stored, url) {
-        // The record of an interrupted merge belongs to the stored URL.
+        // The stored settings record an interrupted merge with the old destination. It must be finished first.
         (Some(stored), Some(url)) if stored.url != url && stored.unpushed.is_some() => {
             return Err(PushError::Unfinished { url: stored.url }.into());
         }
@@ -239,7 +251,8 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
     Ok(settings)
 }
 
-/// Returns a function that looks up environment variables. If `HOME` is not set, its value is the user's home folder.
+/// Returns a function that looks up environment variables. If `HOME` is not set, the function returns the user's home
+/// folder as its value.
 pub(super) fn variables<'c>(context: &'c Context<'_>) -> impl Fn(&str) -> Option<String> + 'c {
     |name| match (context.env)(name) {
         None if name == "HOME" => context.home.as_ref().map(|home| home.to_string_lossy().into_owned()),
@@ -247,7 +260,7 @@ pub(super) fn variables<'c>(context: &'c Context<'_>) -> impl Fn(&str) -> Option
     }
 }
 
-/// Parses the URL of a repository or of its metadata, and returns the URL of its metadata.
+/// Parses the URL of a repository or of its metadata, and returns the URL of the metadata.
 pub(super) fn metadata_url(text: &str) -> Result<BaseUrl, Error> {
     let url = base_url(text)?;
     Ok(if url.as_str().ends_with("/metadata/") { url } else { url.folder("metadata") })
@@ -335,6 +348,7 @@ impl Progress for Bar {
 }
 
 /// Returns the destination of a repository in the user's configuration: the one named `default`, or else the only one.
+/// Otherwise, returns `None`.
 pub(super) fn stored(
     context: &Context<'_>,
     repository: RootDigest,
