@@ -42,7 +42,7 @@ pub(super) fn listen(
         output.note("Not serving (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // The first wait installs signal handlers. From then on, a signal does not end the process at once, so that the
+    // The first wait installs signal handlers. From then on, a signal does not end the process immediately, so the
     // process can finish writing a file.
     if (context.wait)(Duration::ZERO).is_break() {
         return Ok(ExitStatus::Done);
@@ -57,7 +57,7 @@ pub(super) fn listen(
         sender.send_replace(checks.run(context)?);
     }
     drop(sender);
-    // The server task can fail only with a panic.
+    // The server task can fail only by panicking.
     let _ = runtime.block_on(serving);
     output.note("Stopped.");
     Ok(ExitStatus::Done)
@@ -72,12 +72,12 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Checks the repository, reports the result, and returns it as metrics. A later check may succeed, so most errors
-    /// are part of the result.
+    /// Checks the repository, reports the result, and returns the result as metrics. Most errors become part of the
+    /// result, because a later check may succeed.
     ///
     /// # Errors
-    /// Returns errors in the command line or in the user's configuration, and errors of standard output. The first check also returns the errors of other
-    /// outputs.
+    /// Returns an error if the command line or the user's configuration is invalid, or if standard output cannot be
+    /// written. The first check also returns an error if another output cannot be written.
     fn run(&mut self, context: &mut Context<'_>) -> Result<Bytes, Error> {
         let Self { args, output, .. } = *self;
         context.invocation.now = (context.clock)();

@@ -31,20 +31,25 @@ use outputs::Outputs;
 /// The options of `status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit code 0 means that nothing needs your attention yet, but roles may be due for renewal. Exit code 7 means that half of a
-role's renewal period has passed, a role has expired, a change is pending, or a publication was interrupted.
+Exit code 0 means that nothing needs your attention yet, although roles may be due for renewal. Exit
+code 7 means that half of a role's renewal period has passed without a renewal, a role has expired,
+a change is pending, or a publication was interrupted.
 
-With --monitor, the exit codes are 0 for OK, 1 for a warning, 2 for critical (a role has expired, or at most a quarter of its
-renewal period is left) and 3 for unknown.
+With --monitor, the exit codes are 0 for OK, 1 for a warning, 2 for critical (for example, a role
+has expired, or at most a quarter of its renewal period is left) and 3 for unknown.
 
-With a URL, the command shows the state that clients get from there. It compares this state with the state that requests get
-when they bypass caches, with the states at the other URLs and in the repository's folder, and with the versions that earlier
-checks stored in $XDG_STATE_HOME/lastmile-repo. The trusted root is the one given with --root, --root-sha256 or
-$LASTMILE_REPO_ROOT_SHA256, or else the pinned root of the repository with this metadata-url in your configuration.
-Exit code 7 also means that clients cannot reach the repository, or refuse it.
+With a URL, the command shows the state that clients get from this URL. It compares this state with:
+  * the state that clients get if they bypass caches
+  * the states at the other URLs
+  * the state in the repository's folder
+  * the versions that earlier checks stored in $XDG_STATE_HOME/lastmile-repo
+The trusted root is the one given with --root, --root-sha256 or $LASTMILE_REPO_ROOT_SHA256. Without
+these, it is the pinned root of the repository with this metadata-url in your configuration, or else
+the pinned root of the repository in the folder (-C). Exit code 7 also means that the comparison
+found a problem, or that clients cannot reach the repository or refuse it.
 
-With --listen, the command checks the repository again and again until it is stopped, and writes all outputs after each
-check. It prints a line if the result has changed, or with --json, a line after each check.
+With --listen, the command repeats the check until it is stopped, and writes all outputs after each
+check. It prints a line when the result has changed. With --json, it prints a line after each check.
 
 Examples:
   lastmile-repo status || mail -s 'repository needs you' me
@@ -53,17 +58,17 @@ Examples:
   lastmile-repo status https://example.org/metadata/ --listen 127.0.0.1:9469 --notify
   lastmile-repo status https://example.org/metadata/ --root root.json --within 3")]
 pub(crate) struct Args {
-    /// Metadata URL that clients use; give several URLs for mirrors [default: check the folder instead]
+    /// URL from which clients get the metadata; give several URLs for mirrors [default: check the folder instead]
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
-    /// Print one line, and exit with 0, 1, 2 or 3 as monitoring systems expect.
+    /// Print one line, and exit with the code 0, 1, 2 or 3, as monitoring systems expect.
     #[arg(long, conflicts_with = "listen")]
     pub(crate) monitor: bool,
     /// Also fetch and show all delegated roles.
     #[arg(long, requires = "urls")]
     pub(crate) delegated: bool,
-    /// Report roles that expire within DAYS. If the repository's folder is on this machine, use the renewal periods in
-    /// its repo.toml instead.
+    /// Report roles that expire within this number of days. If the repository's folder is on this machine, the renewal
+    /// periods in its repo.toml are used instead.
     #[arg(long, requires = "urls", value_name = "DAYS", default_value_t = 0)]
     pub(crate) within: u32,
     #[command(flatten)]

@@ -27,15 +27,15 @@ pub(crate) struct Outputs {
     /// Write a static HTML page without scripts.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Send the state to the url and the command in the section [monitor] of your configuration, if the state has
-    /// changed since the last notification.
+    /// If the state has changed since the last notification, send it to the url and the command in the section
+    /// [monitor] of your configuration.
     #[arg(long)]
     pub(crate) notify: bool,
-    /// Check until the command is stopped, and serve metrics for Prometheus at http://ADDRESS:PORT/metrics. ADDRESS
-    /// must be a loopback address.
+    /// Repeat the check until the command is stopped, and serve metrics for Prometheus at http://ADDRESS:PORT/metrics.
+    /// ADDRESS must be a loopback address.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Wait this number of seconds between two checks, 10 to 86400.
+    /// Number of seconds to wait between two checks, from 10 to 86400.
     #[arg(long, requires = "listen", value_name = "SECONDS", default_value_t = 60)]
     #[arg(value_parser = clap::value_parser!(u32).range(10..=86400))]
     pub(crate) every: u32,
@@ -58,7 +58,8 @@ impl Outputs {
         self.prometheus.as_ref().is_some_and(|file| file.as_os_str() == "-")
     }
 
-    /// Checks the options before the repository is checked.
+    /// Checks that the options can be used together, and that a receiver of notifications is configured if it is
+    /// needed.
     pub(super) fn check(&self, context: &Context<'_>) -> Result<(), Error> {
         let conflict = [("--json", context.global.json), ("--listen", self.listen.is_some())];
         if let Some((option, _)) = conflict.iter().find(|(_, is_given)| self.prints_metrics() && *is_given) {
@@ -72,8 +73,8 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes all outputs. A failed notification causes only a warning, because the next run sends the notification
-    /// again.
+    /// Writes all outputs. If a notification cannot be delivered, prints only a warning, because the next run sends the
+    /// notification again.
     pub(super) fn write(
         &self,
         overview: &Overview,

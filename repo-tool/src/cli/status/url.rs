@@ -73,7 +73,8 @@ pub(super) fn check(context: &Context<'_>, args: &Args, output: &Output) -> Resu
     check.run()
 }
 
-/// Parses URLs, and omits URLs that are shown like an earlier one, because the samples of each URL need their own labels.
+/// Parses URLs. Omits a URL that is displayed in the same way as an earlier URL, because the displayed URL identifies
+/// the metrics of each mirror.
 fn distinct(texts: &[String]) -> Result<Vec<BaseUrl>, Error> {
     let mut urls: Vec<BaseUrl> = Vec::new();
     for text in texts {
@@ -169,8 +170,8 @@ fn has_version(root: &[u8], version: u64) -> bool {
     root.pointer("/signed/version").and_then(Value::as_u64) == Some(version)
 }
 
-/// Requests the roots at a URL one after the other, until a root has this digest, for at most [`SEARCH`]. The content of
-/// the other roots is not trusted, but a file that is not a root ends the search.
+/// Requests the roots at a URL one after the other, for at most [`SEARCH`], until it finds the root with this digest.
+/// The content of the other roots is not trusted, but a file that is not a root ends the search.
 fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
     let start = Instant::now();
     for version in 1..=MOST_ROOTS {
