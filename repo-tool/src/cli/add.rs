@@ -25,14 +25,16 @@ use crate::{Error, Repository, names};
 /// `add`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Target paths are relative to the given folder: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
-Files that several processes add at the same time are published together, with one snapshot and one timestamp.
-Hidden files in folders are skipped. Private keys and the repository's own files are refused (exit code 5).
+Target paths are relative to the given folder: `add dist` publishes dist/linux/x.tar.gz as
+linux/x.tar.gz. Files that several processes add at the same time are published together, with one
+snapshot and one timestamp. Hidden files in folders are skipped. Files that contain private keys and
+the repository's own files are refused (exit code 5).
 
-A list has one target per line, in either form:
+The list for --from-list has one target per line, in one of these forms:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
   SHA256  LENGTH  PATH
-Without `custom`, a target that is already listed keeps its custom data. Empty lines and lines that start with # are skipped.
+If a line has no `custom` and the target is already listed, the target keeps its custom data. Empty
+lines and lines that start with # are skipped.
 
 Examples:
   lastmile-repo add dist
@@ -41,13 +43,13 @@ Examples:
   lastmile-repo add app-1.2.tar.gz --evidence release.sigstore.json provenance.intoto.jsonl
   lastmile-repo add plugins --under plugins --role plugins-team
   lastmile-repo add --from-list packages.txt
-  lastmile-repo add app-1.2.tar.gz --push  # and push to the stored destination")]
+  lastmile-repo add app-1.2.tar.gz --push  # also push to the stored destination")]
 pub(crate) struct Add {
     /// Files or folders to publish.
     #[arg(required_unless_present = "from_list")]
     pub(super) paths: Vec<PathBuf>,
-    /// Read target paths, lengths and hashes from a list (`-` for standard input). The target files are on another
-    /// server and are not read.
+    /// Read target paths, lengths and hashes from the list in FILE (`-` for standard input). The target files
+    /// themselves are stored on another server and are not read.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom", "no_custom"])]
     pub(super) from_list: Option<PathBuf>,
     /// Role that lists the targets [default: targets, or the bin that covers the target path]
@@ -66,8 +68,8 @@ pub(crate) struct Add {
     /// Remove the custom data of targets that are already listed.
     #[arg(long, conflicts_with = "custom")]
     pub(super) no_custom: bool,
-    /// Evidence for the added file, which must be the only one: Sigstore bundles, DSSE envelopes and signatures. The
-    /// evidence is published next to the file, and the custom data of the file lists it.
+    /// Evidence for the file, if exactly one file is added: Sigstore bundles, DSSE envelopes and signatures. The
+    /// evidence is published next to the file, and the file's custom data lists the evidence.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "from_list")]
     pub(super) evidence: Vec<PathBuf>,
     /// List the targets even if the role delegates their paths to another role. Clients then no longer find the other
@@ -148,7 +150,7 @@ fn delegated_paths(args: &Add) -> DelegatedPaths {
     if args.hide_delegated { DelegatedPaths::Hide } else { DelegatedPaths::Refuse }
 }
 
-/// Adds targets from a list. The target files are on another server.
+/// Adds targets from a list. The target files are stored on another server.
 fn add_list(
     context: &Context<'_>,
     role: &RoleName,

@@ -27,8 +27,8 @@ const MOST_BYTES: u64 = 4 << 20;
 /// Warns about roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the
 /// repository.
 ///
-/// This function is called after every command that succeeds, so that no command can lack the warning by mistake. The
-/// `match` has no wildcard arm, so that the author of a new command must decide whether the command warns.
+/// This function is called after every command that succeeds, so a new command cannot omit the warning by mistake. The
+/// `match` has no wildcard arm, so the author of a new command must decide whether the command warns.
 pub(super) fn warn_after(command: &Command, context: &Context<'_>, dir: &Path, output: &Output) {
     let warns = match command {
         // `verify URL` and `verify FOLDER` do not check the repository in `dir`.
@@ -80,8 +80,8 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
         let _ = repository.published.read_all();
     } else {
         output.note(
-            "Some delegated roles are too many or too long to be checked for renewal now. Run `lastmile-repo status`, \
-             which checks all roles.",
+            "Not all delegated roles were checked for renewal, because there are many of them or their files are long. \
+             Run `lastmile-repo status`, which checks all roles.",
         );
     }
     let published = &repository.published;
@@ -104,7 +104,7 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
     ));
 }
 
-/// Returns whether the snapshot lists few roles, and the files that have not been read yet are short.
+/// Returns whether [`MOST_ROLES`] and [`MOST_BYTES`] permit reading all roles.
 fn can_read_all(published: &Published) -> bool {
     let unread = || published.snapshot.roles().filter(|(role, _)| published.known(role).is_none());
     let length = || unread().map(|(_, meta)| meta.length.unwrap_or(MOST_BYTES + 1)).fold(0, u64::saturating_add);
@@ -147,7 +147,8 @@ impl State {
     }
 }
 
-/// For the new versions of roles that people sign, tells the user when they expire, and when and how to renew them.
+/// Tells the user when the new versions of roles expire, and when and how to renew these roles. Omits timestamp and
+/// snapshot, because people do not sign them.
 pub(super) fn note_dates(repository: &Repository, plan: &Plan, state: State, output: &Output) {
     let names = KeyNames::of(repository);
     let mut groups: Vec<(Dates, Vec<&RoleName>)> = Vec::new();
@@ -176,11 +177,11 @@ pub(super) fn note_dates(repository: &Repository, plan: &Plan, state: State, out
     }
 }
 
-/// Tells the user when a role that people sign expires, and when it would expire if it were signed now with the new
-/// lifetime.
+/// Tells the user when a role expires, and when it would expire if it were signed now with the new lifetime in
+/// `config`. Prints nothing for timestamp and snapshot, because people do not sign them.
 pub(super) fn note_lifetime(repository: &mut Repository, role: &RoleName, config: &RoleConfig, output: &Output) {
     let Ok(expires) = repository.edit(Draft::default()).expires(role) else {
-        // The role is part of the pending change, and was never published.
+        // The role exists only in the pending change and was never published, so it has no expiry date yet.
         return;
     };
     if role.is_online() {

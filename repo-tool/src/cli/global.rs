@@ -20,23 +20,24 @@ pub(crate) struct Global {
     /// Print the result as JSON on standard output.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Read the pass-phrase of the keys from the first line of FILE; `-` is standard input [default:
+    /// Read the pass-phrase of the keys from the first line of FILE, or of standard input if FILE is `-` [default:
     /// $LASTMILE_PASS_PHRASE, or a prompt]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pass_phrase_file: Option<PathBuf>,
-    /// Configuration file of the user, outside every repository: pinned roots, allowed keys, URLs [default:
-    /// $LASTMILE_REPO_CONFIG, or lastmile-repo/config.toml in the platform's configuration folder]
+    /// Your configuration file, with pinned roots, allowed keys and URLs. It must not be in a repository's folder
+    /// [default: $LASTMILE_REPO_CONFIG, or lastmile-repo/config.toml in the platform's configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Trust FILE as the repository's root, and pin it for later commands
+    /// Trust the root metadata in FILE, and pin it for later commands
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,
-    /// Trust the root with this SHA-256, and pin it for later commands. To trust a root without pinning it, set
-    /// LASTMILE_REPO_ROOT_SHA256 instead
+    /// Trust the root metadata with this SHA-256, and pin it for later commands. To trust a root without pinning it,
+    /// set LASTMILE_REPO_ROOT_SHA256 instead
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
-    /// Allow this command to use FILE, a private key outside the repository's folder. To allow several files, list them
-    /// in LASTMILE_REPO_ALLOWED_KEYS, separated as in PATH; to allow a file permanently, use `key allow`
+    /// Allow this command to use FILE, a private key outside the repository's folder. To allow several files, repeat
+    /// this option, or list the files in LASTMILE_REPO_ALLOWED_KEYS, separated as in PATH. To allow a file permanently,
+    /// use `key allow`
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) allow_key: Vec<PathBuf>,
     /// Publish without first comparing the repository with the server at the metadata-url in your configuration
@@ -48,7 +49,8 @@ pub(crate) struct Global {
     /// Seconds to wait for another process that is changing the repository; 0 disables waiting
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
-    /// Accept this unknown member or key when signing. The error message prints the NAME to use.
+    /// Sign even if the metadata contains the unknown member or key NAME. If a command refuses to sign for this reason,
+    /// its error message shows the NAME.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) accept: Vec<String>,
     /// Print only errors and the requested data.

@@ -1,4 +1,5 @@
-//! Names of keys for messages, taken from the signers and from the private and public key files on this machine.
+//! The names by which messages refer to keys. They are taken from the signers and from the private and public key files
+//! on this machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::Repository;
 use crate::files::links::Links;
 use crate::key_store::{keyid_of, read_public_key};
 
-/// The names of known keys, by key ID. The names are only hints, because anyone may have written a public key file.
+/// The names of known keys, by key ID. The names are only hints, because anyone could have created a public key file.
 #[derive(Default)]
 pub(super) struct KeyNames(BTreeMap<String, String>);
 

@@ -29,7 +29,7 @@ use crate::{Error, Repository};
 /// `key …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Generate a key. It is trusted only after `rotate` or `delegate` assigns it to a role.
+    /// Generate a key. No role trusts the key until `rotate` or `delegate` assigns it to a role.
     Generate {
         /// Name of the key; NAME.pem and NAME.pub are written.
         name: String,
@@ -45,7 +45,7 @@ pub(crate) enum KeyCommand {
     },
     /// List the trusted keys and the keys on this machine, with their roles.
     List,
-    /// Allow the use of a private key file for the repository, also if repo.toml does not name the file.
+    /// Allow the use of a private key file for this repository, even if repo.toml does not name the file.
     Allow {
         /// The key file.
         file: PathBuf,
@@ -101,8 +101,9 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
 enum Named {
     /// The user named a private key: with a URI, a file, or a name in the key folder.
     Private(KeyUri),
-    /// The user named a public key file. The URI is `None` unless a private key file is next to the public key file in
-    /// the key folder. The private key file may belong to another maintainer.
+    /// The user named a public key file. If this file is in the key folder and has a private key file next to it, the
+    /// URI is that of the private key file. Otherwise, the URI is `None`. The private key is not opened, because it may
+    /// belong to another maintainer.
     Public(PublicKey, Option<KeyUri>),
     /// The user gave the first digits of the key ID.
     Id,
@@ -144,7 +145,7 @@ pub(super) enum Removal {
 }
 
 impl Removal {
-    /// Returns the key material. Returns `None` if the key ID has no key, or if the key is usable and its ID is merely
+    /// Returns the key material. Returns `None` if the key ID has no key, or if the only problem is that the key ID is
     /// listed more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
@@ -175,7 +176,7 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
 }
 
 /// Looks up a key to sign with or to trust. If the user names a private key, this function opens the private key,
-/// because the `.pub` file is not trusted.
+/// because the `.pub` file next to it is not trusted.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -196,8 +197,8 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
     }
 }
 
-/// Looks up a key to remove. Opens a private key only if `name` specifies its file. Unlike [`resolve`], this function
-/// also accepts the ID of a key that no role lists and whose private key cannot be opened.
+/// Looks up a key to remove. Opens a private key only if `name` specifies the private key file. Unlike [`resolve`],
+/// this function also accepts the ID of a key that no role lists and whose private key cannot be opened.
 pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Id => Ok(by_id(repository, name)?.0),
@@ -208,7 +209,7 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
 /// A key to show.
 struct Shown {
     public: PublicKey,
-    /// The public key file from which the key was read, if the private key could not be opened to verify it.
+    /// The public key file from which the key was read, if the private key could not be opened to verify that file.
     according_to: Option<PathBuf>,
 }
 
@@ -368,8 +369,8 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
     Ok(ExitStatus::Done)
 }
 
-/// Returns a finding if `new` is a root key and this machine now has enough root keys to reach the threshold. Returns
-/// `None` if there is no repository.
+/// Returns a finding if `new` is a root key and this machine now has enough root keys to reach the threshold.
+/// Otherwise, or if there is no repository, returns `None`.
 fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<Finding> {
     let repository = Repository::open(&context.global.repository, &context.invocation).ok()?;
     let root = &repository.published.root;

@@ -22,9 +22,9 @@ pub(super) struct MissingLine {
     pub(super) needed: Option<String>,
 }
 
-/// For each document, returns one line for each set of keys that must still sign (a new root needs signatures from the
-/// old and the new root keys), or a single line if no signatures are missing. Documents that need the same signatures
-/// share one line if there are many of them.
+/// Returns the lines about `documents`. A document has one line for each set of keys that must still sign it, because a
+/// new root needs signatures from both the old and the new root keys. If no signatures are missing, the document has a
+/// single line. More than [`NAMED`] documents that need the same signatures share one line.
 pub(super) fn missing_lines(
     documents: impl IntoIterator<Item = (RoleName, Version, Vec<Missing>)>,
     names: &KeyNames,

@@ -37,7 +37,7 @@ pub(super) fn conclude(
     Ok(status)
 }
 
-/// Like [`conclude`], but for `renew`, which itself reports the roles that are overdue.
+/// Like [`conclude`], but without the warning about overdue roles, because `renew` reports these roles itself.
 pub(super) fn conclude_renewal(
     context: &Context<'_>,
     repository: &mut Repository,
@@ -88,8 +88,8 @@ pub(super) fn report(
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
     }
     if !plan.draft.requests.is_empty() {
-        let requests = counted(plan.draft.requests.len(), "request");
-        output.note(&format!("Published together with {requests} from other processes."));
+        let others = counted(plan.draft.requests.len(), "change");
+        output.note(&format!("Published together with {others} from other processes."));
     }
     if !matches!(outcome, Outcome::Nothing) {
         note_dates(repository, plan, State::of(outcome, run), output);
@@ -115,8 +115,8 @@ pub(super) fn refused_json(refused: &Refused) -> Value {
     })
 }
 
-/// Returns the exit status for an outcome. A pending change has its own status, so that scripts do not treat the change
-/// as published.
+/// Returns the exit status for an outcome. A pending change has its own exit status, so that scripts do not treat the
+/// change as published.
 pub(super) fn status(outcome: &Outcome) -> ExitStatus {
     match outcome {
         Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,
@@ -136,7 +136,7 @@ fn outcome_json(changes: &Value, run: Run, outcome: &str) -> Value {
     json!({ "changes": changes, "dry_run": run.is_dry(), "outcome": outcome })
 }
 
-/// Publishes a request, alone or together with requests from other processes.
+/// Publishes the change in a [`PublishRequest`], alone or together with the changes of other processes.
 pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &Output) -> Result<ExitStatus, Error> {
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
         Shared::ByUs(mut done) => {
@@ -146,14 +146,15 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
         }
         Shared::ByOther(Answer::Published { changes, text }) => {
             output.report(&outcome_json(&changes, Run::Real, "published"), text.lines())?;
-            output.note("Another process published this request together with its own request.");
+            output.note("Another process published this change together with its own change.");
             Ok(ExitStatus::Done)
         }
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
     }
 }
 
-/// Tells the user how the change relates to the pending change, and which earlier signatures no longer count.
+/// Tells the user whether the change was added to the pending change, whether an earlier change is still pending, and
+/// which earlier signatures no longer count.
 pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Output) {
     let added = if run.is_dry() { "This would be added" } else { "Added" };
     let draft = &plan.draft;
@@ -181,8 +182,8 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
         Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true, .. } => output.note(verb),
         Outcome::Published { seamless: false, .. } => output.note(&format!(
-            "{verb} The old keys were not available and did not sign, so a client that is updating at this moment may \
-             fail once. Its next attempt succeeds.",
+            "{verb} The old keys are not on this machine and did not sign. A client that is updating at this moment \
+             may therefore fail once, but its next attempt succeeds.",
         )),
         Outcome::Staged(documents) if documents.iter().all(|document| document.role.is_online()) && !run.is_dry() => {
             output

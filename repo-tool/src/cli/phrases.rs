@@ -25,7 +25,7 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
-    /// Standard input if it provides the pass-phrase, or else an empty input.
+    /// Standard input if the pass-phrase is read from there, or else an empty input.
     stdin: Mutex<Box<dyn BufRead + Send>>,
     /// The pass-phrase from the file. The file may be a pipe, so it is read only once.
     read: Mutex<Option<Phrase>>,

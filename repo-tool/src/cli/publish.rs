@@ -20,17 +20,19 @@ use crate::{Error, Repository};
 /// `publish`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 6: signatures are still missing; nothing was published.
+Exit code 6 means that nothing was published, because signatures are still missing. With --push, it
+can also have the meaning that it has for `push`.
 
 Examples:
   lastmile-repo publish
   lastmile-repo publish --from /home/team-a/staged --push")]
 pub(crate) struct Publish {
-    /// Publish the change in FOLDER, a copy of the folder `staged` of the machine that made the change. Everything in
-    /// FOLDER is verified.
+    /// Publish the change in FOLDER, which is a copy of the folder `staged` from the machine where the change was made.
+    /// Everything in FOLDER is verified.
     #[arg(long, value_name = "FOLDER")]
     from: Option<PathBuf>,
-    /// Publish even if clients will refuse packages that are already published, because a policy has become stricter.
+    /// Publish the change even if it makes a policy stricter, so that clients refuse packages that are already
+    /// published.
     #[arg(long)]
     even_so: bool,
     #[command(flatten)]
@@ -50,12 +52,12 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     };
     draft.config = Some(repository.config_without_unused_keys(&draft)?);
     let revoked = revoked_keys(&mut repository, &draft)?;
-    // A revocation must succeed even if an attacker publishes files on the server.
+    // A revocation must succeed even if an attacker who has the key is publishing files on the server.
     repository.is_emergency = !revoked.is_empty();
     // A pending change that has target files but no metadata cannot be published.
     let is_empty = draft.is_empty();
     let mut exit = conclude(context, &mut repository, draft, output)?;
-    // The exit status keeps scripts from treating a pending change as published.
+    // This exit status tells scripts that the change is still pending.
     if is_empty || exit == ExitStatus::Pending {
         return Ok(ExitStatus::Pending);
     }
@@ -71,8 +73,8 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     Ok(exit)
 }
 
-/// Returns the keys that no role will trust any more once `draft` is published. Each key comes with the state before
-/// the publication, which the proof needs.
+/// Returns the keys that no role will trust any more once `draft` is published. Also returns, for each key, the state
+/// before the publication, which the proof of the revocation needs.
 fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
     let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
         keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()

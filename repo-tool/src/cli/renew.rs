@@ -24,8 +24,8 @@ Examples:
   lastmile-repo renew               # timestamp and snapshot, when they are due
   lastmile-repo renew root targets  # root and targets too; needs their keys
   lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
-  lastmile-repo renew --force       # even if they are not due
-  lastmile-repo renew --watch       # until you stop it, well before each role expires
+  lastmile-repo renew --force       # timestamp and snapshot, even if they are not due
+  lastmile-repo renew --watch       # keeps running, and renews each role well before it expires
   lastmile-repo renew --watch --push  # on several hosts, each with its own folder")]
 pub(crate) struct Renew {
     /// Roles to renew in addition to timestamp and snapshot; PREFIX* matches all delegated roles with that prefix.
@@ -37,13 +37,14 @@ pub(crate) struct Renew {
     /// Keep running, and renew each role at a random time in the first quarter of its renewal period.
     #[arg(long, conflicts_with = "force")]
     pub(crate) watch: bool,
-    /// With --watch, push to the stored destination after each renewal. Before each renewal, adopt the files that other
-    /// hosts have pushed.
+    /// With --watch, push to the stored destination after each renewal. Before each renewal, update this folder with
+    /// the files that other hosts have pushed.
     #[arg(long, requires = "watch")]
     pub(crate) push: bool,
 }
 
-/// The command reads all delegated roles to report when they expire, unless the snapshot lists more roles than this.
+/// The maximum number of roles in the snapshot with which the command still reads all delegated roles, to report when
+/// they expire.
 const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
@@ -57,8 +58,8 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     }
     let now = repository.now();
     let config = repository.config.clone();
-    // Start from an empty draft, because a renewal is separate from the pending change and cannot include roles of that
-    // change.
+    // Start from an empty draft, because a renewal is separate from the pending change and cannot include the roles of
+    // the pending change.
     let mut edit = repository.edit(Draft::default());
     let mut renewed = BTreeSet::new();
     for role in RoleName::ONLINE.iter().chain(&further) {
@@ -87,8 +88,8 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not renewed. If the snapshot lists more than [`MOST_READ`] roles, returns only roles that
-/// have already been read.
+/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MOST_READ`] roles, returns only roles
+/// that have already been read.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
     if repository.published.snapshot.len() <= MOST_READ {
         repository.published.read_all()?;

@@ -26,10 +26,10 @@ const OF_SIGNING: &[&str] =
 /// The global options that have no effect in commands that sign, but publish nothing.
 const OF_PUBLISHING: &[&str] = &["skip_served_check", "skip_clock_check", "wait", "accept"];
 
-/// The output options, which have no effect in commands that print text about the program itself.
+/// The global options that have no effect in commands that print text about the program itself.
 const OF_OUTPUT: &[&str] = &["json", "quiet"];
 
-/// The option that has no effect in commands that change nothing.
+/// The global option that has no effect in commands that change nothing.
 const DRY_RUN: &[&str] = &["dry_run"];
 
 pub(super) const UNUSED: &Unused<'_> = &[

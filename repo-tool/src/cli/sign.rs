@@ -41,8 +41,8 @@ pub(crate) struct Sign {
     /// Private key files to sign with [default: the keys that repo.toml lists]
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// Sign the change in FOLDER, a copy of the folder `staged` of the machine that made the change. The change becomes
-    /// the pending change of this folder, or is added to it.
+    /// Sign the change in FOLDER, which is a copy of the folder `staged` from the machine where the change was made.
+    /// The change becomes the pending change of this repository, or is added to the existing pending change.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) from: Option<PathBuf>,
     /// Sign without asking.
@@ -74,7 +74,8 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     }
     if !run.is_dry() {
         if args.from.is_some() {
-            // The plan has no snapshot and timestamp signatures, so the change is stored and not published.
+            // `Signing::Never` leaves the snapshot and the timestamp unsigned, so `conclude` only stores the change as
+            // the pending change.
             repository.conclude(&plan, &mut Unobserved)?;
         }
         repository.write_signed(&signed)?;
@@ -98,7 +99,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     Ok(ExitStatus::Done)
 }
 
-/// Opens the repository for signing. A dry run opens it for reading, after the same checks.
+/// Opens the repository for signing. A dry run makes the same checks, but opens the repository only for reading.
 fn open(context: &Context<'_>, run: Run) -> Result<Repository, Error> {
     let dir = &context.global.repository;
     if !run.is_dry() {
@@ -113,7 +114,7 @@ fn open(context: &Context<'_>, run: Run) -> Result<Repository, Error> {
     }
 }
 
-/// Tells the user which signatures are still missing.
+/// Tells the user which signatures are still missing, or how to publish the change if none are missing.
 fn note_missing(
     repository: &Repository,
     draft: &Draft,

@@ -19,8 +19,8 @@ use crate::report::overview::minute;
 use crate::watch::{Event, Reason, Remote, Watch};
 use crate::{Error, Renewal, shell};
 
-/// The maximum time between two checks of the clock. With frequent checks, the command notices that the clock was set
-/// or that the machine was suspended.
+/// The maximum time between two checks of the clock. The command checks the clock often, to notice that the clock was
+/// set or that the machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
@@ -107,7 +107,7 @@ fn line(event: &Event) -> String {
             let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
             let advice = match reason {
                 Reason::NotWatched => "this command does not renew it",
-                Reason::KeysMissing => "its keys are not on this machine",
+                Reason::KeysMissing => "too few of its keys are on this machine",
             };
             let (role, argument) = (shown(role), shell::arguments([role]));
             format!("{role} {verb} {}, and {advice}: run `lastmile-repo renew {argument}`", minute(*expires))
