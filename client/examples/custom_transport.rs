@@ -24,8 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [root, url, name] = args.as_slice() else {
         return Err("usage: custom_transport ROOT URL TARGET".into());
     };
-    // No store is set, so trusted metadata is kept in memory only. This is fine for an example, but not for an update
-    // client.
+    // No store is set, so trusted metadata is kept in memory only. A real update client must keep trusted metadata
+    // between runs.
     let updater = Updater::builder(std::fs::read(root)?)
         .mirror(format!("{url}metadata/"), format!("{url}targets/"))
         .fetch(PlainHttp)

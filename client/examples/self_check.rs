@@ -1,5 +1,5 @@
-//! Checks whether a file is identical to a published target. A program can use this to notice that its own executable
-//! is outdated or has been modified.
+//! Checks whether a file is identical to a published target. With this check, a program can notice that its own
+//! executable is outdated or has been modified.
 //!
 //! ```console
 //! $ cargo run --example self_check -- root.json https://example.org/ state app /usr/bin/app
