@@ -71,7 +71,7 @@ impl UpdaterBuilder {
     }
 
     /// Adds a mirror with a lower priority than all mirrors added so far. The URLs must be percent-encoded and are used
-    /// unchanged; [`build`](UpdaterBuilder::build) checks them by the rules of [`BaseUrl::new`].
+    /// unchanged; [`build`](UpdaterBuilder::build) checks them in the same way as [`BaseUrl::new`].
     pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
         self.mirrors.push((metadata_url.into(), targets_url.into()));
         self
@@ -110,8 +110,8 @@ impl UpdaterBuilder {
     }
 
     /// Sets how long to wait while another process refreshes the same store or writes to it. The default is five
-    /// minutes. A refresh waits until another process has finished refreshing. Operations that only read the store do
-    /// not wait.
+    /// minutes. A refresh waits until another process has finished refreshing. Other operations wait only while another
+    /// process reads or writes the stored files.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
@@ -137,7 +137,8 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets the local policy. It adds requirements to those of the repository, and can exempt targets from policies.
+    /// Sets the local policy. The local policy adds requirements to those of the repository, and can exempt targets
+    /// from policies.
     #[cfg(feature = "attest")]
     pub fn local_policy(mut self, local: lastmile_attest::LocalPolicy) -> UpdaterBuilder {
         self.policies.local = local;

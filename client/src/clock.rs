@@ -18,8 +18,8 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 /// Sends an event if the server's clock differs from `now`, the time of this machine's clock, by more than the
-/// tolerance. Also sends an event if `failure` reports expired metadata and there is a time to compare `now` with: the
-/// server's time, or `before`, the time of this machine's clock at the last refresh.
+/// tolerance. Also sends an event if `failure` reports expired metadata, and the server's time or `before` is known.
+/// `before` is the time of this machine's clock at the last refresh.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,
     now: DateTime<Utc>,

@@ -1,4 +1,6 @@
-//! Runs the stages of the workflow (spec 5) with stored and fetched files. Only this module calls [`Stage::apply`].
+//! Runs the client workflow (spec 5). Each step of the workflow is a [`Stage`], which requests metadata files one after
+//! the other. A [`Driver`] answers each [`Request`] with the stored copy of the file or with a file from a mirror. Only
+//! this module calls [`Stage::apply`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use crate::update_context::UpdateContext;
 /// timestamp.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
-/// The maximum number of upcoming files of a stage that are considered for prefetching at a time.
+/// The maximum number of files that are considered for prefetching at a time.
 const MAX_CONSIDERED: usize = 64;
 
 /// Where a [`Driver`] gets metadata files.
@@ -39,7 +41,7 @@ pub(crate) enum Source {
 
 /// When a [`Driver`] writes to the store.
 enum Writing<'a> {
-    /// Never, because the driver uses only stored files.
+    /// Never. The driver uses only stored files.
     Never,
     /// When the refresh ends. All changes are then written together.
     Together(PendingChanges<'a>),
@@ -47,7 +49,7 @@ enum Writing<'a> {
     Beside(Received),
 }
 
-/// Supplies the files that each [`Stage`] of the workflow requests.
+/// Supplies each [`Stage`] of the workflow with the files that it requests.
 pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
     writing: Writing<'a>,
@@ -105,14 +107,15 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Allows a new record of trusted versions to replace a lost one. Call this once all trusted versions are known.
+    /// Allows a new record of trusted versions to replace a lost one. Call this method only when all trusted versions
+    /// are known.
     pub(crate) fn complete_floors(&mut self) {
         if self.floors == FloorsRecord::Lost {
             self.floors = FloorsRecord::Text(None);
         }
     }
 
-    /// Runs one stage to completion, and returns the next stage.
+    /// Runs one stage to completion, and returns its result, which is usually the next stage.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
         // Store the record of trusted versions even after an error, because metadata that became trusted before the
@@ -128,7 +131,7 @@ impl<'a> Driver<'a> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
                 Offered::Nothing => return Ok(()),
-                // Yield, because many roles may be stored and the caller must be able to cancel between them.
+                // Yield, because many roles may be stored, and the caller must be able to cancel between two of them.
                 Offered::Recalled => yield_now().await,
                 Offered::NotEnough(request) => {
                     self.queue_upcoming(stage, &request);
@@ -138,7 +141,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Prefetches files that the stage will need later and that the store lacks. Errors are reported only when the
+    /// Prefetches the files that the stage will need later and that are not stored. Errors are reported only when the
     /// stage needs the file.
     fn queue_upcoming<S: Stage>(&mut self, stage: &S, request: &Request) {
         if !self.considered.insert(request.file_name()) {
@@ -162,8 +165,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Answers requests with stored copies. Returns the first request for which the stage does not accept the stored
-    /// copy.
+    /// Offers stored copies to the stage until it does not accept one, and returns the request for that file. Returns
+    /// `None` if the stage accepts all of them.
     pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
@@ -174,7 +177,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fetches a file for the stage from the mirrors, and stores it. When offline, applies the stored copy instead.
+    /// Fetches a file for the stage from the mirrors, and stores the file. An offline driver applies the stored copy
+    /// instead.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
@@ -232,9 +236,9 @@ impl<'a> Driver<'a> {
     }
 
     /// Offers the answers from the other mirrors to the stage, and returns the newest valid file. The mirror `first`
-    /// has either reported that there is no newer root, or sent the timestamp `kept`. The mirror `first` may be out of
-    /// date or withhold a newer file. The requests to the other mirrors were sent at the same time as the request to
-    /// `first`. Failed requests are not retried, and slow requests get only [`SECOND_OPINIONS`] more time.
+    /// has either reported that there is no newer root, or sent the timestamp `kept`. That mirror may be out of date or
+    /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
+    /// Failed requests are not retried, and slow requests get only [`SECOND_OPINIONS`] more time.
     async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -271,9 +275,9 @@ impl<'a> Driver<'a> {
         newest
     }
 
-    /// Offers the answer from another mirror to the stage. Returns `None` if the mirror does not deliver the file.
-    /// Returns `Err(None)` if the mirror is only out of date or too slow, because such a mirror must not cause a
-    /// warning at every refresh.
+    /// Offers the answer from another mirror to the stage. Returns `Ok(None)` if the mirror does not deliver the file,
+    /// and the reason for the refusal if the stage refuses the file. If the mirror is only out of date or too slow,
+    /// returns `Err(None)`, because such a mirror must not cause a warning at every refresh.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -367,7 +371,8 @@ impl<'a> Driver<'a> {
         self.context.stored(request, |file, longest| self.open(file, longest))
     }
 
-    /// Stores the received bytes of a file that a stage has accepted, before the next request (spec 4.1, 5.3.7, 5.3.8).
+    /// Stores a file that a stage has accepted, before the next request (spec 4.1, 5.3.7, 5.3.8). A refresh adds the
+    /// file to its pending changes, which are written when the refresh ends.
     async fn keep(&mut self, request: &Request, kept: Accepted) -> Result<(), Error> {
         let role = StoredFile::Role(request.role.clone());
         match &mut self.writing {
@@ -415,8 +420,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Stores the trusted root under its unversioned name, even if the root was not fetched, but was read from the
-    /// stored root history or shipped with the program.
+    /// Stores the trusted root under its unversioned name, whether the root was fetched, read from the stored root
+    /// history, or shipped with the program.
     pub(crate) fn keep_root(&mut self, bytes: &Received) {
         let file = StoredFile::Role(RoleName::ROOT);
         let longest = self.context.longest(&RoleName::ROOT);
@@ -470,9 +475,9 @@ fn first_character(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
-/// Converts a verification error of a mirror's file into the reason why the mirror failed. `first` is the first
+/// Converts the verification error for a file into the reason why the mirror failed. `first` is the first
 /// non-whitespace byte of the file. A file that is not JSON, such as a login page or the error page of a broken server,
-/// is reported as a network failure, unless it has the length that metadata lists for the file.
+/// is reported as a network failure, unless the file has the length and the hashes that metadata lists.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
@@ -488,7 +493,8 @@ fn is_rollback(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. })
 }
 
-/// Applies a stored file that does not satisfy the request, and returns the stage's error.
+/// Applies the stored copy, which does not satisfy the request, and returns the stage's error. A file that may be
+/// absent counts as absent.
 fn refuse_stored<S: Stage>(
     stage: &mut S,
     request: &Request,

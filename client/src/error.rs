@@ -55,7 +55,7 @@ pub enum Error {
     /// No trusted role lists this target.
     #[error("no trusted role lists the target `{0}`")]
     NoSuchTarget(TargetPath),
-    /// The text is not a valid target path, so no repository can list it.
+    /// The given text is not a valid target path, so no repository can list it.
     #[error(transparent)]
     TargetPath(#[from] NameError),
     /// The target is too long to be read into memory. Download it to a file instead.
@@ -273,7 +273,7 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
         MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    // Pick the last refusal that is not about a limit. If all are about limits, pick the last one.
+    // Pick the last refusal that is not about a limit. If all refusals are about limits, pick the last of them.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
         return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }
@@ -299,7 +299,7 @@ pub struct LocalError {
     /// The I/O error that caused this error.
     #[source]
     pub error: io::Error,
-    /// A suggestion on how to resolve the error.
+    /// A suggestion for resolving the error.
     pub hint: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! Notifications for the application: the progress of downloads, and events that are not errors.
+//! Notifications for the application: the progress of downloads, and events that are not errors but that the user
+//! should know about.
 
 use std::path::PathBuf;
 
@@ -95,7 +96,7 @@ pub enum Event {
         /// The path of the existing file.
         path: PathBuf,
     },
-    /// A target is downloaded although a policy refuses it, because the local policy makes an exception for the target.
+    /// A policy refuses a target, but the target is allowed because the local policy makes an exception for it.
     #[cfg(feature = "attest")]
     PolicyException {
         /// The path of the target.

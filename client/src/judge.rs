@@ -47,9 +47,9 @@ impl Demanded {
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
-    /// Returns the target paths of the evidence and the trust roots for which the delegations must be searched. If a
-    /// policy gives no SHA-256 for a trust root, the role that signs the policy must list the trust root, so no search
-    /// is needed.
+    /// Returns the target paths of the evidence and the trust roots that must be found by searching the delegations. If
+    /// a policy gives no SHA-256 for a trust root, the role that signs the policy must list the trust root, so no
+    /// search is needed.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));
@@ -134,8 +134,8 @@ impl Session {
     }
 
     /// Finds the evidence files for `targets` and the trust roots of their policies. These files are TUF targets and
-    /// are verified as such, but policies do not apply to them; otherwise evidence would need further evidence.
-    /// Instead, evidence is verified by its own signatures. A trust root must be listed by the role that signs the
+    /// are verified as such, but policies do not apply to them, because evidence would otherwise need further evidence.
+    /// Instead, the signatures in the evidence are verified. A trust root must be listed by the role that signs the
     /// policy, or have the hash that the policy gives.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
@@ -198,7 +198,8 @@ impl Session {
         Ok(content)
     }
 
-    /// Returns the content of an evidence file or a trust root: from the store, or else from a mirror.
+    /// Returns the content of an evidence file or a trust root. Reads the file from the store or, if the file is not
+    /// stored, from a mirror.
     async fn evidence(&self, file: &TargetFile, source: EvidenceSource) -> Result<Vec<u8>, Error> {
         let time = self.trusted.start_time();
         let is_writable = self.source == Source::MirrorsAndStore;

@@ -242,16 +242,16 @@ impl OpenDirectory {
 /// Returns an error if users other than the owner can change this open file or directory.
 pub(crate) fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
     let access = Access::of(file).map_err(|error| LocalError::new("examine", path, error))?;
-    // The user root may run this program on the files of another user. For root, the files may therefore belong to any
-    // user.
+    // The root user may run this program on the files of another user. For the root user, the files may therefore
+    // belong to any user.
     access.ensure_unwritable_or_root().map_err(|exposure| {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string());
         LocalError::new("trust", path, error).with_hint(exposure.remedy(&printable_path(path)))
     })
 }
 
-/// Returns whether `name` has the form of a temporary file name. Later processes remove such files unless they are
-/// locked.
+/// Returns whether `name` has the form of a temporary file name. Later processes remove files with such names unless
+/// the files are locked.
 pub(crate) fn is_temporary(name: &str) -> bool {
     let middle = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
     middle.is_some_and(|middle| {
@@ -292,7 +292,7 @@ impl Temporary {
         LocalError::new(operation, &self.path, error)
     }
 
-    /// Like [`finish`](Temporary::finish), but preserves ownership if the user root runs this program: the file gets
+    /// Like [`finish`](Temporary::finish), but preserves ownership if the root user runs this program: the file gets
     /// the owner and group of the file that it replaces. If there is no such file, the new file gets the owner and
     /// group of the directory. This method is not used for targets, because a verified target must not belong to a user
     /// who could change it.

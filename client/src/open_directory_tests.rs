@@ -1,4 +1,4 @@
-//! Tests of lock files that disappear, and of the owners of files that the user root writes.
+//! Tests of lock files that disappear, and of the owners of files that the root user writes.
 
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 
@@ -57,7 +57,7 @@ fn c7_files_written_by_root_keep_their_owner_or_get_that_of_the_directory() {
     let folder = OpenDirectory::make(&dir.path().join("a/b"), PRIVATE).unwrap();
     folder.write("old", b"1", PRIVATE).unwrap();
     let path = dir.path().join("a/b");
-    // Only the user root can change owners, so other users skip the rest of the test.
+    // Only the root user can change owners, so other users skip the rest of the test.
     if chown(&path, Some(4_001), Some(4_002)).is_err() {
         return;
     }
@@ -69,8 +69,8 @@ fn c7_files_written_by_root_keep_their_owner_or_get_that_of_the_directory() {
     drop(folder.try_lock("lock").unwrap());
     OpenDirectory::make(&path.join("c/d"), PRIVATE).unwrap();
     symlink(dir.path(), folder.path_of("link")).unwrap();
-    // The owner of the directory may plant a hard link to a file of the user root. The program must not change the
-    // owner of that file.
+    // The owner of the directory may plant a hard link to a file that belongs to the root user. The program must not
+    // change the owner of that file.
     std::fs::write(dir.path().join("roots"), b"").unwrap();
     std::fs::hard_link(dir.path().join("roots"), folder.path_of("planted")).unwrap();
     drop(folder.try_lock("planted").unwrap());

@@ -27,7 +27,7 @@ pub(crate) struct Policies {
 /// has no rules if no policy applies to the target.
 #[cfg(feature = "attest")]
 pub trait Approve: Send + Sync + 'static {
-    /// Approves the download of a target.
+    /// Approves or refuses the download of a target.
     ///
     /// # Errors
     ///

@@ -168,8 +168,8 @@ impl Session {
         self.fetch(target, Destination::file(path.as_ref())?, progress).await
     }
 
-    /// Downloads a target to its own path below `folder`, and returns the path of the file. Symbolic links below
-    /// `folder` are not followed.
+    /// Downloads a target to the path given by its name below `folder`, and returns the path of the file. Symbolic
+    /// links below `folder` are not followed.
     ///
     /// # Errors
     ///
@@ -194,8 +194,8 @@ impl Session {
         self.fetch(target, Destination::below(folder.as_ref(), target)?, progress).await
     }
 
-    /// Downloads several targets to their own paths below `folder`, at most `at_once` at the same time. The results are
-    /// in the order of the targets. A failed download does not stop the other downloads.
+    /// Downloads several targets to the paths given by their names below `folder`, at most `at_once` at the same time.
+    /// The results are in the order of the targets. A failed download does not stop the other downloads.
     pub async fn download_all(
         &self,
         targets: &[Target],
@@ -217,7 +217,7 @@ impl Session {
         let downloads = targets.iter().enumerate().map(|(index, target)| async move {
             (index, self.download_below_with_progress(target, folder, progress).await)
         });
-        // Use `buffer_unordered`, because with `buffered`, a slow download would delay the downloads after it.
+        // Use `buffer_unordered`, because with `buffered`, a slow download would delay the start of later downloads.
         let downloads = stream::iter(downloads.collect::<Vec<_>>()).buffer_unordered(at_once.max(1));
         let mut results: Vec<_> = downloads.collect().await;
         results.sort_by_key(|(index, _)| *index);

@@ -70,7 +70,6 @@ impl Start {
         self.last_refresh
     }
 
-    /// Returns the identity of the store.
     pub(crate) fn identity(&self) -> &StoreIdentity {
         &self.identity
     }

@@ -1,4 +1,4 @@
-//! A target that a session has found, with the requirements that must be satisfied before the download.
+//! A target that a session has found, with the requirements that must be satisfied before the target is downloaded.
 
 use std::ops::Deref;
 

@@ -114,7 +114,7 @@ impl TestRepository {
         self.put("timestamp.json", &sign(&role("timestamp", meta), &[online_key]));
     }
 
-    /// Sets a member of version 1 of a targets role, and signs the role again.
+    /// Sets a member of the signed part of version 1 of a targets role, and signs the role again.
     #[cfg(any(not(feature = "attest"), feature = "cli"))]
     pub(crate) fn set_member(&self, role: &str, name: &str, value: &Value) {
         let file = format!("1.{role}.json");
@@ -174,7 +174,7 @@ impl Fetch for TestRepository {
 /// The delay with which [`FarAway`] answers.
 pub(crate) const DELAY: Duration = Duration::from_millis(300);
 
-/// A repository that answers with a delay. `at_first` contains, for some URLs, other answers to the first requests.
+/// A repository that answers with a delay. For some URLs, the first requests get the answers in `at_first`.
 #[derive(Clone, Default)]
 pub(crate) struct FarAway {
     pub(crate) repository: TestRepository,

@@ -26,7 +26,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server. `answer` receives the complete head of each request and returns the actions.
+    /// Starts a server. `answer` receives the complete head of each request, and returns the actions with which the
+    /// server answers.
     pub(crate) async fn start(answer: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());

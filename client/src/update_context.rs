@@ -44,7 +44,7 @@ pub(crate) struct UpdateContext {
 }
 
 impl UpdateContext {
-    /// Returns the maximum length of a stored copy of `role`, unless trusted metadata lists a greater length.
+    /// Returns the maximum length of a stored copy of `role` if trusted metadata does not list the length.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
             "root" => self.limits.root_length,

@@ -1,4 +1,5 @@
-//! Runs the client workflow (spec 5) from the shipped root to trusted metadata, with a network and a store.
+//! Runs the client workflow (spec 5) from the shipped root to trusted metadata, with files from the network and the
+//! store.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
 use crate::update_context::{Unreachable, UpdateContext};
 
-/// The maximum number of attempts of one refresh. A refresh starts again if another process has changed the store.
+/// The maximum number of attempts per refresh. A refresh starts again if another process has changed the store.
 const MOST_STARTS: u32 = 3;
 
 /// Updates the trusted metadata of one repository.
@@ -65,10 +66,10 @@ impl Updater {
     }
 
     /// Like [`refresh`](Updater::refresh), but verifies all metadata as of `time` instead of the time of the clock. Use
-    /// this in tests, on machines with another source of time, or to verify several repositories as of the same time.
+    /// this method in tests, on machines that get the time from another source (spec 7.1), or to verify several
+    /// repositories as of the same time.
     ///
-    /// With a `time` in the past, metadata that has expired since then is accepted. A machine without a clock can pass
-    /// the time of another source (spec 7.1).
+    /// If `time` is in the past, metadata that has expired since then is accepted.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ Exit codes:
   2  wrong usage
   3  no such target
   4  the network or the server failed
-  5  refused as untrusted: signatures, versions, expiry, hashes, policies
+  5  refused as untrusted because of signatures, versions, expiry, hashes or policies
   7  `status`: a role expires soon
 
 The root file given to `trust add` must come from the maintainers through a channel you trust:
@@ -145,7 +145,7 @@ pub(super) struct Limit {
     value: u64,
 }
 
-/// Returns a reference to the field of one limit.
+/// A function that returns a reference to the field of one limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Set {
     Bytes(fn(&mut Limits) -> &mut u64),
@@ -221,7 +221,8 @@ pub(super) enum Command {
 
     /// List the targets that `get` would find
     List {
-        /// List only targets whose path matches; `*` matches any characters except `/`, `?` matches one character
+        /// List only targets whose path matches this pattern; `*` matches any characters except `/`, and `?` matches
+        /// one character
         pattern: Option<String>,
         #[command(flatten)]
         source: MetadataSource,
@@ -234,7 +235,7 @@ pub(super) enum Command {
     /// Show the version, expiry and age of each trusted role
     ///
     /// The exit code is 0 if all roles are good, 5 if a role has expired or cannot be trusted, 7 if a role expires
-    /// soon, and 1 after any other failure.
+    /// within the days given by `--within`, and 1 after any other failure.
     Status {
         /// Fail with exit code 7 if a role expires within this number of days
         #[arg(long, value_name = "DAYS", default_value_t = 0)]
@@ -397,7 +398,7 @@ pub(super) struct Verify {
     pub(super) below: Option<PathBuf>,
 
     /// Show each rule that applies to this target, with the evidence that satisfies the rule or with what was found
-    /// instead; the exit code is 5 if a rule refuses the target
+    /// instead; the exit code is 5 if the target is refused
     #[cfg(feature = "attest")]
     #[arg(long, value_name = "TARGET", group = "named")]
     pub(super) explain: Option<String>,

@@ -7,7 +7,7 @@ use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
 use crate::error::{Error, LocalError, NetworkError, Refusal};
 use crate::net::fetch::{FetchError, TlsProblem};
 
-/// Returns a hint on how to resolve this error, if there is one.
+/// Returns a hint for resolving this error, if there is one.
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
         Error::Refused(error) | Error::Limit(error) => of_refusal(&error.refusal),

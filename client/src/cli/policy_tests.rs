@@ -10,8 +10,8 @@ use super::ExitStatus;
 use super::tests::{Home, Ran, json};
 use crate::test_repository::{key_object, keyid, signature};
 
-/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release`. The key named
-/// `signer` has signed the evidence for the package.
+/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release`. The evidence
+/// for the package is signed with the key whose name is passed in `signer`.
 fn home(signer: &str) -> Home {
     home_with(&evidence(signer))
 }
@@ -218,7 +218,7 @@ fn verify_checks_several_files_below_a_folder() {
     let unknown = home.path("out/none");
     let ran = home.run(&["verify", &good, &good, "--below", &out]);
     assert_eq!((ran.status, ran.stdout), (ExitStatus::Done, format!("{good}: verified as x\n").repeat(2)));
-    // Each file is verified separately, and the last error determines the exit status.
+    // Each file is verified separately, and the error for the last file that failed determines the exit status.
     let all = ["verify", &unknown, &good, &evidence, "--below", &out];
     let ran = home.run(&all);
     assert_eq!((ran.status, ran.stdout), (ExitStatus::Refused, format!("{good}: verified as x\n")));

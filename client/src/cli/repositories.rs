@@ -16,7 +16,8 @@ const SHIPPED_ROOT: &str = "shipped-root.json";
 const SETTINGS: &str = "settings.json";
 const METADATA: &str = "metadata";
 
-/// The format version of the settings files that this program writes. It refuses files with another format version.
+/// The format version of the settings files that this program writes. The program refuses files with another format
+/// version.
 const FORMAT: u32 = 1;
 
 /// The maximum length of a settings file in bytes.
@@ -41,7 +42,6 @@ impl RepositoryName {
         (is_well_formed && is_a_file).then(|| RepositoryName(name.to_owned()))
     }
 
-    /// Returns the name as text.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -94,11 +94,9 @@ struct Written {
 /// A trusted repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Repository {
-    /// The name of the repository.
     pub(crate) name: RepositoryName,
     /// The root metadata file passed to `trust add`, from which all other metadata is verified.
     pub(crate) shipped_root: Vec<u8>,
-    /// The settings of the repository.
     pub(crate) settings: RepositorySettings,
     folder: PathBuf,
 }
@@ -146,7 +144,6 @@ impl Repositories {
         Repositories { path: path.into() }
     }
 
-    /// Returns the path of the directory.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -162,8 +159,9 @@ impl Repositories {
         let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
-            // A folder without settings is incomplete, because adding or removing the repository was interrupted.
-            // Settings that exist but cannot be read do not count as missing, because they may belong to another user.
+            // A folder without settings is incomplete: it was left behind when adding or removing the repository was
+            // interrupted. Settings that exist but cannot be read do not count as missing, because they may belong to
+            // another user.
             if let Some(name) = name
                 && is_file(&self.path.join(name.as_str()).join(SETTINGS))?
             {
@@ -242,7 +240,8 @@ impl Repositories {
         })
     }
 
-    /// Writes the changed settings of a repository. The trusted metadata of the repository stays unchanged.
+    /// Writes the settings of `repository`, which the caller has changed. The trusted metadata of the repository stays
+    /// unchanged.
     ///
     /// # Errors
     ///
@@ -285,7 +284,7 @@ fn write_settings(folder: &OpenDirectory, settings: &RepositorySettings) -> Resu
     folder.write(SETTINGS, &text, PRIVATE)
 }
 
-/// Returns whether `path` is an existing file. Returns an error if the file system does not allow this check.
+/// Returns whether a file exists at `path`. Returns an error if the file system does not allow this check.
 fn is_file(path: &Path) -> Result<bool, LocalError> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {

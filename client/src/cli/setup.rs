@@ -36,8 +36,7 @@ impl App<'_> {
         if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
             return Ok(path.into());
         }
-        // Require one of these variables, because the home directory may otherwise come from the system's user
-        // database.
+        // Require one of these variables. Otherwise, the home directory could come from the system's user database.
         let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
         let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
         dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {

@@ -26,7 +26,7 @@ impl App<'_> {
         let mut documents = Vec::new();
         let mut status = ExitStatus::Done;
         let all = roles(session.trusted());
-        // Without the network, the stored metadata can be used until its first role expires.
+        // Without the network, the stored metadata can be used until the first of its roles expires.
         let offline_until = all.iter().map(|role| role.expires).min().unwrap_or(self.now);
         for role in all {
             let state = role.state(self.now, limit);

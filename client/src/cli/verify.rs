@@ -120,7 +120,7 @@ fn add_policy(document: &mut Value, verdict: &lastmile_attest::Verdict) {
     }
 }
 
-/// Returns the path of the target that `get --output FOLDER` saves as `file`.
+/// Returns the path of the target that `get --output` with the folder `folder` saves as `file`.
 fn path_below(folder: &Path, file: &Path) -> Result<TargetPath, Failure> {
     let outside = || Failure::usage(format!("`{}` is not below `{}`", printable_path(file), printable_path(folder)));
     let path = file.strip_prefix(folder).ok().and_then(Path::to_str).ok_or_else(outside)?;

@@ -49,7 +49,7 @@ impl Destination {
         self.folder.path_of(&self.name)
     }
 
-    /// Returns whether the file exists, has the content of `target`, and can be changed only by the current user.
+    /// Returns `true` if the file exists, has the content of `target`, and can be changed only by the current user.
     ///
     /// # Errors
     ///

@@ -422,7 +422,7 @@ async fn a_file_that_others_can_write_to_is_fetched_again_and_replaced() {
     assert_eq!(server.requests().len(), 1);
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o002, 0);
 
-    // Only the user root can change the owner of a file.
+    // Only the root user can change the owner of a file.
     if chown(&path, Some(65_534), None).is_ok() {
         get(&[&server], &target, dir.path()).await.unwrap();
         assert_eq!(server.requests().len(), 2);

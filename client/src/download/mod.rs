@@ -115,7 +115,6 @@ struct Download<'a, C> {
     from_several: bool,
 }
 
-/// The reason why a download failed.
 enum Failure {
     Disk,
     Mirror(MirrorReason),
@@ -167,7 +166,7 @@ impl<C: Content> Download<'_, C> {
         }
     }
 
-    /// Requests the missing part of the target once.
+    /// Requests the missing part of the target, without retries.
     async fn fetch_rest(&mut self, context: &UpdateContext, url: &FileUrl, retries: &Retries) -> Result<(), Failure> {
         tracing::debug!(%url, offset = self.received, "fetch");
         let response = retries.within(context.fetch.fetch(url.as_str(), self.received)).await?;

@@ -13,7 +13,7 @@ use crate::error::LocalError;
 use crate::open_directory::Temporary;
 
 /// The number of received parts that are buffered between the network and the disk. A part has at most a few hundred
-/// KiB, so a download uses a few MiB of memory.
+/// KiB, so a download uses at most a few MiB of memory.
 const PARTS: usize = 8;
 
 /// The number of unsynced bytes after which a sync of the file starts, while the download continues.
@@ -25,7 +25,7 @@ enum WriterCommand {
     Verify(oneshot::Sender<Result<(), FileError>>),
 }
 
-/// Where the bytes of a target are written: memory or a file.
+/// The memory or the file to which the bytes of a target are written.
 pub(crate) trait Content: Send + 'static {
     /// Appends the next bytes of the target.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
@@ -132,8 +132,8 @@ fn work<C: Content>(
     while let Some(command) = inbox.blocking_recv() {
         match command {
             WriterCommand::Append(bytes) => {
-                // An error needs no handling here: the download checks the length as bytes arrive, and `finish` checks
-                // it again.
+                // An error needs no handling here: the download checks the length whenever bytes arrive, and the
+                // verifier reports the error again when it finishes.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
             }

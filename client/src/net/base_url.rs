@@ -21,8 +21,8 @@ use lastmile_cli_support::text::{hide_credentials, hide_possible_credentials};
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// Checks a URL, converts its scheme to lower case, and appends `/` if it is missing. The rest of the URL is used
-    /// exactly as written (RFC 3986).
+    /// Checks a URL, converts its scheme to lower case, and appends `/` if the URL does not end in `/`. The rest of the
+    /// URL is used exactly as written (RFC 3986).
     ///
     /// A URL with a scheme other than `http`, `https` and `file` requires a transport that the application supplies.
     ///

@@ -1,5 +1,5 @@
 //! Response headers in which caches between the client and the server describe a response. Nothing in these headers is
-//! authenticated; they only help administrators to find a cache that serves an outdated file.
+//! authenticated; they only help administrators find a cache that serves an outdated file.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

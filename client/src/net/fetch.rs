@@ -24,7 +24,7 @@ pub trait Fetch: Send + Sync + 'static {
     /// other failure.
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
 
-    /// Requests the metadata file at `url`, which has at most `max_length` bytes. An implementation may accept a
+    /// Requests the metadata file at `url`, which may have at most `max_length` bytes. An implementation may accept a
     /// compressed body, but must return it decompressed. The default implementation calls [`fetch`](Fetch::fetch).
     ///
     /// Targets are always fetched with [`fetch`](Fetch::fetch), which does not decompress.

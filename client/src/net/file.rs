@@ -35,8 +35,8 @@ impl Fetch for FileFetch {
     }
 }
 
-/// Returns two paths for the URL. The first path is percent-decoded, as a web server would do. The second path is not
-/// decoded, because some tools store files under their encoded names.
+/// Returns two paths for the URL. The first path is percent-decoded, because a web server decodes the path of a URL.
+/// The second path is not decoded, because some tools store files under their encoded names.
 fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     let rest = url.strip_prefix("file://").unwrap_or_default();
     let path = rest.strip_prefix("localhost").unwrap_or(rest);

@@ -26,7 +26,7 @@ use crate::net::fetch::{Fetch, FetchError, Response, TlsProblem};
 use crate::net::proxy::{Proxies, ProxyChoice};
 use crate::net::tls::{Authorities, default_provider};
 
-/// The maximum number of bytes that are read of the body of an error response. The connection can be reused only if
+/// The maximum number of bytes that are read from the body of an error response. The connection can be reused only if
 /// the whole body has been read.
 const FEW_WORDS: usize = 16 * 1024;
 
@@ -102,8 +102,8 @@ impl HttpFetch {
         HttpFetch::with_provider(settings, default_provider()?)
     }
 
-    /// Creates a client with the given settings. TLS uses `provider`, which can be, for example, a provider that is
-    /// validated for FIPS 140-3. This method neither reads nor sets the process default of rustls.
+    /// Creates a client with the given settings. TLS uses `provider`, for example a provider that is validated for FIPS
+    /// 140-3. This method neither reads nor sets the process default of rustls.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl HttpFetch {
         Ok(self.client.get(url))
     }
 
-    /// Sends the request, and returns the position in the file at which the body of the response starts.
+    /// Sends the request. Returns the response, and the position in the file at which its body starts.
     async fn ask(
         &self,
         url: &str,
@@ -228,8 +228,9 @@ impl Fetch for HttpFetch {
             }
             let (offset, answer) = self.ask(&url, request, offset).await?;
             check_transfer(answer.headers())?;
-            // Ignore the content coding. The client requested no coding, so a coding in the response describes the file
-            // itself, such as `x-gzip` for a `.tar.gz` file. The length and hashes of the target are checked later.
+            // Ignore the content coding. The client requested no coding, so the coding that the response names is a
+            // property of the file itself, such as `x-gzip` for a `.tar.gz` file. The length and hashes of the target
+            // are checked later.
             Ok(Response { offset, body: self.body(answer) })
         })
     }
@@ -257,8 +258,9 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// Returns the body unchanged, or an error if the body begins like a web page. Some networks answer every request with
-/// their login page, and some broken servers answer with an error page. Such a page says nothing about the repository.
+/// Returns the body unchanged, unless the body begins like a web page. In this case, the returned body consists of an
+/// error. Some networks answer every request with their login page, and some broken servers answer with an error page.
+/// Such a page says nothing about the repository.
 fn unless_page(body: Body) -> Body {
     let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
         let part = body.next().await?;
@@ -376,7 +378,7 @@ fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     Err(FetchError::WrongRange(format!("asked for `bytes={asked}-`, got `{found}`")))
 }
 
-/// Returns the headers of every request.
+/// Returns the headers that every request has.
 fn headers_of_all(settings: &HttpSettings) -> HeaderMap {
     let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     if settings.bypass_caches {
@@ -386,9 +388,9 @@ fn headers_of_all(settings: &HttpSettings) -> HeaderMap {
     headers
 }
 
-/// Returns how long the server asks the client to wait (RFC 9110, 10.2.3): either a number of seconds, or the time
-/// between the `Date` header of the response and a given HTTP date. This machine's clock is not used, because it may be
-/// wrong.
+/// Returns how long the server asks the client to wait (RFC 9110, 10.2.3). The header contains either a number of
+/// seconds, or an HTTP date. The wait until that date starts at the time in the `Date` header of the response. This
+/// machine's clock is not used, because it may be wrong.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -1,6 +1,6 @@
 //! Requests files before the workflow needs them, so that several round trips overlap.
 //!
-//! Prefetching changes only the time at which files are requested. A prefetched request replaces the first attempt to
+//! Prefetching changes only the time at which files are requested. A prefetch request replaces the first attempt to
 //! fetch a file: it has the same length limit, fails with the same errors, and is followed by the same retries. Files
 //! are verified later, when the workflow needs them.
 
@@ -18,9 +18,9 @@ use crate::net::fetch::{Fetch, FetchError, Reading};
 /// The maximum number of prefetch requests that run at the same time.
 const MAX_IN_FLIGHT: usize = 16;
 
-/// The maximum number of bytes read of a prefetched file before the workflow needs it. This limit, together with the
-/// length limit of the file that the workflow is reading, bounds the memory that a malicious mirror can make the client
-/// use.
+/// The maximum number of bytes that are read from a prefetched file before the workflow needs the file. This limit,
+/// together with the length limit of the file that the workflow is reading, bounds the memory that a malicious mirror
+/// can make the client use.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
 /// The queued and running prefetch requests. Dropping this value cancels them.

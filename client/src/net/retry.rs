@@ -40,7 +40,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns the retries for one file of at most `length` bytes. The time until the deadline starts with this call.
+    /// Starts the deadline for one file of at most `length` bytes, and returns its retries.
     #[must_use]
     pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));

@@ -12,7 +12,7 @@ use crate::net::file::FileFetch;
 use crate::net::http::HttpFetch;
 
 /// A transport that passes each request to another transport, which it chooses by the scheme of the URL. The supported
-/// schemes are `file` and, with the feature `http`, also `http` and `https`.
+/// schemes are `file` and, with the feature `http`, `http` and `https`.
 #[derive(Debug, Clone, Default)]
 pub struct FetchByScheme {
     file: FileFetch,

@@ -53,12 +53,13 @@ enum Access {
 }
 
 impl DirectoryStore {
-    /// Opens the store in `path`, and creates it if it does not exist.
+    /// Opens the store in the directory `path`, and creates the store if it does not exist.
     ///
     /// # Errors
     ///
-    /// Any I/O error. Also an error if other users can change the directory, or if `state` is a symbolic link, because
-    /// other users could then remove the record of trusted versions, without which the client cannot detect a rollback.
+    /// Any I/O error, or an error if other users can change the directory or its folder `state`, or if `state` is a
+    /// symbolic link. Other users could then remove the record of trusted versions, without which the client cannot
+    /// detect a rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = OpenDirectory::make(&path, PRIVATE)?;
@@ -68,8 +69,8 @@ impl DirectoryStore {
         Ok(DirectoryStore::with_access(path, Access::ReadWrite { roles, state }))
     }
 
-    /// Opens the store in `path` for reading. Never writes or creates anything, even if the store does not exist, so
-    /// this function works on a read-only file system.
+    /// Opens the store in the directory `path` for reading. Never writes or creates anything, even if the store does
+    /// not exist, so this function works on a read-only file system.
     ///
     /// # Errors
     ///
@@ -91,9 +92,9 @@ impl DirectoryStore {
         DirectoryStore { path, access, large_from: LARGE, is_cleaned: AtomicBool::new(false) }
     }
 
-    /// Sets the minimum length in bytes of roles that are read in parts instead of being held in memory. Verifying such
-    /// a role takes one pass over its file and little memory; finding a target in it takes a few milliseconds. The
-    /// default is 8 MiB.
+    /// Sets the minimum length in bytes of roles that are read in parts instead of being held in memory. To verify such
+    /// a role, the client reads its file once and needs little memory. Finding a target in the role takes a few
+    /// milliseconds. The default is 8 MiB.
     #[must_use]
     pub fn large_from(mut self, bytes: u64) -> DirectoryStore {
         self.large_from = bytes;
@@ -107,6 +108,7 @@ impl DirectoryStore {
     }
 
     /// Returns the time at which the trusted metadata of `role` was last replaced, according to this machine's clock.
+    /// Returns `None` if no metadata of the role is stored.
     #[must_use]
     pub fn replaced_at(&self, role: &RoleName) -> Option<SystemTime> {
         let file = self.folders().0?.open_file(&role_file(role)).ok()??;

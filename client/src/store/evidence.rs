@@ -1,6 +1,6 @@
-//! Stores evidence and trust roots, so that policies can be evaluated again without a network. The files are named by
-//! their SHA-256 and verified whenever they are read. The number and the total length of the stored files are limited;
-//! the least recently used files are removed first.
+//! Stores evidence and trust roots, so that policies can be evaluated again without a network. The files are named
+//! after their SHA-256 hashes, and are verified whenever they are read. The number and the total length of the stored
+//! files are limited; the least recently used files are removed first.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use lastmile_metadata::{Algorithm, FileContent, TargetFile};
@@ -32,8 +32,8 @@ pub(crate) fn read(store: &SharedStore, file: &TargetFile) -> Result<Option<Vec<
     }))
 }
 
-/// Stores the verified content of `file`, which was needed at `time`, and removes other files if the limits are
-/// exceeded. Does nothing if the metadata lists no SHA-256 for the file.
+/// Stores the verified content of `file`, and records `time` as the time of its last use. Removes other files if the
+/// limits are exceeded. Does nothing if the metadata lists no SHA-256 for the file.
 pub(crate) async fn keep(
     store: &SharedStore,
     file: &TargetFile,
@@ -55,7 +55,7 @@ pub(crate) async fn keep(
     store.exclusively(work).await
 }
 
-/// Records that a stored file was needed at `time`. Writes to the store at most once a day for each file.
+/// Records `time` as the time of the last use of a stored file. Writes to the store at most once a day for each file.
 pub(crate) async fn mark_used(store: &SharedStore, file: &TargetFile, time: DateTime<Utc>) -> Result<(), Error> {
     let Some(sha256) = sha256_of(file) else { return Ok(()) };
     let entry = Entry { sha256, length: file.length, used: time.date_naive() };
@@ -76,8 +76,8 @@ fn sha256_of(file: &TargetFile) -> Option<[u8; 32]> {
     digest.try_into().ok()
 }
 
-/// The index of the stored evidence files and trust roots. Each line has the SHA-256, the length and the day of the
-/// last use.
+/// The index of the stored evidence files and trust roots. Each line contains the SHA-256 hash, the length and the day
+/// of the last use of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Index(Vec<Entry>);
 
@@ -93,7 +93,7 @@ impl Index {
         Index::of(store.open(&StoredFile::EvidenceIndex, LONGEST_INDEX))
     }
 
-    /// Reads the index. Returns an empty index if it is missing or unusable.
+    /// Parses the index. If the stored index is missing or unusable, returns an empty one.
     fn of(opened: Result<Option<FileContent>, LocalError>) -> Result<Index, LocalError> {
         let opened = match opened {
             Err(error) if error.is_unusable_content() => None,
@@ -119,8 +119,8 @@ impl Index {
         self.0.push(entry);
     }
 
-    /// Removes and returns the least recently used entries until the limits are met, but never the entry that was added
-    /// last.
+    /// Removes and returns the least recently used entries until the index is within the limits. Never removes the
+    /// entry that was added last.
     fn remove_excess(&mut self) -> Vec<Entry> {
         let mut removed = Vec::new();
         while self.0.len() > MAX_FILES || self.total_length() > MAX_TOTAL_LENGTH {

@@ -10,8 +10,8 @@ use crate::error::{Error, LocalError};
 use crate::store::shared::LockedStore;
 use crate::store::{Store, StoredFile};
 
-/// The format version of stores that this program writes. It refuses to use a store with another format version, and
-/// leaves the store unchanged.
+/// The format version of stores that this program writes. The program refuses to use a store with another format
+/// version, and leaves the store unchanged.
 const FORMAT: u32 = 1;
 
 /// The maximum length of a stored identity in bytes.
@@ -26,8 +26,8 @@ pub(crate) struct StoreIdentity {
     /// The time of the last refresh, according to this machine's clock.
     pub(crate) refreshed: Option<DateTime<Utc>>,
     /// The number of refreshes started so far. Before a refresh writes its changes, it compares its own number with the
-    /// stored number, to notice that another refresh has changed the store. Earlier versions of the program do not
-    /// write this field.
+    /// stored number. If the numbers differ, another refresh has changed the store. Earlier versions of the program do
+    /// not write this field.
     #[serde(default)]
     pub(crate) starts: u64,
 }
@@ -38,7 +38,7 @@ struct AnyFormat {
 }
 
 impl StoreIdentity {
-    /// Reads the identity of `store`. Returns `None` if the store was never used.
+    /// Reads the identity of `store`. Returns `None` if the store has no identity yet.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
         let Some(bytes) = store.read(&StoredFile::Identity, LONGEST)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
@@ -57,9 +57,10 @@ impl StoreIdentity {
 
     /// Checks that `store` belongs to the repository of the shipped root `shipped`, and returns the identity to store.
     ///
-    /// If the store was never used with this shipped root, the shipped root must have a root key in common with a
-    /// stored root: either with the newest stored root, or with a stored root of the same, the previous or the next
-    /// version.
+    /// A store without an identity can be used with any shipped root. A store with an identity can be used with the
+    /// shipped roots that it records, and with a root that shares a root key with a stored root. The stored root must
+    /// be the newest one, or its version must be the version of the shipped root, the version before it, or the version
+    /// after it.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,

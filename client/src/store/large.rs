@@ -1,4 +1,4 @@
-//! Large metadata files, stored or just fetched. Two readers can read such a file in parts at the same time.
+//! Large metadata files, from the store or just fetched. Two readers can read a large file in parts at the same time.
 
 use std::collections::VecDeque;
 use std::fmt;

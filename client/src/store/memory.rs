@@ -15,7 +15,8 @@ pub struct MemoryStore {
     is_refreshed: Arc<AtomicBool>,
 }
 
-/// The stored files. The content is in an `Arc`, so that a store and its fork share the files that neither has changed.
+/// The stored files. The content is in an `Arc`, so that a store and its fork share the files that neither of them has
+/// changed.
 type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {

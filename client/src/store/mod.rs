@@ -19,13 +19,13 @@ use crate::error::{LocalError, cut_short};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum StoredFile {
-    /// The current trusted metadata of a role, as received.
+    /// The trusted metadata file of a role, as it was received.
     Role(RoleName),
-    /// A version of root in the chain of trusted roots (spec 5.3.8), as received.
+    /// A version of root in the chain of trusted roots (spec 5.3.8), as it was received.
     Root(Version),
     /// The record of trusted versions. The client accepts no lower version of a role (decision D3 in docs/pouf.md).
     Floors,
-    /// The identity of the store, which records the repository to which the store belongs.
+    /// The identity of the store, which records to which repository the store belongs.
     Identity,
     /// An evidence file or a trust root of a policy, identified by its SHA-256 hash.
     Evidence([u8; 32]),
@@ -52,7 +52,7 @@ pub enum LockKind {
 /// Writes must be atomic and durable: after a crash, a file has either its old or its new content. The client writes
 /// only while it holds [`LockKind::Files`], and stores only metadata that has passed every check.
 pub trait Store: Send + Sync + 'static {
-    /// Reads a file. Returns `None` if it does not exist.
+    /// Reads a file. Returns `None` if the file does not exist.
     ///
     /// # Errors
     ///

@@ -52,7 +52,7 @@ impl Change {
 }
 
 impl<'a> PendingChanges<'a> {
-    /// Creates an empty list of changes for a refresh that has written `ours` to the store as its identity.
+    /// Creates an empty list of changes for a refresh that has written the identity `ours` to the store.
     pub(crate) fn new(store: &'a SharedStore, ours: StoreIdentity) -> PendingChanges<'a> {
         PendingChanges { store, ours, changes: Vec::new() }
     }
@@ -89,7 +89,7 @@ impl<'a> PendingChanges<'a> {
     }
 }
 
-/// Writes the changes made by a cancelled refresh, so that files which the refresh has accepted are not lost.
+/// Writes the changes of a cancelled refresh, so that the files that the refresh has accepted are not lost.
 impl Drop for PendingChanges<'_> {
     fn drop(&mut self) {
         let changes = take(&mut self.changes);

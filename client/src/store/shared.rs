@@ -1,5 +1,5 @@
 //! A store that several processes use. A process holds the lock on the files only while it reads or writes them, never
-//! during network requests. To ensure this, work that needs the lock is passed as a closure, which cannot await
+//! during network requests. To ensure this, callers pass the work that needs the lock as a closure, which cannot await
 //! anything.
 
 use std::ops::Deref;
@@ -53,8 +53,8 @@ impl SharedStore {
         work(&LockedStore(&*self.store))
     }
 
-    /// Like [`exclusively`](SharedStore::exclusively), but for `Drop` implementations, which cannot await. Blocks for a
-    /// short time, and does nothing if another process still holds the lock after this time.
+    /// Like [`exclusively`](SharedStore::exclusively), but for `Drop` implementations, which cannot await. Blocks the
+    /// thread for a short time. If another process still holds the lock after this time, `work` does not run.
     pub(crate) fn exclusively_if_free(&self, work: impl FnOnce(&LockedStore<'_>)) {
         for _ in 0..BLOCKING_ATTEMPTS {
             match self.store.try_lock(LockKind::Files) {
@@ -65,13 +65,14 @@ impl SharedStore {
         }
     }
 
-    /// Takes the lock that makes this process the only one that refreshes the store. This lock may be held during
-    /// network requests, because it does not prevent other processes from reading the store.
+    /// Takes the lock that prevents other processes from refreshing the store. This lock may be held during network
+    /// requests, because it does not prevent other processes from reading the store.
     pub(crate) async fn lock_for_refresh(&self) -> Result<RefreshLock, Error> {
         Ok(RefreshLock { _lock: self.lock(LockKind::Refresh).await? })
     }
 
-    /// Takes a lock. Waits while another process holds the lock, and reports a longer wait with one event.
+    /// Takes a lock. Waits up to `lock_wait` while another process holds the lock, and sends one event if the wait is
+    /// long.
     async fn lock(&self, kind: LockKind) -> Result<StoreLock, Error> {
         let mut waited = Duration::ZERO;
         let mut is_reported = false;
@@ -115,7 +116,6 @@ impl SharedStore {
 }
 
 impl LockedStore<'_> {
-    /// Replaces the content of the file with `bytes`.
     pub(crate) fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.0.write(file, bytes)
     }
@@ -125,7 +125,6 @@ impl LockedStore<'_> {
         self.0.keep(file, kept)
     }
 
-    /// Removes the file if it exists.
     pub(crate) fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.0.remove(file)
     }

@@ -132,7 +132,8 @@ async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store() {
     let repository = TestRepository::new();
     let dir = tempfile::tempdir().unwrap();
     updater(repository.clone(), dir.path()).refresh_at(now()).await.unwrap();
-    // Prepare a store with version 3 of the repository, as if another program without the refresh lock had written it.
+    // Prepare a store with version 3 of the repository, as if a program that does not use the refresh lock had written
+    // the store.
     let newer = TestRepository::new();
     let newer_dir = tempfile::tempdir().unwrap();
     newer.publish(3, "online");
