@@ -1,6 +1,5 @@
-//! Runs the client workflow (spec 5). Each step of the workflow is a [`Stage`], which requests metadata files one after
-//! the other. A [`Driver`] answers each [`Request`] with the stored copy of the file or with a file from a mirror. Only
-//! this module calls [`Stage::apply`].
+//! Runs the client workflow (spec 5). Each step is a [`Stage`], which requests metadata files. A [`Driver`] supplies
+//! these files from the store and the mirrors. Only this module calls [`Stage::apply`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -67,7 +66,6 @@ impl<'a> Driver<'a> {
         Driver { context, writing, floors: FloorsRecord::Text(None), prefetch, considered }
     }
 
-    /// Creates a driver for a refresh.
     pub(crate) fn of_refresh(
         context: &'a UpdateContext,
         changes: PendingChanges<'a>,
@@ -107,8 +105,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Allows a new record of trusted versions to replace a lost one. Call this method only when all trusted versions
-    /// are known.
+    /// Allows a new record of trusted versions to replace a lost one. Call this when all trusted versions are known.
     pub(crate) fn complete_floors(&mut self) {
         if self.floors == FloorsRecord::Lost {
             self.floors = FloorsRecord::Text(None);
@@ -177,8 +174,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fetches a file for the stage from the mirrors, and stores the file. An offline driver applies the stored copy
-    /// instead.
+    /// Fetches a file for the stage, and stores the file. An offline driver applies the stored copy instead.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
@@ -348,7 +344,6 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Prefetches the requested file from all mirrors.
     pub(crate) fn queue_from_all(&mut self, request: &Request) {
         let context = self.context;
         context.mirrors.in_order().for_each(|mirror| self.queue_from(&mirror, request));
@@ -450,7 +445,6 @@ pub(crate) fn drive_stored<S: Stage>(
     }
 }
 
-/// The result of offering a stored copy to a stage.
 enum Offered {
     /// The stage has no more requests.
     Nothing,
@@ -477,7 +471,8 @@ fn first_character(bytes: &[u8]) -> Option<u8> {
 
 /// Converts the verification error for a file into the reason why the mirror failed. `first` is the first
 /// non-whitespace byte of the file. A file that is not JSON, such as a login page or the error page of a broken server,
-/// is reported as a network failure, unless the file has the length and the hashes that metadata lists.
+/// is reported as a network failure. However, such a file is refused if it has the length and the hashes that metadata
+/// lists.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
@@ -493,8 +488,7 @@ fn is_rollback(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. })
 }
 
-/// Applies the stored copy, which does not satisfy the request, and returns the stage's error. A file that may be
-/// absent counts as absent.
+/// Applies the stored copy, which does not satisfy the request. If the file may be absent, treats it as absent.
 fn refuse_stored<S: Stage>(
     stage: &mut S,
     request: &Request,

@@ -75,7 +75,7 @@ pub enum Error {
     EvidenceNotStored(TargetPath),
     /// A role on the delegation chain of a target has a policy, but this library was built without the feature `attest`.
     #[cfg(not(feature = "attest"))]
-    #[error("{0} has a policy for its packages, but lastmile-client was built without the feature `attest`")]
+    #[error("role `{0}` has a policy, but lastmile-client was built without the feature `attest`")]
     PoliciesNotSupported(lastmile_metadata::RoleName),
     /// The configuration is unusable. For example, there is no mirror, no cryptography provider for TLS is available,
     /// or a URL, a proxy or a certificate authority cannot be used.

@@ -125,11 +125,11 @@ impl std::fmt::Display for Event {
                     write!(f, ", the server's reads {}", format_time(server))?;
                 }
                 if let Some(before) = before {
-                    write!(f, "; at the last refresh it read {}", format_time(before))?;
+                    write!(f, "; at the last refresh, this machine's clock read {}", format_time(before))?;
                 }
                 f.write_str(
-                    ". If it is wrong, correct it: a fast clock makes valid metadata look expired, a slow one lets \
-                     expired metadata pass",
+                    ". If this machine's clock is wrong, correct it: a fast clock makes valid metadata look expired, and \
+                     a slow clock lets expired metadata pass",
                 )
             }
             Event::UnusableFile { reason } => {

@@ -17,7 +17,7 @@ pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 /// difference is normal, because a refresh reads the clock before it waits for other processes that use the same store.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
-/// The state of the store from which an update starts.
+/// The state from which an update starts, as read from the store.
 pub(crate) struct Start {
     pub(crate) stage: UpdateRoot,
     pub(crate) floors: FloorsRecord,

@@ -91,8 +91,8 @@ fn the_error_for_a_fast_clock_contains_all_known_times() {
     assert_eq!(client.events(), std::slice::from_ref(&event));
     assert!(
         event.to_string().starts_with(
-            "this machine's clock reads 2050-06-01T00:00:00Z, the server's reads 2030-01-02T00:00:00Z; at the last refresh \
-             it read 2030-01-01T00:00:00Z."
+            "this machine's clock reads 2050-06-01T00:00:00Z, the server's reads 2030-01-02T00:00:00Z; at the last refresh, \
+             this machine's clock read 2030-01-01T00:00:00Z."
         ),
         "{event}"
     );

@@ -73,15 +73,15 @@ fn of_verdict(kind: &ErrorKind) -> Option<&'static str> {
              or this machine's clock may be wrong"
         }
         ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. } | ErrorKind::Removed { .. } => {
-            "the mirror has older metadata than this machine already trusts; try another mirror or ask \
-             the maintainers"
+            "the metadata on the mirror is older than the metadata that this machine trusts; try another mirror, or \
+             ask the maintainers"
         }
         ErrorKind::StateLost => {
             "the stored state is damaged, so a rollback could not be detected; start again from the shipped root \
              with `lastmile trust reset NAME`"
         }
         ErrorKind::ThresholdNotMet { .. } => {
-            "not enough of the trusted keys have signed the file; previously trusted metadata stays trusted"
+            "too few of the trusted keys have signed the file; previously trusted metadata stays trusted"
         }
         ErrorKind::UnsupportedSpecVersion(_) => {
             "a newer version of this program may support this version of the specification"
@@ -119,11 +119,11 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
         FetchError::Connect(_) => {
             "check the network and the proxy settings, or use the stored metadata with `--offline`"
         }
-        FetchError::TooManyRedirects { .. } => "follow more redirects with `--limit redirects=NUMBER`",
+        FetchError::TooManyRedirects { .. } => "allow more redirects with `--limit redirects=NUMBER`",
         FetchError::Tls { problem, .. } => match problem {
             TlsProblem::Expired | TlsProblem::NotYetValid => {
-                "the server's certificate is not valid at this time, or this machine's clock is wrong; check the clock, and \
-                 tell the operator of the server"
+                "the server's certificate is not valid at this time, or this machine's clock is wrong; check the clock; \
+                 if it is right, tell the operator of the server"
             }
             TlsProblem::OtherName => "check the URLs with `lastmile trust list`",
             TlsProblem::UnknownIssuer => "trust an additional certificate authority with `--ca-file`",

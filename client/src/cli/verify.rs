@@ -142,7 +142,7 @@ async fn check_file(file: &Path, target: &TargetFile) -> Result<(), Failure> {
     let Err(error) = check(file, target).await? else { return Ok(()) };
     let refusal = Refusal::Target { path: target.path.clone(), error };
     let failure = Failure::from(Error::from(RefusedError::from(refusal)));
-    Err(failure.with_hint(format!("`{}` is not this target or has been changed", printable_path(file))))
+    Err(failure.with_hint(format!("`{}` is not this target, or has been changed", printable_path(file))))
 }
 
 /// Checks the length and the hashes of a file, and opens the file only once.

@@ -1,4 +1,4 @@
-//! The interface of transports, which fetch files from a repository, and their errors.
+//! The interface and the errors of transports. A transport fetches files from a repository.
 
 use std::io;
 use std::time::Duration;

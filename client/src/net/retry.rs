@@ -50,7 +50,7 @@ impl RetryPolicy {
     }
 }
 
-/// The remaining retries for one file, and its deadline.
+/// The remaining retries and the deadline for one file.
 #[derive(Debug)]
 pub(crate) struct Retries {
     policy: RetryPolicy,

@@ -1,5 +1,5 @@
-//! The identity of a store: its format version and the repository to which it belongs, stored as `stamp.json`. The
-//! identity prevents the metadata of two repositories from being mixed.
+//! The identity of a store: its format version, and the repository to which the store belongs. The identity is stored
+//! as `stamp.json`, and prevents the metadata of two repositories from being mixed.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Envelope, RoleName, Root, Version};
@@ -17,7 +17,7 @@ const FORMAT: u32 = 1;
 /// The maximum length of a stored identity in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// The format version of a store, and the repository to which it belongs.
+/// The format version of a store, and the repository to which the store belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreIdentity {
     format: u32,
