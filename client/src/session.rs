@@ -231,8 +231,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], without a request for the target, if the listed length is more than
-    /// [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); otherwise the same errors as [`download`](Session::download).
+    /// [`Error::TooLarge`] if the listed length is more than [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH). The target
+    /// is then not requested. Otherwise the same errors as [`download`](Session::download).
     pub async fn read(&self, target: &Target) -> Result<Vec<u8>, Error> {
         self.permit(target).await?;
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await

@@ -138,7 +138,7 @@ impl TestRepository {
         self.files.lock().unwrap()[&format!("http://a/{name}")].clone().unwrap()
     }
 
-    /// Returns the files of the first mirror by their paths.
+    /// Returns the files of the first mirror. The keys of the map are the paths.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let files = self.files.lock().unwrap();
         let of_a =

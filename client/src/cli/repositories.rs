@@ -176,8 +176,8 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// Any I/O error, or unreadable settings. A directory or file that other users can change is also an error, because
-    /// these users could choose the trusted root and mirrors.
+    /// Any I/O error, or unreadable settings. It is also an error if other users can change the directories or files of
+    /// the repository, because these users could choose the trusted root and the mirrors.
     pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };

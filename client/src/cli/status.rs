@@ -15,8 +15,8 @@ impl App<'_> {
         let repository = self.repository()?;
         let store = repository.read_only_store()?;
         let reader = self.reader(&repository)?;
-        // If a role has expired, verify as of the Unix epoch, at which no role had expired, so that `status` can still
-        // show the roles.
+        // If a role has expired, verify as of the Unix epoch. No role had expired then, so `status` can still show the
+        // roles.
         let session = match reader.offline_at(self.now).await {
             Err(error) if is_expired(&error) => reader.offline_at(DateTime::UNIX_EPOCH).await?,
             other => other?,

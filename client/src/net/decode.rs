@@ -100,8 +100,8 @@ fn undecodable(coding: Coding, problem: &str) -> FetchError {
     FetchError::Undecodable { coding: coding.name(), problem: problem.to_owned() }
 }
 
-/// Decodes until the body ends or an error occurs. Sends an empty part at the end, or else the error. Sending fails
-/// only if the body was dropped.
+/// Decodes until the body ends or an error occurs. Sends an empty part at the end, or the error if one occurred.
+/// Sending fails only if the body was dropped.
 fn work(coding: Coding, mut source: Source, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) {
     let outcome = match decode(coding, &mut source, outbox) {
         Ok(()) => Ok(Bytes::new()),

@@ -137,7 +137,7 @@ pub enum FetchError {
     /// The proxy requires a user name and a password, or refused those in its URL (HTTP 407).
     #[error("{} requires a user name and a password (HTTP status 407)", named_proxy(proxy.as_deref()))]
     ProxyUnauthorized {
-        /// The proxy, without its user name and password, if one is configured.
+        /// The configured proxy, without its user name and password. `None` if no proxy is configured.
         proxy: Option<String>,
     },
     /// The network requires a login before it forwards requests (HTTP 511).

@@ -1,8 +1,8 @@
 //! Retries of temporary network failures, with back-off, jitter, and one deadline for each file. Refused files are
 //! never retried.
 //!
-//! This module resets the number of retries and the pause, but not the deadline, whenever the client has received
-//! bytes. The crate `backon` cannot do this.
+//! If an attempt to download a target fails after it has received bytes, the number of retries and the pause are reset,
+//! but not the deadline. The crate `backon` cannot do this.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

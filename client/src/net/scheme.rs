@@ -11,8 +11,8 @@ use crate::net::file::FileFetch;
 #[cfg(feature = "http")]
 use crate::net::http::HttpFetch;
 
-/// A transport that passes each request to another transport, which it chooses by the scheme of the URL. The supported
-/// schemes are `file` and, with the feature `http`, `http` and `https`.
+/// A transport that passes each request to another transport, which it chooses by the scheme of the URL. The scheme
+/// `file` is always supported. The schemes `http` and `https` need the feature `http`.
 #[derive(Debug, Clone, Default)]
 pub struct FetchByScheme {
     file: FileFetch,
