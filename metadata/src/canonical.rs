@@ -25,8 +25,8 @@ use crate::{ErrorKind, Location};
 /// The maximum nesting depth of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// Descriptions of the requirements beyond those of JSON, for error messages.
-/// Describes the limit [`DEPTH`] in error messages.
+// The requirements on the text, as error messages describe them.
+/// The description of the limit [`DEPTH`].
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "each member of an object once";
 const INTEGERS: &str = "an integer of at most 64 bits";
@@ -262,8 +262,8 @@ impl<'de> Visitor<'de> for MemberName<'_> {
     }
 }
 
-/// The position of a member in a text, in bytes. The struct has only 12 bytes, because an object may have millions of
-/// members.
+/// The start and the end of a member in a text, and the length of its name, in bytes. The struct takes only 12 bytes,
+/// because an object may have millions of members.
 struct Member {
     start: u32,
     name: u32,

@@ -70,14 +70,13 @@ fn f_cj_5_duplicate_members_are_refused() {
 
 #[test]
 fn escaped_names_sort_by_their_unescaped_text() {
-    // `\` (0x5c) sorts between `A` and `a`, and `"` (0x22) sorts before all other names, although `\` and `"` are
-    // escaped.
+    // `\` (0x5c) sorts between `A` and `a`, and `"` (0x22) sorts before all other names, although both are escaped.
     assert_eq!(canonical(r#"{"a":1,"\\":2,"A":3,"\"":4}"#).unwrap(), r#"{"\"":4,"A":3,"\\":2,"a":1}"#);
 }
 
 #[test]
 fn member_names_sort_without_their_quotes() {
-    // `!` sorts before the closing quote, which is not part of the name. A name may be empty.
+    // `!` (0x21) sorts before the closing quote (0x22), but the quote is not part of the name. A name may be empty.
     assert_eq!(canonical(r#"{"a!":1,"a":2}"#).unwrap(), r#"{"a":2,"a!":1}"#);
     assert_eq!(canonical(r#"{"":1,"a":2}"#).unwrap(), r#"{"":1,"a":2}"#);
 }

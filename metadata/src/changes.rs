@@ -13,10 +13,11 @@ use core::fmt;
 use crate::ErrorKind;
 use crate::reader::{Item, Reader};
 
-/// The location of a value, given as the path of member names that leads to it.
+/// The location of a value, given by the names of the members and array elements that lead to it.
 ///
 /// Array elements are named as follows: a string by its text, an object by the string in its member `name`, and any
-/// other element by its index. A second element with the same name gets the suffix `#2`.
+/// other element by its index. If several elements have the same name, the second one gets the suffix `#2`, the third
+/// one `#3`, and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pointer(Vec<String>);
 
@@ -53,8 +54,8 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// A changed value. Changes within objects and arrays are reported individually, but an empty object or array counts as
-/// one value.
+/// A changed value. Changes within objects and arrays are reported individually. An object or array is reported as a
+/// whole only if it was added or removed while empty, or if the type of the value changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'t> {
     /// The location of the value.
@@ -78,7 +79,7 @@ pub enum ChangeKind<'t> {
     Order,
 }
 
-/// Returns the changes from `before` to `after`, which must both be canonical. If `before` is `None`, everything in
+/// Returns the changes from `before` to `after`. Both texts must be canonical. If `before` is `None`, everything in
 /// `after` counts as added. Members of the outermost object are skipped if `is_skipped` returns `true` for their names.
 ///
 /// # Errors
@@ -125,7 +126,7 @@ pub fn string(value: &str) -> Option<Cow<'_, str>> {
     Reader::new(value).string().ok()
 }
 
-/// Returns the value of a member of an object in canonical JSON.
+/// Returns the value of the member `name` of an object in canonical JSON, or `None` if there is no such member.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] if the text is not a canonical object.
@@ -167,7 +168,7 @@ impl<'t> Walk<'t, '_> {
         self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Value { before, after } });
     }
 
-    /// Compares two objects. The members of both are sorted by name.
+    /// Compares two objects, whose members are sorted by name.
     fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
         let mut old = Members::of(before)?;
         let mut new = Members::of(after)?;

@@ -34,13 +34,14 @@ impl fmt::Debug for Received {
     }
 }
 
-/// A metadata file. Its envelope has been parsed, but its `signed` member has not been parsed.
+/// A metadata file whose envelope has been parsed, but whose member `signed` has not.
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
-    /// The canonical form of the file. If the received text is canonical, this is the received text itself.
+    /// The canonical form of the file. This is the received text itself if that text is canonical, or if it has not
+    /// been checked yet.
     canonical: Arc<String>,
-    /// Whether the text is known to be canonical. If this is false, the text is checked when `signed` is read.
+    /// Whether `canonical` is known to be canonical. Otherwise, this is checked when `signed` is parsed.
     is_canonical: bool,
     /// The range of `signed` in the canonical form.
     signed: Range<usize>,
@@ -82,7 +83,7 @@ impl<R> Envelope<R> {
         Ok(Some(envelope))
     }
 
-    /// Reads a file in any form, by first making a canonical copy.
+    /// Reads a file in any form. Makes a canonical copy first.
     fn read_any(received: Arc<String>, most_signatures: u32) -> Result<Self, ErrorKind> {
         let converted = canonical::canonicalize(&received)?;
         let canonical = if converted == *received { Arc::clone(&received) } else { Arc::new(converted) };
@@ -118,8 +119,8 @@ impl<R> Envelope<R> {
         })
     }
 
-    /// Reads the same file again from a canonical copy. Returns `None` if the file was already read from a canonical
-    /// copy, or if `signed` is the same in the copy.
+    /// Reads the same file again from a canonical copy. Returns `None` if the text is already known to be canonical, or
+    /// if `signed` is the same in the copy.
     pub(crate) fn into_canonical(self) -> Result<Option<Self>, ErrorKind> {
         if self.is_canonical {
             return Ok(None);
@@ -143,7 +144,7 @@ impl<R> Envelope<R> {
         &self.signatures
     }
 
-    /// Returns the text that the signatures cover, which is the canonical form of `signed` as received (TUF
+    /// Returns the text that the signatures cover: the canonical form of the received member `signed` (TUF
     /// specification 4.1).
     #[must_use]
     #[expect(clippy::expect_used, reason = "the range was found in this text, which never changes")]
@@ -214,7 +215,7 @@ fn not_utf8(error: &FromUtf8Error) -> ErrorKind {
 
 /// Returns a metadata file with `signed` and `signatures`, as valid JSON without whitespace.
 ///
-/// `signed` must be canonical, as [`Role::write`] returns it.
+/// `signed` must be canonical, like the text that [`Role::write`] returns.
 #[must_use]
 pub fn assemble(signed: &str, signatures: &[Signature]) -> Vec<u8> {
     write(signed, signatures, &Unknown::new())

@@ -64,7 +64,7 @@ pub enum ErrorKind {
         /// The value of the limit.
         value: u64,
     },
-    /// The listed length of the file exceeds one of the [`Limits`](crate::Limits). The file was not requested.
+    /// The listed length of the file exceeds one of the [`Limits`](crate::Limits), so the file was not requested.
     #[error("the listed length of {listed} bytes exceeds the limit `{limit}` of {value}")]
     ListedTooLong {
         /// The length that trusted metadata lists, in bytes.
@@ -74,8 +74,8 @@ pub enum ErrorKind {
         /// The value of the limit.
         value: u64,
     },
-    /// The file lists, for another role, a lower version than the version of that role that is already trusted (TUF
-    /// specification 5.4.3.2, 5.5.5).
+    /// The version that the file lists for another role is lower than the version of that role that is already trusted
+    /// (TUF specification 5.4.3.2, 5.5.5).
     #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
         /// The listed role.
@@ -282,7 +282,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// Displays a location at the beginning of a message. Displays nothing for the whole document.
+/// Displays a location at the beginning of a message. Displays nothing for [`Location::Document`].
 struct Before<'l>(&'l Location);
 
 impl fmt::Display for Before<'_> {
@@ -330,8 +330,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Returns at most the first `QUOTED + 1` characters of a text. From the additional character, [`Quoted`] can tell that
-/// the text was cut.
+/// Returns at most the first `QUOTED + 1` characters of a text. The additional character tells [`Quoted`] that the text
+/// was cut.
 pub(crate) fn quote(text: &str) -> String {
     text.chars().take(QUOTED + 1).collect()
 }

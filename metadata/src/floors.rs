@@ -30,7 +30,7 @@ pub struct Floors {
     pub(crate) lost: bool,
     /// The version of the root that was trusted when the other versions were accepted.
     pub(crate) root: Version,
-    /// A text that identifies the timestamp and snapshot keys of the root with the version `root`.
+    /// A text that identifies the timestamp and snapshot keys that version `root` of the root lists.
     pub(crate) online_keys: String,
     /// The version of the timestamp, and the version of the snapshot that this timestamp lists.
     pub(crate) timestamp: Option<(Version, Version)>,
@@ -71,8 +71,8 @@ impl Floors {
     }
 
     /// Checks that every previously listed role is still listed, with the same or a higher version (TUF specification
-    /// 5.5.5). Returns the lowest versions that are acceptable after `snapshot`, or `None` if this record already comes
-    /// from the same snapshot.
+    /// 5.5.5). Returns the lowest versions that are acceptable after `snapshot`, or `None` if this record was already
+    /// made from the same snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -97,8 +97,8 @@ impl Floors {
         text + &checksum
     }
 
-    /// Returns whether `record` contains exactly these versions. `record` must come from [`Floors::to_text`] or have
-    /// been accepted by [`Floors::from_text`].
+    /// Returns whether `record` contains exactly the same versions as `self`. `record` must come from
+    /// [`Floors::to_text`] or have been accepted by [`Floors::from_text`].
     #[must_use]
     pub fn is_recorded(&self, record: &str) -> bool {
         let rest = record.strip_prefix(&self.head()).and_then(|rest| rest.strip_prefix(self.lines()));
@@ -214,8 +214,8 @@ fn split_role(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("role ")?.split_once(' ')
 }
 
-/// Checks that a version was found for the role with this escaped name, and that this version is not lower than the
-/// trusted version.
+/// Checks that a version was found for the role with the escaped name `name`, and that it is not lower than the version
+/// `trusted`.
 fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
     let decoded = percent_decode_str(name).decode_utf8().ok();
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());

@@ -43,7 +43,7 @@ impl Algorithm {
         }
     }
 
-    /// Describes how metadata writes a digest of this algorithm, for error messages.
+    /// Describes the form of a digest in metadata, for error messages.
     fn digits(self) -> &'static str {
         match self {
             Self::Sha256 => "64 hexadecimal digits",
@@ -173,7 +173,7 @@ impl Hashes {
         canonical::object(known, &self.unknown)
     }
 
-    /// Returns whether at least one hash has a known algorithm, so that a file can be verified.
+    /// Returns whether at least one hash has a known algorithm. Otherwise, no file can be verified with these hashes.
     pub(crate) fn is_usable(&self) -> bool {
         self.known().next().is_some()
     }
@@ -201,8 +201,7 @@ pub enum FileError {
     Length {
         /// The listed length, in bytes.
         expected: u64,
-        /// The number of bytes received. If the file is too long, this is the number of bytes that were received before
-        /// it was refused.
+        /// The number of bytes received. A file that is too long is refused before all of its bytes are received.
         found: u64,
     },
     /// A hash of the file differs from the listed hash.
@@ -230,7 +229,7 @@ impl From<FileError> for ErrorKind {
     }
 }
 
-/// Verifies a file that is read in parts against its listed length and every listed hash of a known algorithm (TUF
+/// Verifies a file, part by part, against its listed length and against every listed hash of a known algorithm (TUF
 /// specification 5.7.3).
 #[derive(Clone)]
 pub struct HashingVerifier {

@@ -1,4 +1,4 @@
-//! A large object in a signed document. It is stored as an index into the canonical text instead of a tree, together
+//! A large object in a signed document. It is not stored as a tree, but as an index into the canonical text, together
 //! with the changes to the object.
 
 use alloc::borrow::Cow;
@@ -190,8 +190,7 @@ impl<E: Entry> Index<E> {
         self.text.get(start..end).expect("a range of the text")
     }
 
-    /// Returns whether one of the objects was cloned from the other and neither object has changed since. Does not
-    /// compare members.
+    /// Returns whether the two objects are clones of each other and have no changes. Does not compare members.
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
             && self.starts == other.starts
@@ -251,7 +250,7 @@ impl<E: Entry> Index<E> {
         reader.name().and_then(|_| reader.skip()).expect("a member that was already read")
     }
 
-    /// Returns the text of a member, which consists of its name and its value.
+    /// Returns the text of a member: its name and its value.
     #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn raw_member(&self, start: u32) -> &str {
         let mut reader = self.reader(start);

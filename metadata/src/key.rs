@@ -153,8 +153,8 @@ pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
     canonical::object(keys.iter().map(|(id, key)| (id.as_str(), key.write())), &BTreeMap::new())
 }
 
-/// Reads an array of key IDs. Duplicate IDs are kept. An ID that equals the ID at the same index of `like` shares the
-/// allocation of that ID, because many delegations may list the same few IDs.
+/// Reads an array of key IDs. Duplicate IDs are kept. An ID that equals the ID at the same index of `like` shares its
+/// allocation, because many delegations may list the same few IDs.
 pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec<KeyId>, ErrorKind> {
     let mut keyids = Vec::with_capacity(like.len());
     reader.array(|id| {

@@ -1,8 +1,8 @@
 //! The metadata formats and the client workflow of TUF (TUF specification 4 and 5), as a state machine that requests
 //! files and verifies them.
 //!
-//! This crate accesses no files, no network and no clock, and holds no private keys. The caller passes in the bytes of
-//! files and gets back verified metadata or errors. An update goes through these types:
+//! This crate accesses no files, no network and no clock, and does not handle private keys. The caller passes in the
+//! bytes of files and gets back verified metadata or errors. An update goes through these types:
 //!
 //! ```text
 //! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → Found

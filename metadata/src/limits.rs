@@ -19,16 +19,16 @@ pub struct Limits {
     /// The maximum length of a snapshot or targets file whose length is listed. This limit bounds how much data an
     /// attacker with a stolen timestamp or snapshot key can make a client read and hold in memory.
     pub listed_length: u64,
-    /// The maximum number of new roots in one update (Y in TUF specification 5.3.3). When an update reaches this limit,
-    /// the next update continues with the following root.
+    /// The maximum number of new roots in one update (Y in TUF specification 5.3.3). If an update reaches this limit,
+    /// the next update continues from the last accepted root.
     pub root_updates: u32,
     /// The maximum number of delegated roles that one search for a target visits (TUF specification 5.6.7.1).
     pub roles_visited: u32,
     /// The maximum number of delegated roles that a listing of all targets reads.
     pub roles_listed: u32,
-    /// The maximum number of steps that a listing of all targets takes. Each of the following is one step: listing a
+    /// The maximum number of steps that a listing of all targets takes. Each of the following takes one step: listing a
     /// target, listing a delegation, visiting a role in the search for a target, comparing a path with a pattern, and
-    /// verifying 256 bytes of a role.
+    /// verifying 256 bytes of a role. Long paths and roles with many keys take more steps.
     pub list_steps: u64,
     /// The maximum number of delegations in a chain from the top-level targets role to a delegated role.
     pub delegation_depth: u32,
@@ -50,7 +50,7 @@ impl Default for Limits {
             timestamp_length: 16_384,
             snapshot_length: 16_000_000,
             targets_length: 64_000_000,
-            // A targets file that lists one million targets has about 140 million bytes.
+            // A targets file that lists one million targets is about 140 MB long.
             listed_length: 256_000_000,
             root_updates: 256,
             roles_visited: 32,

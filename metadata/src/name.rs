@@ -36,7 +36,7 @@ impl Version {
         self.0.get()
     }
 
-    /// Returns the next version, or `None` if this is the last version.
+    /// Returns the next version, or `None` if this is the highest version.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         self.get().checked_add(1).and_then(Self::new)
@@ -49,7 +49,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// The error for the name of a role or the path of a target that cannot be used.
+/// The error for a role name or target path that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name `{}` {reason}", Printable(name))]
 pub struct NameError {
@@ -80,7 +80,7 @@ impl RoleName {
     pub const TARGETS: Self = Self(Cow::Borrowed("targets"));
     /// The four roles that every root must list (TUF specification 4.3).
     pub const TOP_LEVEL: [Self; 4] = [Self::ROOT, Self::TIMESTAMP, Self::SNAPSHOT, Self::TARGETS];
-    /// The two roles that a repository signs automatically whenever it publishes. Their keys must therefore be online.
+    /// The two roles that are signed automatically whenever files are published, so their keys must be online.
     pub const ONLINE: [Self; 2] = [Self::SNAPSHOT, Self::TIMESTAMP];
 
     /// Creates the name of a delegated role.
@@ -200,8 +200,8 @@ impl TargetPath {
         Ok(path)
     }
 
-    /// Returns the path as a relative file path with `/` as separator. The path names the same file on every platform,
-    /// and the file is always inside the folder to which the path is joined.
+    /// Returns the path as a relative file path with `/` as the separator. The path names the same file on every
+    /// platform, and the file is always inside the folder to which the path is joined.
     ///
     /// # Errors
     /// [`NameError`] if the path is absolute, or contains a control character, a bidirectional character or one of the

@@ -11,7 +11,7 @@ use crate::ErrorKind;
 /// The TUF specification allows only whole seconds and `Z`, but early Sigstore roots have fractions and offsets.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] if the text has a different form, or has the second 60 or the year 0.
+/// [`ErrorKind::Malformed`] if the text has a different form, or if the second is 60 or the year is 0.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z").but_found_text(text);
     // Spec 4.2.3, POUF D7: accept the specified form, and also fractions and numeric offsets.

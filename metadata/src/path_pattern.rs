@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::text::Printable;
 use crate::{ErrorKind, TargetPath};
 
-/// A pattern with wildcards that target paths are compared with.
+/// A pattern with wildcards, against which target paths are matched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPattern(String);
 
@@ -28,7 +28,7 @@ impl PathPattern {
         &self.0
     }
 
-    /// Returns whether the pattern covers the path (TUF specification 4.5, POUF D1). Matching takes linear time in the
+    /// Returns whether the pattern covers the path (TUF specification 4.5, POUF D1). Matching takes time linear in the
     /// lengths of the pattern and the path, because it does not backtrack over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
@@ -90,7 +90,7 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     Some(text.len() - characters.as_str().len())
 }
 
-/// The maximum length, in bytes, of a piece that stands between two stars and contains `?`. To keep the matching time
+/// The maximum length, in bytes, of a piece that contains `?` and is between two stars. To keep the matching time
 /// linear, a longer piece matches nothing. Common file systems do not allow longer file names.
 const LONGEST_PIECE: usize = 255;
 
@@ -288,7 +288,7 @@ pub(crate) mod tests {
         assert!(!matches("e\u{301}", "\u{e9}"));
     }
 
-    /// A direct implementation of the specification, which may take exponential time. The tests compare the fast
+    /// A direct implementation of the specification. It may take exponential time. The tests compare the fast
     /// implementation with it.
     fn by_the_word(pattern: &[char], path: &[char]) -> bool {
         match (pattern, path) {

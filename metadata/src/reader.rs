@@ -55,13 +55,13 @@ impl<'a> Reader<'a> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
 
-    /// Returns an error which says that `expected` was expected at the current position.
+    /// Returns the error that `expected` was expected at the current position.
     #[cold]
     pub(crate) fn expected(&self, expected: &'static str) -> ErrorKind {
         self.expected_at(self.at, expected)
     }
 
-    /// Returns an error which says that `expected` was expected at `start`.
+    /// Returns the error that `expected` was expected at `start`.
     #[cold]
     pub(crate) fn expected_at(&self, start: usize, expected: &'static str) -> ErrorKind {
         ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         is_same
     }
 
-    /// Reads an integer that fits into 64 bits, and returns its sign and digits.
+    /// Reads an integer that fits in 64 bits, and returns its text.
     fn integer(&mut self) -> Result<&'a str, ErrorKind> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let digits = rest.strip_prefix('-').unwrap_or(rest);
@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Returns whether another member or element follows. Reads the comma before that member or element, or the closing
+    /// Reads the comma before the next member or element, or the closing bracket. Returns `false` after the closing
     /// bracket.
     pub(crate) fn has_next(&mut self, bracket: u8, item: Item) -> Result<bool, ErrorKind> {
         match self.next() {

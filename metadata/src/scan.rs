@@ -42,7 +42,7 @@ pub(crate) struct Scan {
     /// parsed again whenever another part is received.
     retry_at: usize,
     state: ScanState,
-    /// The text of `signed` that was parsed, without the targets.
+    /// The parsed text of `signed`, without the targets.
     rest: String,
     last_path: Option<String>,
     failed: bool,
@@ -68,7 +68,7 @@ enum ScanState {
 }
 
 impl Scan {
-    /// Starts a scan of a file. `signed` is the range of the value of the member `signed` in the file.
+    /// Starts a scan of a file. `signed` is the range of the file that contains the value of the member `signed`.
     pub(crate) fn new(signed: Range<u64>) -> Self {
         Self {
             read: signed.start,
@@ -106,7 +106,7 @@ impl Scan {
         }
     }
 
-    /// Returns the result, if the whole file is valid.
+    /// Returns the result if the whole file is valid, and an error otherwise.
     pub(crate) fn finish(mut self) -> Result<Scanned, ErrorKind> {
         self.advance();
         if self.failed || self.state != ScanState::End || !self.window.is_empty() || self.taken != self.signed.end + 1 {
@@ -144,7 +144,7 @@ impl Scan {
     fn advance(&mut self) {
         let window = mem::take(&mut self.window);
         // Parse the text only up to the first incomplete or invalid character, because a part may end within a
-        // character. The bytes that are not parsed now are validated again later, which is fast.
+        // character. The bytes that are not parsed now are validated again later, but validation is fast.
         let whole = from_utf8(&window).map_or_else(|error| error.valid_up_to(), str::len);
         let text = window.get(..whole).and_then(|whole| from_utf8(whole).ok()).unwrap_or_default();
         let mut at = 0;

@@ -3,8 +3,8 @@
 //!
 //! Every update reads the whole file of such a role once, without holding it in memory, and makes the same checks as
 //! for other roles. During this pass, the position of each target and a digest of each block are recorded. When a
-//! target is later read from the file, its blocks are compared with the recorded digests, so any change to the file
-//! since the first pass is detected. There is no index on disk that an attacker could forge.
+//! target is later read from the file, the blocks that contain it are checked against the recorded digests. Therefore a
+//! change to these blocks since the first pass is detected. There is no index on disk that an attacker could forge.
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -14,7 +14,7 @@ use crate::{
     Version, assemble, parse_time,
 };
 
-/// A file in memory that a test can change while a role is read from it.
+/// A file in memory that a test can change while a role is being read from it.
 #[derive(Debug, Default)]
 struct Disk {
     bytes: Vec<AtomicU8>,

@@ -83,7 +83,7 @@ impl TrustedMetadata {
         self.delegated.get(&(role.clone(), ring.fingerprint()))
     }
 
-    /// Returns the start time of the update, for which the expiry of all metadata is checked (TUF specification 5.1).
+    /// Returns the start time of the update. All metadata must expire after this time (TUF specification 5.1).
     #[must_use]
     pub fn start_time(&self) -> DateTime<Utc> {
         self.update.start_time
@@ -101,12 +101,12 @@ impl TrustedMetadata {
         self.routers = Some(routers.collect());
     }
 
-    /// Returns the index of the delegations of the top-level targets role, if there is one.
+    /// Returns the router of the top-level targets role, if there is one.
     pub(crate) fn top_level_router(&self) -> Option<&Router> {
         self.routers.as_ref()?.get(&top_level()).map(|router| &**router)
     }
 
-    /// Returns the index of the delegations of a delegated role, if there is one.
+    /// Returns the router of a delegated role, if there is one.
     pub(crate) fn router(&self, edge: &Edge) -> Option<&Router> {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
@@ -135,7 +135,7 @@ impl TrustedMetadata {
     }
 }
 
-/// Returns the map key for the index of the top-level targets role. No delegated role can have the same name.
+/// Returns the key of the top-level targets role in the map of routers. No delegated role can have the same name.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }
@@ -176,7 +176,7 @@ impl Edge {
         (self.role.clone(), self.ring.fingerprint())
     }
 
-    /// Returns an error if the delegated role is too far from the top-level targets role.
+    /// Returns an error if more than `most` delegations lead from the top-level targets role to the delegated role.
     pub(crate) fn check_depth(&self, most: u32) -> Result<(), ErrorKind> {
         if self.depth > most {
             return Err(ErrorKind::LimitReached { limit: Limit::DelegationDepth, value: most.into() });

@@ -19,8 +19,8 @@ pub(crate) struct Required<'a> {
     pub(crate) role: &'a RoleName,
     /// The keys and the threshold that the delegator lists for the role.
     pub(crate) ring: &'a KeyRing,
-    /// The version, length and hashes that trusted metadata lists for the file, or `None` if the file is not compared
-    /// with such a listing. Root and timestamp are never listed.
+    /// The version, length and hashes that trusted metadata lists for the file, or `None` to skip the comparison with
+    /// the listed values. No metadata lists the root or the timestamp.
     pub(crate) listed: Option<&'a MetaFile>,
     /// The limits of the client.
     pub(crate) limits: &'a Limits,

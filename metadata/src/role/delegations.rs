@@ -88,8 +88,8 @@ impl Delegations {
         Self { keys: BTreeMap::new(), roles: DelegatedRoles::Listed(Vec::new()), unknown: Unknown::new() }
     }
 
-    /// Returns the keys and the threshold of the delegated role `role`. `delegator` is the role that contains these
-    /// delegations. The error names this role.
+    /// Returns the keys and the threshold of the delegated role `role`. The error names `delegator`, which must be the
+    /// role that contains these delegations.
     ///
     /// # Errors
     /// [`ErrorKind::NotDelegated`] if there is no delegation to `role`.
@@ -116,8 +116,8 @@ impl Delegations {
         }
     }
 
-    /// Returns the delegated roles that a search for `path` visits, in order of priority, and for each role, whether
-    /// its delegation is terminating.
+    /// Returns the delegated roles that are trusted for `path`, in order of priority. The `bool` says whether the
+    /// delegation to the role is terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
         self.rings_covering(path).map(|(role, _, terminating)| (role, terminating)).collect()
@@ -138,7 +138,7 @@ impl Delegations {
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
-    /// Returns the hash bin of `path`, which is the first role that is trusted for `path` because of a hash prefix.
+    /// Returns the hash bin of `path`: the first role that is trusted for `path` because of a hash prefix.
     #[must_use]
     pub fn bin_for(&self, path: &TargetPath) -> Option<RoleName> {
         let hash = hash_of(path);
@@ -265,7 +265,7 @@ impl Delegation {
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(read_threshold(value)?),
-                // Spec 4.5: `terminating` is a boolean. If it is missing, the role is not terminating.
+                // Spec 4.5: `terminating` is a boolean. If it is missing, the delegation is not terminating.
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
@@ -317,8 +317,8 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         roles.push(Delegation::read(value, like)?);
         Ok(())
     })?;
-    // Spec 4.5: each name must occur once, because the position of a role defines its priority. Sort the names only if
-    // necessary, because the names of bins are usually already sorted.
+    // Spec 4.5: each name may occur only once, because the position of a role defines its priority. Sort the names only
+    // if necessary, because the names of bins are usually already sorted.
     let mut names: Vec<&RoleName> = roles.iter().map(|delegation| &delegation.name).collect();
     if !names.is_sorted() {
         names.sort_unstable();

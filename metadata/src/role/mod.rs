@@ -149,7 +149,7 @@ impl HeaderFields {
     }
 }
 
-/// Reads a version, which is an integer of at least 1 (TUF specification 4.3).
+/// Reads a version, which is an integer from 1 to 2⁶³−1 (TUF specification 4.3, POUF A16).
 fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     let start = reader.position();
     let number = reader.unsigned().ok();

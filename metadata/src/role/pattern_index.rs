@@ -40,8 +40,7 @@ struct Pattern {
 }
 
 impl PatternIndex {
-    /// Creates an index of patterns. Each pattern is paired with the index of the delegation that lists it. The indices
-    /// must be in ascending order.
+    /// Creates an index of patterns. Each pattern is paired with the index of the delegation that lists it.
     pub(super) fn of<'p>(patterns: impl Iterator<Item = (&'p PathPattern, usize)>) -> Self {
         let mut all: Vec<(&str, &PathPattern, usize)> =
             patterns.map(|(pattern, delegation)| (literal_start(pattern.as_str()), pattern, delegation)).collect();

@@ -61,8 +61,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns whether the role delegates to hash bins, and the bin of a path can be determined from the
-    /// [`hash_start`](crate::hash_start) of the path alone.
+    /// Returns `true` if the role delegates to hash bins, and the [`hash_start`](crate::hash_start) of a path is enough
+    /// to determine its bin.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
@@ -72,8 +72,8 @@ impl Router {
     }
 
     /// Returns the index, among the delegated roles, of the hash bin of a path with the given
-    /// [`hash_start`](crate::hash_start). The bin is the first delegation that covers the path by a hash prefix.
-    /// Prefixes of more than 16 digits are ignored.
+    /// [`hash_start`](crate::hash_start). The bin is the role of the first delegation that covers the path by a hash
+    /// prefix. Prefixes of more than 16 digits are ignored.
     #[must_use]
     pub fn bin(&self, hash_start: u64) -> Option<usize> {
         match &self.0 {

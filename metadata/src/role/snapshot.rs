@@ -1,4 +1,4 @@
-//! The snapshot role (TUF specification 4.4), which lists the versions of all targets roles in a repository state.
+//! The snapshot role (TUF specification 4.4), which lists the versions of all targets roles at one point in time.
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -44,7 +44,7 @@ impl MetaFile {
 
     /// Compares the length of a file with the listed length, and returns a verifier for the listed hashes.
     pub(crate) fn verifier(&self, found: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
-        // POUF A18: the length and the hashes are each checked if they are listed.
+        // POUF A18: the length is checked if it is listed, and so are the hashes.
         match self.length {
             Some(expected) if expected != found => Err(ErrorKind::LengthMismatch { expected, found }),
             _ => Ok(self.hashes.as_ref().map(|hashes| hashes.verifier(self.length))),

@@ -16,8 +16,8 @@ use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, Ta
 pub enum TargetNames {
     /// The name is the target path.
     Plain,
-    /// The name is the target path with one of the listed hashes and a dot before the last segment (TUF specification
-    /// 6.2.1). Only repositories with consistent snapshots use such names.
+    /// The name is the target path, with one of the listed hashes and a dot inserted before the last segment (TUF
+    /// specification 6.2.1). Only repositories with consistent snapshots use such names.
     HashPrefixed,
 }
 
@@ -177,8 +177,8 @@ impl Targets {
         self.len() == 0
     }
 
-    /// Returns whether one of the roles was cloned from the other, and no targets have changed in either role since.
-    /// The targets are not compared, so they may be equal even if the result is `false`.
+    /// Returns whether the two roles are clones of each other, and no targets have changed in either role since. The
+    /// targets are not compared, so they may be equal even if the result is `false`.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         self.targets.is_clone_of(&other.targets)
@@ -281,7 +281,7 @@ mod tests {
         let names = ["b", "c", "d", "e"];
         let mut base = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         base.extend_sorted(names.iter().map(|name| target(name, "x"))).unwrap();
-        // The changed entries have the same length as the entries of `base`.
+        // The entries of `alike` differ from the entries of `base`, but have the same positions.
         let mut alike = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         alike.extend_sorted(names.iter().map(|name| target(name, "y"))).unwrap();
         assert!(!alike.is_clone_of(&base) && base.is_clone_of(&base));

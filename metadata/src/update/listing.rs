@@ -21,7 +21,7 @@ const BYTES_PER_STEP: u64 = 256;
 ///
 /// Once all roles are loaded, the stage searches for every target. The running time is proportional to the length of
 /// the metadata, and bounded by [`Limits::list_steps`](crate::Limits::list_steps). A caller that needs to be able to
-/// cancel the listing can call [`Listing::search_some`] repeatedly.
+/// cancel the listing can call [`Listing::search_some`] repeatedly, and stop between two calls.
 #[derive(Debug)]
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
@@ -34,7 +34,7 @@ pub struct Listing<'t> {
     /// The listed paths that have not been searched for yet.
     paths: BTreeSet<TargetPath>,
     found: Vec<TargetFile>,
-    /// The error that ended the listing: a role could not be read, or a limit was exceeded.
+    /// The error that ended the listing, because a role could not be read or a limit was exceeded.
     failed: Option<Error>,
 }
 
@@ -66,8 +66,8 @@ impl<'t> Listing<'t> {
         listing
     }
 
-    /// If all roles are loaded, searches for at most `most` of the remaining targets. Returns whether targets still
-    /// remain after that.
+    /// If all roles are loaded, searches for at most `most` of the remaining targets, and returns whether targets still
+    /// remain after that. Otherwise, or if the listing has failed, does nothing and returns `false`.
     pub fn search_some(&mut self, most: usize) -> bool {
         for _ in 0..most {
             if self.failed.is_some() || !self.to_visit.is_empty() {
@@ -103,7 +103,7 @@ impl<'t> Listing<'t> {
         self.check_next()
     }
 
-    /// Checks whether the limits allow a visit to the next role.
+    /// Checks that the limits allow a visit to the next role.
     fn check_next(&mut self) -> Result<(), Error> {
         let Some(edge) = self.to_visit.last() else { return Ok(()) };
         let most_depth = self.trusted.update.limits.delegation_depth;
@@ -118,8 +118,8 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // If several roles delegate to the same large role, the role is verified once for each delegator, so each
-        // verification must use steps.
+        // If several roles delegate to the same large role, the role is verified once for each delegator, so the steps
+        // of every verification must be counted.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
         self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;
@@ -173,8 +173,8 @@ impl Stage for Listing<'_> {
         None
     }
 
-    /// Returns all targets that a search finds, in the order of their paths. Omits targets for which a search would
-    /// fail.
+    /// Returns all targets that a search would find, in the order of their paths. Omits targets for which a search
+    /// would fail.
     fn finish(mut self) -> Result<Vec<TargetFile>, Error> {
         while self.search_some(usize::MAX) {}
         if let Some(failed) = self.failed {

@@ -94,8 +94,8 @@ pub trait Stage {
 
     /// Offers the stored copy of the requested file to the stage. Returns whether the copy satisfies the request.
     /// Always offer the stored copy: even if it does not satisfy the request, its version may prevent a rollback. If
-    /// the record of trusted versions is damaged, the stage refuses fetched files until it has been offered a valid
-    /// stored copy.
+    /// the record of trusted versions is damaged, `UpdateTimestamp` and `UpdateSnapshot` refuse fetched files until
+    /// they have been offered a valid stored copy.
     fn recall(&mut self, stored: FileContent) -> bool;
 
     /// Verifies a fetched file. Pass `None` only if the server reports that the file does not exist. For other

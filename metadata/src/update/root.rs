@@ -23,8 +23,8 @@ pub struct UpdateRoot {
 }
 
 impl UpdateRoot {
-    /// Starts an update from the root that was shipped with the application (TUF specification 5.1, 5.2). A file of the
-    /// update is refused if it expires at or before `start_time`.
+    /// Starts an update from the root that was shipped with the application (TUF specification 5.1, 5.2). Metadata
+    /// counts as expired if it expires at or before `start_time`.
     ///
     /// # Errors
     /// Returns an error if the shipped root is malformed or not signed by its own keys.
@@ -83,7 +83,7 @@ impl UpdateRoot {
         }
         // Spec 5.3.6: a root that is not the newest may have expired.
         // Spec 5.3.11, POUF A4: compare the timestamp and snapshot keys of each root with those of the previous root.
-        // An earlier update has already handled the rotations up to the recorded root.
+        // An earlier update has already handled the key rotations up to the recorded root.
         let is_new = next.version > self.update.floors.root;
         self.update.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
         self.update.root = next;
@@ -95,7 +95,7 @@ impl Stage for UpdateRoot {
     type Next = UpdateTimestamp;
 
     fn request(&self) -> Option<Request> {
-        // Spec 5.3.1, 5.3.3: request one root after the other, each with at most W bytes.
+        // Spec 5.3.1, 5.3.3: request one root after another, each of at most W bytes.
         if self.at_the_newest {
             return None;
         }
@@ -112,9 +112,9 @@ impl Stage for UpdateRoot {
         let forgets_stored = self.update.forgets_stored;
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
-            // Without the record, assume that an earlier update has handled the rotations up to the newest stored root.
-            // If a stored timestamp or snapshot is valid under this root, lower versions are refused. If a stored copy
-            // is not valid, the update fails.
+            // Without the record, assume that an earlier update has handled the key rotations up to the newest stored
+            // root. If a stored timestamp or snapshot is valid under this root, lower versions are refused. If a stored
+            // copy is not valid, the update fails.
             self.update.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }
@@ -130,7 +130,7 @@ impl Stage for UpdateRoot {
             self.at_the_newest = true;
             return Ok(None);
         };
-        // Spec 5.3.3: accept at most Y roots in one update. The next update continues after this root.
+        // Spec 5.3.3: accept at most Y roots in one update. The next update continues after the last accepted root.
         if self.fetches.check().is_err() {
             self.at_the_newest = true;
             return Ok(None);
@@ -160,7 +160,7 @@ impl Stage for UpdateRoot {
         // not be the newest root.
         let behind = self.fetches.check().err().map(|kind| kind.of(role));
         self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
-        // Spec 5.3.11: forget timestamp and snapshot if the keys of one of these roles were rotated.
+        // Spec 5.3.11: forget the trusted timestamp and snapshot if the keys of either role were rotated.
         if self.update.forgets_stored {
             self.update.floors = Floors::under(root);
         }

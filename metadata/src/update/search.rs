@@ -1,5 +1,5 @@
-//! The search for a target (TUF specification 5.6.7), which is a pre-order, depth-first traversal of the delegations in
-//! the order of priority.
+//! The search for a target (TUF specification 5.6.7): a pre-order, depth-first traversal of the delegations in order of
+//! priority.
 //!
 //! The search ends at the first role that lists the target, at a role that is missing or invalid, after a terminating
 //! delegation that covers the path, or at the limit of visited roles. Each role is visited at most once. If several
@@ -82,7 +82,7 @@ impl<'t> TargetSearch<'t> {
         self.walk.terminated_by.as_ref()
     }
 
-    /// Accepts the file of the requested role, and continues the search until another file is needed.
+    /// Accepts the file of the requested role, and continues the search until it ends or needs another file.
     fn accept(&mut self, edge: Edge, file: FileContent) -> Result<Accepted, Error> {
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.to_store();
@@ -130,7 +130,7 @@ impl Stage for TargetSearch<'_> {
     }
 }
 
-/// The order in which roles are visited, and the roles visited so far.
+/// The roles that the search has visited, and the delegations that it will visit next.
 #[derive(Debug)]
 struct Walk {
     path: TargetPath,
@@ -142,8 +142,8 @@ struct Walk {
     /// The terminating role, if the search has reached one. After this role and its descendants, the search visits no
     /// other roles.
     terminated_by: Option<RoleName>,
-    /// The remaining steps of the listing to which this search belongs. A search for a single target has no limit on
-    /// steps.
+    /// The remaining steps of the listing to which this search belongs. A search that does not belong to a listing has
+    /// no limit on steps.
     steps: Budget,
     most_depth: u32,
 }
@@ -187,8 +187,8 @@ impl Walk {
         State::Ended(Ok(None))
     }
 
-    /// Looks for the target in one role. If the role does not list the target, adds the role's delegations to the list
-    /// of delegations to visit.
+    /// Searches one role for the target. If the role does not list the target, adds the role's delegations that cover
+    /// the path to the list of delegations to visit.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
         if let Err(kind) = self.steps.spend() {
             return Some(State::Ended(Err(kind.of(name))));
@@ -224,8 +224,8 @@ impl Walk {
         None
     }
 
-    /// Returns how many delegations of one role to consider. This is one more than can be skipped or visited, so that
-    /// exceeding the limit is noticed.
+    /// Returns how many delegations of one role to consider. This is one more than the number that can be skipped or
+    /// visited, so that exceeding the limit is noticed.
     fn most_delegations(&self) -> usize {
         self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
     }

@@ -8,7 +8,7 @@ use crate::{
     Accepted, Error, ErrorKind, FileContent, Floors, Limit, MetaFile, RoleName, Snapshot, Timestamp, Verified,
 };
 
-/// Fetches the snapshot that the timestamp lists, unless it is stored.
+/// Fetches the snapshot that the timestamp lists, unless that snapshot is already stored.
 #[derive(Clone, Debug)]
 pub struct UpdateSnapshot {
     update: Update,
@@ -70,7 +70,7 @@ impl Stage for UpdateSnapshot {
         // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.
         self.update.floors.lost = false;
         self.state_lost = false;
-        // Spec 5.5.2, 5.5.4: the copy answers the request only if the timestamp lists it.
+        // Spec 5.5.2, 5.5.4: the copy satisfies the request only if the timestamp lists it.
         let answers = self.check_version(&stored).is_ok() && self.timestamp.snapshot.check(stored.bytes()).is_ok();
         self.snapshot = if answers { Some(stored) } else { None };
         answers

@@ -12,7 +12,7 @@ use crate::{
     TrustedMetadata, Verified, VerifiedTargets,
 };
 
-/// Fetches the top-level targets role that the snapshot lists, unless it is stored.
+/// Fetches the top-level targets role that the snapshot lists, unless that version is already stored.
 #[derive(Clone, Debug)]
 pub struct UpdateTargets {
     update: Update,
@@ -33,7 +33,7 @@ impl UpdateTargets {
     }
 
     fn verified(&self, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // Spec 1.5: the root lists the targets keys, so an attacker who has only the online keys cannot list targets.
+        // Spec 1.5: the root lists the targets keys, so an attacker who has only the online keys cannot add targets.
         let role = &RoleName::TARGETS;
         verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file, None)
     }
@@ -74,11 +74,12 @@ impl Stage for UpdateTargets {
 }
 
 impl TrustedMetadata {
-    /// Returns the request for the file of a delegated role, for [`TrustedMetadata::verify_delegated`] (TUF
-    /// specification 5.6.1).
+    /// Returns the request for the file of a delegated role (TUF specification 5.6.1).
+    /// [`TrustedMetadata::verify_delegated`] verifies the fetched file.
     ///
     /// # Errors
-    /// [`ErrorKind::NotListed`], or [`ErrorKind::ListedTooLong`] if the listed length exceeds a limit.
+    /// [`ErrorKind::NotListed`] if the snapshot does not list the role, or [`ErrorKind::ListedTooLong`] if the listed
+    /// length exceeds a limit.
     pub fn delegated_request(&self, role: &RoleName) -> Result<Request, Error> {
         let request = request_targets(&self.update, &self.snapshot, role);
         request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
@@ -109,7 +110,7 @@ impl TrustedMetadata {
 }
 
 /// Returns the request for the file of a targets role (TUF specification 5.6.1), or `None` if the snapshot does not
-/// list the role.
+/// list the role, or lists a length that exceeds a limit.
 pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
     update.limits.check_listed(role, listed.length).ok()?;
@@ -117,7 +118,7 @@ pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length, limit })
 }
 
-/// Returns the error for a required targets role that is missing.
+/// Returns the error for a required targets role that could not be requested or was not received.
 pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
     match snapshot.meta(role) {
         Some(listed) => {

@@ -1,5 +1,4 @@
-//! Tests of the state that a client keeps between updates, which consists of stored files and the record of trusted
-//! versions.
+//! Tests of the state that a client keeps between updates: the stored files and the record of trusted versions.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -248,7 +247,7 @@ fn first_record() -> Floors {
     start.floors().unwrap().clone()
 }
 
-/// Updates all four roles. If `known` is not `None`, the update may reuse this targets role of an earlier update.
+/// Updates all four roles. The update may reuse `known`, the targets role of an earlier update.
 fn trust(
     known: Option<ReusableTargets>,
     online: u8,
@@ -279,7 +278,7 @@ fn targets_are_reused_only_for_the_same_bytes_and_keys() {
     let known = || first.reusable_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
-    // With different bytes, different keys or a different listed version, the role is verified as if there were no
+    // With different bytes, different keys or a different listed version, the role is verified as if there had been no
     // earlier update.
     let other = signed(&Targets::new(version(2), expires()), ONLINE_KEY);
     let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();

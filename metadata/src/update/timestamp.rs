@@ -14,8 +14,8 @@ pub struct UpdateTimestamp {
     answered: bool,
     /// Whether the record of trusted versions is damaged and no valid stored timestamp has been found.
     state_lost: bool,
-    /// The error to return for a timestamp without enough valid signatures, if the update has not followed all roots.
-    /// In this case, the trusted root may lack the keys of the newest timestamp.
+    /// If the update stopped at the limit on new roots, the error to return for a timestamp without enough valid
+    /// signatures. In this case, the trusted root may not list the keys that signed the newest timestamp.
     behind: Option<Error>,
 }
 
