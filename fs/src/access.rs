@@ -1,5 +1,5 @@
 //! Checks which users other than the owner can change or read a file. The checks apply to all files that affect trust:
-//! a shipped root, settings, the state of a client, a configuration or a private key.
+//! shipped roots, settings, the state of clients, configurations and private keys.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -34,7 +34,7 @@ pub enum Exposure {
         mode: u32,
     },
     /// The file is a secret, and other users can read or change it.
-    #[error("it is a secret that other users can read (mode {mode:o})")]
+    #[error("it is a secret that other users can read or change (mode {mode:o})")]
     Readable {
         /// The permissions of the file.
         mode: u32,
@@ -42,8 +42,8 @@ pub enum Exposure {
 }
 
 impl Exposure {
-    /// Returns a hint on how to make the file safe to use, without a full stop. `path` is the file's path as shown to
-    /// the user.
+    /// Returns a hint on how to make the file safe to use. The hint does not end in a full stop. `path` is the file's
+    /// path as shown to the user.
     #[must_use]
     pub fn remedy(&self, path: &str) -> String {
         match self {
@@ -73,7 +73,7 @@ impl Access {
         self.owner == process::geteuid().as_raw()
     }
 
-    /// Checks that only the user who runs this process, and root, can change the file.
+    /// Checks that only root and the user who runs this process can change the file.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Access {
     }
 
     /// Checks that only the owner can change the file. If the group has the same ID as the owner, the group may also
-    /// change the file: on most systems, such a group has no other members, and the usual umask is 002.
+    /// change the file. On most systems, such a group has no other members, and the usual umask is 002.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
         let others = if self.group == self.owner { 0o002 } else { 0o022 };
         match self.mode & others {
@@ -105,9 +105,9 @@ impl Access {
         }
     }
 
-    /// Checks that only the owner can read or change the file, which contains a secret. If the current user is a member
-    /// of the file's group, the group may also have access. For example, a key that belongs to root may be readable by
-    /// the group of a service, or a group of maintainers may share a key.
+    /// Checks that only the owner can read or change the file, which contains a secret. The group may also have access
+    /// if its ID equals the owner's ID, or if the current user is a member of the group. For example, a key that
+    /// belongs to root may be readable by the group of a service, or a group of maintainers may share a key.
     ///
     /// # Errors
     ///

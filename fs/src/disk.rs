@@ -236,12 +236,13 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
     Ok(fs::renameat(from.folder(), from.name(), to.folder(), to.name())?)
 }
 
-/// Creates a hard link to a regular file, or a copy if the file system has no hard links.
+/// Creates a hard link to a regular file, or a copy if the link cannot be created. If `from` is a symbolic link, it is
+/// not followed. Because `to` may then become a hard link to the symbolic link itself, the caller must check for
+/// symbolic links.
 ///
 /// # Errors
 ///
-/// Any I/O error. If `from` is a symbolic link, the link is not followed. `to` may then refer to the link itself, so
-/// the caller must check for links.
+/// Any I/O error.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let from = from.into();
     let to = to.into();
@@ -335,8 +336,9 @@ pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
 /// The maximum number of attempts to open and lock a file that other processes keep removing.
 const MOST_OPENS: usize = 16;
 
-/// Takes the exclusive lock on the file that `open` opens at `place`. Returns `None` if another process holds the lock.
-/// If the file was removed or replaced before it was locked, its lock has no effect, so the file is opened again.
+/// Takes the exclusive lock on the file that `open` opens at `place`. If the file was removed or replaced before it was
+/// locked, its lock has no effect, so this function calls `open` again. Returns `None` if another process holds the
+/// lock, or if other processes keep replacing the file.
 ///
 /// # Errors
 ///

@@ -24,7 +24,9 @@ pub enum Fault {
     /// The call fails with the given error number, and later calls succeed. If the call is a write, half of its bytes
     /// are written.
     Once(i32),
-    /// The call and all later calls fail with the given error number, as on a disk that stays full.
+    /// The call and all later calls fail with the given error number, as on a disk that stays full. With `ENOSPC`,
+    /// locking and the calls that free space still succeed. If a failing call is a write, half of its bytes are
+    /// written.
     FromNowOn(i32),
 }
 
@@ -94,8 +96,8 @@ fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
     lock(&ARMED).iter().find(|state| path.starts_with(&lock(state).below)).cloned()
 }
 
-/// Returns an error if a fault is armed for the system call `call`. Every function of [`crate::disk`] calls this
-/// function first.
+/// Returns an error if a fault is armed for the system call `call`. Every function of [`crate::disk`] that changes the
+/// disk calls this function first.
 pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };
@@ -108,7 +110,8 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     match state.fault {
         Fault::Once(error) if number == state.at => Err(io::Error::from_raw_os_error(error)),
         Fault::Once(_) => Ok(()),
-        // On a full disk, calls that free space still succeed. After any other error, these calls fail too.
+        // On a full disk, locking and the calls that free space still succeed. After any other error, these calls fail
+        // too.
         Fault::FromNowOn(error) if error == Errno::NOSPC.raw_os_error() => match call {
             Syscall::Remove | Syscall::RemoveFolder | Syscall::Lock | Syscall::Empty => Ok(()),
             _ => Err(io::Error::from_raw_os_error(error)),
@@ -126,7 +129,7 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
 
 const TORN: &str = "the simulated process crashes during this call";
 
-/// Writes half of the bytes of a failing write.
+/// If the injected fault makes the write fail or interrupts it, writes half of `bytes`.
 pub(crate) fn write_torn(injected: &io::Result<()>, file: &mut File, bytes: &[u8]) {
     let is_torn = |error: &io::Error| error.raw_os_error().is_some() || error.to_string() == TORN;
     if injected.as_ref().is_err_and(is_torn) {

@@ -13,7 +13,7 @@ pub enum Syscall {
     MakeFolder,
     /// Creates a file.
     Create,
-    /// Appends bytes to a file.
+    /// Writes bytes to a file.
     Write,
     /// Truncates a file.
     Empty,
@@ -46,8 +46,8 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Returns the location of `name` in the open `folder`. `of` is the path of that folder, which is used in messages
-    /// and for fault injection.
+    /// Returns the location of `name` in the open `folder`. `of` is the path of that folder, for messages and for fault
+    /// injection.
     #[must_use]
     pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place { folder: folder.as_fd(), of, name: name.as_ref() }

@@ -16,9 +16,9 @@ use super::{NewFile, inject_fault, lock_file, make_folder, make_missing, new_loc
 use crate::{Place, Syscall};
 
 impl NewFile {
-    /// If root runs this program, gives the new file the owner and the group of the file that it will replace. If it
-    /// will replace no file, gives it the owner and the group of the folder. Without this change, the user who owns the
-    /// folder could not access the file.
+    /// If root runs this program, gives the new file the owner and the group of the file at `to`, which it will
+    /// replace. If there is no file at `to`, the new file gets the owner and the group of the folder. Without this
+    /// change, the user who owns the folder could not access the file.
     ///
     /// # Errors
     ///

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::inject_fault;
 use crate::{Place, Syscall};
 
-/// A temporary file without a name. Other users cannot open the file, and its disk space is freed when it is closed.
+/// A temporary file without a name. Other users cannot open the file, and its disk space is freed when the file is
+/// closed.
 #[derive(Debug)]
 pub struct TemporaryFile {
     file: File,
