@@ -12,9 +12,9 @@ use crate::public::PublicKey;
 /// The key material, independent of its representation in metadata.
 ///
 /// The material does not depend on the keytype, the scheme, the encoding (PEM, hexadecimal, base64, DER) or variants of
-/// an encoding, such as the length of lines in PEM. So the same key is found even under a scheme that this crate cannot
-/// verify. RSA keys are equal if their moduli are equal, because anyone who can sign with one exponent can sign with
-/// all of them. Text in an unknown encoding is compared character by character.
+/// an encoding, such as the length of lines in PEM. So the same key is found even under a scheme whose signatures this
+/// crate cannot verify. RSA keys are equal if their moduli are equal, because anyone who can sign with one exponent can
+/// sign with all of them. Text in an unknown encoding is compared character by character.
 ///
 /// This comparison is coarser than the equality of [`PublicKey`], and is never used to count signatures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,13 +110,13 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const SEQUENCE: u8 = 0x30;
 
-/// Returns the content of `der`, which must be a single element.
+/// Returns the content of `der`, which must be a single element with the tag `tag`.
 fn whole(tag: u8, der: &[u8]) -> Option<&[u8]> {
     element(tag, der).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
 }
 
-/// Returns the content of the first element and the bytes after the element. Lengths with unnecessary bytes are
-/// accepted, because other parsers accept them.
+/// Returns the content of the first element, which must have the tag `tag`, and the bytes after the element. Lengths
+/// with unnecessary bytes are accepted, because other parsers accept them.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

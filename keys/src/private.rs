@@ -1,5 +1,5 @@
-//! Private keys in memory, which are generated, derived from a seed or read from PEM. The keys are wiped when dropped,
-//! and never displayed.
+//! Private keys in memory. A key is generated, derived from a seed or read from PEM. It is wiped when dropped, and
+//! never displayed.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -56,8 +56,8 @@ pub enum PemError {
 
 impl PrivateKey {
     /// Reads a private key from a PEM block with PKCS#8, either plain (`PRIVATE KEY`) or encrypted (`ENCRYPTED PRIVATE
-    /// KEY`). The encryption must be PBES2 with AES and with scrypt or PBKDF2 (HMAC-SHA-2), which `openssl` and
-    /// Python's `cryptography` use.
+    /// KEY`). The encryption must be PBES2 with AES, and with scrypt or PBKDF2 (HMAC-SHA-2) as the key derivation
+    /// function. `openssl` and Python's `cryptography` write such files.
     ///
     /// If the key is not encrypted, `pass_phrase` is ignored.
     pub fn from_pem(pem: &str, pass_phrase: Option<&[u8]>) -> Result<PrivateKey, PemError> {
@@ -70,7 +70,7 @@ impl PrivateKey {
             "ENCRYPTED PRIVATE KEY" => {
                 let pass_phrase = pass_phrase.ok_or(PemError::PassPhraseNeeded)?;
                 let der = decrypt(&block.der, pass_phrase)?;
-                // With a wrong pass-phrase, the padding is valid in about one of 256 cases, but the content is never a
+                // With a wrong pass-phrase, the padding is valid in about one in 256 cases, but the content is never a
                 // valid key.
                 let info = PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
                 read(&info)

@@ -131,9 +131,9 @@ impl PublicKey {
         }
     }
 
-    /// Returns whether `signature` is a valid signature by this key over the message with the digest `digest`.
-    /// `algorithm` must be one of [`PublicKey::message_digests`]. TUF metadata is verified with [`PublicKey::verify`],
-    /// for which the key alone determines the algorithm.
+    /// Returns whether `signature` is a valid signature by this key over the message with the digest `digest`. Returns
+    /// `false` if [`PublicKey::message_digests`] does not list `algorithm`. TUF metadata is verified with
+    /// [`PublicKey::verify`], for which the key alone determines the algorithm.
     #[must_use]
     pub fn verify_digest(&self, algorithm: MessageDigest, digest: &[u8], signature: &[u8]) -> bool {
         if !self.message_digests().contains(&algorithm) || digest.len() != algorithm.length() {

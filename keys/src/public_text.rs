@@ -73,7 +73,7 @@ fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
     }
 }
 
-/// Reads the line of an OpenSSH `.pub` file, which consists of a type, the key in base64, and a comment.
+/// Reads the line of an OpenSSH `.pub` file. The line consists of a type, the key in base64, and a comment.
 fn open_ssh(line: &str) -> Result<PublicKey, KeyError> {
     let unknown = || KeyError::invalid("is neither a public key in PEM, JSON or OpenSSH format, nor a certificate");
     let mut words = line.split_ascii_whitespace();

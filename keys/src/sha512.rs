@@ -1,5 +1,5 @@
-//! SHA-512 for the verification of ed25519 signatures, which hashes the whole message (RFC 8032, 5.1.7). For large
-//! messages, hashing takes most of the verification time.
+//! SHA-512 for the verification of ed25519 signatures. Verification hashes the whole message (RFC 8032, 5.1.7). For
+//! large messages, hashing takes most of the verification time.
 //!
 //! `ed25519-dalek` has a streaming verifier, but it always uses `sha2`, which reaches only two thirds of the speed of
 //! AWS-LC. So this module hashes the message, and [`Precomputed`] passes the result to the library. `Precomputed` does
@@ -51,7 +51,8 @@ impl HashMarker for Sha512 {}
 ///
 /// The library hashes R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of that digest. If
 /// the input consists of exactly these 128 bytes, in any number of parts, the result is that digest. Any other input is
-/// hashed with SHA-512, which makes every signature invalid, so other input cannot be used to forge a signature.
+/// hashed with SHA-512. No signature is valid for the resulting hash, so other input cannot be used to forge a
+/// signature.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! The interface of signers: private keys in memory, hardware tokens and key services.
+//! The trait [`Signer`], which private keys in memory, hardware tokens and key services implement.
 
 use alloc::string::String;
 use alloc::vec::Vec;

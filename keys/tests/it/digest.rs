@@ -1,4 +1,4 @@
-//! Tests that verify signatures with only a digest, without the message.
+//! Tests that verify signatures with the digest of a message instead of the message.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
