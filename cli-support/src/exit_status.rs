@@ -16,11 +16,11 @@ pub enum ExitStatus {
     NoSuchName = 3,
     /// The network or a server failed.
     Network = 4,
-    /// The command refused an operation, to protect clients or keys: metadata or a target that is invalid or has
-    /// expired, a change that clients would refuse, a repository whose root is not pinned, or the publication of files
-    /// that must stay private.
+    /// To protect clients or keys, the command refused something: metadata or a target that is invalid or has expired,
+    /// a change that clients would refuse, a repository whose root is not pinned, or the publication of files that must
+    /// stay private.
     Refused = 5,
-    /// The change is pending, not published: signatures are missing.
+    /// The change is pending and has not been published, because signatures are missing.
     Pending = 6,
     /// The command succeeded, but found something that needs attention: a role is overdue or has expired, a change is
     /// pending, `verify --strict` printed warnings, or a client that was tested did not withstand an attack.

@@ -21,7 +21,8 @@ pub struct OutputOptions {
     pub json: bool,
     /// Whether to omit notes, warnings, progress bars and reports (`--quiet`).
     pub quiet: bool,
-    /// Whether to omit progress bars. They would be mixed with a log that is written to the same terminal.
+    /// Whether to omit progress bars. Set this if a log is written to the same terminal, because the bars would be
+    /// mixed with the log.
     pub no_progress: bool,
 }
 
@@ -42,7 +43,7 @@ struct Stdout {
 }
 
 impl Output {
-    /// Takes the output streams out of `world`, and leaves streams there that discard everything.
+    /// Takes the output streams out of `world`, and replaces them with streams that discard everything.
     #[must_use]
     pub fn new(world: &mut World, options: OutputOptions) -> Output {
         let shows_bars = world.stderr_is_terminal && !options.quiet && !options.no_progress;
@@ -57,8 +58,8 @@ impl Output {
         }
     }
 
-    /// Returns an output that writes only notes, warnings and progress bars, for a second step of a command whose first
-    /// step writes the data.
+    /// Returns an output that discards all data. It is meant for the second step of a command whose first step writes
+    /// the data.
     #[must_use]
     pub fn without_data(&self) -> Output {
         let stdout = Stdout { stream: Box::new(io::sink()), is_written: true };
@@ -91,8 +92,8 @@ impl Output {
         self.data(document, text.trim_end_matches('\n').lines())
     }
 
-    /// Writes a command's report about its changes. With `--json`, writes `document`. Otherwise, writes `lines`, unless
-    /// `--quiet` is given.
+    /// Writes a command's report about the changes that it made. With `--json`, writes `document`. Otherwise, writes
+    /// `lines`, unless `--quiet` is given.
     ///
     /// # Errors
     /// The same errors as [`Output::data`].
@@ -107,8 +108,8 @@ impl Output {
         self.data(document, lines)
     }
 
-    /// Writes an event of a command that runs until it is stopped. With `--json`, writes `document` in one line;
-    /// otherwise writes `line`, if there is one and `--quiet` is not given. `document` must be an object, to which this
+    /// Writes an event of a command that runs until it is stopped. With `--json`, writes `document` on one line.
+    /// Otherwise, writes `line`, unless it is `None` or `--quiet` is given. `document` must be an object, to which this
     /// method adds the member `schema`.
     ///
     /// # Errors
@@ -162,7 +163,8 @@ impl Output {
         }
     }
 
-    /// Writes a question of one line that the user must answer, even with `--quiet`. Line breaks in `text` are escaped.
+    /// Writes a one-line question that the user must answer. Questions are written even with `--quiet`. Line breaks in
+    /// `text` are escaped.
     pub fn question(&self, text: &str) {
         self.lines(&printable(text));
     }

@@ -1,4 +1,4 @@
-//! Progress bars on standard error. The bars are shown only on a terminal, and not with `--quiet`.
+//! Progress bars on standard error. They are shown only if standard error is a terminal and `--quiet` is not given.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ impl Output {
         bar
     }
 
-    /// Returns a spinner with the label `what`, which shows the elapsed time. The spinner is hidden if `count`, the
-    /// number of files, is small.
+    /// Returns a spinner that shows the label `what` and the elapsed time. The spinner is hidden if `count`, the number
+    /// of files, is small.
     #[must_use]
     pub fn spinner(&self, what: &'static str, count: usize) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };

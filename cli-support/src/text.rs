@@ -30,8 +30,8 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns JSON text with every unprintable character except line feeds escaped in JSON syntax. The value of the
-/// document does not change.
+/// Escapes every unprintable character of a JSON text, except line feeds, in JSON syntax. The value of the document
+/// does not change.
 #[must_use]
 pub fn printable_json(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());

@@ -25,7 +25,7 @@ pub type Wait = Box<dyn Fn(Duration) -> ControlFlow<()>>;
 pub struct World {
     /// The clock.
     pub now: Box<dyn Fn() -> DateTime<Utc>>,
-    /// A function that pauses a command that runs until it is stopped.
+    /// The function that commands call to wait.
     pub wait: Wait,
     /// The environment variables.
     pub env: Environment,
@@ -37,12 +37,12 @@ pub struct World {
     pub stdout: Box<dyn Write + Send>,
     /// Standard error, for progress, notes, warnings and errors.
     pub stderr: Box<dyn Write + Send>,
-    /// Whether `stdin` is a terminal, so that the program can ask questions.
+    /// Whether `stdin` is a terminal. If it is, the program can ask questions.
     pub stdin_is_terminal: bool,
-    /// Whether `stdout` is a terminal, so that colours can be shown.
+    /// Whether `stdout` is a terminal. If it is, colours can be shown.
     pub stdout_is_terminal: bool,
-    /// Whether `stderr` is a terminal, so that colours and progress bars can be shown. The bars are always drawn on the
-    /// standard error stream of the process.
+    /// Whether `stderr` is a terminal. If it is, colours and progress bars can be shown. The bars are always drawn on
+    /// the standard error stream of the process.
     pub stderr_is_terminal: bool,
     /// A function that asks the user for a pass-phrase.
     pub ask_secret: AskSecret,
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// Returns an environment with a fixed clock and without variables, input or terminal. Output is discarded, and a
+    /// Returns an environment with a fixed clock and without variables, input or a terminal. Output is discarded, and a
     /// command that waits stops at once.
     #[must_use]
     pub fn isolated(now: DateTime<Utc>) -> World {
@@ -105,15 +105,15 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Moves the prompt for secrets out of this environment, in which `ask_secret` then always fails. The returned
-    /// function escapes each question.
+    /// Moves the prompt for secrets out of this environment. After that, `ask_secret` always fails in this environment.
+    /// The returned function escapes each question.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());
         Box::new(move |question| ask(&printable(question)))
     }
 
-    /// Moves standard input out of this environment, and leaves an empty stream.
+    /// Moves standard input out of this environment, and replaces it with an empty stream.
     #[must_use]
     pub fn take_stdin(&mut self) -> Box<dyn BufRead + Send> {
         std::mem::replace(&mut self.stdin, Box::new(io::empty()))
