@@ -1,4 +1,4 @@
-//! Arbitrary software, extraneous dependencies and wrong software (TUF specification 1.5.2).
+//! Attacks that install arbitrary software, extraneous dependencies or the wrong software (TUF specification 1.5.2).
 
 use lastmile_testkit::{Delegation, METADATA, TARGETS, TestKey, hash};
 use serde_json::json;

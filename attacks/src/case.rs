@@ -21,8 +21,9 @@ pub const EVIL: &[u8] = b"evil package";
 /// attacker's, so the client does not refuse them as a rollback.
 const RELEASES_MEANWHILE: u32 = 5;
 
-/// Returns a repository with `releases` published releases. It has two targets with the content [`GOOD`]: the top-level
-/// targets role lists `package`, and the delegated role `team` lists `team/package`.
+/// Creates a repository and publishes `releases` releases in it, in addition to its empty first version. It has two
+/// targets with the content [`GOOD`]: the top-level targets role lists `package`, and the delegated role `team` lists
+/// `team/package`.
 #[must_use]
 pub fn release(releases: u32) -> Repository {
     let mut repository = Repository::new();
@@ -56,7 +57,7 @@ pub enum Expect {
     /// An error. The first field is the role, target or file that the error names. The second field is the name of a
     /// variant of `ErrorKind`, `FileError`, `FetchError`, `Refusal` or `Error`.
     Refused(String, &'static str),
-    /// Success, because the input is unusual but legal. If the client downloads a target, it must have the content
+    /// Success, because the input is unusual but legal. A target that the client downloads must have the content
     /// [`GOOD`].
     Accepted,
 }
@@ -106,7 +107,7 @@ impl fmt::Debug for Case {
 }
 
 impl Case {
-    /// Creates a case for a client that has already updated from `honest` in its current state.
+    /// Creates a case for a client that has already updated from the current state of `honest`.
     ///
     /// By default, the attacker serves the same files as `honest`, and the client refreshes. The refresh must succeed.
     /// Then `honest` publishes several more releases.
@@ -174,8 +175,8 @@ impl Case {
         self
     }
 
-    /// Adds an update from `network` that fails before the attack, and after all updates that succeed. The client must
-    /// accept the timestamp of `network`, but fail afterwards.
+    /// Makes the client try to update from `network` before the attack, after all updates that succeed. The client must
+    /// accept the timestamp of `network`, but the update must fail.
     #[must_use]
     pub fn failed_update(mut self, network: &FakeNetwork) -> Case {
         self.failed.push(network.fork());
@@ -219,8 +220,8 @@ impl Case {
         Case { expect: Expect::Refused(who.into(), why), ..self }
     }
 
-    /// Expects that the error contains `text`, and that the second attempt fails with the same error. The case then
-    /// runs only with [`in_process::run`](crate::in_process::run).
+    /// Expects that the error contains `text`, and that the client refuses the attack a second time with the same
+    /// error. The case then runs only with [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn because(self, text: &'static str) -> Case {
         Case { because: Some(text), external: false, ..self }

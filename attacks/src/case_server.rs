@@ -76,7 +76,7 @@ pub(super) fn changed(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<Strin
     names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
-/// Returns the content of each file below `folder`, by its path relative to `folder`, with `/` as the separator.
+/// Returns the content of each file below `folder`, keyed by its path relative to `folder`, with `/` as the separator.
 /// Symbolic links are not followed.
 pub(super) fn below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();

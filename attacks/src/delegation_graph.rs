@@ -13,7 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-77hh-43cm-v8j6",
         &["GHSA-77hh-43cm-v8j6"],
-        "a role that is not one of the bins, but is signed with their key, lists a package",
+        "a role that is signed with the bins' key but is not one of the bins lists a package",
         "GHSA-77hh-43cm-v8j6",
         role_beside_the_bins,
     ),
@@ -69,7 +69,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-every-edge",
         &["4.6-every-edge"],
-        "a role lists a package that its own delegation covers, but the delegation to its delegator does not",
+        "a role lists a package that is covered by the delegation to this role, but not by the delegation to its delegator",
         "specification 5.6.7",
         every_edge,
     ),

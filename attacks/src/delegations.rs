@@ -100,7 +100,8 @@ fn the_first_role_decides() -> Vec<Case> {
 }
 
 fn not_in_snapshot() -> Vec<Case> {
-    // No earlier snapshot listed the first role, so the client cannot notice that the role is missing.
+    // No earlier snapshot listed the first role, so the client accepts a snapshot without it. The client notices that
+    // the role is missing only when it visits the role.
     let mut honest = release(1);
     honest.signed("targets")["delegations"]["roles"] = json!([]);
     honest.delegate("targets", &Delegation::paths("first", &["claimed"]));

@@ -25,8 +25,8 @@ use crate::{Action, Case, Expect, GOOD};
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The maximum memory of one run, in bytes. Memory is measured only on systems with `/proc`.
 pub const MAX_MEMORY: u64 = 512 << 20;
-/// The client's folder, relative to its temporary directory. The folder is several levels deep so that a path with a
-/// few `..` segments still leads into the temporary directory, where the checks find the file.
+/// The client's folder, relative to the temporary directory of the case. The folder is several levels deep so that a
+/// path with a few `..` segments still leads into the temporary directory, where the checks find the file.
 const HOME: &str = "a/b/c";
 
 /// The environment variables that are passed on to the client if they are set. All other variables are removed, because
@@ -75,7 +75,7 @@ impl Program {
 /// is `Harmless` if it is less strict than expected, and `TooStrict` if it is stricter than expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The client refused the attack twice, kept no files of the attacker, and recovered.
+    /// The client refused the attack twice, kept none of the attacker's files, and recovered.
     Refused,
     /// The client accepted unusual but legal input.
     Served,
@@ -132,7 +132,7 @@ impl Verdict {
 /// An unexpected verdict and the observation that led to it.
 type Finding = (Verdict, String);
 
-/// Runs a case against `program`. Returns the verdict, and the reason if the verdict is not the expected one.
+/// Runs a case against `program`. Returns the verdict and a reason, which is empty if the verdict is the expected one.
 ///
 /// # Errors
 ///
@@ -192,7 +192,8 @@ impl<'a> Installation<'a> {
         self.folder.path().join(HOME).join("targets")
     }
 
-    /// Runs the case. Returns a finding if the client is safe but less or more strict than expected.
+    /// Runs the case. Returns a finding if the client is safe but less or more strict than expected, and `None` if it
+    /// did what the case expects. Fails if the client is not safe.
     fn run_case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &case.shipped)?;

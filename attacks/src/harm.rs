@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::case_server::changed;
 use crate::{Action, Case, EVIL};
 
-/// Files by name.
+/// The contents of files, by file name.
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// Whether a client's run succeeded.
@@ -56,8 +56,8 @@ impl Known {
         Known { networks, honest: case.honest.clone() }
     }
 
-    /// Returns a description of the first trusted file that no honest repository offers, or whose version is lower than
-    /// before.
+    /// Returns a description of the first changed file that is no longer trusted, that no honest repository offers, or
+    /// whose version is lower than before. Ignores the files of the roles in `case.advances`.
     fn untrusted(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let steps: Vec<String> = case.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
         changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
@@ -165,7 +165,8 @@ mod tests {
         [("package".to_owned(), GOOD.to_vec())].into()
     }
 
-    /// Returns the harm to a client that trusted the files of `honest` and now has the files `after`.
+    /// Returns the harm to a client that trusted the files of `honest`. `after` contains the metadata that it trusts
+    /// now and the files that it has downloaded.
     fn of(case: &Case, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
         let before = trusted(honest);
         let output = good();

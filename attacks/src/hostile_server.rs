@@ -129,7 +129,7 @@ impl ServedFile {
     }
 }
 
-/// Writes `part` again and again until the client closes the connection.
+/// Writes `first` once, and then `part` again and again until the client closes the connection.
 pub(super) fn endless(connection: &mut Connection, first: &str, part: &[u8]) -> io::Result<()> {
     connection.write_all(first.as_bytes())?;
     let many = part.repeat((16_384 / part.len()).max(1));

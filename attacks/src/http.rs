@@ -16,7 +16,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("4.8-bombs", "a small compressed body decompresses to hundreds of megabytes or more", bombs),
         scenario(
             "4.8-codings",
-            "a body does not match its Content-Encoding, or has a gzip Transfer-Encoding; other encodings are legal",
+            "a body cannot be decoded as its Content-Encoding says, or has a gzip Transfer-Encoding; other encodings are legal",
             codings,
         ),
         scenario(
@@ -30,7 +30,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             chunks,
         ),
         scenario("4.8-bodies", "the body is empty, an HTML page, or JSON that is not metadata", bodies),
-        scenario("4.8-statuses", "the file is the body of a response with a status other than 200", statuses),
+        scenario("4.8-statuses", "the server sends the file in a response with a status other than 200", statuses),
         scenario(
             "4.8-retry-after",
             "the server asks the client to retry tomorrow, in the year 9999, or after more than 2^64 seconds",
@@ -125,7 +125,7 @@ fn codings() -> Vec<Case> {
     cases
 }
 
-/// Sends a response with `length` as its `Content-Length` header lines, and with `body`.
+/// Sends a response with the body `body`. The argument `length` contains its `Content-Length` header lines.
 fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Result<()> {
     write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)

@@ -57,7 +57,7 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
     Ok(attack)
 }
 
-/// A case and its result from [`run`].
+/// A scenario, one of its cases, and the result of [`run`] for this case.
 pub type CaseResult = (Scenario, Case, Result<Option<String>, String>);
 
 /// Runs all cases of `scenarios` in parallel, and returns their results in order.

@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-duplicate-members",
         &["2.1-duplicate-members"],
-        "a member occurs twice: one value is signed, the other is read",
+        "a member occurs twice: the signature covers one value, but a client may read the other",
         "a bug in another implementation",
         duplicate_members,
     ),
@@ -59,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-duplicates",
         &["4.1-duplicates"],
-        "a member occurs twice in the envelope, in a role, in a target or in its hashes; some cases use escapes",
+        "a member occurs twice in the envelope, in a role, in a target or in its hashes, in some cases with an escape",
         "bad input: JSON",
         duplicates,
     ),

@@ -16,7 +16,7 @@
 //! 2. The client creates and changes no files outside its folders.
 //! 3. The trusted files stay the same, byte for byte, except the files of the roles in [`Case::advances`].
 //! 4. The client creates and changes no files in the output folder.
-//! 5. The client refuses the same attack a second time with the same error, and changes no files this time.
+//! 5. The client refuses the same attack a second time for the same reason, and changes no files this time.
 //! 6. The client then updates to the newest release of an honest repository and downloads its packages.
 //! 7. The server sends at most [`Case::max_bytes`] in each run, and the program uses at most [`external::MAX_MEMORY`].
 //! 8. The client does not panic, is not terminated by a signal, and ends in time. The limit for a program is

@@ -80,7 +80,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.7-linear",
         &["4.7-linear", "S-2.4-4"],
-        "a path pattern with thousands of wildcards is compared with a very long name",
+        "a path pattern with thousands of wildcards is matched against a very long name",
         "CVE-2026-26996, GHSA-7r86-cg39-jmmj",
         many_stars,
     ),

@@ -15,7 +15,7 @@ scenario with honest repositories, an attacker, and a client that uses real sock
 that:
 
 * no file appears outside the client's folders;
-* the trusted files stay the same, byte for byte;
+* the trusted files stay the same, byte for byte, except files that passed all checks before the client noticed the attack;
 * no byte of an unverified file appears in the output folder;
 * the client refuses the same attack a second time;
 * the client then updates to the newest release of an honest repository;
@@ -61,8 +61,8 @@ pub fn page(results: &[CaseResult]) -> String {
     page
 }
 
-/// Returns `text` for a table cell. Removes the parts that differ between systems, and shortens long words, except for the
-/// punctuation after them.
+/// Returns `text` for a table cell. Removes the parts that differ between systems, and shortens long words but keeps
+/// the punctuation after them.
 fn cell(text: &str) -> String {
     let text = text.split_inclusive("was interrupted").next().unwrap_or_default();
     let words = text.split(' ').map(|word| match word.char_indices().nth(16) {

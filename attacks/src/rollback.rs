@@ -62,8 +62,7 @@ fn floors_survive() -> Vec<Case> {
         Case::against(&next).attacker(&failed).sample("with the newest files").refused("timestamp", "Rollback"),
     ];
     // The client accepts the newest timestamp, but not the snapshot that the timestamp lists. After that, the client
-    // must refuse both older timestamps: the timestamp of the release that it has, and the timestamp of the release
-    // between that release and the newest release.
+    // must refuse the timestamp of the release that it has, and the timestamp of the release in between.
     let newest = newer(&next);
     let snapshot = format!("{METADATA}{}", file_name("snapshot", Some(newest.version("snapshot"))));
     let missing = newest.network().fork();

@@ -34,7 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-1",
         &["S-2.3-1", "3.2-R2"],
-        "the server withholds roots that the client already has, and uses a timestamp key that these roots revoked",
+        "the server withholds roots that the client already has, and signs with a timestamp key that these roots revoked",
         "review of the source code of other implementations",
         hidden_chain,
     ),
@@ -208,8 +208,8 @@ fn stored_root_replaced() -> Vec<Case> {
         }
         fs::write(folder.join("root.json"), &root).unwrap();
     };
-    // The client starts from the shipped root, which does not list the attacker's keys, and so restores the stored
-    // root.
+    // The client starts from the shipped root, which does not list the attacker's keys, so it refuses the attacker's
+    // root. The update after the attack overwrites the replaced root.
     let case = Case::against(&honest).tamper(replace).attacker(attacker.network()).get("package");
     vec![case.refused("root", "ThresholdNotMet")]
 }

@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-6966",
         &["CVE-2026-6966"],
-        "a delegated role with a threshold of two has fewer than two signatures by its keys",
+        "a delegated role with a threshold of two has valid signatures by fewer than two of its keys",
         "CVE-2026-6966, GHSA-8m7c-8m39-rv4x",
         delegated_threshold,
     ),

@@ -45,7 +45,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2025-2888",
         &["CVE-2025-2888", "3.2-R4", "2.4-listed-rollback"],
-        "a timestamp lists a lower snapshot version, and the next honest timestamp has the same version",
+        "a timestamp lists a lower snapshot version, and the next honest timestamp has the same version as this timestamp",
         "CVE-2025-2888, GHSA-76g3-38jv-wxh4",
         timestamp_lists_less,
     ),

@@ -18,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-certificate-log",
         &["7-certificate-log"],
-        "no certificate transparency log, or only an unknown one, has recorded a certificate",
+        "a certificate is in no certificate transparency log, or only in one that the client does not trust",
         "sigstore-conformance",
         certificate_log,
     ),
@@ -70,7 +70,7 @@ fn other_instance() -> Vec<Case> {
     let signed = |instance: &Sigstore| instance.attest(&workflow(), &signature(EVIL));
     let all = signed(&staging);
     let authority = signed(&Sigstore { ct_log: instance().ct_log, logs: instance().logs, ..staging.clone() });
-    // The bundle contains the certificate of its own authority.
+    // This bundle also contains the certificate of the staging authority.
     let mut chain = authority.clone();
     let root = &staging.trusted_root()["certificateAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"];
     let leaf = chain["verificationMaterial"]["certificate"].take();

@@ -27,7 +27,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-second-chain",
         &["7-second-chain"],
-        "a role with a laxer policy lists a package for which the policy of another role demands a signature",
+        "a role with a laxer policy lists a package for which the policy of another role requires a signature",
         "specification 5.6.7.1, terminating delegations",
         second_chain,
     ),
@@ -104,7 +104,7 @@ fn policy_of_a_bin() -> Vec<Case> {
     ]
 }
 
-/// Returns the repository after it has published `roles` several times.
+/// Returns a copy of the repository that has published `roles` three more times.
 fn republished(honest: &Repository, roles: &[&str]) -> Repository {
     let mut after = honest.fork();
     for _ in 0..3 {
@@ -202,7 +202,8 @@ fn older_policy() -> Vec<Case> {
 
 fn withheld() -> Vec<Case> {
     let honest = signed_by_workflow();
-    // The client has already stored the evidence for the honest package. This evidence is different.
+    // The client has already stored the evidence for the honest package, so the evidence for the new package must be
+    // different.
     let statement = sigstore::statement(SIGN, &json!({"release": 2}), GOOD);
     let evidence = instance().attest(&workflow(), &statement).to_string();
     let mut root = instance().trusted_root();

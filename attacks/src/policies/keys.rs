@@ -52,7 +52,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Returns the key of the builder, which no role lists.
+/// Returns the builder's key. No role lists this key.
 pub(super) fn builder() -> TestKey {
     TestKey::new("a builder")
 }
@@ -66,7 +66,7 @@ pub(super) fn policy(signer: &TestKey) -> Value {
     })
 }
 
-/// Returns a repository whose top-level role requires a signature by the builder for the packages of `team`.
+/// Returns a repository whose top-level targets role requires a signature by the builder for the packages of `team`.
 pub(super) fn honest() -> Repository {
     under(policy(&builder()), &[&envelope(&builder(), &signature(GOOD))])
 }

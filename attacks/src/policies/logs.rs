@@ -36,7 +36,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-log-time",
         &["7-log-time"],
-        "the time that a log signed for an entry is missing, forged, changed or in the future",
+        "the signed time of a log entry is missing, forged, changed or in the future",
         "sigstore-conformance",
         log_time,
     ),
@@ -236,7 +236,7 @@ fn one_log() -> Vec<Case> {
     let mut bundle = instance().attest(&workflow(), &signature(EVIL));
     let log = &both.logs[0];
     let body = log.body(&bundle["dsseEnvelope"], Verifier::Certificate(&certificate));
-    // The second record of the same entry differs only in white space.
+    // The second log entry differs from the first entry only in white space.
     let other_body = body.replacen('{', "{ ", 1);
     let entries = log.record_both([&body, &other_body], both.recorded);
     bundle["verificationMaterial"]["tlogEntries"] = entries.to_vec().into();

@@ -1,7 +1,7 @@
 //! Attacks on policies and evidence: an attacker who has stolen the keys of a delegated role, the snapshot and the
 //! timestamp publishes a package without the evidence that the role above requires. Only clients that support
-//! lastmile's policies refuse this package. `attest/tests/attacks.md` lists the same attacks with the scenarios for
-//! each of them.
+//! lastmile's policies refuse this package. `attest/tests/attacks.md` lists the same attacks, and names the scenarios
+//! for each attack.
 
 mod certificates;
 mod delegated;
@@ -42,8 +42,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     .concat()
 }
 
-/// Returns a repository whose top-level role signs `policy`. The repository contains an honest package with an evidence
-/// file that consists of the lines `evidence`.
+/// Returns a repository whose top-level targets role signs `policy`. The repository contains an honest package with one
+/// evidence file. The argument `evidence` contains the lines of this file.
 fn under(policy: Value, evidence: &[&str]) -> Repository {
     let mut repository = release(2);
     repository.signed("targets")["x-lastmile-policy"] = policy;
@@ -60,7 +60,8 @@ fn under_with_root(policy: Value, root: &Value, evidence: &[&str]) -> Repository
     repository
 }
 
-/// Lists the package `path` in `team`, together with an evidence file that consists of the lines `evidence`.
+/// Lists the package `path` and its evidence file in the role `team`. The argument `evidence` contains the lines of the
+/// evidence file.
 fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str]) {
     let file = format!("{path}.intoto.jsonl");
     repository.add_target("team", path, content);
@@ -68,7 +69,7 @@ fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str
     name_evidence(repository, path, &file);
 }
 
-/// Sets `evidence` as the evidence file that the package `path` names.
+/// Makes the package `path` name `evidence` as its only evidence file.
 fn name_evidence(repository: &mut Repository, path: &str, evidence: &str) {
     repository.signed("team")["targets"][path]["custom"] = json!({"lastmile": {"evidence": [evidence]}});
 }
@@ -88,14 +89,14 @@ fn refused(honest: &Repository, sample: &str, because: &'static str, change: imp
         .advances(&["snapshot", "team", "timestamp"])
 }
 
-/// Publishes a malicious package with an evidence file that consists of the lines `evidence`, and expects that the
-/// client refuses the package with an error that contains `because`.
+/// Publishes a malicious package with one evidence file, and expects that the client refuses the package with an error
+/// that contains `because`. The argument `evidence` contains the lines of the evidence file.
 fn refused_evidence(honest: &Repository, sample: &str, because: &'static str, evidence: &[&str]) -> Case {
     refused(honest, sample, because, |attacker| add(attacker, "team/other", EVIL, evidence))
 }
 
-/// Returns a case in which the client must accept a package with an evidence file that consists of the lines
-/// `evidence`.
+/// Returns a case in which the client must accept a package with one evidence file. The argument `evidence` contains
+/// the lines of the evidence file.
 fn accepted(honest: &Repository, sample: &str, evidence: &[&str]) -> Case {
     let mut other = honest.fork();
     add(&mut other, "team/other", GOOD, evidence);
@@ -152,7 +153,7 @@ fn workflow_policy(trust: Value) -> Value {
     })
 }
 
-/// Returns a repository whose top-level role requires a signature by [`workflow`].
+/// Returns a repository whose top-level targets role requires a signature by [`workflow`].
 fn signed_by_workflow() -> Repository {
     let root = instance().trusted_root();
     under_with_root(workflow_policy(json!({})), &root, &[&instance().attest(&workflow(), &signature(GOOD)).to_string()])

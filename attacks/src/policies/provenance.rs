@@ -33,7 +33,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-uncertified",
         &["7-uncertified"],
-        "the provenance names another builder, repository, ref or commit than the certificate that signed it",
+        "the provenance names a different builder, repository, ref or commit than the certificate of its signer",
         "slsa-verifier",
         uncertified,
     ),
@@ -61,7 +61,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-provenance",
         &["7-provenance"],
-        "not an attack: a named builder built the package from the named source, with certified provenance",
+        "not an attack: a builder that the policy names built the package from the required source, and signed the provenance",
         "docs/policy.md",
         built_as_demanded,
     ),
@@ -138,8 +138,9 @@ impl Build {
     }
 }
 
-/// Returns a repository whose top-level role requires that one of two builders of level 3 built the packages of `team`:
-/// the release workflow of the forge, or the cloud. A third builder has only level 1.
+/// Returns a repository whose top-level targets role requires that a builder of level 3 built the packages of `team`.
+/// The policy gives level 3 to the release workflow of the forge, the forge's runner and the cloud, and level 1 to the
+/// laptop.
 fn honest() -> Repository {
     let policy = json!({
         "version": 1,

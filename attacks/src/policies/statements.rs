@@ -39,21 +39,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-unreadable",
         &["7-unreadable"],
-        "a line of the evidence or the payload of an envelope cannot be parsed, although another line would be enough",
+        "a line of the evidence, or the payload of an envelope, cannot be parsed, although another line is sufficient",
         "CVE-2026-39395",
         unreadable,
     ),
     Scenario::new(
         "7-subjects",
         &["7-subjects"],
-        "a statement names the package only in part: one of two digests differs, or the digest is weak, empty or in upper case",
+        "a statement does not identify the package: one of two digests differs, or the digest is weak, empty or in upper case",
         "in-toto attestation framework, DigestSet",
         subjects,
     ),
     Scenario::new(
         "7-ambiguous",
         &["7-ambiguous"],
-        "two parsers read the statement differently: members that occur twice, a byte order mark, or 100 nested lists",
+        "parsers can read the statement differently: members occur twice, a byte order mark comes first, or 100 lists are nested",
         "in-toto specification, issue 74",
         ambiguous,
     ),
@@ -106,7 +106,7 @@ fn scan(result: &Value, content: &[u8]) -> String {
     envelope(&builder(), &sigstore::statement(SCAN, &json!({"scan": result}), content))
 }
 
-/// Returns a repository whose top-level role requires scan reports without findings.
+/// Returns a repository whose top-level targets role requires scan reports without findings.
 fn scanned() -> lastmile_testkit::Repository {
     let mut policy = super::keys::policy(&builder());
     policy["require"] = json!([{
@@ -168,7 +168,7 @@ fn subjects() -> Vec<Case> {
     many["subject"] = others.collect();
     let mut none = signature(EVIL);
     none["subject"] = json!([]);
-    // The role also lists the SHA-512 digest, so the client can compare both digests.
+    // The role also lists a SHA-512 digest, so the client can compare both digests.
     let other_digest = with(json!({"sha256": hash, "sha512": "11".repeat(64)}));
     let two_digests = super::refused(&honest, "another SHA-512", "another digest that does not", |attacker| {
         super::add(attacker, "team/other", EVIL, &[&other_digest]);
