@@ -112,7 +112,7 @@ fn page(curves: &Curves) -> String {
         runs in a new process, over HTTP on loopback (tough reads from the disk). The last column of each table shows \
         the exponent e of the growth n^e, which is the slope of the least-squares line through the logarithms of the \
         three largest sizes: with e = 1, costs grow in proportion to the size, and with e = 0, they do not grow. A \
-        curve ends at the size where the program would take minutes or use all of the memory.\n"
+        curve ends before the size at which the program would take minutes or use all of the memory.\n"
         .to_owned();
     for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
         let _ = writeln!(page, "\n## {title}\n\n![{title}]({name}.svg)\n");

@@ -102,8 +102,10 @@ impl Report {
         };
         format!(
             "# Performance\n\n\
-             This page is written by `cargo xtask bench --peers`: release builds, on a machine with {cores} cores{memory}. All \
-             numbers come from one run, in which the programs took turns. Times are medians, and memory is the maximum of all \
+             This page is written by `cargo xtask bench --peers`. The release builds were measured on a machine with {cores} \
+             cores{memory}. All \
+             numbers come from one run, in which the programs took turns. Times are medians, or single measurements if \
+             they are marked \"(once)\". Memory is the maximum of all \
              turns (values below 11 MB cannot be measured). Measure again on your own machine before you quote a number.{busy} \
              Plots of how costs grow are in [curves.md](curves.md).\n\n## Side by side\n\n{}{BINS}{}{HOW}",
             self.table(),
