@@ -1,4 +1,5 @@
-//! A case, which consists of honest repositories, an attacker, the client's action, and the expected result.
+//! The cases of a scenario. A case consists of honest repositories, an attacker, the client's action, and the expected
+//! result.
 
 use std::collections::BTreeSet;
 use std::fmt;

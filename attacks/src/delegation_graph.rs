@@ -55,7 +55,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-duplicate-roles",
         &["4.6-duplicate-roles", "4.6-terminating", "4.6-succinct-and-list"],
-        "a role is listed twice, `terminating` is not a boolean, or delegations have both bins and a list of roles",
+        "a role is listed twice, `terminating` is not a boolean, or a role has both bins and a list of delegations",
         "bad input: delegations",
         bad_delegations,
     ),

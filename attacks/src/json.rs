@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-23991-stored",
         &["CVE-2026-23991"],
-        "not an attack: a stored file of the client is valid JSON but not metadata",
+        "not an attack: one of the client's stored files contains valid JSON that is not metadata",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         stored_json_that_is_no_metadata,
     ),

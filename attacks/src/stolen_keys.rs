@@ -46,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.10-revoked-and-stored",
         &["3.10-revoked-and-stored"],
-        "a client has stored metadata signed with a stolen key, and the server sends it again after the key is replaced",
+        "a client has stored metadata signed with a stolen key, and the server sends it again after the key was replaced",
         "specification 5.3.11, key compromise",
         revoked_and_stored,
     ),
@@ -67,7 +67,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.11-FF5",
         &["3.11-FF5"],
-        "not an attack: versions were inflated; the keys were replaced over several roots, or replaced and restored",
+        "not an attack: after versions were inflated, the keys are replaced over several roots, or replaced and restored",
         "specification 5.3.11, fast-forward",
         rotation_over_several_roots,
     ),

@@ -11,7 +11,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-payload-type",
         &["7-payload-type"],
-        "an envelope has a different payload type than the signed one, or a payload that was encoded again",
+        "an envelope has a payload type other than the signed one, or a payload that was re-encoded",
         "DSSE protocol",
         payload_type,
     ),
