@@ -106,7 +106,10 @@ impl Status {
     /// there is still time to renew it.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
-        self.interrupted || !self.pending.is_empty() || self.most_urgent() >= Some(Renewal::Overdue)
+        self.interrupted
+            || !self.pending.is_empty()
+            || self.most_urgent() >= Some(Renewal::Overdue)
+            || !self.roles.iter().all(RoleStatus::can_be_signed)
     }
 
     /// Returns the urgency of the most urgent renewal.

@@ -179,6 +179,13 @@ fn a_calendar_is_read_by_another_implementation_and_its_events_move() {
     let moved = parsed("calendar", &file)["events"][1].clone();
     assert_eq!((&moved["uid"], &moved["sequence"]), (&events[1]["uid"], &json!(2)));
     assert_ne!(moved["start"], events[1]["start"]);
+    // Without the folder, its renewal periods are unknown, and the calendar uses the default ones.
+    fs::rename(site.dir(), site.path("moved")).unwrap();
+    let without = site.path("without.ics");
+    assert_eq!(site.run_elsewhere(&["status", &site.url(), "--calendar", &without]).status, ExitStatus::Done);
+    let event = parsed("calendar", &without)["events"][0].clone();
+    assert_eq!((&event["start"], &event["triggers"]), (&events[0]["start"], &events[0]["triggers"]));
+    fs::rename(site.path("moved"), site.dir()).unwrap();
     // If the repository cannot be read, the calendar keeps its dates.
     let before = fs::read(&file).unwrap();
     site.network.put(&format!("{METADATA}timestamp.json"), b"{}".to_vec());
