@@ -42,10 +42,11 @@ impl Exchange {
         if !self.catch_up && !self.push {
             return command();
         }
+        let option = if self.push { "--push" } else { "--catch-up" };
         if self.push {
-            push::require_stored(context)?;
+            push::require_stored(context, option)?;
         }
-        if !pull::has_unpushed(context)? {
+        if !pull::has_unpushed(context, option)? {
             pull::adopt(context, &output.without_data())?;
         } else if !self.push {
             return Err(Error::Failed(

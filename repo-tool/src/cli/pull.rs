@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::catch_up;
 use super::context::Context;
 use super::counts::counted;
-use super::push::{Bar, DEFAULT, metadata_url, stored, variables};
+use super::push::{Bar, DEFAULT, endpoint_url, metadata_url, require_stored, stored, variables};
 use crate::files::roots;
 use crate::push;
 use crate::push::pull::{Expired, Pull as NewFolder, TargetFiles};
@@ -76,7 +76,7 @@ impl Source {
             return Self::web(metadata_url(text)?);
         }
         let mut settings = DestinationSettings::new(push::parse(text)?);
-        settings.options.endpoint = args.endpoint.as_deref().map(|url| url.trim_end_matches('/').to_string());
+        settings.options.endpoint = args.endpoint.as_deref().map(endpoint_url).transpose()?;
         settings.options.region.clone_from(&args.region);
         Self::destination(context, settings)
     }
@@ -159,14 +159,19 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
     Ok(ExitStatus::Done)
 }
 
-/// Returns whether the folder may have published changes that were not pushed. [`adopt`] would lose such changes.
-pub(super) fn has_unpushed(context: &Context<'_>) -> Result<bool, Error> {
+/// Returns whether the folder has published changes that were not pushed to the stored destination. [`adopt`] would lose
+/// such changes. A machine without the snapshot key cannot publish, so it has none. `option` is the option for which this
+/// is asked.
+///
+/// # Errors
+/// [`Error::Usage`] if this machine can publish, but no destination is stored.
+pub(super) fn has_unpushed(context: &Context<'_>, option: &str) -> Result<bool, Error> {
     let repository = Repository::open(&context.global.repository, &context.invocation)?;
     if !repository.can_sign(&RoleName::SNAPSHOT) {
         return Ok(false);
     }
-    let served = stored(context, repository.digest)?.and_then(|(_, settings)| settings.served);
-    Ok(served != Some(ServedSnapshot::of(&repository.published.snapshot)))
+    let (_, settings, _) = require_stored(context, option)?;
+    Ok(settings.served != Some(ServedSnapshot::of(&repository.published.snapshot)))
 }
 
 /// Updates the folder with the state that other machines have published, as `pull --adopt` does.

@@ -18,7 +18,7 @@ use crate::push::merge::Merge;
 use crate::push::settings::{DestinationSettings, Writers};
 use crate::push::{self, Emptied, Mode, Options, Progress, PublicState, Pushed, Versions};
 use crate::root_digest::RootDigest;
-use crate::{Error, PushError, Repository};
+use crate::{Error, PushError, Repository, UserConfig};
 
 /// The name under which a destination is stored if the user gives no name.
 pub(super) const DEFAULT: &str = "default";
@@ -200,21 +200,34 @@ fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<Exit
     report(context, (&name, &settings.url), &pushed, public.as_ref(), output)
 }
 
-/// Returns the name of the destination. This is `given`, or else the only name in the user's configuration, or else
-/// `default`.
+/// Checks the URL of an API, and returns it without slashes at the end.
+pub(super) fn endpoint_url(text: &str) -> Result<String, Error> {
+    base_url(text)?;
+    Ok(text.trim_end_matches('/').to_string())
+}
+
+/// Returns the name of the destination: `given`, or else the name of the stored destination, or else `default`.
+fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
+    let stored = || stored_name(&repository.invocation.user, repository.digest);
+    let name = given.map_or_else(stored, |name| Ok(Some(name.to_string())))?;
+    Ok(name.unwrap_or_else(|| DEFAULT.to_string()))
+}
+
+/// Returns the name of the stored destination that is used if the user names none: the only destination, or else the one
+/// with the name `default`. Returns `None` if no destination is stored.
 ///
 /// # Errors
-/// [`Error::Usage`] if `given` is `None` and there are several destinations, but none with the name `default`.
-fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
-    if let Some(name) = given {
-        return Ok(name.to_string());
-    }
-    let names = repository.invocation.user.destinations(repository.digest)?;
+/// [`Error::Usage`] if several destinations are stored, but none has the name `default`.
+fn stored_name(user: &UserConfig, repository: RootDigest) -> Result<Option<String>, Error> {
+    let names = user.destinations(repository)?;
     match names.as_slice() {
-        [] => Ok(DEFAULT.to_string()),
-        [name] => Ok(name.clone()),
-        names if names.iter().any(|name| name == DEFAULT) => Ok(DEFAULT.to_string()),
-        names => Err(Error::Usage(format!("give the name of one of the destinations: {}", names.join(", ")))),
+        [] => Ok(None),
+        [name] => Ok(Some(name.clone())),
+        names if names.iter().any(|name| name == DEFAULT) => Ok(Some(DEFAULT.to_string())),
+        names => Err(Error::Usage(format!(
+            "several destinations are stored ({}), but none has the name `{DEFAULT}`: run `lastmile-repo push NAME`",
+            names.join(", ")
+        ))),
     }
 }
 
@@ -241,8 +254,7 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
     settings.public_url = public_url.or(settings.public_url);
     let options = &mut settings.options;
     if let Some(endpoint) = &args.endpoint {
-        base_url(endpoint)?;
-        options.endpoint = Some(endpoint.trim_end_matches('/').to_string());
+        options.endpoint = Some(endpoint_url(endpoint)?);
     }
     options.region = args.region.clone().or(options.region.take());
     if args.single_writer {
@@ -347,28 +359,31 @@ impl Progress for Bar {
     }
 }
 
-/// Returns the destination of a repository in the user's configuration: the one named `default`, or else the only one.
-/// Otherwise, returns `None`.
+/// Returns the stored destination of a repository and its name. Returns `None` if no destination is stored.
+///
+/// # Errors
+/// [`Error::Usage`] if several destinations are stored, but none has the name `default`.
 pub(super) fn stored(
     context: &Context<'_>,
     repository: RootDigest,
 ) -> Result<Option<(String, DestinationSettings)>, Error> {
     let user = &context.invocation.user;
-    let names = user.destinations(repository)?;
-    let only = names.first().filter(|_| names.len() == 1);
-    let name = names.iter().find(|name| *name == DEFAULT).or(only);
-    let Some(name) = name else { return Ok(None) };
-    Ok(user.destination(repository, name)?.map(|settings| (name.clone(), settings)))
+    let Some(name) = stored_name(user, repository)? else { return Ok(None) };
+    Ok(user.destination(repository, &name)?.map(|settings| (name, settings)))
 }
 
-/// Returns the name of the repository's stored destination, and the digest of the repository's oldest root.
+/// Returns the name of the repository's stored destination, its settings, and the digest of the repository's oldest
+/// root. `option` is the option that needs the destination.
 ///
 /// # Errors
-/// [`Error::Usage`] if there is no stored destination.
-pub(super) fn require_stored(context: &Context<'_>) -> Result<(String, RootDigest), Error> {
+/// [`Error::Usage`] if no destination is stored, or if several are stored, but none has the name `default`.
+pub(super) fn require_stored(
+    context: &Context<'_>,
+    option: &str,
+) -> Result<(String, DestinationSettings, RootDigest), Error> {
     let repository = RootDigest::of(&roots::oldest_root(&context.layout())?);
-    let (name, _) = stored(context, repository)?.ok_or_else(|| {
-        Error::Usage("--push needs a destination: run `lastmile-repo push --to DESTINATION` once".into())
+    let (name, settings) = stored(context, repository)?.ok_or_else(|| {
+        Error::Usage(format!("{option} needs a destination: run `lastmile-repo push --to DESTINATION` once"))
     })?;
-    Ok((name, repository))
+    Ok((name, settings, repository))
 }

@@ -54,7 +54,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
 
 /// Returns the destination that `push` stored for the repository.
 fn remote<'v>(context: &Context<'_>, variables: Variables<'v>) -> Result<Remote<'v>, Error> {
-    let (name, repository) = require_stored(context)?;
+    let (name, _, repository) = require_stored(context, "--push")?;
     Ok(Remote::new(name, repository, variables))
 }
 

@@ -312,6 +312,10 @@ fn an_endpoint_with_a_password_is_refused_and_not_printed() {
     let to = ["push", "--to", "s3://bucket/it", "--region", "us-east-1", "--endpoint", "http://me:hidden@127.0.0.1:1"];
     let ran = machine.run(&to).failed("usage", "contains credentials");
     assert!(!format!("{ran:?}").contains("hidden"), "{ran:?}");
+    let from =
+        ["pull", "--from", "s3://bucket/it", "--region", "us-east-1", "--endpoint", "http://me:hidden@127.0.0.1:1"];
+    let ran = Machine::empty().run(&from).failed("usage", "contains credentials");
+    assert!(!format!("{ran:?}").contains("hidden"), "{ran:?}");
     let config = fs::read_to_string(machine.folder.path().join("home/.config/lastmile-repo/config.toml")).unwrap();
     assert!(!config.contains("hidden"), "{config}");
 }

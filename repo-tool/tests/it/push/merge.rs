@@ -40,7 +40,7 @@ fn the_slower_of_two_machines_goes_on_by_itself_and_nothing_is_lost() {
     other.add("c", "of the other, too");
     push(&one).done();
     let ran = push(&other).done();
-    assert!(ran.stderr.contains("published again: b, c"), "{ran:?}");
+    assert!(ran.stderr.contains("published the changes of b, c on top of it"), "{ran:?}");
     assert_eq!(ran.json["outcome"], "pushed");
     let expected = [("old", "1"), ("a", "of one"), ("b", "of the other"), ("c", "of the other, too")];
     all_are_served(&one, site.path(), &expected);
@@ -201,4 +201,31 @@ fn an_interrupted_merge_loses_nothing_and_is_finished_by_the_next_push() {
         all_are_served(&machine, site.path(), &[("old", "1"), ("a", "of one"), ("b", "of the other")]);
     }
     assert!(unfinished > 0, "no run was interrupted between the adoption and the publication");
+}
+
+#[test]
+fn a_machine_that_publishes_cannot_catch_up_without_knowing_the_destination() {
+    let (machine, _, site) = two(|_| ());
+    let config = machine.folder.path().join("home/.config/lastmile-repo/config.toml");
+    let one_destination = fs::read_to_string(&config).unwrap();
+    let file = site.path().join("file");
+    fs::write(&file, "new").unwrap();
+    let file = file.to_str().unwrap();
+    let add = ["add", file, "--name", "new", "--catch-up"];
+    // Two destinations are stored, but none is the default.
+    let named = one_destination.replace(".destinations.default]", ".destinations.one]");
+    fs::write(&config, named).unwrap();
+    machine.run(&["push", "two", "--to", site.path().join("two").to_str().unwrap()]).done();
+    for command in [&add[..], &["add", file, "--name", "new", "--push"], &["push"], &["pull"]] {
+        machine.run(command).failed("usage", "several destinations are stored (one, two)");
+    }
+    // Only the URL is known, so nothing records which changes were uploaded.
+    let mut settings: toml_edit::DocumentMut = one_destination.parse().unwrap();
+    for (_, repository) in settings["repositories"].as_table_mut().unwrap().iter_mut() {
+        let repository = repository.as_table_mut().unwrap();
+        repository.remove("destinations");
+        repository.insert("metadata-url", toml_edit::value("http://127.0.0.1:1/metadata/"));
+    }
+    fs::write(&config, settings.to_string()).unwrap();
+    machine.run(&add).failed("usage", "--catch-up needs a destination: run `lastmile-repo push --to DESTINATION` once");
 }
