@@ -62,8 +62,11 @@ pub enum Origin {
 }
 
 impl fmt::Display for Origin {
+    /// Writes the name of the role, or `the local policy`. The alternate form (`{:#}`), for use in sentences, writes
+    /// "role `NAME`" instead of the name alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Role(role) if f.alternate() => write!(f, "role `{role}`"),
             Self::Role(role) => write!(f, "{role}"),
             Self::Local => f.write_str("the local policy"),
         }
@@ -234,11 +237,11 @@ impl Source {
 fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
     // Paths are distributed into bins by their hashes, so the paths in a bin have nothing else in common.
     if role.is_bin {
-        return Err("the bin has a policy, but only a role that is trusted for path patterns can have one".into());
+        return Err("a policy in a bin; only a role that is trusted for path patterns can have a policy".into());
     }
     // Canonical JSON is not always valid JSON, because it does not escape line breaks, such as those in a PEM key.
     // `to_text` writes valid JSON.
-    Policy::parse(policy.to_text().as_bytes()).map_err(|error| error.to_string())
+    Policy::parse(policy.to_text().as_bytes()).map_err(|error| format!("an invalid policy: {error}"))
 }
 
 /// A trust root that a policy uses.
@@ -252,7 +255,7 @@ pub struct TrustRootRequest {
 
 /// The reason why a file cannot be used as the trust root that a policy names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the trust root `{path}` of {origin}: {reason}")]
+#[error("the trust root `{path}` of {origin:#}: {reason}")]
 pub struct TrustRootLoadError {
     /// The path of the target.
     pub path: TargetPath,

@@ -56,7 +56,7 @@ struct Piece {
 
 impl Piece {
     fn place(&self) -> String {
-        format!("{} no. {}", self.file, self.number)
+        format!("item {} of {}", self.number, self.file)
     }
 }
 
@@ -83,12 +83,15 @@ struct Judgement<'a> {
 impl<'a> Judgement<'a> {
     fn new(demands: &'a Demands, evidence: &[EvidenceFile], roots: &'a TrustRoots, now: DateTime<Utc>) -> Self {
         let mut pieces = Vec::new();
-        let mut unreadable: Vec<String> =
-            demands.evidence.as_ref().err().map(ToString::to_string).into_iter().collect();
+        let invalid_list = demands.evidence.as_ref().err().map(|error| format!("an invalid list of evidence: {error}"));
+        let mut unreadable: Vec<String> = invalid_list.into_iter().collect();
         for file in evidence {
             match file.items() {
                 Ok(items) if pieces.len() + items.len() > MAX_ITEMS => {
-                    unreadable.push(format!("{}: more than {MAX_ITEMS} pieces of evidence", file.path));
+                    unreadable.push(format!(
+                        "{}: with this file, the package has more than {MAX_ITEMS} pieces of evidence",
+                        file.path
+                    ));
                 }
                 Ok(items) => pieces.extend(items.into_iter().enumerate().map(|(index, item)| Piece {
                     file: file.path.clone(),
@@ -121,7 +124,7 @@ impl<'a> Judgement<'a> {
             if source.policy.is_upgrade(path) { Outcome::AllowedUpgrade(unknown) } else { Outcome::NeedsNewer(unknown) }
         };
         if let Some(unknown) = &source.policy.unsupported {
-            let wanted = "a client that understands the whole policy";
+            let wanted = "a policy that this version of lastmile understands completely";
             verdicts.push(whole_policy(wanted, not_understood(unknown)));
             if !source.policy.is_upgrade(path) {
                 return;
@@ -132,7 +135,9 @@ impl<'a> Judgement<'a> {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
                 // The rule names a signer, builder or trust root that the policy defines in a way that this version
                 // does not understand.
-                _ if !rule.names_are_defined(&source.policy) => not_understood("a definition that the rule uses"),
+                _ if !rule.names_are_defined(&source.policy) => {
+                    not_understood("a signer, builder or trust root with an unknown definition")
+                }
                 _ => self.judge_rule(index, source, rule),
             };
             verdicts.push(RuleVerdict {
@@ -220,7 +225,7 @@ impl<'a> Judgement<'a> {
         let demands = self.demands;
         demands
             .signer(source, name)
-            .ok_or_else(|| format!("the policy of the role that lists the package does not define the signer {name}"))
+            .ok_or_else(|| format!("no signer {name} in the policy of the role that lists the package"))
     }
 
     /// Verifies a piece of evidence with the credential of a signer.
@@ -338,7 +343,7 @@ impl Count {
             self.reasons.push("no evidence".into());
         }
         if count > 0 {
-            self.reasons.insert(0, format!("{count} of {threshold} signers"));
+            self.reasons.insert(0, format!("{count} of the {threshold} required signers"));
         }
         Outcome::Refused(self.reasons)
     }

@@ -14,12 +14,12 @@ impl Signer {
             (Credential::Key { key, .. }, SignedBy::Key(signed)) if key == signed => Ok(()),
             (Credential::Identity(identity), SignedBy::Identity(certificate)) => {
                 if certificate.issuer != identity.issuer {
-                    return Err(format!("the issuer is {}, wanted {}", certificate.issuer, identity.issuer));
+                    return Err(format!("the issuer is {}, expected {}", certificate.issuer, identity.issuer));
                 }
                 check_subject(identity, &certificate.subject)?;
                 for (claim, patterns) in &identity.claims {
                     let value = certificate.claims.get(claim).ok_or_else(|| {
-                        format!("the certificate has no claim {}, wanted {}", claim.name(), one_of(patterns))
+                        format!("the certificate has no claim {}, expected {}", claim.name(), one_of(patterns))
                     })?;
                     check(&format!("claim {}", claim.name()), value, patterns)?;
                 }
@@ -41,7 +41,7 @@ fn check_subject(identity: &Identity, subject: &Subject) -> Result<(), String> {
     if matches {
         return Ok(());
     }
-    Err(format!("it is signed by {}, wanted {}", subject.as_str(), one_of(&identity.subject)))
+    Err(format!("the evidence is signed by {}, expected {}", subject.as_str(), one_of(&identity.subject)))
 }
 
 /// Checks that evidence counts as a signature over the file.
@@ -55,7 +55,7 @@ pub(crate) fn check_signature(signed: &Signed, demand: &SignatureDemand) -> Resu
 /// Checks that evidence is the attestation that a rule requires.
 pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> Result<(), String> {
     let Content::Statement(statement) = &signed.content else {
-        return Err("it is a signature without a statement".into());
+        return Err("the evidence is a signature without a statement".into());
     };
     check("statement type", statement.predicate_type(), &demand.types)?;
     for (pointer, allowed) in &demand.allowed {
@@ -63,7 +63,7 @@ pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> 
         let value = value.ok_or_else(|| format!("the predicate has nothing at {pointer}"))?;
         if !allowed.contains(value) {
             let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-            return Err(format!("the predicate has {value} at {pointer}, wanted {}", allowed.join(" or ")));
+            return Err(format!("the predicate has {value} at {pointer}, expected {}", allowed.join(" or ")));
         }
     }
     Ok(())
@@ -73,10 +73,10 @@ pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> 
 /// provenance.
 pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &ProvenanceDemand) -> Result<u8, String> {
     let Content::Statement(statement) = &signed.content else {
-        return Err("it is a signature without a statement".into());
+        return Err("the evidence is a signature without a statement".into());
     };
     if !Provenance::is_type(statement.predicate_type()) {
-        return Err(format!("the statement type is {}, wanted provenance", statement.predicate_type()));
+        return Err(format!("the statement type is {}, expected a type of provenance", statement.predicate_type()));
     }
     let provenance = Provenance::read(statement)?;
     if let SignedBy::Identity(certificate) = &signed.signer {
@@ -88,7 +88,10 @@ pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &Prov
     }
     let level = provenance.most_level(builder.level);
     if level < demand.level {
-        return Err(format!("the builder {} has level {level}, wanted {}", provenance.builder, demand.level));
+        return Err(format!(
+            "the builder {} has level {level}, expected at least {}",
+            provenance.builder, demand.level
+        ));
     }
     check("source", &provenance.source, &demand.source)?;
     if !demand.reference.is_empty() {
@@ -115,7 +118,7 @@ fn check(what: &str, value: &str, patterns: &[Pattern]) -> Result<(), String> {
     if patterns.iter().any(|pattern| pattern.matches(value)) {
         return Ok(());
     }
-    Err(format!("the {what} is {value}, wanted {}", one_of(patterns)))
+    Err(format!("the {what} is {value}, expected {}", one_of(patterns)))
 }
 
 #[cfg(test)]

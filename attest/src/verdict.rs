@@ -87,11 +87,11 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Returns a text with the rule, its requirement, and what was found instead.
+    /// Returns a text that names the rule, its requirement, and what was found instead.
     #[must_use]
     pub fn reason(&self) -> String {
         let Self { rule, origin, wanted, found, .. } = self;
-        format!("the rule `{rule}` of {origin}: wanted {wanted}; found {found}")
+        format!("the rule `{rule}` of {origin:#}: expected {wanted}, found {found}")
     }
 }
 

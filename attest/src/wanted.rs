@@ -1,4 +1,4 @@
-//! Describes the requirements of rules, for the user to whom a verdict is shown.
+//! Describes the requirements of rules in verdicts that users read.
 
 use crate::policy::{Credential, Demand, Parameters, Policy, Rule, SignerName, one_of};
 
@@ -6,18 +6,21 @@ use crate::policy::{Credential, Demand, Parameters, Policy, Rule, SignerName, on
 pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
     match &rule.demand {
         Demand::Signature(demand) => match demand.threshold.get() {
-            1 => format!("a signature by {}", signers(policy, &demand.by)),
-            threshold => format!("signatures by {threshold} of {}", signers(policy, &demand.by)),
+            1 => format!("a signature by {}", signers(policy, &demand.by, "or")),
+            threshold => format!("signatures by {threshold} of {}", signers(policy, &demand.by, "and")),
         },
         Demand::Attestation(demand) => {
-            let mut text = format!("an attestation of type {}", one_of(&demand.types));
-            for (pointer, values) in &demand.allowed {
+            let types = one_of(&demand.types);
+            let mut text = match demand.threshold.get() {
+                1 => format!("an attestation of type {types} by {}", signers(policy, &demand.by, "or")),
+                threshold => {
+                    format!("attestations of type {types} by {threshold} of {}", signers(policy, &demand.by, "and"))
+                }
+            };
+            for (index, (pointer, values)) in demand.allowed.iter().enumerate() {
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-                text.push_str(&format!(" with {} at {pointer}", values.join(" or ")));
-            }
-            match demand.threshold.get() {
-                1 => text.push_str(&format!(" by {}", signers(policy, &demand.by))),
-                threshold => text.push_str(&format!(" by {threshold} of {}", signers(policy, &demand.by))),
+                let start = if index == 0 { ", with" } else { " and" };
+                text.push_str(&format!("{start} {} at {pointer}", values.join(" or ")));
             }
             text
         }
@@ -30,23 +33,24 @@ pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
                     None => name.to_string(),
                 })
                 .collect();
-            let mut text = format!("provenance of level {} by {}", demand.level, builders.join(" or "));
-            text.push_str(&format!(" from {}", one_of(&demand.source)));
+            let mut text = format!("provenance of at least level {} by {}", demand.level, builders.join(" or "));
+            text.push_str(&format!(", for source {}", one_of(&demand.source)));
             if !demand.reference.is_empty() {
-                text.push_str(&format!(" at {}", one_of(&demand.reference)));
+                text.push_str(&format!(" at ref {}", one_of(&demand.reference)));
             }
             match &demand.parameters {
-                Parameters::Listed(listed) if listed.is_empty() => text.push_str(" without parameters"),
-                Parameters::Listed(_) => text.push_str(" with only the listed parameters"),
+                Parameters::Listed(listed) if listed.is_empty() => text.push_str(", without parameters"),
+                Parameters::Listed(_) => text.push_str(", with no parameters other than the listed ones"),
                 Parameters::Any => {}
             }
             text
         }
-        Demand::Unsupported { .. } => "a client that understands the rule".into(),
+        Demand::Unsupported { .. } => "a rule that this version of lastmile understands".into(),
     }
 }
 
-fn signers(policy: &Policy, names: &[SignerName]) -> String {
+/// Describes signers, joined by `conjunction`.
+fn signers(policy: &Policy, names: &[SignerName], conjunction: &str) -> String {
     let describe = |name: &SignerName| {
         let SignerName::Own(own) = name else { return name.to_string() };
         match policy.signers.get(own).map(|signer| &signer.credential) {
@@ -54,5 +58,5 @@ fn signers(policy: &Policy, names: &[SignerName]) -> String {
             _ => own.to_string(),
         }
     };
-    names.iter().map(describe).collect::<Vec<_>>().join(" or ")
+    names.iter().map(describe).collect::<Vec<_>>().join(&format!(" {conjunction} "))
 }

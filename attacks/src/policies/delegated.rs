@@ -57,7 +57,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn own_policy() -> Vec<Case> {
     let honest = honest();
     let case = |sample: &str, policy: Value| {
-        refused(&honest, sample, "the rule `signed` of targets", |attacker| {
+        refused(&honest, sample, "the rule `signed` of role `targets`", |attacker| {
             add(attacker, "team/other", EVIL, &[&envelope(&stranger(), &signature(EVIL))]);
             attacker.signed("team")["x-lastmile-policy"] = policy;
         })
@@ -151,7 +151,7 @@ fn second_chain() -> Vec<Case> {
         .attacker(attacker.network())
         .get("team/other")
         .refused("team/other", "Policy")
-        .because("the rule `signed` of targets")
+        .because("the rule `signed` of role `targets`")
         .advances(&["lax", "snapshot", "timestamp"])
         .honest(republished(&covered, &["lax"]).network());
     vec![after_the_end, below_the_policy]

@@ -76,7 +76,7 @@ fn similar_subject() -> Vec<Case> {
         ("a space at the end", format!("{WORKFLOW}@refs/tags/ v1")),
     ];
     let case = |(sample, subject): &(&str, String)| {
-        refused_evidence(&honest, sample, "it is signed by", &[&signed(&with_subject(subject))])
+        refused_evidence(&honest, sample, "the evidence is signed by", &[&signed(&with_subject(subject))])
     };
     subjects.iter().map(case).collect()
 }
@@ -98,7 +98,7 @@ fn other_subject_type() -> Vec<Case> {
     let email = signed(&Identity::email(ISSUER, &subject));
     let other = signed(&Identity::other_name(ISSUER, &subject));
     vec![
-        refused_evidence(&honest, "an email address", "it is signed by", &[&email]),
+        refused_evidence(&honest, "an email address", "the evidence is signed by", &[&email]),
         refused_evidence(&honest, "another name", "neither a URI nor an email address", &[&other]),
     ]
 }

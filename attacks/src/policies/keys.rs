@@ -122,7 +122,7 @@ fn signs_twice() -> Vec<Case> {
     let twice = sigstore::envelope(&statement.to_string(), &[&builder(), &builder()]);
     let mut lying = twice.clone();
     lying["signatures"][1]["keyid"] = second.keyid().into();
-    let because = "found 1 of 2 signers";
+    let because = "found 1 of the 2 required signers";
     vec![
         refused_evidence(&honest, "in one envelope", because, &[&twice.to_string()]),
         refused_evidence(&honest, "in two envelopes", because, &[&once, &once]),

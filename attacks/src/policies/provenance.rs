@@ -215,7 +215,7 @@ fn other_platform() -> Vec<Case> {
             "the builder of the provenance",
         ),
         refused_evidence(&honest, "the forge, signed by the cloud", "the builder is", &[&by_cloud]),
-        Build::demanded().builder(runner).refused(&honest, "a runner", "has level 2, wanted 3"),
+        Build::demanded().builder(runner).refused(&honest, "a runner", "has level 2, expected at least 3"),
     ]
 }
 
@@ -277,7 +277,7 @@ fn level() -> Vec<Case> {
     build.predicate["runDetails"]["builder"]["level"] = json!(3);
     build.predicate["runDetails"]["metadata"] = json!({"buildLevel": "SLSA_BUILD_LEVEL_3", "slsaLevel": 3});
     let evidence = envelope(&cloud(), &build.statement(EVIL));
-    vec![refused_evidence(&honest, "level 3", "has level 1, wanted 3", &[&evidence])]
+    vec![refused_evidence(&honest, "level 3", "has level 1, expected at least 3", &[&evidence])]
 }
 
 fn not_provenance() -> Vec<Case> {
@@ -285,7 +285,7 @@ fn not_provenance() -> Vec<Case> {
     let case = |sample: &str, because: &'static str, predicate_type: &'static str| {
         Build { predicate_type, ..Build::demanded() }.refused(&honest, sample, because)
     };
-    let because = "wanted provenance";
+    let because = "expected a type of provenance";
     let unknown = Build::demanded().set("/buildDefinition/buildType", "https://forge.test/unknown/v1".into());
     vec![
         case("published", because, "https://github.com/npm/attestation/tree/main/specs/publish/v0.1"),

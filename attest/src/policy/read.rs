@@ -85,7 +85,7 @@ enum Read<T> {
 }
 
 fn unsupported(place: &str, unknown: &[&str]) -> Option<String> {
-    unknown.first().map(|name| format!("{place}: unknown member {name:?}"))
+    unknown.first().map(|name| format!("unknown member {name:?} in {place}"))
 }
 
 /// Reads a section of named entries, such as the signers. Skips an entry that this version of lastmile does not
@@ -132,7 +132,7 @@ fn trust_source(table: &Table<'_>, place: &str) -> Result<Read<TrustSource>, Pol
     let log = match table.string("log")? {
         None | Some("required") => LogDemand::Required,
         Some("none") => LogDemand::None,
-        Some(other) => return Ok(Read::Unsupported(format!("{place}.log: {other:?}"))),
+        Some(other) => return Ok(Read::Unsupported(format!("unknown value {other:?} of {place}.log"))),
     };
     let sct = match table.value("sct") {
         None | Some(Value::Bool(true)) => SctDemand::Required,
@@ -155,11 +155,11 @@ fn signer(table: &Table<'_>, place: &str) -> Result<Read<Signer>, PolicyError> {
     let credential = match table.value("key") {
         Some(value) => match key_credential(table, value)? {
             Read::Entry(credential) => credential,
-            Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{place}: {reason}"))),
+            Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{reason} in {place}"))),
         },
         None => match identity(table)? {
             Read::Entry(identity) => Credential::Identity(identity),
-            Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{place}: {reason}"))),
+            Read::Unsupported(reason) => return Ok(Read::Unsupported(format!("{reason} in {place}"))),
         },
     };
     let not_before = time(table, "not-before")?;
@@ -268,7 +268,8 @@ fn rule(table: &Table<'_>) -> Result<Rule, PolicyError> {
         _ => &[],
     };
     let known = [&["name", "paths", "except", "kind"], own].concat();
-    let demand = match (kind, unsupported(kind, &table.unknown(&known))) {
+    let unknown = table.unknown(&known).first().map(|name| format!("unknown member {name:?}"));
+    let demand = match (kind, unknown) {
         ("signature" | "attestation" | "provenance", Some(reason)) => {
             Demand::Unsupported { kind: kind.to_owned(), reason }
         }
@@ -329,7 +330,7 @@ fn provenance(table: &Table<'_>) -> Result<Demand, PolicyError> {
         (Some("none"), Some(_)) => return Err(table.error("parameter", "contradicts `parameters = \"none\"`")),
         (Some("listed"), None) => return Err(table.error("parameter", "is missing")),
         (Some(other), _) => {
-            let reason = format!("provenance: unknown value {other:?} for `parameters`");
+            let reason = format!("unknown value {other:?} of `parameters`");
             return Ok(Demand::Unsupported { kind: "provenance".into(), reason });
         }
     };

@@ -92,21 +92,29 @@ fn c_15_a_malformed_policy_is_refused_with_the_place() {
 fn c_44_what_this_version_does_not_know_is_kept_and_named() {
     for (part, replacement, unknown) in [
         (r#""version": 1,"#, r#""version": 2,"#, "version 2"),
-        (r#""version": 1,"#, r#""version": 1, "quorum": 2,"#, "policy: unknown member \"quorum\""),
-        (r#""version": 1,"#, r#""version": 1, "break-glass": [],"#, "policy: unknown member \"break-glass\""),
-        (r#""sct": true"#, r#""sct": true, "witness": 1"#, "trust.public: unknown member \"witness\""),
-        (r#""log": "required""#, r#""log": "witnessed""#, "trust.public.log: \"witnessed\""),
+        (r#""version": 1,"#, r#""version": 1, "quorum": 2,"#, "unknown member \"quorum\" in policy"),
+        (r#""version": 1,"#, r#""version": 1, "break-glass": [],"#, "unknown member \"break-glass\" in policy"),
+        (r#""sct": true"#, r#""sct": true, "witness": 1"#, "unknown member \"witness\" in trust.public"),
+        (r#""log": "required""#, r#""log": "witnessed""#, "unknown value \"witnessed\" of trust.public.log"),
         (
             r#""issuer": "https://issuer.example","#,
             r#""issuer": "x", "spiffe": 1,"#,
-            "signer.release: unknown member \"spiffe\"",
+            "unknown member \"spiffe\" in signer.release",
         ),
-        ("source-repository-id", "new-claim", "signer.release: unknown claim \"new-claim\""),
-        (r#""scheme": "ed25519""#, r#""scheme": "ml-dsa""#, "keys of type ed25519 with scheme ml-dsa"),
-        (r#""id": ["https://builder.example"]"#, r#""id": ["x"], "new": 1"#, "builder.generic: unknown member \"new\""),
+        ("source-repository-id", "new-claim", "unknown claim \"new-claim\" in signer.release"),
+        (
+            r#""scheme": "ed25519""#,
+            r#""scheme": "ml-dsa""#,
+            "keys of type ed25519 with scheme ml-dsa in signer.release",
+        ),
+        (
+            r#""id": ["https://builder.example"]"#,
+            r#""id": ["x"], "new": 1"#,
+            "unknown member \"new\" in builder.generic",
+        ),
         (r#""kind": "attestation""#, r#""kind": "sbom""#, "rule tested: unknown kind \"sbom\""),
-        (r#""threshold": 2"#, r#""threshold": 2, "new": 1"#, "rule signed: signature: unknown member \"new\""),
-        (r#""parameters": "listed""#, r#""parameters": "hashed""#, "unknown value \"hashed\" for `parameters`"),
+        (r#""threshold": 2"#, r#""threshold": 2, "new": 1"#, "rule signed: unknown member \"new\""),
+        (r#""parameters": "listed""#, r#""parameters": "hashed""#, "unknown value \"hashed\" of `parameters`"),
     ] {
         let policy = parse(&with(part, replacement)).expect(replacement);
         let [found] = &policy.unsupported()[..] else { panic!("{replacement}: {:?}", policy.unsupported()) };

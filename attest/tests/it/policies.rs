@@ -30,8 +30,7 @@ fn a_signature_of_a_listed_key_satisfies_a_rule() {
 #[test]
 fn c_24_a_package_without_evidence_is_refused() {
     let packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
-    let expected =
-        "`app/1.tar` does not satisfy the rule `signed` of targets: wanted a signature by a; found no evidence";
+    let expected = "`app/1.tar` does not satisfy the rule `signed` of role `targets`: expected a signature by a, found no evidence";
     let refusal = packages.refusal(&[]);
     assert!(refusal.ends_with("found app/1.tar.intoto.jsonl: the evidence has no items"), "{refusal}");
     assert_eq!(packages.judge_files(&[]).check().unwrap_err().to_string(), expected);
@@ -55,7 +54,10 @@ fn c_25_a_key_that_signs_twice_counts_once() {
     let packages = Packages::of_top(policy("", &rule));
     for evidence in [vec![signed_by(&[1, 1])], vec![signed_by(&[1]), signed_by(&[1])]] {
         let refusal = packages.refusal(&evidence);
-        assert!(refusal.contains("wanted signatures by 2 of a or b; found 1 of 2 signers"), "{refusal}");
+        assert!(
+            refusal.contains("expected signatures by 2 of a and b, found 1 of the 2 required signers"),
+            "{refusal}"
+        );
     }
     for evidence in [vec![signed_by(&[1, 2])], vec![signed_by(&[2]), signed_by(&[1])]] {
         assert_eq!(packages.judge(&evidence).check(), Ok(()));
@@ -67,7 +69,7 @@ fn c_25_a_key_that_signs_twice_counts_once() {
     let top = policy("", &rule.replace(r#""b""#, r#""@a""#));
     let packages = Packages::of_team(top, policy("", &signature_rule("own", r#""a""#)));
     let refusal = packages.refusal(&[signed_by(&[1])]);
-    assert!(refusal.ends_with("wanted signatures by 2 of a or @a; found 1 of 2 signers"), "{refusal}");
+    assert!(refusal.ends_with("expected signatures by 2 of a and @a, found 1 of the 2 required signers"), "{refusal}");
 }
 
 #[test]
@@ -132,12 +134,12 @@ fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
     for team in [String::new(), renamed.clone(), excepted] {
         let packages = Packages::of_team(top.clone(), team.clone());
         let refusal = packages.refusal(&[signed_by(&[2])]);
-        assert!(refusal.contains("rule `signed` of targets"), "{team}: {refusal}");
+        assert!(refusal.contains("rule `signed` of role `targets`"), "{team}: {refusal}");
         assert_eq!(packages.judge(&[signed_by(&[1, 2])]).check(), Ok(()), "{team}");
     }
     // The rules of the delegated role apply too.
     let refusal = Packages::of_team(top, renamed).refusal(&[signed_by(&[1])]);
-    assert!(refusal.contains("rule `signed` of team"), "{refusal}");
+    assert!(refusal.contains("rule `signed` of role `team`"), "{refusal}");
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn c_43_a_policy_in_a_bin_is_refused() {
     packages.paths = r#""path_hash_prefixes":["0","1","2","3","4","5","6","7","8","9","a","b","c","d","e","f"]"#;
     let refusal = packages.refusal(&[signed_by(&[1])]);
     assert!(
-        refusal.contains("the rule `policy` of team: wanted a usable policy; found the bin has a policy"),
+        refusal.contains("the rule `policy` of role `team`: expected a usable policy, found a policy in a bin"),
         "{refusal}"
     );
     packages.team = Some(String::new());
@@ -160,10 +162,10 @@ fn a_parent_can_leave_the_choice_of_signers_to_the_role_that_lists_the_package()
     let packages = Packages::of_team(top.clone(), team);
     assert_eq!(packages.judge(&[signed_by(&[2])]).check(), Ok(()));
     let refusal = packages.refusal(&[signed_by(&[1])]);
-    assert!(refusal.contains("rule `signed` of targets"), "{refusal}");
+    assert!(refusal.contains("rule `signed` of role `targets`"), "{refusal}");
     for team in [String::new(), policy("", &signature_rule("other", r#""a""#)).replace(r#""b":"#, r#""d":"#)] {
         let refusal = Packages::of_team(top.clone(), team).refusal(&[signed_by(&[2])]);
-        assert!(refusal.contains("does not define the signer @b"), "{refusal}");
+        assert!(refusal.contains("found no signer @b in the policy of the role that lists the package"), "{refusal}");
     }
 }
 
@@ -209,7 +211,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     // A delegated role cannot allow a path that the policy of its delegator blocks.
     let top = policy("", unknown);
     let packages = Packages::of_team(top, policy(r#""upgrade":["app/*"],"#, &known));
-    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule `new` of targets"));
+    assert!(packages.refusal(&[signed_by(&[1])]).contains("rule `new` of role `targets`"));
 }
 
 #[test]
@@ -244,9 +246,9 @@ fn an_attestation_must_have_the_demanded_type_and_values() {
     for (evidence, reason) in [
         (
             tested(&[1], r#"{"result":"failed","suites":[{"failed":0}]}"#),
-            "has \"failed\" at /result, wanted \"passed\"",
+            "has \"failed\" at /result, expected \"passed\"",
         ),
-        (tested(&[1], r#"{"result":"passed","suites":[{"failed":1}]}"#), "has 1 at /suites/0/failed, wanted 0"),
+        (tested(&[1], r#"{"result":"passed","suites":[{"failed":1}]}"#), "has 1 at /suites/0/failed, expected 0"),
         (tested(&[1], r#"{"result":"passed","suites":[]}"#), "has nothing at /suites/0/failed"),
         (tested(&[1], r#"{"result":"passed","suites":[{"failed":"0"}]}"#), "has \"0\" at"),
         (tested(&[2], r#"{"result":"passed","suites":[{"failed":0}]}"#), "not valid for this key"),
@@ -299,7 +301,7 @@ fn provenance_must_name_the_demanded_builder_source_and_ref() {
         assert!(refusal.contains(reason), "{replacement}: {refusal}");
     }
     let refusal = packages.refusal(&[signed_by(&[1])]);
-    assert!(refusal.contains(&format!("the statement type is {SIGN}, wanted provenance")), "{refusal}");
+    assert!(refusal.contains(&format!("the statement type is {SIGN}, expected a type of provenance")), "{refusal}");
 }
 
 #[test]
@@ -309,7 +311,7 @@ fn c_30_parameters_must_be_listed_and_the_level_comes_from_the_policy() {
     let with = |inputs: &str| provenance(r#""inputs":{}"#, &format!(r#""inputs":{inputs}"#));
     assert_eq!(packages.judge(&[with(r#"{"mode":"release"}"#)]).check(), Ok(()));
     assert_eq!(packages.judge(&[with("{}")]).check(), Ok(()));
-    assert!(packages.refusal(&[with(r#"{"mode":"debug"}"#)]).contains("the parameter mode is debug, wanted release"));
+    assert!(packages.refusal(&[with(r#"{"mode":"debug"}"#)]).contains("the parameter mode is debug, expected release"));
     assert!(packages.refusal(&[with(r#"{"mode":"release","x":1}"#)]).contains("the parameter x, which is not allowed"));
     // If the workflow that runs the build itself writes the builder ID, the level is at most 2, even if the policy
     // gives a higher level.
@@ -330,7 +332,7 @@ fn a_local_policy_adds_demands() {
     let mut packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     packages.local = LocalPolicy::parse(policy("", &signature_rule("mine", r#""c""#)).as_bytes()).unwrap();
     assert!(packages.refusal(&[signed_by(&[1])]).contains("rule `mine` of the local policy"));
-    assert!(packages.refusal(&[signed_by(&[3])]).contains("rule `signed` of targets"));
+    assert!(packages.refusal(&[signed_by(&[3])]).contains("rule `signed` of role `targets`"));
     assert_eq!(packages.judge(&[signed_by(&[1, 3])]).check(), Ok(()));
     // Without a policy in the repository, the local policy alone decides.
     packages.top = String::new();

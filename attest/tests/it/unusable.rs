@@ -76,7 +76,7 @@ fn a_verdict_has_at_most_16_reasons() {
     let verdict = packages.judge_files(&files);
     let Outcome::Refused(reasons) = &verdict.rules()[0].outcome else { panic!("{verdict:?}") };
     assert_eq!(reasons.len(), 16);
-    assert!(reasons[15].starts_with("file-15 no. 1: "), "{reasons:?}");
+    assert!(reasons[15].starts_with("item 1 of file-15: "), "{reasons:?}");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_package_has_at_most_64_pieces_of_evidence() {
     assert_eq!(packages.judge_files(&many).check(), Ok(()));
     let more = [file("first", Some(&lines(2, 64))), file("second", Some(&lines(1, 1)))];
     let refusal = packages.judge_files(&more).check().unwrap_err().found;
-    assert!(refusal.contains("second: more than 64 pieces of evidence"), "{refusal}");
+    assert!(refusal.contains("second: with this file, the package has more than 64 pieces of evidence"), "{refusal}");
 }
 
 #[test]

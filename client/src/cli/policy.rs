@@ -121,8 +121,8 @@ fn rule_lines(rule: &RuleVerdict) -> Vec<String> {
         Outcome::AllowedUpgrade(_) => "needs a newer lastmile, but this target is allowed as an upgrade",
     };
     let mut lines = vec![
-        format!("rule {} of {} ({}): {outcome}", rule.rule, rule.origin, rule.kind),
-        format!("  wanted: {}", rule.wanted),
+        format!("rule `{}` of {:#} ({}): {outcome}", rule.rule, rule.origin, rule.kind),
+        format!("  expected: {}", rule.wanted),
     ];
     match &rule.outcome {
         Outcome::Satisfied(proofs) => {
@@ -153,7 +153,7 @@ fn proof_line(proof: &Proof) -> String {
     } else {
         format!(", in the log {}", logs.join(", "))
     });
-    line.push_str(&format!("; evidence {} no. {}", proof.evidence, proof.number));
+    line.push_str(&format!("; evidence: item {} of {}", proof.number, proof.evidence));
     line
 }
 

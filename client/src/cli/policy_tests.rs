@@ -79,8 +79,8 @@ fn get_reports_the_rules_that_hold_and_explain_shows_the_proofs() {
     let id = &keyid("release")[..8];
     let ran = home.run(&["verify", "--explain", "x"]);
     let expected = format!(
-        "x: all rules are satisfied\nrule signed of targets (signature): satisfied\n  wanted: a signature by release\n  \
-         proof: signed by release, key {id}, at an unknown time, in no log; evidence x.intoto.jsonl no. 1\n"
+        "x: all rules are satisfied\nrule `signed` of role `targets` (signature): satisfied\n  expected: a signature by release\n  \
+         proof: signed by release, key {id}, at an unknown time, in no log; evidence: item 1 of x.intoto.jsonl\n"
     );
     assert_eq!((ran.status, ran.stdout, ran.stderr.as_str()), (ExitStatus::Done, expected, ""));
     let file = home.path("out/x");
@@ -115,8 +115,9 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
     let ran = get(&home, &[]);
     assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Refused, ""));
     assert!(
-        ran.stderr
-            .contains("caused by: `x` does not satisfy the rule `signed` of targets: wanted a signature by release"),
+        ran.stderr.contains(
+            "caused by: `x` does not satisfy the rule `signed` of role `targets`: expected a signature by release"
+        ),
         "{}",
         ran.stderr
     );
@@ -130,7 +131,7 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
     std::fs::remove_dir_all(home.path("repository")).unwrap();
     let ran = home.run(&["verify", "--explain", "x"]);
     assert_eq!((ran.status, ran.stderr.as_str()), (ExitStatus::Refused, ""));
-    let start = "x: refused\nrule signed of targets (signature): not satisfied\n  wanted: a signature by release\n  found: x.intoto.jsonl no. 1: ";
+    let start = "x: refused\nrule `signed` of role `targets` (signature): not satisfied\n  expected: a signature by release\n  found: item 1 of x.intoto.jsonl: ";
     assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
     let document = json(&home.run(&["verify", "--explain", "x", "--json"]));
     assert_eq!(document["policy"]["satisfied"], json!(false));

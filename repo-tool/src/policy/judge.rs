@@ -224,9 +224,9 @@ fn policy_of(header: &Header) -> Option<Policy> {
     Policy::parse(header.unknown.get(MEMBER)?.to_text().as_bytes()).ok()
 }
 
-fn unusable(demands: &Demands, wanted: &str, found: &str) -> Judged {
+fn unusable(demands: &Demands, wanted: &str, problem: &str) -> Judged {
     let path = demands.target().path.clone();
     let origin = Origin::Role(demands.listing().cloned().unwrap_or(RoleName::TARGETS));
     let rule = "policy".to_string();
-    Judged::Unusable(Refused { path, origin, rule, wanted: wanted.to_string(), found: found.to_string() })
+    Judged::Unusable(Refused { path, origin, rule, wanted: wanted.to_string(), found: format!("none: {problem}") })
 }

@@ -35,19 +35,19 @@ fn proof_json(proof: &Proof) -> Value {
 pub(crate) fn lines(verdict: &Verdict) -> Vec<String> {
     let mut lines = Vec::new();
     for rule in verdict.rules() {
-        let name = format!("{} of {}", rule.rule, rule.origin);
+        let name = format!("rule `{}` of {:#}", rule.rule, rule.origin);
         let wanted = &rule.wanted;
         match &rule.outcome {
             Outcome::Satisfied(proofs) => {
-                lines.push(format!("ok  {name}: wanted {wanted}"));
+                lines.push(format!("ok  {name} requires {wanted}"));
                 lines.extend(proofs.iter().map(|proof| format!("      {}", proof_text(proof))));
             }
             Outcome::Refused(found) => {
-                lines.push(format!("BAD {name}: wanted {wanted}"));
-                lines.extend(found.iter().map(|found| format!("      {found}")));
+                lines.push(format!("BAD {name} requires {wanted}"));
+                lines.extend(found.iter().map(|found| format!("      found {found}")));
             }
             Outcome::NeedsNewer(unknown) => {
-                lines.push(format!("BAD {name}: needs a newer lastmile, because of {unknown}"));
+                lines.push(format!("BAD {name} needs a newer lastmile, because of {unknown}"));
             }
             Outcome::AllowedUpgrade(unknown) => {
                 lines.push(format!(
@@ -60,7 +60,7 @@ pub(crate) fn lines(verdict: &Verdict) -> Vec<String> {
 }
 
 fn proof_text(proof: &Proof) -> String {
-    let mut text = format!("{} no. {}: signer {}, {}", proof.evidence, proof.number, proof.signer, proof.signed_by);
+    let mut text = format!("item {} of {}: signer {}, {}", proof.number, proof.evidence, proof.signer, proof.signed_by);
     if let Some((builder, level)) = &proof.builder {
         text += &format!(", builder {builder} of level {level}");
     }

@@ -150,7 +150,7 @@ impl Home {
         let output = self.get();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(5), "{text}");
-        for expected in ["the rule `by-the-author` of targets", self.sample.wanted, found] {
+        for expected in ["the rule `by-the-author` of role `targets`", self.sample.wanted, found] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         assert!(!self.package().exists());
@@ -182,16 +182,16 @@ fn a_package_with_real_provenance_is_installed_only_under_its_identity_ref_sourc
     home.installs();
     home.refuses_under(
         ["subject = [\"https://github.com/too-legit", "subject = [\"https://github.com/too"],
-        "it is signed by",
+        "the evidence is signed by",
     );
     home.refuses_under(["/hammer-time", ""], "the issuer is https://token.actions.githubusercontent.com/hammer-time");
     home.refuses_under(
         ["ref = [\"refs/heads/main\"]", "ref = [\"refs/tags/v*\"]"],
-        "the ref is refs/heads/main, wanted refs/tags/v*",
+        "the ref is refs/heads/main, expected refs/tags/v*",
     );
     home.refuses_under(["git+https://github.com/too-legit/attest", "git+https://github.com/acme/app"], "the source is");
     let claims = ["[signer.author]\n", "[signer.author]\nclaims = { source-repository-id = [\"1\"] }\n"];
-    home.refuses_under(claims, "the claim source-repository-id is 851894824, wanted 1");
+    home.refuses_under(claims, "the claim source-repository-id is 851894824, expected 1");
     let runner = ["level = 2\n        source", "level = 2\n        parameters = \"none\"\n        source"];
     home.refuses_under(runner, "the provenance does not record the parameters of the build");
 }
@@ -200,7 +200,7 @@ fn a_package_with_real_provenance_is_installed_only_under_its_identity_ref_sourc
 fn a_package_with_a_real_signature_in_rekor_v2_is_installed_only_under_its_identity() {
     let home = Home::new(&SIGNATURE);
     home.installs();
-    home.refuses_under(["jku@goto.fi", "ju@goto.fi"], "it is signed by jku@goto.fi, wanted ju@goto.fi");
+    home.refuses_under(["jku@goto.fi", "ju@goto.fi"], "the evidence is signed by jku@goto.fi, expected ju@goto.fi");
     home.refuses_under(["login/oauth", "login/oauth2"], "the issuer is https://github.com/login/oauth");
     let logs = ["root = \"trust/root.json\"\n", "root = \"trust/root.json\"\nlogs = 2\n"];
     home.refuses_under(logs, "1 distinct logs recorded the signature, expected at least 2");
@@ -225,7 +225,7 @@ fn under_the_trusted_root_of_another_instance_a_real_bundle_is_refused() {
     for (sample, other) in [(&PROVENANCE, "staging-root.json"), (&SIGNATURE, "public-root.json")] {
         let home = Home::new(sample);
         home.add_root(other, "trust/other.json");
-        home.refuses_under(["root = \"trust/root.json\"", "root = \"trust/other.json\""], "no. 1: ");
+        home.refuses_under(["root = \"trust/root.json\"", "root = \"trust/other.json\""], "found item 1 of ");
     }
 }
 

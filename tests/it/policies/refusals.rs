@@ -19,7 +19,7 @@ fn c_24_no_attestation_is_refused() {
     let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("expected a refusal by a policy") };
     assert_eq!(
         refused.to_string(),
-        "`app/1.tar` does not satisfy the rule `signed-by-a` of targets: wanted a signature by a; found no evidence"
+        "`app/1.tar` does not satisfy the rule `signed-by-a` of role `targets`: expected a signature by a, found no evidence"
     );
     // Every method that returns or downloads the content checks the policies first.
     with_session(
@@ -113,7 +113,7 @@ fn c_43_a_policy_in_a_bin_is_refused() {
     let client = TestClient::new(&repository);
     let Refusal::Policy(refused) = refusal(&client, &repository) else { panic!("expected a refusal by a policy") };
     assert_eq!(refused.origin.to_string(), bin);
-    assert_eq!(refused.found, "the bin has a policy, but only a role that is trusted for path patterns can have one");
+    assert_eq!(refused.found, "a policy in a bin; only a role that is trusted for path patterns can have a policy");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn an_exception_overrides_a_malformed_policy() {
         let mut repository = with_rules(&[signature_by("a")], &[]);
         set_policy(&mut repository, "targets", malformed);
         repository.publish(&["targets"]);
-        only_an_exception_allows(&repository, "the rule `policy` of targets: wanted a usable policy");
+        only_an_exception_allows(&repository, "the rule `policy` of role `targets`: expected a usable policy");
     }
 }
 
@@ -241,7 +241,7 @@ fn an_exception_overrides_a_policy_in_a_bin_and_a_malformed_list_of_evidence() {
     set_policy(&mut repository, &bin, policy(&[signature_by("a")]));
     let roles: Vec<_> = bins.iter().map(String::as_str).chain(["targets"]).collect();
     repository.publish(&roles);
-    only_an_exception_allows(&repository, "the bin has a policy");
+    only_an_exception_allows(&repository, "a policy in a bin");
     let mut repository = with_rules(&[signature_by("a")], &[]);
     repository.signed("targets")["targets"][PACKAGE]["custom"] = json!({ "lastmile": { "evidence": 1 } });
     repository.publish(&["targets"]);

@@ -15,7 +15,7 @@ fn c_24_a_package_without_evidence_is_not_published() {
         refused
             .contains("not published: clients would refuse 1 package:\n  `app-1` does not satisfy the rule `signed`")
     );
-    assert!(refused.contains("wanted a signature by key-1; found no evidence"), "{refused}");
+    assert!(refused.contains("expected a signature by key-1, found no evidence"), "{refused}");
     assert!(
         refused.contains("hint: publish the package with its evidence: `lastmile-repo add FILE --evidence"),
         "{refused}"
@@ -32,7 +32,7 @@ fn evidence_of_another_key_or_package_does_not_count() {
     let maintainer = Maintainer::new();
     maintainer.set("targets", &policy("signed", "app-*", &[1], 1)).text(ExitStatus::Done);
     let refused = maintainer.add("app-1", "1", &[&signature(2, "1")]).text(ExitStatus::Refused);
-    assert!(refused.contains("app-1.intoto.jsonl no. 1"), "{refused}");
+    assert!(refused.contains("item 1 of app-1.intoto.jsonl"), "{refused}");
     let refused = maintainer.add("app-1", "1", &[&signature(1, "2")]).text(ExitStatus::Refused);
     assert!(refused.contains("no subject has the sha256 of the file"), "{refused}");
     assert!(maintainer.signed("targets").get("targets").unwrap().as_object().unwrap().is_empty());
@@ -68,7 +68,7 @@ fn c_25_one_key_counts_once_for_a_threshold() {
     maintainer.set("targets", &policy("two", "app-*", &[1, 2], 2)).text(ExitStatus::Done);
     let twice = [signature(1, "1"), signature(1, "1") + &signature(1, "1")];
     let refused = maintainer.add("app-1", "1", &[&twice[0], &signature(1, "1").replace("  ", "   ")]);
-    assert!(refused.stderr.contains("1 of 2 signers"), "{refused:?}");
+    assert!(refused.stderr.contains("1 of the 2 required signers"), "{refused:?}");
     maintainer.add("app-1", "1", &[&signature(1, "1"), &signature(2, "1")]).text(ExitStatus::Done);
 }
 
@@ -128,7 +128,10 @@ fn a_tighter_policy_lists_the_packages_that_would_fail() {
     // Later publications do not check the unchanged package `app-2` again, so another package can be added.
     maintainer.add("lib-1", "1", &[]).text(ExitStatus::Done);
     let tested = maintainer.run(&["policy", "test"]).text(ExitStatus::Findings);
-    assert!(tested.starts_with("BAD `app-2`: the rule `signed` of targets: wanted a signature by key-1"), "{tested}");
+    assert!(
+        tested.starts_with("BAD `app-2`: the rule `signed` of role `targets`: expected a signature by key-1"),
+        "{tested}"
+    );
     maintainer.done(&["policy", "test", "app-1"]);
     maintainer.run(&["policy", "test", "app-3"]).text(ExitStatus::NoSuchName);
     maintainer.add("app-2", "2", &[&signature(1, "2")]).text(ExitStatus::Done);
@@ -151,8 +154,8 @@ fn c_43_a_delegated_role_adds_demands_and_cannot_drop_those_above_it() {
     }
     maintainer.add_to("team", "team/app", "1", &[&signature(1, "1"), &signature(2, "1")]).text(ExitStatus::Done);
     let explained = maintainer.done(&["policy", "explain", "team/app"]);
-    assert!(explained.contains("ok  release of targets: wanted a signature by key-1\n"), "{explained}");
-    assert!(explained.contains("ok  release of team: wanted a signature by key-1\n"), "{explained}");
+    assert!(explained.contains("ok  rule `release` of role `targets` requires a signature by key-1\n"), "{explained}");
+    assert!(explained.contains("ok  rule `release` of role `team` requires a signature by key-1\n"), "{explained}");
     let json = maintainer.run(&["policy", "explain", "team/app", "--json"]).json();
     assert_eq!(json.pointer("/rules/1/outcome"), Some(&Value::from("satisfied")));
     assert_eq!(json.pointer("/rules/1/proofs/0/evidence"), Some(&Value::from("team/app.intoto.jsonl")));
@@ -165,13 +168,13 @@ fn c_43_the_listing_role_must_define_the_signers_that_a_parent_demands() {
     let hole = policy("project", "team/*", &[1], 1).replace("by = [\"key-1\"]", "by = [\"@release\"]");
     maintainer.set("targets", &hole).text(ExitStatus::Done);
     let refused = maintainer.add_to("team", "team/app", "1", &[&signature(2, "1")]).text(ExitStatus::Refused);
-    assert!(refused.contains("does not define the signer @release"), "{refused}");
+    assert!(refused.contains("no signer @release in the policy of the role that lists the package"), "{refused}");
     let own = policy("own", "none/*", &[2], 1).replace("key-2", "release");
     maintainer.set("team", &own).text(ExitStatus::Done);
     maintainer.add_to("team", "team/app", "1", &[&signature(2, "1")]).text(ExitStatus::Done);
     // Without the policy of `team`, which defines the signer, the package no longer satisfies the rule of `targets`.
     let refused = maintainer.run(&["policy", "remove", "--role", "team"]).text(ExitStatus::Refused);
-    assert!(refused.contains("`team/app` does not satisfy the rule `project` of targets"), "{refused}");
+    assert!(refused.contains("`team/app` does not satisfy the rule `project` of role `targets`"), "{refused}");
 }
 
 #[test]
@@ -210,9 +213,9 @@ fn a_changed_delegation_cannot_lead_to_a_package_that_a_policy_refuses() {
     maintainer.add_to("new", "app-1", "1", &[]).text(ExitStatus::Done);
     // Without the delegation to `new`, clients would find the package in `old`, which lacks evidence.
     let refused = maintainer.run(&["undelegate", "new"]).text(ExitStatus::Refused);
-    assert!(refused.contains("`app-1` does not satisfy the rule `signed` of old"), "{refused}");
+    assert!(refused.contains("`app-1` does not satisfy the rule `signed` of role `old`"), "{refused}");
     let refused = maintainer.run(&["set-delegation", "new", "--after", "old"]).text(ExitStatus::Refused);
-    assert!(refused.contains("`app-1` does not satisfy the rule `signed` of old"), "{refused}");
+    assert!(refused.contains("`app-1` does not satisfy the rule `signed` of role `old`"), "{refused}");
     maintainer.run(&["remove", "app-1", "--role", "new"]).text(ExitStatus::Refused);
     let published = maintainer.done(&["undelegate", "new", "--even-so"]);
     assert!(published.contains("warning: clients refuse `app-1` from now on"), "{published}");

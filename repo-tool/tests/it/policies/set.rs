@@ -68,7 +68,7 @@ fn a_policy_with_a_pem_key_survives_the_canonical_form() {
     assert!(own.contains("BEGIN PUBLIC KEY") && pem.contains("BEGIN PUBLIC KEY"));
     maintainer.set("targets", &text.replace(&toml_key(1), &key(&own))).text(ExitStatus::Done);
     let refused = maintainer.add("app-1", "1", &[]).text(ExitStatus::Refused);
-    assert!(refused.contains("the rule `signed` of targets"), "{refused}");
+    assert!(refused.contains("the rule `signed` of role `targets`"), "{refused}");
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn c_15_c_44_a_policy_that_clients_cannot_use_is_refused_with_the_place() {
         (good.replace("by = [\"key-1\"]", "by = [\"key-9\"]"), "the rule `signed` names key-9"),
         (good.replace("version = 1", "version = 2"), "does not understand the policy:\n  version 2"),
         (good.replace("\"signature\"", "\"layout\""), "rule signed: unknown kind \"layout\""),
-        (good.replace("threshold = 1", "thresold = 1"), "rule signed: signature: unknown member \"thresold\""),
-        (good.replace("version = 1", "version = 1\nmore = 1"), "policy: unknown member \"more\""),
+        (good.replace("threshold = 1", "thresold = 1"), "rule signed: unknown member \"thresold\""),
+        (good.replace("version = 1", "version = 1\nmore = 1"), "unknown member \"more\" in policy"),
         (good.replace("version = 1", "version = 1.5"), "version is a number with a fraction"),
     ] {
         let refused = maintainer.set("targets", &text).text(ExitStatus::Failed);
@@ -186,7 +186,7 @@ fn a_policy_of_an_offline_role_is_pending_until_it_is_signed() {
     assert!(refused.contains("1 package that can be installed now:\n  `app-1` does not satisfy"), "{refused}");
     let published = maintainer.run(&["publish", "--even-so"]).text(ExitStatus::Done);
     assert!(
-        published.contains("warning: clients refuse `app-1` from now on: the rule `signed` of targets"),
+        published.contains("warning: clients refuse `app-1` from now on: the rule `signed` of role `targets`"),
         "{published}"
     );
 }
