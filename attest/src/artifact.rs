@@ -17,7 +17,7 @@ impl Artifact {
         Self { path, hashes }
     }
 
-    /// Creates an artifact from the entry of a target in trusted metadata.
+    /// Creates an artifact from a target's entry in trusted metadata.
     #[must_use]
     pub fn of(target: &TargetFile) -> Self {
         Self { path: target.path.clone(), hashes: target.hashes.clone() }
@@ -29,7 +29,7 @@ impl Artifact {
         &self.path
     }
 
-    /// Returns the digest that the metadata lists for an algorithm, if there is one.
+    /// Returns the digest that the metadata lists for `algorithm`, if any.
     #[must_use]
     pub fn digest(&self, algorithm: Algorithm) -> Option<&[u8]> {
         self.hashes.known().find(|(known, _)| *known == algorithm).map(|(_, digest)| digest)

@@ -1,7 +1,8 @@
-//! Checks the structure of Sigstore bundles v0.1, v0.2 and v0.3, before `sigstore-verify` reads them.
+//! Checks the structure of Sigstore bundles (v0.1, v0.2 and v0.3) before `sigstore-verify` reads them.
 //!
-//! `sigstore-verify` ignores unknown members, and if two members contradict each other, it uses one of them. The checks
-//! in this module are therefore strict, and the library receives JSON that is serialized again from the checked values.
+//! `sigstore-verify` ignores unknown members, and if two members contradict each other, it uses one of them. Therefore,
+//! the checks in this module are strict, and the library does not receive the original text, but JSON that is
+//! serialized from the checked values.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 
@@ -59,7 +60,7 @@ pub(crate) enum BundleContent {
 /// A signature over a file.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSignature {
-    /// The digest that was signed, if the bundle contains it.
+    /// The signed digest, if the bundle contains it.
     pub(crate) digest: Option<(Algorithm, Vec<u8>)>,
     pub(crate) signature: Vec<u8>,
 }
@@ -105,7 +106,7 @@ impl Bundle {
             (None, Some(envelope)) => BundleContent::Statement(Box::new(read_envelope(envelope)?)),
             _ => return Err(FormatError::new("a bundle must have `messageSignature` or `dsseEnvelope`, and not both")),
         };
-        // Check all members before the bundle is serialized again.
+        // Check all members before serializing the bundle again.
         let material = Material::read(fields.required("verificationMaterial")?, version)?;
         let text = value.to_string();
         if text.len() > MAX_BUNDLE {
@@ -134,7 +135,7 @@ impl Bundle {
         &self.content
     }
 
-    /// Returns the content that the signature covers, for [`Signed::content`](crate::Signed::content).
+    /// Returns the content that the signature covers, as a value for [`Signed::content`](crate::Signed::content).
     pub(crate) fn signed_content(&self) -> Content {
         match &self.content {
             BundleContent::File(_) => Content::File,
@@ -176,7 +177,7 @@ fn read_digest(value: &Value) -> Result<(Algorithm, Vec<u8>), FormatError> {
     Ok((algorithm, digest))
 }
 
-/// Reads an envelope with exactly one signature (`sigstore_bundle.proto`).
+/// Reads an envelope, which must have exactly one signature (`sigstore_bundle.proto`).
 fn read_envelope(value: &Value) -> Result<Envelope, FormatError> {
     let envelope = Envelope::read(value, Alphabet::Standard)?;
     match envelope.signatures() {

@@ -15,8 +15,8 @@ use crate::sigstore::{TrustRoot, TrustRootError};
 #[derive(Clone, Debug)]
 pub struct Demands {
     pub(crate) target: TargetFile,
-    /// The policies of the roles, from the top-level targets role to the role that lists the package, followed by the
-    /// local policy.
+    /// The policies of the roles on the delegation chain, from the top-level targets role to the role that lists the
+    /// package, followed by the local policy.
     pub(crate) sources: Vec<Source>,
     pub(crate) local: LocalPolicy,
     /// The role that lists the package.
@@ -30,10 +30,10 @@ pub struct Demands {
 pub(crate) struct Source {
     pub(crate) origin: Origin,
     pub(crate) policy: Policy,
-    /// The reason why the policy cannot be used, if there is one. In this case, `policy` is empty, and all packages
-    /// with the role on their delegation chain are refused.
+    /// The reason why the policy cannot be used, if any. If there is a reason, `policy` is empty, and every package
+    /// whose delegation chain contains the role is refused.
     pub(crate) problem: Option<String>,
-    /// The role's entries for the files of the policy's trust roots, by the name of the trust root.
+    /// The role's own entries for the trust root files that the policy names without a `sha256`, by trust root name.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -41,15 +41,16 @@ pub(crate) struct Source {
 pub struct ChainRole<'a> {
     /// The name of the role.
     pub name: RoleName,
-    /// The header of the role's metadata. If the role has a policy, it is one of the header's unknown members.
+    /// The header of the role's metadata. A policy is one of the header's unknown members.
     pub header: &'a Header,
     /// Whether the delegation to the role uses hash prefixes.
     pub is_bin: bool,
-    /// A function that returns the entry for a path in the role itself, not in the roles to which it delegates.
+    /// A function that returns the entry for a path in the metadata of this role. It does not search delegated roles.
     pub list: Box<ListTarget<'a>>,
 }
 
-/// The type of a function that returns the entry for a path in one role, or `None` if the role has no such entry.
+/// The type of a function that looks up a path in the metadata of one role. It returns `None` if the role does not list
+/// the path.
 pub type ListTarget<'a> = dyn Fn(&TargetPath) -> Result<Option<TargetFile>, ErrorKind> + 'a;
 
 /// The author of a policy.
@@ -78,12 +79,12 @@ impl fmt::Display for Origin {
 #[non_exhaustive]
 pub enum DemandsError {
     /// The metadata file of a role on the delegation chain has changed since it was verified.
-    #[error("the metadata of {0} has changed since it was verified")]
+    #[error("the metadata of role `{0}` has changed since it was verified")]
     Changed(RoleName),
 }
 
 impl Demands {
-    /// Returns the requirements for a package that a search has found. If a policy cannot be used, no evidence
+    /// Returns the requirements for a package that a search found. If one of the policies cannot be used, no evidence
     /// satisfies the requirements.
     ///
     /// # Errors
@@ -104,8 +105,9 @@ impl Demands {
         Self::of_chain(&chain, found.target.clone(), local)
     }
 
-    /// Returns the requirements for the package `target` with the delegation chain `chain`. The roles in `chain` need
-    /// not be signed yet. Only [`Demands::on`] guarantees that a client determines the same requirements.
+    /// Returns the requirements for the package `target` with the delegation chain `chain`. The metadata of the roles
+    /// need not be signed yet, so a client may determine other requirements later. For signed metadata, use
+    /// [`Demands::on`].
     ///
     /// # Errors
     /// [`DemandsError`] if metadata cannot be read.
@@ -137,7 +139,7 @@ impl Demands {
         &self.target
     }
 
-    /// Returns the role that lists the package.
+    /// Returns the role that lists the package, or `None` if the chain is empty.
     #[must_use]
     pub fn listing(&self) -> Option<&RoleName> {
         self.listing.as_ref()
@@ -155,8 +157,8 @@ impl Demands {
         self.evidence.as_deref().unwrap_or_default()
     }
 
-    /// Returns a request for each trust root that the rules for the package use. Load all of them with
-    /// [`TrustRootRequest::load`] before calling [`Demands::judge`].
+    /// Returns a [`TrustRootRequest`] for each trust root that the rules for the package use. Before calling
+    /// [`Demands::judge`], fetch the files and pass each to [`TrustRootRequest::load`].
     #[must_use]
     pub fn trust_roots(&self) -> Vec<TrustRootRequest> {
         let mut used = BTreeSet::new();
@@ -222,8 +224,8 @@ impl Source {
         Ok(Self { listed_roots, ..Self::new(origin, policy) })
     }
 
-    /// Returns whether the policy affects the package `path`: one of its rules applies, or a part of the policy cannot
-    /// be used.
+    /// Returns whether the policy affects the package `path`. This is the case if one of its rules applies to the
+    /// package, or if the policy, or a part of it, cannot be used.
     fn concerns(&self, path: &TargetPath) -> bool {
         self.problem.is_some() || self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }
@@ -235,7 +237,7 @@ impl Source {
 
 /// Returns the policy of a role, or the reason why the policy cannot be used.
 fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
-    // Paths are distributed into bins by their hashes, so the paths in a bin have nothing else in common.
+    // The hash of a path determines its bin, so the paths in a bin have nothing else in common.
     if role.is_bin {
         return Err("a policy in a bin; only a role that is trusted for path patterns can have a policy".into());
     }
@@ -244,7 +246,7 @@ fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
     Policy::parse(policy.to_text().as_bytes()).map_err(|error| format!("an invalid policy: {error}"))
 }
 
-/// A trust root that a policy uses.
+/// A trust root that a policy uses. The caller fetches its file and passes the content to [`TrustRootRequest::load`].
 #[derive(Clone, Debug)]
 pub struct TrustRootRequest {
     id: (usize, Name),
@@ -272,11 +274,11 @@ impl TrustRootRequest {
         self.source.path()
     }
 
-    /// Returns the entry for the file in the role that signs the policy, or `None` if the policy gives the SHA-256 of
-    /// the file. In that case, any role may list the file.
+    /// Returns the entry for the file in the role that signs the policy. Returns `None` if the policy contains the
+    /// SHA-256 of the file, because any role may then list the file.
     ///
     /// # Errors
-    /// [`TrustRootLoadError`] if the policy gives no SHA-256 and the role does not list the file.
+    /// [`TrustRootLoadError`] if the policy does not contain the SHA-256 and the role does not list the file.
     pub fn listed(&self) -> Result<Option<&TargetFile>, TrustRootLoadError> {
         if self.source.sha256().is_some() {
             return Ok(None);
@@ -288,7 +290,7 @@ impl TrustRootRequest {
     }
 
     /// Checks the content of the file, and adds the trust root to `roots`. If the file cannot be used, records the
-    /// reason in `roots`, so that the verdict on a rule that needs the trust root contains this reason.
+    /// reason in `roots`. Verdicts on rules that need the trust root then contain the reason.
     ///
     /// # Errors
     /// [`TrustRootLoadError`] if the content does not have the expected hashes, or is not a valid trust root.
@@ -301,15 +303,15 @@ impl TrustRootRequest {
         loaded
     }
 
-    /// Records in `roots` that no trusted role lists the file, so that the verdict on a rule that needs the trust root
-    /// contains this reason.
+    /// Records in `roots` that no trusted role lists the file. Verdicts on rules that need the trust root then contain
+    /// this reason.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
         roots.0.insert(self.id.clone(), Err(error.to_string()));
     }
 
-    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`], so that the
-    /// verdict on a rule that needs the trust root contains this reason.
+    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`]. Verdicts on
+    /// rules that need the trust root then contain this reason.
     pub fn too_long(&self, length: u64, roots: &mut TrustRoots) {
         let error = self.error(&TrustRootError::too_long(length).to_string());
         roots.0.insert(self.id.clone(), Err(error.to_string()));
@@ -329,8 +331,8 @@ impl TrustRootRequest {
     }
 }
 
-/// The trust roots that were loaded to check the evidence for a package. For a trust root that cannot be used, the map
-/// contains the reason instead.
+/// The trust roots that were loaded to check the evidence for a package. For each trust root that cannot be used, the
+/// reason is stored instead.
 #[derive(Debug, Default)]
 pub struct TrustRoots(BTreeMap<(usize, Name), Result<TrustRoot, String>>);
 

@@ -1,4 +1,4 @@
-//! DSSE envelopes. An envelope contains a statement and signatures, which cover the statement and its media type.
+//! DSSE envelopes. An envelope contains a statement and signatures over the statement and its media type.
 //!
 //! Source: <https://github.com/secure-systems-lab/dsse/blob/v1.0.0/envelope.md> and `protocol.md` in the same folder.
 
@@ -12,7 +12,7 @@ pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 /// The maximum number of signatures in an envelope.
 const MAX_SIGNATURES: usize = 16;
 
-/// The maximum length of a signature, in bytes. Signatures by an 8192-bit RSA key have this length.
+/// The maximum length of a signature, in bytes. A signature by an 8192-bit RSA key has this length.
 pub(crate) const MAX_SIGNATURE: usize = 1024;
 
 /// An envelope whose payload is a statement.
@@ -46,7 +46,7 @@ impl Envelope {
             return Err(fields.error("signatures", "is empty"));
         }
         let signatures = elements.iter().map(|value| {
-            // The `keyid` is an unauthenticated hint, and is ignored.
+            // Ignore the `keyid`, which is an unauthenticated hint.
             let fields = Fields::read(value, "envelope.signatures", &["keyid", "sig"])?;
             if fields.optional("keyid").is_some_and(|keyid| keyid.as_str().is_none()) {
                 return Err(fields.error("keyid", "is not a string"));

@@ -26,20 +26,22 @@ const MAX_ITEMS: usize = 256;
 /// The minimum length of a signature, in bytes. No supported scheme has shorter signatures.
 const MIN_SIGNATURE: usize = 8;
 
-/// The content of an evidence file. No signature in it has been verified yet.
+/// The content of an evidence file. Its signatures have not been verified yet.
 ///
 /// | content | format |
 /// |---|---|
-/// | Sigstore bundle v0.1, v0.2, v0.3 | one JSON object per line, or one JSON document |
-/// | DSSE envelope with an in-toto statement | one JSON object per line, or one JSON document |
-/// | attestation object of the Python package index (PEP 740) | one JSON object per line, or one JSON document |
-/// | provenance object of the Python package index | JSON, like a bundle; each object contains several attestation objects |
-/// | attestations of an npm registry | JSON, like a bundle; each object contains several bundles |
+/// | Sigstore bundle v0.1, v0.2 or v0.3 | JSON |
+/// | DSSE envelope with an in-toto statement | JSON |
+/// | attestation object of the Python Package Index (PEP 740) | JSON |
+/// | provenance object of the Python Package Index, which contains several attestation objects | JSON |
+/// | attestations of an npm registry, an object that contains several bundles | JSON |
 /// | signature of `cosign sign-blob` | one line of base64 |
+///
+/// A JSON file contains either one document, or one object per line.
 #[derive(Clone, Debug)]
 pub struct Evidence(Vec<Item>);
 
-/// One signature, or several signatures over the same statement. They have not been verified yet.
+/// One signature, or several signatures over the same statement, none of which has been verified yet.
 #[derive(Clone, Debug)]
 pub struct Item(Kind);
 
@@ -50,8 +52,7 @@ enum Kind {
     FileSignature(FileSignature),
 }
 
-/// The reason why an evidence file cannot be read. A single invalid line makes the whole file unreadable, because a
-/// rule might need the evidence in that line.
+/// The reason why an evidence file cannot be read. A single invalid line makes the whole file unreadable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceError {
@@ -106,7 +107,7 @@ impl Evidence {
     }
 }
 
-/// Reads JSON Lines, or one JSON document that may span several lines.
+/// Reads either JSON Lines or a single JSON document, which may span several lines.
 fn read_json(bytes: &[u8]) -> Result<Vec<Item>, EvidenceError> {
     let lines: Vec<&[u8]> = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n').collect();
     let is_one_document = lines.first().is_some_and(|line| !line.trim_ascii_end().ends_with(b"}"));
@@ -144,8 +145,8 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// Determines the kind of a document from a member that only documents of this kind have. The code that reads this
-    /// kind of document then refuses the members of all other kinds.
+    /// Determines the kind of a document from a member that only documents of this kind have. The reader of that kind
+    /// then refuses members that belong to other kinds.
     fn of(object: &Object) -> Result<Self, FormatError> {
         let has = |name| object.get(name).is_some();
         if has("mediaType") || has("verificationMaterial") {
@@ -188,8 +189,8 @@ fn read_signature(bytes: &[u8]) -> Result<FileSignature, EvidenceError> {
 }
 
 impl Item {
-    /// Verifies a signature by a certificate holder over the artifact, or over a statement about the artifact. Also
-    /// verifies the certificate, the log entries and the times. The caller decides which identities are acceptable.
+    /// Verifies that the holder of a certificate signed the artifact or a statement about the artifact. Also verifies
+    /// the certificate, the log entries and the times. The caller decides which identities are acceptable.
     ///
     /// `now` is the start time of the update.
     ///
@@ -209,8 +210,8 @@ impl Item {
         }
     }
 
-    /// Checks that the item claims to be about the artifact, without verifying any signature. A signature of `cosign
-    /// sign-blob` without a bundle passes, because such a signature does not name a file.
+    /// Checks that the item claims to be about the artifact. Does not verify any signature. A plain signature of
+    /// `cosign sign-blob` always passes, because it does not identify a file.
     ///
     /// # Errors
     /// [`Rejection`] if the item is about another file.
@@ -226,11 +227,11 @@ impl Item {
         }
     }
 
-    /// Verifies a signature by a key over the artifact, or over a statement about the artifact. The key counts once,
-    /// even if it made several signatures in an envelope.
+    /// Verifies that `key` signed the artifact or a statement about the artifact. The key counts once, even if it made
+    /// several signatures in an envelope.
     ///
     /// With `trust`, also verifies the log entries and the times. Without `trust`, ignores the log entries and the
-    /// times, so the result contains neither, even if the bundle contains them.
+    /// timestamps in the evidence, and returns no times and no logs.
     ///
     /// `now` is the start time of the update.
     ///

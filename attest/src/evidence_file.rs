@@ -1,4 +1,4 @@
-//! The evidence files of a package, as the caller passes them to `Demands::judge`.
+//! The evidence files of a package, which the caller passes to `Demands::judge`.
 
 use lastmile_metadata::TargetPath;
 
@@ -16,11 +16,11 @@ pub struct EvidenceFile {
 /// The content of an evidence file, or the reason why the file was not read. A file that was not read does not count.
 #[derive(Clone, Debug)]
 pub enum EvidenceContent {
-    /// The content, which has the listed length and hashes.
+    /// The content, whose length and hashes the caller has verified.
     Read(Vec<u8>),
     /// The package names the file as evidence, but no trusted role lists it.
     Unlisted,
-    /// The listed length exceeds [`crate::MAX_EVIDENCE_LENGTH`], so the file need not be fetched.
+    /// The length in the metadata exceeds [`crate::MAX_EVIDENCE_LENGTH`], so the caller did not fetch the file.
     TooLong(u64),
 }
 

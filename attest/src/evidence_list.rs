@@ -1,5 +1,5 @@
-//! The list of a package's evidence files, which is the array of target paths at `custom.lastmile.evidence` in the
-//! package's entry.
+//! The list of a package's evidence files: an array of target paths at `custom.lastmile.evidence` in the package's
+//! entry.
 
 use lastmile_metadata::{NameError, TargetFile, TargetPath};
 
@@ -24,7 +24,7 @@ pub enum EvidenceListError {
         count: usize,
     },
     /// The list contains something that is not a target path.
-    #[error("the evidence of `{path}`: {error}")]
+    #[error("`custom.lastmile.evidence` of `{path}`: {error}")]
     Path {
         /// The path of the package.
         path: TargetPath,

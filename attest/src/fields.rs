@@ -1,11 +1,11 @@
-//! Reads JSON objects that may have only known members, and decodes the binary data in them.
+//! Reads JSON objects, refuses unknown members, and decodes binary data.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::json::{Object, Value};
 
-/// The reason why a document does not have the expected format. The message names the place in the document.
+/// The reason why a document does not have the expected format. The message names the member that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FormatError(String);
@@ -16,7 +16,7 @@ impl FormatError {
     }
 }
 
-/// The members of an object that has only known members.
+/// An object that has only known members.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
     object: &'a Object,
@@ -24,7 +24,8 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads an object that has no members other than the known ones. `place` names the object in errors.
+    /// Reads an object. Returns an error if the object has a member that is not in `known`. Error messages call the
+    /// object `place`.
     pub(crate) fn read(value: &'a Value, place: &'a str, known: &[&str]) -> Result<Self, FormatError> {
         let object = value.as_object().ok_or_else(|| FormatError(format!("`{place}` is not an object")))?;
         if let Some((name, _)) = object.members().find(|(name, _)| !known.contains(name)) {
@@ -70,8 +71,8 @@ impl<'a> Fields<'a> {
         self.check_length(name, bytes, limit)
     }
 
-    /// Reads a 64-bit integer that is not negative. The JSON mapping of Protocol Buffers writes such integers as
-    /// strings. An absent integer is 0.
+    /// Reads an integer from 0 to 2^63 - 1. The JSON mapping of Protocol Buffers represents 64-bit integers as strings,
+    /// and omits 0.
     pub(crate) fn integer(self, name: &str) -> Result<u64, FormatError> {
         let Some(value) = self.optional(name) else { return Ok(0) };
         let digits = value.as_str().unwrap_or_default();

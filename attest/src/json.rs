@@ -1,5 +1,5 @@
-//! Strict JSON (RFC 8259) for evidence and policies. Input that two parsers could interpret differently is refused:
-//! members with the same name, numbers that are not exact, a byte order mark, and deep nesting.
+//! Strict JSON (RFC 8259) for evidence and policies. The parser refuses input that other parsers might interpret
+//! differently: members with the same name, numbers too large to be exact, a byte order mark, and deep nesting.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,8 +9,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 /// The maximum number of levels of nested arrays and objects.
 const MAX_DEPTH: usize = 64;
 
-/// The maximum number of values in a text. This number limits the memory for a text of many short values, such as
-/// `[1,1,1]`. Text of 1 MiB, the maximum length of a statement, cannot contain more values.
+/// The maximum number of values in a text. This limits the memory that a text with many short values, such as
+/// `[1,1,1]`, can take. A statement has at most 1 MiB, so it cannot contain more values.
 const MAX_VALUES: usize = 1 << 19;
 
 /// The largest integer that every parser represents exactly: 2^53 - 1.
@@ -25,7 +25,8 @@ pub enum Value {
     Bool(bool),
     /// An integer between -(2^53 - 1) and 2^53 - 1.
     Integer(i64),
-    /// A number with a fraction or an exponent. No decision of this crate depends on such a number.
+    /// A number with a fraction or an exponent. Such a number is compared only as the value of a build parameter, as
+    /// text.
     Fraction(f64),
     /// A string.
     String(String),
@@ -58,7 +59,7 @@ impl Value {
         Ok(value)
     }
 
-    /// Returns the object, if the value is one.
+    /// Returns the object, or `None` if the value is not an object.
     #[must_use]
     pub fn as_object(&self) -> Option<&Object> {
         match self {
@@ -67,7 +68,7 @@ impl Value {
         }
     }
 
-    /// Returns the elements, if the value is an array.
+    /// Returns the elements, or `None` if the value is not an array.
     #[must_use]
     pub fn as_array(&self) -> Option<&[Value]> {
         match self {
@@ -76,7 +77,7 @@ impl Value {
         }
     }
 
-    /// Returns the string, if the value is one.
+    /// Returns the string, or `None` if the value is not a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -85,7 +86,7 @@ impl Value {
         }
     }
 
-    /// Returns the value at a JSON pointer (RFC 6901), if there is one.
+    /// Returns the value at a JSON pointer (RFC 6901), or `None` if there is no such value.
     #[must_use]
     pub fn pointer(&self, pointer: &str) -> Option<&Value> {
         if pointer.is_empty() {
@@ -140,8 +141,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// Writes a number with a fraction or an exponent, in decimal or scientific notation, whichever is shorter. Without
-/// scientific notation, `1e-300` would become about 300 digits.
+/// Writes a number with a fraction or an exponent, in decimal or scientific notation, whichever is shorter. In decimal
+/// notation, `1e-300` would have about 300 digits.
 fn write_fraction(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
     let decimal = format!("{value}");
     let scientific = format!("{value:e}");
@@ -183,7 +184,7 @@ impl Object {
     }
 }
 
-/// A reader of values with at most `depth` levels of nested arrays and objects, and at most `remaining` values.
+/// Reads values. Refuses more than `depth` levels of nested arrays and objects, and more than `remaining` values.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     depth: usize,
@@ -238,7 +239,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        // `serde_json` reads integers that do not fit into 64 bits as floating-point numbers.
+        // `serde_json` also calls this method for integers that do not fit into 64 bits.
         if value.fract() == 0.0 && value.abs() > 9_007_199_254_740_991.0 {
             return Err(E::custom("a number that is too large to be exact"));
         }

@@ -1,8 +1,7 @@
-//! Checks whether the evidence for a package meets the requirements for the package.
+//! Checks whether the evidence for a package satisfies the rules that apply to the package.
 //!
-//! Evidence can only help to satisfy a rule. It can never weaken a rule. Evidence that cannot be read or verified, or
-//! that is about another file, does not count. The verdict contains the reason. A package without evidence satisfies no
-//! rule.
+//! Evidence can satisfy a rule, but never weaken one. Evidence that cannot be read or verified, or that is about
+//! another file, does not count, and the verdict says why. A package without evidence satisfies no rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +32,8 @@ const MAX_REASON: usize = 1000;
 
 impl Demands {
     /// Checks whether the evidence satisfies each rule for the package. `now` is the start time of the update. `roots`
-    /// must contain the [`Demands::trust_roots`]; evidence that needs a missing trust root does not count.
+    /// should contain every trust root in [`Demands::trust_roots`]; evidence that needs a missing trust root does not
+    /// count.
     pub fn judge(&self, evidence: &[EvidenceFile], roots: &TrustRoots, now: DateTime<Utc>) -> Verdict {
         let mut judgement = Judgement::new(self, evidence, roots, now);
         let mut rules = Vec::new();
@@ -49,7 +49,7 @@ impl Demands {
 /// A piece of evidence, and its position in an evidence file.
 struct Piece {
     file: TargetPath,
-    /// The 1-based number of the piece in the file.
+    /// The position of the piece in the file, starting at 1.
     number: usize,
     item: Item,
 }
@@ -72,7 +72,7 @@ struct Judgement<'a> {
     demands: &'a Demands,
     artifact: Artifact,
     pieces: Vec<Piece>,
-    /// The reasons why certain evidence files do not count at all.
+    /// The reasons why evidence files were ignored as a whole.
     unreadable: Vec<String>,
     roots: &'a TrustRoots,
     now: DateTime<Utc>,
@@ -133,8 +133,8 @@ impl<'a> Judgement<'a> {
         for rule in source.rules(path) {
             let outcome = match &rule.demand {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
-                // The rule names a signer, builder or trust root that the policy defines in a way that this version
-                // does not understand.
+                // This version does not understand how the policy defines a signer, builder or trust root that the rule
+                // names.
                 _ if !rule.names_are_defined(&source.policy) => {
                     not_understood("a signer, builder or trust root with an unknown definition")
                 }
@@ -170,7 +170,7 @@ impl<'a> Judgement<'a> {
         count.outcome(threshold, self.pieces.is_empty())
     }
 
-    /// Counts the evidence that is signed by the signers `by` and that `check` accepts.
+    /// Counts the evidence that one of the signers `by` signed and that `check` accepts.
     fn count_signers(
         &mut self,
         source: usize,
@@ -183,7 +183,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Counts the provenance from the builders that the rule requires.
+    /// Counts the provenance from the builders that the rule accepts.
     fn count_builds(&mut self, index: usize, source: &'a Source, demand: &ProvenanceDemand, count: &mut Count) {
         for builder_name in &demand.builders {
             let Some(builder) = source.policy.builders.get(builder_name) else { continue };
@@ -196,8 +196,8 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Counts the evidence that is signed by one signer and that `check` accepts. `check` returns the builder and its
-    /// level, if the evidence is provenance.
+    /// Counts the evidence that the signer `name` signed and that `check` accepts. If the evidence is provenance,
+    /// `check` returns the builder and its level.
     fn count_signer(
         &mut self,
         source: usize,
@@ -243,7 +243,7 @@ impl<'a> Judgement<'a> {
         }
         let signed = self.verified.get(&id).cloned().unwrap_or_else(|| Err("the evidence was not verified".into()))?;
         signer.check_claims(&signed.signer)?;
-        // Without an authenticated time, the signer must be valid when the update starts.
+        // If no time is authenticated, the signer must be valid at the start of the update.
         let times = if signed.times.is_empty() { vec![self.now] } else { signed.times.clone() };
         signer.check_times(&times)?;
         Ok(signed)
@@ -276,8 +276,8 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities whose signatures count. Each key or identity is paired with those signer names
-    /// of the rule that match it.
+    /// The distinct keys and identities whose signatures count. Each is paired with the signer names in the rule that
+    /// match it.
     voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }
@@ -296,16 +296,16 @@ impl Count {
         }
     }
 
-    /// Returns how many of the signers that the rule names have signed. Each name counts once, even if its patterns
-    /// match several identities, and each key or identity counts once, even if several names match it. The result is
-    /// therefore the size of a maximum matching between names and keys or identities.
+    /// Returns how many of the signers that the rule names have signed. A name counts once, even if its patterns match
+    /// several identities. A key or identity counts once, even if several names match it. The result is therefore the
+    /// size of a maximum matching between the names on one side and the keys and identities on the other.
     fn signers(&self) -> usize {
         let mut taken = BTreeMap::new();
         (0..self.voices.len()).filter(|at| self.assign(*at, &mut taken, &mut Vec::new())).count()
     }
 
-    /// Assigns a name to a key or identity, and returns whether this was possible. If a name is taken, tries to assign
-    /// another name to the key or identity that has it.
+    /// Assigns a name to a key or identity, and returns whether this was possible. If a name is already taken, tries to
+    /// assign another name to the key or identity that took it.
     fn assign<'a>(
         &'a self,
         at: usize,
@@ -349,7 +349,7 @@ impl Count {
     }
 }
 
-/// Returns a reason with at most [`MAX_REASON`] characters.
+/// Shortens a reason to at most [`MAX_REASON`] characters.
 fn shortened(reason: String) -> String {
     match reason.char_indices().nth(MAX_REASON) {
         Some((end, _)) => format!("{}…", reason.get(..end).unwrap_or_default()),
@@ -389,7 +389,8 @@ mod tests {
     use super::*;
     use crate::signed::{Certificate, Subject};
 
-    /// Returns how many names count as signers. `signed` contains pairs of a name and a subject that the name matches.
+    /// Returns how many of the names count. `signed` contains pairs of a signer name and a subject that matches the
+    /// name.
     fn signers(signed: &[(&str, &str)]) -> usize {
         let mut count = Count { proofs: Vec::new(), voices: Vec::new(), reasons: Vec::new() };
         for (name, subject) in signed {
@@ -421,7 +422,7 @@ mod tests {
         // An identity that two names match counts as one signer.
         assert_eq!(signers(&[("release", "a"), ("team", "a")]), 1);
         assert_eq!(signers(&[("release", "a"), ("team", "b")]), 2);
-        // An identity that both names match counts for the name that no other identity matches.
+        // If two names match an identity, and one of them matches a second identity, both names count.
         assert_eq!(signers(&[("release", "a"), ("team", "a"), ("release", "b")]), 2);
         assert_eq!(signers(&[("release", "a"), ("team", "a"), ("team", "b")]), 2);
         assert_eq!(signers(&[("x", "a"), ("y", "a"), ("y", "b"), ("z", "b"), ("z", "c"), ("x", "c")]), 3);

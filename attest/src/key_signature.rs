@@ -1,5 +1,5 @@
-//! Uses a key that a policy names to verify signatures over statements and files. Signatures over a file are verified
-//! with the digests in the metadata, so the file itself is not needed.
+//! Verifies signatures that were made with a key in the policy, over statements and over files. To verify a signature
+//! over a file, the digests in the metadata are enough.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use lastmile_metadata::Algorithm;
@@ -9,9 +9,9 @@ use crate::bundle::{Bundle, BundleContent, FileSignature};
 use crate::dsse::Envelope;
 use crate::rejection::Rejection;
 
-/// The error message for a signature that covers a file and can be verified only with the whole file.
+/// The error message for a signature over a file that can be verified only with the content of the file.
 pub(crate) const NO_DIGEST: &str =
-    "signatures by this kind of key over a file cannot be verified without the file; sign a statement instead";
+    "a signature over a file by this kind of key cannot be verified without the file; sign a statement instead";
 
 /// Verifies the signature of a bundle, but not its log entries or timestamps.
 pub(crate) fn verify_bundle(bundle: &Bundle, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {
@@ -21,7 +21,7 @@ pub(crate) fn verify_bundle(bundle: &Bundle, artifact: &Artifact, key: &PublicKe
     }
 }
 
-/// Verifies that one of the signatures of an envelope was made with the key, and that the statement is about the file.
+/// Verifies that the key made one of the signatures of an envelope, and that the statement is about the file.
 pub(crate) fn verify_envelope(envelope: &Envelope, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {
     let signed_bytes = envelope.signed_bytes();
     // Try every signature, because the `keyid` of a signature is not authenticated.
@@ -31,7 +31,7 @@ pub(crate) fn verify_envelope(envelope: &Envelope, artifact: &Artifact, key: &Pu
     Ok(envelope.statement().check_subject(artifact)?)
 }
 
-/// Verifies a signature over a file, using only the digests that the metadata lists.
+/// Verifies a signature over a file, with the digests that the metadata lists.
 pub(crate) fn verify_file(signature: &FileSignature, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {
     check_digest(signature, artifact)?;
     let usable = key.message_digests().iter().filter(|digest| match &signature.digest {

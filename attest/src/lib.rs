@@ -3,9 +3,10 @@
 //!
 //! The targets role signs a [`Policy`], which states who must have signed a package, and which builder must have built
 //! it from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package
-//! consists of ordinary targets, whose paths are in the `custom` member of the package's entry. This crate takes the
-//! delegation chain of a package, its evidence, trust roots and a time, and returns a [`Verdict`]. It uses no files, no
-//! network and no clock, except that `sigstore-verify` reads the system clock (see `sigstore`).
+//! consists of ordinary targets. The `custom` member of the package's entry lists their paths. This crate takes the
+//! delegation chain of a package, its evidence, trust roots and a time, and returns a [`Verdict`]. It does not use
+//! files, the network or the clock, except that its dependency `sigstore-verify` reads the system clock (see the module
+//! `sigstore`).
 //!
 //! ```text
 //! Found ──► Demands::on ──► Demands::judge (evidence, trust roots, time) ──► Verdict::check

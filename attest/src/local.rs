@@ -1,4 +1,4 @@
-//! The local policy, with which the user of a client adds rules to the rules of the repository, and makes exceptions to
+//! The local policy, in which the user of a client adds rules to those of the repository, and makes exceptions to
 //! rules.
 
 use chrono::{DateTime, Utc};
@@ -14,8 +14,8 @@ pub struct LocalPolicy {
     exceptions: Vec<Exception>,
 }
 
-/// An exception ("break glass"): packages that may be installed although a rule refuses them. For such a package, the
-/// verdict contains the reason for the exception. Exceptions apply only to policies; all TUF checks remain in force.
+/// An exception ("break glass"): packages that may be installed although a rule refuses them. The verdict on such a
+/// package contains the reason for the exception. Exceptions override only policies; all TUF checks remain in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Exception {
     paths: Vec<PathPattern>,
@@ -24,9 +24,9 @@ pub(crate) struct Exception {
 }
 
 impl LocalPolicy {
-    /// Reads the JSON text of a local policy. Unlike other policies, a local policy may lack the list `require`, and
-    /// may have a list `break-glass` of objects with `paths`, `reason` and `until`. Each of its trust roots must have a
-    /// `sha256`.
+    /// Reads the JSON text of a local policy. In a local policy, unlike in other policies, the list `require` is
+    /// optional, and a list `break-glass` is allowed, whose elements are objects with the members `paths`, `reason` and
+    /// `until`. Each trust root must have a `sha256`.
     ///
     /// # Errors
     /// [`PolicyError`] if the text is not a local policy, or contains something that this version of lastmile does not
@@ -59,7 +59,7 @@ impl LocalPolicy {
 /// Checks the requirements that apply only to local policies.
 fn check(policy: &Policy) -> Result<(), PolicyError> {
     if let Some(unsupported) = policy.unsupported().first() {
-        return Err(PolicyError(format!("{unsupported}; it needs a newer lastmile")));
+        return Err(PolicyError(format!("{unsupported}, which needs a newer lastmile")));
     }
     match policy.trust_sources().find(|(_, source)| source.sha256().is_none()) {
         Some((name, _)) => Err(PolicyError(format!(

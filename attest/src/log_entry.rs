@@ -14,7 +14,7 @@ const REKOR_V2: (&str, &str) = ("hashedrekord", "0.0.2");
 /// The maximum number of entries in a bundle.
 pub(crate) const MAX_ENTRIES: usize = 8;
 
-/// The maximum number of hashes in an inclusion proof. A proof has at most one hash for each bit of the index.
+/// The maximum number of hashes in an inclusion proof. A proof has at most one hash per bit of the 64-bit index.
 const MAX_HASHES: usize = 64;
 
 /// The maximum length of the canonicalized body of an entry, in bytes. Entries of the kind `intoto` contain a
@@ -76,7 +76,7 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Returns whether two entries of the same log have the same index or the same body.
+    /// Returns whether both entries are from the same log and have the same index or the same body.
     fn is_same(&self, other: &Self) -> bool {
         self.log == other.log && (self.index == other.index || self.body == other.body)
     }
@@ -102,7 +102,8 @@ fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatEr
     Ok(())
 }
 
-/// Checks the structure of the integrated time and of its signature. Entries of Rekor v2 have no such signature.
+/// Checks the structure of the integrated time and of its signature, the inclusion promise. Entries of Rekor v2 have no
+/// inclusion promise.
 fn check_times(fields: Fields<'_>, kind: (&str, &str)) -> Result<(), FormatError> {
     let time = fields.integer("integratedTime")?;
     let Some(promise) = fields.optional("inclusionPromise") else { return Ok(()) };
@@ -117,7 +118,7 @@ fn check_times(fields: Fields<'_>, kind: (&str, &str)) -> Result<(), FormatError
     Ok(())
 }
 
-/// Checks the structure of the inclusion proof, and returns its log index.
+/// Checks the structure of the inclusion proof, and returns the log index in the proof.
 fn read_proof(fields: Fields<'_>) -> Result<u64, FormatError> {
     let known = ["logIndex", "rootHash", "treeSize", "hashes", "checkpoint"];
     let proof = Fields::read(fields.required("inclusionProof")?, "inclusionProof", &known)?;
@@ -146,14 +147,14 @@ fn check_hash(value: &Value) -> Result<(), FormatError> {
     Err(FormatError::new("a hash of an inclusion proof is not 32 bytes in base64"))
 }
 
-/// Checks that the checkpoint is a single signed note (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>) for the
-/// tree of the proof.
+/// Checks that the checkpoint is a single signed note (<https://github.com/C2SP/C2SP/blob/main/signed-note.md>), and
+/// that it has the size and root hash of the inclusion proof.
 fn check_checkpoint(text: &str, size: u64, root: &str) -> Result<(), FormatError> {
     if text.len() > MAX_CHECKPOINT {
         let error = format!("a checkpoint has {} bytes, expected at most {MAX_CHECKPOINT}", text.len());
         return Err(FormatError::new(error));
     }
-    // `sigstore-verify` ignores everything after a second empty line, so refuse such a line.
+    // `sigstore-verify` ignores everything after a second empty line, so refuse text with a second empty line.
     let parts: Vec<&str> = text.split("\n\n").collect();
     let [note, _] = parts.as_slice() else {
         return Err(FormatError::new("a checkpoint must consist of a text, an empty line and signatures"));
@@ -161,7 +162,7 @@ fn check_checkpoint(text: &str, size: u64, root: &str) -> Result<(), FormatError
     if note.lines().nth(1) != Some(size.to_string().as_str()) {
         return Err(FormatError::new("`inclusionProof.treeSize` differs from the size in the checkpoint"));
     }
-    // `sigstore-verify` compares the root hash only for Rekor v1, so compare it here.
+    // `sigstore-verify` compares the root hashes only for Rekor v1, so compare them here for v2 too.
     if note.lines().nth(2) != Some(root) {
         return Err(FormatError::new("`inclusionProof.rootHash` differs from the hash in the checkpoint"));
     }

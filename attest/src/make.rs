@@ -1,8 +1,8 @@
 //! Creates evidence: statements about a file, and Sigstore bundles with signatures over statements and files. Both
 //! cosign and [`crate::Evidence`] can verify the bundles.
 //!
-//! A bundle that is signed with a key does not contain the key, but only a hint: the SHA-256 of the key's DER encoding.
-//! The bundles of cosign contain the same hint. A verifier must already know the key.
+//! The bundles do not contain the public key. Like the bundles of cosign, they contain only a hint: the SHA-256 of the
+//! key's DER encoding. A verifier must already know the key.
 
 mod build;
 
@@ -19,8 +19,8 @@ use crate::dsse;
 use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
-/// The predicate type of a statement which says that a file is published. cosign uses it to sign images, and rules of
-/// the kind `signature` accept it by default.
+/// The predicate type of a statement which says that a file is published. cosign signs images with statements of this
+/// type, and rules of the kind `signature` accept this type by default.
 pub const PUBLISH: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// The predicate type of SLSA provenance v1.
@@ -33,7 +33,7 @@ const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
-    /// The predicate is not JSON that every verifier interprets in the same way.
+    /// The predicate is not JSON, or not JSON that all verifiers interpret in the same way.
     #[error("the predicate is not strict JSON: {0}")]
     Predicate(String),
     /// Verifiers would not accept the statement.
@@ -42,10 +42,10 @@ pub enum MakeError {
     /// Verifiers do not support this kind of signature with this kind of key.
     #[error("{0}")]
     Scheme(&'static str),
-    /// The file could be mistaken for something else that the key signs, such as metadata.
+    /// The signature could be misused, because the file could be mistaken for metadata or an envelope.
     #[error("{0}")]
     Content(&'static str),
-    /// The artifact has no SHA-256 digest. Other digests are not signed.
+    /// The artifact has no SHA-256 digest, which a signature over a file needs.
     #[error("the artifact has no SHA-256")]
     NoDigest,
     /// The digest of the content differs from the digest of the artifact.
@@ -125,8 +125,8 @@ impl NewStatement {
 /// Signs the content of a file itself, without a statement. Returns a bundle as JSON on one line.
 ///
 /// # Errors
-/// [`MakeError`] if no verifier would accept the signature, if the content could be mistaken for metadata or an
-/// envelope that the key signs, or if the signer fails.
+/// [`MakeError`] if no verifier would accept the signature, if the content could be mistaken for metadata or for an
+/// envelope, or if the signer fails.
 pub fn sign_file(artifact: &Artifact, content: &[u8], signer: &dyn Signer) -> Result<String, MakeError> {
     let key = signer.public_key();
     check_scheme(key)?;
@@ -173,7 +173,7 @@ fn check_content(content: &[u8]) -> Result<(), MakeError> {
     Ok(())
 }
 
-/// Signs the message, and verifies the signature, because the signer may be a device that contains a different key than
+/// Signs the message, and verifies the signature, because the signer may be a device with a different key than
 /// expected.
 fn sign(signer: &dyn Signer, message: &[u8]) -> Result<Vec<u8>, SignError> {
     let signature = signer.sign(message)?;

@@ -8,7 +8,7 @@ use crate::signed::{Content, Signed, SignedBy, Subject};
 use crate::slsa::Provenance;
 
 impl Signer {
-    /// Checks that a verified signature was made by this signer.
+    /// Checks that this signer made a verified signature.
     pub(crate) fn check_claims(&self, signed_by: &SignedBy) -> Result<(), String> {
         match (&self.credential, signed_by) {
             (Credential::Key { key, .. }, SignedBy::Key(signed)) if key == signed => Ok(()),
@@ -44,7 +44,7 @@ fn check_subject(identity: &Identity, subject: &Subject) -> Result<(), String> {
     Err(format!("the evidence is signed by {}, expected {}", subject.as_str(), one_of(&identity.subject)))
 }
 
-/// Checks that evidence counts as a signature over the file.
+/// Checks that evidence is a signature over the file itself, or a statement that counts as such a signature.
 pub(crate) fn check_signature(signed: &Signed, demand: &SignatureDemand) -> Result<(), String> {
     match &signed.content {
         Content::File => Ok(()),
@@ -69,8 +69,8 @@ pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> 
     Ok(())
 }
 
-/// Checks that evidence is provenance that names `builder` and satisfies `demand`, and returns the level of the
-/// provenance.
+/// Checks that evidence is provenance that names `builder` and satisfies `demand`. Returns the level that the
+/// provenance proves.
 pub(crate) fn check_provenance(signed: &Signed, builder: &Builder, demand: &ProvenanceDemand) -> Result<u8, String> {
     let Content::Statement(statement) = &signed.content else {
         return Err("the evidence is a signature without a statement".into());

@@ -10,7 +10,7 @@ const GENERATOR: &str =
     "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_generic_slsa3.yml";
 const RUNNER: &str = "https://github.com/actions/runner/github-hosted";
 
-/// A policy with a signer and a builder for each kind of provenance.
+/// Returns a policy with a signer and a builder for each kind of provenance in these tests.
 fn policy() -> Policy {
     let text = r#"{
       "version": 1,
@@ -45,7 +45,7 @@ struct Claims {
 }
 
 impl Claims {
-    /// Returns the claims of the workflow `release.yml`, started by a tag.
+    /// Returns the claims of the workflow `release.yml`, which a pushed tag started.
     fn of_release() -> Self {
         let workflow = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v13.0";
         let values = [
@@ -61,7 +61,7 @@ impl Claims {
         Self { issuer: ISSUER.to_owned(), subject: Subject::Uri(workflow.to_owned()), values }
     }
 
-    /// Returns the claims of the reusable workflow of the SLSA generator, called by `release.yml`.
+    /// Returns the claims of the SLSA generator's reusable workflow, which `release.yml` called.
     fn of_generator() -> Self {
         let signer = format!("{GENERATOR}@refs/tags/v2.1.0");
         let mut claims = Self::of_release();
@@ -95,11 +95,11 @@ fn check_signer(name: &str, claims: Claims) -> Result<(), String> {
 /// Provenance v0.2 of the SLSA generator.
 const V0_2: &str = r#"{"builder":{"id":"GENERATOR@refs/tags/v2.1.0"},"buildType":"https://github.com/slsa-framework/slsa-github-generator/generic@v1","invocation":{"configSource":{"uri":"git+https://github.com/acme/app@refs/tags/v13.0","digest":{"sha1":"c0ffee"},"entryPoint":"release.yml"},"parameters":{},"environment":{"github_event_payload":{"inputs":null}}}}"#;
 
-/// Provenance v1 that a workflow on a hosted runner wrote.
+/// Provenance v1 written by a workflow on a GitHub-hosted runner.
 const V1: &str = r#"{"buildDefinition":{"buildType":"https://actions.github.io/buildtypes/workflow/v1","externalParameters":{"workflow":{"ref":"refs/tags/v13.0","repository":"https://github.com/acme/app","path":".github/workflows/release.yml"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/app@refs/tags/v13.0","digest":{"gitCommit":"c0ffee"}}]},"runDetails":{"builder":{"id":"RUNNER"}}}"#;
 
-/// Replaces the text `replaced` in the provenance, which must contain this text, and checks the result against the rule
-/// named `rule`.
+/// Replaces the text `replaced`, which the provenance must contain, and checks the resulting provenance against the
+/// rule named `rule`.
 fn check_build(rule: &str, claims: Claims, replaced: &str, replacement: &str) -> Result<u8, String> {
     let policy = policy();
     let rule: &Rule = policy.rules().iter().find(|own| own.name().as_str() == rule).unwrap();
@@ -236,8 +236,8 @@ fn c_28_a_builder_that_another_identity_signs_for_is_refused() {
     // A user's own workflow claims to be the generator.
     let refusal = check_build("by-generator", Claims::of_release(), "", "").unwrap_err();
     assert!(refusal.contains("build-signer-uri"), "{refusal}");
-    // A workflow can write the ID of the runner itself, so the ID proves at most level 2, although the policy gives
-    // level 3.
+    // Any workflow can write the ID of the runner into its provenance, so this ID proves at most level 2, although the
+    // policy gives the builder level 3.
     assert_eq!(check_build("by-runner", Claims::of_release(), "", ""), Ok(2));
     let self_hosted = Claims::of_release().with(Claim::RunnerEnvironment, "self-hosted");
     assert!(check_build("by-runner", self_hosted, "", "").unwrap_err().contains("runner-environment"));
@@ -256,7 +256,7 @@ fn c_29_provenance_that_differs_from_the_claims_of_the_certificate_is_refused() 
         let refusal = check_build("by-generator", Claims::of_generator().without(claim), "", "").unwrap_err();
         assert!(refusal.contains(&format!("no claim {}", claim.name())), "{refusal}");
     }
-    // Without a commit, nothing binds the provenance to the run of the workflow.
+    // Without a commit, nothing connects the provenance to the workflow run.
     let refusal = check_build("by-generator", Claims::of_generator(), r#""sha1""#, r#""md5""#).unwrap_err();
     assert!(refusal.contains("names no commit"), "{refusal}");
 }

@@ -1,4 +1,4 @@
-//! The list of Sigstore bundles that an npm registry returns as the attestations of a package version.
+//! Reads the attestations of a package version, a list of Sigstore bundles, as an npm registry returns them.
 //!
 //! Source: <https://github.com/npm/attestation>.
 
@@ -9,7 +9,7 @@ use crate::json::Value;
 /// The maximum number of attestations.
 const MAX_ATTESTATIONS: usize = 64;
 
-/// Reads the bundles. The statement in each bundle must have the predicate type that the response lists for the bundle.
+/// Reads the bundles. The statement in each bundle must have the predicate type that the list gives for the bundle.
 pub(crate) fn read_attestations(value: &Value) -> Result<Vec<Bundle>, FormatError> {
     let fields = Fields::read(value, "npm", &["attestations"])?;
     fields.array("attestations", MAX_ATTESTATIONS)?.iter().map(read_attestation).collect()

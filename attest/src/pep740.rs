@@ -1,5 +1,5 @@
-//! Attestations from the Python Package Index: attestation objects (version 1), and provenance objects, which contain
-//! several attestation objects.
+//! Reads attestations from the Python Package Index: attestation objects (version 1), and provenance objects, which
+//! contain several attestation objects.
 //!
 //! Source: PEP 740, and <https://docs.pypi.org/attestations/>.
 
@@ -8,10 +8,10 @@ use crate::fields::{Fields, FormatError};
 use crate::json::Value;
 use crate::statement::PAYLOAD_TYPE;
 
-/// The maximum number of publishers in a provenance object, and of attestations by one publisher.
+/// The maximum number of publishers in a provenance object, and the maximum number of attestations per publisher.
 const MAX_PARTS: usize = 64;
 
-/// Reads an attestation object. It has the same parts as a Sigstore bundle, but under other names.
+/// Reads an attestation object. The object has the same parts as a Sigstore bundle, under other names.
 pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     let fields = Fields::read(value, "attestation", &["version", "verification_material", "envelope"])?;
     check_version(fields)?;

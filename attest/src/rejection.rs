@@ -8,11 +8,11 @@ use crate::statement::StatementError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// An identity is required, but the evidence has no certificate.
+    /// An identity is required, but the evidence contains no certificate.
     #[error("the evidence has no certificate, so it proves no identity")]
     NoCertificate,
     /// A key is required, but the evidence is signed with the key of a certificate.
-    #[error("the evidence is signed with a certificate, not with a key of the policy")]
+    #[error("the evidence is signed with a certificate, not with a key in the policy")]
     Certificate,
     /// The signature was not made with the key.
     #[error("the signature is not valid for this key")]
@@ -23,7 +23,7 @@ pub enum Rejection {
     /// The metadata does not list the digest that is needed to verify the signature.
     #[error("the signature can be verified only with a digest that the metadata does not list: {0}")]
     UnlistedDigest(String),
-    /// The signature cannot be verified without the file, or is of a kind that this version does not support.
+    /// This version cannot verify this kind of signature, or cannot verify it without the file.
     #[error("{0}")]
     Unsupported(String),
     /// The payload is not a statement about the file.
@@ -35,11 +35,11 @@ pub enum Rejection {
     /// A log entry is not valid, or belongs to another signature.
     #[error("{0}")]
     Log(String),
-    /// One of the signing times cannot be authenticated.
+    /// The signing time, or one of several signing times, cannot be authenticated.
     #[error("{0}")]
     Timestamp(String),
     /// An authenticated signing time is later than the start of the update.
-    #[error("the authenticated time {time} is after the time of the update, {now}")]
+    #[error("the authenticated signing time {time} is later than the start of the update, {now}")]
     Future {
         /// The authenticated time.
         time: DateTime<Utc>,
@@ -49,7 +49,7 @@ pub enum Rejection {
     /// The certificate, or the key of a log, was not valid when the signature was made.
     #[error("{what} was not valid at the authenticated time {time}")]
     NotValidAt {
-        /// The certificate or key that was not valid.
+        /// The certificate or key that was not valid, such as `the certificate`.
         what: String,
         /// The authenticated time.
         time: DateTime<Utc>,

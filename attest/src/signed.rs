@@ -1,4 +1,4 @@
-//! The facts that a verified piece of evidence proves: who signed what at which times, and which logs recorded the
+//! The facts that a verified piece of evidence proves: who signed what, at which times, and which logs recorded the
 //! signature.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +8,7 @@ use lastmile_keys::PublicKey;
 
 use crate::statement::Statement;
 
-/// A piece of evidence whose signature, certificate, log entries and times have been verified. The caller must still
-/// check whether a policy names the signer.
+/// The result of verifying a piece of evidence. The caller must still check whether a policy names the signer.
 #[derive(Clone, Debug)]
 pub struct Signed {
     /// The key or the identity that made the signature.
@@ -26,7 +25,7 @@ pub struct Signed {
 /// The signer of a piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedBy {
-    /// The holder of a key that the policy lists.
+    /// The holder of a key.
     Key(PublicKey),
     /// The holder of a Fulcio certificate.
     Identity(Certificate),
@@ -39,7 +38,7 @@ pub struct Certificate {
     pub issuer: String,
     /// The subject alternative name.
     pub subject: Subject,
-    /// The values of the known Fulcio extensions other than the issuer, by claim.
+    /// The values of the other known Fulcio extensions, by claim.
     pub claims: BTreeMap<Claim, String>,
 }
 
@@ -73,8 +72,8 @@ pub enum Content {
 
 macro_rules! claims {
     ($($variant:ident = $name:literal, $text:literal;)+) => {
-        /// A claim of a Fulcio certificate other than its issuer and subject. The descriptions end with the last two
-        /// numbers of the claim's object identifier, after 1.3.6.1.4.1.57264. Source:
+        /// A claim of a Fulcio certificate other than its issuer and subject. The description of each claim ends with
+        /// the last two numbers of its object identifier, which begins with 1.3.6.1.4.1.57264. Source:
         /// <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Claim {

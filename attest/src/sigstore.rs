@@ -1,4 +1,5 @@
-//! Verifies Sigstore bundles with certificates, log entries and timestamps. Only this module uses `sigstore-verify`.
+//! Verifies Sigstore bundles that contain certificates, log entries or timestamps. Only this module uses
+//! `sigstore-verify`.
 //!
 //! The library verifies signatures, certificate chains, signed certificate timestamps, inclusion proofs, checkpoints
 //! and RFC 3161 timestamps. This module works around its limitations:
@@ -6,17 +7,17 @@
 //! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
 //!   make the verification stricter, because the library uses the clock to refuse times and keys from the future. This
 //!   crate uses the time that the caller passes: `Evidence::check` refuses an authenticated time that is later than the
-//!   caller's time, or outside the validity period of the certificate or of a log's key.
+//!   caller's time. It also refuses a time outside the validity period of the certificate or of a log's key.
 //! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
 //!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.
 //! * The library does not report who authenticated a time. `TrustRoot::times` determines the source of each time, so
 //!   that distinct sources can be counted.
-//! * The library compares only one digest of a statement. Therefore, `Statement::check_subject` compares all digests
-//!   beforehand.
-//! * The library does not check the type of a statement (`Statement::parse` does), and accepts some malformed bundles
-//!   (the module `bundle` refuses them).
-//! * The library does not support revocation. Instead, a policy can limit the period in which it trusts a signer.
+//! * The library compares only one digest in a statement. Therefore, `Statement::check_subject` first compares all of
+//!   them.
+//! * The library does not check the type of a statement, and accepts some malformed bundles. `Statement::parse` checks
+//!   the type, and the module `bundle` refuses these bundles.
+//! * The library does not support revocation. Instead, a policy can limit the period in which a signer is trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -86,7 +87,7 @@ struct Window {
     end: Option<DateTime<Utc>>,
 }
 
-/// The source that authenticated a time: a log, with its ID, or a timestamp authority, with its key.
+/// The source that authenticated a time. Logs are distinguished by their IDs, and timestamp authorities by their keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Log(Vec<u8>),
@@ -97,7 +98,8 @@ impl TrustRoot {
     /// Reads a trusted root in JSON.
     ///
     /// # Errors
-    /// [`TrustRootError`] if the text is not strict JSON, or contains a key or a certificate that cannot be used.
+    /// [`TrustRootError`] if the text is not a supported trusted root in strict JSON, or contains a key or a
+    /// certificate that cannot be used.
     pub fn parse(bytes: &[u8]) -> Result<Self, TrustRootError> {
         let length = bytes.len() as u64;
         if length > MAX_TRUST_ROOT_LENGTH {
@@ -121,7 +123,8 @@ impl TrustRoot {
         Ok(Self { verifier, logs, authorities })
     }
 
-    /// Returns the logs that recorded the signature. The library must already have verified the log entries.
+    /// Returns the logs that recorded the signature, after checking that each signed its checkpoint. The library must
+    /// already have verified the log entries.
     fn logs(&self, bundle: &types::Bundle) -> Result<Vec<&Log>, Rejection> {
         let entries = bundle.verification_material.tlog_entries.iter();
         entries
@@ -145,7 +148,7 @@ impl TrustRoot {
     fn times(&self, bundle: &types::Bundle) -> Result<Vec<(DateTime<Utc>, Source)>, Rejection> {
         let mut times = Vec::new();
         for entry in &bundle.verification_material.tlog_entries {
-            // The time of an entry is signed only by the inclusion promise.
+            // Only the inclusion promise signs the time of an entry.
             if let (Some(_), Some(time)) = (&entry.inclusion_promise, entry.integrated_time) {
                 let source = Source::Log(entry.log_id.key_id.as_bytes().to_vec());
                 times.push((utc(time.as_second(), time.subsec_nanosecond())?, source));
@@ -192,8 +195,8 @@ impl Log {
         hex::encode(&self.id)
     }
 
-    /// Returns whether the log signed the checkpoint under the name in the checkpoint's origin. In the origin, Rekor v1
-    /// appends the number of the shard to the name.
+    /// Returns whether the log signed the checkpoint under the name in the checkpoint's origin. Rekor v1 appends the
+    /// shard number to the name in the origin.
     fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
         checkpoint.signatures().iter().any(|signature| {
             let shard = checkpoint.origin().strip_prefix(&signature.name);
@@ -241,7 +244,7 @@ pub(crate) fn verify_certificate(
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
     let mut policy = VerificationPolicy::any_identity();
-    // Verify log entries whenever there are any, even if the policy does not require a log.
+    // Always verify log entries if there are any, even if the policy does not require a log.
     if trust.demands.log == LogDemand::None && !bundle.has_log_entries() {
         policy = policy.skip_tlog_unsafe();
     }
@@ -272,8 +275,8 @@ pub(crate) fn verify_key(
     now: DateTime<Utc>,
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
-    // First verify the signature with the scheme of the key, because the library would choose the padding of an RSA
-    // signature itself.
+    // First verify the signature with the scheme in the policy, because the library itself chooses the padding of an
+    // RSA signature.
     key_signature::verify_bundle(bundle, artifact, key)?;
     if key.scheme().starts_with("rsassa-pss") {
         let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";
@@ -350,13 +353,14 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns the listed digest with which the library can verify the bundle. Also checks that no digest in the bundle
-/// contradicts the listed digests.
+/// Returns the digest, from the metadata, with which the library can verify the bundle. Also checks that no digest in
+/// the bundle contradicts the metadata.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {
             let algorithm = file_algorithm(signature, key)?;
-            // Rekor records the digest that was signed, but the library compares this digest only if it is SHA-256.
+            // Rekor records the signed digest, but the library compares the recorded digest only if it is a SHA-256
+            // digest.
             if bundle.has_log_entries() && algorithm != Algorithm::Sha256 {
                 return Err(Rejection::Unsupported(format!(
                     "log entries of signatures over the {} of a file are not supported, only over its sha256; \
@@ -385,8 +389,8 @@ fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<Ar
     ArtifactDigest::new(name, bytes.to_vec()).map_err(|error| Rejection::Invalid(error.to_string()))
 }
 
-/// Returns the digest algorithm of a signature over a file. If the bundle does not name the algorithm, the scheme of
-/// the key determines it.
+/// Returns the digest algorithm of a signature over a file. If the bundle does not name an algorithm, the scheme of the
+/// key determines it.
 fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algorithm, Rejection> {
     if let Some((algorithm, _)) = &signature.digest {
         return Ok(*algorithm);
@@ -395,7 +399,7 @@ fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algor
     match key.scheme().hash_algorithm() {
         Some(HashAlgorithm::Sha2256) => Ok(Algorithm::Sha256),
         Some(HashAlgorithm::Sha2384) => Ok(Algorithm::Sha384),
-        // The library does not choose a scheme with SHA-512 for any key.
+        // The library never chooses a scheme with SHA-512.
         _ => Err(Rejection::Unsupported(key_signature::NO_DIGEST.to_owned())),
     }
 }
@@ -453,8 +457,8 @@ fn rejection(error: &Error) -> Rejection {
     }
 }
 
-/// Converts a time from the library. The parameters are the parts of the time, because the library does not export its
-/// type for times.
+/// Converts a time from the library. Takes the seconds and nanoseconds, because the library does not export its time
+/// type.
 fn utc(seconds: i64, nanoseconds: i32) -> Result<DateTime<Utc>, Rejection> {
     let time = u32::try_from(nanoseconds).ok().and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds));
     time.ok_or_else(|| Rejection::Timestamp(format!("the time {seconds} is out of range")))

@@ -6,7 +6,7 @@ use crate::trust::TrustDemands;
 
 #[test]
 fn a_time_outside_the_validity_of_the_certificate_is_refused() {
-    // Test the check directly, because `sigstore-verify` already refuses every bundle with such a time.
+    // Call the check directly, because `sigstore-verify` refuses every bundle with such a time before the check runs.
     let root = br#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
     let root = TrustRoot::parse(root).unwrap();
     let trust = Trust { root: &root, demands: TrustDemands { log: LogDemand::None, ..TrustDemands::default() } };
@@ -18,8 +18,8 @@ fn a_time_outside_the_validity_of_the_certificate_is_refused() {
     }
 }
 
-/// Returns a bundle with a signature over a file and without log entries. `digest` is the JSON member `messageDigest`,
-/// followed by a comma, or empty.
+/// Returns a bundle that contains a signature over a file, but no log entries. `digest` is either empty or the JSON
+/// member `messageDigest`, followed by a comma.
 fn bundle_of_file(digest: &str) -> Bundle {
     let text = format!(
         r#"{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","messageSignature":{{{digest}"signature":"{}"}},"verificationMaterial":{{"publicKey":{{"hint":"x"}}}}}}"#,
@@ -38,7 +38,7 @@ fn the_library_gets_the_digest_that_was_signed() {
         DerPublicKey::new(key.public_key().material().to_vec())
     };
     let expected = |name, algorithm| ArtifactDigest::new(name, artifact.digest(algorithm).unwrap().to_vec()).unwrap();
-    // If the bundle does not name the digest, the key determines it.
+    // If the bundle contains no digest, the key determines the algorithm.
     for (scheme, name, algorithm) in [
         (Scheme::EcdsaP256, HashAlgorithm::Sha2256, Algorithm::Sha256),
         (Scheme::EcdsaP384, HashAlgorithm::Sha2384, Algorithm::Sha384),

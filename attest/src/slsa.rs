@@ -3,7 +3,7 @@
 //!
 //! Sources: <https://slsa.dev/spec/v0.2/provenance>, <https://slsa.dev/spec/v1.0/provenance>, and the documents of the
 //! build types. A signer can write anything into a provenance statement. Therefore, a statement that is signed with a
-//! certificate must agree with the claims of the certificate, and the level of a builder comes only from the policy.
+//! certificate must agree with the claims of the certificate. The level of a builder comes only from the policy.
 
 use crate::json::{Object, Value};
 use crate::signed::{Certificate, Claim};
@@ -14,7 +14,7 @@ const V0_2: &str = "https://slsa.dev/provenance/v0.2";
 const V1: &str = "https://slsa.dev/provenance/v1";
 
 /// The build type of the provenance that `lastmile-repo attest` writes. Its `externalParameters` contain the repository
-/// and the Git ref of the source (`source.uri` and `source.ref`), and the parameters of the build (`inputs`).
+/// (`source.uri`) and the Git ref (`source.ref`) of the source, and the parameters of the build (`inputs`).
 pub(crate) const BUILD_TYPE: &str = "https://github.com/lastmile-update/lastmile/buildtypes/source/v1";
 
 /// The build types of SLSA v1 that describe GitHub Actions workflows.
@@ -23,14 +23,15 @@ pub(crate) const WORKFLOW_TYPES: [&str; 2] = [
     "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1",
 ];
 
-/// The builder IDs of plain GitHub Actions runners, with the corresponding value of the claim `runner-environment`. The
-/// workflow writes such an ID itself, so the provenance proves at most [`RUNNER_LEVEL`].
+/// The builder IDs of plain GitHub Actions runners, each with the corresponding value of the claim
+/// `runner-environment`. The workflow itself writes the builder ID, so provenance with such an ID proves at most
+/// [`RUNNER_LEVEL`].
 const RUNNERS: [(&str, &str); 2] = [
     ("https://github.com/actions/runner/github-hosted", "github-hosted"),
     ("https://github.com/actions/runner/self-hosted", "self-hosted"),
 ];
 
-/// The highest level of a build whose own workflow writes the provenance.
+/// The highest level that provenance can prove if the workflow that runs the build writes it.
 const RUNNER_LEVEL: u8 = 2;
 
 /// The content of a provenance statement.
@@ -43,8 +44,8 @@ pub(crate) struct Provenance {
     /// The Git ref of the source, such as `refs/tags/v1.0`.
     pub(crate) reference: Option<String>,
     pub(crate) commit: Option<String>,
-    /// The names and the values (as text) of the parameters with which the build was started, or `None` if the
-    /// provenance does not record them.
+    /// The parameters with which the build was started: names, and values as text. `None` if the provenance does not
+    /// record the parameters.
     pub(crate) parameters: Option<Vec<(String, String)>>,
 }
 
@@ -70,7 +71,7 @@ impl Provenance {
         if is_runner { level.min(RUNNER_LEVEL) } else { level }
     }
 
-    /// Checks the provenance against the claims of the certificate that signed it.
+    /// Checks that the provenance agrees with the claims of the certificate with which it was signed.
     pub(crate) fn check_certificate(&self, certificate: &Certificate) -> Result<(), String> {
         let claim = |claim: Claim| {
             let value = certificate.claims.get(&claim).map(String::as_str);
@@ -111,7 +112,7 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
             let repository = text(predicate, "/buildDefinition/externalParameters/workflow/repository")?;
             let reference = text(predicate, "/buildDefinition/externalParameters/workflow/ref")?;
             let commit = optional_text(predicate, "/buildDefinition/resolvedDependencies/0/digest/gitCommit");
-            // Some workflows do not record the inputs with which they were started.
+            // Some provenance does not record the inputs with which the workflow was started.
             let parameters = external.get("inputs").map(|_| parameters_without(external, &["workflow"]));
             (format!("git+{repository}"), Some(reference), commit, parameters)
         }
@@ -150,7 +151,8 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
 
 fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     let (source, reference) = split_uri(text(predicate, "/invocation/configSource/uri")?);
-    // If a person started the workflow, its inputs are in the event payload. Other parameters are in `invocation`.
+    // If a person started the workflow, its inputs are in the event payload. Other parameters are in
+    // `invocation.parameters`.
     let parameters = predicate.pointer("/invocation/parameters").and_then(Value::as_object);
     let inputs = predicate.pointer("/invocation/environment/github_event_payload/inputs").and_then(Value::as_object);
     let parameters = parameters.map(|parameters| {
@@ -167,7 +169,8 @@ fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     })
 }
 
-/// Splits `git+https://host/path@ref` at the last `@`, if it is followed by a Git ref.
+/// Splits `git+https://host/path@ref` at the last `@` if a complete Git ref follows. Otherwise, returns the whole URI
+/// as the source.
 fn split_uri(uri: &str) -> (String, Option<&str>) {
     match uri.rsplit_once('@') {
         Some((source, reference)) if reference.starts_with("refs/") => (source.to_owned(), Some(reference)),
@@ -175,8 +178,8 @@ fn split_uri(uri: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Returns the names and the values (as text) of an object's members. Omits the `known` members and empty values, and
-/// lists the members of `inputs`, `vars` and `event_inputs` individually.
+/// Returns the names and values (as text) of an object's members, except for the `known` members and empty values.
+/// Instead of `inputs`, `vars` and `event_inputs`, returns the members of these objects, including empty ones.
 fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     for (name, value) in object.members().filter(|(name, _)| !known.contains(name)) {

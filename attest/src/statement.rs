@@ -1,5 +1,5 @@
-//! Statements of the in-toto attestation framework (v0.1 and v1), which are claims about files. Digests identify the
-//! files.
+//! Statements of the in-toto attestation framework (v0.1 and v1). A statement is a claim about files, which it
+//! identifies by their digests.
 //!
 //! Source: <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
 
@@ -84,7 +84,7 @@ impl Statement {
     }
 
     /// Checks that the statement is about the artifact. At least one subject must have a digest that the metadata
-    /// lists, and no such subject may have another digest that contradicts the metadata.
+    /// lists. A subject with such a digest must not also have a digest that contradicts the metadata.
     ///
     /// # Errors
     /// [`StatementError`] if the statement is not about the artifact.
@@ -127,7 +127,7 @@ impl Subject {
         let mut digests = Vec::new();
         for (name, value) in set.members() {
             let digits = value.as_str().ok_or_else(|| error("a digest is not a string"))?;
-            // Digests of other algorithms, such as `sha1` and `gitCommit`, are ignored.
+            // Ignore digests of other algorithms, such as `sha1` and `gitCommit`.
             let Some(algorithm) = Algorithm::named(name) else { continue };
             let is_hexadecimal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
             if !is_hexadecimal || digits.len() != 2 * algorithm.length() {

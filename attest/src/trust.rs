@@ -1,4 +1,4 @@
-//! The requirements of a policy for evidence from a Sigstore instance: logs, times and certificate timestamps.
+//! A policy's requirements for evidence from a Sigstore instance: log entries, times and certificate timestamps.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,10 @@ pub struct Trust<'a> {
 pub struct TrustDemands {
     /// Whether a transparency log must have recorded the signature.
     pub log: LogDemand,
-    /// The required number of distinct logs, if a log is required. 0 means 1.
+    /// The required number of distinct logs. 0 means 1. Ignored if no log is required.
     pub logs: u32,
-    /// The required number of distinct sources of time. A log that signed the time of an entry is a source, and so is a
-    /// timestamp authority. Evidence with a certificate always needs at least one source.
+    /// The required number of distinct sources of time. A source is a log that signed the time of its entry, or a
+    /// timestamp authority. Evidence with a certificate always needs at least one source, even if this number is 0.
     pub times: u32,
     /// Whether a certificate transparency log must have recorded the certificate.
     pub sct: SctDemand,
@@ -33,8 +33,8 @@ pub struct TrustDemands {
 pub enum LogDemand {
     /// A log entry is required.
     Required,
-    /// A log entry is not required, for example in GitHub's Sigstore instance for private repositories. If there are
-    /// entries, they are still verified.
+    /// A log entry is not required, for example for GitHub's Sigstore instance for private repositories. If there are
+    /// entries, they are verified nevertheless.
     None,
 }
 
@@ -43,7 +43,7 @@ pub enum LogDemand {
 pub enum SctDemand {
     /// A certificate timestamp is required.
     Required,
-    /// A certificate timestamp is not required, for example in GitHub's Sigstore instance for private repositories.
+    /// A certificate timestamp is not required, for example for GitHub's Sigstore instance for private repositories.
     None,
 }
 

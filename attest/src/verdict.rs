@@ -1,5 +1,5 @@
-//! The verdict on a package. For each rule that applies, it contains the evidence that satisfies the rule, or a
-//! description of what was found instead.
+//! The verdict on a package. For each rule that applies, the verdict contains the evidence that satisfies the rule, or
+//! a description of what was found instead.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::signed::SignedBy;
 pub struct Verdict {
     pub(crate) path: TargetPath,
     pub(crate) rules: Vec<RuleVerdict>,
-    /// The reason that the local policy gives for its exception for the package, if there is an exception.
+    /// The reason in the local policy for an exception for this package, if there is an exception.
     pub(crate) exception: Option<String>,
 }
 
@@ -37,11 +37,11 @@ pub struct RuleVerdict {
 /// Whether the evidence satisfies a rule.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The evidence satisfies the rule. The list contains the pieces of evidence that count.
+    /// The evidence satisfies the rule. The list contains the pieces of evidence that count toward the rule.
     Satisfied(Vec<Proof>),
     /// The evidence does not satisfy the rule. The list contains at least one reason.
     Refused(Vec<String>),
-    /// This version of lastmile does not understand the rule. The text names the unknown part.
+    /// This version of lastmile does not understand the rule. The text describes the unknown part.
     NeedsNewer(String),
     /// Like [`Outcome::NeedsNewer`], but the policy allows clients that do not understand the rule to install this
     /// package.
@@ -53,7 +53,7 @@ pub enum Outcome {
 pub struct Proof {
     /// The target that contains the evidence.
     pub evidence: TargetPath,
-    /// The 1-based number of the piece of evidence in the file.
+    /// The position of the piece of evidence in the file, starting at 1.
     pub number: usize,
     /// The name of the signer in the policy.
     pub signer: String,
@@ -61,7 +61,7 @@ pub struct Proof {
     pub signed_by: SignedBy,
     /// The type of the statement, or `None` for a signature over the file itself.
     pub statement: Option<String>,
-    /// The name of the builder in the policy and its level, if the rule requires provenance.
+    /// The name of the builder in the policy and the level that the provenance proves, if the rule requires provenance.
     pub builder: Option<(String, u8)>,
     /// The authenticated times of the signature. The list is empty if the signature was made with a key and neither log
     /// entries nor timestamps were verified.
@@ -102,14 +102,14 @@ impl Verdict {
         &self.path
     }
 
-    /// Returns the verdict on each rule, in the order of the delegation chain.
+    /// Returns the verdict on each rule, in the order of the delegation chain. The rules of the local policy come last.
     #[must_use]
     pub fn rules(&self) -> &[RuleVerdict] {
         &self.rules
     }
 
-    /// Returns the reason for the exception that allows the package to be installed although a rule refuses it, or
-    /// `None` if no exception was needed.
+    /// Returns the reason for an exception if the package may be installed only because of this exception. Otherwise,
+    /// returns `None`.
     #[must_use]
     pub fn exception(&self) -> Option<&str> {
         self.exception.as_deref().filter(|_| self.first_refusal().is_some())

@@ -1,4 +1,4 @@
-//! Tests that hostile evidence uses at most a few times its length in memory.
+//! Tests that parsing hostile evidence takes less than 24 times its length in memory.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The tests in this file share the allocator, so they must run one after the other.
+/// The tests in this file share the allocator, so they must not run at the same time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The maximum length of an evidence file.

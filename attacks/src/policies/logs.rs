@@ -179,7 +179,7 @@ fn log_time() -> Vec<Case> {
         case("absent", "is absent, but `inclusionPromise` signs it", &|bundle| {
             entry(bundle, "").as_object_mut().expect("an entry").remove("integratedTime");
         }),
-        refused_evidence(&honest, "in the future", "is after the time of the update", &[&future]).clock([day; 3]),
+        refused_evidence(&honest, "in the future", "is later than the start of the update", &[&future]).clock([day; 3]),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! Creates build provenance (SLSA v1) for builds whose build system does not write provenance.
+//! Creates build provenance (SLSA v1) for build systems that do not create it themselves.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::artifact::Artifact;
 use crate::slsa::{self, Provenance, WORKFLOW_TYPES};
 use crate::statement::Statement;
 
-/// The build type of builds for which only the source and the parameters are known.
+/// The build type for builds of which only the source and the parameters are known.
 pub const BUILD_TYPE: &str = slsa::BUILD_TYPE;
 
-/// The facts about a build that its provenance states.
+/// The facts about a build that provenance states.
 #[derive(Clone, Debug, Default)]
 pub struct Build {
     /// The URI by which policies name the builder.
@@ -35,7 +35,8 @@ impl Build {
     /// Creates a provenance statement.
     ///
     /// # Errors
-    /// [`MakeError`] if verifiers would not accept the provenance, or would read other values from it.
+    /// [`MakeError`] if verifiers would not accept the provenance, or would read values from it that differ from these
+    /// fields.
     pub fn statement(&self, artifact: &Artifact) -> Result<NewStatement, MakeError> {
         let mut definition = Map::new();
         definition.insert("buildType".into(), self.build_type.clone().into());

@@ -1,7 +1,6 @@
-//! The policy that a role signs. It states who must have signed a package, and which builder must have built it.
+//! The policy of a role. The policy states who must have signed a package, and which builder must have built it.
 //!
-//! A role has at most one policy, in the member [`MEMBER`] of its signed metadata. The format is described in
-//! docs/policy.md.
+//! A role has at most one policy, in the member [`MEMBER`] of its signed metadata. docs/policy.md describes the format.
 
 mod pattern;
 mod read;
@@ -39,15 +38,14 @@ pub struct Policy {
     pub(crate) signers: BTreeMap<Name, Signer>,
     pub(crate) builders: BTreeMap<Name, Builder>,
     pub(crate) rules: Vec<Rule>,
-    /// The paths of packages that a client may install even if it does not understand the policy, such as the packages
-    /// of lastmile itself.
+    /// Patterns for the paths of packages that a client may install even if it does not understand the policy, such as
+    /// packages of lastmile itself.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// A description of the first part, other than a rule, that this version of lastmile does not understand, if there
-    /// is such a part.
+    /// Describes the first part, other than a rule, that this version of lastmile does not understand, if any.
     pub(crate) unsupported: Option<String>,
 }
 
-/// The name of a trust root, signer, builder or rule: lower-case letters, digits and hyphens.
+/// The name of a trust root, signer, builder or rule. It consists of lower-case letters, digits and hyphens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 
@@ -55,7 +53,7 @@ pub struct Name(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustSource {
     pub(crate) path: TargetPath,
-    /// The SHA-256 of the file. If the SHA-256 is absent, the role that signs the policy must itself list the file.
+    /// The SHA-256 of the file. If it is absent, the role that signs the policy must list the file itself.
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) demands: TrustDemands,
 }
@@ -71,14 +69,14 @@ pub struct Signer {
 /// How a signer is recognized.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
-    /// The signer is recognized by a key. If a trust root is given, the evidence must also meet the requirements for
-    /// logs and times.
+    /// The signer is recognized by a key. If a trust root is named, the evidence must also satisfy the trust root's
+    /// requirements for logs and times.
     Key { key: PublicKey, trust: Option<Name> },
     /// The signer is recognized by the claims of a certificate.
     Identity(Identity),
 }
 
-/// The values that the claims of a certificate must have.
+/// The values that a certificate must have for a signer to be recognized.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) trust: Name,
@@ -127,7 +125,7 @@ pub(crate) enum Demand {
     },
 }
 
-/// A requirement for signatures over the file, or for statements that count as signatures.
+/// A requirement for signatures: over the file, or over statements that count as signatures over the file.
 #[derive(Clone, Debug)]
 pub(crate) struct SignatureDemand {
     pub(crate) by: Vec<SignerName>,
@@ -170,12 +168,12 @@ pub(crate) enum Parameters {
 pub struct PolicyError(pub(crate) String);
 
 impl Policy {
-    /// Reads the JSON text of a policy. Parts that this version of lastmile does not understand do not cause an error
-    /// here. Instead, the packages to which they apply are refused later (see [`crate::Demands`]).
+    /// Reads the JSON text of a policy. Parts that this version of lastmile does not understand cause no error here.
+    /// Instead, [`crate::Demands::judge`] refuses the packages to which these parts apply.
     ///
     /// # Errors
-    /// [`PolicyError`] if the text is not a policy, for example because it is not strict JSON, a member has the wrong
-    /// type, or a name is not defined.
+    /// [`PolicyError`] if the text is not a policy: for example, it is not strict JSON, a member has the wrong type, or
+    /// a name is not defined.
     pub fn parse(json: &[u8]) -> Result<Self, PolicyError> {
         read::signed(json)
     }
@@ -185,8 +183,8 @@ impl Policy {
         read::local(object)
     }
 
-    /// Returns descriptions of the parts that this version of lastmile does not understand. `lastmile-repo` does not
-    /// publish a policy with such parts.
+    /// Describes the parts that this version of lastmile does not understand. `lastmile-repo` refuses to publish a
+    /// policy that has such parts.
     #[must_use]
     pub fn unsupported(&self) -> Vec<String> {
         let rules = self.rules.iter().filter_map(|rule| match &rule.demand {
@@ -223,10 +221,11 @@ impl TrustSource {
     /// Reads the trust root from the content of a file.
     ///
     /// # Errors
-    /// Returns the reason as text if the file does not have the SHA-256 in the policy, or is not a trust root.
+    /// Returns a description of the problem if the file does not have the SHA-256 in the policy, or is not a trust
+    /// root.
     pub fn read_root(&self, content: &[u8]) -> Result<TrustRoot, String> {
         if self.sha256.is_some_and(|sha256| Sha256::digest(content)[..] != sha256[..]) {
-            return Err("the file does not have the `sha256` that the policy names".into());
+            return Err("the file does not have the `sha256` in the policy".into());
         }
         TrustRoot::parse(content).map_err(|error| error.to_string())
     }
@@ -239,7 +238,7 @@ impl TrustSource {
 }
 
 impl Signer {
-    /// Checks that all `times` are within the validity period of the signer.
+    /// Checks that all `times` are between `not-before` and `not-after` of the signer.
     pub(crate) fn check_times(&self, times: &[DateTime<Utc>]) -> Result<(), String> {
         for time in times {
             let time_text = lastmile_metadata::format_time(time);
@@ -253,7 +252,7 @@ impl Signer {
         Ok(())
     }
 
-    /// Returns the name of the trust root with which the signer's signatures are verified, if there is one.
+    /// Returns the name of the trust root for the signer's signatures, if any.
     pub(crate) fn trust(&self) -> Option<&Name> {
         match &self.credential {
             Credential::Key { trust, .. } => trust.as_ref(),
@@ -295,9 +294,9 @@ impl Rule {
         }
     }
 
-    /// Returns whether the policy defines the signers, builders and trust roots that the rule uses, except for signers
-    /// of the role that lists the package. A definition is missing only if this version of lastmile does not understand
-    /// it.
+    /// Returns whether `policy` contains the signers, builders and trust roots that the rule uses. Ignores signers of
+    /// the form `@NAME`, which another policy defines. A definition is missing only if this version of lastmile does
+    /// not understand it.
     pub(crate) fn names_are_defined(&self, policy: &Policy) -> bool {
         let has_builders = match &self.demand {
             Demand::Provenance(demand) => demand.builders.iter().all(|name| policy.builders.contains_key(name)),
@@ -322,8 +321,8 @@ impl Rule {
 }
 
 impl Name {
-    /// Creates a name. Returns `None` if the text does not consist of 1 to 64 lower-case letters, digits and hyphens,
-    /// or if it begins with a hyphen.
+    /// Creates a name. Returns `None` unless the text consists of 1 to 64 lower-case letters, digits and hyphens and
+    /// does not begin with a hyphen.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// A pattern that must match the whole text and is case-sensitive. `*` matches any number of characters other than `/`
-/// and `@`, so it never matches across the parts of a URL, a ref or an email address. Every other character matches
-/// only itself.
+/// A case-sensitive pattern that must match the whole text. `*` matches any number of characters other than `/` and
+/// `@`, so it never matches more than one part of a URL, a ref or an email address. Every other character matches only
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern(String);
 
@@ -23,9 +23,8 @@ impl Pattern {
 
     /// Returns whether the pattern matches the whole text.
     ///
-    /// For each part between two stars, it is enough to try the first occurrence in the text. If a later occurrence
-    /// leads to a match, then so does the first one, because the star after the part can match the additional
-    /// characters.
+    /// For each part between two stars, trying its first occurrence in the text is enough: if a later occurrence leads
+    /// to a match, so does the first one, because the star after the part matches the characters in between.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let mut parts = self.0.split('*');
@@ -98,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_pattern_agrees_with_a_search_over_every_choice() {
-        /// A reference implementation, which tries every length for every star.
+        /// A reference implementation that tries every length for every star.
         fn reference(pattern: &[u8], text: &[u8]) -> bool {
             match (pattern, text) {
                 ([], []) => true,

@@ -22,7 +22,7 @@ const MAX_LENGTH: usize = 256 * 1024;
 /// The maximum number of entries of each kind: trust roots, signers, builders and rules.
 const MAX_ENTRIES: usize = 64;
 
-/// The types of statements that count as a signature over their subject, unless a rule lists other types.
+/// The predicate types of statements that count as signatures over their subject, unless a rule lists other types.
 const SIGNATURE_STATEMENTS: [&str; 3] = [
     "https://sigstore.dev/cosign/sign/v1",
     "https://docs.pypi.org/attestations/publish/v1",
@@ -69,16 +69,16 @@ fn policy(
     policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
-    // `policy` does not contain the entries that this version does not understand, so a reference to such an entry is
-    // not an error.
+    // `policy` lacks entries that this version does not understand. If there are such entries, skip this check, because
+    // it would report references to them as errors.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }
     Ok(policy)
 }
 
-/// The result of reading an entry, which is either the entry or a description of the part that this version of lastmile
-/// does not understand.
+/// The result of reading an entry: the entry, or a description of the part that this version of lastmile does not
+/// understand.
 enum Read<T> {
     Entry(T),
     Unsupported(String),
@@ -88,8 +88,8 @@ fn unsupported(place: &str, unknown: &[&str]) -> Option<String> {
     unknown.first().map(|name| format!("unknown member {name:?} in {place}"))
 }
 
-/// Reads a section of named entries, such as the signers. Skips an entry that this version of lastmile does not
-/// understand, and describes the unknown part in `not_understood`.
+/// Reads a section of named entries, such as `signer`. Skips entries that this version of lastmile does not understand,
+/// and describes the first unknown part in `not_understood`.
 fn entries<T>(
     policy: &Table<'_>,
     section: &str,
@@ -374,8 +374,8 @@ fn check_names(policy: &Policy) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// Checks that the signers of a rule can reach its threshold. Each name counts once, and a key counts once even if
-/// several names refer to it.
+/// Checks that the signers of a rule can reach its threshold. A name counts once. A key counts once, even if several
+/// names refer to it.
 fn check_threshold(policy: &Policy, rule: &Rule, by: &[SignerName], threshold: Threshold) -> Result<(), PolicyError> {
     let mut keys = BTreeSet::new();
     let mut others = 0_usize;

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A policy with an entry of each kind. The tests replace parts of this policy.
+/// A policy with one entry of each kind. The tests replace parts of it.
 const COMPLETE: &str = r#"{
   "version": 1,
   "upgrade": ["lastmile-*"],
@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<Policy, PolicyError> {
     Policy::parse(text.as_bytes())
 }
 
-/// Replaces a part of the policy, which must occur exactly once.
+/// Returns [`COMPLETE`] with `part`, which must occur exactly once, replaced.
 fn with(part: &str, replacement: &str) -> String {
     assert_eq!(COMPLETE.matches(part).count(), 1, "{part}");
     COMPLETE.replace(part, replacement)

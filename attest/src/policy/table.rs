@@ -1,4 +1,4 @@
-//! Reads the members of an object in a policy. Errors name the place of the wrong value.
+//! Reads the members of an object in a policy. Errors name the invalid member, such as `signer.release.subject`.
 
 use lastmile_metadata::PathPattern;
 
@@ -11,7 +11,7 @@ const MAX_ELEMENTS: usize = 64;
 /// The maximum length of a string, in bytes.
 const MAX_LENGTH: usize = 4096;
 
-/// An object in a policy, with its place in the policy for error messages, such as `signer.release`.
+/// An object in a policy, and its path in the policy, such as `signer.release`, for error messages.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     object: &'a Object,
@@ -103,10 +103,10 @@ impl<'a> Table<'a> {
     /// Reads the member `name`, a list of path patterns. Returns an empty list if there is no such member.
     pub(super) fn paths(&self, name: &str) -> Result<Vec<PathPattern>, PolicyError> {
         let texts = self.strings(name)?.unwrap_or_default();
-        // Refuse `**`, because it would match no more than `*`, but an author who writes it probably expects it to
-        // match slashes.
+        // Refuse `**`, because its author probably expects it to match slashes, but it would match no more than `*`.
         if let Some(text) = texts.iter().find(|text| text.contains("**")) {
-            return Err(self.error(name, &format!("contains {text:?}, but `*` never matches a slash, even as `**`")));
+            return Err(self
+                .error(name, &format!("contains {text:?}, but `**` is not supported, and `*` never matches a slash")));
         }
         Ok(texts.into_iter().map(PathPattern::new).collect())
     }
@@ -116,8 +116,7 @@ impl<'a> Table<'a> {
         Name::new(text).ok_or_else(|| self.error(name, &format!("is {text:?}, which is not a valid name")))
     }
 
-    /// Reads the member `name`, an object whose members are lists of patterns. Returns the name of each list with its
-    /// patterns.
+    /// Reads the member `name`, an object whose members are lists of patterns. Returns each name with its patterns.
     pub(super) fn patterns_by_name(&self, name: &str) -> Result<Vec<(String, Vec<Pattern>)>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(Vec::new()) };
         let place = format!("{}.{name}", self.place);

@@ -1,11 +1,11 @@
-//! Converts policies between TOML and JSON. People write policies in TOML, and roles sign them as JSON. Both formats
-//! have the same members.
+//! Converts policies between TOML, in which people write them, and JSON, in which roles sign them. Both forms have the
+//! same members.
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, Value as TomlValue};
 
 use crate::json::{Object, Value};
 
-/// The order in which known members are written. All other members follow in the order of the JSON text.
+/// The order in which known members are written. Other members follow, in their order in the JSON text.
 const ORDER: [&str; 13] = [
     "version",
     "upgrade",
@@ -50,8 +50,8 @@ pub enum TomlError {
     NotUtf8,
 }
 
-/// Returns the JSON text of a policy that a person wrote in TOML or JSON. Text that begins with `{` is returned
-/// unchanged, because no TOML document begins with `{`. The JSON is not checked.
+/// Returns the JSON text of a policy that a person wrote in TOML or JSON. Returns text that begins with `{` unchanged
+/// and unchecked, because such text cannot be TOML.
 ///
 /// # Errors
 /// [`TomlError`] if the text is not UTF-8, or if it does not begin with `{` and is not TOML.
@@ -120,7 +120,7 @@ fn json_of_value(value: &TomlValue, place: &str) -> Result<Value, TomlError> {
     })
 }
 
-/// Converts a top-level member of the policy. Each named entry and each rule becomes a table with its own header.
+/// Converts a top-level member of the policy. Gives each named entry and each rule a table with its own header.
 fn item_of(value: &Value, place: &str) -> Result<Item, TomlError> {
     let objects = |elements: &[Value]| elements.iter().map(|it| it.as_object().cloned()).collect::<Option<Vec<_>>>();
     match value {
@@ -174,7 +174,7 @@ fn value_of(value: &Value, place: &str) -> Result<TomlValue, TomlError> {
     })
 }
 
-/// Returns the members in the order of [`ORDER`], which is easy to read.
+/// Sorts the members by [`ORDER`], so that the TOML text is easy to read.
 fn ordered(object: &Object) -> Vec<(&str, &Value)> {
     let mut members: Vec<_> = object.members().collect();
     members.sort_by_key(|(name, _)| ORDER.iter().position(|known| known == name).unwrap_or(ORDER.len()));
@@ -227,8 +227,8 @@ by = ["release"]
         let again = Value::parse(from_toml(&shown).unwrap().as_bytes()).unwrap();
         assert_eq!(again.pointer("/require"), Value::parse(json.as_bytes()).unwrap().pointer("/require"));
         assert_eq!(again.pointer("/signer/release/not-before"), Some(&Value::String("2026-01-01T00:00:00Z".into())));
-        // A section whose values are not objects stays inline, and so does a list that contains anything other than
-        // objects.
+        // A section stays inline if its values are not objects, and a list stays inline if it contains anything other
+        // than objects.
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);

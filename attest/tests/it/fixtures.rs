@@ -39,13 +39,13 @@ fixtures! {
     NO_LOG_ENTRY = "no-log-entry.json";
 }
 
-/// The SHA-256 digests of the files for which the bundles were made.
+/// The SHA-256 digest of the file that each bundle signs.
 pub(crate) const FILE_V0_1_DIGEST: &str = "802dd60ff88333802f2585e73043bd21c341285e1992fe5b31755e1cadeae30e";
 pub(crate) const FILE_V0_2_DIGEST: &str = "c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201";
 pub(crate) const FILE_V0_3_DIGEST: &str = "5e6ae9de58c1177bea615b4fcbfb2fd688e8c4b51c2e56b6a38e817833ec24a2";
 pub(crate) const CUSTOM_ISSUER_DIGEST: &str = "afa27b44d43b02a9fea41d13cedc2e4016cfcf87c5dbf990e593669aa8ce286d";
 pub(crate) const REKOR_V2_FILE_DIGEST: &str = "15f67246115921bb7c1de0e7e9e9275c8016dc254a0c009888944b7ed3644aaa";
-/// The bundle [`KEY`] was made for the same file as the bundle [`REKOR_V2_STATEMENT`].
+/// The bundles [`REKOR_V2_STATEMENT`] and [`KEY`] sign the same file.
 pub(crate) const REKOR_V2_STATEMENT_DIGEST: &str = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf";
 pub(crate) const TWO_TIMES_DIGEST: &str = "e194b99df6639501325c5f44da79fe3a8efae6f239bd79443a19787e06fb1764";
 pub(crate) const GITHUB_PRIVATE_DIGEST: &str = "ae57936def59bc4c75edd3a837d89bcefc6d3a5e31d55a6fa7a71624f92c3c3b";
@@ -54,10 +54,10 @@ pub(crate) const PYPI_PROVENANCE_DIGEST: &str = "9bb1add04b1b4e182be6b0b80931593
 pub(crate) const OTHERNAME_DIGEST: &str = "bc103b4a84971ef6459b294a2b98568a2bfb72cded09d4acd1e16366a401f95b";
 pub(crate) const CVE_DIGEST: &str = "c87b5b213ab08b32970c106d0c7e4423e67f5449c2fd2d1e9b4ea6cc43b6ee7c";
 pub(crate) const NO_LOG_ENTRY_DIGEST: &str = "9b469fc9761e8b933073b62725fbc98b549c3314199ded71cc8b286ef2c6fb9b";
-/// The SHA-512 digest of the file for which `NPM_V0_1` was made.
+/// The SHA-512 digest of the file that [`NPM_V0_1`] signs.
 pub(crate) const NPM_DIGEST: &str = "90f223f992e4c88dd068cd2a5fc57f9d2b30798343dd6e38f29c240e04ba090ef831f84490847c4e82b9232c78e8a258463b1e55c0f7469f730265008fa6633f";
 
-/// Returns the time of the update, which is later than every time in the fixtures.
+/// Returns the start time of the update, which is later than every time in the fixtures.
 pub(crate) fn now() -> DateTime<Utc> {
     time("2026-11-29T00:00:00Z")
 }
@@ -96,7 +96,7 @@ pub(crate) fn unreadable(evidence: &[u8]) -> String {
     Evidence::parse(evidence).expect_err("the evidence must be unreadable").to_string()
 }
 
-/// Reads evidence with one item, and verifies the signature of a certificate holder with the default requirements.
+/// Reads evidence with one item, and verifies with the default requirements that a certificate holder signed it.
 pub(crate) fn verify(evidence: &[u8], digest: &str, root: &TrustRoot) -> Result<Signed, Rejection> {
     verify_with(evidence, digest, root, TrustDemands::default())
 }
@@ -112,20 +112,20 @@ pub(crate) fn verify_with(
     item.verify_identity(&artifact(digest), &Trust { root, demands }, now())
 }
 
-/// Like [`verify`], but expects that the evidence is rejected, and returns the text of the rejection.
+/// Like [`verify`], but expects a rejection, and returns its text.
 #[track_caller]
 pub(crate) fn rejected(evidence: &[u8], digest: &str, root: &[u8]) -> String {
     verify(evidence, digest, &TrustRoot::parse(root).unwrap()).expect_err("the evidence must be rejected").to_string()
 }
 
-/// Returns the JSON document after `change` was applied to it.
+/// Applies `change` to a JSON document, and returns the result.
 pub(crate) fn changed(json: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut value = serde_json::from_slice(json).unwrap();
     change(&mut value);
     serde_json::to_vec(&value).unwrap()
 }
 
-/// Returns the bundle after `change` was applied to its first log entry.
+/// Applies `change` to the first log entry of a bundle, and returns the bundle.
 pub(crate) fn with_entry(json: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     changed(json, |bundle| change(&mut bundle["verificationMaterial"]["tlogEntries"][0]))
 }

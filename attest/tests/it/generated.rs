@@ -1,4 +1,4 @@
-//! Generates keys and transparency logs from fixed seeds, and bundles that are signed with these keys.
+//! Creates keys and transparency logs from fixed seeds, and bundles that are signed with these keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// The file that is signed.
+/// The content of the signed file.
 pub(crate) const FILE: &[u8] = b"lastmile";
 
 /// The time at which generated logs record entries: 2026-01-01.
@@ -53,7 +53,7 @@ pub(crate) fn envelope(payload: &[u8], keys: &[&PrivateKey]) -> Value {
     json!({ "payloadType": STATEMENT_TYPE, "payload": base64(payload), "signatures": signatures })
 }
 
-/// Returns a v0.3 bundle that contains `content` and the log entries `entries`, but no certificate.
+/// Returns a v0.3 bundle without a certificate. It contains `content` and the log entries `entries`.
 pub(crate) fn bundle(content: (&str, Value), entries: &[Value]) -> Value {
     let mut bundle = json!({
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
@@ -63,14 +63,15 @@ pub(crate) fn bundle(content: (&str, Value), entries: &[Value]) -> Value {
     bundle
 }
 
-/// Returns the bundle member that contains the key's signature over [`FILE`].
+/// Returns the name and value of the bundle member that contains the key's signature over [`FILE`].
 pub(crate) fn message_signature(key: &PrivateKey) -> (&'static str, Value) {
     let digest = json!({ "algorithm": "SHA2_256", "digest": base64(Sha256::digest(FILE)) });
     let signature = json!({ "messageDigest": digest, "signature": base64(key.sign(FILE).unwrap()) });
     ("messageSignature", signature)
 }
 
-/// Returns the body of a Rekor v1 entry for a signature over [`FILE`]. Bodies with different `white_space` differ.
+/// Returns the body of a Rekor v1 entry for the key's signature over [`FILE`]. Different `white_space` gives a
+/// different body.
 pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     let hash = json!({ "algorithm": "sha256", "value": sha256(FILE) });
     let public_key = json!({ "content": base64(key.public_key().public()) });
@@ -110,7 +111,7 @@ impl Log {
         self.key.public_key()
     }
 
-    /// Records the bodies in the log, and returns an entry for each.
+    /// Records the bodies in the log, and returns one entry for each body.
     pub(crate) fn record(&self, bodies: &[&str], promise: Promise) -> Vec<Value> {
         let entries = bodies.iter().enumerate();
         entries.map(|(index, body)| self.entry(bodies, index, body, promise)).collect()
@@ -155,7 +156,7 @@ impl Log {
         format!("\u{2014} log.example {}\n", base64(signature))
     }
 
-    /// Returns an inclusion promise, which is a signature over the entry and its time.
+    /// Returns an inclusion promise: the log's signature over the entry and its time.
     fn promise(&self, body: &str, index: usize) -> String {
         let id = hex::encode(self.id());
         let text =

@@ -1,4 +1,4 @@
-//! Tests of signatures that are made with keys, over statements and over files, with and without a log.
+//! Tests of signatures made with keys: over statements and over files, with and without log entries.
 
 use lastmile_attest::{Content, Evidence, LogDemand, Rejection, Signed, SignedBy, Trust, TrustDemands};
 use lastmile_keys::{PublicKey, Scheme, Signer as _};
@@ -24,7 +24,7 @@ fn published_key() -> PublicKey {
     PublicKey::from_tuf("ecdsa", "ecdsa-sha2-nistp256", std::str::from_utf8(KEY_PEM).unwrap()).unwrap()
 }
 
-/// Verifies a bundle with a signature over a file and without log entries.
+/// Verifies a bundle that contains a signature over a file, but no log entries.
 fn verify_message(signature: &serde_json::Value, digests: &[&str], key: &PublicKey) -> Result<Signed, Rejection> {
     let bundle = bundle(("messageSignature", signature.clone()), &[]).to_string();
     Evidence::parse(bundle.as_bytes()).unwrap().items()[0].verify_key(&artifact_of(digests), key, None, now())

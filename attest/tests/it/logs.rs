@@ -1,5 +1,5 @@
-//! Attacks on log entries: entries for other signatures, entries of other logs, forged proofs, and logs that are
-//! counted twice.
+//! Attacks on log entries: entries for other signatures, entries from other logs, forged proofs, and logs counted
+//! twice.
 
 use lastmile_attest::{Evidence, LogDemand, Rejection, SctDemand, Signed, Trust, TrustDemands, TrustRoot};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
@@ -81,7 +81,8 @@ fn c_2_a_checkpoint_of_another_log_is_refused() {
     let named = Log::new(9);
     let other = Log::new(10);
     let root = generated::root(&[&named, &other]);
-    // `sigstore-verify` accepts this bundle, because a trusted log signed the checkpoint, and the log ID is not signed.
+    // `sigstore-verify` accepts this bundle, because some trusted log signed the checkpoint, and the log ID itself is
+    // not signed.
     let mut entries = other.record(&[&body(&p256(), "")], Promise::Absent);
     entries[0]["logId"]["keyId"] = named.key_id().into();
     let no_times = TrustDemands { times: 0, ..TrustDemands::default() };
@@ -149,8 +150,8 @@ fn c_7_the_same_entry_twice_is_refused() {
         entries.push(entries[0].clone());
     });
     assert!(unreadable(&twice).contains("the same log entry occurs twice"));
-    // The log index in Rekor v1 counts the entries of all shards, so only the signature over the index reveals that it
-    // was changed.
+    // In Rekor v1, the log index counts the entries of all shards. Therefore, only the signature over the index reveals
+    // that the index was changed.
     let other_index =
         changed(&twice, |bundle| bundle["verificationMaterial"]["tlogEntries"][1]["logIndex"] = "7".into());
     assert!(unreadable(&other_index).contains("the same log entry occurs twice"));
@@ -171,7 +172,7 @@ fn c_7_evidence_without_a_log_entry_is_refused_if_a_log_is_demanded() {
 #[test]
 fn c_9_a_certificate_from_an_unknown_transparency_log_is_refused() {
     // The trusted root lists two certificate transparency logs. Only the second log recorded this certificate; the
-    // first was in use until 2022.
+    // first log was retired in 2022.
     let first_only = changed(PUBLIC_ROOT, |root| drop(root["ctlogs"].as_array_mut().unwrap().pop()));
     let rejection = rejected(CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, &first_only);
     assert!(rejection.contains("signed certificate timestamp"), "{rejection}");

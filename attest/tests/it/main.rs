@@ -1,5 +1,5 @@
-//! Tests of policies, and tests that verify real and generated evidence. Tests of attack 7 in `attest/tests/attacks.md`
-//! have names that begin with `c_7_`.
+//! Tests of policies, and of the verification of real and generated evidence. A test whose name begins with `c_7_`
+//! tests attack 7 in `attest/tests/attacks.md`, and so on.
 
 #[cfg(test)]
 mod envelopes;

@@ -1,6 +1,6 @@
-//! Compares the verdicts of the crate with the verdicts of a small model, for random policies and evidence. In the
-//! model, a package is accepted if enough distinct keys signed it for each rule that covers it, in every policy on the
-//! delegation chain and in the local policy.
+//! Compares the crate's verdicts on random policies and evidence with the verdicts of a small model. The model checks
+//! each rule that covers the package, in the policies on the delegation chain and in the local policy. It accepts the
+//! package if enough distinct keys signed it for every such rule.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use lastmile_attest::LocalPolicy;
 
 use crate::packages::{Packages, SIGN, envelope, signer};
 
-/// A generator of pseudo-random numbers (xorshift). Its seeds are fixed, so every run is the same.
+/// A pseudo-random number generator (xorshift). Its seed is fixed, so every run is the same.
 struct Random(u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
 /// The names of signers. Each policy assigns a random key to each name.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// The path patterns of rules, and whether each pattern matches the package.
+/// The path patterns that rules use, and whether each pattern matches the package.
 const PATTERNS: [(&str, bool); 5] =
     [("app/*", true), ("app/1.tar", true), ("*", false), ("app", false), ("app/2.*", false)];
 
@@ -35,12 +35,12 @@ const PATTERNS: [(&str, bool); 5] =
 struct Rule {
     paths: Vec<(&'static str, bool)>,
     except: Option<(&'static str, bool)>,
-    /// The names of signers, and whether the policy of the role that lists the package defines each of them.
+    /// The names of signers. `true` means that the policy of the role that lists the package defines the signer.
     by: Vec<(&'static str, bool)>,
     threshold: usize,
 }
 
-/// A policy: the key of each signer name, and the rules.
+/// A policy: the number of the key of each signer, and the rules.
 #[derive(Debug)]
 struct Policy {
     keys: Vec<(&'static str, u8)>,
@@ -53,8 +53,8 @@ impl Policy {
         let keys: Vec<_> = NAMES.iter().map(|name| (*name, 1 + u8::try_from(random.below(4)).unwrap())).collect();
         let rules = (0..=random.below(3)).map(|_| Rule::random(random)).collect();
         let mut policy = Self { keys, rules };
-        // Lower each threshold that is higher than the number of keys of the rule, because a policy with such a rule is
-        // refused.
+        // A policy is refused if the threshold of a rule is higher than the number of its keys, so lower such
+        // thresholds.
         for rule in &mut policy.rules {
             let own = rule.by.iter().filter(|(_, of_listing_role)| !of_listing_role);
             let keys: BTreeSet<u8> = own.filter_map(|(name, _)| key_of(&policy.keys, name)).collect();

@@ -25,23 +25,23 @@ pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The predicate type of provenance.
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
-/// The time as of which evidence is checked, unless a test sets another time.
+/// The start time of the update, unless a test sets another time.
 pub(crate) fn now() -> DateTime<Utc> {
     parse_time("2026-06-01T00:00:00Z").unwrap()
 }
 
-/// Returns the private key with the number `number`.
+/// Returns the private key whose seed consists of the byte `number`.
 pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &[number; 32]).unwrap()
 }
 
-/// Returns the JSON members of a signer that is recognized by the key with the number `number`.
+/// Returns the JSON members of a signer that is recognized by key `number`.
 pub(crate) fn signer(number: u8) -> String {
     format!(r#""key":{}"#, Key::from_public(key(number).public_key()).to_json().to_text())
 }
 
-/// Returns a policy with the given `entries` and `rules`, and with the signers `a`, `b` and `c`, whose keys have the
-/// numbers 1, 2 and 3.
+/// Returns a policy with the given `entries` and `rules`, and with the signers `a` (key 1), `b` (key 2) and `c` (key
+/// 3).
 pub(crate) fn policy(entries: &str, rules: &str) -> String {
     let signers = [("a", 1), ("b", 2), ("c", 3)].map(|(name, number)| format!(r#""{name}":{{{}}}"#, signer(number)));
     format!(r#"{{"version":1,{entries}"signer":{{{}}},"require":[{rules}]}}"#, signers.join(","))
@@ -52,7 +52,7 @@ pub(crate) fn signature_rule(name: &str, by: &str) -> String {
     format!(r#"{{"name":"{name}","kind":"signature","paths":["app/*"],"by":[{by}]}}"#)
 }
 
-/// Returns an envelope that contains a statement about the package and is signed by the keys with the numbers `keys`.
+/// Returns an envelope that contains a statement about the package. The keys with the numbers `keys` sign the envelope.
 pub(crate) fn envelope(keys: &[u8], predicate_type: &str, predicate: &str) -> String {
     let digest = hex::encode(Hashes::of(CONTENT, &[Algorithm::Sha256]).unwrap().known().next().unwrap().1);
     let subject = format!(r#"[{{"name":"x","digest":{{"sha256":"{digest}"}}}}]"#);
@@ -65,7 +65,7 @@ pub(crate) fn envelope(keys: &[u8], predicate_type: &str, predicate: &str) -> St
     )
 }
 
-/// Returns an envelope that contains `statement` and is signed by the keys with the numbers `keys`.
+/// Returns an envelope that contains `statement`. The keys with the numbers `keys` sign the envelope.
 pub(crate) fn envelope_of(keys: &[u8], statement: &str) -> String {
     let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), statement.len());
     let signature = |number: &u8| {
@@ -146,7 +146,8 @@ impl Packages {
         self.demands().unwrap().judge(evidence, &TrustRoots::default(), self.now)
     }
 
-    /// Checks the package against the policies. `evidence` must not satisfy all rules. Returns the error message.
+    /// Checks the package against the policies, and returns the error message. `evidence` must leave at least one rule
+    /// unsatisfied.
     pub(crate) fn refusal(&self, evidence: &[String]) -> String {
         self.judge(evidence).check().unwrap_err().to_string()
     }

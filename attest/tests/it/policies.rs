@@ -1,5 +1,4 @@
-//! Tests of policies on a delegation chain. They check which rules apply to a package, and which evidence satisfies
-//! these rules.
+//! Tests of policies on a delegation chain: which rules apply to a package, and which evidence satisfies them.
 
 use lastmile_attest::{LocalPolicy, Outcome, Proof, Verdict};
 use lastmile_metadata::parse_time;
@@ -126,8 +125,8 @@ fn c_44_evidence_that_is_withheld_does_not_count() {
 fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
     let top = policy("", &signature_rule("signed", r#""a""#));
     let own = signature_rule("signed", r#""b""#);
-    // The delegated role has no policy, a policy that gives the parent's signer name another key, or a policy whose
-    // rule excludes the package.
+    // The delegated role has no policy, or it has a policy that gives another key to the name of the delegator's
+    // signer, or it has a policy whose rule excludes the package.
     let renamed = policy("", &signature_rule("signed", r#""a""#))
         .replace(&crate::packages::signer(1), &crate::packages::signer(2));
     let excepted = policy("", &own.replace(r#""by""#, r#""except":["app/*"],"by""#));
@@ -193,7 +192,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // If one part of a policy is not understood, all rules that do not refer to this part still apply.
+    // If one part of a policy is not understood, the rules that do not refer to this part still apply.
     let newer = policy(r#""upgrade":["app/*"],"quorum":1,"#, &known);
     let packages = Packages::of_top(newer.clone());
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
@@ -313,8 +312,8 @@ fn c_30_parameters_must_be_listed_and_the_level_comes_from_the_policy() {
     assert_eq!(packages.judge(&[with("{}")]).check(), Ok(()));
     assert!(packages.refusal(&[with(r#"{"mode":"debug"}"#)]).contains("the parameter mode is debug, expected release"));
     assert!(packages.refusal(&[with(r#"{"mode":"release","x":1}"#)]).contains("the parameter x, which is not allowed"));
-    // If the workflow that runs the build itself writes the builder ID, the level is at most 2, even if the policy
-    // gives a higher level.
+    // The workflow that runs the build can write this builder ID itself. Therefore the level is at most 2, even if the
+    // policy gives a higher level.
     let runner = "https://github.com/actions/runner/github-hosted";
     let builder = format!(r#""builder":{{"x":{{"id":["{runner}"],"by":["a"],"level":3}}}},"#);
     for (level, accepted) in [(2, true), (3, false)] {
@@ -347,7 +346,7 @@ fn an_exception_of_the_local_policy_is_marked_and_ends() {
     packages.local = LocalPolicy::parse(exception.as_bytes()).unwrap();
     let verdict = packages.judge(&[]);
     assert_eq!((verdict.check(), verdict.exception()), (Ok(()), Some("key lost")));
-    // With this evidence, the package does not need the exception, so the verdict does not report it.
+    // With this evidence, the package needs no exception, so the verdict reports none.
     let verdict = packages.judge(&[signed_by(&[1])]);
     assert_eq!((verdict.check(), verdict.exception()), (Ok(()), None));
     packages.now = parse_time("2026-06-02T00:00:01Z").unwrap();
@@ -359,7 +358,7 @@ fn c_15_a_local_policy_that_is_malformed_is_refused() {
     for (text, error) in [
         ("{}", "version is missing"),
         ("[]", "is not an object"),
-        (r#"{"version":2}"#, "version 2; it needs a newer lastmile"),
+        (r#"{"version":2}"#, "version 2, which needs a newer lastmile"),
         (r#"{"version":1,"break-glass":{}}"#, "break-glass is not a list"),
         (r#"{"version":1,"break-glass":[{"paths":["x"],"until":"2026-06-02T00:00:00Z"}]}"#, "has no `reason`"),
         (r#"{"version":1,"break-glass":[{"paths":["x"],"reason":"y"}]}"#, "has no valid `until`"),
@@ -395,7 +394,7 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     packages.others.insert("trust/root.json", b"{}".to_vec());
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed().unwrap().unwrap().path.as_str(), "trust/root.json");
-    // `load` checks the content itself, because its caller may have read the file from anywhere.
+    // `load` checks the content itself, because the caller may have read it from an untrusted place.
     for (content, reason) in [(&b"[]"[..], "sha256"), (b"{} ", "has 3 bytes"), (b"{}", "trust root")] {
         let error = request.load(content, &mut roots).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
@@ -406,6 +405,6 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed(), Ok(None));
     assert!(request.load(b"[]", &mut roots).unwrap_err().to_string().contains("does not have the `sha256`"));
-    // Without the trust root, evidence from the signer does not count.
+    // If the trust root was not loaded, evidence from the signer does not count.
     assert!(packages.refusal(&[signed_by(&[1])]).contains("the trust root t is missing"));
 }

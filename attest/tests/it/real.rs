@@ -1,4 +1,4 @@
-//! Tests that real bundles of every kind are accepted, and that the verification returns the facts that they prove.
+//! Tests that real bundles of every kind are accepted, and that verification returns the facts that the bundles prove.
 
 use lastmile_attest::{Claim, Content, Evidence, LogDemand, SctDemand, SignedBy, Subject, Trust, TrustDemands};
 

@@ -1,4 +1,4 @@
-//! Tests of signatures made with RSA keys, with and without a log.
+//! Tests of signatures made with RSA keys, with and without log entries.
 
 use lastmile_attest::{Evidence, Rejection, Signed, Trust, TrustDemands};
 use lastmile_keys::PublicKey;
@@ -29,7 +29,7 @@ fn key(scheme: &str) -> PublicKey {
     PublicKey::from_tuf("rsa", scheme, RSA).unwrap()
 }
 
-/// Verifies a bundle with the signature and a log entry for it.
+/// Verifies a bundle that contains the signature and a log entry for it.
 fn verify_logged(signature: &str, key: &PublicKey) -> Result<Signed, Rejection> {
     let signature = base64(hex::decode(signature).unwrap());
     let hash = json!({ "algorithm": "sha256", "value": sha256(FILE) });
@@ -65,7 +65,6 @@ fn an_rsa_key_in_a_log_must_use_pkcs1() {
     let rejection = verify_logged(PSS, &key("rsassa-pss-sha256")).unwrap_err();
     let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";
     assert_eq!(rejection.to_string(), text);
-    // `sigstore-verify` alone would accept this signature, although the scheme of the key in the policy uses another
-    // padding.
+    // `sigstore-verify` alone would accept this signature, although the scheme in the policy requires another padding.
     assert_eq!(verify_logged(PKCS1, &key("rsassa-pss-sha256")).unwrap_err(), Rejection::Signature);
 }

@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 
 use crate::fixtures::*;
 
-/// The distance between the bytes that the test changes, one at a time. With this distance, the test takes a few
-/// seconds.
+/// The test changes every `STEP`th byte, one at a time. With this value, the test takes a few seconds.
 const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Applies `change` to `bundle`, and checks that the result is refused with an error that contains `error`.
+/// Applies `change` to `bundle`, and checks that parsing the result fails with an error that contains `error`.
 #[track_caller]
 fn refused(bundle: &[u8], error: &str, change: impl FnOnce(&mut Value)) {
     let found = unreadable(&changed(bundle, change));

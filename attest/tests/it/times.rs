@@ -1,4 +1,4 @@
-//! Attacks on signing times. Some of the tests also check that verification uses the time of the update, not the system
+//! Attacks on signing times. Some tests also check that verification uses the start time of the update, not the system
 //! clock.
 
 use lastmile_attest::{Evidence, LogDemand, Rejection, Signed, Trust, TrustDemands};
@@ -37,8 +37,8 @@ fn c_3_a_changed_integrated_time_is_refused() {
 
 #[test]
 fn c_3_a_time_after_the_update_is_refused() {
-    // The signature was made at 19:19:03. The system clock is later, so only the time of the update can cause the
-    // refusal.
+    // The signature was made at 19:19:03. The time on the system clock is later, so only the start time of the update
+    // can cause the refusal.
     let rejection = at(CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, "2024-09-11T19:19:02Z").unwrap_err();
     let signed = time("2024-09-11T19:19:03Z");
     assert_eq!(rejection, Rejection::Future { time: signed, now: time("2024-09-11T19:19:02Z") });
@@ -81,7 +81,7 @@ fn c_4_a_timestamp_over_other_bytes_is_refused() {
 
 #[test]
 fn c_4_a_timestamp_of_an_unknown_authority_is_refused() {
-    // The time that the log signed would be sufficient on its own, but every timestamp must be valid.
+    // The time that the log signed would be enough, but every timestamp in the bundle must be valid.
     let no_authority = changed(PUBLIC_ROOT, |root| root["timestampAuthorities"] = json!([]));
     let rejection = rejected(TWO_TIMES, TWO_TIMES_DIGEST, &no_authority);
     assert!(rejection.contains("the time of the signature is not trusted"), "{rejection}");
@@ -109,7 +109,7 @@ fn c_5_an_authority_that_was_not_valid_is_refused() {
 
 #[test]
 fn c_5_a_certificate_that_was_not_valid_is_refused() {
-    // This log entry was made months after the certificate had expired.
+    // The log recorded this entry months after the certificate had expired.
     let other: Value = serde_json::from_slice(PYPI_ATTESTATION).unwrap();
     let entry = other["verification_material"]["transparency_entries"][0].clone();
     let rejection = rejected(&with_entry(CUSTOM_ISSUER, |own| *own = entry), CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT);
@@ -152,7 +152,8 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
     let first = Log::new(9);
     let mut second = Log::new(10);
     let body = body(&key, "");
-    // The second log does not sign the time, so `sigstore-verify` does not check whether the key of this log was valid.
+    // The second log does not sign a time, so `sigstore-verify` does not check whether the key of the second log was
+    // valid.
     let entries = [first.record(&[&body], Promise::Signed), second.record(&[&body], Promise::Absent)].concat();
     let bundle = bundle(message_signature(&key), &entries).to_string();
     let evidence = Evidence::parse(bundle.as_bytes()).unwrap();
@@ -168,7 +169,7 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
 
 #[test]
 fn c_6_the_time_of_a_signature_by_a_key_is_returned() {
-    // The rules of a policy compare this time with the validity period of the signer.
+    // `Demands::judge` compares this time with the validity period of the signer.
     let log = Log::new(9);
     let key = key(Scheme::EcdsaP256, 1);
     let bundle = bundle(message_signature(&key), &log.record(&[&body(&key, "")], Promise::Signed)).to_string();

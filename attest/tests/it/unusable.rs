@@ -1,5 +1,5 @@
-//! Tests of policies, evidence files and trust roots that cannot be used. They cause a refusal in the verdict, not an
-//! earlier error, so an exception in the local policy still applies.
+//! Tests of policies, evidence files and trust roots that cannot be used. They lead to a refusal in the verdict instead
+//! of an earlier error, so an exception in the local policy still applies.
 
 use lastmile_attest::{EvidenceContent, EvidenceFile, LocalPolicy, Outcome, TrustRoots};
 
@@ -29,7 +29,7 @@ fn c_15_a_malformed_policy_refuses_all_packages_below_its_role() {
             assert_eq!(refused.path.as_str(), PACKAGE);
             let is_unusable = |outcome: &Outcome| matches!(outcome, Outcome::Refused(found) if found.len() == 1);
             assert_eq!(verdict.rules().iter().filter(|rule| is_unusable(&rule.outcome)).count(), 1, "{verdict:?}");
-            // The exception is reported, because the policy refuses the package without it.
+            // The verdict reports the exception, because the policy would refuse the package without it.
             packages.local = LocalPolicy::parse(BREAK_GLASS.as_bytes()).unwrap();
             let verdict = packages.judge(&evidence);
             assert_eq!((verdict.check(), verdict.exception()), (Ok(()), Some("incident 17")));
