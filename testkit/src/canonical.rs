@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-/// Returns the canonical form of `value`. Signatures cover the canonical form of a document. A key ID is the hash of
-/// the canonical form of a key object.
+/// Returns the canonical form of `value`. Signatures cover the canonical form of a document, and a key ID is the hash
+/// of the canonical form of a key object.
 ///
 /// # Panics
 ///

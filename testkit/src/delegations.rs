@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::key::TestKey;
 use crate::repository::Repository;
 
-/// A delegation to one role, to be added with [`Repository::delegate`].
+/// A delegation to one role. [`Repository::delegate`] adds it to a role.
 ///
 /// Unless [`Delegation::keys`] sets other keys, the delegation has a single key: the key that [`TestKey::new`] returns
 /// for the role's name.
@@ -32,8 +32,8 @@ impl Delegation {
         Delegation::with_members(name, json!({"path_hash_prefixes": prefixes}))
     }
 
-    /// Creates a delegation to the role `name` and adds `members` to its JSON object. The members may be invalid, and
-    /// replace the default members with the same names.
+    /// Creates a delegation to the role `name` whose JSON object contains `members`. These members may be invalid, and
+    /// replace default members with the same names.
     ///
     /// `members` must be a JSON object.
     #[must_use]
@@ -80,8 +80,8 @@ impl Repository {
         self.add_role(&delegation.name, &delegation.keys);
     }
 
-    /// Makes `delegator` delegate to 2^`bit_length` succinct hash bins (TAP 15), which share one key. Returns the names
-    /// of the bins in order.
+    /// Makes `delegator` delegate to 2^`bit_length` succinct hash bins (TAP 15), all of which have the same key.
+    /// Returns the names of the bins, in order.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! An in-memory network, which contains the published files, the injected faults, and a record of the requests.
+//! An in-memory network. It contains the published files and the injected faults, and records requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 
-/// The base URL of a [`FakeNetwork`] that is used as a [`Fetch`].
+/// The base URL of every [`FakeNetwork`] when it is used as a [`Fetch`].
 pub const BASE: &str = "http://repository.test/";
 
 /// A fault: the response that a request gets instead of the published file.
@@ -21,7 +21,7 @@ pub enum NetworkFault {
     Reset,
     /// The published file, followed by an endless sequence of spaces.
     Endless,
-    /// The first bytes of the published file, at most this number. Then the connection is closed. A
+    /// At most this number of bytes from the start of the published file. Then the connection is closed. A
     /// [`Server`](crate::Server) nevertheless announces the length of the whole file.
     Truncated(usize),
     /// These bytes, as a complete response.
@@ -74,7 +74,7 @@ impl FakeNetwork {
         FakeNetwork::default()
     }
 
-    /// Creates an independent network with the same files and faults, and an empty record of requests.
+    /// Creates an independent network with the same files, faults and queued answers, and an empty record of requests.
     #[must_use]
     pub fn fork(&self) -> FakeNetwork {
         FakeNetwork { state: Arc::new(Mutex::new(State { requests: Vec::new(), ..self.state().clone() })) }
@@ -106,19 +106,18 @@ impl FakeNetwork {
         self.state().files.clone()
     }
 
-    /// Answers every request for `path` with `fault`, until [`FakeNetwork::clear_faults`] is called.
+    /// Answers every request for `path` with `fault`, until the fault is replaced or [`FakeNetwork::clear_faults`] is
+    /// called.
     pub fn fault(&self, path: &str, fault: NetworkFault) {
         self.fault_times(path, fault, usize::MAX);
     }
 
-    /// Answers the next `times` requests for `path` with `fault`. A later call for the same path replaces an earlier
-    /// one.
+    /// Answers the next `times` requests for `path` with `fault`. Replaces an earlier fault for the same path.
     pub fn fault_times(&self, path: &str, fault: NetworkFault, times: usize) {
         self.state().faults.insert(path.into(), (fault, times));
     }
 
-    /// Answers the next requests for `path` with `answers` instead of the published file: one answer per request, in
-    /// this order.
+    /// Answers the next requests for `path` with the elements of `answers`, in order, instead of the published file.
     pub fn queue(&self, path: &str, answers: impl IntoIterator<Item = Vec<u8>>) {
         self.state().queued.entry(path.into()).or_default().extend(answers);
     }
@@ -157,8 +156,8 @@ impl FakeNetwork {
 }
 
 impl Fetch for FakeNetwork {
-    /// Serves URLs that begin with [`BASE`], and refuses connections to every other host. A response always begins at
-    /// byte 0, even if the client asks for a later offset.
+    /// Serves URLs that begin with [`BASE`], and refuses connections to every other host. Every response begins at byte
+    /// 0, even if the client requests a later offset.
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let answer = match url.strip_prefix(BASE) {
             Some(path) => response(self.answer(path)),
@@ -168,7 +167,7 @@ impl Fetch for FakeNetwork {
     }
 }
 
-/// Converts `answer` to the result that [`Fetch::fetch`] returns for it.
+/// Returns the result of [`Fetch::fetch`] for a request with the answer `answer`.
 pub(crate) fn response(answer: Answer) -> Result<Response, FetchError> {
     match answer {
         Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _) => Ok(Response::whole(bytes)),

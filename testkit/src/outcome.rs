@@ -1,5 +1,4 @@
-//! Functions for tests. They extract an expected error from a result (a refusal, an exceeded limit, or a network
-//! failure), or parse a time.
+//! Helpers for tests: functions that extract an expected error from a result, and a function that parses a time.
 
 use std::fmt::Debug;
 
@@ -20,7 +19,7 @@ pub fn time(text: &str) -> DateTime<Utc> {
 ///
 /// # Panics
 ///
-/// Panics if `result` is not an error, or is an error for another reason.
+/// Panics if `result` is not an error, or is an error of another kind.
 #[track_caller]
 pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     match result {
@@ -37,7 +36,7 @@ pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
 ///
 /// # Panics
 ///
-/// Panics if `result` is not an error, or is an error for another reason.
+/// Panics if `result` is not an error, or is an error of another kind.
 #[track_caller]
 pub fn too_long<T: Debug>(result: Result<T, Error>) -> u64 {
     match result {
@@ -49,11 +48,11 @@ pub fn too_long<T: Debug>(result: Result<T, Error>) -> u64 {
     }
 }
 
-/// Returns the network failure that made an update or a download fail.
+/// Returns the network failure because of which an update or a download failed.
 ///
 /// # Panics
 ///
-/// Panics if `result` is not an error, or is an error for another reason.
+/// Panics if `result` is not an error, or is an error of another kind.
 #[track_caller]
 pub fn network_error<T: Debug>(result: Result<T, Error>) -> FetchError {
     match result {

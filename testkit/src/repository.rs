@@ -1,5 +1,5 @@
-//! A TUF repository in memory (TUF specification 4 and 6). A test can change every member of a document before it is
-//! signed.
+//! A TUF repository in memory (TUF specification 4 and 6). A test can change every member of a document before the
+//! document is signed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,12 +22,12 @@ pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
 /// The characters to percent-encode in file names: all except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A TUF repository: the documents that a test can change before they are published, the keys that sign them, and the
-/// network on which they are published.
+/// A TUF repository: documents, which a test can change before they are published, the keys that sign the documents,
+/// and the network on which they are published.
 ///
 /// In a new repository, the root role has three keys and a threshold of two, and every other top-level role has one
-/// Ed25519 key. The repository uses consistent snapshots, and version 1 of every top-level role is published. Changes
-/// are invisible to clients until [`Repository::publish`].
+/// Ed25519 key. The repository uses consistent snapshots, and version 1 of every top-level role is published. Clients
+/// do not see changes until [`Repository::publish`] is called.
 ///
 /// ```
 /// use lastmile_testkit::Repository;
@@ -44,10 +44,10 @@ pub struct Repository {
     documents: BTreeMap<String, Value>,
     signers: BTreeMap<String, Vec<TestKey>>,
     written: BTreeMap<String, Vec<u8>>,
-    /// The keys of the previous root, which also sign the next root.
+    /// The keys that were replaced since the last root was published. They also sign the next root.
     outgoing: Vec<TestKey>,
-    /// Whether the entries in the snapshot and the timestamp contain lengths and hashes in addition to versions. The
-    /// default is true.
+    /// Whether entries in the snapshot and the timestamp contain lengths and hashes, or only versions. The default is
+    /// `true`: lengths and hashes are included.
     pub lists_hashes: bool,
 }
 
@@ -72,7 +72,7 @@ impl Repository {
         Repository::with_root(FakeNetwork::new(), root)
     }
 
-    /// Creates a repository with consistent snapshots on `network`, and replaces existing files there.
+    /// Creates a repository with consistent snapshots on `network`. Replaces existing files with the same paths.
     #[must_use]
     pub fn on_network(network: FakeNetwork) -> Repository {
         Repository::with_root(network, blank_root())
@@ -120,11 +120,11 @@ impl Repository {
     }
 
     /// Returns the document of `role`, which becomes the `signed` member of the next published file. A test may change
-    /// the document in any way, even so that it becomes invalid.
+    /// the document in any way, and even make it invalid.
     ///
     /// # Panics
     ///
-    /// Panics if there is no such role. Other methods that read the document of a role panic in this case too.
+    /// Panics if there is no such role. All methods that read the document of a role panic in this case.
     #[must_use]
     pub fn signed(&mut self, role: &str) -> &mut Value {
         self.documents.get_mut(role).unwrap_or_else(|| panic!("no role {role}"))
@@ -136,11 +136,11 @@ impl Repository {
         self.documents[role]["version"].as_u64().unwrap()
     }
 
-    /// Returns the metadata file of `role` that was written last.
+    /// Returns the last metadata file that was written for `role`.
     ///
     /// # Panics
     ///
-    /// Panics if no file of the role was ever written.
+    /// Panics if no file was ever written for the role.
     #[must_use]
     pub fn written(&self, role: &str) -> Vec<u8> {
         self.written[role].clone()
@@ -185,7 +185,7 @@ impl Repository {
         }
     }
 
-    /// Makes `keys` sign for `role` from now on, whether or not its delegator lists them.
+    /// Makes `keys` sign for `role` from now on, even if the root or the delegating role does not list them.
     pub fn set_signers(&mut self, role: &str, keys: &[TestKey]) {
         self.signers.insert(role.into(), keys.to_vec());
     }
@@ -196,7 +196,7 @@ impl Repository {
         self.signers[role].clone()
     }
 
-    /// Publishes new versions of `roles`, and of the snapshot and the timestamp where necessary.
+    /// Publishes new versions of `roles`, and, if necessary, of the snapshot and the timestamp.
     ///
     /// Publishing the root changes no other role. Publishing a targets role also publishes the snapshot and the
     /// timestamp; publishing the snapshot also publishes the timestamp.
@@ -221,8 +221,8 @@ impl Repository {
         }
     }
 
-    /// Writes `roles` again without raising their versions, and updates their entries in the snapshot and the
-    /// timestamp, as an attacker who has the roles' keys could do.
+    /// Signs and publishes `roles` again without raising their versions, and updates the snapshot and the timestamp
+    /// accordingly. An attacker who has the keys of these roles could do this.
     pub fn reissue(&mut self, roles: &[&str]) {
         for role in roles {
             self.write(role);
@@ -243,8 +243,8 @@ impl Repository {
         self.signed(role)["version"] = json!(version);
     }
 
-    /// Signs the document of `role` and publishes the file, without raising its version or changing any other role.
-    /// Returns the content of the file.
+    /// Signs the document of `role` and publishes it, without raising its version and without changing any other role.
+    /// Returns the content of the published file.
     pub fn write(&mut self, role: &str) -> Vec<u8> {
         let mut signers = self.signers[role].clone();
         if role == "root" {
@@ -265,13 +265,15 @@ impl Repository {
         self.written.insert(role.into(), bytes);
     }
 
-    /// Updates the entry of `role` in the snapshot document, so that it describes the last written file of the role.
+    /// Updates the entry for `role` in the snapshot document, so that the entry describes the last file written for the
+    /// role.
     pub fn list_in_snapshot(&mut self, role: &str) {
         let entry = self.entry(role);
         self.signed("snapshot")["meta"][format!("{role}.json")] = entry;
     }
 
-    /// Updates the entry of the snapshot in the timestamp document, so that it describes the last written snapshot.
+    /// Updates the entry for the snapshot in the timestamp document, so that the entry describes the last written
+    /// snapshot.
     pub fn list_in_timestamp(&mut self) {
         let entry = self.entry("snapshot");
         self.signed("timestamp")["meta"]["snapshot.json"] = entry;
@@ -300,12 +302,12 @@ impl Repository {
         self.put_target(path, content);
     }
 
-    /// Puts the file of the target `path` on the network without listing it.
+    /// Puts the file of the target `path` on the network, but does not list the target in any role.
     pub fn put_target(&self, path: &str, content: &[u8]) {
         self.network.put(&self.target_location(path, content), content.to_vec());
     }
 
-    /// Returns the network path of the target `path` if its content is `content`.
+    /// Returns the network path at which the target `path` with the content `content` is published.
     #[must_use]
     pub fn target_location(&self, path: &str, content: &[u8]) -> String {
         let location = if self.is_consistent() {
@@ -317,7 +319,7 @@ impl Repository {
         format!("{TARGETS}{}", escape_path(&location))
     }
 
-    /// Writes all published files below `folder`.
+    /// Writes all published files to `folder`.
     ///
     /// # Panics
     ///
@@ -349,15 +351,15 @@ fn blank(role: &str) -> Value {
 
 /// Returns a metadata file with the document `signed` and one signature by each of `keys`.
 ///
-/// The file is indented JSON, while the signatures cover the canonical form, so a client that verifies them over the
-/// bytes of the file fails.
+/// The file is indented JSON, but the signatures cover the canonical form. Therefore, a client that verifies the
+/// signatures over the bytes of the file fails.
 #[must_use]
 pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.signature(signed)).collect();
     serde_json::to_vec_pretty(&json!({"signatures": signatures, "signed": signed})).unwrap()
 }
 
-/// Returns the file name of `role` in metadata folders: `ROLE.json` or `VERSION.ROLE.json`, with the role
+/// Returns the name of the metadata file of `role`: `ROLE.json` or `VERSION.ROLE.json`, with the role name
 /// percent-encoded.
 #[must_use]
 pub fn file_name(role: &str, version: Option<u64>) -> String {

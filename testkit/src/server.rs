@@ -1,5 +1,5 @@
-//! An HTTP/1.0 server on 127.0.0.1 for a [`FakeNetwork`]. The server answers only `GET` requests, and closes the
-//! connection after each response.
+//! An HTTP/1.0 server on 127.0.0.1 that serves a [`FakeNetwork`]. The server accepts only `GET` requests, and closes
+//! the connection after each response.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,13 +16,14 @@ use crate::fake_network::{Answer, FakeNetwork, NetworkFault};
 pub struct Request {
     /// The method, such as `GET`.
     pub method: String,
-    /// The percent-encoded request target as it was sent, without the leading `/`.
+    /// The request target as the client sent it (percent-encoded), without the leading `/`.
     pub path: String,
     /// The header lines, without line ends.
     pub header: Vec<String>,
 }
 
-/// The connection to a client, to which a [`Responder`] can write any bytes. [`Server::sent`] includes these bytes.
+/// The connection to a client. A [`Responder`] can write any bytes to the connection; [`Server::sent`] counts these
+/// bytes too.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
@@ -64,11 +65,11 @@ impl Write for Connection {
     }
 }
 
-/// A function that answers a request. It either returns an [`Answer`] for the server to write, or writes any bytes to
-/// the [`Connection`] and returns `None`.
+/// A function that answers a request. The function either returns an [`Answer`], which the server then sends, or writes
+/// to the [`Connection`] itself and returns `None`.
 pub type Responder = dyn Fn(&Request, &mut Connection) -> io::Result<Option<Answer>> + Send + Sync;
 
-/// An HTTP server on 127.0.0.1. Dropping it stops the server.
+/// An HTTP server on 127.0.0.1. The server stops when this value is dropped.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -111,8 +112,8 @@ impl Server {
         Server::answering(move |request| network.answer(&request.path))
     }
 
-    /// Starts an HTTP proxy on a free port. The proxy answers a request for a host in `hosts` from the network of that
-    /// host, and a request for any other host with status 502.
+    /// Starts an HTTP proxy on a free port. `hosts` maps host names to networks, from which the proxy answers requests
+    /// for these hosts. It answers requests for other hosts with status 502.
     ///
     /// # Panics
     ///
@@ -132,7 +133,7 @@ impl Server {
         Server::responding(Arc::new(move |request: &Request, _: &mut Connection| Ok(Some(answers(request)))))
     }
 
-    /// Starts a server on a free port that answers every request with `responder`.
+    /// Starts a server on a free port. `responder` answers every `GET` request.
     ///
     /// # Panics
     ///

@@ -18,7 +18,7 @@ use crate::fake_network::{BASE, FakeNetwork, response};
 use crate::outcome::time;
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
 
-/// The folder of the installation, relative to its temporary directory. The folder is nested so deeply that a file
+/// The folder of the installation, relative to its temporary directory. The folder is nested, so that a file that is
 /// written to a path with several `..` is still inside the temporary directory, where [`TestClient::files_outside`]
 /// finds it.
 const HOME: &str = "a/b/c";
@@ -26,11 +26,11 @@ const HOME: &str = "a/b/c";
 /// The trusted versions of root, timestamp, snapshot and targets, in this order.
 pub type Versions = [u64; 4];
 
-/// A client installation with its own store and output folder. Dropping it removes both.
+/// A client installation with its own store and output folder, which are removed when this value is dropped.
 ///
-/// Each method that updates the metadata opens the store again, as a program does each time it starts. The time is
-/// [`TestClient::now`]; the machine's clock is never read. With the feature `paused-time`, timeouts on the fake network
-/// expire immediately.
+/// Each method that updates the metadata opens the store again, as a program does whenever it starts. The client uses
+/// the time [`TestClient::now`] and never reads the machine's clock. With the feature `paused-time`, timeouts on the
+/// fake network expire immediately.
 ///
 /// ```
 /// use lastmile_testkit::{Repository, TestClient};
@@ -57,7 +57,8 @@ pub struct TestClient {
     /// How target files are named in repositories with consistent snapshots. The default is
     /// [`TargetNames::HashPrefixed`].
     pub target_names: TargetNames,
-    /// The URL of an HTTP server to use instead of the fake network, ending in `/`, and the HTTP settings for it.
+    /// The URL of an HTTP server to use instead of the fake network, and the HTTP settings to use with the server. The
+    /// URL ends with `/`.
     pub http: Option<(String, HttpSettings)>,
 }
 
@@ -94,7 +95,7 @@ impl TestClient {
         client
     }
 
-    /// Creates another client with the same settings and a copy of the store. Its output folder is empty.
+    /// Creates another client with the same settings, a copy of the store, and an empty output folder.
     #[must_use]
     pub fn copy(&self) -> TestClient {
         let copy = TestClient {
@@ -154,7 +155,7 @@ impl TestClient {
         self.builder(store).build().expect("usable settings")
     }
 
-    /// Returns a builder with the settings of this client and with `store`, so that a test can change more settings.
+    /// Returns a builder with the settings of this client and with `store`. A test can then change more settings.
     ///
     /// # Panics
     ///
@@ -182,8 +183,9 @@ impl TestClient {
             .event_sink(RecordEvents(events))
     }
 
-    /// Returns a runtime. On the fake network, its timers fire immediately, unless retries are enabled: then they run
-    /// in real time, because a paused clock would reach the deadline while a thread writes a part of a target.
+    /// Returns a runtime. On the fake network and without retries, its clock is paused, so timers fire immediately.
+    /// With retries, the clock is not paused, because a paused clock would jump to the deadline while a thread writes a
+    /// part of a target.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.retry_policy.retries == 0;
         let mut builder = Builder::new_current_thread();
@@ -231,7 +233,8 @@ impl TestClient {
         self.find_each(&[path]).pop().expect("`find_each` returns one result for each path")
     }
 
-    /// Updates once, then searches for each of `paths`. If the update fails, its error is the only result.
+    /// Updates once, then searches for each of `paths`. If the update fails, the only element of the result is the
+    /// error.
     #[must_use]
     pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<Target>, Error>> {
         self.runtime().block_on(async {
@@ -329,8 +332,8 @@ impl TestClient {
         fs::read(self.store_path().join(file_name(role, None))).ok()
     }
 
-    /// Returns the trusted metadata files in the store, by file name. The client keeps other state in subfolders, which
-    /// are not included.
+    /// Returns the trusted metadata files in the store, by file name. Does not include the subfolders, in which the
+    /// client keeps other state.
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let names = below(&self.store_path()).into_iter().filter(|name| !name.contains('/'));
@@ -344,7 +347,7 @@ impl TestClient {
         names.map(|name| (name.clone(), fs::read(self.store_path().join(name)).unwrap())).collect()
     }
 
-    /// Writes a file into the store, to simulate damage or an attacker.
+    /// Writes a file into the store, to simulate a damaged store or an attacker.
     pub fn put_stored(&self, name: &str, content: &[u8]) {
         fs::write(self.store_path().join(name), content).unwrap();
     }
@@ -379,8 +382,8 @@ impl TestClient {
     }
 }
 
-/// Creates a temporary directory. If the system has an in-memory file system, the directory is on that file system,
-/// because syncing a file costs nothing there.
+/// Creates a temporary directory, in `/dev/shm` if possible, because syncing files takes no time in this in-memory file
+/// system.
 fn temporary_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }
@@ -434,8 +437,8 @@ impl EventSink for RecordEvents {
     }
 }
 
-/// A transport for several fake networks: the first network has the URL [`BASE`], and each of the other networks has
-/// its own URL.
+/// A transport for several fake networks. The first network has the URL [`BASE`], and each other network has its own
+/// URL.
 struct Mirrors(Vec<FakeNetwork>);
 
 impl Fetch for Mirrors {

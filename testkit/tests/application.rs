@@ -1,4 +1,4 @@
-//! An example of how an application tests its updates: the steps in the README as separate tests.
+//! Shows how an application can test its updates. These tests contain the steps of the example in the README.
 
 #![expect(clippy::unwrap_used, reason = "unwrapping makes the test fail")]
 
@@ -10,8 +10,8 @@ use lastmile_metadata::{ErrorKind, RoleName};
 use lastmile_testkit::{NetworkFault, Repository, Server, refused};
 use tempfile::TempDir;
 
-/// The application: installs the newest release of `app` in `dir`. `root` is the root metadata that ships with the
-/// application.
+/// Installs the newest release of `app` in `dir`, as the application would. `root` is the root metadata that ships with
+/// the application.
 fn install(root: &[u8], url: &str, settings: &HttpSettings, dir: &Path) -> Result<(), Error> {
     let updater = Updater::builder(root)
         .mirror(format!("{url}metadata/"), format!("{url}targets/"))

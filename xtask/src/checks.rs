@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs all checks of the project, quick ones first.
+//! `cargo xtask test`: runs all checks of the project, the quick ones first.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,8 +16,7 @@ pub(crate) fn run(project: &Path) -> bool {
         if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
     lints(&mut steps, project);
-    // Each crate is built alone. Otherwise, cargo would also enable the features that other crates of the workspace
-    // use.
+    // Build each crate alone. Otherwise, cargo would also enable the features that other crates of the workspace need.
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
@@ -31,8 +30,8 @@ pub(crate) fn run(project: &Path) -> bool {
         let name = if features.is_empty() { "no features" } else { features };
         steps.command(&format!("repo-tool with {name}"), cargo(project, &lean).args(["--", "-D", "warnings"]));
     }
-    // Tests start the programs and the examples. If all of them are built at once, each dependency has a single set of
-    // features. Separate builds would compile a quarter of the dependencies twice.
+    // Build the tests together with the programs and examples that they start, so that each dependency has a single set
+    // of features. Separate builds would compile a quarter of the dependencies twice.
     let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
     steps.command("programs and tests", &mut cargo(project, &programs));
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
@@ -66,7 +65,7 @@ fn lints(steps: &mut Steps, project: &Path) {
     steps.command("clippy", &mut cargo(project, &clippy));
 }
 
-/// The crates that are published.
+/// The crates that are published on crates.io.
 const PUBLISHED: [&str; 9] = [
     "lastmile-fs",
     "lastmile-keys",
@@ -82,8 +81,9 @@ const PUBLISHED: [&str; 9] = [
 /// The files that every published crate contains in addition to its sources.
 const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Packages the published crates. This step fails if a dependency has no version or a manifest is incomplete. The step
-/// does not build the packages. Before a release, `cargo package` without `--no-verify` builds them.
+/// Packages the published crates. Fails if a dependency has no version, if a manifest is incomplete, or if a package
+/// lacks one of [`PACKAGED_FILES`]. Does not build the packages; `cargo package` without `--no-verify` builds them
+/// before a release.
 fn package(project: &Path) -> Outcome {
     let mut missing = Vec::new();
     for name in PUBLISHED {
@@ -102,8 +102,7 @@ fn package(project: &Path) -> Outcome {
     status(&mut command)
 }
 
-/// Checks that an application with the feature `ring` does not build AWS-LC. The check resolves dependencies without
-/// compiling them.
+/// Checks that AWS-LC is not a dependency of an application that enables the feature `ring`. Compiles nothing.
 fn client_with_ring(project: &Path) -> Outcome {
     let arguments = ["tree", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "http,ring"];
     let mut tree = cargo(project, &arguments);

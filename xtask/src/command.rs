@@ -9,8 +9,8 @@ pub enum Outcome {
     Passed,
     /// The step or program failed. The text is the reason.
     Failed(String),
-    /// The check could not run on this machine. The text is the reason. The summary lists the check, which counts
-    /// neither as passed nor as failed.
+    /// The check could not run on this machine. The text is the reason. The summary lists such a check as neither
+    /// passed nor failed.
     NotChecked(String),
 }
 
@@ -37,7 +37,7 @@ pub struct Output {
 /// # Errors
 ///
 /// Returns an error if the program cannot be started or fails. If the program fails, the error contains its standard
-/// error.
+/// error output.
 pub fn run_quietly(command: &mut Command) -> Result<Output, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -49,8 +49,8 @@ pub fn run_quietly(command: &mut Command) -> Result<Output, String> {
     }
 }
 
-/// Returns the command `cargo ARGUMENTS…` in the workspace. The command uses the cargo that started this program, so
-/// that all commands use the same toolchain.
+/// Returns the command `cargo ARGUMENTS…` in the workspace. The command runs the same cargo that started this program,
+/// so all commands use the same toolchain.
 #[must_use]
 pub fn cargo(project: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,5 +1,5 @@
-//! Uses callgrind to count the instructions of inner loops, and compares the counts with `tests/perf/instructions.txt`.
-//! Unlike times, instruction counts are the same in every run.
+//! Counts the instructions of inner loops with callgrind, and compares the counts with `tests/perf/instructions.txt`.
+//! Unlike measured times, instruction counts are the same in every run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,14 +13,14 @@ use xtask::say;
 const RECORDED: &str = "tests/perf/instructions.txt";
 /// The percentage by which a count may exceed the recorded count.
 const TOLERATED_PERCENT: u64 = 5;
-/// The callgrind option that restricts counting to one function of `tests/perf`.
+/// The callgrind option that restricts counting to the function `counted` of `tests/perf`.
 const COUNTED: &str = "--toggle-collect=*counted*";
 
-/// The counts of all loops, and the system on which they were taken.
+/// The counts of all loops, and the system on which the loops ran.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     /// The versions of the compiler, valgrind and the C library, and the kind of processor. Counts from different
-    /// systems cannot be compared.
+    /// systems are not comparable.
     system: String,
     loops: BTreeMap<String, u64>,
 }
@@ -68,7 +68,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
         return Outcome::Passed;
     }
     say::line(
-        "if the change is intended, record the new counts with `cargo xtask bench --record` and give the reason in the commit",
+        "if the change is intended, record the new counts with `cargo xtask bench --record`, and state the reason in the commit",
     );
     if recorded.system == now.system {
         return Outcome::Failed(worse.join("; "));
@@ -77,7 +77,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
     Outcome::NotChecked(format!("the counts were recorded on another system; {}", worse.join("; ")))
 }
 
-/// Builds the program that contains the loops. Like the shipped programs, it is built in the release profile.
+/// Builds the program that contains the loops, in the release profile, as for the shipped programs.
 fn build(project: &Path) -> Result<PathBuf, String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
     match status(&mut cargo(project, &build)) {
@@ -129,8 +129,8 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted no instructions for {name}"))
 }
 
-/// Describes the properties of the system that affect the counts. At run time, libraries choose between implementations
-/// according to the instructions that the processor supports. Under valgrind, only AVX2 makes a difference.
+/// Describes the properties of the system that affect the counts. They include the instructions that the processor
+/// supports, because libraries choose implementations at run time. Under valgrind, only AVX2 makes a difference.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;

@@ -1,8 +1,8 @@
-//! Installs programs from newer Debian suites into a folder below `target/`, without changing the system: apt runs with
-//! its own list of sources, its own state and its own cache.
+//! Installs programs from newer Debian suites into a folder below `target/`. The system does not change, because apt
+//! runs with a separate list of sources, state and cache.
 //!
-//! The versions in these suites change, so a range of versions is accepted. If a program cannot be installed, the tests
-//! that need it are skipped.
+//! The versions in these suites change, so the tests accept a range of versions. If a program cannot be installed, the
+//! tests that need it are skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 /// The folder for apt's files and the unpacked packages.
 const FOLDER: &str = "target/interop/debian";
 
-/// The suites that are searched, in this order.
+/// The suites in which apt searches for packages.
 const SUITES: [&str; 2] = ["forky", "sid"];
 
 /// The keyring with the keys that sign the suites.
@@ -24,8 +24,8 @@ struct Package {
     below: (u32, u32),
 }
 
-/// The packages to install: programs that make and verify Sigstore bundles, and libraries that contain real bundles as
-/// test data.
+/// The packages to install: programs that create and verify Sigstore bundles, and libraries whose test data contains
+/// real bundles.
 const PACKAGES: [Package; 4] = [
     Package { name: "cosign", from: (3, 1), below: (4, 0) },
     Package { name: "sigstore-go", from: (1, 3), below: (2, 0) },
@@ -33,7 +33,7 @@ const PACKAGES: [Package; 4] = [
     Package { name: "golang-github-sigstore-cosign-v3-dev", from: (3, 1), below: (4, 0) },
 ];
 
-/// Installs the programs. Returns a line of text for each package, with its version or the reason why it could not be
+/// Installs the packages. Returns a line of text for each package: its version, or the reason why it could not be
 /// installed.
 pub(crate) fn install(project: &Path) -> String {
     let folder = project.join(FOLDER);
@@ -59,7 +59,7 @@ pub(crate) fn install(project: &Path) -> String {
     described.join("\n  ")
 }
 
-/// A folder with a configuration for apt that is separate from the system's configuration.
+/// A folder in which apt runs with its own configuration instead of the system's.
 struct Apt {
     folder: PathBuf,
 }
@@ -119,7 +119,7 @@ impl Apt {
         Ok(version)
     }
 
-    /// Runs one of Debian's package tools in the folder. Returns its output.
+    /// Runs one of Debian's package tools in the folder. Returns the tool's output.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(program);
         command.args(arguments).env("LC_ALL", "C").current_dir(&self.folder).stdin(Stdio::null());
@@ -147,7 +147,7 @@ fn output(command: &mut Command) -> Result<String, String> {
     Err(format!("{name} ended with {}: {errors}", said.status))
 }
 
-/// Returns the first two numbers of a version.
+/// Returns the first two numbers of an upstream version, such as 3 and 1 for `3.1.1-2`.
 fn numbers(version: &str) -> (u32, u32) {
     let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
     let mut numbers = upstream.split(['.', '-', '+', '~']).map_while(|number| number.parse().ok());

@@ -1,4 +1,4 @@
-//! Runs `cargo deny` in two steps: the checks that need no network, and the advisories, whose database must be fetched.
+//! Runs `cargo deny` in two steps. Only the second, the check for advisories, fetches a database from the network.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,8 +19,8 @@ fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Returns the command `cargo deny check PARTS…`. The command checks the crates of every platform, so cargo may have to
-/// fetch crates.
+/// Returns the command `cargo deny check PARTS…`. The command checks the dependencies for every platform, so cargo may
+/// have to fetch crates.
 pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
     let mut command = cargo_deny(project, &["--locked", "--all-features", "check", "--hide-inclusion-graph"]);
     command.args(parts);

@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: runs the targets of `tests/fuzz` under libFuzzer for a long time, with the stable compiler.
+//! `cargo xtask fuzz`: fuzzes the targets in `tests/fuzz` with libFuzzer and the stable compiler.
 //!
-//! The folder `fuzz/` also works with cargo-fuzz. This command does not need cargo-fuzz, because the compiler flags for
-//! coverage are stable and the crate `libfuzzer-sys` contains libFuzzer. A C++ compiler is required to build that
-//! crate.
+//! The folder `fuzz/` also works with cargo-fuzz, but this command does not need cargo-fuzz: the stable compiler
+//! accepts the flags for coverage, and the crate `libfuzzer-sys` contains libFuzzer. Building that crate requires a C++
+//! compiler.
 
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub(crate) fn run(project: &Path, arguments: &Arguments) -> bool {
 fn build(project: &Path) -> Result<String, String> {
     let host = run_quietly(Command::new("rustc").args(["--print", "host-tuple"]))?;
     let host = host.stdout.trim().to_owned();
-    // Without `--target`, cargo would also use these flags for build scripts.
+    // Without `--target`, cargo would also compile build scripts with these flags.
     let mut build = cargo(&project.join(FOLDER), &["build", "--release", "--bin", "fuzz", "--target", &host]);
     match status(build.env("RUSTFLAGS", FLAGS).env_remove("CARGO_TARGET_DIR")) {
         Outcome::Failed(why) => Err(format!("the fuzzer could not be built: {why}")),

@@ -1,4 +1,4 @@
-//! Lists of names and phrases that readers did not understand and that must not be used.
+//! Lists of forbidden names and phrases, which readers did not understand.
 //!
 //! `CONTRIBUTING.md` describes the style. The lists find only a few words; they cannot tell whether a sentence is
 //! clear.
@@ -54,7 +54,7 @@ const NAMES: &[&str] = &[
     "unforeseen",
 ];
 
-/// Phrases in lower case that no line of code or documentation may contain, as whole words.
+/// Phrases that no line of code or documentation may contain as whole words, in lower or upper case.
 const PHRASES: &[&str] = &[
     "a key serves",
     "at hand",

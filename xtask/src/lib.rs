@@ -1,4 +1,4 @@
-//! Code that the project's commands and the benches in `tests/bench` share: setup, starting programs, and printing.
+//! Code that the project's commands share with the benches in `tests/bench`: setup, starting programs, and printing.
 
 pub mod command;
 mod debian;

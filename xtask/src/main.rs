@@ -24,26 +24,27 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   setup          install what the tests need, or report what is missing
-  test           run setup and every check of the project, as CI does
+  test           run `setup` and every check of the project, as CI does
   lint           run the checks that only read the sources: format, style and clippy
   bench [--peers] [--quick] [NAME…]
-                 measure lastmile, and with --peers also other TUF implementations; with --peers, but without --quick
-                 and without names, write docs/performance.md
+                 measure lastmile, and with --peers also other TUF implementations; `bench --peers` without further
+                 arguments writes docs/performance.md
                  (names: flat, bins, scale, network, download, publish, requests, evidence, loops)
   bench --curves [--quick]
                  measure how costs grow with the number of targets, and write docs/curves.md
   bench --record
-                 count the instructions of the inner loops and record them in tests/perf/instructions.txt, to which
-                 `test` compares later counts
+                 count the instructions of the inner loops, and record the counts in tests/perf/instructions.txt;
+                 `test` compares later counts with them
   random         run 100,000 random sequences of actions by a client, a repository and an attacker
   fuzz [--seconds N] [TARGET…]
-                 fuzz these targets, or all, for N seconds each [default: 600]; corpora are kept in fuzz/corpus
+                 fuzz the given targets, or all targets, for N seconds each [default: 600], and keep the corpora in
+                 fuzz/corpus
   mutants [FILE…]
-                 change the code that makes decisions about trust, in these files or in all, and list the changes
-                 that no test detects
+                 change the code that makes decisions about trust, in the given files or in all files, and list the
+                 changes that no test detects
   planted-bugs [NAME…]
-                 apply each patch in tests/planted-bugs to a copy of the sources, and check that the scenarios named
-                 in the patch fail there";
+                 apply the given patches in tests/planted-bugs, or all of them, to a copy of the sources, one at a
+                 time, and check that the scenarios named in the patch fail";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the benches, which are a separate program in `tests/bench`.
+/// Runs the benches, a separate program in `tests/bench`.
 fn bench(project: &Path, words: &[&str]) -> ExitCode {
     let mut command = cargo(project, &["run", "--quiet", "--locked", "-p", "lastmile-bench", "--"]);
     match status(command.args(words)) {
@@ -87,7 +88,7 @@ fn exit(succeeded: bool) -> ExitCode {
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Returns the folder of the workspace, which contains the folder of this crate.
+/// Returns the root folder of the workspace, which is the parent of the folder of this crate.
 fn project_folder() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_path_buf()

@@ -1,7 +1,7 @@
 //! `cargo xtask mutants [FILE…]`: mutation testing of the code that makes decisions about trust.
 //!
 //! cargo-mutants lists the mutants. `.cargo/mutants.toml` excludes some of them, for the reasons in `tests/MUTANTS.md`.
-//! Building each mutant separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
+//! Building the mutants separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
 
 use std::path::Path;
 use std::process::Command;
@@ -51,7 +51,7 @@ fn at_once(project: &Path, files: &[&str]) -> Command {
 
 #[cfg(test)]
 mod tests {
-    /// Returns the patterns in `.cargo/mutants.toml` that exclude mutants of one file, without the backslashes.
+    /// Returns the patterns in `.cargo/mutants.toml` that exclude individual mutants, without backslashes.
     fn excluded() -> Vec<String> {
         let lines = include_str!("../../.cargo/mutants.toml").lines();
         let patterns = lines.filter_map(|line| line.trim().strip_prefix('\'')?.strip_suffix("$',"));
@@ -63,7 +63,7 @@ mod tests {
         let rows = include_str!("../../tests/MUTANTS.md").lines().filter_map(|line| {
             let (file, rest) = line.strip_prefix("| `")?.split_once("` | `")?;
             let (change, reason) = rest.split_once("` | ")?;
-            // Patterns in mutants.toml are quoted with apostrophes, so they have a dot in place of an apostrophe.
+            // mutants.toml encloses patterns in apostrophes, so a pattern has a dot where the mutant has an apostrophe.
             (reason.len() > 2).then(|| format!("{file}.*{change}").replace('\\', "").replace('\'', "."))
         });
         let rows: Vec<_> = rows.collect();

@@ -1,5 +1,5 @@
-//! `cargo xtask planted-bugs`: checks that the attack scenarios detect bugs. Each patch in `tests/planted-bugs/` plants
-//! a bug in a copy of the sources. The scenarios that the patch names must then fail.
+//! `cargo xtask planted-bugs`: checks that the attack scenarios detect bugs. Each patch in `tests/planted-bugs/` adds a
+//! bug to a copy of the sources. The scenarios that the patch names must then fail.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use xtask::command::cargo;
 use xtask::say;
 
-/// The folders that are copied, in addition to a few files in the root folder of the workspace.
+/// The folders to copy, in addition to a few files in the root folder of the workspace.
 const FOLDERS: [&str; 11] =
     ["attest", "cli-support", "fs", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
 
@@ -21,8 +21,8 @@ struct PlantedBug {
     breaks: Vec<String>,
 }
 
-/// Plants the bugs in `wanted`, or all bugs if `wanted` is empty. Returns `true` if every scenario that the patches
-/// name failed.
+/// Applies the patches named in `wanted`, or all patches if `wanted` is empty, one at a time. Returns `true` if every
+/// scenario that a patch names failed with this patch.
 pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     let started = Instant::now();
     let scratch = project.join("target/planted-bugs");
@@ -39,7 +39,7 @@ pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     wrong == 0
 }
 
-/// Plants a bug. Returns `true` if all scenarios that the patch names fail.
+/// Applies a patch and reverts it again. Returns `true` if all scenarios that the patch names fail.
 fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
     let started = Instant::now();
     let missed = missed(scratch, bug);
@@ -69,7 +69,7 @@ fn planted_bugs(project: &Path, wanted: &[&str]) -> io::Result<Vec<PlantedBug>> 
     if bugs.is_empty() { Err(io::Error::other("no such patch in tests/planted-bugs")) } else { Ok(bugs) }
 }
 
-/// Applies the patch and returns the scenarios that still pass.
+/// Applies the patch, returns the scenarios that still pass, and reverts the patch.
 fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     apply(scratch, bug, &[])?;
     let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
@@ -98,14 +98,15 @@ fn is_noticed(id: &str, said: &str) -> bool {
 
 fn apply(scratch: &Path, bug: &PlantedBug, more: &[&str]) -> io::Result<()> {
     let mut command = Command::new("git");
-    // The copy is inside the git repository of the project. This setting prevents git from finding that repository.
+    // The copy is inside the git repository of the project. Setting this variable prevents git from finding that
+    // repository.
     command.args(["apply"]).args(more).arg(&bug.file).current_dir(scratch);
     command.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bug.file.display()))) }
 }
 
-/// Copies the sources. Unchanged files are not written again, so cargo does not rebuild them.
+/// Copies the sources. Does not write unchanged files again, so cargo does not rebuild them.
 fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
     for name in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
         copy_file(&project.join(name), &scratch.join(name))?;

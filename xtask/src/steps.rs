@@ -40,7 +40,8 @@ impl Steps {
         self.run(name, || status(command));
     }
 
-    /// Runs `cargo test` and counts the tests. The step fails if no test ran.
+    /// Runs `cargo test` as a step, and counts the tests. The step fails if a test fails or is ignored, or if no test
+    /// ran.
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) {
         let mut tally = Tally::default();
         self.run(name, || match counted(command, &mut tally) {
@@ -55,7 +56,7 @@ impl Steps {
         self.tests.ignored += tally.ignored;
     }
 
-    /// Prints the summary, with the number of tests in the last line. Returns `true` if nothing failed.
+    /// Prints the summary. Its last line contains the number of tests. Returns `true` if nothing failed.
     pub(crate) fn summary(self) -> bool {
         say::line("\n== summary");
         let width = self.done.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
@@ -73,14 +74,14 @@ impl Steps {
         }
         let total = self.started.elapsed().as_secs_f64();
         say::line(format!("  {:width$}  {total:>7.1} s  {} steps, {failed_steps} failed", "total", self.done.len()));
-        // A step such as clippy can fail even if no test failed.
+        // A step that runs no tests, such as clippy, can also fail.
         let failed = self.tests.failed.max(failed_steps);
         say::line(format!("\n{} passed, {failed} failed", self.tests.passed));
         failed == 0
     }
 }
 
-/// Runs `cargo test`, prints its standard output and counts the tests. Returns `true` if the program succeeded.
+/// Runs `cargo test`, prints its standard output, and counts the tests. Returns `true` if `cargo test` succeeded.
 fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool, String> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| cannot_run(command, &error))?;
@@ -98,7 +99,7 @@ fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool, String> {
 
 impl Tally {
     /// Adds the numbers in a line such as `test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered
-    /// out`. Ignores other lines.
+    /// out`. Ignores all other lines.
     fn count(&mut self, line: &str) {
         let Some(rest) = line.strip_prefix("test result: ") else {
             return;

@@ -37,7 +37,7 @@ pub(crate) fn run(project: &Path) -> Outcome {
     for name in ["attacks", "attest", "cli-support", "client", "fs", "keys", "metadata", "repo-tool", "testkit"] {
         includes_of_own_files(project, name, &mut broken);
     }
-    // The file with the lists contains all the forbidden names and phrases, so it is not checked.
+    // Skip the file with the lists, because it contains all forbidden names and phrases.
     let lists = project.join("xtask/src/language.rs");
     let texts = ["rs", "md", "toml"].iter().flat_map(|extension| files(project, extension));
     for file in texts.filter(|file| *file != lists) {
@@ -63,8 +63,8 @@ fn no_std_in_no_std_crates(project: &Path, name: &str, broken: &mut Vec<String>)
     }
 }
 
-/// Checks that the sources of a published crate include only files of the crate, because its package contains no other
-/// files.
+/// Checks that `include_str!` and `include_bytes!` in a published crate name only files of this crate, because its
+/// package contains no other files.
 fn includes_of_own_files(project: &Path, name: &str, broken: &mut Vec<String>) {
     let folder = project.join(name);
     for file in sources(&folder.join("src")) {
@@ -84,7 +84,7 @@ fn short_file_without_allow(project: &Path, file: &Path, broken: &mut Vec<String
     if lines > LONGEST_FILE {
         broken.push(format!("{}: {lines} lines, more than {LONGEST_FILE}", shown(project, file)));
     }
-    // The text is split in two parts, so that this line does not violate the rule.
+    // Split the text in two, so that this line itself does not violate the rule.
     let forbidden = ["#[", "allow("].concat();
     if source.lines().any(|line| line.trim_start().starts_with(&forbidden)) {
         broken.push(format!("{}: use `expect` with a reason instead of `allow`", shown(project, file)));
@@ -96,7 +96,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files(folder, "rs")
 }
 
-/// Returns the files below `folder` with the extension `ending`, sorted. Folders with build output are left out.
+/// Returns the files below `folder` with the extension `ending`, sorted. Skips folders named `target` or `.git`.
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];

@@ -32,7 +32,7 @@ const FULCIO: &str = "1.3.6.1.4.1.57264.1";
 pub(super) const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
 const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
 
-/// The identity of a signer, as stated in a certificate: an issuer, a subject and other claims.
+/// The identity of a signer in a certificate: an issuer, a subject and other claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     issuer: String,
@@ -44,7 +44,7 @@ pub struct Identity {
 enum Subject {
     Uri(String),
     Email(String),
-    /// A name of a type that Fulcio defines, such as a user name.
+    /// An `otherName` of the type that Fulcio defines, such as a user name.
     Other(String),
 }
 
@@ -80,19 +80,19 @@ impl Identity {
         self
     }
 
-    /// Returns an identity with the same issuer and claims, whose subject is this URI.
+    /// Returns an identity with the same issuer and claims, but with the URI `subject` as its subject.
     #[must_use]
     pub fn with_uri(self, subject: &str) -> Identity {
         Identity { subject: Subject::Uri(subject.to_owned()), ..self }
     }
 
-    /// Returns the same identity from another issuer.
+    /// Returns an identity with the same subject and claims, but with another issuer.
     #[must_use]
     pub fn from_issuer(self, issuer: &str) -> Identity {
         Identity { issuer: issuer.to_owned(), ..self }
     }
 
-    /// Returns the key pair for which the certificates of this identity are issued.
+    /// Returns the key pair that certificates for this identity certify.
     #[must_use]
     pub fn key(&self) -> TestKey {
         TestKey::p256(&format!("{self:?}"))
@@ -141,7 +141,7 @@ pub(super) fn time_authority(authority: (&TestKey, &str), key: &TestKey, start: 
     signed(authority.0, &body(&name, validity, &distinguished_name("times"), key, &extensions))
 }
 
-/// The permitted use of a certificate's key.
+/// The permitted use of the key in a certificate.
 #[derive(Clone, Copy)]
 pub(super) enum Usage {
     Code,
@@ -158,8 +158,8 @@ impl Usage {
     }
 }
 
-/// Returns a certificate for the key of `identity`. The certificate is valid for 10 minutes, and contains a signed
-/// certificate timestamp from `ct_log`, if `ct_log` is given.
+/// Returns a certificate for the key of `identity`. The certificate is valid for 10 minutes. If `ct_log` is given, the
+/// certificate contains a signed certificate timestamp from this log.
 pub(super) fn issue(
     authority: (&TestKey, &str),
     identity: &Identity,

@@ -18,7 +18,7 @@ pub struct Log {
     version: Version,
 }
 
-/// The version of Rekor whose format the log's entries have.
+/// The version of Rekor that determines the format of the log's entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     /// Rekor v1, which signs the time of each entry.
@@ -60,7 +60,7 @@ impl Log {
         Log { key: TestKey::p256(&format!("the log {name}")), name: name.to_owned(), version: Version::V1 }
     }
 
-    /// Like [`Log::new`], but the entries have the format of Rekor v2, which does not sign times.
+    /// Like [`Log::new`], but the log has entries in the format of Rekor v2, which does not sign times.
     #[must_use]
     pub fn v2(name: &str) -> Log {
         Log { version: Version::V2, ..Log::new(name) }
@@ -110,7 +110,7 @@ impl Log {
         Sha256::digest(public_key(&self.key)).to_vec()
     }
 
-    /// Records `body`, and returns the log entry in the JSON form that bundles contain.
+    /// Records `body`, and returns the log entry as JSON, as in a bundle.
     ///
     /// # Panics
     ///
@@ -121,7 +121,7 @@ impl Log {
         self.entry(body, time, &Tree { index: 0, size: 1, root: leaf, hashes: Vec::new() })
     }
 
-    /// Records two bodies in one tree, and returns an entry for each of them.
+    /// Records two bodies in one tree, and returns one entry for each body.
     ///
     /// # Panics
     ///

@@ -1,6 +1,6 @@
-//! A simulated Sigstore instance: a certificate authority, transparency logs and timestamp authorities, with keys that
-//! are derived from names. The instance makes a trusted root and bundles, so that tests can present evidence signed by
-//! any identity.
+//! A simulated Sigstore instance: a certificate authority, transparency logs and timestamp authorities. Their keys are
+//! derived from their names. The instance provides a trusted root and creates bundles, so a test can create evidence
+//! that is signed by any identity.
 
 mod certificate;
 mod der;
@@ -26,14 +26,15 @@ const STATEMENT: &str = "application/vnd.in-toto+json";
 
 /// A simulated Sigstore instance.
 ///
-/// A test can replace every field, for example to make a bundle whose signature another log recorded.
+/// A test can replace every field, for example to create a bundle whose signature is recorded in another log.
 #[derive(Debug, Clone)]
 pub struct Sigstore {
     /// The name of the certificate authority.
     pub name: String,
     /// The key of the certificate authority.
     pub authority: TestKey,
-    /// The certificate transparency log that signs a timestamp for each certificate, if any.
+    /// The certificate transparency log that signs a timestamp for each certificate. If it is `None`, certificates
+    /// contain no such timestamp.
     pub ct_log: Option<Log>,
     /// The transparency logs that record each signature.
     pub logs: Vec<Log>,

@@ -33,7 +33,7 @@ impl TimeAuthority {
         TimeAuthority { name: name.to_owned(), root, key: TestKey::p256(&format!("the time authority {name}")) }
     }
 
-    /// Returns a timestamp for `signature`, in the JSON form that bundles contain.
+    /// Returns a timestamp for `signature` as JSON, as in a bundle.
     #[must_use]
     pub fn timestamp(&self, signature: &[u8], time: DateTime<Utc>) -> Value {
         let sha256 = || der::sequence(&[der::oid(SHA256)]);
