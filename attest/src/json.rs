@@ -105,7 +105,7 @@ impl Value {
     }
 }
 
-/// Returns the array index that a token of a JSON pointer denotes. Leading zeros are not allowed (RFC 6901, 4).
+/// Returns the array index that a token of a JSON pointer denotes. Leading zeros are not allowed (RFC 6901, section 4).
 fn array_index(token: &str) -> Option<usize> {
     let is_canonical = token == "0" || !token.starts_with('0');
     let is_number = token.bytes().all(|byte| byte.is_ascii_digit());

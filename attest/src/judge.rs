@@ -283,7 +283,7 @@ struct Count {
 }
 
 impl Count {
-    /// Counts a proof for one of the signer names in the rule.
+    /// Counts a proof that the signer `name` signed.
     fn accept(&mut self, name: &SignerName, proof: Proof) {
         let voice = voice(&proof.signed_by);
         match self.voices.iter_mut().find(|(own, _)| *own == voice) {

@@ -24,9 +24,9 @@ pub(crate) struct Exception {
 }
 
 impl LocalPolicy {
-    /// Reads the JSON text of a local policy. In a local policy, unlike in other policies, the list `require` is
-    /// optional, and a list `break-glass` is allowed, whose elements are objects with the members `paths`, `reason` and
-    /// `until`. Each trust root must have a `sha256`.
+    /// Reads the JSON text of a local policy. Unlike in other policies, `require` is optional, and each trust root must
+    /// have a `sha256`. A local policy may also have a list `break-glass`, whose elements are objects with the members
+    /// `paths`, `reason` and `until`.
     ///
     /// # Errors
     /// [`PolicyError`] if the text is not a local policy, or contains something that this version of lastmile does not

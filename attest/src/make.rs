@@ -159,8 +159,8 @@ fn check_scheme(key: &PublicKey) -> Result<(), MakeError> {
     }
 }
 
-/// Refuses a file whose signature could be misused: an object with the member `_type` could be TUF or in-toto metadata,
-/// and a file that begins with `DSSEv1` could be the signed encoding of an envelope.
+/// Refuses a file whose signature could be misused. A JSON object with the member `_type` could be TUF or in-toto
+/// metadata. A file that begins with `DSSEv1` could be the signed encoding of an envelope.
 fn check_content(content: &[u8]) -> Result<(), MakeError> {
     if content.starts_with(b"DSSEv1 ") {
         return Err(MakeError::Content("the file could be mistaken for a signed envelope; sign a statement instead"));

@@ -1,6 +1,6 @@
 //! `cargo xtask mutants [FILE…]`: mutation testing of the code that makes decisions about trust.
 //!
-//! cargo-mutants lists the mutants. `.cargo/mutants.toml` excludes some of them, for the reasons in `tests/MUTANTS.md`.
+//! cargo-mutants lists the mutants. `.cargo/mutants.toml` excludes some of them; `tests/MUTANTS.md` gives the reasons.
 //! Building the mutants separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
 
 use std::path::Path;

@@ -69,7 +69,7 @@ fn workspace(project: &Path) -> io::Result<()> {
 }
 
 /// Creates a copy of the crate `attest` that does not need the Sigstore library. The copy consists of links to the
-/// crate's sources. Only the module that uses the library is a link to `tests/random/toy-sigstore.rs`.
+/// crate's sources. In place of the module that uses the library, there is a link to `tests/random/toy-sigstore.rs`.
 fn attest(project: &Path, copy: &Path) -> io::Result<()> {
     // An earlier version of this command created a link to the whole folder.
     if copy.is_symlink() {
