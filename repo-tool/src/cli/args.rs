@@ -50,9 +50,13 @@ Exit codes:
   2  wrong usage
   3  no such target, role, key or repository
   4  the network or a server failed
-  5  refused as untrusted
-  6  not published yet: signatures are missing; push: a cache still serves the old state
-  7  status: something is overdue, expired or pending; verify --strict: warnings; attack-lab: an attack succeeded"
+  5  refused: untrusted metadata, a change that clients would refuse, a root that is not pinned, or
+     private files to be published
+  6  not published, because signatures are missing; push: pushed, but the public URL still serves
+     the old state or cannot be read
+  7  status: something is overdue, expired, pending or interrupted, or clients cannot use the
+     repository; verify --strict: there are warnings; policy test and policy explain: clients
+     refuse a package; attack-lab: an attack succeeded"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -85,7 +89,7 @@ pub(crate) enum Command {
     /// Require evidence for packages: signatures, attestations and build provenance.
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Sign timestamp and snapshot again when they are due, using only the online keys.
+    /// Sign timestamp and snapshot, and roles that you name, again when they are due.
     Renew(Renew),
     /// Change the keys of a role.
     Rotate(Rotate),
@@ -105,7 +109,7 @@ pub(crate) enum Command {
     Discard(super::discard::Args),
     /// Synchronize a restored or copied repository with the server.
     CatchUp(CatchUp),
-    /// Upload the published repository to the place that serves it.
+    /// Upload the published repository to a folder, an SSH server or an object store.
     Push(Push),
     /// Download a repository into a new folder, or bring this folder up to date.
     Pull(Pull),

@@ -15,9 +15,10 @@ use serde_json::json;
 use super::context::Context;
 use crate::Error;
 
-/// Starts a server on 127.0.0.1 and a new installation of the client for each attack. The client first updates from an
-/// honest repository. The client must then refuse the attack with exit code 1, leave its trusted and downloaded files
-/// unchanged, refuse the attack again, and finally update to the newest release of an honest repository.
+/// For each sample of an attack, starts a server on 127.0.0.1 and a new installation of the client. The client first
+/// updates from an honest repository. It must then refuse the sample twice with exit code 1 and leave its trusted and
+/// downloaded files unchanged, or accept the sample if it is unusual but valid input. Finally, the client must update
+/// to the newest release of an honest repository.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,23 +29,30 @@ Examples:
 The client is called as the TUF conformance suite calls it:
   CLIENT --metadata-dir M init ROOT
   CLIENT --metadata-dir M --metadata-url U refresh
-  CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
-The client exits with 0 for success and 1 for refusal, and stores the roles that it trusts as M/ROLE.json.
+  CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T \\
+      --target-base-url B download
+The client must exit with code 0 if it succeeds and with code 1 if it refuses the files, and must
+store each role that it trusts as M/ROLE.json.
 
-The client sees these environment variables and no others, so that pass-phrases and tokens stay hidden from it:
+The client gets only these environment variables, so that it does not see pass-phrases and tokens:
   PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TZ TMPDIR
 Set other variables in the command: lastmile-repo attack-lab -- env NAME=VALUE ./client
 
-Security: the client withstood the attack unless it
+Security: the client withstood an attack unless it gets one of these verdicts:
   accepted       installed wrong bytes, an older or incomplete state, or files outside its folders
   crashed        ended by a signal, or with an exit code other than 0 and 1
-  hung           did not end in time, or used too many bytes or too much memory
-  not recovered  refused an honest repository
-Strictness: the client deviated from the expected result without harm
+  hung           did not end in time, read too many bytes, or used too much memory
+  not recovered  did not update from an honest repository, before or after the attack
+Strictness: the client was less or more strict than expected, without harm:
   harmless       accepted a file that it should refuse, but has the right packages and versions
   too strict     refused a valid file, or a feature that not every client supports
 
-Exit codes: 0 all attacks withstood, 7 not all, 2 usage, 3 no such attack. Strictness does not change the exit code.")]
+Exit codes (strictness does not matter):
+  0  the client withstood all attacks
+  1  the client could not be started
+  2  wrong usage
+  3  no such attack
+  7  an attack succeeded, or the client crashed, hung or did not recover")]
 pub(crate) struct AttackLab {
     /// Run only the attack with this ID; can be repeated
     #[arg(long, value_name = "ID")]
@@ -60,7 +68,7 @@ pub(crate) struct AttackLab {
     pub(crate) client: Vec<OsString>,
 }
 
-/// The results of one attack, with an entry for each sample, which is a variant of the attack.
+/// The results of one attack. There is one entry for each sample, that is, for each variant of the attack.
 struct AttackResult {
     scenario: Scenario,
     samples: Vec<(String, Verdict, String)>,
@@ -115,7 +123,9 @@ pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
     let all = lastmile_attacks::all();
     if let Some(unknown) = only.iter().find(|id| all.iter().all(|scenario| scenario.id != id.as_str())) {
-        return Err(Error::Absent(format!("there is no attack `{unknown}`; run without `--only` to list all attacks")));
+        return Err(Error::Absent(format!(
+            "there is no attack `{unknown}`; omit `--only` to run and list all attacks"
+        )));
     }
     Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
 }
@@ -127,8 +137,8 @@ fn security(results: &[AttackResult]) -> Vec<(String, usize)> {
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// Counts the attacks by strictness verdict. An attack whose samples have different verdicts is counted for each of
-/// these verdicts.
+/// Counts the attacks by strictness verdict. An attack whose samples have different verdicts is counted once for each
+/// of these verdicts.
 fn strictness(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |verdict| results.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()

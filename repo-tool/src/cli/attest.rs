@@ -34,9 +34,10 @@ const PART: usize = 256 * 1024;
 /// `attest`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes Sigstore bundles that lastmile and `cosign verify-blob-attestation` verify. No repository is needed: the key can be
-any private key file, including a cosign key. If PACKAGE.intoto.jsonl already contains evidence for the same package, the
-bundle is added to that file. Ed25519 and P-256 keys can sign; --kind signature needs a P-256 key.
+Writes Sigstore bundles that lastmile and `cosign verify-blob-attestation` can verify. No repository
+is needed: the key can be any private key file, including a cosign key. If PACKAGE.intoto.jsonl
+already contains evidence for the same package, the bundle is added to that file. Ed25519 and P-256
+keys can sign; --kind signature needs a P-256 key.
 
 Kinds:
   publish     a statement that you publish the package
@@ -47,9 +48,11 @@ Kinds:
 Examples:
   lastmile-repo attest app-1.2.tar.gz --key release.pem
   lastmile-repo attest app-1.2.tar.gz --key cosign.key --kind signature
-  lastmile-repo attest app-1.2.tar.gz --key ci.pem --kind provenance --builder https://ci.example.com/release \\
-      --source git+https://github.com/acme/app --ref refs/tags/v1.2 --commit 5f2c… --parameter profile=release
-  lastmile-repo attest app-1.2.tar.gz --key qa.pem --kind custom --type https://example.com/review/v1 --predicate review.json")]
+  lastmile-repo attest app-1.2.tar.gz --key ci.pem --kind provenance \\
+      --builder https://ci.example.com/release --source git+https://github.com/acme/app \\
+      --ref refs/tags/v1.2 --commit 5f2c… --parameter profile=release
+  lastmile-repo attest app-1.2.tar.gz --key qa.pem --kind custom \\
+      --type https://example.com/review/v1 --predicate review.json")]
 pub(crate) struct Attest {
     /// Files to sign.
     #[arg(required = true, value_name = "PACKAGE")]
@@ -60,11 +63,11 @@ pub(crate) struct Attest {
     /// What to sign.
     #[arg(long, value_enum, default_value_t = Kind::Publish)]
     kind: Kind,
-    /// File to write [default: PACKAGE.intoto.jsonl, or PACKAGE.sigstore.json for a signature]. A bundle is added to an
-    /// existing file unless the name of the file ends in .sigstore.json
+    /// File to write [default: PACKAGE.intoto.jsonl, or PACKAGE.sigstore.json for a signature]. If the file exists, the
+    /// bundle is added to it; a file whose name ends in .sigstore.json is not changed without --replace
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Replace an existing file.
+    /// Replace an existing file instead of adding to it.
     #[arg(long)]
     replace: bool,
     /// JSON file with the predicate of a custom statement, or with the complete predicate of a provenance statement
@@ -290,8 +293,8 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
     Ok((Artifact::new(name, hashes), bytes))
 }
 
-/// Opens the private key that `name` specifies. Opens the repository only if `name` is neither a key file nor a signer
-/// in the configuration.
+/// Opens the private key that `name` specifies. Opens the repository only if `name` is not a key file, a key in the
+/// repository's key folder or a signer of the invocation.
 fn signer(context: &Context<'_>, name: &str) -> Result<Arc<dyn Signer>, Error> {
     let layout = context.layout();
     let phrases = context.invocation.phrases.as_ref();

@@ -39,10 +39,11 @@ pub(crate) struct Bins {
     /// Names of the bins: PREFIX-00, PREFIX-01, …
     #[arg(long, default_value = "bin", value_name = "PREFIX")]
     pub(crate) name_prefix: String,
-    /// Keys of the bins [default: the keys of the role]
+    /// Keys of the bins [default: the keys of the role's earlier bins, or else of the role]
     #[arg(long, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// Number of keys that must sign for a bin [default: the threshold of the role]
+    /// Number of keys that must sign for a bin [default: 1 with --key, or else the threshold of the earlier bins or of
+    /// the role]
     #[arg(long)]
     pub(crate) threshold: Option<u32>,
 }
@@ -88,7 +89,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     conclude(context, &mut repository, draft, output)
 }
 
-/// Recommends a number of bins and explains the recommendation, without changing anything.
+/// Recommends a number of bins and explains the recommendation. Changes nothing.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let keys = resolve_all(&mut repository, &args.key)?;

@@ -26,10 +26,11 @@ impl Confirmation {
         Ok(())
     }
 
-    /// Asks `question`, unless the user gave `--yes`. A dry run does not ask.
+    /// Asks `question`, unless the user gave `--yes`. A dry run does not ask, but also needs a terminal or `--yes`.
     ///
     /// # Errors
-    /// [`Error::Failed`] with the text `refusal` for any answer except `yes`; [`Error::Usage`] if there is no terminal.
+    /// [`Error::Failed`] with the text `refusal` for any answer except `yes`; [`Error::Usage`] if there is no terminal
+    /// or the answer cannot be read.
     pub(super) fn require(
         self,
         context: &Context<'_>,

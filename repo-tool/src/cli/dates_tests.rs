@@ -14,7 +14,7 @@ fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
         ran.stderr
     };
     assert!(!add(&home, "a", &[]).contains("not renewed in time"));
-    // The root expires after 365 days, and half of its renewal period of 60 days has passed after 335 days.
+    // The root expires after 365 days. After 335 days, half of its renewal period of 60 days has passed.
     home.now += TimeDelta::days(336);
     let expected = "warning: not renewed in time: root (expires 2031-03-17 17:46 UTC); run `lastmile-repo renew root` with the \
                     keys of these roles";
@@ -43,7 +43,7 @@ fn every_command_with_a_repository_warns_once_of_roles_that_were_not_renewed_in_
     std::fs::write(&file, "content").unwrap();
     assert_eq!(home.run(&["add", &file, "--quiet"]).status, ExitStatus::Done);
     home.now += TimeDelta::days(166);
-    // Half of the renewal period of targets (30 days) has passed. Renew timestamp and snapshot.
+    // Half of the 30-day renewal period of targets has passed. Renew timestamp and snapshot.
     assert_eq!(home.run(&["renew", "--force", "--quiet"]).status, ExitStatus::Done);
     let metadata_url = format!("file://{served}/metadata/");
     let expected = "warning: not renewed in time: targets (expires 2030-09-13 17:46 UTC); run `lastmile-repo renew targets` with \

@@ -29,7 +29,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     }
     let roles: Vec<RoleName> = staged::documents(&repository.layout)?.into_iter().map(|(role, _)| role).collect();
     let files = staged::file_count(&repository.layout)?;
-    // An invalid pending change cannot be shown, only discarded.
+    // If the pending change is invalid, it cannot be shown, but it can be discarded.
     let (changes, mut text) = match changes(&mut repository) {
         Ok(changes) => (diff::json(&changes), diff::text(&changes)),
         Err(error) => {

@@ -27,8 +27,9 @@ use crate::{Error, Repository};
 /// `init`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Generates three root keys; two of them must sign, so you can lose one. Generates one key each for targets, snapshot and
-timestamp. Encrypts all keys with your pass-phrase. Afterwards, store each root key in a different place.
+By default, generates three root keys, of which two must sign, so that you can lose one. Generates
+one key each for targets, snapshot and timestamp. Encrypts all keys with your pass-phrase.
+Afterwards, store each root key in a different place.
 
 Examples:
   lastmile-repo init packages
@@ -38,7 +39,8 @@ Examples:
 pub(crate) struct Init {
     /// Folder of the repository, created if it does not exist [default: the folder of --repository]
     pub(crate) dir: Option<PathBuf>,
-    /// Number of keys that must sign for a role, 1 to 100; root gets one spare key.
+    /// Number of keys that must sign for a role, 1 to 100. The command generates this many keys, and one spare key for
+    /// root.
     #[arg(long, value_name = "ROLE=N", value_parser = |text: &str| role_number(text, MOST_KEYS))]
     pub(crate) threshold: Vec<(String, u32)>,
     /// Number of days after which a role's metadata expires, 1 to 36500.
@@ -50,11 +52,12 @@ pub(crate) struct Init {
     /// Folder for the private keys [default: DIR/keys]
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
-    /// URL at which the metadata is served; stored in your configuration. Before it publishes, each command compares
+    /// URL at which the metadata is served; stored in your configuration. Before publishing, each command compares
     /// this folder with the files at the URL
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Write metadata files without version numbers in their names. Clients that update while you publish may fail.
+    /// Write metadata files without version numbers in their names, and target files without hashes. Clients that
+    /// update while you publish may fail.
     #[arg(long)]
     pub(crate) no_consistent_snapshot: bool,
     /// Write target files without hashes in their names. Each name can be published only once.

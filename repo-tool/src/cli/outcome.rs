@@ -82,7 +82,11 @@ pub(super) fn report(
     output.report(&document, diff::text(&plan.diff).lines())?;
     note_outcome(repository, outcome, run, output);
     for package in refused {
-        output.warning(&format!("clients refuse `{}` from now on: {}", package.path, package.reason()));
+        let (path, reason) = (&package.path, package.reason());
+        output.warning(&match run {
+            Run::Real => format!("clients refuse `{path}` from now on: {reason}"),
+            Run::Dry => format!("clients would refuse `{path}`: {reason}"),
+        });
     }
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) && !run.is_dry() {
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
@@ -99,7 +103,7 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
-/// Returns the packages that clients refuse from now on.
+/// Returns the packages that clients accepted before the publication and refuse after it.
 fn refused_packages(outcome: &Outcome) -> &[Refused] {
     match outcome {
         Outcome::Published { refused, .. } => refused,
@@ -182,8 +186,10 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
         Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true, .. } => output.note(verb),
         Outcome::Published { seamless: false, .. } => output.note(&format!(
-            "{verb} The old keys are not on this machine and did not sign. A client that is updating at this moment \
-             may therefore fail once, but its next attempt succeeds.",
+            "{verb} The old keys are not on this machine and {} sign. A client that is updating at {} moment may \
+             therefore fail once, but its next attempt succeeds.",
+            if run.is_dry() { "would not" } else { "did not" },
+            if run.is_dry() { "that" } else { "this" },
         )),
         Outcome::Staged(documents) if documents.iter().all(|document| document.role.is_online()) && !run.is_dry() => {
             output

@@ -63,7 +63,8 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     }
     for (key, before) in revoked {
         let rows = prove(&mut repository, &key, &before)?;
-        output.note(&format!("No role trusts the key {} anymore.", short(&key)));
+        let verb = if context.run().is_dry() { "would trust" } else { "trusts" };
+        output.note(&format!("No role {verb} the key {} anymore.", short(&key)));
         output.note_lines(table(&rows).lines());
         if is_refuted(&rows) {
             output.warning("the proof failed: see the lines marked NO");
@@ -73,7 +74,7 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     Ok(exit)
 }
 
-/// Returns the keys that no role will trust any more once `draft` is published. Also returns, for each key, the state
+/// Returns the keys that no role will trust anymore once `draft` is published. Also returns, for each key, the state
 /// before the publication, which the proof of the revocation needs.
 fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
     let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {

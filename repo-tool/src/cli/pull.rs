@@ -30,7 +30,7 @@ If the folder already contains the repository, brings the folder up to date as `
 
 Examples:
   lastmile-repo pull --from https://example.org/packages --root 1.root.json -C packages
-  lastmile-repo pull --from ssh://user@example.org/srv/www/packages --root 1.root.json -C packages
+  lastmile-repo pull --from ssh://example.org/srv/www/packages --root 1.root.json -C packages
   lastmile-repo pull --from /srv/www/packages --root-sha256 34eeb043… -C packages
   lastmile-repo pull             # later, in the folder")]
 pub(crate) struct Pull {

@@ -44,7 +44,7 @@ also mean that nothing was pushed, because signatures are missing.
 
 Examples:
   lastmile-repo push --to /srv/www/packages --public-url https://example.org/packages
-  lastmile-repo push --to ssh://user@example.org/srv/www/packages
+  lastmile-repo push --to ssh://example.org/srv/www/packages
   lastmile-repo push --to s3://bucket/packages --region eu-central-1
   lastmile-repo push             # later, to the stored destination
   lastmile-repo push --catch-up  # if several machines push

@@ -23,9 +23,10 @@ use crate::{Error, Repository};
 /// `revert`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Publishes the targets and delegations of all roles again as they were before the last publication that changed them,
-with new version numbers. A second `revert` undoes the first. Does not revert the root, which contains the keys and
-thresholds of the top-level roles: use `rotate` and `set-threshold`. Clients keep targets that they have downloaded.
+Publishes, with new version numbers, the targets and delegations of all roles as they were before
+the last publication that changed them. A second `revert` undoes the first. Does not revert the
+root, which contains the keys and thresholds of the top-level roles: use `rotate` and
+`set-threshold`. Clients keep targets that they have downloaded.
 
 Examples:
   lastmile-repo revert --dry-run
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     /// Trust again the keys that the last publication removed from delegated roles.
     #[arg(long)]
     trust_removed_keys: bool,
-    /// List targets again even if their files are not in this folder, because another server has them.
+    /// List targets again even if this folder lacks their files, because another server has the files.
     #[arg(long, alias = "elsewhere")]
     allow_missing_targets: bool,
     /// Publish even if a policy will make clients refuse packages that are already published.
@@ -53,7 +54,8 @@ pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Res
     repository.check_restored_files(&draft, missing)?;
     let config = reverted_config(&mut repository, &draft, &before)?;
     draft.set_config(config);
-    output.note(&format!("Restoring the targets and delegations that snapshot version {version} listed."));
+    let verb = if context.run().is_dry() { "This would restore" } else { "Restoring" };
+    output.note(&format!("{verb} the targets and delegations that snapshot version {version} listed."));
     conclude(context, &mut repository, draft, output)
 }
 

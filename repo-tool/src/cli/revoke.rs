@@ -13,6 +13,7 @@ use super::context::Context;
 use super::counts::counted;
 use super::dates::{State, note_dates};
 use super::findings;
+use super::global::Run;
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
 use super::outcome::{carry_out, note_outcome, note_pending, status};
 use crate::check::lint;
@@ -30,12 +31,13 @@ const NAMED: usize = 20;
 /// `revoke`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Finds every role that trusts the key, at any depth of delegation, removes the key, signs again, and tests that clients of
-every root version refuse files forged with the key.
+Finds every role that trusts the key, at any depth of delegation, removes the key, and signs again.
+Then tests, for each root version, that clients shipped with it reach the new state. If the revoked
+private key is on this machine, also tests that these clients refuse files forged with the key.
 
-Snapshot and timestamp get new keys, which this command generates. For other roles, the key holder generates the new key
-and sends you the public key (--replace-with). Without a new key, the role keeps its remaining keys, if they reach the
-threshold.
+If snapshot or timestamp trusts the key, the command generates new keys for both roles. For other
+roles, the key holder generates the new key and sends you the public key (--replace-with). Without a
+new key, a role keeps its remaining keys; they must reach the threshold.
 
 Examples:
   lastmile-repo revoke file:keys/timestamp-1.pem
@@ -97,11 +99,12 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let before = Before::remember(&mut repository, &roles)?;
     let was_unattended = is_unattended(&repository);
     let revocation = revoke_key(&mut repository, key.material.clone(), &replacements)?;
-    report_revocation(&revocation, &key.name, output);
+    report_revocation(&revocation, &key.name, context.run(), output);
     if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
-            "the new snapshot and timestamp keys are encrypted, but the old ones were not: `renew` now needs the pass-phrase, \
-             or the repository expires (--unencrypted-online-keys leaves new keys unencrypted)",
+            "the new snapshot and timestamp keys are encrypted, but the old ones were not: with the new keys, `renew` \
+             needs the pass-phrase, or else the repository expires (--unencrypted-online-keys leaves new keys \
+             unencrypted)",
         );
     }
     let has_examples = context.run().is_dry() && !revocation.made.is_empty();
@@ -146,7 +149,14 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     }
     if let Some(uri) = repository.keys.uri_of(public) {
         let file = printable(uri.trim_start_matches("file:"));
-        output.note(&format!("The private key file {file} still exists. Delete it unless another repository uses it."));
+        output.note(&match context.run() {
+            Run::Real => {
+                format!("The private key file {file} still exists. Delete it unless another repository uses it.")
+            }
+            Run::Dry => {
+                format!("After the revocation, delete the private key file {file}, unless another repository uses it.")
+            }
+        });
     }
     Ok(ExitStatus::Done)
 }
@@ -189,7 +199,7 @@ fn is_unattended(repository: &Repository) -> bool {
     })
 }
 
-fn report_revocation(revocation: &Revocation, key: &str, output: &Output) {
+fn report_revocation(revocation: &Revocation, key: &str, run: Run, output: &Output) {
     for (role, delegator) in revocation.roles.iter().take(NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
         output.note(&format!("The key {key} signed for {role} (listed by {by})."));
@@ -202,9 +212,9 @@ fn report_revocation(revocation: &Revocation, key: &str, output: &Output) {
     }
     for count in revocation.counts.iter().take(NAMED) {
         if revocation.made.iter().any(|(role, _)| *role == count.role) {
-            note_keys_here(count, output);
+            note_keys_here(count, run, output);
         }
-        note_fewer_keys(count, output);
+        note_fewer_keys(count, run, output);
     }
     if revocation.recovers_fast_forward {
         output.note(
@@ -215,24 +225,29 @@ fn report_revocation(revocation: &Revocation, key: &str, output: &Output) {
 }
 
 /// Tells the user how many keys of a role are on this machine, after some of these keys were generated.
-fn note_keys_here(count: &KeyCount, output: &Output) {
+fn note_keys_here(count: &KeyCount, run: Run, output: &Output) {
     let KeyCount { role, keys, here, threshold, .. } = count;
-    let verb = if *here == 1 { "is" } else { "are" };
-    output.note(&format!("{here} of {keys} {role} keys {verb} now on this machine, and {threshold} must sign."));
+    let verb = match (run, *here) {
+        (Run::Dry, _) => "would be",
+        (Run::Real, 1) => "is now",
+        (Run::Real, _) => "are now",
+    };
+    output.note(&format!("{here} of {keys} {role} keys {verb} on this machine, and {threshold} must sign."));
 }
 
 /// Tells the user that a role has fewer keys than before, and warns if the role has no spare key.
-fn note_fewer_keys(count: &KeyCount, output: &Output) {
+fn note_fewer_keys(count: &KeyCount, run: Run, output: &Output) {
     let KeyCount { role, keys, threshold, is_fewer, .. } = count;
     let left = counted(*keys, "key");
+    let verb = if run.is_dry() { "would have" } else { "has" };
     if *is_fewer && *keys <= *threshold as usize {
         output.warning(&format!(
-            "{role} has {left} left, and {threshold} must sign: if one is lost, nobody can sign for the role. Run \
+            "{role} {verb} {left} left, and {threshold} must sign: if one is lost, nobody can sign for the role. Run \
              `lastmile-repo rotate --add KEY.pub {}` to add a key",
             shell::arguments([role])
         ));
     } else if *is_fewer {
-        output.note(&format!("{role} has {left} left, and {threshold} must sign."));
+        output.note(&format!("{role} {verb} {left} left, and {threshold} must sign."));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Error, names};
 /// `rotate`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A new root is signed by the old root keys and the new ones.
+If the root keys change, enough of the old keys and enough of the new keys must sign the new root.
 
 Examples:
   lastmile-repo rotate timestamp --add file:keys/timestamp-2.pem --remove file:keys/timestamp-1.pem

@@ -13,7 +13,7 @@ use crate::edit::delegations::hash_prefixes;
 use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
 
-/// The maximum number of targets that are named in warnings. If there are more targets, one warning states how many.
+/// The maximum number of targets that are named in warnings. If there are more, a last warning states how many more.
 const NAMED: usize = 10;
 
 /// `set-delegation`
@@ -34,11 +34,11 @@ pub(crate) struct Args {
     /// Role that delegates to NAME [default: the first such role that is found]
     #[arg(long, value_name = "ROLE")]
     from: Option<String>,
-    /// Patterns of target paths, which replace the current paths.
+    /// Patterns of target paths that replace the current paths.
     #[arg(long, num_args = 1.., group = "change", conflicts_with = "hash_prefixes")]
     paths: Vec<String>,
-    /// Hash prefixes, which replace the current paths: the first hexadecimal digits of the SHA-256 digests of target
-    /// paths.
+    /// Hash prefixes that replace the current paths. A hash prefix is the first hexadecimal digits of the SHA-256
+    /// digests of target paths.
     #[arg(long, num_args = 1.., group = "change")]
     hash_prefixes: Vec<String>,
     /// Number of the role's keys that must sign.
@@ -50,10 +50,10 @@ pub(crate) struct Args {
     /// Make the delegation non-terminating: clients continue the search after this role.
     #[arg(long, group = "change", conflicts_with = "terminating")]
     not_terminating: bool,
-    /// Move the delegation before the delegation to ROLE, which gives it a higher priority.
+    /// Give the delegation a higher priority: move it before the delegation to ROLE.
     #[arg(long, value_name = "ROLE", group = "change")]
     before: Option<String>,
-    /// Move the delegation after the delegation to ROLE, which gives it a lower priority.
+    /// Give the delegation a lower priority: move it after the delegation to ROLE.
     #[arg(long, value_name = "ROLE", group = "change", conflicts_with = "before")]
     after: Option<String>,
     /// Publish even if a policy will make clients refuse packages that are already published.

@@ -47,7 +47,11 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
     }
     let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
     output.report(&report, [format!("{role}: expires after {} days (was: {before})", args.days)])?;
-    output.note("The new lifetime takes effect at the next signature; `lastmile-repo renew --force ROLE` signs now.");
+    output.note(if dry_run {
+        "Nothing was changed (--dry-run)."
+    } else {
+        "The new lifetime takes effect at the next signature; `lastmile-repo renew --force ROLE` signs now."
+    });
     for role in roles.iter().take(NAMED) {
         note_lifetime(&mut repository, role, &role_config, output);
     }

@@ -32,7 +32,7 @@ impl Signals {
         let Self { runtime, interrupt, terminate } = self;
         runtime.block_on(async {
             tokio::select! {
-                // A signal that has arrived already ends even the shortest wait.
+                // A signal that arrived before the wait ends even the shortest wait.
                 biased;
                 _ = interrupt.recv() => ControlFlow::Break(()),
                 _ = terminate.recv() => ControlFlow::Break(()),
@@ -49,10 +49,9 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Ends the process 5 seconds after SIGINT or SIGTERM, for commands whose work may take long and can be interrupted at
-/// any time.
+/// any time. If no signal handlers can be installed, the signals end the process at once.
 pub(super) fn exit_after_signal(runtime: &Runtime) {
     let inside = runtime.enter();
-    // If no signal handlers can be installed, the signals end the process at once.
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;

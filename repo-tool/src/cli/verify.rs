@@ -23,9 +23,9 @@ Examples:
   lastmile-repo verify /backup/packages
   lastmile-repo verify https://example.org/packages --root 1.root.json
 
-Verification of a folder starts from the root given with --root, or from the oldest root in the folder. If you pinned a root,
-the folder must contain it. Verification of a URL starts from the root given with --root, or from metadata/1.root.json of
---repository.")]
+Verification of a folder starts from the root given with --root, or from the oldest root in the
+folder. If you pinned a root, the folder must contain it. Verification of a URL starts from the root
+given with --root, or from the oldest root in the folder of --repository.")]
 pub(crate) struct Verify {
     /// Folder or URL that contains metadata/ and targets/ [default: the folder of --repository]
     pub(crate) place: Option<String>,

@@ -24,7 +24,6 @@ struct Host {
 }
 
 impl Host {
-    /// Creates a host with a new repository.
     fn new() -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let now = Arc::new(Mutex::new("2030-01-01T12:00:00Z".parse().unwrap()));
@@ -411,7 +410,8 @@ fn a_signal_stops_the_watch_although_each_step_takes_longer_than_the_pause_after
     let (reads, waits) = (Arc::new(Mutex::new(0)), Mutex::new(0));
     let start = host.now();
     let world = World {
-        // Two hours pass between any two events, and the longest pause after a failed attempt is one hour.
+        // Each time that the clock is read, two more hours have passed. The longest pause after a failed attempt is one
+        // hour.
         now: Box::new(move || {
             let mut reads = reads.lock().unwrap();
             *reads += 1;

@@ -15,7 +15,7 @@ use super::copies::copy_folder;
 use super::runner::Runner;
 use crate::Error;
 
-/// The number by which the attacker raises version numbers.
+/// The number that the attacker adds to version numbers.
 const FAR: u64 = 1_000_000;
 
 pub(super) struct Attacker {
@@ -78,8 +78,8 @@ impl Attacker {
         Ok(())
     }
 
-    /// Lists a forged package in a new targets file, and updates snapshot and timestamp. The stolen keys cannot sign
-    /// for targets.
+    /// Lists a forged package in a new targets file, and updates snapshot and timestamp. The targets file is signed
+    /// with the stolen snapshot key, which clients do not accept for targets.
     pub(super) fn forge_package(&self) -> Result<(), Error> {
         let Some(keys) = &self.stolen else { return Ok(()) };
         let (timestamp, snapshot) = self.read_online()?;

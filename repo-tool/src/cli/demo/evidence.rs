@@ -27,7 +27,7 @@ source  = ["git+https://source.example/tools"]
 ref     = ["refs/tags/v*"]
 "#;
 
-/// Publishes tools, sets a policy, and lets the client download each of the tools.
+/// Publishes tools, sets a policy, and lets the client try to download each tool.
 pub(super) fn evidence(runner: &mut Runner) -> Result<(), Error> {
     publish(runner)?;
     refuse(runner)

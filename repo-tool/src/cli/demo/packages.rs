@@ -60,7 +60,7 @@ fn caches(env: &Environment) -> Vec<PathBuf> {
     folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-/// Creates hard links to packages in a folder, or copies the packages if links are not possible.
+/// Creates hard links in `folder` to the packages, or copies the packages if links are not possible.
 pub(super) fn link(packages: &[Package], folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|error| Error::file("create", folder, error))?;
     packages.iter().try_for_each(|package| super::copies::link_or_copy(&package.path, &folder.join(&package.file)))

@@ -182,7 +182,7 @@ impl Runner {
         self.client(&trust, ExitStatus::Done, "")
     }
 
-    /// Switches to a copy of the client, and sets the clock of the copy ahead by this many days.
+    /// Switches to a copy of the client, and sets the clock of the copy ahead by `days`.
     pub(super) fn use_client_after(&mut self, days: i64) -> Result<(), Error> {
         super::copies::copy_folder(&self.path(self.client), &self.path("client-later"))?;
         self.client = "client-later";
@@ -197,7 +197,7 @@ impl Runner {
         self.now = self.today;
     }
 
-    /// Serves `folder` from now on, always at the same address.
+    /// Serves `folder` instead of the folder that was served before, at the same address.
     pub(super) fn serve(&mut self, folder: &Path) -> Result<(), Error> {
         if let Some(server) = self.server.take() {
             server.abort();

@@ -1,4 +1,4 @@
-//! `policy explain`: show which evidence a package requires.
+//! `policy explain`: show which evidence the policies require for a package.
 
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};

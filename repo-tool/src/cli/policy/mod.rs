@@ -19,7 +19,7 @@ pub(crate) enum PolicyCommand {
     Set(set::Set),
     /// Show the policy of a role.
     Show(show::Show),
-    /// Remove the policy of a role, so that it no longer requires evidence.
+    /// Remove the policy of a role, so that the role no longer requires evidence.
     Remove(set::Remove),
     /// Show the evidence that policies require for a package, and whether the package has this evidence.
     Explain(explain::Explain),

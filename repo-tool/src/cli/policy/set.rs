@@ -14,17 +14,18 @@ use crate::{Draft, Error, Repository, names};
 /// `policy set`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The policy covers the packages that clients find through the role, including the packages of roles to which it delegates.
-A delegated role can add requirements, but cannot change the requirements of the roles above it. The trust roots that the
-policy names must be targets of the same role. Before the command publishes the policy, it checks that clients still accept
-the published packages. docs/policy.md describes the format.
+The policy covers the packages that clients find through the role, including the packages of roles
+to which it delegates. A delegated role can add requirements, but cannot change the requirements of
+the roles above it. The trust roots that the policy names must be targets of the same role. Before
+publishing the policy, the command checks that clients still accept the published packages.
+docs/policy.md describes the format.
 
 Examples:
   lastmile-repo policy set policy.toml --dry-run
   lastmile-repo policy set policy.toml
   lastmile-repo policy set plugins.toml --role plugins-team")]
 pub(crate) struct Set {
-    /// The policy in TOML or JSON.
+    /// File with the policy, in TOML or JSON.
     file: PathBuf,
     /// Role that signs the policy.
     #[arg(long, default_value = "targets", value_name = "ROLE")]

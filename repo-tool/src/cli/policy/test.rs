@@ -17,7 +17,9 @@ use crate::{Error, Repository};
 /// `policy test`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-If a change is pending, the packages are also checked as clients will find them once it is published.
+If a change is pending, the command also checks the packages as clients will find them once the
+change is published.
+
 Exit code 7: clients refuse a package, or would refuse it once the pending change is published.
 
 Examples:

@@ -28,18 +28,20 @@ pub(crate) enum TrustRootCommand {
 /// `policy trust-root update`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Verifies the trust root as any TUF client would, starting from the first root of the instance's TUF repository, which is
-pinned in your configuration folder. Shows which logs and authorities change. Run the command regularly, for example every
-month: a Sigstore instance replaces its trust root when it changes its keys.
+Verifies the trust root as any TUF client would. Verification starts from the first root of the
+instance's TUF repository; this root is pinned in your configuration folder. Shows which logs and
+authorities change. Run the command regularly, for example every month: a Sigstore instance replaces
+its trust root when it changes its keys.
 
 Examples:
-  lastmile-repo policy trust-root update https://tuf-repo-cdn.sigstore.dev --first-root sigstore-root.json
-  lastmile-repo policy trust-root update https://tuf-repo-cdn.sigstore.dev --path trust/sigstore-public.json")]
+  lastmile-repo policy trust-root update https://tuf-repo-cdn.sigstore.dev \\
+      --first-root sigstore-root.json
+  lastmile-repo policy trust-root update https://tuf-repo-cdn.sigstore.dev \\
+      --path trust/sigstore-public.json")]
 pub(crate) struct Update {
     /// URL of the TUF repository, whose targets are below targets/.
     url: String,
-    /// File with the first root of the TUF repository, which you obtained through a channel that you trust. Needed only
-    /// once.
+    /// File with the first root of the TUF repository, obtained through a channel that you trust. Needed only once.
     #[arg(long, value_name = "FILE")]
     first_root: Option<PathBuf>,
     /// Target in the TUF repository that contains the trust root.

@@ -54,7 +54,8 @@ check. It prints a line when the result has changed. With --json, it prints a li
 Examples:
   lastmile-repo status || mail -s 'repository needs you' me
   lastmile-repo status https://example.org/metadata/ --monitor
-  lastmile-repo status https://example.org/metadata/ --notify --html status.html --prometheus repository.prom
+  lastmile-repo status https://example.org/metadata/ --notify --html status.html \\
+      --prometheus repository.prom
   lastmile-repo status https://example.org/metadata/ --listen 127.0.0.1:9469 --notify
   lastmile-repo status https://example.org/metadata/ --root root.json --within 3")]
 pub(crate) struct Args {
