@@ -22,7 +22,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// The number of targets in the list.
 const TARGETS: usize = 100_000;
-/// The base-2 logarithm of the number of bins, so there are 1024 bins.
+/// The base-2 logarithm of the number of bins: there are 1024 bins.
 const BIT_LENGTH: u8 = 10;
 /// The maximum memory that the command may use, in bytes per target. The list takes 91 bytes per target, and the new
 /// metadata takes 137.

@@ -68,7 +68,7 @@ fn an_unknown_coding_is_refused_by_name() {
     }
 }
 
-/// Stops the publication at its n-th event, as a crash would.
+/// Stops the publication after the given number of events, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {

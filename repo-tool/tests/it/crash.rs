@@ -11,7 +11,7 @@ use lastmile_repo_tool::{
 
 use crate::world::{World, is_published};
 
-/// Stops the publication at its n-th event, as a crash would.
+/// Stops the publication after the given number of events, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {

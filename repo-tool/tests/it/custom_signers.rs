@@ -19,7 +19,7 @@ use lastmile_repo_tool::{
 use crate::revocation::generated;
 use crate::world::{World, is_published};
 
-/// A token that counts its signatures and can be made to fail.
+/// A token that counts its signatures. If it is broken, its signatures are wrong.
 struct Token {
     key: PrivateKey,
     signed: AtomicUsize,
@@ -55,7 +55,7 @@ fn named(token: &Arc<Token>) -> NamedSigner {
     NamedSigner::new("token:1", Arc::clone(token) as Arc<dyn Signer>)
 }
 
-/// Creates a repository in which the key of `role` is on a token.
+/// Creates a repository in which the key of `role` is on `token`.
 fn world_with(role: &RoleName, token: &Arc<Token>) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.signers.insert(role.clone(), vec![named(token)]);

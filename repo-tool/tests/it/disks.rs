@@ -27,8 +27,9 @@ use crate::world::World;
 
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
-/// Returns the faults to inject at a system call. If `all` is true, the faults include every value of `errno` in
-/// `Fault::ERRORS`. Otherwise they include only one of these values, which depends on `number`.
+/// Returns the faults to inject at a system call. If `all` is true, they include every error in `Fault::ERRORS`. Two of
+/// these errors are also injected at all later calls. If `all` is false, the faults include only one of the errors,
+/// which depends on `number`.
 pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -101,8 +102,8 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &st
     assert_eq!(left, [""; 0], "{case}");
 }
 
-/// Sets the modification times of all request folders in the queue to two hours ago. The tool removes the folder of a
-/// request without an owner only after an hour.
+/// Sets the modification times of all request folders in the queue to two hours ago. The tool removes an abandoned
+/// request folder only after an hour.
 fn make_old(queue: &Path) {
     for entry in std::fs::read_dir(queue).into_iter().flatten().map(Result::unwrap) {
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);

@@ -131,7 +131,8 @@ fn a_delegation_that_other_clients_refuse_is_neither_signed_nor_published() {
     }
 }
 
-/// Creates a repository in which a published role lists a key ID twice, as another tool may have written it.
+/// Creates a repository whose published root lists the key ID of role `targets` twice, as another tool may have written
+/// it. Returns the repository and the key ID.
 fn with_a_fault() -> (World, KeyId) {
     let world = World::new();
     let mut twice = String::new();

@@ -1,4 +1,4 @@
-//! Tests of the HTTP server in this tool, and of checking a repository at a URL.
+//! Tests of the tool's HTTP server, and of checking a repository at a URL.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,7 +1,7 @@
 //! Tests of the repository tool as a library: section 6 of the TUF specification, and the rules in
 //! `tests/spec-rows.txt` that concern the tool.
 //!
-//! If a test checks a rule, the name of the test starts with the ID of the rule. The keys in these tests are
+//! If a test checks a rule, the name of the test starts with the ID of the rule. Most keys in these tests are
 //! unencrypted, because scrypt is slow by design.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]

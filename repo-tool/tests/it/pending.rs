@@ -1,4 +1,4 @@
-//! Pending changes: some keys that must sign are not on this machine.
+//! Tests of pending changes. A change is pending while keys that must sign it are not on this machine.
 
 use std::path::PathBuf;
 

@@ -134,7 +134,7 @@ fn a_rolled_back_or_changed_folder_is_refused() {
     // The user has pinned version 2 of the root, but the copy has only version 1.
     let refused = add(&old, &Invocation { user: world.invocation().user, ..old.invocation() }).unwrap_err();
     assert!(refused.to_string().contains("2.root.json is missing"), "{refused}");
-    // The copy then publishes a different version 2 of the root.
+    // Publish a different version 2 of the root in the copy.
     let mut later = old;
     later.days_pass(1);
     later.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();

@@ -45,7 +45,7 @@ fn a_polling_client_never_fails() {
     assert!(polls.load(Ordering::Relaxed) > 10, "{polls:?}");
 }
 
-/// Publishes releases, renewals and every kind of key rotation.
+/// Publishes releases, a renewal, and a key rotation of each top-level role.
 fn publish_all_sorts(world: &World) {
     let rotate = |role: RoleName, number: u32| {
         let (key, uri) = world.key(&format!("{role}-{number}"));

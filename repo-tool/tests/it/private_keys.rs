@@ -44,7 +44,7 @@ fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     [&[0x30, 0x82][..], &length, &content].concat()
 }
 
-/// Tries to publish a file directly and with a queued request, and checks that both attempts have the same result.
+/// Tries to add a file to a draft and to a request in the queue, and checks that both attempts have the same result.
 fn publish(world: &World, source: &Source) -> Result<(), Error> {
     let queued = PublishRequest::enter(
         &world.layout(),
@@ -75,7 +75,7 @@ fn outside(world: &World, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// Returns the reason why a file is refused, or `None` if it is published.
+/// Returns the reason why a file is refused, or `None` if it is accepted.
 fn refused(world: &World, path: &Path) -> Option<String> {
     match publish(world, &Source::new(path.to_path_buf(), target_path("name").unwrap())) {
         Ok(()) => None,

@@ -1,4 +1,4 @@
-//! Tests of `revert`, which restores the content from before the last publication in a new publication.
+//! Tests of `revert`, which undoes the last publication by publishing the earlier content again.
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, TargetPath};

@@ -155,7 +155,7 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
             let error = world.sign(&[]).unwrap_err();
             // If the member was planted in a key, the key ID is no longer the hash of the key. tough would refuse the
-            // file, so accepting the member has no effect.
+            // file, so the tool refuses it even if the member is accepted.
             if !matches!(error, Error::Draft(_)) {
                 let named = names_to_accept(&error);
                 let named: Vec<&str> = named.iter().map(String::as_str).collect();

@@ -46,7 +46,8 @@ pub(crate) fn listed(world: &World) -> Vec<(String, bool)> {
     entries.iter().map(|(name, entry)| (name.clone(), is_whole(entry))).collect()
 }
 
-/// Rewrites snapshot and timestamp as earlier versions of the tool wrote them: each entry has only a version.
+/// Rewrites snapshot and timestamp as earlier versions of the tool wrote them: each entry of the snapshot has only a
+/// version.
 pub(crate) fn list_versions_only(world: &World) {
     let timestamp_role = RoleName::TIMESTAMP;
     let mut timestamp: Timestamp = read(world, &timestamp_role, "timestamp.json");

@@ -151,7 +151,7 @@ fn an_ed25519_key_is_revoked_under_a_scheme_that_only_python_tuf_supports() {
     let public = world.public("targets-1");
     let (spare, uri) = world.key("targets-2");
     world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[spare], &[]).unwrap()).unwrap();
-    // Add the same key bytes under a different key type.
+    // Add the same key bytes with a different key type and scheme.
     let planted = key("ml-dsa", "ml-dsa-65/1", &public.public().to_uppercase());
     world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "snapshot", &planted));
     world.sign(&[&planted.0]).unwrap();

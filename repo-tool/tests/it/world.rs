@@ -39,7 +39,7 @@ impl World {
         world
     }
 
-    /// Copies the repository to another folder.
+    /// Copies the repository and the user's configuration to another folder.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { folder: folder(), now: self.now };
         std::fs::copy(self.user_config(), copy.user_config()).unwrap();

@@ -172,7 +172,7 @@ pub(crate) fn policy(rule: &str, paths: &str, seeds: &[u8], threshold: u32) -> S
     )
 }
 
-/// Returns a DSSE envelope with a signature of `content`, made with the key that is derived from `seed`.
+/// Returns a DSSE envelope that is a signature of `content` by the key that is derived from `seed`.
 pub(crate) fn signature(seed: u8, content: &str) -> String {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
