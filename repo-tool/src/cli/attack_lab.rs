@@ -1,4 +1,4 @@
-//! `attack-lab`: runs any TUF client against the attack suite and reports which attacks it refuses.
+//! `attack-lab`: runs any TUF client against the attack suite and reports which attacks it withstands.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -47,10 +47,11 @@ Examples:
 pub(crate) struct Revoke {
     /// Key to revoke: a key ID or its first digits, a URI, or a key file.
     pub(super) key: String,
-    /// Add KEY to every role that loses a key, or only to ROLE; can be repeated.
+    /// Add KEY to ROLE, or to all roles that need a new key; can be repeated. Without ROLE, snapshot and timestamp get
+    /// KEY only if no other role loses a key
     #[arg(long, value_name = "[ROLE=]KEY")]
     pub(super) replace_with: Vec<String>,
-    /// Generate new keys on this machine for all roles, not only for snapshot and timestamp.
+    /// Generate new keys on this machine for all roles that need one, not only for snapshot and timestamp.
     #[arg(long)]
     pub(super) generate: bool,
     /// Leave new snapshot and timestamp keys unencrypted, for unattended renewal.

@@ -37,8 +37,8 @@ pub(crate) struct Args {
     /// Patterns of target paths that replace the current paths.
     #[arg(long, num_args = 1.., group = "change", conflicts_with = "hash_prefixes")]
     paths: Vec<String>,
-    /// Hash prefixes that replace the current paths. A hash prefix is the first hexadecimal digits of the SHA-256
-    /// digests of target paths.
+    /// Hash prefixes that replace the current paths. A hash prefix consists of the first hexadecimal digits of the
+    /// SHA-256 digest of a target path.
     #[arg(long, num_args = 1.., group = "change")]
     hash_prefixes: Vec<String>,
     /// Number of the role's keys that must sign.

@@ -19,7 +19,7 @@ pub(crate) fn generated(protection: &Protection) -> Replacements {
 }
 
 /// Returns the replacements for a revocation: the public keys in `given`, each for one role or, if the role is `None`,
-/// for all roles. New keys are generated only for online roles.
+/// for the roles that need a new key. New keys are generated only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),

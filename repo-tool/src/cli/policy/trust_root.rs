@@ -72,7 +72,11 @@ fn update(context: &Context<'_>, args: &Update, output: &Output) -> Result<ExitS
     let target = TargetPath::new(args.target.as_str()).map_err(|error| Error::Usage(error.to_string()))?;
     let first = args.first_root.as_deref().map(read_named_root).transpose()?;
     let config = context.invocation.user.file().ok_or_else(|| {
-        Error::Usage("the first root is pinned next to your configuration file, but there is no such file; give one with --config".into())
+        Error::Usage(
+            "the first root is pinned next to your configuration file, whose path is unknown; give its path with \
+             --config FILE"
+                .into(),
+        )
     })?;
     let source = TrustRootSource::open(&url, first, config)?;
     let now = context.invocation.now;
